@@ -1,0 +1,48 @@
+"""What can go wrong, as one small tree.
+
+::
+
+    SepError                exit 1   anything that stops the work; carries a message and a hint
+    ├── UsageError          exit 2   the request itself is wrong: unknown option value, contradicting options
+    ├── InputError          exit 1   a file that cannot be read, is empty, truncated, not finite, of the wrong kind
+    ├── OutputError         exit 1   a place that cannot be written, is full, or holds something that would be overwritten
+    └── PriorError          exit 4   a prior that is missing, offline, incomplete or fails its hash
+
+The command line catches ``SepError`` once and prints two lines: what is wrong, what to do.
+"""
+
+
+class SepError(Exception):
+    """An error with a sentence that says what is wrong and a sentence that says what to do.
+
+    Args:
+        message: One line, no final full stop, naming the file, option or prior concerned.
+        hint: One line that says what the user can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(SepError):
+    """The request itself is wrong."""
+
+    exit_code = 2
+
+
+class InputError(SepError):
+    """An input file cannot be used."""
+
+
+class OutputError(SepError):
+    """An output cannot be written."""
+
+
+class PriorError(SepError):
+    """A prior cannot be found, loaded or trusted."""
+
+    exit_code = 4

@@ -1,0 +1,116 @@
+"""The contracts: what a prior, a codec, a sampler and a separator are. Signatures only.
+
+Letters, defined once: B batch, K sources, C channels, *D the signal's own axes (time, or height and width), L tokens, V vocabulary,
+W windows (the batch of a token sampler), H hypotheses (draws or beams) of one window, N candidates of one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OnStep = Callable[[int, int], None]
+"""Progress: called with (steps done, steps in all)."""
+
+
+class Codec(Protocol):
+    """Signals to tokens and back."""
+
+    @property
+    def vocabulary(self) -> int:
+        """V, the number of codes."""
+        ...
+
+    def encode(self, signal: Tensor) -> Tensor:
+        """Signals (B, C, *D) to tokens (B, L), int64."""
+        ...
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, L) to signals (B, C, *D)."""
+        ...
+
+
+class TokenPrior(Protocol):
+    """p(z) = Π p(z_t | z_<t) over tokens, for rows of K sources side by side. The cache is a value, handed in and back."""
+
+    def start(self, rows: int) -> Any:
+        """The state before the first token, for ``rows`` rows."""
+        ...
+
+    def step(self, state: Any, tokens: Tensor | None) -> tuple[Tensor, Any]:
+        """Append ``tokens`` (R, K), or nothing at the first step; return log-probabilities (R, K, V) of the next token of every source."""
+        ...
+
+    def select(self, state: Any, rows: Tensor) -> Any:
+        """The state whose row i is row ``rows[i]`` of ``state``."""
+        ...
+
+
+class Candidates(NamedTuple):
+    """What may come next. All hypotheses of a window share the same candidates, but each scores them itself."""
+
+    tokens: Tensor
+    """(W, N, K) int64: one joint token, that is one token per source."""
+    log_prob: Tensor
+    """(W, H, N): log posterior of each candidate given each hypothesis' past, up to a constant; -inf where N is padding."""
+
+
+class TokenPosterior(Protocol):
+    """p(z | m) ∝ p(m | z) p(z), step by step. It is all that a token sampler sees."""
+
+    @property
+    def windows(self) -> int:
+        """W, the number of independent sequences."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """L, the number of steps."""
+        ...
+
+    def start(self, hypotheses: int) -> Any:
+        """The state before the first step, with H hypotheses for every window."""
+        ...
+
+    def step(self, state: Any, tokens: Tensor | None) -> tuple[Candidates, Any]:
+        """Append the joint tokens (W, H, K) (nothing at the first step) and return what may come next, and the new state."""
+        ...
+
+    def select(self, state: Any, parents: Tensor) -> Any:
+        """Reorder: hypothesis h of window w continues from hypothesis ``parents[w, h]`` ((W, H'), int64)."""
+        ...
+
+
+class Separator(Protocol):
+    """Mixture to sources: the only thing the command line knows of the engine."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """K names, in the order of the sources."""
+        ...
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The α_k of the mixing m = Σ α_k x_k."""
+        ...
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz, the rate at which mixtures are to be handed in."""
+        ...
+
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+        """Draw sources.
+
+        Args:
+            mixture: (B, C, *D).
+            seeds: (B, S) int64, one seed per item and draw; the result of an item depends on its own seeds only.
+            on_step: told about progress.
+
+        Returns:
+            (B, S, K, C, *D): S draws of the K sources, unweighted (the mixture is Σ α_k x_k).
+        """
+        ...
