@@ -1,7 +1,8 @@
 """The contracts: what a prior, a codec, a sampler and a separator are. Signatures only.
 
-Letters, defined once: B batch, K sources, C channels, *D the signal's own axes (time, or height and width), L tokens, V vocabulary,
-W windows (the batch of a token sampler), H hypotheses (draws or beams) of one window, N candidates of one step.
+Letters, defined once: B batch, K sources, C channels, *D the signal's own axes (time, or height and width), L
+tokens, V vocabulary, W windows (the batch of a token sampler), H hypotheses (draws or beams) of one window, N
+candidates of one step.
 """
 
 from __future__ import annotations
@@ -34,14 +35,17 @@ class Codec(Protocol):
 
 
 class TokenPrior(Protocol):
-    """p(z) = Π p(z_t | z_<t) over tokens, for rows of K sources side by side. The cache is a value, handed in and back."""
+    """p(z) = Π p(z_t | z_<t) over tokens, for rows of K sources side by side.
+
+    The state is handed in and back and is fed once; ``select`` is the way to branch.
+    """
 
     def start(self, rows: int) -> Any:
         """The state before the first token, for ``rows`` rows."""
         ...
 
     def step(self, state: Any, tokens: Tensor | None) -> tuple[Tensor, Any]:
-        """Append ``tokens`` (R, K), or nothing at the first step; return log-probabilities (R, K, V) of the next token of every source."""
+        """Append tokens (R, K), nothing at first; return log-probabilities (R, K, V) of the next."""
         ...
 
     def select(self, state: Any, rows: Tensor) -> Any:
@@ -50,12 +54,12 @@ class TokenPrior(Protocol):
 
 
 class Candidates(NamedTuple):
-    """What may come next. All hypotheses of a window share the same candidates, but each scores them itself."""
+    """What may come next: all hypotheses of a window share candidates, but each scores them itself."""
 
     tokens: Tensor
     """(W, N, K) int64: one joint token, that is one token per source."""
     log_prob: Tensor
-    """(W, H, N): log posterior of each candidate given each hypothesis' past, up to a constant; -inf where N is padding."""
+    """(W, H, N): log posterior given each hypothesis' past, up to a constant; -inf in padding."""
 
 
 class TokenPosterior(Protocol):
@@ -76,7 +80,7 @@ class TokenPosterior(Protocol):
         ...
 
     def step(self, state: Any, tokens: Tensor | None) -> tuple[Candidates, Any]:
-        """Append the joint tokens (W, H, K) (nothing at the first step) and return what may come next, and the new state."""
+        """Append joint tokens (W, H, K), nothing at first; return what may come next and the new state."""
         ...
 
     def select(self, state: Any, parents: Tensor) -> Any:
@@ -107,7 +111,8 @@ class Separator(Protocol):
 
         Args:
             mixture: (B, C, *D).
-            seeds: (B, S) int64, one seed per item and draw; the result of an item depends on its own seeds only.
+            seeds: (B, S) int64, one seed per item and draw; the result of an item depends on its own seeds
+                only.
             on_step: told about progress.
 
         Returns:

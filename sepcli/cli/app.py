@@ -1,0 +1,119 @@
+"""The ``sepcli`` command: its subcommands, and the one place where errors become two lines and an exit code.
+
+::
+
+    0 all done · 1 failure · 2 usage · 3 some inputs of a batch failed · 4 prior missing or refused
+    130 interrupted
+
+The subcommands import their work inside their bodies, so that ``--help`` never waits for torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.main import get_command
+
+from sepcli import __version__
+from sepcli.cli import console
+from sepcli.cli.evaluate import evaluate
+from sepcli.cli.likelihood import build_likelihood
+from sepcli.cli.separate import separate
+from sepcli.cli.train import train_prior
+from sepcli.errors import SepError
+
+# click's own base class, wherever this version of typer keeps it: BadParameter → UsageError → ClickException
+_ClickException: Any = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="sepcli",
+    help="Separate mixtures into their sources with generative priors.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("separate")(separate)
+app.command("evaluate")(evaluate)
+app.command("train-prior")(train_prior)
+app.command("build-likelihood")(build_likelihood)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.emit(f"sepcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit the process with its exit code.
+
+    Args:
+        argv: The arguments after the program's name; ``sys.argv[1:]`` if None.
+    """
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line and return its exit code; every error has been printed.
+
+    ``SEPCLI_DEBUG=1`` in the environment prints the traceback above an error.
+
+    Args:
+        argv: The arguments after the program's name. None at all means ``--help``.
+    """
+    debug = os.environ.get("SEPCLI_DEBUG", "") not in ("", "0")
+    try:
+        result = get_command(app).main(list(argv) or ["--help"], prog_name="sepcli", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        result = 130
+    except _ClickException as problem:
+        return _usage_error(problem)
+    except SepError as problem:
+        if debug:
+            traceback.print_exc()
+        console.error(problem.message, problem.hint)
+        return problem.exit_code
+    except Exception as problem:
+        if debug:
+            traceback.print_exc()
+        detail = str(problem).strip() or "no message"
+        console.error(
+            f"unexpected {type(problem).__name__}: {detail}", "rerun with SEPCLI_DEBUG=1 for the traceback"
+        )
+        return 1
+    if result == 130:
+        console.note("interrupted")
+    return result if isinstance(result, int) else 0
+
+
+def _usage_error(problem: Any) -> int:
+    context = getattr(problem, "ctx", None)
+    command = context.command_path if context is not None else "sepcli"
+    console.error(problem.format_message().strip().rstrip("."), f"run `{command} --help` for its options")
+    return int(problem.exit_code)
+
+
+def _silence_stdout() -> None:
+    """Let the interpreter's last flush of a broken stdout go nowhere."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115

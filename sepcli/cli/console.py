@@ -1,0 +1,111 @@
+"""Talking to a person or a pipe: data on stdout, everything else on stderr.
+
+``NO_COLOR`` and pipes get plain text; a progress bar is drawn only when stderr is a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sepcli.protocols import OnStep
+
+_STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[33m"}
+
+
+def note(message: str, quiet: bool = False) -> None:
+    """Print one message to stderr, unless ``quiet``."""
+    if not quiet:
+        print(message, file=sys.stderr)
+
+
+def warn(message: str) -> None:
+    """Print ``warning: message`` to stderr; a warning is printed even when quiet."""
+    print(f"{_label('warning')} {message}", file=sys.stderr)
+
+
+def error(message: str, hint: str) -> None:
+    """Print the two lines of an error to stderr: what is wrong, what to do."""
+    print(f"{_label('error')} {_one_line(message)}\n  → {_one_line(hint)}", file=sys.stderr)
+
+
+def emit(text: str) -> None:
+    """Print a line of data to stdout."""
+    print(text)
+
+
+def emit_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document to stdout; NaN and infinities become null."""
+    print(to_json(document))
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """Indented JSON in which NaN and infinite numbers are null."""
+    return json.dumps(finite_or_null(document), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
+    """Print an aligned table to stdout: the first column flush left, the others flush right.
+
+    Args:
+        columns: The heads.
+        rows: One cell per column.
+        caption: A line below the table, for how the numbers were made.
+    """
+    lines = [list(columns), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        print("  ".join(cells).rstrip())
+    if caption:
+        print(caption)
+
+
+@contextmanager
+def progress(title: str, quiet: bool = False) -> Iterator[OnStep]:
+    """A progress bar with the time left, on stderr, when stderr is a terminal; otherwise nothing.
+
+    Args:
+        title: What is being done, shown before the bar.
+        quiet: Never draw.
+
+    Yields:
+        The callback ``on_step(done, total)`` to hand to the work.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def finite_or_null(value: Any) -> Any:
+    """A copy of a JSON-like ``value`` in which NaN and infinite numbers are None."""
+    if isinstance(value, Mapping):
+        return {str(key): finite_or_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_null(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _label(kind: str) -> str:
+    if os.environ.get("NO_COLOR") or not sys.stderr.isatty():
+        return f"{kind}:"
+    return f"{_STYLES[kind]}{kind}:\x1b[0m"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

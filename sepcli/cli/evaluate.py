@@ -1,0 +1,188 @@
+"""``sepcli evaluate``: score finished estimates, or separate a set of test mixtures and score that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sepcli.cli import console
+from sepcli.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from sepcli.evaluation.report import Report
+
+DEFAULT_PRIOR = "slakh-drums-bass"
+
+
+class Metric(StrEnum):
+    """What ``--metric`` takes."""
+
+    SDR = "sdr"
+    SI_SDR = "si-sdr"
+    USDR = "usdr"
+    SI_SDRI = "si-sdri"
+
+
+class Dataset(StrEnum):
+    """What ``--dataset`` takes."""
+
+    BUILTIN = "builtin"
+    PAIRS = "pairs"
+
+
+def evaluate(
+    estimates: Annotated[Path | None, typer.Argument(help="Folder of TRACK/STEM.wav, the estimates.")] = None,
+    references: Annotated[Path | None, typer.Argument(help="The same, the true stems.")] = None,
+    metric: Annotated[list[Metric] | None, typer.Option(help="Repeatable; sdr if none is given.")] = None,
+    prior: Annotated[
+        str, typer.Option(help="Prior to separate with, when no folders are given.")
+    ] = DEFAULT_PRIOR,
+    dataset: Annotated[Dataset | None, typer.Option(help="What to separate; builtin if not given.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="For pairs: folder of STEM/ITEM.flac, clean stems.")
+    ] = None,
+    pairs: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Posterior draws per mixture.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws and the bootstrap.")] = 0,
+    sampler: Annotated[str | None, typer.Option(help="The prior's own if not given.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A sampler setting; repeatable.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Mixtures separated at once.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the JSON report here; resumes if interrupted.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, not as tables.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
+) -> None:
+    """Measure separations: SDR and its kin per stem, beside no separation at all and an oracle mask.
+
+    With ESTIMATES and REFERENCES, files are matched by name and scored. With --dataset pairs --data DIR,
+    clean stems are mixed, separated and scored; with nothing at all, a small set that comes with sepcli is.
+    """
+    if (estimates is None) != (references is None):
+        raise UsageError("ESTIMATES and REFERENCES go together", "give two folders, or none")
+    if (dataset is Dataset.PAIRS) != (data is not None):
+        raise UsageError("--dataset pairs and --data DIR go together", "give both, or neither")
+    if estimates is not None and (dataset or pairs or sampler or settings):
+        raise UsageError(
+            "finished estimates are scored as they are, without separating",
+            "leave out --dataset, --data, --pairs, --sampler and --set, or leave out the folders",
+        )
+    _check_out(out, overwrite)
+    metrics = list(dict.fromkeys(m.value for m in metric or [Metric.SDR]))
+    journal = None if out is None else out.with_name(out.name + ".partial")
+    if estimates is not None and references is not None:
+        report = _score_folders(estimates, references, metrics, seed, quiet)
+    else:
+        chosen = {"prior": prior, "device": device, "sampler": sampler, "settings": settings or []}
+        counts = {"limit": pairs, "seed": seed, "draws": samples, "batch": batch}
+        report = _separate_and_score(data, metrics, chosen, counts, journal, overwrite, quiet)
+    document = report.as_dict()
+    if out is not None:
+        _write(out, console.to_json(document) + "\n")
+        console.note(f"wrote {out}", quiet)
+    if journal is not None:
+        journal.unlink(missing_ok=True)
+    _print(report, document, as_json, quiet)
+    if report.failures:
+        raise typer.Exit(3)
+
+
+def _score_folders(
+    estimates: Path, references: Path, metrics: Sequence[str], seed: int, quiet: bool
+) -> Report:
+    from sepcli.evaluation.runs import evaluate_folders
+
+    with console.progress("scoring", quiet) as on_step:
+        return evaluate_folders(estimates, references, metrics, seed=seed, on_step=on_step)
+
+
+def _separate_and_score(
+    data: Path | None,
+    metrics: Sequence[str],
+    chosen: Mapping[str, Any],
+    counts: Mapping[str, Any],
+    journal: Path | None,
+    overwrite: bool,
+    quiet: bool,
+) -> Report:
+    settings = _parse_settings(chosen["settings"])
+    from sepcli.catalog import card
+
+    found, _ = card.find(chosen["prior"])  # a misspelt name is answered before torch is imported
+    from sepcli.catalog.build import load_separator
+    from sepcli.cli.device import choose_device
+    from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
+
+    device = str(choose_device(chosen["device"]))
+    separator = load_separator(chosen["prior"], device=device, sampler=chosen["sampler"], settings=settings)
+    files = {name: entry["sha256"] for name, entry in found.files.items()}
+    made_with = {"prior": found.name, "files": files, "sampler": chosen["sampler"], "settings": settings}
+    with console.progress("separating", quiet) as on_step:
+        return evaluate_dataset(
+            data or BUILTIN,
+            separator,
+            metrics,
+            **counts,
+            settings={**made_with, "device": device},
+            journal=journal,
+            replace_journal=overwrite,
+            on_step=on_step,
+        )
+
+
+def _parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise UsageError(f"--set {pair} is not of the form key=value", "write for example --set beams=50")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def _check_out(out: Path | None, overwrite: bool) -> None:
+    if out is None:
+        return
+    if out.is_dir():
+        raise OutputError(f"{out} is a folder", "give --out the name of a file, for example report.json")
+    if not out.absolute().parent.is_dir():
+        raise OutputError(f"the folder of {out} does not exist", "make it first, or choose another")
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists already", "give --overwrite to replace it, or another --out")
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror}", "choose another --out") from error
+
+
+def _print(report: Report, document: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
+    if as_json:
+        console.emit_json(document)
+    else:
+        from sepcli.evaluation.protocol import AGGREGATION
+        from sepcli.evaluation.report import table
+
+        for number, metric in enumerate(report.results):
+            if number:
+                console.emit("")
+            columns, rows = table(report.results, metric)
+            console.table(columns, rows, f"dB, mean [95 % interval]. {AGGREGATION[metric]}.")
+    for failure in report.failures:
+        console.warn(f"{failure.track} is not scored: {failure.reason}")
+    for text in report.notes:
+        console.note(f"note: {text}", quiet)

@@ -1,0 +1,253 @@
+"""``sepcli separate``: mixtures in, stems out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from sepcli.cli import console
+from sepcli.errors import OutputError, SepError
+
+if TYPE_CHECKING:
+    from sepcli.catalog.card import Card
+    from sepcli.cli.inputs import Job
+    from sepcli.protocols import Separator
+    from sepcli.stream import StreamReport, StreamSettings
+
+DEFAULT_PRIOR = "slakh-drums-bass"
+
+
+class Consistency(StrEnum):
+    """What ``--consistency`` takes."""
+
+    WIENER = "wiener"
+    PROJECT = "project"
+    NONE = "none"
+
+
+class Format(StrEnum):
+    """What ``--format`` takes."""
+
+    WAV = "wav"
+    FLAC = "flac"
+
+
+def separate(
+    inputs: Annotated[list[str], typer.Argument(help="Audio files, folders of them, or globs.")],
+    prior: Annotated[
+        str, typer.Option("--prior", help="Name of a bundled prior, or a folder.")
+    ] = DEFAULT_PRIOR,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the stems.")] = Path("separated"),
+    filename: Annotated[
+        str | None,
+        typer.Option(
+            help="Template with {track} {stem} {ext} {sample} {prior}; default {track}/{stem}.{ext}."
+        ),
+    ] = None,
+    consistency: Annotated[
+        Consistency,
+        typer.Option(help="wiener: masks on the mixture; project: add what is missing; none: raw estimates."),
+    ] = Consistency.WIENER,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Keep so many posterior draws, each with stems of its own.")
+    ] = 1,
+    sampler: Annotated[
+        str | None, typer.Option(help="greedy, ancestral, top-k or beam; the prior's own if not given.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of sampler or stream, such as lam=2 or draws=8; repeatable.",
+        ),
+    ] = None,
+    container: Annotated[
+        Format | None, typer.Option("--format", help="wav or flac; the input's own if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same stems.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace stems that exist.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip mixtures whose stems exist.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
+) -> None:
+    """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
+    from sepcli.catalog import card as cards
+    from sepcli.cli import inputs as words
+    from sepcli.cli.settings import parse_settings, split_settings
+
+    template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}")
+    words.check_template(template, samples)
+    card, _ = cards.find(prior)  # a misspelt name is answered before torch is imported
+    files = words.collect(inputs)
+    for_stream, for_engine = split_settings(parse_settings(settings or []), card)
+    jobs, failed = _plan(files, out, template, card, samples, container)
+    todo = [job for job in jobs if not (resume and _done(job))]
+    _refuse_existing(todo, overwrite)
+
+    from sepcli.catalog.build import load_separator
+    from sepcli.cli.device import choose_device
+    from sepcli.cli.settings import stream_settings
+
+    place = str(choose_device(device))
+    separator = load_separator(prior, device=place, sampler=sampler, settings=for_engine)
+    streaming = stream_settings(for_stream, consistency=consistency.value, samples=samples)
+    run = {
+        "prior": card.name,
+        "files": {n: e["sha256"] for n, e in card.files.items()},
+        "sampler": sampler or card.settings.get("sampler"),
+        "settings": {**card.settings, **for_engine},
+        "seed": seed,
+        "device": place,
+    }
+    records = [_skipped(job) for job in jobs if job not in todo]
+    for number, job in enumerate(todo, 1):
+        try:
+            title = job.track if len(todo) == 1 else f"{job.track} ({number}/{len(todo)})"
+            report = _separate(job, separator, streaming, seed, container, overwrite, title, quiet)
+            records.append(_record(job, report, streaming, run))
+            if not as_json:
+                console.emit(
+                    f"{job.stems[0][0].parent}: {', '.join(separator.names)}"
+                    f"  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
+                )
+        except SepError as error:
+            if len(files) == 1:
+                raise
+            failed[job.source] = error
+    _finish(records, failed, as_json, len(files))
+
+
+def _plan(
+    files: Sequence[Path], out: Path, template: str, card: Card, samples: int, container: Format | None
+) -> tuple[list[Job], dict[Path, SepError]]:
+    """Open every input once; those that cannot be read fail now, before anything is computed."""
+    from sepcli.cli import inputs as words
+    from sepcli.media.audio import AudioReader
+    from sepcli.media.stems import stem_format
+
+    jobs: list[Job] = []
+    failed: dict[Path, SepError] = {}
+    for file in files:
+        try:
+            with AudioReader(file) as reader:
+                extension = stem_format(reader.info, container.value if container else None).extension
+            jobs.append(words.plan(file, out, template, card.sources, samples, extension, card.name))
+        except SepError as error:
+            if len(files) == 1:
+                raise
+            failed[file] = error
+    words.refuse_collisions(jobs)
+    return jobs, failed
+
+
+def _done(job: Job) -> bool:
+    return job.record.is_file() and all(path.is_file() for paths in job.stems for path in paths)
+
+
+def _refuse_existing(jobs: Sequence[Job], overwrite: bool) -> None:
+    for job in jobs:
+        for path in (path for paths in job.stems for path in paths):
+            if os.path.lexists(path) and not overwrite:
+                raise OutputError(
+                    f"{path} exists already",
+                    "use --overwrite to replace it, --resume to skip it, or another --out folder",
+                )
+
+
+def _separate(
+    job: Job,
+    separator: Separator,
+    streaming: StreamSettings,
+    seed: int,
+    container: Format | None,
+    overwrite: bool,
+    title: str,
+    quiet: bool,
+) -> StreamReport:
+    from contextlib import ExitStack
+
+    from sepcli.media.audio import AudioReader
+    from sepcli.media.stems import StemWriter
+    from sepcli.stream import separate_stream
+
+    wanted: Literal["wav", "flac"] | None = container.value if container else None
+    with ExitStack() as stack:
+        reader = stack.enter_context(AudioReader(job.source))
+        writers = [
+            stack.enter_context(StemWriter(paths, reader.info, container=wanted, overwrite=overwrite))
+            for paths in job.stems
+        ]
+        on_step = stack.enter_context(console.progress(title, quiet))
+        report = separate_stream(
+            reader,
+            writers,
+            separator,
+            streaming,
+            seed,
+            lambda done, total: on_step(round(done), round(total)),
+        )
+    for stems in report.sets:
+        for stem in stems:
+            if stem.silent and not report.silent:
+                console.warn(f"{job.track}: the stem {stem.name} is silent")
+            if stem.equals_mixture:
+                console.warn(f"{job.track}: the stem {stem.name} equals the mixture")
+    return report
+
+
+def _record(
+    job: Job, report: StreamReport, streaming: StreamSettings, run: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write run.json: all that is needed to repeat and to judge the run."""
+    from dataclasses import asdict
+    from importlib.metadata import version
+
+    versions = {name: version(name) for name in ("sepcli", "torch", "numpy", "soundfile", "soxr")}
+    record = {
+        "input": str(job.source),
+        "stems": [[str(path) for path in paths] for paths in job.stems],
+        **run,
+        "stream": asdict(streaming),
+        "versions": versions,
+        "report": asdict(report),
+    }
+    part = job.record.with_name(f".{job.record.name}.part")
+    try:
+        part.write_text(
+            json.dumps(console.finite_or_null(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        os.replace(part, job.record)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write {job.record}: {error.strerror}", "free some space or choose another --out folder"
+        ) from error
+    return record
+
+
+def _skipped(job: Job) -> dict[str, Any]:
+    return {
+        "input": str(job.source),
+        "stems": [[str(path) for path in paths] for paths in job.stems],
+        "skipped": True,
+    }
+
+
+def _finish(
+    records: Sequence[Mapping[str, Any]], failed: Mapping[Path, SepError], as_json: bool, asked: int
+) -> None:
+    if as_json:
+        errors = [{"input": str(path), "error": e.message, "hint": e.hint} for path, e in failed.items()]
+        console.emit_json({"tracks": list(records), "failed": errors})
+    for path, error in failed.items():
+        console.error(f"{path}: {error.message}", error.hint)
+    if failed:
+        raise typer.Exit(1 if len(failed) == asked else 3)

@@ -1,0 +1,1 @@
+"""x ↔ tokens: the quantizer and the autoencoders around it."""

@@ -1,0 +1,86 @@
+"""Vector quantisation with a codebook that follows the encoder by moving averages.
+
+Latents and codes live on the unit sphere, so the nearest code is the one with the largest inner product:
+
+    z = argmax_v ⟨h, c_v⟩,    c_v ← normalise(EMA of the latents assigned to v)
+
+Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", appendix A.1 (moving averages);
+    the normalisation is
+from Yu et al. 2022, "Vector-quantized image modeling with improved VQGAN".
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class VectorQuantizer(nn.Module):
+    """A codebook of V unit vectors of D dimensions.
+
+    Args:
+        vocabulary: V.
+        dim: D.
+        decay: how slowly the codebook follows the latents; 0.99 remembers about 100 batches.
+        revive_below: codes whose average use per batch falls below this are replaced by latents of the
+            current batch.
+    """
+
+    codebook: Tensor
+    usage: Tensor
+    sums: Tensor
+
+    def __init__(self, vocabulary: int, dim: int, decay: float = 0.99, revive_below: float = 0.05) -> None:
+        super().__init__()
+        self.decay = decay
+        self.revive_below = revive_below
+        codes = F.normalize(torch.randn(vocabulary, dim, generator=torch.Generator().manual_seed(0)), dim=-1)
+        self.register_buffer("codebook", codes)
+        self.register_buffer("usage", torch.zeros(vocabulary))  # all dead: the first batch seeds the codebook
+        self.register_buffer("sums", codes.clone())
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Latents (..., D), any length, to tokens (...), int64."""
+        return (latents.float() @ self.codebook.T).argmax(-1)
+
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Tokens (...) to unit codes (..., D)."""
+        return F.embedding(tokens, self.codebook)
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantise with a straight-through gradient.
+
+        Args:
+            latents: (..., D), any length.
+
+        Returns:
+            codes (..., D) whose gradient goes to the latents, tokens (...), and the commitment loss ().
+        """
+        unit = F.normalize(latents.float(), dim=-1)
+        tokens = self.nearest(unit)
+        codes = self.lookup(tokens)
+        commitment = (unit - codes.detach()).square().sum(-1).mean()
+        return unit + (codes - unit).detach(), tokens, commitment
+
+    @torch.no_grad()
+    def follow(self, latents: Tensor, tokens: Tensor, rng: torch.Generator) -> None:
+        """Move the codebook towards the latents (..., D) assigned to it; revive codes that nothing uses."""
+        unit = F.normalize(latents.float(), dim=-1).flatten(0, -2)
+        flat = tokens.flatten()
+        counts = torch.bincount(flat, minlength=len(self.codebook)).float()
+        totals = torch.zeros_like(self.sums).index_add_(0, flat, unit)
+        self.usage.lerp_(counts, 1 - self.decay)
+        self.sums.lerp_(totals, 1 - self.decay)
+        dead = self.usage < self.revive_below
+        chosen = torch.randint(len(unit), (len(self.codebook),), generator=rng).to(unit.device)
+        self.sums.copy_(torch.where(dead[:, None], 5 * self.revive_below * unit[chosen], self.sums))
+        self.usage.copy_(torch.where(dead, torch.full_like(self.usage, 5 * self.revive_below), self.usage))
+        self.codebook.copy_(F.normalize(self.sums, dim=-1))
+
+
+def perplexity(tokens: Tensor, vocabulary: int) -> float:
+    """Effective number of codes in use, exp of the entropy of the tokens' histogram, between 1 and V."""
+    p = torch.bincount(tokens.flatten(), minlength=vocabulary).double()
+    p = p / p.sum()
+    return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))

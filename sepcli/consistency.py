@@ -1,0 +1,93 @@
+"""Stems that sum to the mixture, from estimates that need not.
+
+Two ways: ``wiener`` shares every time-frequency bin of the mixture among the stems in proportion to the power
+of their estimates, ``project`` adds what is missing. Wiener masks keep the mixture's own phase, stereo image
+and full band, whatever the rate and the channels of the estimates (Liutkus and Badeau, "Generalized Wiener
+filtering with fractional power spectrograms", ICASSP 2015).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+FLOOR = 1e-6
+"""Magnitude, relative to the loudest bin, below which estimates say nothing: equal parts there (-120 dB)."""
+BAND = 0.7
+"""From this fraction of the cutoff on, the informed band speaks for the frequencies above the cutoff."""
+
+
+def wiener(
+    estimates: Tensor,
+    mixture: Tensor,
+    *,
+    n_fft: int,
+    hop: int,
+    exponent: float = 2.0,
+    cutoff: float = 0.5,
+) -> Tensor:
+    """Share a mixture among stems by soft masks.
+
+    With X̂ the short-time spectra of the estimates, the mask of stem k is the mean over the draws of |X̂_k|^p
+    / Σ_j |X̂_j|^p.
+
+    Args:
+        estimates: (S, K, T), S draws of the K stems in one channel, at the mixture's rate.
+        mixture: (C, T).
+        n_fft: Samples of a short-time window.
+        hop: Samples from one to the next, at most n_fft / 2.
+        exponent: p; larger is more decided.
+        cutoff: In cycles per sample: where the estimates end. Above it a frame's mask is that of the band
+            just below.
+
+    Returns:
+        (K, C, T), summing over K to the mixture up to rounding; parts where no estimate says anything are
+        shared equally.
+    """
+    window = torch.hann_window(n_fft, dtype=mixture.dtype, device=mixture.device)
+
+    def transform(signal: Tensor) -> Tensor:
+        return torch.stft(
+            signal, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True
+        )
+
+    masks = [_mask(transform(draw.to(mixture.dtype)).abs(), exponent, cutoff) for draw in estimates]
+    mask = torch.stack(masks).mean(dim=0)  # (K, F, N)
+    spectra = mask[:, None] * transform(mixture)  # (K, C, F, N)
+    stems = torch.istft(
+        spectra.flatten(0, 1), n_fft, hop, window=window, center=True, length=mixture.shape[-1]
+    )
+    return stems.reshape(mask.shape[0], *mixture.shape)
+
+
+def _mask(magnitude: Tensor, exponent: float, cutoff: float) -> Tensor:
+    """Magnitudes (K, F, N) to masks (K, F, N) that sum to one over K."""
+    loudest = magnitude.amax()
+    if loudest <= 0:
+        return torch.full_like(magnitude, 1 / magnitude.shape[0])
+    power = (magnitude / loudest).clamp(min=FLOOR) ** exponent
+    mask = power / power.sum(dim=0, keepdim=True)
+    last = magnitude.shape[1] - 1  # this bin is half a cycle per sample
+    top = max(1, int(2 * cutoff * last))
+    if top >= last:
+        return mask
+    band = power[:, min(int(BAND * top), top - 1) : top].sum(dim=1, keepdim=True)  # (K, 1, N)
+    above = (band / band.sum(dim=0, keepdim=True)).expand(-1, last + 1 - top, -1)
+    return torch.cat([mask[:, :top], above], dim=1)
+
+
+def project(estimates: Tensor, mixture: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Move estimates to the nearest stems that sum to the mixture.
+
+    Args:
+        estimates: (K, C, T), stems as they sound in the mixture.
+        mixture: (C, T).
+        weights: (K,), the α_k of m = Σ α_k x_k: the unweighted sources then move as little as possible, and
+            stem k takes the share α_k² / Σ α² of what is missing. None shares equally.
+
+    Returns:
+        (K, C, T), summing over K to the mixture up to rounding.
+    """
+    squares = torch.ones_like(estimates[:, 0, 0]) if weights is None else weights.to(estimates) ** 2
+    share = (squares / squares.sum())[:, None, None]
+    return estimates + share * (mixture - estimates.sum(dim=0))

@@ -1,0 +1,1 @@
+"""Folders of clean recordings → random sources and pairs."""

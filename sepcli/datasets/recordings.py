@@ -1,0 +1,37 @@
+"""One audio file of a data set as a mono signal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sepcli.errors import InputError
+
+
+def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Read a file that libsndfile knows; channels are averaged.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Samples (T,) and the sample rate in Hz.
+
+    Raises:
+        InputError: If the file is missing, cannot be decoded, is empty or not finite.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}", "Check that the data set is complete.")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        raise InputError(f"{path} cannot be read as audio ({error})", "Copy or download it again.") from error
+    mono: NDArray[np.float32] = samples.mean(axis=1)
+    if mono.size == 0:
+        raise InputError(f"{path} holds no samples", "Copy or download it again.")
+    if not np.isfinite(mono).all():
+        raise InputError(f"{path} holds samples that are not finite", "Write it again.")
+    return mono, int(rate)

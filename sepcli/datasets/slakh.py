@@ -1,0 +1,204 @@
+"""Slakh2100 (Manilow et al., 2019): multi-track songs, one FLAC file per instrument, as a bank of stems.
+
+::
+
+    slakh2100_flac_redux/
+    ├── train/Track00001/{mix.flac, metadata.yaml, stems/S00.flac, stems/S01.flac …}
+    ├── validation/…
+    └── test/…
+
+Stems are grouped by the ``inst_class`` that ``metadata.yaml`` gives them; several stems of one class are
+added. Each stem has its own level in Slakh's mix; here every song's source is normalised to a peak of
+0.9, for the protocol of LASS (Postolache et al., 2023), where a mixture is the mean of unrelated chunks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import yaml
+from numpy.typing import NDArray
+
+from sepcli.datasets.recordings import read_mono
+from sepcli.datasets.stems import StemBank, concatenate
+from sepcli.errors import InputError, OutputError
+
+_FAST_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast, where built
+
+PEAK = 0.9
+SUFFIXES = (".flac", ".wav")
+CACHE_VERSION = 1
+LAYOUT = "Slakh2100 holds train/, validation/ and test/, each with folders TrackNNNNN."
+
+Samples = NDArray[np.int16]  # (T,), mono
+
+
+def open_slakh(
+    root: Path,
+    split: str,
+    sources: tuple[str, ...] = ("drums", "bass"),
+    sample_rate: int = 22050,
+    cache: Path | None = None,
+) -> StemBank:
+    """Open a split of Slakh2100 as clean recordings of the sources.
+
+    A track that lacks a source still gives its other sources. Stems that were not rendered, whose file is
+    missing or that are silent are left out.
+
+    Args:
+        root: The data set's root, or a folder that holds tracks directly (then ``split`` is not looked at).
+        split: ``train``, ``validation`` or ``test``.
+        sources: Instrument classes, in any case, in the order wanted.
+        sample_rate: In Hz; stems are resampled to it and averaged to mono.
+        cache: A folder for the decoded samples. The next call maps them into memory at once, unless a file of
+            the data set has changed. Without it, all is decoded into memory (2 bytes a sample).
+
+    Returns:
+        The bank, with ``sources`` as its names.
+
+    Raises:
+        InputError: If there are no tracks, no stem of a source, or a file that cannot be read.
+        OutputError: If the cache cannot be written.
+    """
+    tracks = _find_tracks(root, split)
+    if cache is None:
+        recordings: list[list[tuple[int, Samples]]] = [[] for _ in sources]
+        for k, song, samples in _decode(tracks, sources, sample_rate):
+            recordings[k].append((song, samples))
+        return concatenate(sources, sample_rate, recordings)
+    folder = cache / f"slakh-{split}-{_fingerprint(tracks, sources, sample_rate)}"
+    if not folder.is_dir():
+        _fill(folder, _decode(tracks, sources, sample_rate), len(sources))
+    return _map(folder, sources, sample_rate)
+
+
+def _find_tracks(root: Path, split: str) -> list[Path]:
+    """The folders of the split that hold a metadata.yaml."""
+    for folder in (root / split, root):
+        tracks = sorted(path.parent for path in folder.glob("*/metadata.yaml"))
+        if tracks:
+            return tracks
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}", "Give the folder of Slakh2100.")
+    splits = sorted({path.parent.parent.name for path in root.glob("*/*/metadata.yaml")})
+    found = f"Its splits are: {', '.join(splits)}." if splits else LAYOUT
+    raise InputError(f"{root} has no tracks in a split {split}", found)
+
+
+def _read_stems(track: Path, sources: Sequence[str]) -> tuple[list[list[Path]], set[str]]:
+    """The files of each source in a track, and all classes of instruments that the track has."""
+    path = track / "metadata.yaml"
+    try:
+        metadata = yaml.load(path.read_bytes(), Loader=_FAST_SAFE_LOADER)
+        stems: dict[str, dict[str, Any]] = metadata["stems"]
+        rendered = {key: str(s["inst_class"]) for key, s in stems.items() if s.get("audio_rendered", True)}
+        folder = track / Path(metadata.get("audio_dir") or "stems").name
+    except (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"{path} is not the metadata of a Slakh track"
+        raise InputError(message, "Copy or download it again.") from error
+    wanted = [source.casefold() for source in sources]
+    files: list[list[Path]] = [[] for _ in sources]
+    for key, inst_class in rendered.items():
+        places = [folder / f"{key}{suffix}" for suffix in SUFFIXES]
+        found = [place for place in places if place.is_file()]
+        if found and inst_class.casefold() in wanted:
+            files[wanted.index(inst_class.casefold())].append(found[0])
+    return files, set(rendered.values())
+
+
+def _decode(tracks: Sequence[Path], sources: Sequence[str], rate: int) -> Iterator[tuple[int, int, Samples]]:
+    """All recordings as (source, song, samples), song by song; raises if a source has none."""
+    stems = [_read_stems(track, sources) for track in tracks]
+    for k, source in enumerate(sources):
+        if not any(files[k] for files, _ in stems):
+            classes = sorted(set().union(*(found for _, found in stems)))
+            hint = f"The classes are: {', '.join(classes) or 'none'}."
+            raise InputError(f"no track has a stem of class {source}", hint)
+    heard: set[int] = set()
+    for song, (files, _) in enumerate(stems):
+        for k, paths in enumerate(files):
+            signal = _add([_resampled(path, rate) for path in paths])
+            peak = float(np.abs(signal).max(initial=0.0))
+            if peak > 0:
+                heard.add(k)
+                yield k, song, np.round(signal * np.float32(PEAK * 32767 / peak)).astype(np.int16)
+    for k, source in enumerate(sources):
+        if k not in heard:
+            raise InputError(
+                f"all stems of class {source} are silent", "Check that the data set is complete."
+            )
+
+
+def _resampled(path: Path, rate: int) -> NDArray[np.float32]:
+    signal, own_rate = read_mono(path)
+    if own_rate == rate:
+        return signal
+    return np.asarray(soxr.resample(signal, own_rate, rate), dtype=np.float32)
+
+
+def _add(signals: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The sum of signals that start together; shorter ones end in silence."""
+    total = np.zeros(max(map(len, signals), default=0), dtype=np.float32)
+    for signal in signals:
+        total[: len(signal)] += signal
+    return total
+
+
+def _fingerprint(tracks: Sequence[Path], sources: Sequence[str], rate: int) -> str:
+    """A name for what a cache holds; it changes with any file of the tracks, the sources and the rate."""
+    paths = [path for track in tracks for path in sorted(track.rglob("*"))]
+    stats = [(str(path.resolve()), path.stat()) for path in paths if path.suffix in (*SUFFIXES, ".yaml")]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    content = json.dumps([CACHE_VERSION, PEAK, list(sources), rate, files])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _fill(folder: Path, recordings: Iterator[tuple[int, int, Samples]], count: int) -> None:
+    """Write the recordings of ``count`` sources into ``folder``, which gets its name when it is complete."""
+    partial: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        index: list[list[tuple[int, int]]] = [[] for _ in range(count)]  # per source: (song, length)
+        for k, song, samples in recordings:
+            with open(partial / f"{k}.i16", "ab") as file:
+                file.write(samples.astype("<i2").tobytes())
+            index[k].append((song, len(samples)))
+        (partial / "index.json").write_text(json.dumps(index), "utf-8")
+        if not folder.is_dir():  # another process may have been faster
+            partial.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():
+            hint = "Give a cache folder that can be written, with enough space."
+            raise OutputError(f"the cache {folder} cannot be written ({error})", hint) from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _map(folder: Path, sources: Sequence[str], sample_rate: int) -> StemBank:
+    """The bank over a filled cache folder."""
+    try:
+        index = json.loads((folder / "index.json").read_text("utf-8"))
+        tables = [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in index]
+        ends = [np.cumsum([0, *table[:, 1]], dtype=np.int64) for table in tables]
+        shapes = [(int(end[-1]),) for end in ends]
+        samples = [np.memmap(folder / f"{k}.i16", "<i2", "r", shape=shape) for k, shape in enumerate(shapes)]
+    except (OSError, ValueError, TypeError) as error:
+        message = f"the cache {folder} is damaged ({error})"
+        raise InputError(message, "Delete that folder and start again.") from error
+    return StemBank(
+        names=tuple(sources),
+        sample_rate=sample_rate,
+        samples=tuple(np.asarray(source) for source in samples),  # plain views of the memory maps
+        spans=tuple(np.stack([end[:-1], end[1:]], axis=1) for end in ends),
+        songs=tuple(table[:, 0] for table in tables),
+    )

@@ -1,0 +1,170 @@
+"""Clean recordings of K sources, from which training and test chunks are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sepcli.errors import InputError
+
+SCALE = 32768.0
+"""What an int16 sample is divided by to lie in [-1, 1)."""
+
+MAX_TRIES = 32
+"""How often a chunk that is too quiet is drawn again."""
+
+
+@dataclass(frozen=True)
+class StemBank:
+    """K long arrays of clean mono recordings laid end to end, and where each recording begins and ends.
+
+    Args:
+        names: K source names.
+        sample_rate: In Hz, of all recordings.
+        samples: K arrays (T_k,) int16, in memory or memory-mapped.
+        spans: K arrays (N_k, 2) int64: where each recording of a source starts and stops in ``samples``.
+        songs: K arrays (N_k,) int64: which song each recording is from, at most one recording per song and
+            source. Recordings of the same song start at the same time.
+    """
+
+    names: tuple[str, ...]
+    sample_rate: int
+    samples: tuple[NDArray[np.int16], ...]
+    spans: tuple[NDArray[np.int64], ...]
+    songs: tuple[NDArray[np.int64], ...]
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """How much there is of each source, in seconds."""
+        return tuple(float((spans[:, 1] - spans[:, 0]).sum()) / self.sample_rate for spans in self.spans)
+
+    def draw(
+        self, rng: np.random.Generator, batch: int, length: int, min_rms: float = 0.0
+    ) -> NDArray[np.float32]:
+        """Unrelated chunks: every item of every source is from its own random place (the protocol of LASS).
+
+        All places are equally likely, so a long recording is visited more often than a short one. A chunk
+        never spans two recordings.
+
+        Args:
+            rng: Decides the places.
+            batch: B, the number of items.
+            length: T, in samples.
+            min_rms: Chunks whose RMS is not above this are drawn again; after 32 tries the loudest is taken.
+
+        Returns:
+            Chunks (B, K, T) in [-1, 1).
+
+        Raises:
+            InputError: If a source has no recording of ``length`` samples.
+        """
+        chunks = np.empty((batch, len(self.names), length), dtype=np.float32)
+        for k, samples in enumerate(self.samples):
+            places = _Places(self.spans[k], length)
+            if places.count == 0:
+                raise _too_short(self.names[k], length, self.sample_rate)
+            for item in chunks[:, k]:
+                item[:] = _loud_chunk(rng, samples, places, length, min_rms)
+        return chunks
+
+    def together(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
+        """Related chunks: the K stems of one song at the same time.
+
+        Args:
+            rng: Decides the places, all of them equally likely.
+            batch: B, the number of items.
+            length: T, in samples.
+
+        Returns:
+            Chunks (B, K, T) in [-1, 1).
+
+        Raises:
+            InputError: If no song has ``length`` samples of every source.
+        """
+        common = reduce(np.intersect1d, self.songs)
+        rows = [np.argsort(songs)[np.searchsorted(np.sort(songs), common)] for songs in self.songs]
+        spans = np.stack([s[row] for s, row in zip(self.spans, rows, strict=True)])  # (K, N, 2)
+        shared = (spans[:, :, 1] - spans[:, :, 0]).min(axis=0, initial=np.iinfo(np.int64).max)
+        places = _Places(np.stack([np.zeros_like(shared), shared], axis=1), length)
+        if places.count == 0:
+            raise _too_short(" and ".join(self.names), length, self.sample_rate)
+        chunks = np.empty((batch, len(self.names), length), dtype=np.float32)
+        for item in chunks:
+            song, offset = places.draw(rng)
+            for k, samples in enumerate(self.samples):
+                start = spans[k, song, 0] + offset
+                item[k] = _chunk(samples, start, length)
+        return chunks
+
+
+class _Places:
+    """All places where a chunk of ``length`` fits into one of the recordings ``spans`` (N, 2)."""
+
+    def __init__(self, spans: NDArray[np.int64], length: int) -> None:
+        self._first = spans[:, 0]
+        self._ends = np.cumsum(np.maximum(spans[:, 1] - spans[:, 0] - length + 1, 0))
+        self.count = int(self._ends[-1]) if len(self._ends) else 0
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """One of them: (recording, first sample)."""
+        place = int(rng.integers(self.count))
+        row = int(np.searchsorted(self._ends, place, side="right"))
+        before = int(self._ends[row - 1]) if row else 0
+        return row, int(self._first[row]) + place - before
+
+
+def _chunk(samples: NDArray[np.int16], start: int, length: int) -> NDArray[np.float32]:
+    return samples[start : start + length].astype(np.float32) / np.float32(SCALE)
+
+
+def _loud_chunk(
+    rng: np.random.Generator, samples: NDArray[np.int16], places: _Places, length: int, min_rms: float
+) -> NDArray[np.float32]:
+    """A chunk (T,) whose RMS is above ``min_rms``, or the loudest of many."""
+    loudest, best = -1.0, np.zeros(length, dtype=np.float32)
+    for _ in range(MAX_TRIES):
+        _, start = places.draw(rng)
+        chunk = _chunk(samples, start, length)
+        if min_rms <= 0:
+            return chunk
+        rms = float(np.sqrt(np.mean(np.square(chunk))))
+        if rms > min_rms:
+            return chunk
+        if rms > loudest:
+            loudest, best = rms, chunk
+    return best
+
+
+def _too_short(name: str, length: int, sample_rate: int) -> InputError:
+    return InputError(
+        f"no recording of {name} lasts the {length / sample_rate:.2f} s of a chunk",
+        "Ask for shorter chunks, or add longer recordings.",
+    )
+
+
+def concatenate(
+    names: Sequence[str], sample_rate: int, recordings: Sequence[Sequence[tuple[int, NDArray[np.int16]]]]
+) -> StemBank:
+    """A bank of recordings that are in memory.
+
+    Args:
+        names: K source names.
+        sample_rate: In Hz.
+        recordings: For each source, its recordings as (song, samples (T,) int16).
+
+    Returns:
+        The bank.
+    """
+    ends = [np.cumsum([0, *(len(x) for _, x in source)], dtype=np.int64) for source in recordings]
+    empty = np.zeros(0, dtype=np.int16)
+    return StemBank(
+        names=tuple(names),
+        sample_rate=sample_rate,
+        samples=tuple(np.concatenate([empty, *(x for _, x in source)]) for source in recordings),
+        spans=tuple(np.stack([end[:-1], end[1:]], axis=1) for end in ends),
+        songs=tuple(np.array([song for song, _ in source], dtype=np.int64) for source in recordings),
+    )

@@ -1,0 +1,1 @@
+"""Protocols that pair, separate, score, summarise and report."""

@@ -1,0 +1,65 @@
+"""Finished tracks on disk, so that a killed evaluation continues where it stopped.
+
+A journal is JSON Lines: first the protocol's fingerprint, then one line per batch of tracks. A line that was
+cut off is ignored: its batch is evaluated again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from sepcli.evaluation.score import TrackScore
+
+Finished = Mapping[str, Sequence[TrackScore]]
+"""Scores by track."""
+
+
+def read_journal(path: Path, fingerprint: str) -> dict[str, list[TrackScore]] | None:
+    """The finished tracks of a journal of the same protocol.
+
+    Args:
+        path: The journal; it need not exist.
+        fingerprint: Of the protocol.
+
+    Returns:
+        Scores by track, in the order written; None if the journal belongs to another protocol.
+    """
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if _parse(lines[0]) != {"protocol": fingerprint}:
+        return None
+    finished: dict[str, list[TrackScore]] = {}
+    for line in lines[1:-1]:  # the last piece is empty, or a line that was cut off
+        entry = _parse(line)
+        if isinstance(entry, dict):
+            finished |= {track: [TrackScore(**score) for score in scores] for track, scores in entry.items()}
+    return finished
+
+
+def start_journal(path: Path, fingerprint: str, finished: Finished) -> None:
+    """Write a journal that holds ``finished``, in place of whatever is there."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps({"protocol": fingerprint}) + "\n", encoding="utf-8")
+    if finished:
+        append_journal(temporary, finished)
+    os.replace(temporary, path)
+
+
+def append_journal(path: Path, finished: Finished) -> None:
+    """Append one batch, in one write."""
+    entry = {track: [asdict(score) for score in scores] for track, scores in finished.items()}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def _parse(line: str) -> object:
+    try:
+        parsed: object = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return parsed

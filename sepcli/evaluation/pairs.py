@@ -1,0 +1,178 @@
+"""Mix clean sources, separate the mixtures, score what comes out beside the baselines."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.consistency import wiener
+from sepcli.datasets.pairs import Pair
+from sepcli.errors import InputError
+from sepcli.evaluation.baselines import average, oracle_mask
+from sepcli.evaluation.score import Signals, TrackScore, score_track
+from sepcli.protocols import OnStep, Separator
+from sepcli.stream.separate import StreamSettings
+
+RAW, REFINED, AVERAGE, ORACLE = "sepcli raw", "sepcli", "average", "oracle mask"
+"""The rows: the first draw as it comes; all draws made consistent with the mixture; the two baselines."""
+
+Refine = Callable[[Tensor, Tensor], Tensor]
+"""Draws (S, K, T), as they sound in the mixture, and the mixture (C, T) to stems (K, C, T) that sum to it."""
+
+
+def evaluate_pairs(
+    pairs: Iterable[Pair],
+    separator: Separator,
+    *,
+    metrics: Sequence[str],
+    seed: int = 0,
+    draws: int = 1,
+    batch: int = 8,
+    level: float | None = None,
+    refine: Refine | None = None,
+    finished: Mapping[str, Sequence[TrackScore]] | None = None,
+    on_step: OnStep | None = None,
+    total: int = 0,
+) -> Iterator[dict[str, list[TrackScore]]]:
+    """Separate Σ α_k x_k for every item, α being the separator's weights, and score the result.
+
+    Args:
+        pairs: Items; the order fixes their seeds.
+        separator: Draws sources from mixtures.
+        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        seed: Of the draws; an item's draws depend on this and its position only.
+        draws: S, draws per item.
+        batch: Items that are separated together; batches are the same whatever is finished.
+        level: RMS that every mixture is brought to for the separator, and back; None leaves it alone.
+        refine: Adds the row of estimates made consistent with the mixture.
+        finished: Scores of a run that was interrupted; batches found here in whole are not separated again.
+        on_step: Told about progress, in thousandths of an item.
+        total: How many items there are, for ``on_step``.
+
+    Yields:
+        Batch by batch, scores by item, in the order of the items.
+
+    Raises:
+        InputError: if an item does not fit the separator.
+    """
+    done: Mapping[str, Sequence[TrackScore]] = finished or {}
+    numbered = enumerate(pairs)
+    start = 0
+    while items := list(itertools.islice(numbered, batch)):
+        if all(pair.id in done for _, pair in items):
+            scores = {pair.id: list(done[pair.id]) for _, pair in items}
+        else:
+            seeds = torch.stack([_seeds(seed, index, draws) for index, _ in items])
+            told = _within(on_step, start, len(items), total)
+            drawn = _separate([pair for _, pair in items], separator, seeds, level, told)
+            scores = {
+                pair.id: score_pair(pair, separator, estimates, metrics, refine)
+                for (_, pair), estimates in zip(items, drawn, strict=True)
+            }
+        start += len(items)
+        if on_step is not None:
+            on_step(1000 * start, 1000 * max(total, start))
+        yield scores
+
+
+def score_pair(
+    pair: Pair, separator: Separator, drawn: Tensor, metrics: Sequence[str], refine: Refine | None = None
+) -> list[TrackScore]:
+    """Score one item: the refined estimates, the first draw, and the baselines.
+
+    Args:
+        pair: The item, mono sources (K, T).
+        separator: Names and weights of the sources.
+        drawn: (S, K, T), draws of the unweighted sources.
+        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        refine: See ``evaluate_pairs``.
+    """
+    sources = torch.from_numpy(pair.sources)
+    mixture = mix(sources, separator.weights)
+    alpha = torch.tensor(list(separator.weights))[:, None]
+    rows = {RAW: drawn[0]}
+    if refine is not None:
+        rows = {REFINED: refine(alpha * drawn, mixture[None])[:, 0] / alpha, **rows}
+    rows[AVERAGE] = average(mixture[None], separator.weights)[:, 0]
+    rows[ORACLE] = oracle_mask(mixture[None], sources[:, None], separator.weights, pair.sample_rate)[:, 0]
+    scores: list[TrackScore] = []
+    for method, estimates in rows.items():
+        arrays = _frames(sources), _frames(estimates), _frames(mixture)
+        scores += score_track(pair.id, method, separator.names, *arrays, metrics, pair.sample_rate)
+    return scores
+
+
+def wiener_refine(sample_rate: int) -> Refine:
+    """Wiener masks from the draws, in the short-time windows of ``sepcli separate``."""
+    n_fft = 2 ** round(math.log2(StreamSettings.fft_seconds * sample_rate))
+    return lambda draws, mixture: wiener(draws, mixture, n_fft=n_fft, hop=n_fft // 4)
+
+
+def mix(sources: Tensor, weights: Sequence[float]) -> Tensor:
+    """Σ α_k x_k: (K, T) to (T,)."""
+    return torch.einsum("k,kt->t", torch.tensor(list(weights), dtype=sources.dtype), sources)
+
+
+def _separate(
+    items: Sequence[Pair], separator: Separator, seeds: Tensor, level: float | None, on_step: OnStep | None
+) -> list[Tensor]:
+    """Draws (S, K, T) of every item; items of the same length that follow each other share a call."""
+    for pair in items:
+        _check(pair, separator)
+    drawn: list[Tensor] = []
+    for _, group in itertools.groupby(zip(items, seeds, strict=True), lambda item: item[0].sources.shape[-1]):
+        members = list(group)
+        mixtures = torch.stack(
+            [mix(torch.from_numpy(pair.sources), separator.weights) for pair, _ in members]
+        )
+        gains = _gains(mixtures, level)
+        result = separator((gains * mixtures)[:, None], torch.stack([row for _, row in members]), on_step)
+        drawn += [d[:, :, 0].float().cpu() / gain for d, gain in zip(result.detach(), gains, strict=True)]
+    return drawn
+
+
+def _gains(mixtures: Tensor, level: float | None) -> Tensor:
+    """(B, 1), what brings mixtures (B, T) to the RMS ``level``; 1 for silent ones."""
+    rms = mixtures.square().mean(dim=-1, keepdim=True).sqrt()
+    return torch.ones_like(rms) if level is None else torch.where(rms > 0, level / rms, 1.0)
+
+
+def _check(pair: Pair, separator: Separator) -> None:
+    if pair.sources.shape[0] != len(separator.names):
+        raise InputError(
+            f"item {pair.id} has {pair.sources.shape[0]} sources, the prior separates {len(separator.names)}",
+            f"give a folder with {', '.join(separator.names)}",
+        )
+    if pair.sample_rate != separator.sample_rate:
+        raise InputError(
+            f"item {pair.id} is at {pair.sample_rate} Hz, the prior works at {separator.sample_rate} Hz",
+            "resample the items to the prior's rate",
+        )
+
+
+def _seeds(seed: int, index: int, draws: int) -> Tensor:
+    """(S,) int64, from the run's seed, the item's position and the draw."""
+    states = [
+        np.random.SeedSequence(seed, spawn_key=(index, draw)).generate_state(1, np.uint64)[0]
+        for draw in range(draws)
+    ]
+    return torch.tensor([int(state >> np.uint64(1)) for state in states], dtype=torch.int64)
+
+
+def _within(on_step: OnStep | None, start: int, count: int, total: int) -> OnStep | None:
+    """Progress within a batch as progress of the whole."""
+    if on_step is None:
+        return None
+    return lambda done, steps: on_step(
+        int(1000 * (start + count * done / max(steps, 1))), 1000 * max(total, start + count)
+    )
+
+
+def _frames(signal: Tensor) -> Signals:
+    """(..., T) to (..., T, 1)."""
+    return signal.float().numpy()[..., None]

@@ -1,0 +1,59 @@
+"""How numbers were made, in a form that is written beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sepcli import __version__
+
+WINDOW_SECONDS = 1.0
+CI_LEVEL = 0.95
+CI_RESAMPLES = 2000
+
+AGGREGATION = {
+    "sdr": "SDR of BSS Eval v4 (as museval): median over 1 s windows, then mean over tracks",
+    "usdr": "SDR of the whole track, then mean over tracks",
+    "si-sdr": "SI-SDR of the whole track, then mean over tracks",
+    "si-sdri": "SI-SDR of the whole track minus that of the mixture, then mean over tracks",
+}
+"""The metrics there are, and what is done to their values."""
+
+SILENCE = "windows in which a source or an estimate is silent have no SDR and are left out"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Everything that the numbers of a report depend on, besides the signals."""
+
+    metrics: tuple[str, ...]
+    """Keys of ``AGGREGATION``."""
+    dataset: str
+    """Which tracks, in words."""
+    stems: tuple[str, ...]
+    mixture: str
+    """How mixtures were made from sources, in words."""
+    tracks: int
+    """How many were to be scored."""
+    seed: int = 0
+    """Of separation and of the bootstrap."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of separation: prior, sampler, draws, batch …; empty when finished estimates were scored."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The protocol for a report, with the rules that all reports share."""
+        return {
+            **asdict(self),
+            "aggregation": {metric: AGGREGATION[metric] for metric in self.metrics},
+            "left_out": SILENCE,
+            "ci95": f"percentile bootstrap of the mean over tracks, {CI_RESAMPLES} resamples",
+            "version": __version__,
+        }
+
+    def fingerprint(self) -> str:
+        """A hash that two protocols share only when their numbers may be mixed."""
+        text = json.dumps(self.as_dict(), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,158 @@
+"""Whole evaluations: from folders to a report."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sepcli.datasets.pairs import pair_ids, read_pairs
+from sepcli.errors import InputError, OutputError
+from sepcli.evaluation.folders import pair_folders, score_folders
+from sepcli.evaluation.journal import append_journal, read_journal, start_journal
+from sepcli.evaluation.pairs import evaluate_pairs, wiener_refine
+from sepcli.evaluation.protocol import Protocol
+from sepcli.evaluation.report import Failure, Report, make_report
+from sepcli.evaluation.score import TrackScore
+from sepcli.protocols import OnStep, Separator
+from sepcli.stream.separate import StreamSettings
+
+BUILTIN = Path(__file__).parent / "builtin"
+"""Ten mixtures that come with the package."""
+
+
+def evaluate_folders(
+    estimates: Path, references: Path, metrics: Sequence[str], *, seed: int = 0, on_step: OnStep | None = None
+) -> Report:
+    """Score finished estimates.
+
+    Args:
+        estimates: Folder of ``{track}/{stem}.*``; see ``pair_folders`` for other layouts.
+        references: Folder of the true stems, likewise.
+        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        seed: Of the bootstrap.
+        on_step: Told about finished tracks.
+
+    Raises:
+        InputError: if nothing can be scored. Single tracks that cannot be are failures of the report.
+    """
+    pairing = pair_folders(estimates, references)
+    scores: list[TrackScore] = []
+    failures = list(pairing.failures)
+    for number, result in enumerate(score_folders(pairing, metrics), start=1):
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            scores += result
+        if on_step is not None:
+            on_step(number, len(pairing.tracks))
+    if not scores:
+        raise InputError(
+            f"none of {len(failures)} track(s) can be scored; {failures[0].track}: {failures[0].reason}",
+            "give folders whose files have the same names, sample rate, channels and length",
+        )
+    protocol = Protocol(
+        metrics=tuple(metrics),
+        dataset=f"estimates {estimates.name} against references {references.name}",
+        stems=pairing.stems,
+        mixture="mixture.* beside the references where there is one, else the sum of the stems",
+        tracks=len(pairing.tracks) + len(pairing.failures),
+        seed=seed,
+    )
+    notes = (
+        [f"only in one of the folders, not scored: {', '.join(pairing.ignored)}"] if pairing.ignored else []
+    )
+    return make_report(protocol, scores, failures, notes)
+
+
+def evaluate_dataset(
+    data: Path,
+    separator: Separator,
+    metrics: Sequence[str],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    draws: int = 1,
+    batch: int = 8,
+    settings: Mapping[str, Any] | None = None,
+    journal: Path | None = None,
+    replace_journal: bool = False,
+    on_step: OnStep | None = None,
+) -> Report:
+    """Mix, separate and score a folder of items, ``{stem}/{item}.flac``; level and masks are ``separate``'s.
+
+    Args:
+        data: The folder.
+        separator: Its names are the stems, its weights those of the mixture.
+        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        limit: Only the first items.
+        seed: Of the draws and the bootstrap.
+        draws: Per item.
+        batch: Items that are separated together.
+        settings: Of the separator, for the protocol.
+        journal: Keeps finished items; a run that finds its own journal continues it, to the same report.
+        replace_journal: Start over when the journal is of a run with other settings.
+        on_step: Told about progress.
+
+    Raises:
+        InputError: if an item is missing, cannot be read or does not fit the separator.
+        OutputError: if the journal is of a run with other settings, or cannot be written.
+    """
+    ids = pair_ids(data, separator.names)[:limit]
+    if not ids:
+        raise InputError(f"{data} holds no items", "give a folder of {stem}/{item}.flac")
+    protocol = Protocol(
+        metrics=tuple(metrics),
+        dataset=f"{data.name}: {ids[0]} … {ids[-1]}",
+        stems=tuple(separator.names),
+        mixture=" + ".join(
+            f"{w:g}·{name}" for w, name in zip(separator.weights, separator.names, strict=True)
+        ),
+        tracks=len(ids),
+        seed=seed,
+        settings={
+            **(settings or {}),
+            "draws": draws,
+            "batch": batch,
+            "level": StreamSettings.reference_rms,
+            "mask_window_seconds": StreamSettings.fft_seconds,
+        },
+    )
+    finished = _resume(journal, protocol, replace_journal)
+    batches = evaluate_pairs(
+        read_pairs(data, separator.names, limit),
+        separator,
+        metrics=metrics,
+        seed=seed,
+        draws=draws,
+        batch=batch,
+        level=StreamSettings.reference_rms,
+        refine=wiener_refine(separator.sample_rate),
+        finished=finished,
+        on_step=on_step,
+        total=len(ids),
+    )
+    scores: list[TrackScore] = []
+    for scored in batches:
+        if journal is not None and not scored.keys() <= finished.keys():
+            append_journal(journal, scored)
+        scores += itertools.chain.from_iterable(scored.values())
+    return make_report(protocol, scores)
+
+
+def _resume(journal: Path | None, protocol: Protocol, replace: bool) -> dict[str, list[TrackScore]]:
+    """What is finished already; leaves a journal that can be appended to."""
+    if journal is None:
+        return {}
+    try:
+        finished = read_journal(journal, protocol.fingerprint())
+        if finished is None and not replace:
+            raise OutputError(
+                f"{journal} is of an unfinished evaluation with other settings",
+                "repeat its command to finish it, give --overwrite to drop it, or choose another --out",
+            )
+        start_journal(journal, protocol.fingerprint(), finished or {})
+    except OSError as error:
+        raise OutputError(f"cannot write {journal}: {error.strerror}", "choose another --out") from error
+    return finished or {}

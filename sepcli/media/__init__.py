@@ -1,0 +1,1 @@
+"""File ↔ tensor for audio and images, nothing else."""

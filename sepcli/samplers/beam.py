@@ -1,0 +1,99 @@
+"""Beam search: the likeliest sequence, as far as a beam of limited width can see.
+
+A textbook beam (Reddy 1977): windows × beams are one batch, and scores stay in the order of the beams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sepcli.errors import UsageError
+from sepcli.protocols import OnStep, TokenPosterior
+from sepcli.samplers.hypotheses import Hypotheses, best, precise, take
+
+
+@dataclass(frozen=True)
+class Beam:
+    """Keep the ``width`` best prefixes of every window.
+
+    A beam as wide as there are sequences is exhaustive search.
+
+    Attributes:
+        width: H, prefixes kept after every step.
+
+    Raises:
+        UsageError: ``width`` is less than 1.
+    """
+
+    width: int = 16
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise UsageError(f"A beam of width {self.width}", "Use 1 or more.")
+
+    def __call__(
+        self, posterior: TokenPosterior, seeds: Tensor | None = None, on_step: OnStep | None = None
+    ) -> Hypotheses:
+        """Search every window.
+
+        The beam starts as one empty prefix and grows to its width. Scores are kept relative to the best of
+        the window, so that float32 resolves them however long the sequence is.
+
+        Args:
+            posterior: What to follow, with W windows of L steps.
+            seeds: Not used: nothing is random here.
+            on_step: Told about progress.
+
+        Returns:
+            Tokens (W, width, L, K), best first; where there are fewer sequences than that, the rest has -inf.
+        """
+        trail: list[tuple[Tensor, Tensor]] = []
+        relative = torch.zeros(posterior.windows, 1)
+        passed: list[Tensor] = []
+        with torch.inference_mode():
+            state, tokens = posterior.start(1), None
+            for t in range(posterior.length):
+                (candidates, score), state = posterior.step(state, tokens)
+                joint = (score + relative.to(score.device)[..., None]).flatten(1)
+                chosen = best(joint, self.width)
+                parents, choice = chosen // score.shape[-1], chosen % score.shape[-1]
+                tokens = take(candidates, choice)
+                trail.append((parents, tokens))
+                relative = joint.gather(1, chosen)
+                passed.append(_top(relative))
+                relative = relative - passed[-1]
+                if t + 1 < posterior.length:
+                    state = posterior.select(state, parents)
+                if on_step is not None:
+                    on_step(t + 1, posterior.length)
+        exact = precise(relative.device)
+        log_prob = torch.stack(passed).to(exact).sum(0) + relative.to(exact)
+        return _fill(Hypotheses(_trace(trail), log_prob), self.width)
+
+
+def _top(scores: Tensor) -> Tensor:
+    """The best (W, 1) of scores (W, H) in falling order; 0 for a window where all are dead."""
+    return torch.where(scores[:, :1] > -torch.inf, scores[:, :1], 0.0)
+
+
+def _trace(trail: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Follow back-pointers from the last step to the first: tokens (W, H, L, K)."""
+    last = trail[-1][0]
+    line = torch.arange(last.shape[1], device=last.device).expand(last.shape)
+    path: list[Tensor] = []
+    for parents, tokens in reversed(trail):
+        path.append(take(tokens, line))
+        line = parents.gather(1, line)
+    return torch.stack(path[::-1], dim=2)
+
+
+def _fill(found: Hypotheses, width: int) -> Hypotheses:
+    """Repeat the best hypothesis with log-probability -inf up to ``width``."""
+    missing = width - found.log_prob.shape[1]
+    if missing == 0:
+        return found
+    tokens = torch.cat([found.tokens, found.tokens[:, :1].expand(-1, missing, -1, -1)], dim=1)
+    return Hypotheses(tokens, torch.nn.functional.pad(found.log_prob, (0, missing), value=-torch.inf))

@@ -1,0 +1,90 @@
+"""What stands between a file's signal and an engine's: one channel, a usual level, another rate."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from sepcli.media.audio import AudioReader
+
+Signal = NDArray[np.float64]
+
+CANCELLED = 0.1
+"""A mean of the channels with less than this fraction of their mean energy has lost the signal."""
+GATE = 1e-3
+"""Seconds with less than this fraction of the loudest second's energy are pauses: no part of the level."""
+
+
+class Mono(NamedTuple):
+    """One channel, and how it goes back to all of them."""
+
+    signal: Signal
+    """(T,)."""
+    spread: Signal
+    """(C,), so that signal · spread is the part of the channels that the one channel stands for."""
+
+
+def downmix(channels: Signal) -> Mono:
+    """Mix channels to one: their mean, or, where that cancels, their principal direction.
+
+    Args:
+        channels: (C, T).
+
+    Returns:
+        The one channel, at the level of the channels.
+    """
+    count = len(channels)
+    mean = channels.mean(axis=0)
+    if count == 1 or np.mean(mean**2) >= CANCELLED * np.mean(channels**2):
+        return Mono(mean, np.ones(count))
+    direction = np.linalg.eigh(channels @ channels.T)[1][:, -1]
+    direction = direction * np.sign(direction[np.abs(direction).argmax()])
+    return Mono(direction @ channels / np.sqrt(count), direction * np.sqrt(count))
+
+
+def measure_gain(reader: AudioReader, reference: float | None) -> float:
+    """Read a file once, which also finds any damage, for the gain that brings it to a reference level.
+
+    Args:
+        reader: At its start; it is rewound.
+        reference: RMS wanted of one channel without its pauses; None for no gain. It holds 8 bytes per second
+            of audio.
+
+    Returns:
+        The gain; it does not bring peaks above full scale, and is 1 for silence.
+
+    Raises:
+        InputError: The file is damaged, or not finite.
+    """
+    energies: list[float] = []
+    peak = 0.0
+    while (block := reader.read(reader.info.sample_rate)).shape[-1]:
+        mono = downmix(block).signal
+        energies.append(float(np.mean(mono**2)))
+        peak = max(peak, float(np.abs(mono).max()))
+    reader.rewind()
+    energy = np.array(energies)
+    if reference is None or energy.max() <= 0:
+        return 1.0
+    rms = float(np.sqrt(energy[energy >= GATE * energy.max()].mean()))
+    return min(reference / rms, 1.0 / peak)
+
+
+def resample(signal: Signal, rate: int, target: int, length: int) -> Signal:
+    """Change the rate.
+
+    Args:
+        signal: (T,), at ``rate`` Hz.
+        rate: Hz.
+        target: Hz.
+        length: Samples wanted, which differ from T · target / rate by rounding only.
+
+    Returns:
+        (length,).
+    """
+    if rate != target:
+        signal = np.asarray(soxr.resample(signal, rate, target, quality="HQ"), dtype=np.float64)
+    return np.pad(signal[:length], (0, max(0, length - len(signal))))

@@ -1,0 +1,163 @@
+"""The file of a likelihood table: one safetensors file, written as a whole, checked before it is believed.
+
+Every conditional is stored by mixture code: ``offsets`` (V + 1,), the context as ``a`` (and ``b`` for pairs),
+``count``, and, where something was pruned, ``total``: the exact n_c of the contexts held, in rising order.
+Integers take the smallest type that holds them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sepcli.errors import OutputError, PriorError
+from sepcli.table.conditional import Conditional
+from sepcli.table.counts import MAX_VOCABULARY, Counts
+
+FORMAT = "sepcli-likelihood-table"
+VERSION = "1"
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a table under a temporary name, then rename it.
+
+    Raises:
+        OutputError: The place cannot be written.
+    """
+    waiting = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    small = {name: _shrink(tensor) for name, tensor in tensors.items()}
+    try:
+        save_file(small, waiting, {"format": FORMAT, "version": VERSION, **metadata})
+        os.replace(waiting, path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"Cannot write the likelihood table {path}: {error}",
+            "Check the folder, its permissions and the disk.",
+        ) from error
+    finally:
+        waiting.unlink(missing_ok=True)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors (int64) and the metadata of a table.
+
+    Raises:
+        PriorError: The file is missing, is no likelihood table, or is of another version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError as error:
+        raise PriorError(
+            f"The likelihood table {path} is missing",
+            "Fetch the prior again, or count one with `build-likelihood`.",
+        ) from error
+    except (OSError, SafetensorError) as error:
+        raise _broken(path, str(error)) from error
+    if metadata.get("format") != FORMAT:
+        raise _broken(path, "it is not a likelihood table")
+    if metadata.get("version") != VERSION:
+        raise PriorError(
+            f"The likelihood table {path} has format version {metadata.get('version')}, not {VERSION}",
+            "Update sepcli, or count the table again with `build-likelihood`.",
+        )
+    if any(t.is_floating_point() or t.is_complex() or t.dim() != 1 for t in tensors.values()):
+        raise _broken(path, "it holds something else than lists of integers")
+    return {name: tensor.to(torch.int64) for name, tensor in tensors.items()}, metadata
+
+
+def pack(name: str, part: Conditional, vocabulary: int) -> dict[str, Tensor]:
+    """The tensors of one conditional, their names beginning with ``name``."""
+    context = part.counts.keys % part.size
+    tensors = {f"{name}.offsets": part.offsets(vocabulary), f"{name}.count": part.counts.values}
+    if part.size == vocabulary:
+        tensors[f"{name}.a"] = context
+    else:
+        tensors |= {f"{name}.a": context // vocabulary, f"{name}.b": context % vocabulary}
+    if int(part.lost.sum()):
+        tensors[f"{name}.total"] = part.contexts.values
+    return tensors
+
+
+def unpack(name: str, tensors: Mapping[str, Tensor], vocabulary: int, size: int, path: Path) -> Conditional:
+    """One conditional from the tensors of ``pack``.
+
+    Raises:
+        PriorError: Something is missing, out of order or out of range.
+    """
+    names = ["offsets", "count", "a", *(["b"] if size > vocabulary else [])]
+    try:
+        offsets, count, *codes = (tensors[f"{name}.{n}"] for n in names)
+    except KeyError as error:
+        raise _broken(path, f"{error.args[0]} is missing") from error
+    steps = offsets.diff()
+    check(
+        path, len(offsets) == vocabulary + 1 and bool((steps >= 0).all()), f"{name}.offsets are out of order"
+    )
+    check(
+        path,
+        bool(offsets[0] == 0) and all(len(c) == offsets[-1] for c in [count, *codes]),
+        f"{name} is cut short",
+    )
+    check(
+        path, all(_within(c, 0, vocabulary - 1) for c in codes), f"{name} holds codes outside the vocabulary"
+    )
+    check(path, _within(count, 1, 1 << 48), f"{name}.count holds impossible counts")
+    context = codes[0] if len(codes) == 1 else codes[0] * vocabulary + codes[1]
+    keys = torch.repeat_interleave(torch.arange(vocabulary), steps) * size + context
+    check(path, bool((keys.diff() > 0).all()), f"{name} is not sorted")
+    whole = Conditional.of(Counts(keys, count), size)
+    total = tensors.get(f"{name}.total", whole.contexts.values)
+    check(path, len(total) == len(whole.contexts), f"{name}.total is cut short")
+    lost = total - whole.contexts.values
+    check(path, _within(lost, 0, 1 << 48), f"{name}.total holds impossible counts")
+    return Conditional(whole.counts, Counts(whole.contexts.keys, total), lost, size)
+
+
+def number(metadata: Mapping[str, str], name: str, path: Path, most: float = MAX_VOCABULARY) -> float:
+    """A positive number of the metadata, at most ``most``.
+
+    Raises:
+        PriorError: It is missing, not a number or out of range.
+    """
+    try:
+        value = float(metadata[name])
+    except (KeyError, ValueError) as error:
+        raise _broken(path, f"its {name} is not a number") from error
+    check(path, 0 < value <= most, f"its {name} is out of range")
+    return value
+
+
+def check(path: Path, holds: bool, complaint: str) -> None:
+    """Refuse a table that breaks a rule.
+
+    Raises:
+        PriorError: ``holds`` is false.
+    """
+    if not holds:
+        raise _broken(path, complaint)
+
+
+def _broken(path: Path, complaint: str) -> PriorError:
+    return PriorError(
+        f"The likelihood table {path} is damaged: {complaint}",
+        "Fetch the prior again, or count the table again with `build-likelihood`.",
+    )
+
+
+def _within(values: Tensor, low: int, high: int) -> bool:
+    return not len(values) or (int(values.min()) >= low and int(values.max()) <= high)
+
+
+def _shrink(values: Tensor) -> Tensor:
+    """The same integers in the smallest type that holds them."""
+    most = int(values.abs().max()) if len(values) else 0
+    dtype = next(t for t in (torch.int16, torch.int32, torch.int64) if most <= torch.iinfo(t).max)
+    return values.detach().to("cpu", dtype).contiguous()

@@ -1,0 +1,1 @@
+"""One loop for every trainable part: resumable, time-budgeted, safetensors out."""

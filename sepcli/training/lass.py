@@ -1,0 +1,167 @@
+"""What LASS trains: the codec on sources and mixtures, the autoregressive prior on tokens of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sepcli.codecs.quantizer import perplexity
+from sepcli.codecs.vqvae1d import Vqvae1d
+from sepcli.datasets.stems import StemBank
+from sepcli.mixing import WeightedSum
+from sepcli.priors.transformer import TransformerPrior
+
+CODEC_PRESETS: Mapping[str, Mapping[str, object]] = {
+    "tiny": {"dim": 64, "encoder_dilations": (1, 1), "decoder_dilations": (1, 1), "vocabulary": 256},
+    "small": {"dim": 256},
+    "base": {
+        "dim": 384,
+        "encoder_dilations": (1, 1, 1, 1, 2, 2, 4, 4),
+        "decoder_dilations": (4, 4, 2, 2, 1, 1, 1, 1),
+    },
+}
+"""Sizes of the codec: ``small`` for an hour on two CPU cores, ``base`` for a GPU, ``tiny`` for tests."""
+
+PRIOR_PRESETS: Mapping[str, Mapping[str, int]] = {
+    "tiny": {"dim": 64, "layers": 1, "heads": 2, "head_dim": 32, "context": 64},
+    "small": {"dim": 256, "layers": 4, "heads": 4, "context": 256},
+    "base": {"dim": 384, "layers": 6, "heads": 6, "context": 512},
+}
+"""Sizes of the autoregressive prior, likewise."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How the level of training chunks varies, so that a prior does not insist on one loudness.
+
+    Attributes:
+        low: smallest gain, dB.
+        high: largest gain, dB.
+        silent: share of chunks that are silence.
+        min_rms: chunks quieter than this are drawn again, most of the time (``quiet`` says how often not).
+        quiet: share of chunks drawn without looking at their loudness.
+    """
+
+    low: float = -9.0
+    high: float = 1.0
+    silent: float = 0.03
+    min_rms: float = 0.02
+    quiet: float = 0.2
+
+
+def draw_sources(
+    bank: StemBank, rng: np.random.Generator, batch: int, length: int, levels: Levels | None
+) -> NDArray[np.float32]:
+    """Random unrelated chunks (B, K, T), at random gains; without ``levels`` as they are, none quiet."""
+    if levels is None:
+        return bank.draw(rng, batch, length, Levels().min_rms)
+    chunks = bank.draw(rng, batch, length, 0.0 if rng.random() < levels.quiet else levels.min_rms)
+    gains = 10 ** (rng.uniform(levels.low, levels.high, chunks.shape[:2]) / 20)
+    gains *= rng.random(chunks.shape[:2]) >= levels.silent
+    return (chunks * gains[..., None]).astype(np.float32)
+
+
+class CodecTask:
+    """Train the codec on equal numbers of chunks of every source and of their mixtures.
+
+    Args:
+        model: the codec, on its device.
+        bank: training recordings.
+        held_out: recordings for validation.
+        weights: α_k of the mixing.
+        batch: chunks per step, rounded up to a multiple of K + 1.
+        tokens: tokens per chunk.
+    """
+
+    def __init__(
+        self,
+        model: Vqvae1d,
+        bank: StemBank,
+        held_out: StemBank,
+        weights: tuple[float, ...],
+        batch: int,
+        tokens: int,
+    ) -> None:
+        self.model, self.bank, self.held_out = model, bank, held_out
+        self.mixing = WeightedSum(weights)
+        self.pairs = -(-batch // (len(weights) + 1))
+        self.length = tokens * model.config.hop
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The loss of fresh chunks at random levels."""
+        sources = draw_sources(self.bank, rng, self.pairs, self.length, Levels())
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        return self.model.loss(self._with_mixtures(sources).flatten(0, 1)[:, None], generator)
+
+    def validate(self) -> dict[str, float]:
+        """Reconstruction SDR (dB, median over 3 s chunks) per source and of mixtures; perplexity of the codes."""
+        length = 3 * self.model.config.sample_rate // self.model.config.hop * self.model.config.hop
+        signals = self._with_mixtures(draw_sources(self.held_out, np.random.default_rng(1), 64, length, None))
+        figures, tokens = {}, []
+        for k, name in enumerate((*self.bank.names, "mixture")):
+            z = self.model.encode(signals[:, k, None])
+            error = self.model.decode(z)[:, 0] - signals[:, k]
+            ratio = signals[:, k].square().sum(-1) / error.square().sum(-1).clamp_min(1e-9)
+            figures[f"sdr_{name}"] = float(10 * torch.log10(ratio).median())
+            tokens.append(z)
+        score = -float(np.mean([figures[f"sdr_{name}"] for name in self.bank.names]))
+        return {"score": score, **figures, "perplexity": perplexity(torch.cat(tokens), self.model.vocabulary)}
+
+    def _with_mixtures(self, sources: NDArray[np.float32]) -> Tensor:
+        """(B, K, T) to (B, K + 1, T), the mixture last, on the model's device."""
+        x = torch.from_numpy(sources).to(self.model.quantizer.codebook.device)
+        return torch.cat([x, self.mixing(x)[:, None]], dim=1)
+
+
+class PriorTask:
+    """Train the autoregressive prior on the tokens of clean chunks of every source.
+
+    Args:
+        model: the prior, on its device.
+        codec: the trained codec, on the same device.
+        bank: training recordings.
+        held_out: recordings for validation.
+        batch: sequences per step, rounded up to a multiple of K.
+        tokens: tokens per sequence.
+    """
+
+    def __init__(
+        self,
+        model: TransformerPrior,
+        codec: Vqvae1d,
+        bank: StemBank,
+        held_out: StemBank,
+        batch: int,
+        tokens: int,
+    ) -> None:
+        self.model, self.codec, self.bank, self.held_out = model, codec.eval(), bank, held_out
+        self.items = -(-batch // len(bank.names))
+        self.tokens = tokens
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The loss of fresh sequences at random levels."""
+        return self.model.loss(
+            *self._encode(draw_sources(self.bank, rng, self.items, self._length, Levels()))
+        )
+
+    def validate(self) -> dict[str, float]:
+        """Negative log-likelihood in nats per token on held-out sequences, together and per source."""
+        sources = draw_sources(self.held_out, np.random.default_rng(1), 32, self._length, None)
+        _, figures = self.model.loss(*self._encode(sources))
+        return {"score": figures["nll"], **figures}
+
+    @property
+    def _length(self) -> int:
+        return self.tokens * self.codec.config.hop
+
+    @torch.no_grad()
+    def _encode(self, sources: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+        """Chunks (B, K, T) to tokens (B·K, L) and the index of their source (B·K,)."""
+        device = self.codec.quantizer.codebook.device
+        tokens = self.codec.encode(torch.from_numpy(sources).flatten(0, 1)[:, None].to(device))
+        return tokens, torch.arange(sources.shape[1], device=device).repeat(len(sources))

@@ -1,0 +1,230 @@
+"""Counting the likelihood table of LASS: random pairs of clean sources, their mixture, three token sequences,
+one count per triple.
+
+The folder ``table/`` of a prior holds two files: ``counts.safetensors`` with all that was counted (what
+resuming and merging need) and ``table.safetensors``, pruned to the size that ships, with β fitted and
+coverage measured on held-out pairs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import load_codec
+from sepcli.codecs.vqvae1d import Vqvae1d
+from sepcli.datasets.slakh import open_slakh
+from sepcli.datasets.stems import StemBank
+from sepcli.errors import OutputError, UsageError
+from sepcli.mixing import WeightedSum
+from sepcli.protocols import OnStep
+from sepcli.table import LikelihoodTable, TripleCounter
+from sepcli.training.lass import Levels, draw_sources
+
+CHUNK_TOKENS = 512
+CHUNKS = 16
+HELD_OUT = 12
+
+
+@dataclass(frozen=True)
+class CountSettings:
+    """How much to count and how much to keep.
+
+    Attributes:
+        tokens: stop after so many token triples; None: by time only.
+        seconds: stop after so many seconds of this run; None: by tokens only.
+        symmetric: count both orders (sources that may be exchanged).
+        max_nonzeros: triples kept in the table that ships.
+        max_marginals: entries kept of each back-off table.
+        seed: of the pairs; shards to be merged need different seeds.
+        save_seconds: write the counts at least this often.
+    """
+
+    tokens: int | None = 20_000_000
+    seconds: float | None = None
+    symmetric: bool = False
+    max_nonzeros: int = 2_000_000
+    max_marginals: int = 500_000
+    seed: int = 0
+    save_seconds: float = 180.0
+
+
+def count(
+    folder: Path,
+    data: Path,
+    settings: CountSettings,
+    *,
+    cache: Path | None,
+    device: torch.device,
+    resume: bool = False,
+    overwrite: bool = False,
+    on_step: OnStep | None = None,
+) -> dict[str, Any]:
+    """Count triples for the prior in ``folder`` from a data set in Slakh2100's layout, then write table and
+    card.
+
+    Returns:
+        What was counted: see ``finish``.
+
+    Raises:
+        PriorError: the folder has no codec or card.
+        OutputError: there are counts already and neither resume nor overwrite was asked for.
+        InputError: the data cannot be read.
+    """
+    card = cards.read(folder)
+    codec, digest = load_codec(folder)
+    codec = codec.to(device)
+    path = folder / "table" / "counts.safetensors"
+    if path.exists() and not (resume or overwrite):
+        raise OutputError(f"{path} exists", "add to it with --resume, or replace it with --overwrite")
+    bank = open_slakh(data, "train", card.sources, card.sample_rate, cache)
+    counted = LikelihoodTable.load(path) if resume and path.exists() else None
+    if counted is not None and counted.codec != digest:
+        raise UsageError(f"{path} was counted for another codec", "count afresh with --overwrite")
+    started = saved = time.monotonic()
+    done = counted.pairs if counted else 0
+    counter = TripleCounter(codec.vocabulary, symmetric=settings.symmetric)
+    while not _enough(done + counter.pairs, time.monotonic() - started, settings):
+        batch = (done + counter.pairs) // (CHUNKS * CHUNK_TOKENS)
+        rng = np.random.default_rng([settings.seed, batch, 7])
+        sources = draw_sources(bank, rng, CHUNKS, CHUNK_TOKENS * codec.config.hop, Levels())
+        counter.add(*encode(codec, sources, card.weights))
+        if on_step:
+            on_step(*_progress(done + counter.pairs, time.monotonic() - started, settings))
+        if time.monotonic() - saved > settings.save_seconds:
+            counted, counter = _flush(counted, counter, digest, path)
+            done, saved = counted.pairs, time.monotonic()
+    if counter.pairs:
+        counted, _ = _flush(counted, counter, digest, path)
+    if counted is None:
+        raise UsageError("nothing to count", "ask for at least one token or second")
+    return finish(
+        folder,
+        counted,
+        open_slakh(data, "validation", card.sources, card.sample_rate, cache),
+        codec,
+        settings,
+    )
+
+
+def merge(
+    folder: Path, shards: Sequence[Path], data: Path, settings: CountSettings, cache: Path | None
+) -> dict[str, Any]:
+    """Add the counts of shards (files, or prior folders) into ``folder`` and write its table and card."""
+    codec, _ = load_codec(folder)
+    paths = [shard / "table" / "counts.safetensors" if shard.is_dir() else shard for shard in shards]
+    merged = LikelihoodTable.merge([LikelihoodTable.load(path) for path in paths])
+    target = folder / "table" / "counts.safetensors"
+    _make(target.parent)
+    merged.save(target)
+    card = cards.read(folder)
+    return finish(
+        folder, merged, open_slakh(data, "validation", card.sources, card.sample_rate, cache), codec, settings
+    )
+
+
+def finish(
+    folder: Path, counted: LikelihoodTable, held_out: StemBank, codec: Vqvae1d, settings: CountSettings
+) -> dict[str, Any]:
+    """Prune, fit β and measure coverage on held-out pairs, write ``table.safetensors`` and the card.
+
+    Returns:
+        tokens, nonzeros and density (%) of all counts; the same of the table kept; bytes; β; coverage of
+        held-out tokens (``codes``: mixture tokens with support, ``triples``: (z_1, z_2) found in their slice,
+        ``pairs``: seen at all).
+    """
+    card = cards.read(folder)
+    rng = np.random.default_rng([settings.seed, 1])
+    length = CHUNK_TOKENS * codec.config.hop
+    triples = [
+        encode(codec, draw_sources(held_out, rng, CHUNKS, length, None), card.weights)
+        for _ in range(HELD_OUT)
+    ]
+    a, b, m = (torch.cat(parts) for parts in zip(*triples, strict=True))
+    kept = counted.prune(settings.max_nonzeros, settings.max_marginals)
+    kept = replace(kept, nearest=nearest_seen(codec.quantizer.codebook.cpu(), counted))
+    kept = replace(kept, beta=kept.fit_beta(a, b, m))
+    path = folder / "table" / "table.safetensors"
+    kept.save(path)
+    summary = {
+        "tokens": counted.pairs,
+        "counted": {
+            "nonzeros": counted.nonzeros,
+            "density_percent": counted.density,
+            "bytes": counted.nbytes,
+        },
+        "kept": {
+            "nonzeros": kept.nonzeros,
+            "density_percent": kept.density,
+            "bytes": kept.nbytes,
+            "file_bytes": path.stat().st_size,
+        },
+        "beta": kept.beta,
+        "coverage_counted": counted.coverage(a, b, m)._asdict(),
+        "coverage_kept": kept.coverage(a, b, m)._asdict(),
+        "held_out_nats": -float(kept.log_likelihood(a, b, m).mean()),
+        "settings": {key: value for key, value in asdict(settings).items() if value is not None},
+    }
+    card = replace(card, training={**card.training, "table": summary})
+    cards.write(cards.with_files(card, folder), folder)
+    return summary
+
+
+@torch.inference_mode()
+def encode(
+    codec: Vqvae1d, sources: np.ndarray[Any, Any], weights: tuple[float, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens of two sources (B, 2, T) and of their mixture Σ α_k x_k, (B·L,) each, on the CPU."""
+    x = torch.from_numpy(sources).to(codec.quantizer.codebook.device)
+    tokens = codec.encode(torch.cat([x[:, 0], x[:, 1], WeightedSum(weights)(x)])[:, None]).cpu()
+    first, second, mixed = (part.flatten() for part in tokens.chunk(3))
+    return first, second, mixed
+
+
+def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
+    """For every code of the codebook (V, D) the nearest that was counted as a mixture code; (V,) int64."""
+    codes = torch.arange(len(codebook))
+    seen = torch.tensor(
+        [code for code in codes.tolist() if int(table.support(torch.tensor([code]))[0]) == code]
+    )
+    near: Tensor = seen[(codebook @ codebook[seen].T).argmax(-1)]
+    near[seen] = seen
+    return near
+
+
+def _flush(
+    counted: LikelihoodTable | None, counter: TripleCounter, digest: str, path: Path
+) -> tuple[LikelihoodTable, TripleCounter]:
+    fresh = LikelihoodTable.of(counter, digest)
+    total = fresh if counted is None else LikelihoodTable.merge([counted, fresh])
+    _make(path.parent)
+    total.save(path)
+    return total, TripleCounter(counter.vocabulary, symmetric=counter.symmetric)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror}", "choose a folder that can be written"
+        ) from error
+
+
+def _enough(tokens: int, seconds: float, settings: CountSettings) -> bool:
+    by_tokens = settings.tokens is not None and tokens >= settings.tokens
+    return by_tokens or (settings.seconds is not None and seconds >= settings.seconds)
+
+
+def _progress(tokens: int, seconds: float, settings: CountSettings) -> tuple[int, int]:
+    if settings.tokens is not None:
+        return min(tokens, settings.tokens), settings.tokens
+    return int(seconds), max(1, int(settings.seconds or 1))

@@ -1,0 +1,215 @@
+"""The command's edge: help without torch, exit codes, two-line errors, colours and pipes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sepcli import __version__, errors
+from sepcli.cli import app, console
+
+COMMANDS = ([], ["separate"], ["evaluate"], ["train-prior"], ["build-likelihood"])
+PROBE = """
+import sys
+from sepcli.cli.app import run
+code = run(sys.argv[1:])
+heavy = {"torch", "librosa", "soundfile", "numpy", "scipy", "soxr"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else code)
+"""
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "100", **environment}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=env, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: " ".join(c) or "sepcli")
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
+    done = _run("-c", PROBE, *command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage: sepcli" in done.stdout
+    assert done.stderr == ""
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        _run("-m", "sepcli", "evaluate", "--help")
+        seconds.append(time.perf_counter() - start)
+    bare = time.perf_counter()
+    _run("-c", "pass")
+    bare = time.perf_counter() - bare
+    assert min(seconds) < max(0.5, 20 * bare)  # a busy machine slows both
+
+
+def test_version_and_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"sepcli {__version__}\n"
+    assert app.run([]) == 0
+    assert "evaluate" in capsys.readouterr().out
+
+
+def test_main_exits_with_the_code() -> None:
+    with pytest.raises(SystemExit) as left:
+        app.main(["--version"])
+    assert left.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["separrate"], "No such command 'separrate'"),
+        (["evaluate", "--nonsense"], "No such option: --nonsense"),
+        (["evaluate", "--metric", "loudness"], "'loudness'"),
+        (["evaluate", "--pairs", "many"], "--pairs"),
+    ],
+)
+def test_usage_errors_are_two_lines(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(arguments) == 2
+    captured = capsys.readouterr()
+    first, second = captured.err.splitlines()
+    assert first.startswith("error: ")
+    assert message in first
+    assert second.startswith("  → run `sepcli")
+    assert captured.out == ""
+
+
+def _failing(monkeypatch: pytest.MonkeyPatch, problem: BaseException | int) -> None:
+    class Command:
+        def main(self, *_: object, **__: object) -> int:
+            if isinstance(problem, int):
+                return problem
+            raise problem
+
+    monkeypatch.setattr(app, "get_command", lambda _: Command())
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "lines"),
+    [
+        (
+            errors.InputError("a.wav is\nempty", "give another"),
+            1,
+            ["error: a.wav is empty", "  → give another"],
+        ),
+        (
+            errors.PriorError("no prior 'x'", "did you mean y?"),
+            4,
+            ["error: no prior 'x'", "  → did you mean y?"],
+        ),
+        (errors.UsageError("no", "yes"), 2, ["error: no", "  → yes"]),
+        (
+            ZeroDivisionError("division by zero"),
+            1,
+            [
+                "error: unexpected ZeroDivisionError: division by zero",
+                "  → rerun with SEPCLI_DEBUG=1 for the traceback",
+            ],
+        ),
+        (KeyboardInterrupt(), 130, ["interrupted"]),
+        (130, 130, ["interrupted"]),
+        (3, 3, []),
+    ],
+    ids=str,
+)
+def test_what_goes_wrong_has_a_code_and_its_lines(
+    problem: BaseException | int,
+    code: int,
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("SEPCLI_DEBUG", raising=False)
+    _failing(monkeypatch, problem)
+    assert app.run(["evaluate"]) == code
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == lines
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("problem", [errors.InputError("bad", "hint"), ZeroDivisionError("x")], ids=str)
+def test_debug_adds_the_traceback(
+    problem: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEPCLI_DEBUG", "1")
+    _failing(monkeypatch, problem)
+    assert app.run(["evaluate"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in err
+    assert "error: " in err
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    close = "import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1)"
+    done = _run("-c", f"{close}; from sepcli.cli.app import main; main()", "--version")
+    assert done.returncode == 1
+    assert done.stderr == ""
+
+
+class _Terminal:
+    """A stderr that claims to be a terminal."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colours_only_on_a_terminal_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = _Terminal()
+    monkeypatch.setattr(sys, "stderr", coloured)
+    console.error("bad", "do this")
+    assert "\x1b[" in coloured.text
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = _Terminal()
+    monkeypatch.setattr(sys, "stderr", plain)
+    console.error("bad", "do this")
+    assert plain.text == "error: bad\n  → do this\n"
+
+
+def test_progress_is_drawn_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.progress("work") as on_step:
+        on_step(1, 2)
+    assert capsys.readouterr() == ("", "")
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with console.progress("work") as on_step:
+        on_step(1, 2)
+    assert "work" in terminal.text
+    silent = _Terminal()
+    monkeypatch.setattr(sys, "stderr", silent)
+    with console.progress("work", quiet=True) as on_step:
+        on_step(1, 2)
+    assert silent.text == ""
+
+
+def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    console.emit_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": {"d": "é"}})
+    assert (
+        capsys.readouterr().out
+        == '{\n  "a": null,\n  "b": [\n    null,\n    1.5\n  ],\n  "c": {\n    "d": "é"\n  }\n}\n'
+    )
+
+
+def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table(["sdr", "bass"], [["average", "1.0"], ["ours", "10.0"]], "dB")
+    assert capsys.readouterr().out == "sdr      bass\naverage   1.0\nours     10.0\ndB\n"

@@ -1,0 +1,209 @@
+"""``sepcli evaluate`` end to end, with real files and a fake prior."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import sepcli.catalog.build
+import sepcli.catalog.card
+from sepcli.cli.app import main
+
+RATE = 8000
+
+
+@dataclass
+class FakeSeparator:
+    """The mixture plus noise of its seed; a KeyboardInterrupt at the call ``fail_at``."""
+
+    names: tuple[str, ...] = ("drums", "bass")
+    weights: tuple[float, ...] = (0.5, 0.5)
+    sample_rate: int = RATE
+    fail_at: int | None = None
+    calls: list[int] = field(default_factory=list)
+
+    def __call__(self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: Any = None) -> torch.Tensor:
+        if len(self.calls) == self.fail_at:
+            raise KeyboardInterrupt
+        self.calls.append(mixture.shape[0])
+        noise = torch.stack([torch.randn(2, 1, mixture.shape[-1], generator=_rng(row)) for row in seeds])
+        return (mixture[:, None] + 0.01 * noise)[:, None]
+
+
+def _rng(row: torch.Tensor) -> torch.Generator:
+    return torch.Generator().manual_seed(int(row[0]))
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", *map(str, arguments)])
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Replaces the catalog by one fake prior; what the command asked of it, and the separator it gets."""
+    seen: dict[str, Any] = {"separator": FakeSeparator()}
+    card = sepcli.catalog.card.Card("fake", "none", ("drums", "bass"), (0.5, 0.5), RATE)
+
+    def load(prior: str, **options: Any) -> FakeSeparator:
+        seen.update(prior=prior, **options)
+        separator: FakeSeparator = seen["separator"]
+        return separator
+
+    monkeypatch.setattr(sepcli.catalog.card, "find", lambda prior: (card, Path()))
+    monkeypatch.setattr(sepcli.catalog.build, "load_separator", load, raising=False)
+    return seen
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for stem in ("drums", "bass"):
+        (tmp_path / "items" / stem).mkdir(parents=True)
+        for item in range(5):
+            soundfile.write(tmp_path / "items" / stem / f"{item}.flac", rng.uniform(-0.5, 0.5, RATE), RATE)
+    return tmp_path / "items"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    for track in ("one", "two"):
+        for stem in ("bass", "drums"):
+            x = rng.uniform(-0.5, 0.5, (2 * RATE, 2))
+            for folder, gain in (("est", 0.9), ("ref", 1.0)):
+                (tmp_path / folder / track).mkdir(parents=True, exist_ok=True)
+                soundfile.write(tmp_path / folder / track / f"{stem}.wav", gain * x, RATE, subtype="FLOAT")
+    return tmp_path / "est", tmp_path / "ref"
+
+
+def test_folders_as_tables(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(*folders, "--metric", "sdr", "--metric", "usdr") == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].split() == ["sdr", "bass", "drums", "average", "tracks"]
+    assert lines[1].startswith("estimates    20.00 [")
+    assert lines[2].startswith("average")
+    assert lines[3].startswith("oracle mask")
+    assert "median over 1 s windows, then mean over tracks" in lines[4]
+    assert lines[6].startswith("usdr")
+    assert err == ""
+
+
+def test_folders_as_json(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(*folders, "--json", "--metric", "si-sdri") == 0
+    document = json.loads(capsys.readouterr().out)
+    bass = document["results"]["si-sdri"]["average"]["bass"]
+    assert set(bass) == {"mean", "median", "ci95", "n"}
+    assert bass["n"] == 2
+    assert document["protocol"]["stems"] == ["bass", "drums"]
+    assert document["protocol"]["settings"] == {}
+
+
+def test_a_failed_track_is_exit_3(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    (folders[0] / "two" / "bass.wav").write_bytes(b"RIFF")
+    assert _run(*folders, "--json", "--quiet") == 3
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert [failure["track"] for failure in document["failed"]] == ["two"]
+    assert {score["track"] for score in document["tracks"]} == {"one"}
+    assert err.startswith("warning: two is not scored: ")
+
+
+def test_all_tracks_failed_is_exit_1(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for track in ("one", "two"):
+        (folders[0] / track / "bass.wav").write_bytes(b"RIFF")
+    assert _run(*folders) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_pairs_are_separated_with_the_prior(
+    items: Path, asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--prior", "mine", "--device", "cpu", "--sampler", "beam", "--set", "beams=5", "--pairs", "3"]
+    assert _run("--dataset", "pairs", "--data", items, *options, "--json", "--batch", "2") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (asked["prior"], asked["device"], asked["sampler"]) == ("mine", "cpu", "beam")
+    assert asked["settings"] == {"beams": "5"}
+    assert asked["separator"].calls == [2, 1]
+    assert list(document["results"]["sdr"]) == ["sepcli", "sepcli raw", "average", "oracle mask"]
+    assert document["results"]["sdr"]["sepcli"]["drums"]["n"] == 3
+    assert document["protocol"]["settings"]["prior"] == "fake"
+    assert document["protocol"]["mixture"] == "0.5·drums + 0.5·bass"
+
+
+def test_without_arguments_the_builtin_set_is_separated(
+    asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked["separator"].sample_rate = 22050
+    assert _run("--device", "cpu", "--pairs", "2") == 0
+    assert asked["prior"] == "slakh-drums-bass"
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:5]] == ["sepcli", "sepcli raw", "average", "oracle mask"]
+
+
+def test_an_interrupted_run_resumes_to_the_identical_report(
+    items: Path, asked: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--dataset", "pairs", "--data", items, "--device", "cpu", "--batch", "2", "--out"]
+    assert _run(*command, tmp_path / "whole.json") == 0
+    asked["separator"] = FakeSeparator(fail_at=2)
+    assert _run(*command, tmp_path / "killed.json") == 130
+    assert not (tmp_path / "killed.json").exists()
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted"
+    asked["separator"] = FakeSeparator()
+    assert _run(*command, tmp_path / "killed.json") == 0
+    assert asked["separator"].calls == [1]
+    assert (tmp_path / "killed.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"items", "whole.json", "killed.json"}
+
+
+def test_an_existing_report_is_kept(
+    items: Path, asked: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    report.write_text("precious")
+    command = ["--dataset", "pairs", "--data", items, "--device", "cpu", "--out", report]
+    assert _run(*command) == 1
+    assert report.read_text() == "precious"
+    assert "--overwrite" in capsys.readouterr().err
+    assert _run(*command, "--overwrite") == 0
+    assert json.loads(report.read_text())["results"]["sdr"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["only-one"], 2, "go together"),
+        (["--dataset", "pairs"], 2, "go together"),
+        (["--data", "."], 2, "go together"),
+        (["a", "b", "--set", "beams=2"], 2, "without separating"),
+        (["--set", "beams"], 2, "key=value"),
+        (["missing", "missing"], 1, "not a folder"),
+        (["--out", "no-such-folder/report.json"], 1, "does not exist"),
+        (["--out", "."], 1, "is a folder"),
+        (["--seed", "-1"], 2, "--seed"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_requests(
+    arguments: list[str], code: int, message: str, asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(*arguments) == code
+    out, err = capsys.readouterr()
+    assert message in err.splitlines()[0]
+    assert len(err.splitlines()) == 2
+    assert out == ""
+
+
+def test_an_unknown_prior_is_exit_4(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("--prior", "no-such-prior") == 4
+    assert "no-such-prior" in capsys.readouterr().err

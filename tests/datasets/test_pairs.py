@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sepcli.datasets.pairs import pair_ids, pair_names, read_pairs
+from sepcli.errors import InputError
+
+RATE = 8000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for value, name in ((0.25, "drums"), (0.5, "bass")):
+        (tmp_path / name).mkdir()
+        for item in range(3):
+            soundfile.write(tmp_path / name / f"{item:03d}.flac", np.full(100 + item, value), RATE)
+    (tmp_path / "pairs.csv").write_text("pair\n")
+    return tmp_path
+
+
+def test_items_come_in_order_with_sources_in_alphabetical_order(folder: Path) -> None:
+    pairs = list(read_pairs(folder))
+    assert pair_names(folder) == ("bass", "drums")
+    assert [pair.id for pair in pairs] == ["000", "001", "002"]
+    for length, (_, sources, rate) in zip((100, 101, 102), pairs, strict=True):
+        assert sources.shape == (2, length)
+        assert sources.dtype == np.float32
+        assert rate == RATE
+        np.testing.assert_array_equal(sources[:, 0], [0.5, 0.25])
+
+
+def test_the_order_of_sources_can_be_chosen_and_items_limited(folder: Path) -> None:
+    (pair,) = read_pairs(folder, names=("drums", "bass"), limit=1)
+    np.testing.assert_array_equal(pair.sources[:, 0], [0.25, 0.5])
+    assert pair_ids(folder, ("drums",)) == ("000", "001", "002")
+
+
+def test_stereo_is_averaged(folder: Path) -> None:
+    soundfile.write(folder / "bass" / "000.flac", np.tile([0.0, 0.5], (100, 1)), RATE)
+    np.testing.assert_array_equal(next(read_pairs(folder)).sources[0], np.full(100, 0.25, np.float32))
+
+
+def test_an_item_without_one_of_the_sources_is_an_error(folder: Path) -> None:
+    (folder / "bass" / "001.flac").unlink()
+    with pytest.raises(InputError, match="no bass for item 001"):
+        list(read_pairs(folder))
+
+
+def test_a_missing_source_is_an_error(folder: Path) -> None:
+    with pytest.raises(InputError, match="has no guitar"):
+        list(read_pairs(folder, names=("drums", "guitar")))
+
+
+@pytest.mark.parametrize(("length", "rate"), [(99, RATE), (100, 2 * RATE)])
+def test_sources_that_differ_are_an_error(folder: Path, length: int, rate: int) -> None:
+    soundfile.write(folder / "bass" / "000.flac", np.zeros(length), rate)
+    with pytest.raises(InputError, match=r"item 000 .* differ in length or sample rate"):
+        list(read_pairs(folder))
+
+
+def test_folders_without_items_are_an_error(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="holds no test items"):
+            list(read_pairs(place))
+
+
+@pytest.mark.parametrize("samples", [np.zeros(0), np.array([0.0, np.nan])])
+def test_files_without_usable_samples_are_an_error(folder: Path, samples: np.ndarray) -> None:
+    (folder / "bass" / "000.flac").unlink()
+    soundfile.write(folder / "bass" / "000.wav", samples, RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"000\.wav holds"):
+        next(read_pairs(folder))

@@ -1,0 +1,178 @@
+"""Mixing, separating and scoring items; stopping and going on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from sepcli.datasets.pairs import Pair, read_pairs
+from sepcli.errors import InputError, OutputError
+from sepcli.evaluation.pairs import evaluate_pairs, mix, wiener_refine
+from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
+from sepcli.protocols import OnStep
+
+RATE = 8000
+
+
+@dataclass
+class FakeSeparator:
+    """The mixture plus a little noise that depends on the seed, for every source."""
+
+    names: tuple[str, ...] = ("drums", "bass")
+    weights: tuple[float, ...] = (0.5, 0.5)
+    sample_rate: int = RATE
+    batches: list[int] = field(default_factory=list)
+    """Sizes of the batches so far."""
+    fail_at: int | None = None
+    """Raise KeyboardInterrupt at this call."""
+
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+        if self.fail_at == len(self.batches):
+            raise KeyboardInterrupt
+        self.batches.append(mixture.shape[0])
+        draws = torch.empty(*seeds.shape, len(self.names), *mixture.shape[1:])
+        for b, row in enumerate(seeds):
+            for s, seed in enumerate(row):
+                rng = torch.Generator().manual_seed(int(seed))
+                draws[b, s] = mixture[b] + 0.01 * torch.randn(draws.shape[2:], generator=rng)
+        if on_step is not None:
+            on_step(1, 2)
+            on_step(2, 2)
+        return draws
+
+
+def write_items(folder: Path, count: int = 5, seconds: float = 2.0, rate: int = RATE) -> Path:
+    """Tones as bass, noise as drums."""
+    rng = np.random.default_rng(0)
+    t = np.arange(int(seconds * rate)) / rate
+    for item in range(count):
+        signals = {
+            "bass": 0.3 * np.sin(2 * np.pi * (100 + 10 * item) * t),
+            "drums": rng.uniform(-0.3, 0.3, t.size),
+        }
+        for stem, signal in signals.items():
+            (folder / stem).mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / stem / f"{item:03d}.flac", signal, rate)
+    return folder
+
+
+def _pairs(count: int = 5) -> list[Pair]:
+    rng = np.random.default_rng(1)
+    return [
+        Pair(f"{i}", rng.uniform(-0.5, 0.5, (2, RATE + 100 * (i > 3))).astype(np.float32), RATE)
+        for i in range(count)
+    ]
+
+
+def _scores(**options: object) -> dict[str, list[object]]:
+    found: dict[str, list[object]] = {}
+    separator = options.pop("separator", FakeSeparator())
+    for batch in evaluate_pairs(_pairs(), separator, metrics=["sdr"], **options):  # type: ignore[arg-type]
+        found |= batch
+    return found
+
+
+def test_rows_and_order() -> None:
+    scores = _scores(refine=wiener_refine(RATE))
+    assert list(scores) == ["0", "1", "2", "3", "4"]
+    assert [(s.method, s.stem) for s in scores["0"]] == [  # type: ignore[attr-defined]
+        (method, stem)
+        for method in ("sepcli", "sepcli raw", "average", "oracle mask")
+        for stem in ("drums", "bass")
+    ]
+
+
+def test_items_do_not_depend_on_their_batch() -> None:
+    one, three = FakeSeparator(), FakeSeparator()
+    assert _scores(batch=1, separator=one) == _scores(batch=3, separator=three)
+    assert one.batches == [1, 1, 1, 1, 1]
+    assert three.batches == [3, 1, 1]  # the last item is longer
+
+
+def test_seeds_matter_and_more_draws_keep_the_first() -> None:
+    assert _scores(seed=0) != _scores(seed=1)
+    assert _scores(draws=1) == _scores(draws=3)  # without refinement only the first draw is scored
+
+
+def test_level_is_undone() -> None:
+    class Linear(FakeSeparator):
+        def __call__(
+            self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: object = None
+        ) -> torch.Tensor:
+            rms = mixture.square().mean(dim=-1).sqrt()
+            torch.testing.assert_close(rms, torch.full_like(rms, 0.1))
+            return mixture[:, None, None].expand(-1, seeds.shape[1], 2, -1, -1)
+
+    for scores in _scores(level=0.1, separator=Linear()).values():
+        values = {(s.method, s.stem): s.value for s in scores}  # type: ignore[attr-defined]
+        for stem in ("drums", "bass"):
+            assert values["sepcli raw", stem] == pytest.approx(values["average", stem], abs=1e-4)
+
+
+def test_finished_batches_are_not_separated_again() -> None:
+    whole = _scores(batch=2)
+    again = FakeSeparator()
+    partly = {track: whole[track] for track in ("0", "1", "2")}  # the second batch is not whole
+    assert _scores(batch=2, separator=again, finished=partly) == whole
+    assert again.batches == [2, 1]
+
+
+def test_progress_ends_at_the_total() -> None:
+    told: list[tuple[int, int]] = []
+    _scores(batch=2, on_step=lambda done, total: told.append((done, total)), total=5)
+    assert told[-1] == (5000, 5000)
+    assert told == sorted(told)
+    assert all(total == 5000 for _, total in told)
+
+
+def test_items_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="2 sources, the prior separates 3"):
+        _scores(separator=FakeSeparator(("a", "b", "c"), (1.0, 1.0, 1.0)))
+    with pytest.raises(InputError, match="8000 Hz, the prior works at 44100"):
+        _scores(separator=FakeSeparator(sample_rate=44100))
+
+
+def test_mix_weighs() -> None:
+    torch.testing.assert_close(
+        mix(torch.tensor([[1.0, 2.0], [10.0, 20.0]]), (0.5, 0.1)), torch.tensor([1.5, 3.0])
+    )
+
+
+def test_a_stopped_run_goes_on_to_the_same_report(tmp_path: Path) -> None:
+    data, journal = write_items(tmp_path / "items"), tmp_path / "journal"
+    whole = evaluate_dataset(data, FakeSeparator(), ["sdr", "usdr"], batch=2)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_dataset(data, FakeSeparator(fail_at=2), ["sdr", "usdr"], batch=2, journal=journal)
+    rest = FakeSeparator()
+    assert evaluate_dataset(data, rest, ["sdr", "usdr"], batch=2, journal=journal) == whole
+    assert rest.batches == [1]
+
+
+def test_a_journal_of_other_settings_is_refused(tmp_path: Path) -> None:
+    data, journal = write_items(tmp_path / "items", 2), tmp_path / "journal"
+    evaluate_dataset(data, FakeSeparator(), ["sdr"], journal=journal)
+    with pytest.raises(OutputError, match="other settings"):
+        evaluate_dataset(data, FakeSeparator(), ["sdr"], seed=1, journal=journal)
+    evaluate_dataset(data, FakeSeparator(), ["sdr"], seed=1, journal=journal, replace_journal=True)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        evaluate_dataset(tmp_path, FakeSeparator(), ["sdr"])
+
+
+def test_the_builtin_set_is_as_described() -> None:
+    items = list(read_pairs(BUILTIN, ("drums", "bass")))
+    assert len(items) == 10
+    for item in items:
+        assert item.sample_rate == 22050
+        assert item.sources.shape == (2, 3 * 22050)
+        seconds = item.sources.reshape(2, 3, 22050)
+        assert (np.sqrt(np.mean(seconds**2, axis=-1)) > 0.02).all()
+    assert "BSD" in (BUILTIN / "README.md").read_text()

@@ -1,0 +1,102 @@
+"""Summaries, documents, tables, the protocol and the journal."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sepcli.evaluation.journal import append_journal, read_journal, start_journal
+from sepcli.evaluation.protocol import AGGREGATION, Protocol
+from sepcli.evaluation.report import AVERAGE, make_report, summarise, table
+from sepcli.evaluation.score import TrackScore, score_track
+
+PROTOCOL = Protocol(("sdr",), "test", ("bass", "drums"), "sum", tracks=3)
+
+
+def _score(track: str, stem: str, value: float, method: str = "ours") -> TrackScore:
+    return TrackScore(track, method, stem, "sdr", value)
+
+
+def test_summary_leaves_nan_out() -> None:
+    summary = summarise([1.0, math.nan, 3.0, 8.0])
+    assert (summary.mean, summary.median, summary.n) == (4.0, 3.0, 3)
+    assert summary.ci95[0] <= summary.mean <= summary.ci95[1]
+    empty = summarise([math.nan])
+    assert empty.n == 0
+    assert math.isnan(empty.mean)
+
+
+def test_average_takes_tracks_with_all_stems() -> None:
+    scores = [
+        _score("a", "bass", 2.0),
+        _score("a", "drums", 4.0),
+        _score("b", "bass", 9.0),
+        _score("b", "drums", math.nan),
+    ]
+    results = make_report(PROTOCOL, scores).results["sdr"]["ours"]
+    assert (results[AVERAGE].mean, results[AVERAGE].n) == (3.0, 1)
+    assert (results["bass"].mean, results["bass"].n) == (5.5, 2)
+
+
+def test_document_holds_numbers_protocol_and_tracks() -> None:
+    scores = [_score(t, s, float(i)) for i, t in enumerate("abc") for s in ("bass", "drums")]
+    document = make_report(PROTOCOL, scores).as_dict()
+    assert set(document["results"]["sdr"]["ours"]["bass"]) == {"mean", "median", "ci95", "n"}
+    assert document["results"]["sdr"]["ours"]["bass"]["mean"] == 1.0
+    assert document["protocol"]["aggregation"] == {"sdr": AGGREGATION["sdr"]}
+    assert len(document["tracks"]) == 6
+    json.dumps(document, allow_nan=False)
+
+
+def test_table_has_methods_as_rows_and_stems_as_columns() -> None:
+    scores = [
+        _score("a", s, v, m) for m, v in (("ours", 5.0), ("average", math.nan)) for s in ("bass", "drums")
+    ]
+    columns, rows = table(make_report(PROTOCOL, scores).results, "sdr")
+    assert columns == ["sdr", "bass", "drums", AVERAGE, "tracks"]
+    assert rows == [["ours", "5.00", "5.00", "5.00", "1"], ["average", "-", "-", "-", "0"]]
+
+
+def test_notes_on_silence_and_infinity() -> None:
+    scores = [TrackScore("a", "ours", "bass", "sdr", math.inf, left_out=2)]
+    silence, infinite = make_report(PROTOCOL, scores).notes
+    assert "silent" in silence
+    assert "infinite" in infinite
+
+
+def test_fingerprints_tell_protocols_apart() -> None:
+    assert PROTOCOL.fingerprint() == dataclasses.replace(PROTOCOL).fingerprint()
+    assert PROTOCOL.fingerprint() != dataclasses.replace(PROTOCOL, seed=1).fingerprint()
+    assert PROTOCOL.fingerprint() != dataclasses.replace(PROTOCOL, settings={"beams": 2}).fingerprint()
+
+
+def test_score_track_knows_its_metrics() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 300, 1)).astype(np.float32)
+    scores = score_track("a", "ours", ("bass", "drums"), x, 0.9 * x, x.sum(0), list(AGGREGATION), 100)
+    by_metric = {s.metric: s.value for s in scores if s.stem == "bass"}
+    assert by_metric["sdr"] == pytest.approx(20.0, abs=1e-4)
+    assert by_metric["usdr"] == pytest.approx(20.0, abs=1e-4)
+    assert by_metric["si-sdr"] > 100
+    assert by_metric["si-sdri"] > 100
+    with pytest.raises(ValueError, match="loudness"):
+        score_track("a", "ours", ("bass", "drums"), x, x, x.sum(0), ["loudness"], 100)
+
+
+def test_journal_comes_back_and_ignores_a_cut_line(tmp_path: Path) -> None:
+    path = tmp_path / "report.json.partial"
+    assert read_journal(path, "p") == {}
+    first = {"a": [_score("a", "bass", 1 / 3)], "b": [_score("b", "bass", math.inf)]}
+    start_journal(path, "p", {})
+    append_journal(path, first)
+    append_journal(path, {"c": [_score("c", "bass", 2.0)]})
+    assert read_journal(path, "p") == {**first, "c": [_score("c", "bass", 2.0)]}
+    path.write_bytes(path.read_bytes()[:-9])
+    assert read_journal(path, "p") == first
+    assert read_journal(path, "q") is None
+    path.write_text("")
+    assert read_journal(path, "p") is None
