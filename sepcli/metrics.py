@@ -174,7 +174,7 @@ def best_permutation(scores: ArrayLike) -> tuple[int, ...]:
     rows = range(table.shape[0])
     if table.shape[0] <= 4:
         return max(itertools.permutations(rows), key=lambda p: sum(float(table[i, p[i]]) for i in rows))
-    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
+    from scipy.optimize import linear_sum_assignment
 
     return tuple(int(j) for j in linear_sum_assignment(table, maximize=True)[1])
 

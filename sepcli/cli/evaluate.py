@@ -47,7 +47,9 @@ def evaluate(
         Path | None, typer.Option(help="For pairs: folder of STEM/ITEM.flac, clean stems.")
     ] = None,
     pairs: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Posterior draws per mixture.")] = 1,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Posterior draws per mixture; the prior's own if not given.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and the bootstrap.")] = 0,
     sampler: Annotated[str | None, typer.Option(help="The prior's own if not given.")] = None,
     settings: Annotated[
@@ -62,10 +64,11 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, not as tables.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
-    """Measure separations: SDR and its kin per stem, beside no separation at all and an oracle mask.
+    """Measure separations: SDR and its kin, beside the average and an oracle mask.
 
-    With ESTIMATES and REFERENCES, files are matched by name and scored. With --dataset pairs --data DIR,
-    clean stems are mixed, separated and scored; with nothing at all, a small set that comes with sepcli is.
+    With ESTIMATES and REFERENCES, files are matched by name and scored.
+    With --dataset pairs --data DIR, clean stems are mixed, separated, scored.
+    With nothing at all, that is done for a small set that comes with sepcli.
     """
     if (estimates is None) != (references is None):
         raise UsageError("ESTIMATES and REFERENCES go together", "give two folders, or none")
@@ -83,7 +86,8 @@ def evaluate(
         report = _score_folders(estimates, references, metrics, seed, quiet)
     else:
         chosen = {"prior": prior, "device": device, "sampler": sampler, "settings": settings or []}
-        counts = {"limit": pairs, "seed": seed, "draws": samples, "batch": batch}
+        chosen["draws"] = samples
+        counts = {"limit": pairs, "seed": seed, "batch": batch}
         report = _separate_and_score(data, metrics, chosen, counts, journal, overwrite, quiet)
     document = report.as_dict()
     if out is not None:
@@ -114,10 +118,15 @@ def _separate_and_score(
     overwrite: bool,
     quiet: bool,
 ) -> Report:
-    settings = _parse_settings(chosen["settings"])
+    from sepcli.cli.settings import parse_settings, split_settings, stream_settings
+
+    given = parse_settings(chosen["settings"])
     from sepcli.catalog import card
 
     found, _ = card.find(chosen["prior"])  # a misspelt name is answered before torch is imported
+    for_stream, settings = split_settings(given, found)
+    if chosen["draws"]:
+        for_stream["draws"] = chosen["draws"]
     from sepcli.catalog.build import load_separator
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
@@ -125,28 +134,30 @@ def _separate_and_score(
     device = str(choose_device(chosen["device"]))
     separator = load_separator(chosen["prior"], device=device, sampler=chosen["sampler"], settings=settings)
     files = {name: entry["sha256"] for name, entry in found.files.items()}
-    made_with = {"prior": found.name, "files": files, "sampler": chosen["sampler"], "settings": settings}
-    with console.progress("separating", quiet) as on_step:
-        return evaluate_dataset(
-            data or BUILTIN,
-            separator,
-            metrics,
-            **counts,
-            settings={**made_with, "device": device},
-            journal=journal,
-            replace_journal=overwrite,
-            on_step=on_step,
-        )
-
-
-def _parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    settings: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            raise UsageError(f"--set {pair} is not of the form key=value", "write for example --set beams=50")
-        settings[key.strip()] = value.strip()
-    return settings
+    sampler = chosen["sampler"] or found.settings.get("sampler")
+    made_with = {
+        "prior": found.name,
+        "files": files,
+        "sampler": sampler,
+        "settings": {**found.settings, **settings},
+    }
+    try:
+        with console.progress("separating", quiet) as on_step:
+            return evaluate_dataset(
+                data or BUILTIN,
+                separator,
+                metrics,
+                **counts,
+                stream=stream_settings(for_stream, consistency="wiener", samples=1),
+                settings={**made_with, "device": device},
+                journal=journal,
+                replace_journal=overwrite,
+                on_step=on_step,
+            )
+    except KeyboardInterrupt:
+        if journal is not None:
+            console.note(f"finished items are in {journal}; the same command continues", quiet)
+        raise
 
 
 def _check_out(out: Path | None, overwrite: bool) -> None:

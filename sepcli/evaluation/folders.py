@@ -131,18 +131,18 @@ def _score(
 
 def _read_alike(paths: Sequence[Path]) -> tuple[Signals, int]:
     """Signals (N, T, C) that have everything in common, and their sample rate."""
-    signals: list[Signals] = []
-    rates: list[int] = []
-    for path in paths:
+    first, sample_rate = _read(paths[0])
+    signals = np.empty((len(paths), *first.shape), dtype=np.float32)
+    signals[0] = first
+    for number, path in enumerate(paths[1:], start=1):
         signal, rate = _read(path)
-        if signals and (rate != rates[0] or signal.shape != signals[0].shape):
+        if rate != sample_rate or signal.shape != first.shape:
             raise InputError(
-                f"{path} has {_shape(signal, rate)}, but {paths[0]} has {_shape(signals[0], rates[0])}",
+                f"{path} has {_shape(signal, rate)}, but {paths[0]} has {_shape(first, sample_rate)}",
                 "compare files of the same sample rate, channels and length",
             )
-        signals.append(signal)
-        rates.append(rate)
-    return np.stack(signals), rates[0]
+        signals[number] = signal
+    return signals, sample_rate
 
 
 def _read(path: Path) -> tuple[Signals, int]:

@@ -31,6 +31,8 @@ def read_journal(path: Path, fingerprint: str) -> dict[str, list[TrackScore]] | 
     if not path.is_file():
         return {}
     lines = path.read_text(encoding="utf-8").split("\n")
+    if len(lines) <= 2:  # at most a header: nothing was finished
+        return {}
     if _parse(lines[0]) != {"protocol": fingerprint}:
         return None
     finished: dict[str, list[TrackScore]] = {}

@@ -16,7 +16,7 @@ from sepcli.errors import InputError
 from sepcli.evaluation.baselines import average, oracle_mask
 from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.protocols import OnStep, Separator
-from sepcli.stream.separate import StreamSettings
+from sepcli.stream import StreamSettings
 
 RAW, REFINED, AVERAGE, ORACLE = "sepcli raw", "sepcli", "average", "oracle mask"
 """The rows: the first draw as it comes; all draws made consistent with the mixture; the two baselines."""
@@ -107,10 +107,12 @@ def score_pair(
     return scores
 
 
-def wiener_refine(sample_rate: int) -> Refine:
-    """Wiener masks from the draws, in the short-time windows of ``sepcli separate``."""
-    n_fft = 2 ** round(math.log2(StreamSettings.fft_seconds * sample_rate))
-    return lambda draws, mixture: wiener(draws, mixture, n_fft=n_fft, hop=n_fft // 4)
+def wiener_refine(sample_rate: int, stream: StreamSettings) -> Refine:
+    """Wiener masks from the draws, as ``sepcli separate`` makes them with these settings."""
+    n_fft = 2 ** round(math.log2(stream.fft_seconds * sample_rate))
+    return lambda draws, mixture: wiener(
+        draws, mixture, n_fft=n_fft, hop=n_fft // 4, exponent=stream.exponent
+    )
 
 
 def mix(sources: Tensor, weights: Sequence[float]) -> Tensor:

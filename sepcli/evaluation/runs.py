@@ -16,7 +16,7 @@ from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
 from sepcli.protocols import OnStep, Separator
-from sepcli.stream.separate import StreamSettings
+from sepcli.stream import StreamSettings
 
 BUILTIN = Path(__file__).parent / "builtin"
 """Ten mixtures that come with the package."""
@@ -73,7 +73,7 @@ def evaluate_dataset(
     *,
     limit: int | None = None,
     seed: int = 0,
-    draws: int = 1,
+    stream: StreamSettings | None = None,
     batch: int = 8,
     settings: Mapping[str, Any] | None = None,
     journal: Path | None = None,
@@ -88,7 +88,7 @@ def evaluate_dataset(
         metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
         limit: Only the first items.
         seed: Of the draws and the bootstrap.
-        draws: Per item.
+        stream: Draws per item, level and masks, as ``separate`` would use them.
         batch: Items that are separated together.
         settings: Of the separator, for the protocol.
         journal: Keeps finished items; a run that finds its own journal continues it, to the same report.
@@ -99,6 +99,7 @@ def evaluate_dataset(
         InputError: if an item is missing, cannot be read or does not fit the separator.
         OutputError: if the journal is of a run with other settings, or cannot be written.
     """
+    stream = stream or StreamSettings()
     ids = pair_ids(data, separator.names)[:limit]
     if not ids:
         raise InputError(f"{data} holds no items", "give a folder of {stem}/{item}.flac")
@@ -113,10 +114,11 @@ def evaluate_dataset(
         seed=seed,
         settings={
             **(settings or {}),
-            "draws": draws,
+            "draws": stream.samples,
             "batch": batch,
-            "level": StreamSettings.reference_rms,
-            "mask_window_seconds": StreamSettings.fft_seconds,
+            "level": stream.reference_rms,
+            "mask_window_seconds": stream.fft_seconds,
+            "mask_exponent": stream.exponent,
         },
     )
     finished = _resume(journal, protocol, replace_journal)
@@ -125,10 +127,10 @@ def evaluate_dataset(
         separator,
         metrics=metrics,
         seed=seed,
-        draws=draws,
+        draws=stream.samples,
         batch=batch,
-        level=StreamSettings.reference_rms,
-        refine=wiener_refine(separator.sample_rate),
+        level=stream.reference_rms,
+        refine=wiener_refine(separator.sample_rate, stream),
         finished=finished,
         on_step=on_step,
         total=len(ids),

@@ -16,6 +16,7 @@ from sepcli.errors import InputError, OutputError
 from sepcli.evaluation.pairs import evaluate_pairs, mix, wiener_refine
 from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
 from sepcli.protocols import OnStep
+from sepcli.stream import StreamSettings
 
 RATE = 8000
 
@@ -79,7 +80,7 @@ def _scores(**options: object) -> dict[str, list[object]]:
 
 
 def test_rows_and_order() -> None:
-    scores = _scores(refine=wiener_refine(RATE))
+    scores = _scores(refine=wiener_refine(RATE, StreamSettings()))
     assert list(scores) == ["0", "1", "2", "3", "4"]
     assert [(s.method, s.stem) for s in scores["0"]] == [  # type: ignore[attr-defined]
         (method, stem)
