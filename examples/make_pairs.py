@@ -2,8 +2,9 @@
 
     python examples/make_pairs.py slakh2100/ --split validation --pairs 50 --out pairs/
 
-writes ``pairs/drums/000.flac`` and ``pairs/bass/000.flac`` and so on: chunks of 3 s from random places, quiet ones (RMS ≤ 0.02) left
-out. ``sepcli evaluate --dataset pairs --data pairs/`` mixes, separates and scores them.
+writes ``pairs/drums/000.flac`` and ``pairs/bass/000.flac`` and so on: chunks of 3 s from random places, quiet
+ones (RMS ≤ 0.02) left out. ``sepcli evaluate --dataset pairs --data pairs/`` mixes, separates and scores
+them.
 """
 
 from __future__ import annotations

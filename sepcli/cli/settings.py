@@ -56,7 +56,7 @@ def split_settings(given: Mapping[str, str], card: Card) -> tuple[dict[str, Any]
 
 
 def stream_settings(stream: Mapping[str, Any], *, consistency: Any, samples: int) -> StreamSettings:
-    """Settings for a file: ``samples`` > 1 keeps every draw by itself, else ``draws`` of them make one set."""
+    """Settings for a file: ``samples`` > 1 keeps every draw, else ``draws`` of them make one set."""
     from sepcli.stream import StreamSettings
 
     rest = {key: value for key, value in stream.items() if key != "draws"}

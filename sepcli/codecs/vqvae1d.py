@@ -87,7 +87,7 @@ class Vqvae1d(nn.Module):
         return self.config.vocabulary
 
     def latents(self, signal: Tensor) -> Tensor:
-        """Signals (B, 1, T) to latents before quantising (B, L, D), L = ceil(T / hop); silence pads the end."""
+        """Signals (B, 1, T) to latents (B, L, D) before quantising, L = ceil(T / hop), silence-padded."""
         pad = -signal.shape[-1] % self.config.hop
         h: Tensor = self.to_code(F.silu(self.encoder(self.analysis(F.pad(signal, (0, pad))))))
         return h.transpose(1, 2)

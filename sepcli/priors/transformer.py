@@ -166,7 +166,7 @@ class TransformerPrior(nn.Module):
         return State(keys, values, 0, rows)
 
     def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
-        """Feed tokens (R, K), None for the start symbol; return float32 log-probabilities (R, K, V) of the next."""
+        """Feed tokens (R, K), None for the start; return log-probabilities (R, K, V) of the next, float32."""
         sources = len(self.config.sources)
         if tokens is None:
             tokens = torch.full((state.rows, sources), self.config.vocabulary, device=self.frequencies.device)

@@ -99,7 +99,7 @@ class CodecTask:
         return self.model.loss(self._with_mixtures(sources).flatten(0, 1)[:, None], generator)
 
     def validate(self) -> dict[str, float]:
-        """Reconstruction SDR (dB, median over 3 s chunks) per source and of mixtures; perplexity of the codes."""
+        """Reconstruction SDR (dB, median over 3 s chunks) per source and mixture; perplexity."""
         length = 3 * self.model.config.sample_rate // self.model.config.hop * self.model.config.hop
         signals = self._with_mixtures(draw_sources(self.held_out, np.random.default_rng(1), 64, length, None))
         figures, tokens = {}, []

@@ -1,0 +1,92 @@
+"""What separating costs: seconds per second of audio, and peak memory over the length of the input.
+
+    python examples/benchmarks/separate_cost.py --minutes 0.05 3 --memory 1 10 60
+
+A file of each length is made by repeating ``examples/song/mix.flac`` and separated by ``sepcli separate`` in
+a process of its own. Times include start-up. The lengths under ``--memory`` are separated with ``--set
+draws=1`` and the greedy sampler, which is faster and holds no less of the file at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+SONG = Path(__file__).parents[1] / "song" / "mix.flac"
+MEGABYTE = 1024 if sys.platform != "darwin" else 1024**2
+
+
+def stretch(path: Path, minutes: float) -> None:
+    """Write a file of so many minutes, a block at a time."""
+    song, rate = soundfile.read(SONG, dtype="int16")
+    missing = round(60 * minutes * rate)
+    with soundfile.SoundFile(path, "w", rate, song.shape[1], "PCM_16") as file:
+        while missing > 0:
+            file.write(np.ascontiguousarray(song[:missing]))
+            missing -= len(song)
+
+
+def cost(minutes: float, options: list[str]) -> dict[str, float]:
+    """Separate a file of so many minutes; wall seconds and peak resident megabytes of the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "long.wav"
+        stretch(source, minutes)
+        command = [
+            sys.executable,
+            "-c",
+            WATCHED,
+            "separate",
+            str(source),
+            "-o",
+            str(Path(folder) / "out"),
+            "-q",
+            *options,
+        ]
+        started = time.perf_counter()
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        seconds = time.perf_counter() - started
+    peak = json.loads(done.stderr.splitlines()[-1])
+    return {
+        "minutes": minutes,
+        "seconds": round(seconds, 1),
+        "realtime_factor": round(seconds / (60 * minutes), 3),
+        "peak_mb": peak,
+    }
+
+
+WATCHED = f"""
+import resource, sys
+from sepcli.cli.app import run
+code = run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // {MEGABYTE}, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def main() -> None:
+    """Measure and print one JSON document."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, nargs="*", default=[0.05, 3.0])
+    parser.add_argument("--memory", type=float, nargs="*", default=[])
+    parser.add_argument(
+        "--options", nargs=argparse.REMAINDER, default=[], help="passed on to sepcli separate"
+    )
+    given = parser.parse_args()
+    cheap = ["--sampler", "greedy", "--set", "draws=1"]
+    report = {
+        "speed": [cost(minutes, given.options) for minutes in given.minutes],
+        "memory": [cost(minutes, [*cheap, *given.options]) for minutes in given.memory],
+    }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
