@@ -129,6 +129,27 @@ def si_sdr_improvement(reference: ArrayLike, estimate: ArrayLike, mixture: Array
     return np.asarray(si_sdr(s, estimate) - si_sdr(s, np.broadcast_to(m, s.shape)))
 
 
+def psnr(reference: ArrayLike, estimate: ArrayLike, peak: float = 1.0) -> float:
+    """Peak signal-to-noise ratio, 10 log10(peak²/mean squared error), in dB.
+
+    Args:
+        reference: True picture, of any shape.
+        estimate: Estimate of the same shape; clamp it first if the picture is bounded.
+        peak: Range of the values.
+
+    Returns:
+        inf where the two are equal.
+
+    Raises:
+        ValueError: if the shapes differ or are empty.
+    """
+    x, x_hat = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    if x.shape != x_hat.shape or not x.size:
+        raise ValueError(f"need equal shapes, not {x.shape} and {x_hat.shape}")
+    error = float(np.mean((x - x_hat) ** 2))
+    return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
+
+
 def bootstrap_ci(
     values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:

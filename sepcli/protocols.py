@@ -33,6 +33,10 @@ class Codec(Protocol):
         """Tokens (B, L) to signals (B, C, *D)."""
         ...
 
+    def latents(self, signal: Tensor) -> Tensor:
+        """Signals (B, C, *D) to what ``encode`` quantises, (B, L, D), up to a factor per token."""
+        ...
+
 
 class TokenPrior(Protocol):
     """p(z) = Π p(z_t | z_<t) over tokens, for rows of K sources side by side.
@@ -85,6 +89,56 @@ class TokenPosterior(Protocol):
 
     def select(self, state: Any, parents: Tensor) -> Any:
         """Reorder: hypothesis h of window w continues from hypothesis ``parents[w, h]`` ((W, H'), int64)."""
+        ...
+
+
+class ScorePrior(Protocol):
+    """p(x) of K sources side by side, seen through noise: p_σ = p * N(0, σ² I)."""
+
+    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """∇ log p_σ at x (B, K, C, *D) for σ (), in the units of x; of the shape of x."""
+        ...
+
+
+class Mixing(Protocol):
+    """m = A x, linear and known."""
+
+    def __call__(self, sources: Tensor) -> Tensor:
+        """Sources (B, K, C, *D) to mixtures (B, C, *D)."""
+        ...
+
+    def adjoint(self, residual: Tensor) -> Tensor:
+        """Aᵀr: residuals (B, C, *D) to (B, K, C, *D), so that ⟨A x, r⟩ = ⟨x, Aᵀ r⟩."""
+        ...
+
+
+class Posterior(Protocol):
+    """p_σ(x | m) in whatever coordinates suit it. It is all that a sampler of signals sees."""
+
+    @property
+    def like(self) -> Tensor:
+        """An empty tensor of the state's shape (B, ...), type and device."""
+        ...
+
+    def score(self, state: Tensor, sigma: Tensor) -> Tensor:
+        """∇ log p_σ(state | m) for σ (), of the state's shape."""
+        ...
+
+    def sources(self, state: Tensor) -> Tensor:
+        """The sources (B, K, C, *D) that a state stands for."""
+        ...
+
+
+class Sampler(Protocol):
+    """Follows the score of a posterior from noise to a draw."""
+
+    @property
+    def evaluations(self) -> int:
+        """How many scores a draw takes."""
+        ...
+
+    def __call__(self, posterior: Posterior, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+        """A final state, like ``posterior.like``, for seeds (B,); item b depends on its own seed only."""
         ...
 
 

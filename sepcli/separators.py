@@ -1,7 +1,8 @@
 """Mixture → sources: codec, prior, likelihood and sampler put together.
 
 ``LassSeparator`` is latent autoregressive source separation (Postolache et al. 2023): encode the mixture,
-draw the tokens of the two sources from the posterior, decode them.
+draw the tokens of the two sources from the posterior, decode them. ``ScoreSeparator`` is separation with any
+score prior (Jayaram & Thickstun 2020, and the samplers beyond): follow the score of the posterior from noise.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.posterior import LassPosterior, LassSettings
-from sepcli.protocols import Codec, OnStep, TokenPosterior, TokenPrior
+from sepcli.latent import LatentLikelihood
+from sepcli.posterior import LassPosterior, LassSettings, LatentEvidence
+from sepcli.protocols import Codec, OnStep, Posterior, Sampler, TokenPosterior, TokenPrior
 from sepcli.samplers.hypotheses import Hypotheses
 from sepcli.table import LikelihoodTable
 
@@ -35,7 +38,8 @@ class LassSeparator:
         names: of the two sources.
         weights: α_k of the mixing m = Σ α_k x_k.
         sample_rate: Hz.
-        device: where codec and prior are.
+        device: where codec, prior and latent likelihood are.
+        latent: p(h_m | z_1, z_2) of the mixture's latents, used when ``settings.latent`` is not 0.
     """
 
     codec: Codec
@@ -47,6 +51,7 @@ class LassSeparator:
     weights: tuple[float, ...]
     sample_rate: int
     device: torch.device
+    latent: LatentLikelihood | None = None
 
     def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
         """Draw sources.
@@ -63,8 +68,13 @@ class LassSeparator:
             UsageError: more draws are asked for than the sampler gives.
         """
         with torch.inference_mode():
-            tokens = self.codec.encode(mixture.to(self.device))
-            posterior = LassPosterior(self.prior, self.table, tokens, self.settings)
+            signal = mixture.to(self.device)
+            tokens = self.codec.encode(signal)
+            evidence = None
+            if self.latent is not None and self.settings.latent > 0:
+                latents = F.normalize(self.codec.latents(signal).float(), dim=-1)
+                evidence = LatentEvidence(self.latent, latents, self.settings.latent)
+            posterior = LassPosterior(self.prior, self.table, tokens, self.settings, evidence)
             found = self.sampler(posterior, seeds, on_step).tokens[:, : seeds.shape[1]]
             if found.shape[1] < seeds.shape[1]:
                 raise UsageError(
@@ -74,3 +84,59 @@ class LassSeparator:
             rows = found.permute(0, 1, 3, 2).flatten(0, 2)  # (B·S·K, L)
             signals = self.codec.decode(rows)[..., : mixture.shape[-1]]
         return signals.reshape(*seeds.shape, len(self.names), *signals.shape[1:]).cpu()
+
+
+@dataclass(frozen=True)
+class ScoreSeparator:
+    """Separation in the signal domain; fulfils ``sepcli.protocols.Separator`` for K ≥ 2 sources.
+
+    Attributes:
+        posterior: mixtures (B, C, *D) → their posterior.
+        sampler: follows its score.
+        names: of the K sources.
+        weights: α_k of the mixing m = Σ α_k x_k.
+        device: where the prior is.
+        channels: C; None: any.
+        sample_rate: Hz; 0 for pictures.
+        batch: how many draws are computed at once.
+    """
+
+    posterior: Callable[[Tensor], Posterior]
+    sampler: Sampler
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    device: torch.device
+    channels: int | None = None
+    sample_rate: int = 0
+    batch: int = 64
+
+    @property
+    def evaluations(self) -> int:
+        """How often the prior is asked about every source of a draw."""
+        return self.sampler.evaluations
+
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+        """Draw sources.
+
+        Args:
+            mixture: (B, C, *D), float32, in the prior's units: pictures in [0, 1] have mixtures up to Σ α_k.
+            seeds: (B, S) int64, one per item and draw; a draw depends on its own seed only.
+            on_step: told about progress, evaluation by evaluation.
+
+        Returns:
+            (B, S, K, C, *D) on the CPU: S draws of the unweighted sources.
+        """
+        repeated = mixture.to(self.device).repeat_interleave(seeds.shape[1], dim=0)
+        rows, parts = torch.split(repeated, self.batch), torch.split(seeds.flatten(), self.batch)
+        drawn = []
+        for number, (part, own) in enumerate(zip(rows, parts, strict=True)):
+            posterior = self.posterior(part)
+            told = None if on_step is None else _within(on_step, number, len(rows))
+            drawn.append(posterior.sources(self.sampler(posterior, own, told)).cpu())
+        found = torch.cat(drawn)
+        return found.reshape(*seeds.shape, *found.shape[1:])
+
+
+def _within(on_step: OnStep, number: int, parts: int) -> OnStep:
+    """Progress in one of equal parts as progress of the whole."""
+    return lambda done, steps: on_step(number * steps + done, parts * steps)

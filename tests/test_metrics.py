@@ -163,3 +163,13 @@ def test_best_permutation_with_nan_and_inf() -> None:
     assert metrics.best_permutation(np.where(np.eye(5), np.inf, -np.inf)) == (0, 1, 2, 3, 4)
     with pytest.raises(ValueError, match="square"):
         metrics.best_permutation(np.zeros((2, 3)))
+
+
+def test_psnr() -> None:
+    x = np.zeros((1, 4, 4))
+    assert metrics.psnr(x, x + 0.1) == pytest.approx(20.0)
+    assert metrics.psnr(255 * x, x + 25.5, peak=255.0) == pytest.approx(20.0)
+    assert metrics.psnr(x, x) == math.inf
+    for bad in (np.zeros((1, 4, 3)), np.zeros((0,))):
+        with pytest.raises(ValueError, match="equal shapes"):
+            metrics.psnr(x if bad.size else bad, bad)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
+from sepcli.catalog.network import load_network
+from sepcli.catalog.options import typed
+from sepcli.catalog.score import build_score
 from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
 from sepcli.errors import PriorError, UsageError
+from sepcli.latent import LatentConfig, LatentLikelihood
 from sepcli.posterior import LassSettings
 from sepcli.priors.transformer import TransformerConfig, TransformerPrior
 from sepcli.protocols import Separator
@@ -25,6 +24,24 @@ from sepcli.samplers.beam import Beam
 from sepcli.separators import LassSeparator, TokenSampler
 from sepcli.table import LikelihoodTable
 
+SAMPLERS: Mapping[str, type[Any]] = {
+    "greedy": Greedy,
+    "ancestral": Ancestral,
+    "top-k": Ancestral,
+    "beam": Beam,
+}
+"""Token samplers by name."""
+SAMPLER_SETTINGS: Mapping[str, str] = {"top_k": "top-k", "width": "beam"}
+"""A setting of a sampler → the sampler that it belongs to."""
+LASS_FILES: Mapping[str, str] = {
+    "codec/config.json": "train it with `sepcli train-prior --family vqvae`",
+    "codec/model.safetensors": "train it with `sepcli train-prior --family vqvae`",
+    "prior/config.json": "train it with `sepcli train-prior --family transformer`",
+    "prior/model.safetensors": "train it with `sepcli train-prior --family transformer`",
+    "table/table.safetensors": "count it with `sepcli build-likelihood`",
+}
+"""What a LASS prior is made of, and where each file comes from."""
+
 
 def load_codec(folder: Path) -> tuple[Vqvae1d, str]:
     """The codec of a prior's folder and the sha256 of its weights, float32 on the CPU.
@@ -32,10 +49,8 @@ def load_codec(folder: Path) -> tuple[Vqvae1d, str]:
     Raises:
         PriorError: it is missing or damaged.
     """
-    config = _config(folder / "codec")
-    codec = Vqvae1d(Vqvae1dConfig(**config))
-    _load(codec, folder / "codec")
-    return codec.eval(), cards.sha256(folder / "codec" / "model.safetensors")
+    codec = load_network(lambda config: Vqvae1d(Vqvae1dConfig(**config)), folder / "codec")
+    return codec, cards.sha256(folder / "codec" / "model.safetensors")
 
 
 def load_prior(folder: Path) -> TransformerPrior:
@@ -44,31 +59,16 @@ def load_prior(folder: Path) -> TransformerPrior:
     Raises:
         PriorError: it is missing or damaged.
     """
-    config = _config(folder / "prior")
-    prior = TransformerPrior(TransformerConfig(**config))
-    _load(prior, folder / "prior")
-    return prior.eval()
+    return load_network(lambda config: TransformerPrior(TransformerConfig(**config)), folder / "prior")
 
 
-def _config(part: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads((part / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PriorError(
-            f"no usable {part.name} in {part.parent}", "train it with `sepcli train-prior`"
-        ) from error
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+def load_latent(folder: Path) -> LatentLikelihood:
+    """The latent likelihood of a prior's folder, float32 on the CPU.
 
-
-def _load(module: nn.Module, part: Path) -> None:
-    try:
-        module.load_state_dict(
-            {name: tensor.float() for name, tensor in load_file(part / "model.safetensors").items()}
-        )
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise PriorError(
-            f"{part / 'model.safetensors'} does not fit its config", "fetch or train the prior again"
-        ) from error
+    Raises:
+        PriorError: it is missing or damaged.
+    """
+    return load_network(lambda config: LatentLikelihood(LatentConfig(**config)), folder / "latent")
 
 
 def load_separator(
@@ -93,17 +93,26 @@ def load_separator(
             f"this version builds: {', '.join(BUILDERS)}",
         )
     cards.verify(card, folder)
-    given = {**card.settings, **(settings or {})}
-    if sampler is not None:
-        given["sampler"] = sampler
-    return BUILDERS[card.family](card, folder, torch.device(device), given)
+    own = dict(card.settings)
+    usual = str(own.pop("sampler", "ancestral"))
+    chosen = usual if sampler is None else sampler
+    # a card may hold the settings of several samplers; what was asked for by name is never ignored
+    own = {key: value for key, value in own.items() if SAMPLER_SETTINGS.get(key, chosen) == chosen}
+    return BUILDERS[card.family](card, folder, torch.device(device), chosen, {**own, **(settings or {})})
 
 
-def _lass(card: Card, folder: Path, device: torch.device, given: Mapping[str, Any]) -> Separator:
+def _lass(
+    card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
+) -> Separator:
     if len(card.sources) != 2:
         raise PriorError(
             f"LASS separates two sources, {card.name} has {len(card.sources)}", "use a prior of two sources"
         )
+    for name, hint in LASS_FILES.items():
+        if name not in card.files:
+            raise PriorError(f"prior {card.name} is not complete: its card lists no {name}", hint)
+    chosen, rest = _token_sampler(sampler, options)
+    settings = LassSettings(**typed(LassSettings, rest))
     codec, digest = load_codec(folder)
     table = LikelihoodTable.load(folder / "table" / "table.safetensors")
     if table.codec != digest or table.vocabulary != codec.vocabulary:
@@ -111,54 +120,51 @@ def _lass(card: Card, folder: Path, device: torch.device, given: Mapping[str, An
             f"the likelihood table of {card.name} belongs to another codec",
             "count it again with `sepcli build-likelihood`",
         )
-    options = dict(given)
-    sampler = _token_sampler(str(options.pop("sampler", "ancestral")), options)
-    settings = LassSettings(**_typed(LassSettings, options))
+    prior = load_prior(folder)
+    made_for = card.training.get("prior", {}).get("codec", digest)
+    if (prior.config.sources, prior.config.vocabulary, made_for) != (card.sources, codec.vocabulary, digest):
+        raise PriorError(
+            f"the autoregressive prior of {card.name} was trained for another codec or other sources",
+            "train it again with `sepcli train-prior --family transformer --overwrite`",
+        )
+    latent = load_latent(folder).to(device) if "latent/model.safetensors" in card.files else None
+    if settings.latent > 0 and (latent is None or not torch.equal(latent.codebook, codec.quantizer.codebook)):
+        raise PriorError(
+            f"{card.name} has no latent likelihood for its codec",
+            "train it with `sepcli train-prior --family latent`, or give --set latent=0",
+        )
     return LassSeparator(
         codec.to(device),
-        load_prior(folder).to(device),
+        prior.to(device),
         table,
-        sampler,
+        chosen,
         settings,
         card.sources,
         card.weights,
         card.sample_rate,
         device,
+        latent,
     )
 
 
-def _token_sampler(name: str, options: dict[str, Any]) -> TokenSampler:
-    """A sampler by name; takes its own settings out of ``options``."""
-    kinds: dict[str, type[Any]] = {"greedy": Greedy, "ancestral": Ancestral, "top-k": Ancestral, "beam": Beam}
-    if name not in kinds:
-        raise UsageError(f"unknown sampler '{name}'", f"one of: {', '.join(kinds)}")
-    own = {f.name for f in fields(kinds[name])} - ({"top_k"} if name == "ancestral" else set())
-    mine = {key: options.pop(key) for key in list(options) if key in own}
+def _token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler, dict[str, Any]]:
+    """A sampler by name, and the options that are not its own."""
+    if name not in SAMPLERS:
+        raise UsageError(f"unknown sampler '{name}'", f"one of: {', '.join(SAMPLERS)}")
+    for key in options:
+        if SAMPLER_SETTINGS.get(key, name) != name:
+            raise UsageError(
+                f"the sampler {name} has no setting '{key}'", f"give --sampler {SAMPLER_SETTINGS[key]} too"
+            )
+    mine = {key: value for key, value in options.items() if key in SAMPLER_SETTINGS}
     if name == "top-k":
         mine.setdefault("top_k", 32)
-    for other in ("top_k", "width"):  # a card may hold the settings of several samplers
-        options.pop(other, None)
-    made: TokenSampler = kinds[name](**_typed(kinds[name], mine))
-    return made
+    made: TokenSampler = SAMPLERS[name](**typed(SAMPLERS[name], mine))
+    return made, {key: value for key, value in options.items() if key not in SAMPLER_SETTINGS}
 
 
-def _typed(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Words to the numbers that the fields of a dataclass hold."""
-    known = {f.name: f.default for f in fields(kind)}
-    typed: dict[str, Any] = {}
-    for key, value in options.items():
-        if key not in known:
-            raise UsageError(f"unknown setting '{key}'", f"settings here: {', '.join(known) or 'none'}")
-        number = float if isinstance(known[key], float) else int
-        try:
-            typed[key] = number(value)
-        except ValueError as error:
-            raise UsageError(
-                f"{key}={value} is not {'a' if number is float else 'a whole'} number",
-                "write for example --set lam=2",
-            ) from error
-    return typed
+Builder = Callable[[Card, Path, torch.device, str, Mapping[str, Any]], Separator]
+"""(card, its folder, device, sampler, settings) → separator."""
 
-
-BUILDERS: dict[str, Callable[[Card, Path, torch.device, Mapping[str, Any]], Separator]] = {"lass": _lass}
+BUILDERS: dict[str, Builder] = {"lass": _lass, "score": build_score}
 """Family → builder."""

@@ -91,6 +91,11 @@ def run(argv: Sequence[str]) -> int:
             traceback.print_exc()
         console.error(problem.message, problem.hint)
         return problem.exit_code
+    except MemoryError:
+        if debug:
+            traceback.print_exc()
+        console.error("there is not enough memory", "ask for less at once, such as a smaller batch")
+        return 1
     except Exception as problem:
         if debug:
             traceback.print_exc()

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from sepcli.protocols import OnStep
 
@@ -21,32 +21,33 @@ _STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[33m"}
 def note(message: str, quiet: bool = False) -> None:
     """Print one message to stderr, unless ``quiet``."""
     if not quiet:
-        print(message, file=sys.stderr)
+        _print(message, sys.stderr)
 
 
 def warn(message: str) -> None:
     """Print ``warning: message`` to stderr; a warning is printed even when quiet."""
-    print(f"{_label('warning')} {message}", file=sys.stderr)
+    _print(f"{_label('warning')} {message}", sys.stderr)
 
 
 def error(message: str, hint: str) -> None:
     """Print the two lines of an error to stderr: what is wrong, what to do."""
-    print(f"{_label('error')} {_one_line(message)}\n  → {_one_line(hint)}", file=sys.stderr)
+    _print(f"{_label('error')} {_one_line(message)}\n  → {_one_line(hint)}", sys.stderr)
 
 
 def emit(text: str) -> None:
     """Print a line of data to stdout."""
-    print(text)
+    _print(text, sys.stdout)
 
 
 def emit_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document to stdout; NaN and infinities become null."""
-    print(to_json(document))
+    emit(to_json(document))
 
 
 def to_json(document: Mapping[str, Any]) -> str:
-    """Indented JSON in which NaN and infinite numbers are null."""
-    return json.dumps(finite_or_null(document), indent=2, ensure_ascii=False, allow_nan=False)
+    """Indented JSON in which NaN and infinite numbers are null, and all text is valid UTF-8."""
+    text = json.dumps(finite_or_null(document), indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate: its JSON escape
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
@@ -62,9 +63,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | 
     for line in lines:
         cells = [line[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        print("  ".join(cells).rstrip())
+        emit("  ".join(cells).rstrip())
     if caption:
-        print(caption)
+        emit(caption)
 
 
 @contextmanager
@@ -99,6 +100,12 @@ def finite_or_null(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Print a line; what the stream's encoding lacks is escaped, for file names may hold anything."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 def _label(kind: str) -> str:

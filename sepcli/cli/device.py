@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sepcli.errors import UsageError
@@ -23,8 +24,10 @@ def choose_device(word: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
+        if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", word):
+            raise ValueError(word)
         device = torch.device(word)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ValueError) as error:
         raise UsageError(f"no device '{word}' here", "use auto, cpu, cuda, cuda:N or mps") from error
     return device

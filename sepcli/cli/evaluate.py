@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sepcli.cli import console
+from sepcli.cli.digits import score_digits
+from sepcli.cli.engine import DEFAULT_PRIOR, Method, find_card, load
 from sepcli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.evaluation.report import Report
-
-DEFAULT_PRIOR = "slakh-drums-bass"
 
 
 class Metric(StrEnum):
@@ -26,6 +26,7 @@ class Metric(StrEnum):
     SI_SDR = "si-sdr"
     USDR = "usdr"
     SI_SDRI = "si-sdri"
+    PSNR = "psnr"
 
 
 class Dataset(StrEnum):
@@ -33,19 +34,34 @@ class Dataset(StrEnum):
 
     BUILTIN = "builtin"
     PAIRS = "pairs"
+    MNIST = "mnist"
+
+
+class Split(StrEnum):
+    """What ``--split`` takes."""
+
+    CLASS = "class"
+    NONE = "none"
 
 
 def evaluate(
     estimates: Annotated[Path | None, typer.Argument(help="Folder of TRACK/STEM.wav, the estimates.")] = None,
     references: Annotated[Path | None, typer.Argument(help="The same, the true stems.")] = None,
-    metric: Annotated[list[Metric] | None, typer.Option(help="Repeatable; sdr if none is given.")] = None,
+    metric: Annotated[list[Metric] | None, typer.Option(help="Repeatable; sdr, or psnr for digits.")] = None,
     prior: Annotated[
-        str, typer.Option(help="Prior to separate with, when no folders are given.")
-    ] = DEFAULT_PRIOR,
+        str | None, typer.Option(help=f"Prior to separate with; {DEFAULT_PRIOR} if nothing is given.")
+    ] = None,
+    method: Annotated[
+        list[Method] | None,
+        typer.Option(help="A row of its own; repeatable. Without --prior or lass, no prior is needed."),
+    ] = None,
     dataset: Annotated[Dataset | None, typer.Option(help="What to separate; builtin if not given.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="For pairs: folder of STEM/ITEM.flac, clean stems.")
+        Path | None, typer.Option(help="For pairs: folder of STEM/ITEM.flac; for mnist: of its four files.")
     ] = None,
+    split: Annotated[
+        Split, typer.Option(help="For mnist: class mixes a digit of 0-4 with one of 5-9; none any two.")
+    ] = Split.NONE,
     pairs: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="Posterior draws per mixture; the prior's own if not given.")
@@ -68,16 +84,20 @@ def evaluate(
 
     With ESTIMATES and REFERENCES, files are matched by name and scored.
     With --dataset pairs --data DIR, clean stems are mixed, separated, scored.
+    With --dataset mnist --data DIR, sums of two test digits are.
     With nothing at all, that is done for a small set that comes with sepcli.
     """
     if (estimates is None) != (references is None):
         raise UsageError("ESTIMATES and REFERENCES go together", "give two folders, or none")
-    if (dataset is Dataset.PAIRS) != (data is not None):
-        raise UsageError("--dataset pairs and --data DIR go together", "give both, or neither")
-    if estimates is not None and (dataset or pairs or sampler or settings):
+    if (dataset in (Dataset.PAIRS, Dataset.MNIST)) != (data is not None):
+        raise UsageError("--dataset pairs or mnist and --data DIR go together", "give both, or neither")
+    digits = dataset is Dataset.MNIST
+    if not digits and (Metric.PSNR in (metric or []) or split is Split.CLASS):
+        raise UsageError("psnr and --split are for --dataset mnist", "leave them out")
+    if estimates is not None and (dataset or pairs or sampler or settings or method):
         raise UsageError(
             "finished estimates are scored as they are, without separating",
-            "leave out --dataset, --data, --pairs, --sampler and --set, or leave out the folders",
+            "leave out --dataset, --data, --pairs, --method, --sampler and --set, or leave out the folders",
         )
     _check_out(out, overwrite)
     metrics = list(dict.fromkeys(m.value for m in metric or [Metric.SDR]))
@@ -85,10 +105,18 @@ def evaluate(
     if estimates is not None and references is not None:
         report = _score_folders(estimates, references, metrics, seed, quiet)
     else:
-        chosen = {"prior": prior, "device": device, "sampler": sampler, "settings": settings or []}
-        chosen["draws"] = samples
+        chosen: dict[str, Any] = {
+            "prior": prior,
+            "methods": list(dict.fromkeys(method or [])),
+            "device": device,
+        }
+        chosen |= {"sampler": sampler, "settings": settings or [], "draws": samples}
         counts = {"limit": pairs, "seed": seed, "batch": batch}
-        report = _separate_and_score(data, metrics, chosen, counts, journal, overwrite, quiet)
+        if digits and data is not None:
+            wanted = [m.value for m in metric or []]
+            report = score_digits(data, chosen, counts, split.value, wanted, journal, overwrite, quiet)
+        else:
+            report = _separate_and_score(data, metrics, chosen, counts, journal, overwrite, quiet)
     document = report.as_dict()
     if out is not None:
         _write(out, console.to_json(document) + "\n")
@@ -121,35 +149,30 @@ def _separate_and_score(
     from sepcli.cli.settings import parse_settings, split_settings, stream_settings
 
     given = parse_settings(chosen["settings"])
-    from sepcli.catalog import card
-
-    found, _ = card.find(chosen["prior"])  # a misspelt name is answered before torch is imported
-    for_stream, settings = split_settings(given, found)
+    methods: list[Method] = chosen["methods"]
+    blind = [method.value for method in methods if method.blind]
+    families = [method for method in methods if not method.blind]
+    needs_prior = bool(chosen["prior"] or families or not blind)
+    leading = next(iter(families), None) if needs_prior else methods[0]
+    card = find_card(leading, chosen["prior"], chosen["sampler"], chosen["draws"] or 1)
+    for_stream, settings = split_settings(given, card)
     if chosen["draws"]:
         for_stream["draws"] = chosen["draws"]
-    from sepcli.catalog.build import load_separator
-    from sepcli.cli.device import choose_device
+    separator, made_with = load(
+        card, chosen["prior"], device=chosen["device"], sampler=chosen["sampler"], settings=settings
+    )
     from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
 
-    device = str(choose_device(chosen["device"]))
-    separator = load_separator(chosen["prior"], device=device, sampler=chosen["sampler"], settings=settings)
-    files = {name: entry["sha256"] for name, entry in found.files.items()}
-    sampler = chosen["sampler"] or found.settings.get("sampler")
-    made_with = {
-        "prior": found.name,
-        "files": files,
-        "sampler": sampler,
-        "settings": {**found.settings, **settings},
-    }
     try:
         with console.progress("separating", quiet) as on_step:
             return evaluate_dataset(
                 data or BUILTIN,
-                separator,
+                separator if needs_prior else None,
                 metrics,
+                methods=blind,
                 **counts,
                 stream=stream_settings(for_stream, consistency="wiener", samples=1),
-                settings={**made_with, "device": device},
+                settings=made_with if needs_prior else {"prior": None, "device": "cpu"},
                 journal=journal,
                 replace_journal=overwrite,
                 on_step=on_step,
@@ -185,14 +208,14 @@ def _print(report: Report, document: Mapping[str, Any], as_json: bool, quiet: bo
     if as_json:
         console.emit_json(document)
     else:
-        from sepcli.evaluation.protocol import AGGREGATION
+        from sepcli.evaluation.protocol import AGGREGATION, PICTURES
         from sepcli.evaluation.report import table
 
         for number, metric in enumerate(report.results):
             if number:
                 console.emit("")
             columns, rows = table(report.results, metric)
-            console.table(columns, rows, f"dB, mean [95 % interval]. {AGGREGATION[metric]}.")
+            console.table(columns, rows, f"dB, mean [95 % interval]. {(AGGREGATION | PICTURES)[metric]}.")
     for failure in report.failures:
         console.warn(f"{failure.track} is not scored: {failure.reason}")
     for text in report.notes:

@@ -35,22 +35,20 @@ class Job:
     record: Path
 
 
-def collect(words: Sequence[str]) -> list[Path]:
-    """Files, folders (their audio files, sorted) and globs → files, each once, in order.
+def collect(words: Sequence[str], suffixes: Sequence[str] = AUDIO) -> list[Path]:
+    """Files, folders (their files of these suffixes, sorted) and globs → files, each once, in order.
 
     Raises:
-        InputError: a word matches nothing, or a folder holds no audio.
+        InputError: a word matches nothing, or a folder holds no such file.
     """
     found: dict[Path, None] = {}
     for word in words:
         path = Path(word)
-        if path.is_dir():
-            files = sorted(
-                p for p in path.iterdir() if p.suffix.lower() in AUDIO and not p.name.startswith(".")
-            )
-            if not files:
-                raise InputError(f"the folder {word} holds no audio file", f"it may hold {', '.join(AUDIO)}")
-        elif path.exists() or not glob.has_magic(word):
+        if not word:
+            raise InputError("an input is an empty word", "give files, folders or globs")
+        if os.path.isdir(path):
+            files = _files_in(path, suffixes)
+        elif os.path.lexists(path) or not glob.has_magic(word):
             files = [path]
         else:
             files = [
@@ -62,19 +60,38 @@ def collect(words: Sequence[str]) -> list[Path]:
     return list(found)
 
 
+def _files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    try:
+        files = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
+        )
+    except OSError as error:
+        raise InputError(
+            f"cannot read the folder {folder}: {error.strerror}", "check that you are allowed to read it"
+        ) from error
+    if not files:
+        kind = "audio file" if suffixes is AUDIO else "picture"
+        raise InputError(f"the folder {folder} holds no {kind}", f"it may hold {', '.join(suffixes)}")
+    return files
+
+
 def check_template(template: str, samples: int) -> None:
     """Refuse a ``--filename`` template that cannot give every stem a name of its own.
 
     Raises:
-        UsageError: an unknown field, or a missing one.
+        UsageError: an unknown field, a field with a conversion or a format, or a missing one.
     """
     try:
-        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
-        template.format(**dict.fromkeys(FIELDS, "x"))
-    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError:
+        parts = [("", "", None)]
+    fields = {field for field, _, _ in parts}
+    if not fields <= set(FIELDS) or any(spec or conversion for _, spec, conversion in parts):
         raise UsageError(
             f"--filename {template} is not a template", f"fields: {', '.join(f'{{{f}}}' for f in FIELDS)}"
-        ) from error
+        )
     missing = {"stem"} - fields | ({"sample"} - fields if samples > 1 else set())
     if missing:
         raise UsageError(
@@ -88,9 +105,15 @@ def plan(
     """Where the stems of one mixture go.
 
     Raises:
-        OutputError: the template leads out of ``out``.
+        OutputError: the template leads out of ``out``, or names files of a kind that is not written.
     """
     track = safe_name(source.stem)
+    named = Path(template).suffix.lower()
+    if named in AUDIO and named != f".{extension}":
+        raise OutputError(
+            f"the stems of {source} are {extension.upper()} files, not {named}",
+            "end --filename with .{ext}, or choose with --format",
+        )
     sets = tuple(
         tuple(
             inside(
@@ -108,19 +131,24 @@ def plan(
         for sample in range(1, samples + 1)
     )
     together = Path(os.path.commonpath([path.parent for paths in sets for path in paths]))
-    own = together != out and track in together.parts
+    own = track in together.relative_to(out).parts
     return Job(source, track, sets, together / ("run.json" if own else f"{track}.run.json"))
 
 
 def refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Two mixtures must not write the same file.
+    """Two mixtures must not write the same file, nor any the other's input.
 
     Raises:
         OutputError: they would.
     """
     owner: dict[str, Path] = {}
+    inputs = {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
         for path in (*(p for paths in job.stems for p in paths), job.record):
+            if os.path.realpath(path) in inputs:
+                raise OutputError(
+                    f"a stem of {job.source} would replace the input {path}", "choose another --out folder"
+                )
             other = owner.setdefault(os.path.normcase(os.path.abspath(path)), job.source)
             if other != job.source:
                 raise OutputError(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sepcli.cli import console
+from sepcli.errors import UsageError
 
 
 def build_likelihood(
@@ -28,7 +29,7 @@ def build_likelihood(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for decoded recordings (default: PRIOR/cache).")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the pairs; shards need different seeds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the pairs; shards need different seeds.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Add to the counts that are there.")] = False,
     overwrite: Annotated[
@@ -42,6 +43,8 @@ def build_likelihood(
     from sepcli.cli.train import parse_duration
     from sepcli.training import likelihood
 
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite contradict each other", "give one of them")
     settings = likelihood.CountSettings(
         tokens=tokens,
         seconds=parse_duration(time_budget) if time_budget else None,
@@ -51,7 +54,7 @@ def build_likelihood(
     )
     folder = cache or prior / "cache"
     if merge:
-        summary = likelihood.merge(prior, merge, data, settings, folder)
+        summary = likelihood.merge(prior, merge, data, settings, folder, overwrite)
     else:
         with console.progress("count", quiet) as on_step:
             summary = likelihood.count(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -11,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sepcli import __version__
 from sepcli.cli import console
-from sepcli.errors import OutputError, SepError
+from sepcli.cli.engine import DEFAULT_PRIOR, Method, find_card, load
+from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
     from sepcli.cli.inputs import Job
     from sepcli.protocols import Separator
     from sepcli.stream import StreamReport, StreamSettings
-
-DEFAULT_PRIOR = "slakh-drums-bass"
 
 
 class Consistency(StrEnum):
@@ -39,10 +38,23 @@ class Format(StrEnum):
 
 
 def separate(
-    inputs: Annotated[list[str], typer.Argument(help="Audio files, folders of them, or globs.")],
+    inputs: Annotated[list[str], typer.Argument(help="Audio files, or pictures; folders of them, or globs.")],
     prior: Annotated[
-        str, typer.Option("--prior", help="Name of a bundled prior, or a folder.")
-    ] = DEFAULT_PRIOR,
+        str | None,
+        typer.Option("--prior", help=f"Name of a bundled prior, or a folder; else {DEFAULT_PRIOR}."),
+    ] = None,
+    sources: Annotated[
+        int | None, typer.Option(min=2, help="Pictures: how many sources; 2 if not given.")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Pictures: the mixture is Σ w x with these w, for example 0.5,0.5; the mean if not given."
+        ),
+    ] = None,
+    method: Annotated[
+        Method | None, typer.Option(help="The prior's own if not given; all but lass need no prior.")
+    ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the stems.")] = Path("separated"),
     filename: Annotated[
         str | None,
@@ -79,48 +91,47 @@ def separate(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
     """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
-    from sepcli.catalog import card as cards
+    from sepcli.catalog.card import PICTURES
     from sepcli.cli import inputs as words
-    from sepcli.cli.settings import parse_settings, split_settings
+    from sepcli.cli.pictures import PictureRequest, separate_pictures
+    from sepcli.cli.settings import parse_settings, split_settings, stream_settings
 
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}")
     words.check_template(template, samples)
-    card, _ = cards.find(prior)  # a misspelt name is answered before torch is imported
+    card = find_card(method, prior, sampler, samples)  # a misspelt name is answered before torch is imported
+    given = parse_settings(settings or [])
+    if card.family == PICTURES:
+        if container is not None:
+            raise UsageError("--format is for sound, pictures are stored as PNG", "leave it out")
+        what = (inputs, str(prior), sources, weights, out, filename, samples, sampler, given)
+        separate_pictures(PictureRequest(*what, seed, device, overwrite, resume, as_json, quiet))
+        return
+    if sources or weights:
+        raise UsageError(
+            f"prior {card.name} separates {', '.join(card.sources)}", "leave out --sources and --weights"
+        )
     files = words.collect(inputs)
-    for_stream, for_engine = split_settings(parse_settings(settings or []), card)
+    for_stream, for_engine = split_settings(given, card)
     jobs, failed = _plan(files, out, template, card, samples, container)
     todo = [job for job in jobs if not (resume and _done(job))]
-    _refuse_existing(todo, overwrite)
+    _refuse_existing(todo, overwrite, resume)
 
-    from sepcli.catalog.build import load_separator
-    from sepcli.cli.device import choose_device
-    from sepcli.cli.settings import stream_settings
-
-    place = str(choose_device(device))
-    separator = load_separator(prior, device=place, sampler=sampler, settings=for_engine)
+    separator, made_with = load(card, prior, device=device, sampler=sampler, settings=for_engine)
     streaming = stream_settings(for_stream, consistency=consistency.value, samples=samples)
-    run = {
-        "prior": card.name,
-        "files": {n: e["sha256"] for n, e in card.files.items()},
-        "sampler": sampler or card.settings.get("sampler"),
-        "settings": {**card.settings, **for_engine},
-        "seed": seed,
-        "device": place,
-    }
     records = [_skipped(job) for job in jobs if job not in todo]
     for number, job in enumerate(todo, 1):
         try:
             title = job.track if len(todo) == 1 else f"{job.track} ({number}/{len(todo)})"
             report = _separate(job, separator, streaming, seed, container, overwrite, title, quiet)
-            records.append(_record(job, report, streaming, run))
+            records.append(_record(job, report, streaming, {**made_with, "seed": seed}))
             if not as_json:
                 console.emit(
                     f"{job.stems[0][0].parent}: {', '.join(separator.names)}"
                     f"  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
                 )
         except SepError as error:
-            if len(files) == 1:
-                raise
+            if len(files) == 1 or isinstance(error, UsageError | PriorError):
+                raise  # the other mixtures would fail alike
             failed[job.source] = error
     _finish(records, failed, as_json, len(files))
 
@@ -141,7 +152,7 @@ def _plan(
                 extension = stem_format(reader.info, container.value if container else None).extension
             jobs.append(words.plan(file, out, template, card.sources, samples, extension, card.name))
         except SepError as error:
-            if len(files) == 1:
+            if len(files) == 1 or isinstance(error, OutputError):
                 raise
             failed[file] = error
     words.refuse_collisions(jobs)
@@ -152,14 +163,14 @@ def _done(job: Job) -> bool:
     return job.record.is_file() and all(path.is_file() for paths in job.stems for path in paths)
 
 
-def _refuse_existing(jobs: Sequence[Job], overwrite: bool) -> None:
+def _refuse_existing(jobs: Sequence[Job], overwrite: bool, resume: bool) -> None:
+    hint = "use --overwrite to replace it, --resume to skip it, or another --out folder"
+    if resume:
+        hint = "it is not of a finished run: add --overwrite to replace it, or choose another --out folder"
     for job in jobs:
-        for path in (path for paths in job.stems for path in paths):
+        for path in (*(path for paths in job.stems for path in paths), job.record):
             if os.path.lexists(path) and not overwrite:
-                raise OutputError(
-                    f"{path} exists already",
-                    "use --overwrite to replace it, --resume to skip it, or another --out folder",
-                )
+                raise OutputError(f"{path} exists already", hint)
 
 
 def _separate(
@@ -186,14 +197,21 @@ def _separate(
             for paths in job.stems
         ]
         on_step = stack.enter_context(console.progress(title, quiet))
-        report = separate_stream(
-            reader,
-            writers,
-            separator,
-            streaming,
-            seed,
-            lambda done, total: on_step(round(done), round(total)),
-        )
+        try:
+            report = separate_stream(
+                reader,
+                writers,
+                separator,
+                streaming,
+                seed,
+                lambda done, total: on_step(round(done), round(total)),
+            )
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise SepError(
+                f"not enough memory to separate {job.source}", "ask for less: --set batch=1, fewer draws"
+            ) from error
     for stems in report.sets:
         for stem in stems:
             if stem.silent and not report.silent:
@@ -210,20 +228,20 @@ def _record(
     from dataclasses import asdict
     from importlib.metadata import version
 
-    versions = {name: version(name) for name in ("sepcli", "torch", "numpy", "soundfile", "soxr")}
+    libraries = ["torch", "numpy", "soundfile", "soxr"]
+    libraries += ["librosa", "scipy", "scikit-learn"] if run["prior"] is None else []
+    versions = {name: version(name) for name in libraries}
     record = {
         "input": str(job.source),
         "stems": [[str(path) for path in paths] for paths in job.stems],
         **run,
         "stream": asdict(streaming),
-        "versions": versions,
+        "versions": {"sepcli": __version__, **versions},
         "report": asdict(report),
     }
     part = job.record.with_name(f".{job.record.name}.part")
     try:
-        part.write_text(
-            json.dumps(console.finite_or_null(record), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        part.write_text(console.to_json(record) + "\n", encoding="utf-8")
         os.replace(part, job.record)
     except OSError as error:
         part.unlink(missing_ok=True)
@@ -248,6 +266,7 @@ def _finish(
         errors = [{"input": str(path), "error": e.message, "hint": e.hint} for path, e in failed.items()]
         console.emit_json({"tracks": list(records), "failed": errors})
     for path, error in failed.items():
-        console.error(f"{path}: {error.message}", error.hint)
+        named = str(path) in error.message
+        console.error(error.message if named else f"{path}: {error.message}", error.hint)
     if failed:
         raise typer.Exit(1 if len(failed) == asked else 3)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sepcli.errors import UsageError
+from sepcli.errors import PriorError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
     from sepcli.stream import StreamSettings
 
-STREAM: Mapping[str, type] = {
-    "draws": int,
-    "window": float,
-    "overlap": float,
-    "batch": int,
-    "exponent": float,
-    "fft_seconds": float,
-    "reference_rms": float,
+STREAM: Mapping[str, tuple[type[int] | type[float], float, float]] = {
+    "draws": (int, 1, 1000),
+    "window": (float, 0.05, 600),
+    "overlap": (float, 0, 300),
+    "batch": (int, 1, 4096),
+    "exponent": (float, 0.01, 50),
+    "fft_seconds": (float, 0.001, 1),
+    "reference_rms": (float, 0.0001, 1),
 }
-"""What the stream may be told; ``draws`` is how many posterior draws one set of stems is made of."""
+"""What the stream may be told: kind, least, most; ``draws`` are the posterior draws of one set of stems."""
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
@@ -42,17 +43,34 @@ def split_settings(given: Mapping[str, str], card: Card) -> tuple[dict[str, Any]
     """The stream's settings (the card's, overridden) and what is left for the engine.
 
     Raises:
-        UsageError: a value is not a number.
+        UsageError: a value is not a number, or out of range.
+        PriorError: the card's own settings are not.
     """
-    stream = dict(card.stream)
-    for key in given.keys() & STREAM.keys():
-        try:
-            stream[key] = STREAM[key](given[key])
-        except ValueError as error:
-            raise UsageError(
-                f"{key}={given[key]} is not a number", "write for example --set draws=4"
-            ) from error
+    if unknown := card.stream.keys() - STREAM.keys():
+        raise PriorError(
+            f"the card of {card.name} has an unknown stream setting '{min(unknown)}'", "update sepcli"
+        )
+    try:
+        stream = {key: _number(key, str(value)) for key, value in card.stream.items()}
+    except UsageError as error:
+        raise PriorError(f"the card of {card.name}: {error.message}", "restore the prior's folder") from error
+    stream |= {key: _number(key, value) for key, value in given.items() if key in STREAM}
     return stream, {key: value for key, value in given.items() if key not in STREAM}
+
+
+def _number(key: str, word: str) -> float:
+    kind, least, most = STREAM[key]
+    try:
+        value = kind(word)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        whole = "whole " if kind is int else ""
+        raise UsageError(
+            f"{key}={word} is not a {whole}number from {least:g} to {most:g}",
+            "leave it out for the prior's own",
+        )
+    return value
 
 
 def stream_settings(stream: Mapping[str, Any], *, consistency: Any, samples: int) -> StreamSettings:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,20 +15,47 @@ from sepcli.cli import console
 from sepcli.errors import UsageError
 
 
+class Classes(StrEnum):
+    """What ``--classes`` takes."""
+
+    NONE = "none"
+    HALVES = "halves"
+    DIGITS = "digits"
+
+
+CLASSES = {
+    Classes.NONE: (),
+    Classes.HALVES: ("0-4", "5-9"),
+    Classes.DIGITS: tuple("0123456789"),
+}
+"""The names of the classes."""
+
+
 def train_prior(
     data: Annotated[
-        Path, typer.Option("--data", help="Data set in Slakh2100's layout (train/, validation/).")
+        Path,
+        typer.Option(
+            "--data", help="Data set in Slakh2100's layout (train/, validation/), or MNIST's files."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="The prior's folder; each family writes its part of it.")
     ],
     family: Annotated[
-        str, typer.Option(help="vqvae (the codec, first) or transformer (over its tokens).")
+        str,
+        typer.Option(
+            help="vqvae (the codec, first), transformer (over its tokens), latent; denoiser (pictures)."
+        ),
     ] = "vqvae",
     preset: Annotated[
         str, typer.Option(help="Size of the network: tiny, small (CPU), base (GPU).")
     ] = "small",
-    sources: Annotated[str, typer.Option(help="Instrument classes, separated by commas.")] = "drums,bass",
+    sources: Annotated[
+        str | None, typer.Option(help="Instrument classes, separated by commas; drums,bass if not given.")
+    ] = None,
+    classes: Annotated[
+        Classes, typer.Option(help="For a denoiser: classes that it can be told: halves is 0-4 and 5-9.")
+    ] = Classes.NONE,
     time_budget: Annotated[
         str, typer.Option(help="How long to train, all runs together: 90s, 40m, 2h.")
     ] = "40m",
@@ -40,7 +69,7 @@ def train_prior(
         Path | None, typer.Option(help="Folder for decoded recordings (default: OUT/cache).")
     ] = None,
     note: Annotated[str, typer.Option(help="A sentence on the data, for the prior's card.")] = "",
-    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all randomness.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
@@ -52,10 +81,27 @@ def train_prior(
     from sepcli.cli.device import choose_device
     from sepcli.training import prepare
     from sepcli.training.loop import LoopSettings
+    from sepcli.training.request import Request
 
-    defaults = {"vqvae": (24, 192, 2e-3), "transformer": (16, 512, 1e-3)}.get(family, (1, 16, 1e-3))
+    defaults = {
+        "vqvae": (24, 192, 2e-3),
+        "transformer": (16, 512, 1e-3),
+        "denoiser": (128, 0, 1e-3),
+    }.get(family, (16, 256, 2e-3))
+    if family != "denoiser" and classes is not Classes.NONE:
+        raise UsageError(f"--classes is for a denoiser, not for a {family}", "leave it out")
+    if family == "denoiser" and "," in (sources or ""):
+        raise UsageError(f"a denoiser is a prior of one kind of source, not of {sources}", "name one")
+    if sources is None:
+        sources = "digit" if family == "denoiser" else "drums,bass"
     names = tuple(name.strip() for name in sources.split(",") if name.strip())
-    request = prepare.Request(
+    if len({name.casefold() for name in names}) < max(1, len(names)):
+        raise UsageError(f"--sources {sources!r} does not name sources", "write for example drums,bass")
+    if learning_rate is not None and not 0 < learning_rate < math.inf:
+        raise UsageError(f"a learning rate of {learning_rate:g} trains nothing", "write for example 0.001")
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite contradict each other", "give one of them")
+    request = Request(
         family=family,
         data=data,
         out=out,
@@ -73,6 +119,7 @@ def train_prior(
         overwrite=overwrite,
         command="sepcli " + " ".join(sys.argv[1:]),
         data_note=note,
+        classes=CLASSES[classes],
     )
 
     def log(entry: dict[str, float]) -> None:
@@ -90,7 +137,7 @@ def train_prior(
 
 def parse_duration(text: str) -> float:
     """Seconds of ``90``, ``90s``, ``40m`` or ``1.5h``."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
-    if not match:
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*([smh]?)\s*", text, re.ASCII)
+    if not match or float(match[1]) == 0:
         raise UsageError(f"'{text}' is not a duration", "write for example 90s, 40m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 from sepcli.codecs.quantizer import VectorQuantizer, perplexity
 
+SPECTRAL_SIZES = (2048, 1024, 256)
+"""Windows of the spectral loss in samples; a signal is longer than half the largest."""
+
 
 @dataclass(frozen=True)
 class Vqvae1dConfig:
@@ -132,7 +135,7 @@ class Vqvae1d(nn.Module):
         return total, figures
 
 
-def spectral_distance(x: Tensor, y: Tensor, sizes: tuple[int, ...] = (2048, 1024, 256)) -> Tensor:
+def spectral_distance(x: Tensor, y: Tensor, sizes: tuple[int, ...] = SPECTRAL_SIZES) -> Tensor:
     """Mean over STFT sizes of Σ||X| - |Y|| / Σ|X|, sums over the batch; x, y (B, T), returns ()."""
     terms = []
     for size in sizes:

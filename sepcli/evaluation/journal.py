@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from sepcli.errors import OutputError
 from sepcli.evaluation.score import TrackScore
 
 Finished = Mapping[str, Sequence[TrackScore]]
@@ -41,6 +42,32 @@ def read_journal(path: Path, fingerprint: str) -> dict[str, list[TrackScore]] | 
         if isinstance(entry, dict):
             finished |= {track: [TrackScore(**score) for score in scores] for track, scores in entry.items()}
     return finished
+
+
+def resume_journal(journal: Path | None, fingerprint: str, replace: bool) -> dict[str, list[TrackScore]]:
+    """What is finished already; leaves a journal that can be appended to.
+
+    Args:
+        journal: its file; None: nothing is finished, and nothing is kept.
+        fingerprint: of the protocol.
+        replace: start over when the journal is of another protocol.
+
+    Raises:
+        OutputError: it is of another protocol, or cannot be written.
+    """
+    if journal is None:
+        return {}
+    try:
+        finished = read_journal(journal, fingerprint)
+        if finished is None and not replace:
+            raise OutputError(
+                f"{journal} is of an unfinished evaluation with other settings",
+                "repeat its command to finish it, give --overwrite to drop it, or choose another --out",
+            )
+        start_journal(journal, fingerprint, finished or {})
+    except OSError as error:
+        raise OutputError(f"cannot write {journal}: {error.strerror}", "choose another --out") from error
+    return finished or {}
 
 
 def start_journal(path: Path, fingerprint: str, finished: Finished) -> None:

@@ -19,7 +19,8 @@ from sepcli.protocols import OnStep, Separator
 from sepcli.stream import StreamSettings
 
 RAW, REFINED, AVERAGE, ORACLE = "sepcli raw", "sepcli", "average", "oracle mask"
-"""The rows: the first draw as it comes; all draws made consistent with the mixture; the two baselines."""
+"""The rows of the prior, its first draw as it comes and all draws made consistent with the mixture; the two
+baselines that need no separator."""
 
 Refine = Callable[[Tensor, Tensor], Tensor]
 """Draws (S, K, T), as they sound in the mixture, and the mixture (C, T) to stems (K, C, T) that sum to it."""
@@ -27,8 +28,9 @@ Refine = Callable[[Tensor, Tensor], Tensor]
 
 def evaluate_pairs(
     pairs: Iterable[Pair],
-    separator: Separator,
+    separator: Separator | None,
     *,
+    others: Mapping[str, Separator] | None = None,
     metrics: Sequence[str],
     seed: int = 0,
     draws: int = 1,
@@ -39,11 +41,12 @@ def evaluate_pairs(
     on_step: OnStep | None = None,
     total: int = 0,
 ) -> Iterator[dict[str, list[TrackScore]]]:
-    """Separate Σ α_k x_k for every item, α being the separator's weights, and score the result.
+    """Separate Σ α_k x_k for every item, α being the separators' weights, and score the result.
 
     Args:
         pairs: Items; the order fixes their seeds.
-        separator: Draws sources from mixtures.
+        separator: Draws sources from mixtures; None where only others are to be scored.
+        others: Separators by row, of the same names and weights; their first draw is scored as it comes.
         metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
         seed: Of the draws; an item's draws depend on this and its position only.
         draws: S, draws per item.
@@ -58,9 +61,13 @@ def evaluate_pairs(
         Batch by batch, scores by item, in the order of the items.
 
     Raises:
-        InputError: if an item does not fit the separator.
+        InputError: if an item does not fit a separator.
+        ValueError: if there is no separator at all.
     """
     done: Mapping[str, Sequence[TrackScore]] = finished or {}
+    engines = {**({} if separator is None else {RAW: separator}), **(others or {})}
+    if not engines:
+        raise ValueError("nothing to evaluate: no separator")
     numbered = enumerate(pairs)
     start = 0
     while items := list(itertools.islice(numbered, batch)):
@@ -69,10 +76,11 @@ def evaluate_pairs(
         else:
             seeds = torch.stack([_seeds(seed, index, draws) for index, _ in items])
             told = _within(on_step, start, len(items), total)
-            drawn = _separate([pair for _, pair in items], separator, seeds, level, told)
+            drawn = _draw([pair for _, pair in items], engines, seeds, level, told)
+            first = next(iter(engines.values()))
             scores = {
-                pair.id: score_pair(pair, separator, estimates, metrics, refine)
-                for (_, pair), estimates in zip(items, drawn, strict=True)
+                pair.id: score_pair(pair, first, rows, metrics, refine)
+                for (_, pair), rows in zip(items, drawn, strict=True)
             }
         start += len(items)
         if on_step is not None:
@@ -81,23 +89,27 @@ def evaluate_pairs(
 
 
 def score_pair(
-    pair: Pair, separator: Separator, drawn: Tensor, metrics: Sequence[str], refine: Refine | None = None
+    pair: Pair,
+    separator: Separator,
+    drawn: Mapping[str, Tensor],
+    metrics: Sequence[str],
+    refine: Refine | None = None,
 ) -> list[TrackScore]:
-    """Score one item: the refined estimates, the first draw, and the baselines.
+    """Score one item: the refined estimates, every method's first draw, the average and the oracle.
 
     Args:
         pair: The item, mono sources (K, T).
         separator: Names and weights of the sources.
-        drawn: (S, K, T), draws of the unweighted sources.
+        drawn: (S, K, T) by row, draws of the unweighted sources; those of ``RAW`` are refined.
         metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
         refine: See ``evaluate_pairs``.
     """
     sources = torch.from_numpy(pair.sources)
     mixture = mix(sources, separator.weights)
     alpha = torch.tensor(list(separator.weights))[:, None]
-    rows = {RAW: drawn[0]}
-    if refine is not None:
-        rows = {REFINED: refine(alpha * drawn, mixture[None])[:, 0] / alpha, **rows}
+    rows = {row: draws[0] for row, draws in drawn.items()}
+    if refine is not None and RAW in drawn:
+        rows = {REFINED: refine(alpha * drawn[RAW], mixture[None])[:, 0] / alpha, **rows}
     rows[AVERAGE] = average(mixture[None], separator.weights)[:, 0]
     rows[ORACLE] = oracle_mask(mixture[None], sources[:, None], separator.weights, pair.sample_rate)[:, 0]
     scores: list[TrackScore] = []
@@ -118,6 +130,27 @@ def wiener_refine(sample_rate: int, stream: StreamSettings) -> Refine:
 def mix(sources: Tensor, weights: Sequence[float]) -> Tensor:
     """Σ α_k x_k: (K, T) to (T,)."""
     return torch.einsum("k,kt->t", torch.tensor(list(weights), dtype=sources.dtype), sources)
+
+
+def _draw(
+    items: Sequence[Pair],
+    engines: Mapping[str, Separator],
+    seeds: Tensor,
+    level: float | None,
+    on_step: OnStep | None,
+) -> list[dict[str, Tensor]]:
+    """Draws (S, K, T) by row, of every item."""
+    rows: list[dict[str, Tensor]] = [{} for _ in items]
+    for number, (row, engine) in enumerate(engines.items()):
+        told = None if on_step is None else _part(on_step, number, len(engines))
+        for found, draws in zip(rows, _separate(items, engine, seeds, level, told), strict=True):
+            found[row] = draws
+    return rows
+
+
+def _part(on_step: OnStep, number: int, count: int) -> OnStep:
+    """Progress of one of ``count`` separators as progress of all."""
+    return lambda done, steps: on_step(number * steps + done, count * steps)
 
 
 def _separate(
@@ -147,13 +180,13 @@ def _gains(mixtures: Tensor, level: float | None) -> Tensor:
 def _check(pair: Pair, separator: Separator) -> None:
     if pair.sources.shape[0] != len(separator.names):
         raise InputError(
-            f"item {pair.id} has {pair.sources.shape[0]} sources, the prior separates {len(separator.names)}",
+            f"item {pair.id} has {pair.sources.shape[0]} sources, the separator {len(separator.names)}",
             f"give a folder with {', '.join(separator.names)}",
         )
     if pair.sample_rate != separator.sample_rate:
         raise InputError(
-            f"item {pair.id} is at {pair.sample_rate} Hz, the prior works at {separator.sample_rate} Hz",
-            "resample the items to the prior's rate",
+            f"item {pair.id} is at {pair.sample_rate} Hz, the separator works at {separator.sample_rate} Hz",
+            "resample the items to that rate",
         )
 
 

@@ -20,7 +20,10 @@ AGGREGATION = {
     "si-sdr": "SI-SDR of the whole track, then mean over tracks",
     "si-sdri": "SI-SDR of the whole track minus that of the mixture, then mean over tracks",
 }
-"""The metrics there are, and what is done to their values."""
+"""The metrics of sound there are, and what is done to their values."""
+
+PICTURES = {"psnr": "PSNR of pictures clamped to [0, 1], best order of each pair, then mean over pairs"}
+"""The metrics of pictures, likewise."""
 
 SILENCE = "windows in which a source or an estimate is silent have no SDR and are left out"
 
@@ -30,7 +33,7 @@ class Protocol:
     """Everything that the numbers of a report depend on, besides the signals."""
 
     metrics: tuple[str, ...]
-    """Keys of ``AGGREGATION``."""
+    """Keys of ``AGGREGATION`` or ``PICTURES``."""
     dataset: str
     """Which tracks, in words."""
     stems: tuple[str, ...]
@@ -47,7 +50,7 @@ class Protocol:
         """The protocol for a report, with the rules that all reports share."""
         return {
             **asdict(self),
-            "aggregation": {metric: AGGREGATION[metric] for metric in self.metrics},
+            "aggregation": {metric: {**AGGREGATION, **PICTURES}[metric] for metric in self.metrics},
             "left_out": SILENCE,
             "ci95": f"percentile bootstrap of the mean over tracks, {CI_RESAMPLES} resamples",
             "version": __version__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,8 @@ class Report:
     results: Results
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
+    cost: Mapping[str, float] = field(default_factory=dict)
+    """What separating took, where that was measured; it is no part of the protocol."""
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON-like document; values without a number are NaN.
@@ -103,6 +105,7 @@ class Report:
             "tracks": [asdict(score) for score in self.scores],
             "failed": [asdict(failure) for failure in self.failures],
             "notes": list(self.notes),
+            **({"cost": dict(self.cost)} if self.cost else {}),
         }
 
 

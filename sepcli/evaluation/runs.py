@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sepcli.blind import SOURCES
+from sepcli.blind.separator import METHODS, BlindSeparator
 from sepcli.datasets.pairs import pair_ids, read_pairs
-from sepcli.errors import InputError, OutputError
+from sepcli.errors import InputError
 from sepcli.evaluation.folders import pair_folders, score_folders
-from sepcli.evaluation.journal import append_journal, read_journal, start_journal
+from sepcli.evaluation.journal import append_journal, resume_journal
 from sepcli.evaluation.pairs import evaluate_pairs, wiener_refine
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
@@ -68,9 +70,10 @@ def evaluate_folders(
 
 def evaluate_dataset(
     data: Path,
-    separator: Separator,
+    separator: Separator | None,
     metrics: Sequence[str],
     *,
+    methods: Sequence[str] = (),
     limit: int | None = None,
     seed: int = 0,
     stream: StreamSettings | None = None,
@@ -84,8 +87,10 @@ def evaluate_dataset(
 
     Args:
         data: The folder.
-        separator: Its names are the stems, its weights those of the mixture.
+        separator: Its names are the stems, its weights those of the mixture. None without a prior.
         metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        methods: Keys of ``sepcli.blind.separator.METHODS``, a row each, scored as they come; at least one
+            without a prior.
         limit: Only the first items.
         seed: Of the draws and the bootstrap.
         stream: Draws per item, level and masks, as ``separate`` would use them.
@@ -98,39 +103,38 @@ def evaluate_dataset(
     Raises:
         InputError: if an item is missing, cannot be read or does not fit the separator.
         OutputError: if the journal is of a run with other settings, or cannot be written.
+        UsageError: if a method is unknown, or separates other sources than the prior.
+        ValueError: if there is neither a separator nor a method.
     """
+    if separator is None and not methods:
+        raise ValueError("nothing to evaluate: neither a separator nor a method")
     stream = stream or StreamSettings()
-    ids = pair_ids(data, separator.names)[:limit]
+    names = SOURCES if separator is None else separator.names
+    ids = pair_ids(data, names)[:limit]
     if not ids:
         raise InputError(f"{data} holds no items", "give a folder of {stem}/{item}.flac")
+    blind = _blind(methods, separator, next(read_pairs(data, names, 1)).sample_rate)
+    frame = separator or next(iter(blind.values()))
     protocol = Protocol(
         metrics=tuple(metrics),
         dataset=f"{data.name}: {ids[0]} … {ids[-1]}",
-        stems=tuple(separator.names),
-        mixture=" + ".join(
-            f"{w:g}·{name}" for w, name in zip(separator.weights, separator.names, strict=True)
-        ),
+        stems=tuple(frame.names),
+        mixture=" + ".join(f"{w:g}·{name}" for w, name in zip(frame.weights, frame.names, strict=True)),
         tracks=len(ids),
         seed=seed,
-        settings={
-            **(settings or {}),
-            "draws": stream.samples,
-            "batch": batch,
-            "level": stream.reference_rms,
-            "mask_window_seconds": stream.fft_seconds,
-            "mask_exponent": stream.exponent,
-        },
+        settings={**(settings or {}), **_made_with(stream, batch, methods, separator is not None)},
     )
-    finished = _resume(journal, protocol, replace_journal)
+    finished = resume_journal(journal, protocol.fingerprint(), replace_journal)
     batches = evaluate_pairs(
-        read_pairs(data, separator.names, limit),
+        read_pairs(data, names, limit),
         separator,
+        others=blind,
         metrics=metrics,
         seed=seed,
         draws=stream.samples,
         batch=batch,
         level=stream.reference_rms,
-        refine=wiener_refine(separator.sample_rate, stream),
+        refine=wiener_refine(frame.sample_rate, stream),
         finished=finished,
         on_step=on_step,
         total=len(ids),
@@ -140,21 +144,24 @@ def evaluate_dataset(
         if journal is not None and not scored.keys() <= finished.keys():
             append_journal(journal, scored)
         scores += itertools.chain.from_iterable(scored.values())
-    return make_report(protocol, scores)
+    return make_report(protocol, scores, notes=[f"{name}: {METHODS[name].rule}" for name in blind])
 
 
-def _resume(journal: Path | None, protocol: Protocol, replace: bool) -> dict[str, list[TrackScore]]:
-    """What is finished already; leaves a journal that can be appended to."""
-    if journal is None:
-        return {}
-    try:
-        finished = read_journal(journal, protocol.fingerprint())
-        if finished is None and not replace:
-            raise OutputError(
-                f"{journal} is of an unfinished evaluation with other settings",
-                "repeat its command to finish it, give --overwrite to drop it, or choose another --out",
-            )
-        start_journal(journal, protocol.fingerprint(), finished or {})
-    except OSError as error:
-        raise OutputError(f"cannot write {journal}: {error.strerror}", "choose another --out") from error
-    return finished or {}
+def _blind(methods: Sequence[str], separator: Separator | None, sample_rate: int) -> dict[str, Separator]:
+    """The blind methods by name, with the names, weights and rate of the prior's separator or the items."""
+    if separator is None:
+        return {method: BlindSeparator(method, sample_rate=sample_rate) for method in methods}
+    frame = (tuple(separator.names), tuple(separator.weights), separator.sample_rate)
+    return {method: BlindSeparator(method, *frame) for method in methods}
+
+
+def _made_with(stream: StreamSettings, batch: int, methods: Sequence[str], prior: bool) -> dict[str, Any]:
+    """What the numbers depend on besides the separator's own settings."""
+    used: dict[str, Any] = {"level": stream.reference_rms, "batch": batch}
+    if prior:
+        used |= {
+            "draws": stream.samples,
+            "mask_window_seconds": stream.fft_seconds,
+            "mask_exponent": stream.exponent,
+        }
+    return used | ({"methods": list(methods)} if methods else {})

@@ -2,7 +2,8 @@
 
 Every conditional is stored by mixture code: ``offsets`` (V + 1,), the context as ``a`` (and ``b`` for pairs),
 ``count``, and, where something was pruned, ``total``: the exact n_c of the contexts held, in rising order.
-Integers take the smallest type that holds them.
+Integers take the smallest type that holds them; counts, of which few are large, take one byte each, and those
+of 255 and more also have their place in ``count.at`` and their value in ``count.large``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from sepcli.table.counts import MAX_VOCABULARY, Counts
 
 FORMAT = "sepcli-likelihood-table"
 VERSION = "1"
+COUNTED = (".count", ".total")
+"""Names of tensors that hold counts."""
+FULL = 255
+"""What one byte holds at most; it also says: look under ``large``."""
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -31,7 +36,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
         OutputError: The place cannot be written.
     """
     waiting = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    small = {name: _shrink(tensor) for name, tensor in tensors.items()}
+    small = {name: part for whole, t in tensors.items() for name, part in _small(whole, t).items()}
     try:
         save_file(small, waiting, {"format": FORMAT, "version": VERSION, **metadata})
         os.replace(waiting, path)
@@ -70,7 +75,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         )
     if any(t.is_floating_point() or t.is_complex() or t.dim() != 1 for t in tensors.values()):
         raise _broken(path, "it holds something else than lists of integers")
-    return {name: tensor.to(torch.int64) for name, tensor in tensors.items()}, metadata
+    return _whole({name: tensor.to(torch.int64) for name, tensor in tensors.items()}, path), metadata
 
 
 def pack(name: str, part: Conditional, vocabulary: int) -> dict[str, Tensor]:
@@ -154,6 +159,28 @@ def _broken(path: Path, complaint: str) -> PriorError:
 
 def _within(values: Tensor, low: int, high: int) -> bool:
     return not len(values) or (int(values.min()) >= low and int(values.max()) <= high)
+
+
+def _small(name: str, values: Tensor) -> dict[str, Tensor]:
+    """The same integers in few bytes, as one tensor or, for counts, as bytes and the large ones apart."""
+    if not name.endswith(COUNTED):
+        return {name: _shrink(values)}
+    large = (values >= FULL).nonzero()[:, 0]
+    parts = {name: values.clamp(max=FULL).to("cpu", torch.uint8).contiguous()}
+    if len(large):
+        parts |= {f"{name}.at": _shrink(large), f"{name}.large": _shrink(values[large])}
+    return parts
+
+
+def _whole(parts: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Undo ``_small``."""
+    tensors = {name: values for name, values in parts.items() if not name.endswith((".at", ".large"))}
+    for name in [name for name in tensors if f"{name}.at" in parts]:
+        at, large = parts[f"{name}.at"], parts.get(f"{name}.large", torch.zeros(0, dtype=torch.int64))
+        check(path, len(large) == len(at), f"{name} lacks its large values")
+        check(path, _within(at, 0, len(tensors[name]) - 1), f"{name} has large values out of place")
+        tensors[name] = tensors[name].index_copy(0, at, large)
+    return tensors
 
 
 def _shrink(values: Tensor) -> Tensor:

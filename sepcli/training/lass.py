@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.codecs.quantizer import perplexity
 from sepcli.codecs.vqvae1d import Vqvae1d
 from sepcli.datasets.stems import StemBank
+from sepcli.latent import LatentLikelihood
 from sepcli.mixing import WeightedSum
 from sepcli.priors.transformer import TransformerPrior
 
@@ -33,6 +35,16 @@ PRIOR_PRESETS: Mapping[str, Mapping[str, int]] = {
     "base": {"dim": 384, "layers": 6, "heads": 6, "context": 512},
 }
 """Sizes of the autoregressive prior, likewise."""
+
+LATENT_PRESETS: Mapping[str, Mapping[str, int]] = {
+    "tiny": {"hidden": 32},
+    "small": {"hidden": 128},
+    "base": {"hidden": 256},
+}
+"""Sizes of the latent likelihood, likewise."""
+
+VALIDATED = 3
+"""Seconds of the chunks that a codec is validated on."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +112,7 @@ class CodecTask:
 
     def validate(self) -> dict[str, float]:
         """Reconstruction SDR (dB, median over 3 s chunks) per source and mixture; perplexity."""
-        length = 3 * self.model.config.sample_rate // self.model.config.hop * self.model.config.hop
+        length = VALIDATED * self.model.config.sample_rate // self.model.config.hop * self.model.config.hop
         signals = self._with_mixtures(draw_sources(self.held_out, np.random.default_rng(1), 64, length, None))
         figures, tokens = {}, []
         for k, name in enumerate((*self.bank.names, "mixture")):
@@ -165,3 +177,50 @@ class PriorTask:
         device = self.codec.quantizer.codebook.device
         tokens = self.codec.encode(torch.from_numpy(sources).flatten(0, 1)[:, None].to(device))
         return tokens, torch.arange(sources.shape[1], device=device).repeat(len(sources))
+
+
+class LatentTask:
+    """Train p(h_m | z_1, z_2) on tokens of unrelated chunks and the latents of their mixtures.
+
+    Args:
+        model: the likelihood, on its device, with the codec's codebook.
+        codec: the trained codec, on the same device.
+        bank: training recordings of two sources.
+        held_out: recordings for validation.
+        weights: α_k of the mixing.
+        batch: pairs per step.
+        tokens: tokens per chunk.
+    """
+
+    def __init__(
+        self,
+        model: LatentLikelihood,
+        codec: Vqvae1d,
+        bank: StemBank,
+        held_out: StemBank,
+        weights: tuple[float, ...],
+        batch: int,
+        tokens: int,
+    ) -> None:
+        self.model, self.codec, self.bank, self.held_out = model, codec.eval(), bank, held_out
+        self.mixing = WeightedSum(weights)
+        self.batch, self.length = batch, tokens * codec.config.hop
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Mean negative log-likelihood (nats per token, up to a constant) of fresh pairs at random levels."""
+        return self._nll(draw_sources(self.bank, rng, self.batch, self.length, Levels()))
+
+    def validate(self) -> dict[str, float]:
+        """The same on held-out pairs as they are."""
+        _, figures = self._nll(draw_sources(self.held_out, np.random.default_rng(1), 64, self.length, None))
+        return {"score": figures["nll"], **figures}
+
+    def _nll(self, sources: NDArray[np.float32]) -> tuple[Tensor, dict[str, float]]:
+        device = self.codec.quantizer.codebook.device
+        x = torch.from_numpy(sources).to(device)
+        with torch.autocast(device.type, enabled=False):  # 8 bits are too few for distances within a cell
+            with torch.no_grad():
+                first, second = (self.codec.encode(x[:, k, None]) for k in (0, 1))
+                latents = F.normalize(self.codec.latents(self.mixing(x)[:, None]), dim=-1)
+            nll = -self.model.log_prob(latents, first, second).mean()
+        return nll, {"nll": float(nll.detach())}

@@ -23,7 +23,7 @@ from sepcli.catalog.build import load_codec
 from sepcli.codecs.vqvae1d import Vqvae1d
 from sepcli.datasets.slakh import open_slakh
 from sepcli.datasets.stems import StemBank
-from sepcli.errors import OutputError, UsageError
+from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.mixing import WeightedSum
 from sepcli.protocols import OnStep
 from sepcli.table import LikelihoodTable, TripleCounter
@@ -75,20 +75,25 @@ def count(
         What was counted: see ``finish``.
 
     Raises:
-        PriorError: the folder has no codec or card.
+        PriorError: the folder has no codec or card, or the prior is not of two sources.
         OutputError: there are counts already and neither resume nor overwrite was asked for.
+        UsageError: what is to be resumed was counted for another codec or otherwise.
         InputError: the data cannot be read.
     """
-    card = cards.read(folder)
-    codec, digest = load_codec(folder)
+    card, codec, digest = _open(folder)
     codec = codec.to(device)
     path = folder / "table" / "counts.safetensors"
     if path.exists() and not (resume or overwrite):
         raise OutputError(f"{path} exists", "add to it with --resume, or replace it with --overwrite")
     bank = open_slakh(data, "train", card.sources, card.sample_rate, cache)
     counted = LikelihoodTable.load(path) if resume and path.exists() else None
-    if counted is not None and counted.codec != digest:
-        raise UsageError(f"{path} was counted for another codec", "count afresh with --overwrite")
+    if counted is not None:
+        _check_same(path, counted, digest)
+        if counted.symmetric != settings.symmetric:
+            raise UsageError(
+                f"{path} was counted {'with' if counted.symmetric else 'without'} --symmetric",
+                "resume it likewise, or count afresh with --overwrite",
+            )
     started = saved = time.monotonic()
     done = counted.pairs if counted else 0
     counter = TripleCounter(codec.vocabulary, symmetric=settings.symmetric)
@@ -116,19 +121,40 @@ def count(
 
 
 def merge(
-    folder: Path, shards: Sequence[Path], data: Path, settings: CountSettings, cache: Path | None
+    folder: Path,
+    shards: Sequence[Path],
+    data: Path,
+    settings: CountSettings,
+    cache: Path | None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Add the counts of shards (files, or prior folders) into ``folder`` and write its table and card."""
-    codec, _ = load_codec(folder)
+    """Add the counts of shards (files, or prior folders) into ``folder`` and write its table and card.
+
+    Raises:
+        PriorError: the folder has no codec or card, or a shard is missing or damaged.
+        OutputError: the folder has counts that are not among the shards, and overwrite was not asked for.
+        UsageError: a shard is named twice, or was counted for another codec.
+        InputError: the data cannot be read.
+    """
+    card, codec, digest = _open(folder)
     paths = [shard / "table" / "counts.safetensors" if shard.is_dir() else shard for shard in shards]
-    merged = LikelihoodTable.merge([LikelihoodTable.load(path) for path in paths])
+    places = {path.resolve() for path in paths}
+    if len(places) < len(paths):
+        raise UsageError("a shard is named twice", "name each once, or its counts would count double")
     target = folder / "table" / "counts.safetensors"
+    if target.exists() and target.resolve() not in places and not overwrite:
+        raise OutputError(
+            f"{target} exists and is not among the shards",
+            f"add it with --merge {folder}, or replace it with --overwrite",
+        )
+    tables = [LikelihoodTable.load(path) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        _check_same(path, table, digest)
+    held_out = open_slakh(data, "validation", card.sources, card.sample_rate, cache)
+    merged = LikelihoodTable.merge(tables)
     _make(target.parent)
     merged.save(target)
-    card = cards.read(folder)
-    return finish(
-        folder, merged, open_slakh(data, "validation", card.sources, card.sample_rate, cache), codec, settings
-    )
+    return finish(folder, merged, held_out, codec, settings)
 
 
 def finish(
@@ -192,12 +218,26 @@ def encode(
 def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
     """For every code of the codebook (V, D) the nearest that was counted as a mixture code; (V,) int64."""
     codes = torch.arange(len(codebook))
-    seen = torch.tensor(
-        [code for code in codes.tolist() if int(table.support(torch.tensor([code]))[0]) == code]
-    )
+    seen = codes[table.support(codes) == codes]
     near: Tensor = seen[(codebook @ codebook[seen].T).argmax(-1)]
     near[seen] = seen
     return near
+
+
+def _open(folder: Path) -> tuple[cards.Card, Vqvae1d, str]:
+    """Card and codec of a prior of two sources, and the hash of the codec."""
+    card = cards.read(folder)
+    if len(card.sources) != 2:
+        raise PriorError(
+            f"a likelihood table is over two sources, {card.name} has {len(card.sources)}",
+            "train a prior of two sources",
+        )
+    return card, *load_codec(folder)
+
+
+def _check_same(path: Path, table: LikelihoodTable, digest: str) -> None:
+    if table.codec != digest:
+        raise UsageError(f"{path} was counted for another codec", "count afresh with --overwrite")
 
 
 def _flush(

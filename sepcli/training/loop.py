@@ -19,10 +19,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sepcli.errors import InputError, OutputError
+from sepcli.errors import InputError, OutputError, SepError
 from sepcli.protocols import OnStep
 
 
@@ -106,6 +107,7 @@ def train(
     Raises:
         OutputError: the folder cannot be written.
         InputError: the checkpoint belongs to another network.
+        SepError: no validation gave a number.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,6 +116,8 @@ def train(
             f"cannot write to {folder}: {error.strerror}", "choose another --out folder"
         ) from error
     optimizer = _optimizer(task.model, settings)
+    if not resume:
+        _forget(folder)
     progress = _restore(task.model, optimizer, folder) if resume else Progress()
     saved = started = time.monotonic() - progress.elapsed
     running: dict[str, list[float]] = {}
@@ -142,8 +146,11 @@ def train(
         if time.monotonic() - saved > settings.checkpoint_seconds:
             _save(task.model, optimizer, progress, folder)
             saved = time.monotonic()
-    for name in ("checkpoint.safetensors", "checkpoint.json"):
-        (folder / name).unlink(missing_ok=True)
+    _forget(folder)
+    if not math.isfinite(progress.best):
+        raise SepError(
+            "the training diverged: no validation gave a finite score", "try a smaller --learning-rate"
+        )
     return progress
 
 
@@ -200,12 +207,16 @@ def _validate(
     if figures["score"] < progress.best:
         progress.best, progress.best_step = figures["score"], progress.step
         write_weights(task.model, folder / "model.safetensors")
-    _write_text(folder / "history.json", json.dumps(progress.history, indent=1))
+    write_text(folder / "history.json", json.dumps(progress.history, indent=1))
     return entry
 
 
 def write_weights(model: nn.Module, path: Path) -> None:
-    """Write a module as safetensors, parameters in bfloat16 and buffers as they are, atomically."""
+    """Write a module as safetensors, parameters in bfloat16 and buffers as they are, atomically.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
     parameters = {name for name, _ in model.named_parameters()}
     tensors = {
         name: (tensor.to(torch.bfloat16) if name in parameters else tensor).detach().cpu().contiguous()
@@ -223,7 +234,7 @@ def _save(model: nn.Module, optimizer: torch.optim.AdamW, progress: Progress, fo
             f"optimizer.{index}.{name}": torch.as_tensor(value).cpu() for name, value in state.items()
         }
     _write_tensors(folder / "checkpoint.safetensors", tensors)
-    _write_text(folder / "checkpoint.json", json.dumps(asdict(progress)))
+    write_text(folder / "checkpoint.json", json.dumps(asdict(progress)))
 
 
 def _restore(model: nn.Module, optimizer: torch.optim.AdamW, folder: Path) -> Progress:
@@ -233,7 +244,7 @@ def _restore(model: nn.Module, optimizer: torch.optim.AdamW, folder: Path) -> Pr
         tensors = load_file(folder / "checkpoint.safetensors")
         progress = Progress(**json.loads((folder / "checkpoint.json").read_text(encoding="utf-8")))
         model.load_state_dict({name[6:]: t for name, t in tensors.items() if name.startswith("model.")})
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise InputError(
             f"the checkpoint in {folder} does not fit this run",
             "use the options it was started with, or --overwrite",
@@ -247,13 +258,33 @@ def _restore(model: nn.Module, optimizer: torch.optim.AdamW, folder: Path) -> Pr
     return progress
 
 
+def _forget(folder: Path) -> None:
+    """Remove the checkpoint: it belongs to a run that is finished, or that is not to be continued."""
+    for name in ("checkpoint.json", "checkpoint.safetensors"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    save_file(tensors, part)
-    os.replace(part, path)
+    _write(path, lambda part: save_file(tensors, part))
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, atomically.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    _write(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _write(path: Path, fill: Callable[[Path], object]) -> None:
+    """Fill a temporary file, then give it its name."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    try:
+        fill(part)
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {path}: {reason}", "check the folder and its free space") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -3,66 +3,36 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec
-from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
+from sepcli.codecs.vqvae1d import SPECTRAL_SIZES, Vqvae1d, Vqvae1dConfig
 from sepcli.datasets.slakh import open_slakh
-from sepcli.errors import OutputError, UsageError
+from sepcli.datasets.stems import StemBank
+from sepcli.errors import InputError, UsageError
+from sepcli.latent import LatentConfig, LatentLikelihood
 from sepcli.priors.transformer import TransformerConfig, TransformerPrior
 from sepcli.protocols import OnStep
-from sepcli.training.lass import CODEC_PRESETS, PRIOR_PRESETS, CodecTask, PriorTask
-from sepcli.training.loop import LoopSettings, Progress, Task, train
+from sepcli.training import pictures
+from sepcli.training.lass import (
+    CODEC_PRESETS,
+    LATENT_PRESETS,
+    PRIOR_PRESETS,
+    VALIDATED,
+    CodecTask,
+    LatentTask,
+    PriorTask,
+)
+from sepcli.training.loop import Progress, Task, train, write_text
+from sepcli.training.request import Request, check_free, training_entry
 
-FAMILIES = ("vqvae", "transformer")
-PARTS = {"vqvae": "codec", "transformer": "prior"}
+PARTS = {"vqvae": "codec", "transformer": "prior", "latent": "latent", "denoiser": "denoiser"}
 """The folder, inside a prior's folder, that each family writes."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to train.
-
-    Attributes:
-        family: one of ``FAMILIES``.
-        data: folder of the data set (Slakh2100's layout).
-        out: the prior's folder.
-        preset: sizes, a key of the family's presets.
-        sources: instrument classes.
-        weights: α_k of the mixing.
-        batch: items per step.
-        tokens: tokens per item.
-        cache: folder for decoded recordings.
-        loop: budget and rates.
-        device: where to train.
-        resume: continue an unfinished run.
-        overwrite: replace a finished one.
-        command: how the run was called, for the card.
-        data_note: a sentence on the data, for the card.
-    """
-
-    family: str
-    data: Path
-    out: Path
-    preset: str
-    sources: tuple[str, ...]
-    weights: tuple[float, ...]
-    batch: int
-    tokens: int
-    cache: Path | None
-    loop: LoopSettings
-    device: torch.device
-    resume: bool = False
-    overwrite: bool = False
-    command: str = ""
-    data_note: str = ""
 
 
 def run(
@@ -71,53 +41,79 @@ def run(
     """Train what is asked for and leave ``model.safetensors``, ``config.json`` and an updated ``card.toml``.
 
     Raises:
-        UsageError: unknown family or preset.
+        UsageError: unknown family or preset, chunks too short, or other sources than the prior's.
         OutputError: there is something there already and neither resume nor overwrite was asked for.
         InputError: the data cannot be read.
         PriorError: a transformer is asked for before its codec exists.
     """
-    if request.family not in FAMILIES:
-        raise UsageError(f"unknown family '{request.family}'", f"one of: {', '.join(FAMILIES)}")
+    if request.family not in PARTS:
+        raise UsageError(f"unknown family '{request.family}'", f"one of: {', '.join(PARTS)}")
     folder = request.out / PARTS[request.family]
-    _check_free(folder, request)
+    check_free(folder, request)
+    if request.family in pictures.PRESETS:
+        return pictures.run(request, folder, on_step, log)
+    _check_fits(request)
+    shape = _codec_config(request)
     banks = [
-        open_slakh(request.data, split, request.sources, request_rate(request), request.cache)
+        open_slakh(request.data, split, request.sources, shape.sample_rate, request.cache)
         for split in ("train", "validation")
     ]
+    chunk = request.tokens * shape.hop
+    _check_long_enough(banks[0], chunk)
+    _check_long_enough(banks[1], VALIDATED * shape.sample_rate if request.family == "vqvae" else chunk)
     task, config = _task(request, banks[0], banks[1])
     task.model.train()
     progress = train(task, folder, request.loop, request.device, request.resume, on_step, log)
-    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    write_text(folder / "config.json", json.dumps(config, indent=1))
     _update_card(request, progress, banks[0].seconds)
     return progress
 
 
-def request_rate(request: Request) -> int:
-    """The sample rate of the codec, in Hz."""
-    return (
-        load_codec(request.out)[0].config.sample_rate
-        if request.family == "transformer"
-        else Vqvae1dConfig().sample_rate
-    )
+def _codec_config(request: Request) -> Vqvae1dConfig:
+    """Of the codec that is to be trained, or is there."""
+    if request.family != "vqvae":
+        return load_codec(request.out)[0].config
+    return Vqvae1dConfig(**_presets("vqvae")[request.preset])
 
 
-def _check_free(folder: Path, request: Request) -> None:
-    unfinished = (folder / "checkpoint.json").exists()
-    if unfinished and not (request.resume or request.overwrite):
-        raise OutputError(
-            f"{folder} holds an unfinished run", "continue it with --resume, or replace it with --overwrite"
+def _check_long_enough(bank: StemBank, length: int) -> None:
+    for name, spans in zip(bank.names, bank.spans, strict=True):
+        if int((spans[:, 1] - spans[:, 0]).max(initial=0)) < length:
+            raise InputError(
+                f"no recording of {name} is long enough for chunks of {length / bank.sample_rate:.1f} s",
+                "use longer recordings or fewer --tokens",
+            )
+
+
+def _check_fits(request: Request) -> None:
+    """Refuse, before any work, what cannot be trained or would not fit the parts that are there."""
+    presets = _presets(request.family)
+    if request.preset not in presets:
+        raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
+    if request.family == "vqvae" and request.tokens * _codec_config(request).hop <= max(SPECTRAL_SIZES) // 2:
+        raise UsageError(f"chunks of {request.tokens} tokens are too short", "use --tokens 32 or more")
+    if not (request.out / "card.toml").exists():
+        return
+    card = cards.read(request.out)
+    if card.sources != request.sources:
+        raise UsageError(
+            f"{request.out} is a prior of {', '.join(card.sources)}, not of {', '.join(request.sources)}",
+            f"use --sources {','.join(card.sources)}, or another --out folder",
         )
-    if (folder / "config.json").exists() and not (request.overwrite or unfinished):
-        raise OutputError(
-            f"{folder} holds a finished part", "choose another --out folder, or replace it with --overwrite"
-        )
+
+
+def _presets(family: str) -> Mapping[str, Mapping[str, Any]]:
+    return {"vqvae": CODEC_PRESETS, "transformer": PRIOR_PRESETS, "latent": LATENT_PRESETS}[family]
 
 
 def _task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[str, Any]]:
-    presets: Mapping[str, Mapping[str, Any]] = CODEC_PRESETS if request.family == "vqvae" else PRIOR_PRESETS
-    if request.preset not in presets:
-        raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
-    torch.manual_seed(request.loop.seed)
+    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
+        torch.manual_seed(request.loop.seed)
+        return _new_task(request, bank, held_out)
+
+
+def _new_task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[str, Any]]:
+    presets = _presets(request.family)
     if request.family == "vqvae":
         codec_config = Vqvae1dConfig(**presets[request.preset])
         codec = Vqvae1d(codec_config).to(request.device)
@@ -125,11 +121,20 @@ def _task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[str, A
             codec_config
         )
     trained, _ = load_codec(request.out)
+    trained = trained.to(request.device)
+    if request.family == "latent":
+        return _latent_task(request, trained, bank, held_out)
     config = TransformerConfig(trained.vocabulary, request.sources, **presets[request.preset])
     prior = TransformerPrior(config).to(request.device)
-    return PriorTask(
-        prior, trained.to(request.device), bank, held_out, request.batch, request.tokens
-    ), asdict(config)
+    return PriorTask(prior, trained, bank, held_out, request.batch, request.tokens), asdict(config)
+
+
+def _latent_task(request: Request, codec: Vqvae1d, bank: Any, held_out: Any) -> tuple[Task, dict[str, Any]]:
+    config = LatentConfig(codec.vocabulary, codec.config.code_dim, **LATENT_PRESETS[request.preset])
+    likelihood = LatentLikelihood(config).to(request.device)
+    likelihood.codebook.copy_(codec.quantizer.codebook)
+    task = LatentTask(likelihood, codec, bank, held_out, request.weights, request.batch, request.tokens)
+    return task, asdict(config)
 
 
 def _update_card(request: Request, progress: Progress, seconds: tuple[float, ...]) -> None:
@@ -142,23 +147,15 @@ def _update_card(request: Request, progress: Progress, seconds: tuple[float, ...
             family="lass",
             sources=request.sources,
             weights=request.weights,
-            sample_rate=request_rate(request),
+            sample_rate=_codec_config(request).sample_rate,
         )
     )
-    last = progress.history[-1] if progress.history else {}
-    entry = {
-        "command": request.command,
-        "preset": request.preset,
-        "steps": progress.step,
-        "seconds": round(progress.elapsed),
-        "device": f"{request.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
-        "torch": torch.__version__.split("+")[0],
-        "best_step": progress.best_step,
-        "hours_of_data": {name: round(s / 3600, 2) for name, s in zip(request.sources, seconds, strict=True)},
-        "validation": {
-            key[6:]: value for key, value in last.items() if key.startswith("valid_") and key != "valid_score"
-        },
+    entry = training_entry(request, progress)
+    entry["hours_of_data"] = {
+        name: round(s / 3600, 2) for name, s in zip(request.sources, seconds, strict=True)
     }
+    if request.family != "vqvae":
+        entry["codec"] = load_codec(request.out)[1]
     card = replace(
         card, data=request.data_note or card.data, training={**card.training, PARTS[request.family]: entry}
     )

@@ -133,9 +133,9 @@ def test_progress_ends_at_the_total() -> None:
 
 
 def test_items_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(InputError, match="2 sources, the prior separates 3"):
+    with pytest.raises(InputError, match="2 sources, the separator 3"):
         _scores(separator=FakeSeparator(("a", "b", "c"), (1.0, 1.0, 1.0)))
-    with pytest.raises(InputError, match="8000 Hz, the prior works at 44100"):
+    with pytest.raises(InputError, match="8000 Hz, the separator works at 44100"):
         _scores(separator=FakeSeparator(sample_rate=44100))
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError, UsageError
+from sepcli.posterior.evidence import LatentEvidence
 from sepcli.protocols import Candidates, TokenPrior
 from sepcli.table import LikelihoodTable
 
@@ -28,7 +29,8 @@ class LassSettings:
     """How prior and likelihood are weighed, and how many pairs are scored.
 
     Attributes:
-        lam: λ, the power of the likelihood.
+        lam: λ, the power of the likelihood table.
+        latent: κ, the power of the latent likelihood, where the prior has one.
         temperature: T, divides the log-probabilities of the priors.
         max_candidates: The most pairs of a mixture code's slice that are scored, those counted most often.
         shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are scored too.
@@ -39,6 +41,7 @@ class LassSettings:
     """
 
     lam: float = 1.0
+    latent: float = 0.0
     temperature: float = 1.0
     max_candidates: int = 1024
     shortlist: int = 0
@@ -46,6 +49,7 @@ class LassSettings:
     def __post_init__(self) -> None:
         for name, holds, range_ in (
             ("lam", self.lam >= 0.0, "0 or more"),
+            ("latent", self.latent >= 0.0, "0 or more"),
             ("temperature", self.temperature > 0.0, "more than 0"),
             ("max_candidates", self.max_candidates >= 1, "1 or more"),
             ("shortlist", self.shortlist >= 0, "0 or more"),
@@ -88,13 +92,19 @@ class LassPosterior:
         table: p(m | z_1, z_2) over the same V codes.
         mixture: m (W, L), int64 in [0, V); candidates live where it lives.
         settings: How to weigh and how much to score.
+        evidence: What the mixture's latents add to the table's likelihood.
 
     Raises:
         InputError: ``mixture`` is not two-dimensional, is empty, or has a token outside [0, V).
     """
 
     def __init__(
-        self, prior: TokenPrior, table: LikelihoodTable, mixture: Tensor, settings: LassSettings | None = None
+        self,
+        prior: TokenPrior,
+        table: LikelihoodTable,
+        mixture: Tensor,
+        settings: LassSettings | None = None,
+        evidence: LatentEvidence | None = None,
     ) -> None:
         if mixture.dim() != 2 or not mixture.numel():
             raise InputError(
@@ -117,6 +127,9 @@ class LassPosterior:
         lengths = (log_lik > -torch.inf).sum(-1)
         self._width = lengths[self._row].amax(0).tolist()
         self._slices = _weigh(tokens, log_lik, self._settings.lam)
+        self._evidence = evidence
+        if evidence is not None:
+            evidence.prepare(self._slices.first, self._slices.second)
 
     @property
     def windows(self) -> int:
@@ -158,7 +171,7 @@ class LassPosterior:
             log_prior = log_prior / self._settings.temperature
         slices = self._observed(state.position)
         if self._table is not None:
-            slices = self._join(slices, log_prior.amax(1), self._table, self._read[:, state.position])
+            slices = self._join(slices, log_prior.amax(1), self._table, state.position)
         candidates = Candidates(torch.stack([slices.first, slices.second], dim=-1), _score(log_prior, slices))
         return candidates, LassState(cache, state.position + 1, state.hypotheses)
 
@@ -172,18 +185,24 @@ class LassPosterior:
         """The table's candidates at one step, (W, N) each."""
         width = min(self._width[position] + -self._width[position] % ROUND, self._slices.first.shape[1])
         row = self._row[:, position]
-        return _Slices(*(part[:, :width].index_select(0, row) for part in self._slices))
+        found = _Slices(*(part[:, :width].index_select(0, row) for part in self._slices))
+        if self._evidence is None:
+            return found
+        return found._replace(score=found.score + self._evidence.prepared(row, width, position))
 
-    def _join(self, observed: _Slices, log_prior: Tensor, table: LikelihoodTable, read: Tensor) -> _Slices:
+    def _join(self, observed: _Slices, log_prior: Tensor, table: LikelihoodTable, position: int) -> _Slices:
         """Add the shortlist: the best codes of each prior (W, 2, V) crossed; pairs observed already get -inf.
 
         The mixture codes ``read`` (W,) are those whose slices were observed; -1 says nothing about any pair.
         """
+        read = self._read[:, position]
         best = log_prior.topk(min(self._settings.shortlist, self._vocabulary), dim=-1).indices
         r = best.shape[-1]
         a, b = best[:, 0].repeat_interleave(r, dim=-1), best[:, 1].repeat(1, r)
         m = read[:, None].expand_as(a)
         log_lik = table.log_likelihood(a, b, m.clamp(min=0)).masked_fill_(m < 0, 0.0) * self._settings.lam
+        if self._evidence is not None:
+            log_lik = log_lik + self._evidence.fresh(a, b, position)
         known = (observed.first * self._vocabulary + observed.second).masked_fill_(
             observed.score == -torch.inf, self._vocabulary**2
         )

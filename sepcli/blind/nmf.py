@@ -1,0 +1,54 @@
+"""Non-negative matrix factorisation: a spectrogram is a sum of few spectra, each with a gain over time."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.decomposition import NMF
+from torch import Tensor
+
+from sepcli.blind.hpss import percussive_mask
+from sepcli.blind.masks import Array, ratio, split
+
+
+def nmf(mixture: Tensor, sample_rate: int, components: int = 16, iterations: int = 100) -> Tensor:
+    """V ≈ W H; components whose energy is more percussive than harmonic are drums, the others bass.
+
+    Kullback-Leibler divergence and multiplicative updates of Lee and Seung, "Algorithms for non-negative
+    matrix factorization", NIPS 2000; sorting components into drums and the rest after Helén and Virtanen,
+    "Separation of drums from polyphonic music using non-negative matrix factorization and support vector
+    machine", EUSIPCO 2005, with the percussive share of their energy (see ``hpss``) for a classifier.
+
+    Args:
+        mixture: (C, T) or (T,).
+        sample_rate: Hz.
+        components: Of the factorisation, at most.
+        iterations: Of the updates.
+
+    Returns:
+        (2, C, T) or (2, T): drums and bass, which sum to the mixture.
+    """
+
+    def mask(magnitude: Array) -> Array:
+        spectra, gains = factorise(magnitude, min(components, *magnitude.shape), iterations)
+        percussive = percussive_mask(magnitude)
+        powers = np.einsum("fk,fn,kn->k", spectra**2, percussive, gains**2)
+        totals = (spectra**2).sum(axis=0) * (gains**2).sum(axis=1)
+        drums = powers > totals / 2
+        return ratio(spectra[:, drums] @ gains[drums], spectra[:, ~drums] @ gains[~drums])
+
+    return split(mixture, sample_rate, mask)
+
+
+def factorise(magnitude: Array, components: int, iterations: int) -> tuple[Array, Array]:
+    """Magnitudes (F, N) to spectra (F, K) and gains (K, N); always the same for the same input."""
+    model = NMF(
+        components,
+        init="nndsvda",
+        solver="mu",
+        beta_loss="kullback-leibler",
+        tol=0,  # a fixed number of updates
+        max_iter=iterations,
+        random_state=0,
+    )
+    gains = model.fit_transform(magnitude.T / magnitude.max())
+    return np.asarray(model.components_.T), np.asarray(gains.T)

@@ -1,0 +1,209 @@
+"""Cards of the family ``score`` → separators: one prior for all sources, or one per source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.card import Card
+from sepcli.catalog.network import load_network
+from sepcli.catalog.options import typed
+from sepcli.errors import PriorError, UsageError
+from sepcli.mixing import WeightedSum
+from sepcli.posterior import WIDTHS, DiracPosterior, GaussianPosterior
+from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
+from sepcli.priors.joint import ClassPrior, SourcePriors
+from sepcli.protocols import Posterior, Sampler
+from sepcli.samplers.langevin import Langevin
+from sepcli.samplers.multi_source import MultiSource
+from sepcli.samplers.projected import Projected
+from sepcli.separators import ScoreSeparator
+
+SAMPLERS: Mapping[str, type[Any]] = {
+    "projected": Projected,
+    "langevin": Langevin,
+    "multi-source": MultiSource,
+}
+"""Samplers of signals by name; Langevin dynamics follow a Gaussian posterior, the others the constraint."""
+
+PRESETS: Mapping[str, Mapping[str, float]] = {
+    "paper": {"width": WIDTHS["paper"], "ratio": 0.2},
+    "released-mnist": {"width": WIDTHS["released-mnist"], "ratio": 0.3},
+    "released-colour": {"width": WIDTHS["released-colour"], "ratio": 0.2},
+}
+"""``--set preset=NAME`` of Langevin dynamics: the paper's settings and those of its released runs."""
+
+
+@dataclass(frozen=True)
+class GaussianSettings:
+    """Of a Gaussian posterior.
+
+    Attributes:
+        width: c = γ²/σ².
+    """
+
+    width: float = 1.0
+
+
+@dataclass(frozen=True)
+class DiracSettings:
+    """Of a posterior on the constraint.
+
+    Attributes:
+        weigh: whether the sources are weighed by their posterior variance; needs a prior that knows it.
+        sigma_y: σ_y, the noise of the mixture.
+    """
+
+    weigh: bool = False
+    sigma_y: float = 0.0
+
+
+def load_denoiser(folder: Path) -> DenoiserPrior:
+    """The denoiser of a prior's folder, float32 on the CPU.
+
+    Raises:
+        PriorError: it is missing or damaged.
+    """
+    prior = load_network(lambda config: DenoiserPrior(DenoiserConfig(**config)), folder / "denoiser")
+    return prior.requires_grad_(False)
+
+
+def load_pictures(
+    priors: Sequence[str],
+    weights: Sequence[float],
+    *,
+    labels: Sequence[int | None] | None = None,
+    device: str = "cpu",
+    sampler: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> ScoreSeparator:
+    """A separator of pictures, K sources of known weights.
+
+    Args:
+        priors: one name or folder for all sources, or K of them.
+        weights: α_k.
+        labels: a class per source, for priors that are conditioned on classes; None: any.
+        device: where to compute.
+        sampler: a key of ``SAMPLERS``; the first prior's own if None.
+        settings: of the sampler and the posterior, over the first card's own; an unknown key is an error.
+
+    Raises:
+        PriorError: a prior is missing, damaged or not of pictures.
+        UsageError: the numbers of priors, weights and labels differ; an unknown sampler or setting.
+    """
+    if len(priors) not in (1, len(weights)) or len(weights) < 2:
+        raise UsageError(
+            f"{len(priors)} priors for {len(weights)} sources",
+            "Give one prior, or one per source; two or more.",
+        )
+    found = {name: _open(name) for name in dict.fromkeys(priors)}
+    card, _ = found[priors[0]]
+    networks = {name: load_denoiser(folder).to(device) for name, (_, folder) in found.items()}
+    every = list(priors) * (len(weights) // len(priors))
+    chosen = sampler or str(card.settings.get("sampler", "projected"))
+    own = {k: v for k, v in card.settings.items() if k != "sampler"} if sampler is None else {}
+    joint = _joint([networks[name] for name in every], labels or [None] * len(every))
+    names = picture_names([found[name][0] for name in every])
+    return _assemble(joint, names, tuple(weights), torch.device(device), chosen, {**own, **(settings or {})})
+
+
+def build_score(
+    card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
+) -> ScoreSeparator:
+    """The builder of ``catalog.build``: two sources of the card's kind, mixed with its weights."""
+    joint = _joint([load_denoiser(folder).to(device)] * 2, [None] * 2)
+    chosen = "projected" if sampler == "ancestral" else sampler  # what ``load_separator`` takes for unsaid
+    return _assemble(joint, picture_names([card] * 2), card.weights[:1] * 2, device, chosen, options)
+
+
+def _open(name: str) -> tuple[Card, Path]:
+    card, folder = cards.find(name)
+    if card.family != cards.PICTURES:
+        raise PriorError(f"prior {card.name} is not one of pictures but of {card.family}", "choose another")
+    cards.verify(card, folder)
+    return card, folder
+
+
+def picture_names(owners: Sequence[Card]) -> tuple[str, ...]:
+    """What each card calls its source, numbered where several are called alike."""
+    first = [card.sources[0] for card in owners]
+    return tuple(
+        f"{name}-{first[: k + 1].count(name)}" if first.count(name) > 1 else name
+        for k, name in enumerate(first)
+    )
+
+
+def _joint(networks: Sequence[DenoiserPrior], labels: Sequence[int | None]) -> SourcePriors:
+    if len(labels) != len(networks):
+        raise UsageError(f"{len(labels)} classes for {len(networks)} sources", "Give one per source.")
+    for network, label in zip(networks, labels, strict=True):
+        if label is not None and not 0 <= label < len(network.config.classes):
+            raise UsageError(
+                f"the prior has no class {label}", "Use a prior that was trained with --classes."
+            )
+    made: dict[tuple[int, int | None], ClassPrior] = {}
+    pairs = zip(networks, labels, strict=True)
+    return SourcePriors([made.setdefault((id(n), label), ClassPrior(n, label)) for n, label in pairs])
+
+
+def _assemble(
+    joint: SourcePriors,
+    names: tuple[str, ...],
+    weights: tuple[float, ...],
+    device: torch.device,
+    chosen: str,
+    options: Mapping[str, Any],
+) -> ScoreSeparator:
+    if chosen not in SAMPLERS:
+        raise UsageError(f"unknown sampler '{chosen}'", f"one of: {', '.join(SAMPLERS)}")
+    options = _with_preset(chosen, options)
+    kind = GaussianSettings if chosen == "langevin" else DiracSettings
+    keys = {f.name for f in fields(kind)}
+    mine = typed(kind, {k: v for k, v in options.items() if k in keys})
+    made: Sampler = SAMPLERS[chosen](
+        **_sampler_options(chosen, {k: options[k] for k in options.keys() - keys})
+    )
+    mixing = WeightedSum(weights)
+    if isinstance(made, Langevin):
+        _check_step(made, mine.get("width", 1.0), weights)
+
+    def posterior(mixture: Tensor) -> Posterior:
+        if chosen == "langevin":
+            return GaussianPosterior(joint, mixing, mixture, len(names), **mine)
+        moments = joint.moments if mine.get("weigh") else None
+        return DiracPosterior(joint, mixing, mixture, moments=moments, sigma_y=mine.get("sigma_y", 0.0))
+
+    channels = joint.priors[0].prior.config.channels
+    return ScoreSeparator(posterior, made, names, weights, device, channels)
+
+
+def _with_preset(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    given = dict(options)
+    if chosen == "langevin" and "preset" in given:
+        name = given.pop("preset")
+        if name not in PRESETS:
+            raise UsageError(f"unknown preset '{name}'", f"one of: {', '.join(PRESETS)}")
+        given = {**PRESETS[name], **given}
+    return given
+
+
+def _sampler_options(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Words to numbers; ``eta=ancestral`` is the word for None."""
+    rest = {key: value for key, value in options.items() if (key, value) != ("eta", "ancestral")}
+    return typed(SAMPLERS[chosen], rest) | ({"eta": None} if len(rest) < len(options) else {})
+
+
+def _check_step(sampler: Langevin, width: float, weights: Sequence[float]) -> None:
+    """Refuse steps that overshoot: a sharp prior's precision is 1/σ² + Σα²/γ², and η times it must be < 2."""
+    reach = sampler.ratio * (1.0 + sum(w * w for w in weights) / width)
+    if reach >= 2.0:
+        raise UsageError(
+            f"Langevin steps overshoot: η (1/σ² + Σα²/γ²) is {reach:.2f} with these weights, not below 2",
+            f"use --set ratio={1.5 / reach * sampler.ratio:.2g} or a larger width",
+        )

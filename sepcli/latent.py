@@ -1,0 +1,68 @@
+"""p(h_m | z_1, z_2): how the mixture's latent, before quantising, follows from the tokens of two sources.
+
+The counted table sees the mixture through one token; the encoder's output h_m says where inside that token's
+cell it is. A small network maps the codes of z_1 and z_2 to the mean μ and the spread s of a Gaussian,
+
+    log p(h | z_1, z_2) = -‖h - μ‖² / (2 s²) - (D - 1) log s + const
+
+with h on the unit sphere of D dimensions, D - 1 of which are free. As ‖h‖ = 1, this is linear in h: an offset
+and a slope per pair. It goes beyond LASS (Postolache et al. 2023), whose likelihood is the table alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """Sizes; they are stored beside the weights.
+
+    Attributes:
+        vocabulary: V of the codec.
+        code_dim: D of the codec.
+        hidden: width of the two hidden layers.
+    """
+
+    vocabulary: int = 2048
+    code_dim: int = 16
+    hidden: int = 128
+
+
+class LatentLikelihood(nn.Module):
+    """The Gaussian p(h_m | z_1, z_2) over unit vectors h_m; it keeps the codec's codebook."""
+
+    codebook: Tensor
+
+    def __init__(self, config: LatentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("codebook", torch.zeros(config.vocabulary, config.code_dim))
+        self.first = nn.Linear(config.code_dim, config.hidden)
+        self.second = nn.Linear(config.code_dim, config.hidden, bias=False)
+        self.hidden = nn.Linear(config.hidden, config.hidden)
+        self.out = nn.Linear(config.hidden, config.code_dim + 1)
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of both sources (...) to the mean (..., D) and log s (...)."""
+        a, b = (
+            F.embedding(z, layer(self.codebook)) for z, layer in ((first, self.first), (second, self.second))
+        )
+        y: Tensor = self.out(F.silu(self.hidden(F.silu(a + b))))
+        return y[..., :-1], y[..., -1].clamp(-4.0, 1.0)
+
+    def linear(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (...) to offset (...) and slope (..., D): log p(h | ...) = offset + ⟨slope, h⟩ + const."""
+        mean, log_s = self.forward(first, second)
+        precision = torch.exp(-2 * log_s)
+        offset = -0.5 * precision * (1 + mean.square().sum(-1)) - (mean.shape[-1] - 1) * log_s
+        return offset, precision[..., None] * mean
+
+    def log_prob(self, latent: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """log p up to a constant of unit latents (..., D), given tokens (...); (...)."""
+        offset, slope = self.linear(first, second)
+        return offset + (slope * latent).sum(-1)

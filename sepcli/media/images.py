@@ -1,0 +1,154 @@
+"""Picture files ↔ arrays: grey and colour, 8 and 16 bits, turned upright, with transparency kept aside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from sepcli.errors import InputError, OutputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".gif")
+"""What is taken from a folder; a file named by itself may be called anything."""
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+"""Pillow's modes of 16-bit grey pictures."""
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises over a file that is no picture, or no whole one, or far too large."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, upright.
+
+    Attributes:
+        pixels: (C, H, W) float32 in [0, 1]; C is 1 for grey, 3 for colour (red, green, blue).
+        alpha: opacity (H, W) uint8; None if there is no transparency.
+        bits: 8 or 16 per value, as stored; colour of 16 bits is read as 8.
+    """
+
+    pixels: NDArray[np.float32]
+    alpha: NDArray[np.uint8] | None = None
+    bits: int = 8
+
+
+def read_picture(path: Path) -> Picture:
+    """Read any file that Pillow knows; palettes become colours, and the camera's orientation is applied.
+
+    Raises:
+        InputError: It is missing, damaged, of several frames, or not in [0, 1] (floating point).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if getattr(image, "n_frames", 1) > 1:
+                    raise InputError(f"{path} holds several pictures", "Give one file per picture.")
+                image.load()
+                return _decode(ImageOps.exif_transpose(image), path)
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}", "Check the name.") from error
+    except BROKEN as error:
+        raise InputError(
+            f"{path} cannot be read as a picture ({error})", "Check that it is whole."
+        ) from error
+
+
+def write_pictures(pictures: Mapping[Path, Picture], *, overwrite: bool = False) -> None:
+    """Write PNG files, all of them or none; missing folders are made. Values are clamped to [0, 1].
+
+    Grey pictures without transparency keep 16 bits, all others are stored with 8.
+
+    Raises:
+        OutputError: A file exists, or a place cannot be written.
+    """
+    parts: dict[Path, Path] = {}
+    placed: list[Path] = []
+    try:
+        for path, picture in pictures.items():
+            if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
+                raise OutputError(
+                    f"{path} exists already", "use --overwrite to replace it, or another --out folder"
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parts[path] = path.parent / f".sepcli-{os.getpid()}-{secrets.token_hex(4)}.part"
+            _encode(picture).save(parts[path], format="PNG")
+        for path, part in parts.items():
+            new = not path.exists()
+            part.replace(path)
+            placed += [path] * new
+    except BaseException as error:
+        for path in placed:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"cannot write {path}: {error.strerror or error}",
+                "free some space or choose another --out folder",
+            ) from error
+        raise
+    finally:
+        for part in parts.values():
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def as_channels(picture: Picture, channels: int, path: Path) -> NDArray[np.float32]:
+    """The pixels (C, H, W) as grey (1) or colour (3); colours become grey only if they are.
+
+    Raises:
+        InputError: The picture has colours and grey is wanted.
+    """
+    pixels = picture.pixels
+    if pixels.shape[0] == channels:
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=0)
+    if not np.array_equal(pixels, np.broadcast_to(pixels[:1], pixels.shape)):
+        raise InputError(f"{path} has colours, the prior is of grey pictures", "Make it grey first.")
+    return pixels[:1]
+
+
+def _decode(image: Image.Image, path: Path) -> Picture:
+    if image.mode in DEEP:
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise InputError(f"{path} has values outside 16 bits", "Store it with 8 or 16 bits.")
+        return Picture((deep[None] / 65535).astype(np.float32), bits=16)
+    if image.mode == "F":
+        values = np.asarray(image, dtype=np.float32)[None]
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+            raise InputError(f"{path} has values outside 0 … 1", "Scale it, or store it with 8 or 16 bits.")
+        return Picture(values, bits=16)
+    grey = image.mode in ("1", "L", "LA", "La")
+    clear = image.has_transparency_data
+    data = np.asarray(image.convert(("LA" if clear else "L") if grey else ("RGBA" if clear else "RGB")))
+    data = data[..., None] if data.ndim == 2 else data
+    pixels = (np.moveaxis(data[..., : 1 if grey else 3], -1, 0) / 255).astype(np.float32)
+    return Picture(np.ascontiguousarray(pixels), data[..., -1].copy() if clear else None)
+
+
+def _encode(picture: Picture) -> Image.Image:
+    if picture.bits == 16 and picture.alpha is None and picture.pixels.shape[0] == 1:
+        return Image.fromarray(_rounded(picture.pixels[0], 65535).astype(np.uint16))
+    data = _rounded(np.moveaxis(picture.pixels, 0, -1), 255).astype(np.uint8)
+    if picture.alpha is not None:
+        data = np.concatenate([data, picture.alpha[..., None]], axis=-1)
+    return Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
+
+
+def _rounded(values: NDArray[np.float32], top: int) -> NDArray[np.float64]:
+    return np.asarray(np.rint(np.clip(values.astype(np.float64), 0.0, 1.0) * top))

@@ -1,0 +1,157 @@
+"""An exact mixture: only the K-1 directions that the mixture leaves open are sampled.
+
+The sources that sum to m form an affine space. With a = (α_1 … α_K), ‖a‖² = Σ α_k² and an orthonormal basis N
+(K, K-1) of the vectors orthogonal to a, every one of its points is
+
+    x = a m/‖a‖² + N z
+
+so that unit noise on z is the unit noise P ε, P = I - a aᵀ/‖a‖² = N Nᵀ, on x, and A x = m whatever z is. No
+source is singled out. The prior is seen through its denoiser D and, where it knows it, the variance C of
+x_0 given x:
+
+    h_k = D_k + α_k C_k (m - Σ_j α_j D_j) / (Σ_j α_j² C_j + σ_y²)
+    score(z) = Nᵀ (h - x)/σ²
+
+For Gaussian sources and their own C this h is E[x_0 | x, m], so that the score is exactly that of the
+posterior with noise of σ on z. A prior that does not know C is taken to be flat, C = σ²; the score is then
+Nᵀ ∇ log p_σ(x), that of p_σ restricted to the constraint. It is the former where all sources are equally
+uncertain, and tends to the posterior's for σ → 0; on the way, two Gaussian sources of variances v_1 ≠ v_2 get
+the spread of their geometric mean where the harmonic one is right.
+
+With σ_y > 0 the mixture is only known up to N(0, σ_y²): the state is then all of x, and the score (h - x)/σ².
+
+Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac posterior takes x_K = m - Σ
+    x_k; the symmetric form, the weights C and σ_y go beyond it (Kalman's update of independent Gaussians).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sepcli.errors import UsageError
+from sepcli.mixing import WeightedSum
+from sepcli.posterior.gaussian import check_mixture
+from sepcli.protocols import ScorePrior
+
+Moments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(x (B, K, C, *D), σ ()) → mean D and variance C of the clean sources, each like x."""
+
+
+class NullSpace:
+    """The directions of K sources that a weighted sum does not see.
+
+    Args:
+        weights: a, K ≥ 2 numbers; zero at most K-1 of them.
+
+    Raises:
+        UsageError: There are fewer than two weights, or no finite direction is fixed by them.
+    """
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        a = torch.tensor(list(weights), dtype=torch.float64)
+        if len(a) < 2 or not torch.isfinite(a).all() or not a.any():
+            raise UsageError(
+                f"weights {tuple(weights)} do not mix", "Give two or more, not all of them zero."
+            )
+        self._a = a
+        self._basis = _complement(a)
+
+    @property
+    def free(self) -> int:
+        """K-1."""
+        return self._basis.shape[1]
+
+    def lift(self, free: Tensor, mixture: Tensor) -> Tensor:
+        """Free coordinates z (B, K-1, C, *D) and m (B, C, *D) to the sources (B, K, C, *D) that sum to m."""
+        fixed = (self._a / self._a.square().sum()).to(mixture)
+        return _combine(self._basis, free) + torch.einsum("b...,k->bk...", mixture, fixed)
+
+    def coordinates(self, sources: Tensor) -> Tensor:
+        """Nᵀ x: sources or gradients (B, K, C, *D) to free coordinates (B, K-1, C, *D)."""
+        return _combine(self._basis.T, sources)
+
+    def project(self, sources: Tensor) -> Tensor:
+        """P x = N Nᵀ x, (B, K, C, *D): what is left of a change when the mixture must stay."""
+        return _combine(self._basis, self.coordinates(sources))
+
+
+class DiracPosterior:
+    """p(x | m) on the constraint; fulfils ``sepcli.protocols.Posterior``.
+
+    The state is z (B, K-1, C, *D), or the sources (B, K, C, *D) themselves if ``sigma_y`` > 0.
+
+    Args:
+        prior: p_σ(x) of the K sources side by side.
+        mixing: A, for K ≥ 2 sources.
+        mixture: m (B, C, *D).
+        moments: If given, asked for D and C in place of ``prior``, to weigh the sources by how uncertain
+            they are.
+        sigma_y: σ_y, the standard deviation of the mixture's own noise.
+
+    Raises:
+        UsageError: σ_y is negative, or the weights do not mix.
+        InputError: The mixture is empty or not finite.
+    """
+
+    def __init__(
+        self,
+        prior: ScorePrior,
+        mixing: WeightedSum,
+        mixture: Tensor,
+        *,
+        moments: Moments | None = None,
+        sigma_y: float = 0.0,
+    ) -> None:
+        if not 0.0 <= sigma_y < float("inf"):
+            raise UsageError(f"sigma_y is {sigma_y}", "Use 0 for an exact mixture, or more.")
+        check_mixture(mixture)
+        self._prior, self._mixing, self._mixture, self._moments = prior, mixing, mixture, moments
+        self._noise = sigma_y**2
+        self._null = NullSpace(mixing.weights)
+
+    @property
+    def like(self) -> Tensor:
+        """An empty tensor of the state's shape, type and device."""
+        batch, *signal = self._mixture.shape
+        return self._mixture.new_empty((batch, self._null.free + (self._noise > 0.0), *signal))
+
+    def score(self, state: Tensor, sigma: Tensor) -> Tensor:
+        """The score at the state for σ (), of the state's shape."""
+        x = self.sources(state)
+        if self._moments is None and not self._noise:
+            return self._null.coordinates(self._prior.score(x, sigma))
+        h = self.consistent(*self._denoised(x, sigma))
+        pull: Tensor = (h - x) / sigma**2
+        return pull if self._noise else self._null.coordinates(pull)
+
+    def sources(self, state: Tensor) -> Tensor:
+        """The sources (B, K, C, *D) of a state; unless σ_y > 0 their sum is the mixture."""
+        return state if self._noise else self._null.lift(state, self._mixture)
+
+    def consistent(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """h: estimates (B, K, C, *D) moved towards the mixture, most where their variance is largest."""
+        weighted = self._mixing.adjoint(torch.ones_like(self._mixture)) * variance
+        gap = (self._mixture - self._mixing(mean)) / (self._mixing(weighted) + self._noise)
+        return mean + weighted * gap[:, None]
+
+    def _denoised(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        if self._moments is not None:
+            return self._moments(x, sigma)
+        variance = (sigma**2).expand_as(x)
+        return x + variance * self._prior.score(x, sigma), variance
+
+
+def _complement(a: Tensor) -> Tensor:
+    """An orthonormal basis (K, K-1) of what is orthogonal to a (K,), by Householder's reflection."""
+    v = a / a.norm()
+    v[0] += 1.0 if v[0] >= 0 else -1.0
+    reflection: Tensor = torch.eye(len(a), dtype=a.dtype) - 2.0 * torch.outer(v, v) / v.square().sum()
+    return reflection[:, 1:].contiguous()
+
+
+def _combine(matrix: Tensor, x: Tensor) -> Tensor:
+    """A matrix (J, K) applied over the sources of x (B, K, C, *D): (B, J, C, *D)."""
+    return torch.einsum("jk,bk...->bj...", matrix.to(x), x)

@@ -1,0 +1,63 @@
+"""Priors of K sources out of priors of one: a class for every source, a network for every source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sepcli.priors.denoiser import DenoiserPrior
+
+
+@dataclass(frozen=True)
+class ClassPrior:
+    """p(x | class) of a class-conditional denoiser; fulfils ``sepcli.protocols.ScorePrior``.
+
+    Attributes:
+        prior: the denoiser.
+        label: which of its classes all sources belong to; None: any.
+    """
+
+    prior: DenoiserPrior
+    label: int | None = None
+
+    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """∇ log p_σ at x (B, K, C, H, W) for σ ()."""
+        return self.prior.score(x, sigma, self.label)
+
+    def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean D and variance C of the clean pictures, each like x."""
+        return self.prior.moments(x, sigma, self.label)
+
+
+@dataclass(frozen=True)
+class SourcePriors:
+    """p(x) = Π_k p_k(x_k); fulfils ``sepcli.protocols.ScorePrior``.
+
+    Attributes:
+        priors: K of them, in the order of the sources. Neighbours that are the same object are asked
+            together.
+    """
+
+    priors: Sequence[ClassPrior]
+
+    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """∇ log p_σ at x (B, K, C, H, W) for σ ()."""
+        return torch.cat([prior.score(x[:, part], sigma) for prior, part in self._runs()], dim=1)
+
+    def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean D and variance C of the clean pictures, each like x."""
+        found = [prior.moments(x[:, part], sigma) for prior, part in self._runs()]
+        mean, variance = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+        return mean, variance
+
+    def _runs(self) -> list[tuple[ClassPrior, slice]]:
+        runs: list[tuple[ClassPrior, slice]] = []
+        for k, prior in enumerate(self.priors):
+            if runs and runs[-1][0] is prior:
+                runs[-1] = (prior, slice(runs[-1][1].start, k + 1))
+            else:
+                runs.append((prior, slice(k, k + 1)))
+        return runs

@@ -1,0 +1,88 @@
+"""What to train, where, and the record of how it went."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sepcli.errors import OutputError
+from sepcli.training.loop import LoopSettings, Progress
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to train.
+
+    Attributes:
+        family: a key of ``PARTS``.
+        data: folder of the data set (Slakh2100's layout, or MNIST's files).
+        out: the prior's folder.
+        preset: sizes, a key of the family's presets.
+        sources: instrument classes.
+        weights: α_k of the mixing.
+        batch: items per step.
+        tokens: tokens per item.
+        cache: folder for decoded recordings.
+        loop: budget and rates.
+        device: where to train.
+        resume: continue an unfinished run.
+        overwrite: replace a finished one.
+        command: how the run was called, for the card.
+        data_note: a sentence on the data, for the card.
+        classes: names of the classes that a denoiser is conditioned on.
+    """
+
+    family: str
+    data: Path
+    out: Path
+    preset: str
+    sources: tuple[str, ...]
+    weights: tuple[float, ...]
+    batch: int
+    tokens: int
+    cache: Path | None
+    loop: LoopSettings
+    device: torch.device
+    resume: bool = False
+    overwrite: bool = False
+    command: str = ""
+    data_note: str = ""
+    classes: tuple[str, ...] = ()
+
+
+def check_free(folder: Path, request: Request) -> None:
+    """Refuse to train into a folder that holds something.
+
+    Raises:
+        OutputError: it does, and neither resume nor overwrite was asked for.
+    """
+    unfinished = (folder / "checkpoint.json").exists()
+    if unfinished and not (request.resume or request.overwrite):
+        raise OutputError(
+            f"{folder} holds an unfinished run", "continue it with --resume, or replace it with --overwrite"
+        )
+    if (folder / "config.json").exists() and not (request.overwrite or unfinished):
+        raise OutputError(
+            f"{folder} holds a finished part", "choose another --out folder, or replace it with --overwrite"
+        )
+
+
+def training_entry(request: Request, progress: Progress) -> dict[str, Any]:
+    """How a part was trained, for the card."""
+    last = progress.history[-1] if progress.history else {}
+    return {
+        "command": request.command,
+        "preset": request.preset,
+        "steps": progress.step,
+        "seconds": round(progress.elapsed),
+        "device": f"{request.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
+        "torch": torch.__version__.split("+")[0],
+        "best_step": progress.best_step,
+        "validation": {
+            key[6:]: value for key, value in last.items() if key.startswith("valid_") and key != "valid_score"
+        },
+    }

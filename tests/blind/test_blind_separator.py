@@ -1,0 +1,53 @@
+"""The methods as separators."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_drums_bass import RATE, hits, tone
+
+from sepcli.blind import SAMPLE_RATE
+from sepcli.blind.separator import METHODS, BlindSeparator
+from sepcli.cli.engine import Method
+from sepcli.errors import UsageError
+
+BATCH = torch.stack([tone(1.0) + hits([0.2, 0.6], 1.0), tone(1.0, 180.0), torch.zeros(1, RATE)])
+
+
+def test_the_contract() -> None:
+    told: list[tuple[int, int]] = []
+    separator = BlindSeparator("hpss", sample_rate=RATE)
+    sources = separator(BATCH, torch.zeros(3, 2, dtype=torch.int64), lambda *step: told.append(step))
+    assert sources.shape == (3, 2, 2, 1, RATE)
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    torch.testing.assert_close(0.5 * sources.sum(dim=2)[:, 0], BATCH, atol=1e-6, rtol=0)
+    assert torch.equal(sources[:, 0], sources[:, 1])
+    assert (BlindSeparator("hpss").names, BlindSeparator("hpss").sample_rate) == (
+        ("drums", "bass"),
+        SAMPLE_RATE,
+    )
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_items_do_not_depend_on_their_batch(method: str) -> None:
+    separator, seeds = BlindSeparator(method, sample_rate=RATE), torch.arange(3)[:, None]
+    assert torch.equal(separator(BATCH, seeds)[1:2], separator(BATCH[1:2], seeds[1:2]))
+
+
+def test_names_and_weights_as_the_prior_has_them() -> None:
+    seeds = torch.zeros(3, 1, dtype=torch.int64)
+    usual = BlindSeparator("hpss", sample_rate=RATE)(BATCH, seeds)
+    turned = BlindSeparator("hpss", ("bass", "drums"), (1.0, 0.25), RATE)(BATCH, seeds)
+    torch.testing.assert_close(turned[:, :, 0], 0.5 * usual[:, :, 1])
+    torch.testing.assert_close(turned[:, :, 1], 2 * usual[:, :, 0])
+
+
+def test_what_it_cannot_do() -> None:
+    with pytest.raises(UsageError, match="no method named"):
+        BlindSeparator("magic")
+    with pytest.raises(UsageError, match="not piano, bass"):
+        BlindSeparator("hpss", ("piano", "bass"))
+
+
+def test_the_command_line_knows_every_method() -> None:
+    assert {method.value for method in Method if method.blind} == set(METHODS)

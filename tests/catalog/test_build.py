@@ -1,0 +1,203 @@
+"""Card → separator: what is built, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import load_codec, load_prior, load_separator
+from sepcli.errors import PriorError, SepError, UsageError
+from sepcli.samplers.ancestral import Ancestral, Greedy
+from sepcli.samplers.beam import Beam
+from sepcli.separators import LassSeparator
+from sepcli.table import LikelihoodTable, TripleCounter
+
+
+@pytest.fixture
+def prior(tiny_prior: Path, tmp_path: Path) -> Path:
+    """A copy that may be changed."""
+    return Path(shutil.copytree(tiny_prior, tmp_path / "prior"))
+
+
+def change(folder: Path, **fields: object) -> None:
+    """Change the card, and sign for the files as they are now."""
+    card = replace(cards.read(folder), **fields)  # type: ignore[arg-type]
+    cards.write(cards.with_files(card, folder), folder)
+
+
+def build(folder: Path, sampler: str | None = None, **settings: str) -> LassSeparator:
+    made = load_separator(str(folder), sampler=sampler, settings=settings)
+    assert isinstance(made, LassSeparator)
+    return made
+
+
+def test_the_separator_is_what_the_card_says(prior: Path) -> None:
+    made = build(prior)
+    assert (made.names, made.weights, made.sample_rate) == (("drums", "bass"), (0.5, 0.5), 4000)
+    assert made.sampler == Ancestral()
+    assert made.settings.lam == 1.0
+    found = made(torch.zeros(2, 1, 500), torch.tensor([[1, 2], [3, 4]]))
+    assert found.shape == (2, 2, 2, 1, 500)
+    assert bool(torch.isfinite(found).all())
+
+
+@pytest.mark.parametrize(
+    ("sampler", "settings", "expected"),
+    [
+        ("greedy", {}, Greedy()),
+        ("ancestral", {}, Ancestral()),
+        ("top-k", {}, Ancestral(top_k=32)),
+        ("top-k", {"top_k": "5"}, Ancestral(top_k=5)),
+        ("beam", {}, Beam()),
+        ("beam", {"width": "3"}, Beam(width=3)),
+    ],
+)
+def test_samplers_by_name(prior: Path, sampler: str, settings: Mapping[str, str], expected: object) -> None:
+    made = build(prior, sampler, lam="2", **settings)
+    assert made.sampler == expected
+    assert made.settings.lam == 2.0
+
+
+def test_a_card_may_hold_the_settings_of_several_samplers(prior: Path) -> None:
+    change(prior, settings={"sampler": "beam", "width": 4, "top_k": 7, "lam": 2, "shortlist": 3})
+    assert build(prior).sampler == Beam(width=4)
+    assert build(prior, width="2").sampler == Beam(width=2)
+    assert build(prior, "top-k").sampler == Ancestral(top_k=7)
+    assert build(prior, "greedy").sampler == Greedy()
+    assert build(prior, "greedy").settings.lam == 2.0
+    assert build(prior).settings.shortlist == 3
+
+
+@pytest.mark.parametrize(
+    ("sampler", "settings", "message"),
+    [
+        ("magic", {}, "unknown sampler 'magic'"),
+        (None, {"nonsense": "1"}, "unknown setting 'nonsense'"),
+        (None, {"sampler": "beam"}, "unknown setting 'sampler'"),
+        ("ancestral", {"top_k": "5"}, "has no setting 'top_k'"),
+        ("greedy", {"width": "5"}, "has no setting 'width'"),
+        (None, {"lam": "much"}, "lam=much is not a number"),
+        (None, {"lam": "nan"}, "lam=nan"),
+        (None, {"lam": "-inf"}, "lam=-inf"),
+        (None, {"max_candidates": "2.5"}, "max_candidates=2.5 is not a whole number"),
+        (None, {"max_candidates": "0"}, "max_candidates"),
+        (None, {"temperature": "0"}, "temperature"),
+        ("beam", {"width": "0"}, "width"),
+        ("top-k", {"top_k": "0"}, "top_k"),
+    ],
+)
+def test_wrong_settings_are_usage_errors(
+    prior: Path, sampler: str | None, settings: Mapping[str, str], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_separator(str(prior), sampler=sampler, settings=settings)
+
+
+def _without(part: str):
+    def harm(folder: Path) -> None:
+        shutil.rmtree(folder / part)
+        change(folder)
+
+    return harm
+
+
+def _table_of_another_codec(folder: Path) -> None:
+    counter = TripleCounter(32)
+    counter.add(*torch.zeros(3, 1, dtype=torch.int64))
+    LikelihoodTable.of(counter, "another").save(folder / "table" / "table.safetensors")
+    change(folder)
+
+
+def _prior_of_another_codec(folder: Path) -> None:
+    change(folder, training={"prior": {"codec": "another"}})
+
+
+def _sources_swapped(folder: Path) -> None:
+    change(folder, sources=("bass", "drums"))
+
+
+def _third_source(folder: Path) -> None:
+    change(folder, sources=("a", "b", "c"), weights=(1, 1, 1))
+
+
+def _unknown_family(folder: Path) -> None:
+    change(folder, family="oracle")
+
+
+def _unlisted_weights(folder: Path) -> None:
+    card = cards.read(folder)
+    rest = {name: entry for name, entry in card.files.items() if name != "prior/model.safetensors"}
+    cards.write(replace(card, files=rest), folder)
+
+
+def _config(text: str):
+    def harm(folder: Path) -> None:
+        (folder / "prior" / "config.json").write_text(text)
+        change(folder)
+
+    return harm
+
+
+def _other_size(folder: Path) -> None:
+    path = folder / "prior" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dim": 32}))
+    change(folder)
+
+
+def _no_tensors(folder: Path) -> None:
+    (folder / "codec" / "model.safetensors").write_bytes(b"pickle")
+    change(folder)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (_without("codec"), r"lists no codec/config\.json"),
+        (_without("prior"), r"lists no prior/config\.json"),
+        (_without("table"), r"lists no table/table\.safetensors"),
+        (_unlisted_weights, r"lists no prior/model\.safetensors"),
+        (_table_of_another_codec, "likelihood table of tiny belongs to another codec"),
+        (_prior_of_another_codec, "trained for another codec"),
+        (_sources_swapped, "other sources"),
+        (_third_source, "separates two sources"),
+        (_unknown_family, "unknown family 'oracle'"),
+        (_config("[]"), "does not fit its config"),
+        (_config('{"nonsense": 1}'), "does not fit its config"),
+        (_config("{"), "no usable prior"),
+        (_other_size, "does not fit its config"),
+        (_no_tensors, "no usable codec"),
+    ],
+)
+def test_incomplete_and_mixed_up_priors_are_refused(prior: Path, harm, message: str) -> None:
+    harm(prior)
+    with pytest.raises(PriorError, match=message) as refused:
+        build(prior)
+    assert refused.value.hint
+
+
+def test_damage_is_noticed_before_anything_is_loaded(prior: Path) -> None:
+    path = prior / "table" / "table.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(PriorError, match="sha256"):
+        build(prior)
+
+
+def test_parts_are_loaded_for_use(prior: Path) -> None:
+    codec, digest = load_codec(prior)
+    assert not codec.training
+    assert digest == cards.read(prior).files["codec/model.safetensors"]["sha256"]
+    assert {p.dtype for p in codec.parameters()} == {torch.float32}
+    transformer = load_prior(prior)
+    assert not transformer.training
+    assert transformer.config.sources == ("drums", "bass")
+    for load in (load_codec, load_prior):
+        with pytest.raises(SepError, match="no usable") as missing:
+            load(prior / "nowhere")
+        assert missing.value.exit_code == 4

@@ -1,0 +1,117 @@
+"""Cards of pictures → separators, and what these draw."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import load_separator
+from sepcli.catalog.score import load_denoiser, load_pictures
+from sepcli.errors import PriorError, UsageError
+from sepcli.samplers.langevin import Langevin
+from sepcli.samplers.projected import Projected
+
+SEEDS = torch.tensor([[1, 2], [3, 4], [5, 6]])
+FEW = {"steps": "3"}
+
+
+def mixtures() -> torch.Tensor:
+    return 2 * torch.rand(3, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "weights"),
+    [("projected", (1.0, 1.0)), ("multi-source", (0.5, 1.0, 2.0)), ("langevin", (0.5, 0.5, 0.5, 0.5))],
+)
+def test_sources_are_drawn(tiny_pictures: Path, sampler: str, weights: tuple[float, ...]) -> None:
+    separator = load_pictures([str(tiny_pictures)], weights, sampler=sampler, settings=FEW)
+    seen: list[tuple[int, int]] = []
+    drawn = separator(mixtures(), SEEDS, lambda *step: seen.append(step))
+    assert drawn.shape == (3, 2, len(weights), 1, 12, 12)
+    assert separator.names == tuple(f"digit-{k + 1}" for k in range(len(weights)))
+    assert (separator.weights, separator.sample_rate) == (weights, 0)
+    assert seen[-1] == (separator.evaluations, separator.evaluations)
+    assert not torch.equal(drawn[:, 0], drawn[:, 1])
+    if sampler != "langevin":
+        total = torch.einsum("bsk...,k->bs...", drawn, torch.tensor(weights))
+        assert torch.allclose(total, mixtures()[:, None].expand_as(total), atol=1e-5)
+
+
+def test_a_draw_depends_on_its_own_seed_only(tiny_pictures: Path) -> None:
+    separator = load_pictures([str(tiny_pictures)], (1.0, 1.0), settings=FEW)
+    together = separator(mixtures(), SEEDS)
+    assert torch.equal(together, separator(mixtures(), SEEDS))
+    assert torch.allclose(separator(mixtures()[1:2], SEEDS[1:2, 1:])[0, 0], together[1, 1], atol=1e-4)
+
+
+def test_many_draws_are_computed_in_parts(tiny_pictures: Path) -> None:
+    separator = load_pictures([str(tiny_pictures)], (1.0, 1.0), settings=FEW)
+    seeds, seen = torch.arange(70).view(1, 70), []
+    drawn = separator(mixtures()[:1], seeds, lambda *step: seen.append(step))
+    assert drawn.shape == (1, 70, 2, 1, 12, 12)
+    assert seen == [(n + 1, 6) for n in range(6)]
+    assert torch.allclose(drawn[:, -1:], separator(mixtures()[:1], seeds[:, -1:]), atol=1e-4)
+
+
+def test_one_prior_per_source_and_classes(tiny_pictures: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tiny_pictures, tmp_path / "other")
+    two = load_pictures([str(tiny_pictures), str(other)], (1.0, 0.5), labels=(0, None), settings=FEW)
+    one = load_pictures([str(tiny_pictures)], (1.0, 0.5), labels=(0, None), settings=FEW)
+    free = load_pictures([str(tiny_pictures)], (1.0, 0.5), settings=FEW)
+    drawn = one(mixtures(), SEEDS)
+    assert torch.allclose(two(mixtures(), SEEDS), drawn, atol=1e-4)
+    assert not torch.allclose(free(mixtures(), SEEDS), drawn, atol=1e-3)
+
+
+def test_settings_reach_sampler_and_posterior(tiny_pictures: Path) -> None:
+    name = [str(tiny_pictures)]
+    released = load_pictures(name, (1, 1), sampler="langevin", settings={"preset": "released-mnist"})
+    assert released.sampler == Langevin(ratio=0.3)
+    assert released.evaluations == 1000
+    ancestral = load_pictures(name, (1, 1), settings={"eta": "ancestral", "weigh": "1", "steps": "2"})
+    assert ancestral.sampler == Projected(steps=2, eta=None)
+    plain = load_pictures(name, (1, 1), settings={"eta": "ancestral", "weigh": "0", "steps": "2"})
+    assert not torch.allclose(ancestral(mixtures(), SEEDS), plain(mixtures(), SEEDS), atol=1e-3)
+    assert load_separator(str(tiny_pictures), settings=FEW)(mixtures(), SEEDS).shape[2] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"sampler": "beam"}, "unknown sampler"),
+        ({"settings": {"lam": "2"}}, "unknown setting 'lam'"),
+        ({"settings": {"weigh": "maybe"}}, "weigh=maybe"),
+        ({"sampler": "langevin", "settings": {"preset": "best"}}, "unknown preset"),
+        ({"sampler": "langevin", "settings": {"width": "-1"}}, "width"),
+        ({"weights": (1.0,)}, "1 sources"),
+        ({"weights": (1.0, 1.0), "labels": (0,)}, "1 classes"),
+        ({"labels": (0, 7)}, "no class 7"),
+        (
+            {"weights": (1.0,) * 8, "sampler": "langevin", "settings": {"preset": "released-mnist"}},
+            "overshoot",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused(tiny_pictures: Path, changes: dict[str, object], match: str) -> None:
+    given: dict[str, object] = {"weights": (1.0, 1.0), **changes}
+    with pytest.raises(UsageError, match=match):
+        load_pictures([str(tiny_pictures)], **given)(mixtures(), SEEDS)  # type: ignore[arg-type]
+
+
+def test_damaged_and_foreign_priors_are_refused(
+    tiny_pictures: Path, tiny_prior: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PriorError, match="not one of pictures"):
+        load_pictures([str(tiny_prior)], (1.0, 1.0))
+    broken = shutil.copytree(tiny_pictures, tmp_path / "broken")
+    (broken / "denoiser" / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(PriorError, match="sha256"):
+        load_pictures([str(broken)], (1.0, 1.0))
+    cards.write(cards.with_files(cards.read(broken), broken), broken)
+    with pytest.raises(PriorError, match="usable denoiser"):
+        load_pictures([str(broken)], (1.0, 1.0))
+    assert load_denoiser(tiny_pictures).config.classes == ("0-4", "5-9")

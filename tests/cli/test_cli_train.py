@@ -1,0 +1,146 @@
+"""``sepcli train-prior`` end to end on a data set of a few seconds, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sepcli.cli.app import run
+from sepcli.cli.train import parse_duration
+from sepcli.errors import UsageError
+
+TINY = ("--preset", "tiny", "--batch", 3, "--tokens", 32, "--quiet")
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run the command; return exit code, stdout and stderr."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["sepcli", "train-prior", *map(str, words)])
+        code = run(["train-prior", *map(str, words)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def two_lines(text: str) -> tuple[str, str]:
+    first, second = text.splitlines()
+    assert first.startswith("error: ")
+    assert second.startswith("  → ")
+    return first, second
+
+
+def test_a_codec_then_a_prior(train, tiny_slakh: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my prior"
+    common = ("--data", tiny_slakh, "-o", out, "--cache", tiny_slakh / "cache", *TINY)
+    code, text, err = train(*common, "--steps", 2)
+    assert (code, err) == (0, "")
+    assert text == f"{out / 'codec'}: 2 steps, best at 2\n"
+    code, text, err = train(*common, "--family", "transformer", "--time-budget", "0.01s", "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(text)
+    assert (document["out"], document["family"]) == (str(out), "transformer")
+    assert document["steps"] >= 1
+    assert document["history"][-1]["valid_nll"] > 0
+    card = (out / "card.toml").read_text()
+    assert 'name = "my prior"' in card
+    assert "sepcli train-prior --data" in card
+    assert sorted(path.name for path in out.iterdir()) == ["card.toml", "codec", "prior"]
+    code, text, err = train(*common, "--steps", 2)
+    assert (code, text) == (1, "")
+    assert "finished part" in two_lines(err)[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--time-budget", "soon"], 2, "'soon' is not a duration"),
+        (["--time-budget", "0"], 2, "'0' is not a duration"),
+        (["--time-budget", "-5m"], 2, "'-5m' is not a duration"),
+        (["--family", "gan"], 2, "unknown family 'gan'"),
+        (["--preset", "huge"], 2, "unknown preset 'huge'"),
+        (["--sources", ""], 2, "--sources"),
+        (["--sources", "drums,Drums"], 2, "--sources"),
+        (["--sources", "drums,kazoo"], 1, "kazoo"),
+        (["--learning-rate", "0"], 2, "learning rate"),
+        (["--learning-rate", "nan"], 2, "learning rate"),
+        (["--learning-rate", "-1"], 2, "learning rate"),
+        (["--steps", "0"], 2, "--steps"),
+        (["--seed", "-1"], 2, "--seed"),
+        (["--seed", "99999999999999999999"], 2, "--seed"),
+        (["--tokens", "16"], 2, "too short"),
+        (["--tokens", "999999999"], 1, "long enough"),
+        (["--resume", "--overwrite"], 2, "contradict"),
+        (["--device", "toaster"], 2, "toaster"),
+        (["--family", "transformer"], 4, "no usable codec"),
+        (["--data", "nowhere"], 1, "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_refused(
+    train, tiny_slakh: Path, tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    common = ("--data", tiny_slakh, "-o", tmp_path / "p", "--cache", tmp_path / "cache", "--preset", "tiny")
+    found, text, err = train(*common, *words)
+    assert (found, text) == (code, "")
+    assert message in two_lines(err)[0]
+    assert not (tmp_path / "p" / "card.toml").exists()
+
+
+@pytest.mark.parametrize("missing", ["--data", "--out"])
+def test_what_is_required(train, tiny_slakh: Path, tmp_path: Path, missing: str) -> None:
+    given = {"--data": tiny_slakh, "--out": tmp_path / "p"}
+    code, _, err = train(*(word for option in given.items() if option[0] != missing for word in option))
+    assert code == 2
+    assert missing in two_lines(err)[0]
+
+
+def test_a_place_that_cannot_be_written(train, tiny_slakh: Path, tmp_path: Path) -> None:
+    (tmp_path / "p").write_text("a file")
+    code, _, err = train("--data", tiny_slakh, "-o", tmp_path / "p", "--cache", tiny_slakh / "cache", *TINY)
+    assert code == 1
+    two_lines(err)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("40m", 2400), ("1.5h", 5400), (" 2 m ", 120), ("0.5s", 0.5)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "1d", "1e3", "-1", "inf", "nan", "9" * 400, "١", "1 0", "0h", "0.0"]
+)
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UsageError, match="not a duration"):
+        parse_duration(text)
+
+
+def test_help_lists_the_options(train) -> None:
+    code, text, _ = train("--help")
+    assert code == 0
+    for option in (
+        "--data",
+        "--out",
+        "--family",
+        "--preset",
+        "--sources",
+        "--time-budget",
+        "--steps",
+        "--batch",
+        "--tokens",
+        "--cache",
+        "--seed",
+        "--device",
+        "--resume",
+        "--overwrite",
+        "--json",
+        "--quiet",
+    ):
+        assert option in text

@@ -1,0 +1,103 @@
+"""What several rooms' tests share: small priors that are built at once, a small data set to train on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+TINY_RATE = 4000
+
+
+@pytest.fixture(scope="session")
+def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a LASS prior of untrained networks with a counted table; copy it before changing it.
+
+    Its sources are drums and bass, its rate 4 kHz, its windows 0.4 s long: 25 tokens.
+    """
+    from sepcli.catalog import card as cards
+    from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
+    from sepcli.priors.transformer import TransformerConfig, TransformerPrior
+    from sepcli.table import LikelihoodTable, TripleCounter
+    from sepcli.training.likelihood import encode
+    from sepcli.training.loop import write_weights
+
+    folder = tmp_path_factory.mktemp("priors") / "tiny"
+    codec_config = Vqvae1dConfig(
+        TINY_RATE,
+        window=128,
+        dim=16,
+        encoder_dilations=(1,),
+        decoder_dilations=(1,),
+        vocabulary=32,
+        code_dim=4,
+    )
+    prior_config = TransformerConfig(
+        32, ("drums", "bass"), dim=16, layers=1, heads=2, head_dim=8, context=16, mlp_ratio=2
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec, prior = Vqvae1d(codec_config), TransformerPrior(prior_config)
+        noise = 0.1 * torch.randn(8, 2, 64 * 128)
+    for name, network, config in (("codec", codec, codec_config), ("prior", prior, prior_config)):
+        (folder / name).mkdir(parents=True)
+        write_weights(network, folder / name / "model.safetensors")
+        (folder / name / "config.json").write_text(json.dumps(asdict(config)))
+    counter = TripleCounter(32)
+    counter.add(*encode(codec.eval(), noise.numpy(), (0.5, 0.5)))
+    (folder / "table").mkdir()
+    digest = cards.sha256(folder / "codec" / "model.safetensors")
+    LikelihoodTable.of(counter, digest).save(folder / "table" / "table.safetensors")
+    stream = {"window": 0.4, "overlap": 0.1, "batch": 4}
+    card = cards.Card(
+        "tiny", "lass", ("drums", "bass"), (0.5, 0.5), TINY_RATE, settings={"lam": 1.0}, stream=stream
+    )
+    cards.write(cards.with_files(card, folder), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_slakh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in Slakh2100's layout: sines as bass, bursts of noise as drums, 4 s each, at 22,050 Hz."""
+    root = tmp_path_factory.mktemp("slakh")
+    rate, rng = 22050, np.random.default_rng(0)
+    seconds = np.arange(4 * rate) / rate
+    for split, track, hertz in (("train", 1, 80), ("train", 2, 120), ("validation", 3, 100)):
+        folder = root / split / f"Track{track:05d}"
+        (folder / "stems").mkdir(parents=True)
+        bass = 0.4 * np.sin(2 * np.pi * hertz * seconds)
+        drums = 0.4 * rng.standard_normal(len(seconds)) * np.exp(-20 * (seconds % 0.25))
+        soundfile.write(folder / "stems" / "S00.flac", bass, rate)
+        soundfile.write(folder / "stems" / "S01.flac", drums.clip(-1, 1), rate)
+        (folder / "metadata.yaml").write_text(
+            "audio_dir: stems\nstems:\n  S00: {inst_class: Bass, audio_rendered: true}\n"
+            "  S01: {inst_class: Drums, audio_rendered: true}\n"
+        )
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prior of pictures, an untrained denoiser; copy it before changing it."""
+    from sepcli.catalog import card as cards
+    from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
+    from sepcli.training.loop import write_weights
+
+    folder = tmp_path_factory.mktemp("priors") / "pictures"
+    config = DenoiserConfig(size=(12, 12), widths=(8, 8), blocks=1, embedding=8, classes=("0-4", "5-9"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        prior = DenoiserPrior(config)
+        for parameter in prior.parameters():  # the last layers begin at zero
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    (folder / "denoiser").mkdir(parents=True)
+    write_weights(prior, folder / "denoiser" / "model.safetensors")
+    (folder / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
+    card = cards.Card("pictures", cards.PICTURES, ("digit",), (1.0,), 0)
+    cards.write(cards.with_files(card, folder), folder)
+    return folder

@@ -1,0 +1,119 @@
+"""The protocol on pairs of digits: pairs, order, resuming, cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sepcli.catalog.score import load_pictures
+from sepcli.datasets.idx import Digits, open_digits
+from sepcli.errors import InputError, OutputError, UsageError
+from sepcli.evaluation.digits import DigitPair, digit_pairs, evaluate_digits, score_digits
+from sepcli.metrics import psnr
+from sepcli.separators import ScoreSeparator
+
+DIGITS = Path(__file__).parents[1] / "data" / "digits"
+
+
+def separator(prior: Path, weights: tuple[float, ...] = (1.0, 1.0)) -> ScoreSeparator:
+    return load_pictures([str(prior)], weights, settings={"steps": "2"})
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """Knows the answer, and gives it in the other order with a known error."""
+
+    pair: DigitPair
+
+    def drawn(self) -> Tensor:
+        return self.pair.sources.flip(0) + torch.tensor([0.1, -0.01]).view(2, 1, 1, 1)
+
+
+def test_pairs_depend_on_seed_and_number_only() -> None:
+    digits = open_digits(DIGITS, "test")
+    few, many = list(digit_pairs(digits, 3, "none", 1)), list(digit_pairs(digits, 8, "none", 1))
+    for one, other in zip(few, many, strict=False):
+        assert one.id == other.id
+        assert torch.equal(one.sources, other.sources)
+    others = list(digit_pairs(digits, 3, "none", 2))
+    assert any(not torch.equal(a.sources, b.sources) for a, b in zip(few, others, strict=True))
+    for pair in many:
+        assert not torch.equal(pair.sources[0], pair.sources[1])
+        assert 0.0 <= pair.sources.min() <= pair.sources.max() <= 1.0
+
+
+def test_class_split_takes_one_of_each_half() -> None:
+    digits = open_digits(DIGITS, "test")
+    low = digits.only(digits.labels < 5).images
+    high = digits.only(digits.labels >= 5).images
+    for pair in digit_pairs(digits, 6, "class", 0):
+        first, second = (pair.sources[:, 0] * 255).round().byte().numpy()
+        assert (low == first).all((1, 2)).any()
+        assert (high == second).all((1, 2)).any()
+
+
+def test_a_set_without_pairs_is_refused() -> None:
+    digits = open_digits(DIGITS, "test")
+    alone = Digits(digits.images[:1], digits.labels[:1])
+    for split in ("none", "class"):
+        with pytest.raises(InputError, match="pair"):
+            list(digit_pairs(alone, 1, split, 0))
+
+
+def test_the_better_order_is_scored_and_pictures_are_clamped() -> None:
+    pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
+    first, second = score_digits(pair, ("a", "b"), Swapped(pair).drawn())[:2]
+    assert (first.method, first.stem, second.stem) == ("sepcli", "a", "b")
+    assert first.value == pytest.approx(psnr(pair.sources[0], (pair.sources[0] - 0.01).clamp(0, 1)))
+    assert second.value == pytest.approx(psnr(pair.sources[1], (pair.sources[1] + 0.1).clamp(0, 1)))
+    halves = score_digits(pair, ("a", "b"), Swapped(pair).drawn())[2:]
+    assert [s.method for s in halves] == ["average", "average"]
+    assert halves[0].value == pytest.approx(halves[1].value)  # half the sum is as far from one as the other
+
+
+def test_a_report_and_its_cost(tiny_pictures: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    report = evaluate_digits(
+        DIGITS, separator(tiny_pictures), pairs=5, batch=2, on_step=lambda *step: seen.append(step)
+    )
+    document = report.as_dict()
+    assert seen[-1] == (5000, 5000)
+    assert seen == sorted(seen)
+    assert document["cost"]["evaluations"] == 2
+    assert document["cost"]["seconds_per_pair"] > 0
+    rows = document["results"]["psnr"]
+    assert list(rows) == ["sepcli", "average"]
+    assert rows["average"]["average"]["n"] == 5
+    assert 5 < rows["average"]["average"]["mean"] < 25
+    assert "PSNR" in document["protocol"]["aggregation"]["psnr"]
+
+
+def test_an_interrupted_run_continues_to_the_same_report(tiny_pictures: Path, tmp_path: Path) -> None:
+    engine, journal = separator(tiny_pictures), tmp_path / "journal"
+    whole = evaluate_digits(DIGITS, engine, pairs=5, batch=2).scores
+
+    def stop(done: int, total: int) -> None:
+        if done > 2000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal, on_step=stop)
+    assert len(journal.read_text().splitlines()) == 2
+    resumed = evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal)
+    assert resumed.scores == whole
+    again = evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal)
+    assert again.scores == whole
+    assert "seconds_per_pair" not in again.cost
+    with pytest.raises(OutputError, match="other settings"):
+        evaluate_digits(DIGITS, engine, pairs=5, batch=2, seed=1, journal=journal)
+    json.dumps(again.as_dict())
+
+
+def test_only_sums_of_two_are_scored(tiny_pictures: Path) -> None:
+    with pytest.raises(UsageError, match="sums of two"):
+        evaluate_digits(DIGITS, separator(tiny_pictures, (0.5, 0.5)), pairs=1)

@@ -1,0 +1,93 @@
+"""The constraint's free directions, and the score on them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from exact_priors import GaussianPixels, MixturePixels
+from torch import Tensor
+
+from sepcli.errors import UsageError
+from sepcli.mixing import WeightedSum
+from sepcli.posterior import DiracPosterior, NullSpace
+
+WEIGHTS = [(1.0, 1.0), (0.5, 0.5), (1.0, -3.0), (0.0, 1.0), (0.5, 1.0, 2.0), (1.0, 1.0, 1.0, 1.0)]
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_free_coordinates_are_an_isometry_of_the_constraint(weights: tuple[float, ...]) -> None:
+    null, mixing, k = NullSpace(weights), WeightedSum(weights), len(weights)
+    z, m = random(2, k - 1, 1, 3), random(2, 1, 3, seed=1)
+    x = null.lift(z, m)
+    assert torch.allclose(mixing(x), m, atol=1e-14)
+    assert torch.allclose(null.coordinates(x), z, atol=1e-14)
+    a = torch.tensor(weights, dtype=torch.float64)
+    projector = torch.eye(k, dtype=torch.float64) - torch.outer(a, a) / (a @ a)
+    noise = random(2, k, 1, 3, seed=2)
+    assert torch.allclose(null.project(noise), torch.einsum("jk,bk...->bj...", projector, noise), atol=1e-14)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_score_without_moments_is_the_gradient_on_the_constraint(weights: tuple[float, ...]) -> None:
+    k = len(weights)
+    prior = MixturePixels(
+        torch.full((k, 2), 0.5), torch.arange(2 * k).view(k, 2) / 4, torch.linspace(0.1, 1, 2 * k).view(k, 2)
+    )
+    m, sigma = random(2, 1, 5), torch.tensor(0.4, dtype=torch.float64)
+    z = random(2, k - 1, 1, 5, seed=1).requires_grad_()
+    (expected,) = torch.autograd.grad(prior.log_prob(NullSpace(weights).lift(z, m), sigma).sum(), z)
+    posterior = DiracPosterior(prior, WeightedSum(weights), m)
+    assert posterior.like.shape == z.shape
+    assert torch.allclose(posterior.score(z.detach(), sigma), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("sigma_y", [0.0, 0.3])
+def test_with_exact_moments_it_is_the_score_of_the_noisy_posterior(
+    weights: tuple[float, ...], sigma_y: float
+) -> None:
+    k = len(weights)
+    mean, var = torch.linspace(-1, 1, k).tolist(), torch.linspace(0.1, 2, k).tolist()
+    prior, m, sigma = GaussianPixels(mean, var), random(1, 1, 4), torch.tensor(0.7, dtype=torch.float64)
+    posterior = DiracPosterior(prior, WeightedSum(weights), m, moments=prior.moments, sigma_y=sigma_y)
+    a, mu, v = (torch.tensor(t, dtype=torch.float64) for t in (weights, mean, var))
+    total = (a**2 * v).sum() + sigma_y**2
+    cov = v.diag() - torch.outer(a * v, a * v) / total
+    centre = mu[None, :, None, None] + (a * v / total)[None, :, None, None] * (m[:, None] - a @ mu)
+    state = random(*posterior.like.shape, seed=1)
+    if sigma_y:
+        noisy, gap = cov, centre - state
+    else:
+        basis = NullSpace(weights).coordinates(torch.eye(k, dtype=torch.float64)[None])[0]
+        noisy = basis @ cov @ basis.T
+        gap = NullSpace(weights).coordinates(centre) - state
+    noisy = noisy + sigma**2 * torch.eye(len(noisy), dtype=torch.float64)
+    expected = torch.einsum("jk,bk...->bj...", torch.linalg.inv(noisy), gap)
+    assert torch.allclose(posterior.score(state, sigma), expected, atol=1e-10)
+
+
+def test_the_estimate_moves_most_where_the_prior_is_least_sure() -> None:
+    posterior = DiracPosterior(GaussianPixels((0, 0), (1, 1)), WeightedSum((1.0, 1.0)), torch.ones(1, 1, 1))
+    h = posterior.consistent(torch.zeros(1, 2, 1, 1), torch.tensor([3.0, 1.0]).view(1, 2, 1, 1))
+    assert h.flatten().tolist() == [0.75, 0.25]
+
+
+def test_a_noisy_mixture_without_moments_is_a_gaussian_likelihood() -> None:
+    prior, mixing, m = GaussianPixels((0.1, 0.4), (0.2, 0.9)), WeightedSum((1.0, 0.5)), random(1, 1, 6)
+    sigma, x = torch.tensor(0.3, dtype=torch.float64), random(1, 2, 1, 6, seed=1)
+    score = DiracPosterior(prior, mixing, m, sigma_y=0.2).score(x, sigma)
+    own = prior.score(x, sigma)
+    gap = (m - mixing(x + sigma**2 * own)) / (1.25 * sigma**2 + 0.2**2)
+    assert torch.allclose(score, own + mixing.adjoint(gap))
+
+
+def test_what_cannot_be_used_is_refused() -> None:
+    for bad in ((1.0,), (0.0, 0.0), (1.0, float("nan"))):
+        with pytest.raises(UsageError, match="do not mix"):
+            NullSpace(bad)
+    with pytest.raises(UsageError, match="sigma_y"):
+        DiracPosterior(GaussianPixels((0, 0), (1, 1)), WeightedSum((1, 1)), torch.ones(1, 1, 1), sigma_y=-1)

@@ -1,0 +1,151 @@
+"""Training the parts of a LASS prior on a data set of a few seconds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import load_codec, load_prior
+from sepcli.datasets.slakh import open_slakh
+from sepcli.errors import InputError, OutputError, PriorError, UsageError
+from sepcli.training import prepare
+from sepcli.training.lass import Levels, draw_sources
+from sepcli.training.loop import LoopSettings
+
+LOOP = LoopSettings(seconds=None, steps=6, validations=1, warmup=2, learning_rate=2e-3)
+
+
+def request(data: Path, out: Path, family: str = "vqvae", **fields: object) -> prepare.Request:
+    usual = prepare.Request(
+        family=family,
+        data=data,
+        out=out,
+        preset="tiny",
+        sources=("drums", "bass"),
+        weights=(0.5, 0.5),
+        batch=3,
+        tokens=32,
+        cache=data / "cache",
+        loop=LOOP,
+        device=torch.device("cpu"),
+        command="sepcli train-prior",
+        data_note="sines and bursts",
+    )
+    return replace(usual, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_slakh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A codec and a prior, trained for a few steps; copy it before changing it."""
+    out = tmp_path_factory.mktemp("trained") / "sines"
+    prepare.run(request(tiny_slakh, out))
+    prepare.run(request(tiny_slakh, out, "transformer"))
+    return out
+
+
+def test_chunks_come_at_random_levels(tiny_slakh: Path) -> None:
+    bank = open_slakh(tiny_slakh, "train", ("drums", "bass"), 22050, tiny_slakh / "cache")
+    chunks = draw_sources(bank, np.random.default_rng(0), 200, 512, Levels(low=-6, high=0, silent=0.25))
+    assert chunks.shape == (200, 2, 512)
+    assert chunks.dtype == np.float32
+    peaks = np.abs(chunks[:, 1]).max(-1)  # bass: sines with a peak of 0.9
+    assert 0.1 < (peaks == 0).mean() < 0.4
+    assert 0.9 * 10 ** (-6 / 20) - 0.02 < peaks[peaks > 0].min() < 0.7
+    assert peaks.max() <= 0.91
+    plain = draw_sources(bank, np.random.default_rng(0), 50, 512, None)
+    assert np.sqrt((plain**2).mean(-1)).min() > Levels().min_rms
+
+
+def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
+    for part in ("codec", "prior"):
+        names = sorted(path.name for path in (trained / part).iterdir())
+        assert names == ["config.json", "history.json", "model.safetensors"]
+        with safe_open(trained / part / "model.safetensors", "pt") as weights:
+            assert len(list(weights.keys())) > 5
+        assert json.loads((trained / part / "history.json").read_text())[-1]["step"] == 6
+    codec, digest = load_codec(trained)
+    prior = load_prior(trained)
+    assert (codec.vocabulary, codec.config.dim) == (256, 64)
+    assert (prior.config.vocabulary, prior.config.sources) == (256, ("drums", "bass"))
+    card = cards.read(trained)
+    cards.verify(card, trained)
+    assert (card.name, card.family, card.data) == ("sines", "lass", "sines and bursts")
+    assert (card.sources, card.weights, card.sample_rate) == (("drums", "bass"), (0.5, 0.5), 22050)
+    assert set(card.files) == {
+        f"{part}/{name}" for part in ("codec", "prior") for name in ("config.json", "model.safetensors")
+    }
+    assert card.training["codec"]["steps"] == 6
+    assert card.training["prior"]["codec"] == digest
+    assert set(card.training["codec"]["validation"]) == {"sdr_drums", "sdr_bass", "sdr_mixture", "perplexity"}
+    assert set(card.training["prior"]["validation"]) == {"nll", "nll_drums", "nll_bass"}
+    assert 0 < card.training["prior"]["validation"]["nll"] < 8
+
+
+def test_training_is_repeatable_and_leaves_global_randomness_alone(
+    tiny_slakh: Path, trained: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    prepare.run(request(tiny_slakh, tmp_path / "again"))
+    assert torch.equal(before, torch.get_rng_state())
+    one, two = ((p / "codec" / "model.safetensors").read_bytes() for p in (trained, tmp_path / "again"))
+    assert one == two
+
+
+def test_what_is_there_is_not_replaced_unasked(tiny_slakh: Path, trained: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(trained, tmp_path / "sines"))
+    before = (out / "codec" / "model.safetensors").read_bytes()
+    for resume in (False, True):
+        with pytest.raises(OutputError, match="finished part"):
+            prepare.run(request(tiny_slakh, out, resume=resume))
+    (out / "codec" / "checkpoint.json").write_text("{}")
+    with pytest.raises(OutputError, match="unfinished run"):
+        prepare.run(request(tiny_slakh, out))
+    assert (out / "codec" / "model.safetensors").read_bytes() == before
+    one_step = replace(LOOP, steps=1)
+    prepare.run(request(tiny_slakh, out, overwrite=True, loop=one_step))
+    assert (out / "codec" / "model.safetensors").read_bytes() != before
+    assert not (out / "codec" / "checkpoint.json").exists()
+    card = cards.read(out)
+    cards.verify(card, out)
+    assert set(card.training) == {"codec", "prior"}
+    assert card.training["prior"]["codec"] != load_codec(out)[1]  # so the prior will be refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"family": "gan"}, "unknown family 'gan'"),
+        ({"preset": "huge"}, "unknown preset 'huge'"),
+        ({"tokens": 16}, "too short"),
+    ],
+)
+def test_impossible_requests(
+    tiny_slakh: Path, tmp_path: Path, fields: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        prepare.run(replace(request(tiny_slakh, tmp_path / "p"), **fields))  # type: ignore[arg-type]
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_part_of_other_sources_is_refused(tiny_slakh: Path, trained: Path) -> None:
+    swapped = request(tiny_slakh, trained, "transformer", sources=("bass", "drums"), overwrite=True)
+    with pytest.raises(UsageError, match="is a prior of drums, bass, not of bass, drums"):
+        prepare.run(swapped)
+
+
+def test_data_that_is_not_there(tiny_slakh: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder"):
+        prepare.run(request(tmp_path / "nowhere", tmp_path / "p"))
+    with pytest.raises(InputError, match="no track has a stem of class kazoo"):
+        prepare.run(request(tiny_slakh, tmp_path / "p", sources=("drums", "kazoo"), cache=None))
+    with pytest.raises(PriorError, match="no usable codec"):
+        prepare.run(request(tiny_slakh, tmp_path / "p", "transformer"))

@@ -1,0 +1,241 @@
+"""Counting the likelihood table: by budget, in pieces, in shards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import load_codec, load_separator
+from sepcli.errors import OutputError, PriorError, SepError, UsageError
+from sepcli.table import LikelihoodTable, TripleCounter
+from sepcli.training import likelihood
+from sepcli.training.likelihood import CountSettings, count, merge, nearest_seen
+
+BATCH = 8 * 32
+SETTINGS = CountSettings(tokens=4 * BATCH, max_nonzeros=300, max_marginals=200)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likelihood, "CHUNKS", 8)
+    monkeypatch.setattr(likelihood, "CHUNK_TOKENS", 32)
+    monkeypatch.setattr(likelihood, "HELD_OUT", 2)
+
+
+@pytest.fixture
+def prior(tiny_prior: Path, tmp_path: Path) -> Path:
+    """A prior without a table."""
+    folder = Path(shutil.copytree(tiny_prior, tmp_path / "prior"))
+    shutil.rmtree(folder / "table")
+    return folder
+
+
+@pytest.fixture
+def counting(tiny_slakh: Path) -> Callable[..., dict[str, Any]]:
+    def call(folder: Path, settings: CountSettings = SETTINGS, **options: Any) -> dict[str, Any]:
+        return count(
+            folder, tiny_slakh, settings, cache=tiny_slakh / "cache", device=torch.device("cpu"), **options
+        )
+
+    return call
+
+
+def counts(folder: Path) -> LikelihoodTable:
+    return LikelihoodTable.load(folder / "table" / "counts.safetensors")
+
+
+def same(one: LikelihoodTable, two: LikelihoodTable) -> bool:
+    return (
+        one.pairs == two.pairs
+        and torch.equal(one.joint.counts.keys, two.joint.counts.keys)
+        and torch.equal(one.joint.counts.values, two.joint.counts.values)
+    )
+
+
+def test_a_table_is_counted_described_and_used(prior: Path, counting: Callable[..., dict[str, Any]]) -> None:
+    told: list[tuple[int, int]] = []
+    summary = counting(prior, on_step=lambda *done: told.append(done))
+    assert told == [(n * BATCH, 4 * BATCH) for n in (1, 2, 3, 4)]
+    assert sorted(p.name for p in (prior / "table").iterdir()) == ["counts.safetensors", "table.safetensors"]
+    assert summary["tokens"] == counts(prior).pairs == 4 * BATCH
+    assert 0 < summary["kept"]["nonzeros"] <= 300
+    assert summary["kept"]["nonzeros"] <= summary["counted"]["nonzeros"] <= 4 * BATCH
+    assert summary["counted"]["density_percent"] == pytest.approx(
+        100 * summary["counted"]["nonzeros"] / 32**3
+    )
+    for which in ("coverage_counted", "coverage_kept"):
+        coverage = summary[which]
+        assert 0 <= coverage["triples"] <= coverage["pairs"] <= 1
+        assert coverage["triples"] <= coverage["codes"] <= 1
+    assert summary["coverage_kept"]["triples"] <= summary["coverage_counted"]["triples"]
+    assert summary["coverage_counted"]["codes"] > 0.5
+    assert summary["held_out_nats"] > 0
+    table = LikelihoodTable.load(prior / "table" / "table.safetensors")
+    assert table.beta == summary["beta"]
+    assert int(table.support(torch.arange(32)).min()) >= 0  # every code can be read as one that was seen
+    card = cards.read(prior)
+    cards.verify(card, prior)
+    assert card.training["table"]["tokens"] == 4 * BATCH
+    assert card.files["table/table.safetensors"]["sha256"] == cards.sha256(prior / "table/table.safetensors")
+    assert load_separator(str(prior)).names == ("drums", "bass")
+
+
+def test_resuming_is_counting_at_once(
+    prior: Path, tmp_path: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    other = Path(shutil.copytree(prior, tmp_path / "other"))
+    counting(prior)
+    counting(other, replace(SETTINGS, tokens=2 * BATCH))
+    counting(other, resume=True)
+    assert same(counts(prior), counts(other))
+    one, two = (LikelihoodTable.load(p / "table" / "table.safetensors") for p in (prior, other))
+    assert same(one, two)
+    assert one.beta == two.beta
+    again = counting(other, resume=True)  # enough already
+    assert again["tokens"] == 4 * BATCH
+
+
+def test_an_interrupted_count_goes_on(
+    prior: Path, tmp_path: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    other = Path(shutil.copytree(prior, tmp_path / "other"))
+    often = replace(SETTINGS, save_seconds=0)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 3 * BATCH:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        counting(other, often, on_step=interrupt)
+    assert counts(other).pairs == 2 * BATCH
+    counting(other, often, resume=True)
+    counting(prior)
+    assert same(counts(prior), counts(other))
+
+
+def test_shards_add_up(
+    prior: Path, tmp_path: Path, tiny_slakh: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    shards = [Path(shutil.copytree(prior, tmp_path / name)) for name in ("one", "two")]
+    for seed, shard in enumerate(shards):
+        counting(shard, replace(SETTINGS, tokens=2 * BATCH, seed=seed))
+    paths = [shards[0], shards[1] / "table" / "counts.safetensors"]
+    summary = merge(prior, paths, tiny_slakh, SETTINGS, tiny_slakh / "cache")
+    expected = LikelihoodTable.merge([counts(shard) for shard in shards])
+    assert same(counts(prior), expected)
+    assert not same(counts(shards[0]), counts(shards[1]))
+    assert summary["tokens"] == 4 * BATCH
+    cards.verify(cards.read(prior), prior)
+    both = [prior, Path(shutil.copytree(shards[0], tmp_path / "three"))]  # its own counts may be among them
+    merge(prior, both, tiny_slakh, SETTINGS, tiny_slakh / "cache")
+    assert counts(prior).pairs == 6 * BATCH
+
+
+def test_both_orders(prior: Path, counting: Callable[..., dict[str, Any]]) -> None:
+    counting(prior, replace(SETTINGS, symmetric=True, tokens=BATCH))
+    table = counts(prior)
+    assert table.symmetric
+    assert table.joint.counts.total == 2 * BATCH
+    with pytest.raises(UsageError, match="with --symmetric"):
+        counting(prior, resume=True)
+
+
+def test_a_budget_of_seconds(prior: Path, counting: Callable[..., dict[str, Any]]) -> None:
+    summary = counting(prior, replace(SETTINGS, tokens=None, seconds=0.05))
+    assert summary["tokens"] >= BATCH
+
+
+@pytest.mark.parametrize("settings", [{"tokens": 0}, {"seconds": 0.0}])
+def test_nothing_to_count(
+    prior: Path, settings: dict[str, float], counting: Callable[..., dict[str, Any]]
+) -> None:
+    with pytest.raises(UsageError, match="nothing to count"):
+        counting(prior, replace(SETTINGS, **settings))  # type: ignore[arg-type]
+
+
+def test_counts_are_not_replaced_unasked(
+    prior: Path, tmp_path: Path, tiny_slakh: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    other = Path(shutil.copytree(prior, tmp_path / "other"))
+    few = replace(SETTINGS, tokens=BATCH)
+    counting(prior, few)
+    counting(other, replace(few, seed=1))
+    before = counts(prior)
+    with pytest.raises(OutputError, match="exists") as refused:
+        counting(prior, few)
+    assert "--resume" in refused.value.hint
+    with pytest.raises(OutputError, match="not among the shards"):
+        merge(prior, [other], tiny_slakh, few, tiny_slakh / "cache")
+    assert same(counts(prior), before)
+    merge(prior, [other], tiny_slakh, few, tiny_slakh / "cache", overwrite=True)
+    assert same(counts(prior), counts(other))
+    counting(prior, few, overwrite=True)
+    assert same(counts(prior), before)
+
+
+def test_shards_that_do_not_fit(
+    prior: Path, tmp_path: Path, tiny_slakh: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    counting(prior, replace(SETTINGS, tokens=BATCH))
+
+    def refused(shards: list[Path], folder: Path = prior) -> SepError:
+        with pytest.raises(SepError) as problem:
+            merge(folder, shards, tiny_slakh, SETTINGS, tiny_slakh / "cache", overwrite=True)
+        return problem.value
+
+    before = counts(prior)
+    assert "named twice" in refused([prior, prior / "table" / "counts.safetensors"]).message
+    assert refused([tmp_path / "nowhere"]).exit_code == 4
+    counter = TripleCounter(32)
+    counter.add(*torch.zeros(3, 1, dtype=torch.int64))
+    LikelihoodTable.of(counter, "another").save(tmp_path / "another.safetensors")
+    error = refused([prior, tmp_path / "another.safetensors"])
+    assert isinstance(error, UsageError)
+    assert "another codec" in error.message
+    assert same(counts(prior), before)
+
+
+def test_priors_that_cannot_be_counted_for(
+    prior: Path, tmp_path: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    with pytest.raises(PriorError, match="cannot read the card"):
+        counting(tmp_path / "nowhere")
+    card = cards.read(prior)
+    cards.write(replace(card, sources=("a", "b", "c"), weights=(1.0, 1.0, 1.0)), prior)
+    with pytest.raises(PriorError, match="over two sources"):
+        counting(prior)
+    cards.write(card, prior)
+    shutil.rmtree(prior / "codec")
+    with pytest.raises(PriorError, match="no usable codec"):
+        counting(prior)
+
+
+def test_counts_of_another_codec_are_not_resumed(
+    prior: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    counter = TripleCounter(32)
+    counter.add(*torch.zeros(3, 1, dtype=torch.int64))
+    (prior / "table").mkdir()
+    LikelihoodTable.of(counter, "another").save(prior / "table" / "counts.safetensors")
+    with pytest.raises(UsageError, match="another codec"):
+        counting(prior, resume=True)
+
+
+def test_the_nearest_code_that_was_seen(tiny_prior: Path) -> None:
+    codebook = load_codec(tiny_prior)[0].quantizer.codebook
+    counter = TripleCounter(32)
+    seen = torch.tensor([3, 17, 30])
+    counter.add(seen, seen, seen)
+    near = nearest_seen(codebook, LikelihoodTable.of(counter, ""))
+    assert near[seen].tolist() == seen.tolist()
+    for code in range(32):
+        if code not in seen:
+            distances = (codebook[seen] - codebook[code]).norm(dim=-1)
+            assert near[code] == seen[distances.argmin()]
