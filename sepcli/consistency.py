@@ -8,6 +8,8 @@ filtering with fractional power spectrograms", ICASSP 2015).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,11 @@ FLOOR = 1e-6
 """Magnitude, relative to the loudest bin, below which estimates say nothing: equal parts there (-120 dB)."""
 BAND = 0.7
 """From this fraction of the cutoff on, the informed band speaks for the frequencies above the cutoff."""
+
+
+def fft_size(seconds: float, sample_rate: int) -> int:
+    """Samples of a short-time window of about so many seconds: a power of two, at least 16."""
+    return 1 << max(4, round(math.log2(seconds * sample_rate)))
 
 
 def wiener(

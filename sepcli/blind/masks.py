@@ -6,13 +6,14 @@ zeros beyond the ends, so that a signal of any length will do.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from sepcli.consistency import fft_size
 
 Array = NDArray[np.float64]
 FindMask = Callable[[Array], Array]
@@ -53,7 +54,7 @@ def ratio(drums: Array, bass: Array) -> Array:
 
 def frame_length(sample_rate: int) -> int:
     """Samples of a short-time window, a power of two."""
-    return int(max(16, 2 ** round(math.log2(WINDOW_SECONDS * sample_rate))))
+    return fft_size(WINDOW_SECONDS, sample_rate)
 
 
 def frame_rate(sample_rate: int) -> float:

@@ -5,11 +5,12 @@ Both take the mixture m = Σ α_k x_k and return estimates of the unweighted sou
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from sepcli.consistency import fft_size
 
 MASK_WINDOW_SECONDS = 2048 / 22050
 
@@ -43,7 +44,7 @@ def oracle_mask(mixture: Tensor, sources: Tensor, weights: Sequence[float], samp
     Returns:
         (K, C, T).
     """
-    n_fft = 2 ** round(math.log2(MASK_WINDOW_SECONDS * sample_rate))
+    n_fft = fft_size(MASK_WINDOW_SECONDS, sample_rate)
     window = torch.hann_window(n_fft, dtype=mixture.dtype, device=mixture.device)
     estimates = torch.empty_like(sources)
     for c in range(mixture.shape[0]):  # one channel and source at a time: spectra of long tracks take memory

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sepcli.consistency import wiener
+from sepcli.consistency import fft_size, wiener
 from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.baselines import average, oracle_mask
@@ -121,7 +120,7 @@ def score_pair(
 
 def wiener_refine(sample_rate: int, stream: StreamSettings) -> Refine:
     """Wiener masks from the draws, as ``sepcli separate`` makes them with these settings."""
-    n_fft = 2 ** round(math.log2(stream.fft_seconds * sample_rate))
+    n_fft = fft_size(stream.fft_seconds, sample_rate)
     return lambda draws, mixture: wiener(
         draws, mixture, n_fft=n_fft, hop=n_fft // 4, exponent=stream.exponent
     )

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from sepcli.consistency import project, wiener
+from sepcli.consistency import fft_size, project, wiener
 from sepcli.errors import OutputError, SepError, UsageError
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter
@@ -164,7 +164,7 @@ class _Job:
         length = max(2, round(settings.window * rate))
         self.windows = Windows(length, min(round(settings.overlap * rate), length // 2))
         self.engine_length = max(1, round(length * separator.sample_rate / rate))
-        self.n_fft = max(16, 1 << round(math.log2(settings.fft_seconds * rate)))
+        self.n_fft = fft_size(settings.fft_seconds, rate)
 
     def run(self, on_step: OnSeconds) -> Iterator[tuple[Signal, Iterator[Signal]]]:
         """Yield every window (C, length), and an iterator over its sets of stems (K, C, length)."""
