@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from sepcli import __version__
 from sepcli.cli import console
+from sepcli.cli.records import finish, write_record
 from sepcli.errors import InputError, OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def separate_pictures(request: PictureRequest) -> None:
             if len(files) == 1 or isinstance(error, UsageError | PriorError):
                 raise
             failed[job.source] = error
-    _finish(records, failed, request.as_json, len(files))
+    finish("pictures", records, failed, request.as_json, len(files))
 
 
 def _made_with(
@@ -172,13 +171,7 @@ def _separate(
         "seconds": time.monotonic() - started,
         "versions": {"sepcli": __version__, "torch": torch.__version__},
     }
-    part = job.record.with_name(f".{job.record.name}.part")
-    try:
-        part.write_text(console.to_json(record) + "\n", encoding="utf-8")
-        os.replace(part, job.record)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {job.record}: {error.strerror}", "choose another --out") from error
+    write_record(job.record, record)
     return record
 
 
@@ -212,16 +205,3 @@ def _refuse_existing(jobs: Sequence[Job], request: PictureRequest) -> None:
                 raise OutputError(f"{path} exists already", hint)
             if os.path.abspath(path) == os.path.abspath(job.source):
                 raise InputError(f"{path} would replace the mixture", "choose another --out folder")
-
-
-def _finish(
-    records: Sequence[dict[str, Any]], failed: dict[Path, SepError], as_json: bool, asked: int
-) -> None:
-    if as_json:
-        errors = [{"input": str(path), "error": e.message, "hint": e.hint} for path, e in failed.items()]
-        console.emit_json({"pictures": list(records), "failed": errors})
-    for path, error in failed.items():
-        named = str(path) in error.message
-        console.error(error.message if named else f"{path}: {error.message}", error.hint)
-    if failed:
-        raise typer.Exit(1 if len(failed) == asked else 3)

@@ -13,6 +13,7 @@ import typer
 from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.engine import DEFAULT_PRIOR, Method, find_card, load
+from sepcli.cli.records import finish, write_record
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def separate(
             if len(files) == 1 or isinstance(error, UsageError | PriorError):
                 raise  # the other mixtures would fail alike
             failed[job.source] = error
-    _finish(records, failed, as_json, len(files))
+    finish("tracks", records, failed, as_json, len(files))
 
 
 def _plan(
@@ -239,15 +240,7 @@ def _record(
         "versions": {"sepcli": __version__, **versions},
         "report": asdict(report),
     }
-    part = job.record.with_name(f".{job.record.name}.part")
-    try:
-        part.write_text(console.to_json(record) + "\n", encoding="utf-8")
-        os.replace(part, job.record)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {job.record}: {error.strerror}", "free some space or choose another --out folder"
-        ) from error
+    write_record(job.record, record)
     return record
 
 
@@ -257,16 +250,3 @@ def _skipped(job: Job) -> dict[str, Any]:
         "stems": [[str(path) for path in paths] for paths in job.stems],
         "skipped": True,
     }
-
-
-def _finish(
-    records: Sequence[Mapping[str, Any]], failed: Mapping[Path, SepError], as_json: bool, asked: int
-) -> None:
-    if as_json:
-        errors = [{"input": str(path), "error": e.message, "hint": e.hint} for path, e in failed.items()]
-        console.emit_json({"tracks": list(records), "failed": errors})
-    for path, error in failed.items():
-        named = str(path) in error.message
-        console.error(error.message if named else f"{path}: {error.message}", error.hint)
-    if failed:
-        raise typer.Exit(1 if len(failed) == asked else 3)

@@ -1,0 +1,52 @@
+"""How a batch of mixtures ends: a run.json each, one report of all, one exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sepcli.cli import console
+from sepcli.errors import OutputError, SepError
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a run.json, atomically.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(console.to_json(record) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}", "free some space or choose another --out folder"
+        ) from error
+
+
+def finish(
+    kind: str,
+    records: Sequence[Mapping[str, Any]],
+    failed: Mapping[Path, SepError],
+    as_json: bool,
+    asked: int,
+) -> None:
+    """Print what was done (as JSON, under the key ``kind``) and what failed.
+
+    Raises:
+        typer.Exit: 1 if all of the ``asked`` inputs failed, 3 if some did.
+    """
+    if as_json:
+        errors = [{"input": str(path), "error": e.message, "hint": e.hint} for path, e in failed.items()]
+        console.emit_json({kind: list(records), "failed": errors})
+    for path, error in failed.items():
+        named = str(path) in error.message
+        console.error(error.message if named else f"{path}: {error.message}", error.hint)
+    if failed:
+        raise typer.Exit(1 if len(failed) == asked else 3)
