@@ -39,7 +39,7 @@ class Card:
         title: one line for people.
         licence: of the weights.
         data: what it was trained on, in a sentence.
-        settings: the separator's defaults, chosen on validation data.
+        settings: the separator's defaults.
         stream: defaults of windows, draws and masks, likewise.
         files: relative path → {"sha256": hex, "size": bytes}.
         training: per part, how it was trained (command, steps, seconds, hardware, figures).
