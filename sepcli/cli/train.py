@@ -56,6 +56,9 @@ def train_prior(
     classes: Annotated[
         Classes, typer.Option(help="For a denoiser: classes that it can be told: halves is 0-4 and 5-9.")
     ] = Classes.NONE,
+    unlabelled: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of pictures whose class a denoiser is not told.")
+    ] = 0.5,
     time_budget: Annotated[
         str, typer.Option(help="How long to train, all runs together: 90s, 40m, 2h.")
     ] = "40m",
@@ -120,6 +123,7 @@ def train_prior(
         command="sepcli " + " ".join(sys.argv[1:]),
         data_note=note,
         classes=CLASSES[classes],
+        unlabelled=unlabelled,
     )
 
     def log(entry: dict[str, float]) -> None:

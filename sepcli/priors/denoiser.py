@@ -55,12 +55,12 @@ class DenoiserConfig:
     attention: int = 1
     embedding: int = 128
     classes: tuple[str, ...] = ()
-    unlabelled: float = 0.1
+    unlabelled: float = 0.5
     variance: bool = True
     data_mean: float = 0.5
     data_std: float = 0.5
-    p_mean: float = -1.5
-    p_std: float = 1.5
+    p_mean: float = -1.2
+    p_std: float = 1.4
 
 
 class Norm(nn.GroupNorm):

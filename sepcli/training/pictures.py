@@ -70,6 +70,7 @@ def _task(request: Request, digits: Digits) -> tuple[DenoiserTask, DenoiserConfi
     config = DenoiserConfig(
         size=digits.images.shape[1:],
         classes=request.classes,
+        unlabelled=request.unlabelled,
         data_mean=float(train_on.images.mean() / 255),
         data_std=float(train_on.images.std() / 255) or 1.0,
         **presets[request.preset],  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ class Request:
         command: how the run was called, for the card.
         data_note: a sentence on the data, for the card.
         classes: names of the classes that a denoiser is conditioned on.
+        unlabelled: share of training pictures whose class is withheld.
     """
 
     family: str
@@ -52,6 +53,7 @@ class Request:
     command: str = ""
     data_note: str = ""
     classes: tuple[str, ...] = ()
+    unlabelled: float = 0.5
 
 
 def check_free(folder: Path, request: Request) -> None:
