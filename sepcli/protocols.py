@@ -100,6 +100,14 @@ class ScorePrior(Protocol):
         ...
 
 
+class DenoisingPrior(ScorePrior, Protocol):
+    """A prior that may also know how sure it is of the clean sources."""
+
+    def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the clean sources given x, each like x; PriorError if they are not known."""
+        ...
+
+
 class Mixing(Protocol):
     """m = A x, linear and known."""
 
@@ -122,6 +130,10 @@ class Posterior(Protocol):
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ(state | m) for σ (), of the state's shape."""
+        ...
+
+    def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The score, and ‖m - A D‖²/σ² (B,): how far the prior's own estimates D are from making m."""
         ...
 
     def sources(self, state: Tensor) -> Tensor:

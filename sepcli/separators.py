@@ -17,7 +17,8 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.latent import LatentLikelihood
 from sepcli.posterior import LassPosterior, LassSettings, LatentEvidence
-from sepcli.protocols import Codec, OnStep, Posterior, Sampler, TokenPosterior, TokenPrior
+from sepcli.priors.bound import log_density_bound
+from sepcli.protocols import Codec, OnStep, Posterior, Sampler, ScorePrior, TokenPosterior, TokenPrior
 from sepcli.samplers.hypotheses import Hypotheses
 from sepcli.table import LikelihoodTable
 
@@ -99,6 +100,7 @@ class ScoreSeparator:
         channels: C; None: any.
         sample_rate: Hz; 0 for pictures.
         batch: how many draws are computed at once.
+        prior: p_σ(x) of the K sources side by side; None: nothing is known of how probable sources are.
     """
 
     posterior: Callable[[Tensor], Posterior]
@@ -109,6 +111,7 @@ class ScoreSeparator:
     channels: int | None = None
     sample_rate: int = 0
     batch: int = 64
+    prior: ScorePrior | None = None
 
     @property
     def evaluations(self) -> int:
@@ -135,6 +138,16 @@ class ScoreSeparator:
             drawn.append(posterior.sources(self.sampler(posterior, own, told)).cpu())
         found = torch.cat(drawn)
         return found.reshape(*seeds.shape, *found.shape[1:])
+
+    def log_prior(self, sources: Tensor) -> Tensor | None:
+        """How probable sources (B, K, C, *D) are, (B,) in nats up to a constant; None without a prior.
+
+        It is a bound with the same noise for all; see ``sepcli.priors.bound``.
+        """
+        if self.prior is None:
+            return None
+        parts = torch.split(sources, self.batch)
+        return torch.cat([log_density_bound(self.prior, part.to(self.device)).cpu() for part in parts])
 
 
 def _within(on_step: OnStep, number: int, parts: int) -> OnStep:

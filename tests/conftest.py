@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+
+if TYPE_CHECKING:
+    from hub_server import Hub
+
+    from sepcli.priors.denoiser import DenoiserConfig
 
 TINY_RATE = 4000
 
@@ -84,12 +91,26 @@ def tiny_slakh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a prior of pictures, an untrained denoiser; copy it before changing it."""
+    from sepcli.priors.denoiser import DenoiserConfig
+
+    config = DenoiserConfig(size=(12, 12), widths=(8, 8), blocks=1, embedding=8, classes=("0-4", "5-9"))
+    return _prior_of_pictures(tmp_path_factory.mktemp("priors") / "pictures", "digit", config)
+
+
+@pytest.fixture(scope="session")
+def tiny_colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prior of 8 x 8 colour pictures, an untrained denoiser; copy it before changing it."""
+    from sepcli.priors.denoiser import DenoiserConfig
+
+    config = DenoiserConfig(channels=3, size=(8, 8), widths=(8, 8), blocks=1, embedding=8)
+    return _prior_of_pictures(tmp_path_factory.mktemp("priors") / "colours", "picture", config)
+
+
+def _prior_of_pictures(folder: Path, source: str, config: DenoiserConfig) -> Path:
     from sepcli.catalog import card as cards
-    from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
+    from sepcli.priors.denoiser import DenoiserPrior
     from sepcli.training.loop import write_weights
 
-    folder = tmp_path_factory.mktemp("priors") / "pictures"
-    config = DenoiserConfig(size=(12, 12), widths=(8, 8), blocks=1, embedding=8, classes=("0-4", "5-9"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         prior = DenoiserPrior(config)
@@ -98,6 +119,15 @@ def tiny_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "denoiser").mkdir(parents=True)
     write_weights(prior, folder / "denoiser" / "model.safetensors")
     (folder / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
-    card = cards.Card("pictures", cards.PICTURES, ("digit",), (1.0,), 0)
+    card = cards.Card(folder.name, cards.PICTURES, (source,), (1.0,), 0)
     cards.write(cards.with_files(card, folder), folder)
     return folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A server that this process takes for the Hugging Face Hub, with an empty cache in ``tmp_path/hf``."""
+    from hub_server import as_the_hub
+
+    with as_the_hub(tmp_path / "hf", monkeypatch) as server:
+        yield server

@@ -13,6 +13,7 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.catalog.options import typed
 from sepcli.catalog.score import build_score
+from sepcli.catalog.spectral import build_spectral
 from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
 from sepcli.errors import PriorError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
@@ -166,5 +167,5 @@ def _token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler,
 Builder = Callable[[Card, Path, torch.device, str, Mapping[str, Any]], Separator]
 """(card, its folder, device, sampler, settings) → separator."""
 
-BUILDERS: dict[str, Builder] = {"lass": _lass, "score": build_score}
+BUILDERS: dict[str, Builder] = {"lass": _lass, "score": build_score, "spectral": build_spectral}
 """Family → builder."""

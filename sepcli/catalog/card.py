@@ -22,8 +22,24 @@ from sepcli.errors import OutputError, PriorError
 
 BUNDLED = Path(__file__).parent / "bundled"
 """The folder of the priors that are part of the package."""
+REMOTE = Path(__file__).parent / "remote"
+"""The folder of the cards, NAME.toml, of priors whose files are fetched from the Hugging Face Hub."""
+HUB = "hf:"
+"""What the words for repositories of the Hub begin with: hf:owner/name[@revision]."""
+UNPINNED: Mapping[str, str] = {
+    "bedroom-256": "google/ddpm-bedroom-256",
+    "cat-256": "google/ddpm-cat-256",
+    "celebahq-256": "google/ddpm-celebahq-256",
+    "church-256": "google/ddpm-church-256",
+    "cifar10-ddpm": "google/ddpm-cifar10-32",
+    "mnist-ddpm": "1aurent/ddpm-mnist",
+}
+"""Short names of repositories of other people's diffusion models, at no commit that was checked: it is the
+Hub's listing at the time of fetching that their files are verified against."""
 PICTURES = "score"
 """The family of the priors of pictures."""
+SOUND = "spectral"
+"""The family of the priors of one kind of sound; a mixture takes several."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,9 @@ class Card:
         title: one line for people.
         licence: of the weights.
         data: what it was trained on, in a sentence.
+        resolution: (height, width) of the pictures that it was trained on; () for sound.
+        repo: owner/name of its repository of the Hub; "" for a prior that is not from there.
+        revision: the commit of the repository.
         settings: the separator's defaults.
         stream: defaults of windows, draws and masks, likewise.
         files: relative path → {"sha256": hex, "size": bytes}.
@@ -54,6 +73,9 @@ class Card:
     title: str = ""
     licence: str = ""
     data: str = ""
+    resolution: tuple[int, ...] = ()
+    repo: str = ""
+    revision: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     stream: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -66,37 +88,63 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in BUNDLED.glob("*/card.toml")))
 
 
+def remote_names() -> tuple[str, ...]:
+    """Names of the priors that the catalog knows on the Hub, sorted."""
+    return tuple(sorted(path.stem for path in REMOTE.glob("*.toml")))
+
+
 def find(prior: str) -> tuple[Card, Path]:
-    """The card and folder of a prior: a bundled name, or a path to a folder with a card.
+    """The card and folder of a prior, without the network.
+
+    Args:
+        prior: a name of the catalog, a path to a folder with a card or a network of diffusers, or
+            ``hf:owner/name[@revision]``; what is from the Hub has to be in its cache, see
+            ``sepcli.catalog.files``.
 
     Raises:
-        PriorError: no such prior, or its card cannot be read.
+        PriorError: no such prior, it has not been fetched, or its card cannot be read.
+        UsageError: a ``hf:`` word of another form.
     """
     if prior in names():
         return read(BUNDLED / prior), BUNDLED / prior
-    folder = Path(prior)
+    folder, far = Path(prior), (*remote_names(), *UNPINNED)
     if prior and os.path.isfile(folder / "card.toml"):
         return read(folder), folder
     if prior and os.path.isdir(folder):
+        from sepcli.catalog import diffusers  # it makes cards of this module's
+
+        made = diffusers.read_card(folder, folder.resolve().name)
+        if made is not None:
+            return made, folder
         raise PriorError(
             f"the folder {prior} holds no card.toml", "train a prior into it with `sepcli train-prior`"
         )
-    near = difflib.get_close_matches(prior, names(), n=1, cutoff=0.5)
+    if prior.startswith(HUB) or prior in far:
+        from sepcli.catalog import files  # it looks words up here first
+
+        return files.cached(prior)
+    near = difflib.get_close_matches(prior, (*names(), *far), n=1, cutoff=0.5)
     known = f"the bundled priors are: {', '.join(names()) or 'none'}"
+    known += f"; to fetch: {', '.join(far)}" if far else ""
     raise PriorError(f"no prior named '{prior}'", f"did you mean {near[0]}?" if near else known)
 
 
-def read(folder: Path) -> Card:
+def read(folder: Path, name: str = "card.toml") -> Card:
     """The card of a folder.
 
     Raises:
         PriorError: it cannot be read, lacks something, or lists a path that leaves the folder.
     """
-    path = folder / "card.toml"
+    path = folder / name
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
         card = Card(**fields)
-        card = replace(card, sources=tuple(map(str, card.sources)), weights=tuple(map(float, card.weights)))
+        card = replace(
+            card,
+            sources=tuple(map(str, card.sources)),
+            weights=tuple(map(float, card.weights)),
+            resolution=tuple(card.resolution),
+        )
         _check_kinds(card)
         paths = [PurePosixPath(name) for name in card.files]
     except (OSError, ValueError, TypeError) as error:
@@ -106,7 +154,7 @@ def read(folder: Path) -> Card:
             f"the card {path} needs sources of different names, and one weight each",
             "restore the prior's folder",
         )
-    if any(name.is_absolute() or ".." in name.parts or "\\" in str(name) for name in paths):
+    if any(p.is_absolute() or not p.parts or ".." in p.parts or set("\\:") & set(str(p)) for p in paths):
         raise PriorError(f"the card {path} lists a file outside its folder", "do not use this prior")
     return card
 
@@ -149,7 +197,7 @@ def verify(card: Card, folder: Path) -> None:
         if not path.is_file():
             raise PriorError(f"prior {card.name} lacks its file {name}", "fetch or train it again")
         try:
-            same = path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]
+            same = is_intact(path, entry)
         except OSError as error:
             raise PriorError(
                 f"prior {card.name}: cannot read {name}: {error.strerror}", "check its permissions"
@@ -157,8 +205,18 @@ def verify(card: Card, folder: Path) -> None:
         if not same:
             raise PriorError(
                 f"prior {card.name}: {name} differs from its card (sha256)",
-                "the file was changed or damaged: restore it",
+                "the file was changed or damaged: "
+                + ("run `sepcli fetch-priors` again" if card.repo else "restore it"),
             )
+
+
+def is_intact(path: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a file has the size and sha256 of its entry in a card.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return bool(path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"])
 
 
 def sha256(path: Path) -> str:
@@ -174,17 +232,26 @@ def _check_kinds(card: Card) -> None:
         TypeError: one is.
         ValueError: a number is out of range.
     """
-    words = (card.name, card.family, card.title, card.licence, card.data)
+    words = (card.name, card.family, card.title, card.licence, card.data, card.repo, card.revision)
+    shown = (*words, *card.sources, *card.files)
     tables = (card.settings, card.stream, card.files, card.training, card.figures)
     if not all(isinstance(word, str) for word in words):
-        raise TypeError("name, family, title, licence and data are strings")
+        raise TypeError("name, family, title, licence, data, repo and revision are strings")
+    if not all(character.isprintable() or character in "\n\t" for word in shown for character in word):
+        raise ValueError("names and descriptions are of printable characters")
     if not all(isinstance(table, Mapping) for table in tables):
         raise TypeError("settings, stream, files, training and figures are tables")
     if not all(
-        isinstance(entry, Mapping) and {"sha256", "size"} <= entry.keys() for entry in card.files.values()
+        isinstance(entry, Mapping)
+        and isinstance(entry.get("sha256"), str)
+        and isinstance(entry.get("size"), int)
+        for entry in card.files.values()
     ):
         raise TypeError("every file needs its sha256 and size")
-    if not isinstance(card.sample_rate, int) or card.sample_rate < (card.family != PICTURES):
+    if len(card.resolution) not in (0, 2) or not all(isinstance(n, int) and n > 0 for n in card.resolution):
+        raise ValueError("resolution is a height and a width in pixels")
+    of_sound = card.family != PICTURES and not card.resolution
+    if not isinstance(card.sample_rate, int) or card.sample_rate < of_sound:
         raise ValueError("sample_rate is a positive whole number")
     if not all(math.isfinite(weight) and weight != 0 for weight in card.weights):
         raise ValueError("weights are numbers, none of them 0")

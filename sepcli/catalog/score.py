@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,20 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import diffusers
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.catalog.options import typed
+from sepcli.catalog.unet import load_unet
 from sepcli.errors import PriorError, UsageError
 from sepcli.mixing import WeightedSum
 from sepcli.posterior import WIDTHS, DiracPosterior, GaussianPosterior
 from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
-from sepcli.priors.joint import ClassPrior, SourcePriors
-from sepcli.protocols import Posterior, Sampler
+from sepcli.priors.diffusion_unet import DiffusionUnetPrior
+from sepcli.priors.joint import ClassPrior, PicturePrior, SourcePriors
+from sepcli.priors.ncsn import NcsnConfig, NcsnPrior
+from sepcli.protocols import DenoisingPrior, Posterior, Sampler
+from sepcli.samplers.halving import Halving
 from sepcli.samplers.langevin import Langevin
 from sepcli.samplers.multi_source import MultiSource
 from sepcli.samplers.projected import Projected
@@ -27,6 +33,7 @@ from sepcli.separators import ScoreSeparator
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "projected": Projected,
+    "halving": Halving,
     "langevin": Langevin,
     "multi-source": MultiSource,
 }
@@ -38,6 +45,11 @@ PRESETS: Mapping[str, Mapping[str, float]] = {
     "released-colour": {"width": WIDTHS["released-colour"], "ratio": 0.2},
 }
 """``--set preset=NAME`` of Langevin dynamics: the paper's settings and those of its released runs."""
+
+BATCH = 64
+"""Draws at once."""
+PIXELS = 2 * 256 * 256
+"""Of the draws at once of a network of diffusers: some gigabytes, for 128 channels at full size."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +76,23 @@ class DiracSettings:
     sigma_y: float = 0.0
 
 
-def load_denoiser(folder: Path) -> DenoiserPrior:
-    """The denoiser of a prior's folder, float32 on the CPU.
+NETWORKS: Mapping[str, Callable[[dict[str, Any]], PicturePrior]] = {
+    "denoiser": lambda config: DenoiserPrior(DenoiserConfig(**config)),
+    "ncsn": lambda config: NcsnPrior(NcsnConfig(**config)),
+}
+"""Part of a prior's folder → its network, of the fields of its config."""
+
+
+def load_picture_prior(folder: Path) -> PicturePrior:
+    """The network of a prior's folder, whichever it holds, float32 on the CPU.
 
     Raises:
         PriorError: it is missing or damaged.
     """
-    prior = load_network(lambda config: DenoiserPrior(DenoiserConfig(**config)), folder / "denoiser")
-    return prior.requires_grad_(False)
+    part = next((name for name in NETWORKS if (folder / name).is_dir()), "denoiser")
+    if not (folder / part).is_dir() and diffusers.parts_in(folder):
+        return load_unet(folder).requires_grad_(False)
+    return load_network(NETWORKS[part], folder / part).requires_grad_(False)
 
 
 def load_pictures(
@@ -102,27 +123,49 @@ def load_pictures(
             f"{len(priors)} priors for {len(weights)} sources",
             "Give one prior, or one per source; two or more.",
         )
-    found = {name: _open(name) for name in dict.fromkeys(priors)}
+    found = {name: open_card(name) for name in dict.fromkeys(priors)}
     card, _ = found[priors[0]]
-    networks = {name: load_denoiser(folder).to(device) for name, (_, folder) in found.items()}
+    networks = {name: load_picture_prior(folder).to(device) for name, (_, folder) in found.items()}
+    if len({network.config.channels for network in networks.values()}) > 1:
+        raise UsageError("priors of grey and of colour pictures do not mix", "Choose priors of one kind.")
     every = list(priors) * (len(weights) // len(priors))
     chosen = sampler or str(card.settings.get("sampler", "projected"))
     own = {k: v for k, v in card.settings.items() if k != "sampler"} if sampler is None else {}
     joint = _joint([networks[name] for name in every], labels or [None] * len(every))
     names = picture_names([found[name][0] for name in every])
-    return _assemble(joint, names, tuple(weights), torch.device(device), chosen, {**own, **(settings or {})})
+    channels, options = networks[priors[0]].config.channels, {**own, **(settings or {})}
+    made = assemble(joint, channels, names, tuple(weights), torch.device(device), chosen, options)
+    return replace(made, batch=min(draws_at_once(network) for network in networks.values()))
+
+
+def picture_classes(prior: str) -> tuple[str, ...]:
+    """Names of the classes that the network of a prior, a name or a folder, can be conditioned on.
+
+    Raises:
+        PriorError: it is missing, damaged or not of pictures.
+    """
+    _, folder = open_card(prior)
+    return tuple(load_picture_prior(folder).config.classes)
 
 
 def build_score(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
 ) -> ScoreSeparator:
     """The builder of ``catalog.build``: two sources of the card's kind, mixed with its weights."""
-    joint = _joint([load_denoiser(folder).to(device)] * 2, [None] * 2)
+    network = load_picture_prior(folder).to(device)
+    joint, names = _joint([network] * 2, [None] * 2), picture_names([card] * 2)
     chosen = "projected" if sampler == "ancestral" else sampler  # what ``load_separator`` takes for unsaid
-    return _assemble(joint, picture_names([card] * 2), card.weights[:1] * 2, device, chosen, options)
+    weights = card.weights[:1] * 2
+    made = assemble(joint, network.config.channels, names, weights, device, chosen, options)
+    return replace(made, batch=draws_at_once(network))
 
 
-def _open(name: str) -> tuple[Card, Path]:
+def open_card(name: str) -> tuple[Card, Path]:
+    """The card and the verified folder of a prior of pictures, a name or a folder.
+
+    Raises:
+        PriorError: it is missing, damaged or not of pictures.
+    """
     card, folder = cards.find(name)
     if card.family != cards.PICTURES:
         raise PriorError(f"prior {card.name} is not one of pictures but of {card.family}", "choose another")
@@ -139,7 +182,14 @@ def picture_names(owners: Sequence[Card]) -> tuple[str, ...]:
     )
 
 
-def _joint(networks: Sequence[DenoiserPrior], labels: Sequence[int | None]) -> SourcePriors:
+def draws_at_once(network: PicturePrior) -> int:
+    """How many draws fit into memory; other people's networks work at full size, with many channels."""
+    if not isinstance(network, DiffusionUnetPrior):
+        return BATCH
+    return max(1, min(BATCH, PIXELS // math.prod(network.config.size)))
+
+
+def _joint(networks: Sequence[PicturePrior], labels: Sequence[int | None]) -> SourcePriors:
     if len(labels) != len(networks):
         raise UsageError(f"{len(labels)} classes for {len(networks)} sources", "Give one per source.")
     for network, label in zip(networks, labels, strict=True):
@@ -149,20 +199,37 @@ def _joint(networks: Sequence[DenoiserPrior], labels: Sequence[int | None]) -> S
             )
     made: dict[tuple[int, int | None], ClassPrior] = {}
     pairs = zip(networks, labels, strict=True)
-    return SourcePriors([made.setdefault((id(n), label), ClassPrior(n, label)) for n, label in pairs])
+    return SourcePriors(
+        [made.setdefault((id(n), label), ClassPrior(n, label, fast=True)) for n, label in pairs]
+    )
 
 
-def _assemble(
-    joint: SourcePriors,
+def assemble(
+    prior: DenoisingPrior,
+    channels: int,
     names: tuple[str, ...],
     weights: tuple[float, ...],
     device: torch.device,
     chosen: str,
     options: Mapping[str, Any],
 ) -> ScoreSeparator:
+    """Prior, posterior and sampler put together.
+
+    Args:
+        prior: p(x) of the K sources side by side, on ``device``.
+        channels: of the mixture.
+        names: of the sources.
+        weights: α_k.
+        device: where to compute.
+        chosen: a key of ``SAMPLERS``.
+        options: of the sampler and the posterior; an unknown key is an error, a table is another task's.
+
+    Raises:
+        UsageError: an unknown sampler or setting, or a value out of range.
+    """
     if chosen not in SAMPLERS:
         raise UsageError(f"unknown sampler '{chosen}'", f"one of: {', '.join(SAMPLERS)}")
-    options = _with_preset(chosen, options)
+    options = _with_preset(chosen, {k: v for k, v in options.items() if not isinstance(v, Mapping)})
     kind = GaussianSettings if chosen == "langevin" else DiracSettings
     keys = {f.name for f in fields(kind)}
     mine = typed(kind, {k: v for k, v in options.items() if k in keys})
@@ -175,12 +242,11 @@ def _assemble(
 
     def posterior(mixture: Tensor) -> Posterior:
         if chosen == "langevin":
-            return GaussianPosterior(joint, mixing, mixture, len(names), **mine)
-        moments = joint.moments if mine.get("weigh") else None
-        return DiracPosterior(joint, mixing, mixture, moments=moments, sigma_y=mine.get("sigma_y", 0.0))
+            return GaussianPosterior(prior, mixing, mixture, len(names), **mine)
+        moments = prior.moments if mine.get("weigh") else None
+        return DiracPosterior(prior, mixing, mixture, moments=moments, sigma_y=mine.get("sigma_y", 0.0))
 
-    channels = joint.priors[0].prior.config.channels
-    return ScoreSeparator(posterior, made, names, weights, device, channels)
+    return ScoreSeparator(posterior, made, names, weights, device, channels, prior=prior)
 
 
 def _with_preset(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:

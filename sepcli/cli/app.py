@@ -21,7 +21,10 @@ from typer.main import get_command
 
 from sepcli import __version__
 from sepcli.cli import console
+from sepcli.cli.colorize import colorize
 from sepcli.cli.evaluate import evaluate
+from sepcli.cli.fetch import fetch_priors
+from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
 from sepcli.cli.separate import separate
 from sepcli.cli.train import train_prior
@@ -36,9 +39,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("fetch-priors")(fetch_priors)
 app.command("separate")(separate)
+app.command("colorize")(colorize)
 app.command("evaluate")(evaluate)
 app.command("train-prior")(train_prior)
+app.command("import-prior")(import_prior)
 app.command("build-likelihood")(build_likelihood)
 
 

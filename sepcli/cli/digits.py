@@ -69,10 +69,18 @@ def score_digits(
         if journal is not None:
             console.note(f"finished pairs are in {journal}; the same command continues", quiet)
         raise
+    _note_checks(report, quiet)
+    return report
+
+
+def _note_checks(report: Report, quiet: bool) -> None:
+    """What it cost, and how well the separations explain the mixtures."""
     seconds = report.cost.get("seconds_per_pair")
     took = "" if seconds is None else f", {seconds:.2f} s per pair"
-    console.note(f"{separator.evaluations} evaluations per source{took}", quiet)
-    return report
+    console.note(f"{report.cost['evaluations']:g} evaluations per source{took}", quiet)
+    for method, rows in report.results["residual"].items():
+        left = rows["mixture"].mean
+        console.note(f"{method}: the sources miss the mixture by {left:.2g} steps of 8 bits (rms)", quiet)
 
 
 def _load(chosen: Mapping[str, Any], split: str) -> tuple[ScoreSeparator, dict[str, Any]]:
@@ -82,12 +90,12 @@ def _load(chosen: Mapping[str, Any], split: str) -> tuple[ScoreSeparator, dict[s
 
     given = parse_settings(chosen["settings"])
     card, _ = cards.find(chosen["prior"])
-    from sepcli.catalog.score import load_pictures
+    from sepcli.catalog.score import load_pictures, picture_classes
     from sepcli.cli.device import choose_device
+    from sepcli.training.denoiser import HALVES
 
     place = str(choose_device(chosen["device"]))
-    classes = card.training.get("denoiser", {}).get("classes", ())
-    labels = (0, 1) if split == "class" and len(classes) == 2 else None
+    labels = (0, 1) if split == "class" and picture_classes(chosen["prior"]) == HALVES else None
     separator = load_pictures(
         [chosen["prior"]],
         (1.0, 1.0),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,10 @@ import typer
 from sepcli.cli import console
 from sepcli.cli.digits import score_digits
 from sepcli.cli.engine import DEFAULT_PRIOR, Method, find_card, load
-from sepcli.errors import OutputError, UsageError
+from sepcli.cli.fetch import fetch_if_new
+from sepcli.cli.records import write_record
+from sepcli.cli.reports import check_targets, show, write_plot
+from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.evaluation.report import Report
@@ -76,7 +78,11 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Write the JSON report here; resumes if interrupted.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing report.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw the first metric's histogram, method by method, into a .png, .pdf or .svg."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, not as tables.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
@@ -99,7 +105,7 @@ def evaluate(
             "finished estimates are scored as they are, without separating",
             "leave out --dataset, --data, --pairs, --method, --sampler and --set, or leave out the folders",
         )
-    _check_out(out, overwrite)
+    check_targets(out, plot, overwrite)
     metrics = list(dict.fromkeys(m.value for m in metric or [Metric.SDR]))
     journal = None if out is None else out.with_name(out.name + ".partial")
     if estimates is not None and references is not None:
@@ -112,6 +118,7 @@ def evaluate(
         }
         chosen |= {"sampler": sampler, "settings": settings or [], "draws": samples}
         counts = {"limit": pairs, "seed": seed, "batch": batch}
+        fetch_if_new([prior] if prior else (), quiet)
         if digits and data is not None:
             wanted = [m.value for m in metric or []]
             report = score_digits(data, chosen, counts, split.value, wanted, journal, overwrite, quiet)
@@ -119,11 +126,13 @@ def evaluate(
             report = _separate_and_score(data, metrics, chosen, counts, journal, overwrite, quiet)
     document = report.as_dict()
     if out is not None:
-        _write(out, console.to_json(document) + "\n")
+        write_record(out, document)
         console.note(f"wrote {out}", quiet)
     if journal is not None:
         journal.unlink(missing_ok=True)
-    _print(report, document, as_json, quiet)
+    show(report, document, as_json, quiet)
+    if plot is not None:
+        write_plot(report, plot, quiet)
     if report.failures:
         raise typer.Exit(3)
 
@@ -181,42 +190,3 @@ def _separate_and_score(
         if journal is not None:
             console.note(f"finished items are in {journal}; the same command continues", quiet)
         raise
-
-
-def _check_out(out: Path | None, overwrite: bool) -> None:
-    if out is None:
-        return
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder", "give --out the name of a file, for example report.json")
-    if not out.absolute().parent.is_dir():
-        raise OutputError(f"the folder of {out} does not exist", "make it first, or choose another")
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists already", "give --overwrite to replace it, or another --out")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}", "choose another --out") from error
-
-
-def _print(report: Report, document: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
-    if as_json:
-        console.emit_json(document)
-    else:
-        from sepcli.evaluation.protocol import AGGREGATION, PICTURES
-        from sepcli.evaluation.report import table
-
-        for number, metric in enumerate(report.results):
-            if number:
-                console.emit("")
-            columns, rows = table(report.results, metric)
-            console.table(columns, rows, f"dB, mean [95 % interval]. {(AGGREGATION | PICTURES)[metric]}.")
-    for failure in report.failures:
-        console.warn(f"{failure.track} is not scored: {failure.reason}")
-    for text in report.notes:
-        console.note(f"note: {text}", quiet)

@@ -25,14 +25,22 @@ class Job:
     Attributes:
         source: the file.
         track: its name, safe as one path component.
-        stems: per kept sample, the K output paths.
+        stems: per kept sample, and per word beside the samples, the K output paths.
         record: the run.json.
+        sheet: the contact sheet, if there is to be one.
     """
 
     source: Path
     track: str
     stems: tuple[tuple[Path, ...], ...]
     record: Path
+    sheet: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All outputs."""
+        stems = (path for paths in self.stems for path in paths)
+        return (*stems, *([self.sheet] if self.sheet else []), self.record)
 
 
 def collect(words: Sequence[str], suffixes: Sequence[str] = AUDIO) -> list[Path]:
@@ -77,8 +85,13 @@ def _files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return files
 
 
-def check_template(template: str, samples: int) -> None:
+def check_template(template: str, samples: int, stems: int = 2) -> None:
     """Refuse a ``--filename`` template that cannot give every stem a name of its own.
+
+    Args:
+        template: the words.
+        samples: how many draws there will be.
+        stems: how many stems of each.
 
     Raises:
         UsageError: an unknown field, a field with a conversion or a format, or a missing one.
@@ -92,7 +105,8 @@ def check_template(template: str, samples: int) -> None:
         raise UsageError(
             f"--filename {template} is not a template", f"fields: {', '.join(f'{{{f}}}' for f in FIELDS)}"
         )
-    missing = {"stem"} - fields | ({"sample"} - fields if samples > 1 else set())
+    needed = ({"stem"} if stems > 1 else set()) | ({"sample"} if samples > 1 else set())
+    missing = needed - fields
     if missing:
         raise UsageError(
             f"--filename {template} lacks {{{missing.pop()}}}", "every stem needs a name of its own"
@@ -100,9 +114,16 @@ def check_template(template: str, samples: int) -> None:
 
 
 def plan(
-    source: Path, out: Path, template: str, stems: Sequence[str], samples: int, extension: str, prior: str
+    source: Path,
+    out: Path,
+    template: str,
+    stems: Sequence[str],
+    samples: int,
+    extension: str,
+    prior: str,
+    beside: Sequence[str] = (),
 ) -> Job:
-    """Where the stems of one mixture go.
+    """Where the stems of one mixture go; words ``beside`` the samples stand in the place of their number.
 
     Raises:
         OutputError: the template leads out of ``out``, or names files of a kind that is not written.
@@ -122,13 +143,13 @@ def plan(
                     track=track,
                     stem=safe_name(stem),
                     ext=extension,
-                    sample=f"{sample:02d}",
+                    sample=sample,
                     prior=safe_name(prior),
                 ),
             )
             for stem in stems
         )
-        for sample in range(1, samples + 1)
+        for sample in (*(f"{number:02d}" for number in range(1, samples + 1)), *beside)
     )
     together = Path(os.path.commonpath([path.parent for paths in sets for path in paths]))
     own = track in together.relative_to(out).parts
@@ -136,7 +157,7 @@ def plan(
 
 
 def refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Two mixtures must not write the same file, nor any the other's input.
+    """No file may be written twice, by two mixtures or by one, and no input be written over.
 
     Raises:
         OutputError: they would.
@@ -144,14 +165,20 @@ def refuse_collisions(jobs: Sequence[Job]) -> None:
     owner: dict[str, Path] = {}
     inputs = {os.path.realpath(job.source) for job in jobs}
     for job in jobs:
-        for path in (*(p for paths in job.stems for p in paths), job.record):
+        for path in job.files:
             if os.path.realpath(path) in inputs:
                 raise OutputError(
                     f"a stem of {job.source} would replace the input {path}", "choose another --out folder"
                 )
-            other = owner.setdefault(os.path.normcase(os.path.abspath(path)), job.source)
-            if other != job.source:
+            place = os.path.normcase(os.path.abspath(path))
+            other = owner.get(place)
+            if other == job.source:
+                raise OutputError(
+                    f"two outputs of {job.source} would both be {path}", "choose another --filename"
+                )
+            if other is not None:
                 raise OutputError(
                     f"{other} and {job.source} would both write {path}",
                     "separate them into two --out folders",
                 )
+            owner[place] = job.source

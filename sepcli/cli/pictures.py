@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli import __version__
 from sepcli.cli import console
-from sepcli.cli.records import finish, write_record
-from sepcli.errors import InputError, OutputError, PriorError, SepError, UsageError
+from sepcli.cli.picture_jobs import plan_pictures, run_pictures, sheet_beside, to_do
+from sepcli.cli.picture_sets import describe, write_sets
+from sepcli.cli.records import write_record
+from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
     from sepcli.cli.inputs import Job
-    from sepcli.media.images import Picture
     from sepcli.separators import ScoreSeparator
 
 
@@ -27,8 +28,8 @@ class PictureRequest:
 
     Attributes:
         inputs: files, folders and globs.
-        prior: name or folder.
-        sources: K; None: as many as there are weights, else 2.
+        priors: names or folders; one for all sources, or one per source.
+        sources: K; None: as many as there are weights, or several priors, else 2.
         weights: w_k of the file's mixture Σ w_k x_k, as words; None: the mean of the sources, 1/K each.
         out: folder.
         filename: template; None: a folder per picture.
@@ -44,7 +45,7 @@ class PictureRequest:
     """
 
     inputs: Sequence[str]
-    prior: str
+    priors: Sequence[str]
     sources: int | None
     weights: str | None
     out: Path
@@ -64,51 +65,61 @@ def separate_pictures(request: PictureRequest) -> None:
     """Separate pictures; see ``sepcli.cli.separate``."""
     from sepcli.catalog import card as cards
     from sepcli.catalog.score import load_pictures, picture_names
-    from sepcli.cli import inputs as words
     from sepcli.cli.device import choose_device
-    from sepcli.media.images import SUFFIXES
 
-    weights = parse_weights(request.weights, request.sources)
-    card, _ = cards.find(request.prior)
+    weights = _weights(request)
+    found = [cards.find(name) for name in request.priors] * (len(weights) // len(request.priors))
+    owners = [card for card, _ in found]
+    names = picture_names(owners)
     usual = "{track}/{stem}.{ext}" if request.samples == 1 else "{track}/{sample}/{stem}.{ext}"
-    template = request.filename or usual
-    words.check_template(template, request.samples)
-    if Path(template).suffix.lower() in set(SUFFIXES) - {".png"}:
-        raise UsageError(f"--filename {template}: sources are stored as PNG", "end it with .{ext}")
-    names, files = picture_names([card] * len(weights)), words.collect(request.inputs, SUFFIXES)
-    jobs = [words.plan(f, request.out, template, names, request.samples, "png", card.name) for f in files]
-    words.refuse_collisions(jobs)
-    todo = [job for job in jobs if not (request.resume and job.record.is_file())]
-    _refuse_existing(todo, request)
+    prior = "+".join(dict.fromkeys(card.name for card in owners))
+    jobs = plan_pictures(
+        request.inputs, request.out, request.filename or usual, names, request.samples, prior
+    )
+    todo = to_do(jobs, overwrite=request.overwrite, resume=request.resume)
     place = str(choose_device(request.device))
     alpha = [w * len(weights) / sum(map(abs, weights)) for w in weights]  # 1 each for a plain mean
     separator = load_pictures(
-        [request.prior], alpha, device=place, sampler=request.sampler, settings=request.settings
+        request.priors, alpha, device=place, sampler=request.sampler, settings=request.settings
     )
-    made_with = _made_with(card, separator, weights, place, request)
-    records: list[dict[str, Any]] = [{"input": str(j.source), "skipped": True} for j in jobs if j not in todo]
-    failed: dict[Path, SepError] = {}
-    for job in todo:
-        try:
-            records.append(_separate(job, separator, weights, request, made_with))
-            if not request.as_json:
-                console.emit(f"{job.stems[0][0].parent}: {', '.join(names)}, {_sheet(job).name}")
-        except SepError as error:
-            if len(files) == 1 or isinstance(error, UsageError | PriorError):
-                raise
-            failed[job.source] = error
-    finish("pictures", records, failed, request.as_json, len(files))
+    kinds = [(os.path.realpath(folder), w) for (_, folder), w in zip(found, weights, strict=True)]
+    made_with = _made_with(owners, separator, weights, place, request)
+
+    def separate_one(job: Job) -> dict[str, Any]:
+        return _separate(job, separator, weights, kinds, request, made_with)
+
+    def told(job: Job) -> str:
+        return f"{job.stems[0][0].parent}: {', '.join(names)}, {sheet_beside(job.record).name}"
+
+    run_pictures(jobs, todo, separate_one, told, request.as_json)
+
+
+def _weights(request: PictureRequest) -> tuple[float, ...]:
+    """The weights of as many sources as were asked for."""
+    several = len(request.priors) if len(request.priors) > 1 and request.weights is None else None
+    weights = parse_weights(request.weights, request.sources or several)
+    if len(request.priors) not in (1, len(weights)):
+        raise UsageError(
+            f"{len(request.priors)} --prior for {len(weights)} sources", "give one for all, or one per source"
+        )
+    return weights
 
 
 def _made_with(
-    card: Card, separator: ScoreSeparator, weights: Sequence[float], place: str, request: PictureRequest
+    owners: Sequence[Card],
+    separator: ScoreSeparator,
+    weights: Sequence[float],
+    place: str,
+    request: PictureRequest,
 ) -> dict[str, Any]:
-    """What all records of a run say alike."""
+    """What all records of a run say alike; of several priors, names and files per source."""
+    files = [{name: entry["sha256"] for name, entry in card.files.items()} for card in owners]
+    one, first = len(request.priors) == 1, owners[0]
     return {
-        "prior": card.name,
-        "files": {name: entry["sha256"] for name, entry in card.files.items()},
-        "sampler": request.sampler or card.settings.get("sampler", "projected"),
-        "settings": {**card.settings, **request.settings},
+        "prior": first.name if one else [card.name for card in owners],
+        "files": files[0] if one else files,
+        "sampler": request.sampler or first.settings.get("sampler", "projected"),
+        "settings": {**first.settings, **request.settings},
         "device": place,
         "seed": request.seed,
         "weights": list(weights),
@@ -141,11 +152,13 @@ def _separate(
     job: Job,
     separator: ScoreSeparator,
     weights: Sequence[float],
+    kinds: Sequence[tuple[str, float]],
     request: PictureRequest,
     made_with: dict[str, Any],
 ) -> dict[str, Any]:
     import torch
 
+    from sepcli.draws import align, ranked
     from sepcli.media.images import as_channels, read_picture
 
     started = time.monotonic()
@@ -154,54 +167,24 @@ def _separate(
     mixture = torch.from_numpy(as_channels(picture, channels, job.source))
     scale = len(weights) / sum(map(abs, weights))
     seeds = request.seed * 1_000_003 + torch.arange(request.samples)[None]
+    several = request.samples > 1
     with console.progress(job.track, request.quiet) as on_step:
-        drawn = separator(scale * mixture[None], seeds, on_step)[0]
-    residual = mixture - torch.einsum("sk...,k->s...", drawn.clamp(0, 1), torch.tensor(list(weights)))
+        drawn = align(separator(scale * mixture[None], seeds, on_step)[0].clamp(0, 1), kinds)
+        sets = ranked(drawn, mixture, weights, separator.log_prior(drawn) if several else None)
     for k, name in enumerate(separator.names):
-        if drawn[:, k].clamp(0, 1).std() < 1 / 255 and mixture.std() >= 1 / 255:
+        if drawn[:, k].std() < 1 / 255 and mixture.std() >= 1 / 255:
             console.warn(f"{job.track}: the source {name} is empty")
-    _write(job, picture, mixture.numpy(), drawn.clamp(0, 1).numpy(), separator.names, request.overwrite)
+    write_sets(job, picture, mixture.numpy(), sets, separator.names, request.overwrite)
     record = {
         "input": str(job.source),
-        "sources": [[str(path) for path in paths] for paths in job.stems],
-        "contact_sheet": str(_sheet(job)),
+        "sources": [[str(path) for path in paths] for paths in job.stems[: request.samples]],
+        "contact_sheet": str(job.sheet),
         **made_with,
         "size": list(mixture.shape[1:]),
-        "residual_rms": [float(r.square().mean().sqrt()) for r in residual],
+        "residual_rms": sets.residual.tolist(),
+        **(describe(job, sets, seeds[0].tolist()) if several else {}),
         "seconds": time.monotonic() - started,
         "versions": {"sepcli": __version__, "torch": torch.__version__},
     }
     write_record(job.record, record)
     return record
-
-
-def _write(
-    job: Job, picture: Picture, mixture: Any, drawn: Any, names: Sequence[str], overwrite: bool
-) -> None:
-    """The sources (S, K, C, H, W), with the mixture's transparency and bits, and the contact sheet."""
-    from sepcli.media.images import Picture, write_pictures
-    from sepcli.media.sheets import contact_sheet
-
-    pictures = {
-        path: Picture(pixels, picture.alpha, picture.bits)
-        for paths, sources in zip(job.stems, drawn, strict=True)
-        for path, pixels in zip(paths, sources, strict=True)
-    }
-    rows = [[mixture, *sources] for sources in drawn]
-    labels = [f"{number:02d}" if len(rows) > 1 else "" for number in range(1, len(rows) + 1)]
-    pictures[_sheet(job)] = Picture(contact_sheet(rows, ["mixture", *names], labels))
-    write_pictures(pictures, overwrite=overwrite)
-
-
-def _sheet(job: Job) -> Path:
-    return job.record.with_name(job.record.name.replace("run.json", "contact.png"))
-
-
-def _refuse_existing(jobs: Sequence[Job], request: PictureRequest) -> None:
-    for job in jobs:
-        for path in (*(path for paths in job.stems for path in paths), _sheet(job), job.record):
-            if os.path.lexists(path) and not request.overwrite:
-                hint = "use --overwrite to replace it, --resume to skip it, or another --out folder"
-                raise OutputError(f"{path} exists already", hint)
-            if os.path.abspath(path) == os.path.abspath(job.source):
-                raise InputError(f"{path} would replace the mixture", "choose another --out folder")

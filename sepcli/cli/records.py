@@ -33,14 +33,14 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
 def finish(
     kind: str,
     records: Sequence[Mapping[str, Any]],
-    failed: Mapping[Path, SepError],
+    failed: Mapping[Path, SepError] | Mapping[str, SepError],
     as_json: bool,
     asked: int,
 ) -> None:
     """Print what was done (as JSON, under the key ``kind``) and what failed.
 
     Raises:
-        typer.Exit: 1 if all of the ``asked`` inputs failed, 3 if some did.
+        typer.Exit: 3 if some of the ``asked`` inputs failed; if all did, their errors' own code.
     """
     if as_json:
         errors = [{"input": str(path), "error": e.message, "hint": e.hint} for path, e in failed.items()]
@@ -49,4 +49,4 @@ def finish(
         named = str(path) in error.message
         console.error(error.message if named else f"{path}: {error.message}", error.hint)
     if failed:
-        raise typer.Exit(1 if len(failed) == asked else 3)
+        raise typer.Exit(max(e.exit_code for e in failed.values()) if len(failed) == asked else 3)

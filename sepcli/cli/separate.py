@@ -12,7 +12,8 @@ import typer
 
 from sepcli import __version__
 from sepcli.cli import console
-from sepcli.cli.engine import DEFAULT_PRIOR, Method, find_card, load
+from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, find_card, load, load_composed
+from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.records import finish, write_record
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
@@ -40,17 +41,22 @@ class Format(StrEnum):
 
 def separate(
     inputs: Annotated[list[str], typer.Argument(help="Audio files, or pictures; folders of them, or globs.")],
-    prior: Annotated[
-        str | None,
-        typer.Option("--prior", help=f"Name of a bundled prior, or a folder; else {DEFAULT_PRIOR}."),
+    priors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prior",
+            help=f"Name or folder; else {DEFAULT_PRIOR}. Priors of one sound: one per source, two or more. "
+            "Pictures: one for all sources, or one each.",
+        ),
     ] = None,
     sources: Annotated[
-        int | None, typer.Option(min=2, help="Pictures: how many sources; 2 if not given.")
+        int | None, typer.Option(min=2, help="Pictures: how many sources; if not given 2, or one per prior.")
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Pictures: the mixture is Σ w x with these w, for example 0.5,0.5; the mean if not given."
+            help="The mixture is Σ w x with these w, for example 0.5,0.5. If not given: pictures, the mean; "
+            "priors of one sound, 1 each."
         ),
     ] = None,
     method: Annotated[
@@ -71,7 +77,11 @@ def separate(
         int, typer.Option(min=1, help="Keep so many posterior draws, each with stems of its own.")
     ] = 1,
     sampler: Annotated[
-        str | None, typer.Option(help="greedy, ancestral, top-k or beam; the prior's own if not given.")
+        str | None,
+        typer.Option(
+            help="greedy, ancestral, top-k or beam; for pictures and priors of one sound projected, halving, "
+            "multi-source or langevin. The prior's own if not given."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -92,32 +102,35 @@ def separate(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
     """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
-    from sepcli.catalog.card import PICTURES
+    from sepcli.catalog.card import PICTURES, SOUND
     from sepcli.cli import inputs as words
     from sepcli.cli.pictures import PictureRequest, separate_pictures
     from sepcli.cli.settings import parse_settings, split_settings, stream_settings
 
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}")
     words.check_template(template, samples)
+    prior = priors[0] if priors else None
+    fetch_if_new(priors or (), quiet)
     card = find_card(method, prior, sampler, samples)  # a misspelt name is answered before torch is imported
     given = parse_settings(settings or [])
     if card.family == PICTURES:
         if container is not None:
             raise UsageError("--format is for sound, pictures are stored as PNG", "leave it out")
-        what = (inputs, str(prior), sources, weights, out, filename, samples, sampler, given)
+        what = (inputs, priors or (), sources, weights, out, filename, samples, sampler, given)
         separate_pictures(PictureRequest(*what, seed, device, overwrite, resume, as_json, quiet))
         return
-    if sources or weights:
-        raise UsageError(
-            f"prior {card.name} separates {', '.join(card.sources)}", "leave out --sources and --weights"
-        )
+    card = compose(card, priors or (), weights, sources)
     files = words.collect(inputs)
     for_stream, for_engine = split_settings(given, card)
     jobs, failed = _plan(files, out, template, card, samples, container)
     todo = [job for job in jobs if not (resume and _done(job))]
     _refuse_existing(todo, overwrite, resume)
 
-    separator, made_with = load(card, prior, device=device, sampler=sampler, settings=for_engine)
+    if card.family == SOUND:
+        engine = load_composed(card, priors or (), device=device, sampler=sampler, settings=for_engine)
+    else:
+        engine = load(card, prior, device=device, sampler=sampler, settings=for_engine)
+    separator, made_with = engine
     streaming = stream_settings(for_stream, consistency=consistency.value, samples=samples)
     records = [_skipped(job) for job in jobs if job not in todo]
     for number, job in enumerate(todo, 1):

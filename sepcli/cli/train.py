@@ -1,4 +1,4 @@
-"""``sepcli train-prior``: from a folder of clean recordings to a part of a prior."""
+"""``sepcli train-prior``: from a folder of clean recordings or pictures to a part of a prior."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sepcli.cli import console
 from sepcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sepcli.training.kinds import Kind
 
 
 class Classes(StrEnum):
@@ -21,6 +24,7 @@ class Classes(StrEnum):
     NONE = "none"
     HALVES = "halves"
     DIGITS = "digits"
+    FOLDERS = "folders"
 
 
 CLASSES = {
@@ -28,14 +32,20 @@ CLASSES = {
     Classes.HALVES: ("0-4", "5-9"),
     Classes.DIGITS: tuple("0123456789"),
 }
-"""The names of the classes."""
+"""The names of the classes, where the data are MNIST's."""
+DEFAULTS = {"vqvae": (24, 192, 2e-3), "transformer": (16, 512, 1e-3)}
+"""Family → batch, tokens and learning rate."""
+OF_PICTURES, OF_SOUND, OTHERS = (128, 0, 1e-3), (16, 256, 1e-3), (16, 256, 2e-3)
+"""The same of priors of pictures, of sound, and of all other families."""
 
 
 def train_prior(
     data: Annotated[
         Path,
         typer.Option(
-            "--data", help="Data set in Slakh2100's layout (train/, validation/), or MNIST's files."
+            "--data",
+            help="Data set in Slakh2100's layout (train/, validation/); for a denoiser also any folder of "
+            "recordings or of pictures, or MNIST's files; for an ncsn pictures or MNIST.",
         ),
     ],
     out: Annotated[
@@ -44,20 +54,63 @@ def train_prior(
     family: Annotated[
         str,
         typer.Option(
-            help="vqvae (the codec, first), transformer (over its tokens), latent; denoiser (pictures)."
+            help="vqvae (the codec, first), transformer (over its tokens), latent; denoiser, of pictures or "
+            "of one kind of sound; ncsn, of pictures."
         ),
     ] = "vqvae",
     preset: Annotated[
         str, typer.Option(help="Size of the network: tiny, small (CPU), base (GPU).")
     ] = "small",
     sources: Annotated[
-        str | None, typer.Option(help="Instrument classes, separated by commas; drums,bass if not given.")
+        str | None,
+        typer.Option(
+            help="Instrument classes, separated by commas; drums,bass if not given. Of a denoiser one name; "
+            "that of the folder if not given."
+        ),
     ] = None,
     classes: Annotated[
-        Classes, typer.Option(help="For a denoiser: classes that it can be told: halves is 0-4 and 5-9.")
+        Classes,
+        typer.Option(
+            help="Classes that a prior of pictures can be told: of MNIST halves (0-4, 5-9) or digits, of a "
+            "folder its folders."
+        ),
     ] = Classes.NONE,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            max=1024,
+            help="Make the pictures of a folder squares of this side (default: their common size, or 64).",
+        ),
+    ] = None,
+    channels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=3, help="1: grey, 3: colour (default: colour if a picture of the folder has any)."
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip", help="Learn from mirror images, too (default: if there are colours)."
+        ),
+    ] = None,
+    noise_mean: Annotated[
+        float | None,
+        typer.Option(
+            help="Mean of ln σ in training a denoiser of pictures (default: -1.2 for grey, -0.8 for colour: "
+            "colouring begins at σ = 20, ln σ = 3)."
+        ),
+    ] = None,
+    noise_std: Annotated[
+        float | None,
+        typer.Option(help="Standard deviation of ln σ (default: 1.4 for grey, 1.7 for colour)."),
+    ] = None,
+    init: Annotated[
+        str | None, typer.Option(help="For a prior of pictures: start from the weights of this prior.")
+    ] = None,
     unlabelled: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of pictures whose class a denoiser is not told.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of pictures whose class the prior is not told.")
     ] = 0.5,
     time_budget: Annotated[
         str, typer.Option(help="How long to train, all runs together: 90s, 40m, 2h.")
@@ -65,11 +118,13 @@ def train_prior(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train for so many steps instead of --time-budget.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Chunks per step.")] = None,
-    tokens: Annotated[int | None, typer.Option(min=16, help="Tokens per chunk.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Chunks or pictures per step.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=16, help="Tokens, or frames of 256 samples, per chunk.")
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine schedule.")] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded recordings (default: OUT/cache).")
+        Path | None, typer.Option(help="Folder for decoded recordings and pictures (default: OUT/cache).")
     ] = None,
     note: Annotated[str, typer.Option(help="A sentence on the data, for the prior's card.")] = "",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all randomness.")] = 0,
@@ -79,27 +134,35 @@ def train_prior(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Train a codec or an autoregressive prior on clean recordings; stop and resume at will."""
+    """Train a prior on clean recordings or pictures; stop and resume at will."""
     seconds = None if steps else parse_duration(time_budget)
     from sepcli.cli.device import choose_device
-    from sepcli.training import prepare
+    from sepcli.training import pictures, prepare
+    from sepcli.training.kinds import Kind, kind_of
     from sepcli.training.loop import LoopSettings
     from sepcli.training.request import Request
 
-    defaults = {
-        "vqvae": (24, 192, 2e-3),
-        "transformer": (16, 512, 1e-3),
-        "denoiser": (128, 0, 1e-3),
-    }.get(family, (16, 256, 2e-3))
-    if family != "denoiser" and classes is not Classes.NONE:
-        raise UsageError(f"--classes is for a denoiser, not for a {family}", "leave it out")
-    if family == "denoiser" and "," in (sources or ""):
-        raise UsageError(f"a denoiser is a prior of one kind of source, not of {sources}", "name one")
-    if sources is None:
-        sources = "digit" if family == "denoiser" else "drums,bass"
-    names = tuple(name.strip() for name in sources.split(",") if name.strip())
-    if len({name.casefold() for name in names}) < max(1, len(names)):
-        raise UsageError(f"--sources {sources!r} does not name sources", "write for example drums,bass")
+    one = family in pictures.PRESETS
+    kind = kind_of(data) if one else None
+    of_sound = kind is Kind.SOUND
+    if of_sound and family == "ncsn":
+        raise UsageError(f"{data} holds recordings, an ncsn is of pictures", "use --family denoiser")
+    defaults = OF_SOUND if of_sound else OF_PICTURES if one else DEFAULTS.get(family, OTHERS)
+    for_pictures = {
+        "--classes": None if classes is Classes.NONE else classes,
+        "--size": size,
+        "--channels": channels,
+        "--flip": flip,
+        "--noise-mean": noise_mean,
+        "--noise-std": noise_std,
+    }
+    given = [option for option, value in for_pictures.items() if value is not None]
+    if given and (of_sound or not one):
+        what = "denoiser of sound" if of_sound else family
+        raise UsageError(f"{given[0]} is for priors of pictures, not for a {what}", "leave it out")
+    if channels == 2:
+        raise UsageError("pictures have 1 channel or 3, not 2", "use --channels 1 for grey, 3 for colour")
+    names = _source_names(sources, family, kind, data)
     if learning_rate is not None and not 0 < learning_rate < math.inf:
         raise UsageError(f"a learning rate of {learning_rate:g} trains nothing", "write for example 0.001")
     if resume and overwrite:
@@ -122,21 +185,58 @@ def train_prior(
         overwrite=overwrite,
         command="sepcli " + " ".join(sys.argv[1:]),
         data_note=note,
-        classes=CLASSES[classes],
+        classes=_class_names(classes, kind, data),
         unlabelled=unlabelled,
+        init=init,
+        size=size,
+        channels=channels,
+        flip=flip,
+        noise_mean=noise_mean,
+        noise_std=noise_std,
     )
 
     def log(entry: dict[str, float]) -> None:
         console.note("  ".join(f"{key} {value:g}" for key, value in entry.items()), quiet)
 
     with console.progress(f"train {family}", quiet) as on_step:
-        progress = prepare.run(request, on_step, log)
+        progress = prepare.run(request, on_step, log, lambda text: console.note(text, quiet))
     if as_json:
         console.emit_json(
             {"out": str(out), "family": family, "steps": progress.step, "history": progress.history}
         )
     else:
         console.emit(f"{out / prepare.PARTS[family]}: {progress.step} steps, best at {progress.best_step}")
+
+
+def _source_names(sources: str | None, family: str, kind: Kind | None, data: Path) -> tuple[str, ...]:
+    """What the prior is of; ``kind`` is that of the data of one source, None for families of several."""
+    from sepcli.training import audio
+    from sepcli.training.kinds import Kind
+
+    if kind is not None and "," in (sources or ""):
+        raise UsageError(f"a {family} is a prior of one kind of source, not of {sources}", "name one")
+    if sources is None and kind is Kind.SOUND:
+        return (audio.default_source(data),)
+    if sources is None and kind is Kind.PICTURES:
+        return (data.resolve().name or "picture",)
+    given = sources if sources is not None else "drums,bass" if kind is None else "digit"
+    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    if len({name.casefold() for name in names}) < max(1, len(names)):
+        raise UsageError(f"--sources {sources!r} does not name sources", "write for example drums,bass")
+    return names
+
+
+def _class_names(classes: Classes, kind: Kind | None, data: Path) -> tuple[str, ...]:
+    """The names of the classes that the prior is told."""
+    from sepcli.training.kinds import Kind
+    from sepcli.training.picture_data import folder_classes
+
+    if classes is Classes.NONE:
+        return ()
+    if (classes is Classes.FOLDERS) != (kind is Kind.PICTURES):
+        meant = "folders of pictures" if classes is Classes.FOLDERS else "MNIST's files"
+        raise UsageError(f"--classes {classes.value} is for {meant}", "use another, or leave it out")
+    return folder_classes(data) if classes is Classes.FOLDERS else CLASSES[classes]
 
 
 def parse_duration(text: str) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from sepcli.errors import InputError
@@ -35,3 +36,11 @@ def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
     if not np.isfinite(mono).all():
         raise InputError(f"{path} holds samples that are not finite", "Write it again.")
     return mono, int(rate)
+
+
+def read_resampled(path: Path, rate: int) -> NDArray[np.float32]:
+    """Read a file like ``read_mono``, as samples (T,) at ``rate`` Hz."""
+    signal, own_rate = read_mono(path)
+    if own_rate == rate:
+        return signal
+    return np.asarray(soxr.resample(signal, own_rate, rate), dtype=np.float32)

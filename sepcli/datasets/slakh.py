@@ -14,22 +14,18 @@ added. Each stem has its own level in Slakh's mix; here every song's source is n
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 import yaml
 from numpy.typing import NDArray
 
-from sepcli.datasets.recordings import read_mono
+from sepcli.datasets.cache import fill, fingerprint, open_cache
+from sepcli.datasets.recordings import read_resampled
 from sepcli.datasets.stems import StemBank, concatenate
-from sepcli.errors import InputError, OutputError
+from sepcli.errors import InputError
 
 _FAST_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast, where built
 
@@ -76,8 +72,8 @@ def open_slakh(
         return concatenate(sources, sample_rate, recordings)
     folder = cache / f"slakh-{split}-{_fingerprint(tracks, sources, sample_rate)}"
     if not folder.is_dir():
-        _fill(folder, _decode(tracks, sources, sample_rate), len(sources))
-    return _map(folder, sources, sample_rate)
+        fill(folder, _decode(tracks, sources, sample_rate), len(sources))
+    return open_cache(folder, sources, sample_rate)
 
 
 def _find_tracks(root: Path, split: str) -> list[Path]:
@@ -125,7 +121,7 @@ def _decode(tracks: Sequence[Path], sources: Sequence[str], rate: int) -> Iterat
     heard: set[int] = set()
     for song, (files, _) in enumerate(stems):
         for k, paths in enumerate(files):
-            signal = _add([_resampled(path, rate) for path in paths])
+            signal = _add([read_resampled(path, rate) for path in paths])
             peak = float(np.abs(signal).max(initial=0.0))
             if peak > 0:
                 heard.add(k)
@@ -135,13 +131,6 @@ def _decode(tracks: Sequence[Path], sources: Sequence[str], rate: int) -> Iterat
             raise InputError(
                 f"all stems of class {source} are silent", "Check that the data set is complete."
             )
-
-
-def _resampled(path: Path, rate: int) -> NDArray[np.float32]:
-    signal, own_rate = read_mono(path)
-    if own_rate == rate:
-        return signal
-    return np.asarray(soxr.resample(signal, own_rate, rate), dtype=np.float32)
 
 
 def _add(signals: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -155,50 +144,5 @@ def _add(signals: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 def _fingerprint(tracks: Sequence[Path], sources: Sequence[str], rate: int) -> str:
     """A name for what a cache holds; it changes with any file of the tracks, the sources and the rate."""
     paths = [path for track in tracks for path in sorted(track.rglob("*"))]
-    stats = [(str(path.resolve()), path.stat()) for path in paths if path.suffix in (*SUFFIXES, ".yaml")]
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    content = json.dumps([CACHE_VERSION, PEAK, list(sources), rate, files])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _fill(folder: Path, recordings: Iterator[tuple[int, int, Samples]], count: int) -> None:
-    """Write the recordings of ``count`` sources into ``folder``, which gets its name when it is complete."""
-    partial: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        index: list[list[tuple[int, int]]] = [[] for _ in range(count)]  # per source: (song, length)
-        for k, song, samples in recordings:
-            with open(partial / f"{k}.i16", "ab") as file:
-                file.write(samples.astype("<i2").tobytes())
-            index[k].append((song, len(samples)))
-        (partial / "index.json").write_text(json.dumps(index), "utf-8")
-        if not folder.is_dir():  # another process may have been faster
-            partial.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():
-            hint = "Give a cache folder that can be written, with enough space."
-            raise OutputError(f"the cache {folder} cannot be written ({error})", hint) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _map(folder: Path, sources: Sequence[str], sample_rate: int) -> StemBank:
-    """The bank over a filled cache folder."""
-    try:
-        index = json.loads((folder / "index.json").read_text("utf-8"))
-        tables = [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in index]
-        ends = [np.cumsum([0, *table[:, 1]], dtype=np.int64) for table in tables]
-        shapes = [(int(end[-1]),) for end in ends]
-        samples = [np.memmap(folder / f"{k}.i16", "<i2", "r", shape=shape) for k, shape in enumerate(shapes)]
-    except (OSError, ValueError, TypeError) as error:
-        message = f"the cache {folder} is damaged ({error})"
-        raise InputError(message, "Delete that folder and start again.") from error
-    return StemBank(
-        names=tuple(sources),
-        sample_rate=sample_rate,
-        samples=tuple(np.asarray(source) for source in samples),  # plain views of the memory maps
-        spans=tuple(np.stack([end[:-1], end[1:]], axis=1) for end in ends),
-        songs=tuple(table[:, 0] for table in tables),
-    )
+    kept = [path for path in paths if path.suffix in (*SUFFIXES, ".yaml")]
+    return fingerprint(kept, CACHE_VERSION, PEAK, list(sources), rate)

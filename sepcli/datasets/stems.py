@@ -29,6 +29,7 @@ class StemBank:
         spans: K arrays (N_k, 2) int64: where each recording of a source starts and stops in ``samples``.
         songs: K arrays (N_k,) int64: which song each recording is from, at most one recording per song and
             source. Recordings of the same song start at the same time.
+        gains: K arrays (N_k,) float32: what the samples of each recording are multiplied by; None for 1.
     """
 
     names: tuple[str, ...]
@@ -36,6 +37,7 @@ class StemBank:
     samples: tuple[NDArray[np.int16], ...]
     spans: tuple[NDArray[np.int64], ...]
     songs: tuple[NDArray[np.int64], ...]
+    gains: tuple[NDArray[np.float32], ...] | None = None
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -57,7 +59,7 @@ class StemBank:
             min_rms: Chunks whose RMS is not above this are drawn again; after 32 tries the loudest is taken.
 
         Returns:
-            Chunks (B, K, T) in [-1, 1).
+            Chunks (B, K, T), in [-1, 1) times the gains.
 
         Raises:
             InputError: If a source has no recording of ``length`` samples.
@@ -67,8 +69,9 @@ class StemBank:
             places = _Places(self.spans[k], length)
             if places.count == 0:
                 raise _too_short(self.names[k], length, self.sample_rate)
+            gains = None if self.gains is None else self.gains[k]
             for item in chunks[:, k]:
-                item[:] = _loud_chunk(rng, samples, places, length, min_rms)
+                item[:] = _loud_chunk(rng, samples, gains, places, length, min_rms)
         return chunks
 
     def together(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
@@ -80,7 +83,7 @@ class StemBank:
             length: T, in samples.
 
         Returns:
-            Chunks (B, K, T) in [-1, 1).
+            Chunks (B, K, T), in [-1, 1) times the gains.
 
         Raises:
             InputError: If no song has ``length`` samples of every source.
@@ -97,7 +100,8 @@ class StemBank:
             song, offset = places.draw(rng)
             for k, samples in enumerate(self.samples):
                 start = spans[k, song, 0] + offset
-                item[k] = _chunk(samples, start, length)
+                gain = 1.0 if self.gains is None else self.gains[k][rows[k][song]]
+                item[k] = _chunk(samples, start, length, gain)
         return chunks
 
 
@@ -117,18 +121,23 @@ class _Places:
         return row, int(self._first[row]) + place - before
 
 
-def _chunk(samples: NDArray[np.int16], start: int, length: int) -> NDArray[np.float32]:
-    return samples[start : start + length].astype(np.float32) / np.float32(SCALE)
+def _chunk(samples: NDArray[np.int16], start: int, length: int, gain: float) -> NDArray[np.float32]:
+    return samples[start : start + length].astype(np.float32) * np.float32(gain / SCALE)
 
 
 def _loud_chunk(
-    rng: np.random.Generator, samples: NDArray[np.int16], places: _Places, length: int, min_rms: float
+    rng: np.random.Generator,
+    samples: NDArray[np.int16],
+    gains: NDArray[np.float32] | None,
+    places: _Places,
+    length: int,
+    min_rms: float,
 ) -> NDArray[np.float32]:
     """A chunk (T,) whose RMS is above ``min_rms``, or the loudest of many."""
     loudest, best = -1.0, np.zeros(length, dtype=np.float32)
     for _ in range(MAX_TRIES):
-        _, start = places.draw(rng)
-        chunk = _chunk(samples, start, length)
+        row, start = places.draw(rng)
+        chunk = _chunk(samples, start, length, 1.0 if gains is None else gains[row])
         if min_rms <= 0:
             return chunk
         rms = float(np.sqrt(np.mean(np.square(chunk))))

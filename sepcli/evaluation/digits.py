@@ -2,14 +2,14 @@
 
 PSNR is 10 log10(1/mean squared error) of pictures clamped to [0, 1]; the estimates of a pair are put in the
 order of the greater mean PSNR. Class split takes one digit of 0-4 and one of 5-9; without, any two
-pictures.
+pictures. Beside it stand half the mixture and dictionaries learnt by non-negative matrix factorisation: with
+the class split one per half, without it the same for both sources, since nothing tells them apart.
 
-Source: Jayaram & Thickstun 2020 (BASIS), section 5.1 and table 2, 6,000 pairs.
+Source: Jayaram & Thickstun 2020 (BASIS), section 5.1 and table 2, 6,000 pairs; section 4 for the residual.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sepcli.blind import dictionary
+from sepcli.blind.masks import Array
 from sepcli.datasets.idx import Digits, open_digits
+from sepcli.draws import STEP
 from sepcli.errors import InputError, UsageError
-from sepcli.evaluation.journal import append_journal, resume_journal
+from sepcli.evaluation.baselines import average
+from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
+from sepcli.evaluation.journal import resume_journal
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Report, make_report
 from sepcli.evaluation.score import TrackScore
@@ -31,8 +37,14 @@ from sepcli.protocols import OnStep
 from sepcli.separators import ScoreSeparator
 from sepcli.training.denoiser import HALVES, as_pictures
 
-OURS, AVERAGE = "sepcli", "average"
-"""The rows: one draw, and half the mixture for either source."""
+OURS, AVERAGE, NMF = "sepcli", "average", "nmf"
+"""The rows: one draw, half the mixture for either source, dictionaries."""
+RESIDUAL, MIXTURE = "residual", "mixture"
+"""What is measured of a draw besides PSNR, and of what."""
+ATOMS = 25
+"""Per dictionary."""
+LEARN_FROM = 2000
+"""Training pictures per dictionary, at most."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +72,7 @@ def digit_pairs(digits: Digits, count: int, split: str, seed: int) -> Iterator[D
     Raises:
         InputError: there are no two pictures to pair.
     """
-    everyone = np.arange(len(digits.labels))
-    groups = (
-        [everyone[digits.labels < 5], everyone[digits.labels >= 5]] if split == "class" else [everyone] * 2
-    )
+    groups = _groups(digits, split)
     if min(len(digits.labels) - 1, *map(len, groups)) < 1:
         raise InputError("the data set has no two pictures to pair", "Use all of MNIST's test set.")
     for number in range(count):
@@ -74,19 +83,46 @@ def digit_pairs(digits: Digits, count: int, split: str, seed: int) -> Iterator[D
         yield DigitPair(f"pair-{number:05d}", as_pictures(digits.images[[first, second]]))
 
 
-def score_digits(pair: DigitPair, names: Sequence[str], drawn: Tensor) -> list[TrackScore]:
-    """PSNR of a draw (2, 1, H, W) in its better order, and of half the mixture."""
-    truth = pair.sources.numpy()
-    half = np.broadcast_to(truth.mean(axis=0), truth.shape)
-    scores = []
-    for method, estimates in ((OURS, drawn.clamp(0.0, 1.0).numpy()), (AVERAGE, half)):
-        table = np.array([[psnr(source, estimate) for estimate in estimates] for source in truth])
+def learn_dictionaries(train: Digits, split: str, seed: int) -> list[Array]:
+    """Atoms (R, H·W) for the first and for the second source of a pair.
+
+    Args:
+        train: training digits.
+        split: ``class`` or ``none``.
+        seed: of the choice of ``LEARN_FROM`` of them.
+
+    Raises:
+        InputError: there is none to learn from.
+    """
+    groups = _groups(train, split)
+    if not all(map(len, groups)):
+        raise InputError("a half of the digits has no training pictures", "Use all of MNIST's training set.")
+    learnt = []
+    for group in groups[: 2 if split == "class" else 1]:
+        chosen = np.random.default_rng(seed).permutation(group)[:LEARN_FROM]
+        examples = train.images[chosen].reshape(len(chosen), -1) / 255.0
+        learnt.append(dictionary.learn(examples, ATOMS))
+    return learnt if split == "class" else learnt * 2
+
+
+def score_digits(pair: DigitPair, names: Sequence[str], rows: Mapping[str, Tensor]) -> list[TrackScore]:
+    """PSNR of every row's estimates (2, 1, H, W) in their better order."""
+    truth, scores = pair.sources.numpy(), []
+    for method, estimates in rows.items():
+        clamped = estimates.clamp(0.0, 1.0).numpy()
+        table = np.array([[psnr(source, estimate) for estimate in clamped] for source in truth])
         order = best_permutation(table)
         scores += [
             TrackScore(pair.id, method, name, "psnr", float(table[k, order[k]]))
             for k, name in enumerate(names)
         ]
     return scores
+
+
+def residual(pair: DigitPair, drawn: Tensor) -> TrackScore:
+    """Root mean square over pixels of what a draw (2, 1, H, W), as it comes, leaves of the mixture."""
+    left = (pair.sources.sum(0) - drawn.sum(0)).double().square().mean().sqrt()
+    return TrackScore(pair.id, OURS, MIXTURE, RESIDUAL, float(left / STEP))
 
 
 def evaluate_digits(
@@ -105,11 +141,11 @@ def evaluate_digits(
     """Mix, separate and score pairs of MNIST's test digits.
 
     Args:
-        data: folder of MNIST's files.
+        data: folder of MNIST's files; without the training files there is no row of dictionaries.
         separator: of two sources of weight 1.
         pairs: how many.
         split: ``class`` or ``none``.
-        seed: of pairs, draws and bootstrap.
+        seed: of pairs, draws, dictionaries and bootstrap.
         batch: pairs that are separated together.
         settings: of the separator, for the protocol.
         journal: keeps finished pairs; a run that finds its own journal continues it.
@@ -127,59 +163,93 @@ def evaluate_digits(
     """
     if tuple(separator.weights) != (1.0, 1.0):
         raise UsageError("digits are scored as sums of two", "Use a separator of two sources of weight 1.")
+    test = open_digits(data, "test")
+    dictionaries, notes = _dictionaries(data, test, split, seed)
     names = HALVES if split == "class" else ("first", "second")
     protocol = Protocol(
-        metrics=("psnr",),
+        metrics=("psnr", RESIDUAL),
         dataset=f"MNIST, test digits, pairs 0 … {pairs - 1}, class split: {split}",
         stems=names,
         mixture="1·first + 1·second",
         tracks=pairs,
         seed=seed,
-        settings={**(settings or {}), "draws": 1, "batch": batch},
+        settings={**(settings or {}), "draws": 1, "batch": batch, NMF: _settings(dictionaries, split)},
     )
     finished = resume_journal(journal, protocol.fingerprint(), replace_journal)
-    numbered = enumerate(digit_pairs(open_digits(data, "test"), pairs, split, seed))
-    scores: list[TrackScore] = []
-    spent, separated = 0.0, 0
-    while items := list(itertools.islice(numbered, batch)):
-        done = len(scores) // (2 * len(names))
-        if all(pair.id in finished for _, pair in items):
-            scored = {pair.id: finished[pair.id] for _, pair in items}
-        else:
-            started = time.monotonic()
-            told = None if on_step is None else _within(on_step, done, len(items), pairs)
-            scored = _score_batch(items, separator, names, seed, told)
-            spent, separated = spent + time.monotonic() - started, separated + len(items)
-            if journal is not None:
-                append_journal(journal, scored)
-        scores += itertools.chain.from_iterable(scored.values())
-        if on_step is not None:
-            on_step(1000 * (done + len(items)), 1000 * pairs)
-    cost: dict[str, float] = {"evaluations": separator.evaluations}
-    if separated:
-        cost["seconds_per_pair"] = spent / separated
-    return replace(make_report(protocol, scores), cost=cost)
+    run = _Run(separator, names, dictionaries, seed)
+    batches = score_batches(
+        digit_pairs(test, pairs, split, seed),
+        run,
+        batch=batch,
+        total=pairs,
+        finished=finished,
+        journal=journal,
+        on_step=on_step,
+    )
+    scores = [score for scored in batches for pair in scored.values() for score in pair]
+    return replace(make_report(protocol, scores, notes=notes), cost=run.cost())
 
 
-def _score_batch(
-    items: Sequence[tuple[int, DigitPair]],
-    separator: ScoreSeparator,
-    names: Sequence[str],
-    seed: int,
-    on_step: OnStep | None,
-) -> dict[str, list[TrackScore]]:
-    mixtures = torch.stack([pair.sources.sum(0) for _, pair in items])
-    seeds = torch.tensor([[_seed(seed, number)] for number, _ in items])
-    drawn = separator(mixtures, seeds, on_step)[:, 0]
-    return {pair.id: score_digits(pair, names, draw) for (_, pair), draw in zip(items, drawn, strict=True)}
+@dataclass
+class _Run:
+    """Separates and scores batches of pairs, and keeps the time that separating takes."""
+
+    separator: ScoreSeparator
+    names: Sequence[str]
+    dictionaries: Sequence[Array]
+    seed: int
+    seconds: float = 0.0
+    pairs: int = 0
+
+    def __call__(self, items: list[tuple[int, DigitPair]], on_step: OnStep | None) -> Scores:
+        """Scores by pair."""
+        mixtures = torch.stack([pair.sources.sum(0) for _, pair in items])
+        seeds = torch.stack([draw_seeds(self.seed, number) for number, _ in items])
+        started = time.monotonic()
+        drawn = self.separator(mixtures, seeds, on_step)[:, 0]
+        self.seconds, self.pairs = self.seconds + time.monotonic() - started, self.pairs + len(items)
+        rows = {OURS: drawn, AVERAGE: torch.stack([average(mixture, (1.0, 1.0)) for mixture in mixtures])}
+        if self.dictionaries:
+            parts = dictionary.separate(mixtures.flatten(1).double().numpy(), self.dictionaries)
+            rows[NMF] = torch.from_numpy(parts).reshape(drawn.shape)
+        scores = {}
+        for number, (_, pair) in enumerate(items):
+            own = {method: estimates[number] for method, estimates in rows.items()}
+            scores[pair.id] = [*score_digits(pair, self.names, own), residual(pair, drawn[number])]
+        return scores
+
+    def cost(self) -> dict[str, float]:
+        """Evaluations per source; seconds per pair if any was separated."""
+        took = {"seconds_per_pair": self.seconds / self.pairs} if self.pairs else {}
+        return {"evaluations": self.separator.evaluations, **took}
 
 
-def _seed(seed: int, number: int) -> int:
-    """Of the draw of one pair; it has nothing to do with the numbers that chose the pair."""
-    state = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0]
-    return int(state >> np.uint64(1))
+def _groups(digits: Digits, split: str) -> list[NDArray[np.intp]]:
+    """Which pictures may be the first and which the second of a pair."""
+    everyone = np.arange(len(digits.labels))
+    if split == "class":
+        return [everyone[digits.labels < 5], everyone[digits.labels >= 5]]
+    return [everyone, everyone]
 
 
-def _within(on_step: OnStep, start: int, count: int, total: int) -> OnStep:
-    """Progress within a batch as progress of the whole."""
-    return lambda done, steps: on_step(int(1000 * (start + count * done / max(steps, 1))), 1000 * total)
+def _dictionaries(data: Path, test: Digits, split: str, seed: int) -> tuple[list[Array], list[str]]:
+    """Dictionaries; or none, and a note that says why."""
+    try:
+        train = open_digits(data, "train")
+        if train.images.shape[1:] != test.images.shape[1:]:
+            raise InputError("training and test pictures differ in size", "Use MNIST's files.")
+        return learn_dictionaries(train, split, seed), []
+    except InputError as error:
+        return [], [f"there is no row {NMF}: {error.message}"]
+
+
+def _settings(dictionaries: Sequence[Array], split: str) -> dict[str, Any] | None:
+    """Of the dictionaries, for the protocol."""
+    if not dictionaries:
+        return None
+    return {
+        "atoms": [len(atoms) for atoms in dictionaries],
+        "iterations": dictionary.ITERATIONS,
+        "pictures_at_most": LEARN_FROM,
+        "dictionaries": "one per half" if split == "class" else "the same for both sources",
+    }

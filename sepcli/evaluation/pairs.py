@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +13,8 @@ from sepcli.consistency import fft_size, wiener
 from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.baselines import average, oracle_mask
+from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
+from sepcli.evaluation.journal import Finished
 from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.protocols import OnStep, Separator
 from sepcli.stream import StreamSettings
@@ -36,10 +38,11 @@ def evaluate_pairs(
     batch: int = 8,
     level: float | None = None,
     refine: Refine | None = None,
-    finished: Mapping[str, Sequence[TrackScore]] | None = None,
+    finished: Finished | None = None,
+    journal: Path | None = None,
     on_step: OnStep | None = None,
     total: int = 0,
-) -> Iterator[dict[str, list[TrackScore]]]:
+) -> Iterator[Scores]:
     """Separate Σ α_k x_k for every item, α being the separators' weights, and score the result.
 
     Args:
@@ -53,38 +56,33 @@ def evaluate_pairs(
         level: RMS that every mixture is brought to for the separator, and back; None leaves it alone.
         refine: Adds the row of estimates made consistent with the mixture.
         finished: Scores of a run that was interrupted; batches found here in whole are not separated again.
+        journal: Takes in the scores of every other batch.
         on_step: Told about progress, in thousandths of an item.
         total: How many items there are, for ``on_step``.
 
-    Yields:
+    Returns:
         Batch by batch, scores by item, in the order of the items.
 
     Raises:
         InputError: if an item does not fit a separator.
         ValueError: if there is no separator at all.
     """
-    done: Mapping[str, Sequence[TrackScore]] = finished or {}
     engines = {**({} if separator is None else {RAW: separator}), **(others or {})}
     if not engines:
         raise ValueError("nothing to evaluate: no separator")
-    numbered = enumerate(pairs)
-    start = 0
-    while items := list(itertools.islice(numbered, batch)):
-        if all(pair.id in done for _, pair in items):
-            scores = {pair.id: list(done[pair.id]) for _, pair in items}
-        else:
-            seeds = torch.stack([_seeds(seed, index, draws) for index, _ in items])
-            told = _within(on_step, start, len(items), total)
-            drawn = _draw([pair for _, pair in items], engines, seeds, level, told)
-            first = next(iter(engines.values()))
-            scores = {
-                pair.id: score_pair(pair, first, rows, metrics, refine)
-                for (_, pair), rows in zip(items, drawn, strict=True)
-            }
-        start += len(items)
-        if on_step is not None:
-            on_step(1000 * start, 1000 * max(total, start))
-        yield scores
+    first = next(iter(engines.values()))
+
+    def score(items: list[tuple[int, Pair]], told: OnStep | None) -> Scores:
+        seeds = torch.stack([draw_seeds(seed, index, draws) for index, _ in items])
+        drawn = _draw([pair for _, pair in items], engines, seeds, level, told)
+        return {
+            pair.id: score_pair(pair, first, rows, metrics, refine)
+            for (_, pair), rows in zip(items, drawn, strict=True)
+        }
+
+    return score_batches(
+        pairs, score, batch=batch, total=total, finished=finished, journal=journal, on_step=on_step
+    )
 
 
 def score_pair(
@@ -187,24 +185,6 @@ def _check(pair: Pair, separator: Separator) -> None:
             f"item {pair.id} is at {pair.sample_rate} Hz, the separator works at {separator.sample_rate} Hz",
             "resample the items to that rate",
         )
-
-
-def _seeds(seed: int, index: int, draws: int) -> Tensor:
-    """(S,) int64, from the run's seed, the item's position and the draw."""
-    states = [
-        np.random.SeedSequence(seed, spawn_key=(index, draw)).generate_state(1, np.uint64)[0]
-        for draw in range(draws)
-    ]
-    return torch.tensor([int(state >> np.uint64(1)) for state in states], dtype=torch.int64)
-
-
-def _within(on_step: OnStep | None, start: int, count: int, total: int) -> OnStep | None:
-    """Progress within a batch as progress of the whole."""
-    if on_step is None:
-        return None
-    return lambda done, steps: on_step(
-        int(1000 * (start + count * done / max(steps, 1))), 1000 * max(total, start + count)
-    )
 
 
 def _frames(signal: Tensor) -> Signals:

@@ -25,6 +25,9 @@ AGGREGATION = {
 PICTURES = {"psnr": "PSNR of pictures clamped to [0, 1], best order of each pair, then mean over pairs"}
 """The metrics of pictures, likewise."""
 
+CHECKS = {"residual": "rms over pixels of mixture - sum of the sources, before clamping, in steps of 1/255"}
+"""What is measured besides and is not in dB."""
+
 SILENCE = "windows in which a source or an estimate is silent have no SDR and are left out"
 
 
@@ -33,7 +36,7 @@ class Protocol:
     """Everything that the numbers of a report depend on, besides the signals."""
 
     metrics: tuple[str, ...]
-    """Keys of ``AGGREGATION`` or ``PICTURES``."""
+    """Keys of ``AGGREGATION``, ``PICTURES`` or ``CHECKS``."""
     dataset: str
     """Which tracks, in words."""
     stems: tuple[str, ...]
@@ -50,7 +53,7 @@ class Protocol:
         """The protocol for a report, with the rules that all reports share."""
         return {
             **asdict(self),
-            "aggregation": {metric: {**AGGREGATION, **PICTURES}[metric] for metric in self.metrics},
+            "aggregation": {metric: (AGGREGATION | PICTURES | CHECKS)[metric] for metric in self.metrics},
             "left_out": SILENCE,
             "ci95": f"percentile bootstrap of the mean over tracks, {CI_RESAMPLES} resamples",
             "version": __version__,

@@ -127,7 +127,9 @@ def make_report(
 
 
 def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
-    """A metric's table: methods as rows, stems and their average as columns, ``mean [ci95]`` in dB.
+    """A metric's table: methods as rows; as columns stems and their average, in dB as ``mean [ci95]``.
+
+    The last of these columns is followed by its median and the number of tracks.
 
     Returns:
         The heads and the rows.
@@ -135,10 +137,15 @@ def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
     methods = results[metric]
     stems = list(next(iter(methods.values())))
     rows = [
-        [method, *(_cell(by_stem[stem]) for stem in stems), str(max(s.n for s in by_stem.values()))]
+        [
+            method,
+            *(_cell(by_stem[stem]) for stem in stems),
+            f"{by_stem[stems[-1]].median:.2f}" if by_stem[stems[-1]].n else "-",
+            str(max(s.n for s in by_stem.values())),
+        ]
         for method, by_stem in methods.items()
     ]
-    return [metric, *stems, "tracks"], rows
+    return [metric, *stems, "median", "tracks"], rows
 
 
 def _cell(summary: Summary) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from sepcli.blind.separator import METHODS, BlindSeparator
 from sepcli.datasets.pairs import pair_ids, read_pairs
 from sepcli.errors import InputError
 from sepcli.evaluation.folders import pair_folders, score_folders
-from sepcli.evaluation.journal import append_journal, resume_journal
+from sepcli.evaluation.journal import resume_journal
 from sepcli.evaluation.pairs import evaluate_pairs, wiener_refine
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
@@ -136,14 +135,11 @@ def evaluate_dataset(
         level=stream.reference_rms,
         refine=wiener_refine(frame.sample_rate, stream),
         finished=finished,
+        journal=journal,
         on_step=on_step,
         total=len(ids),
     )
-    scores: list[TrackScore] = []
-    for scored in batches:
-        if journal is not None and not scored.keys() <= finished.keys():
-            append_journal(journal, scored)
-        scores += itertools.chain.from_iterable(scored.values())
+    scores = [score for scored in batches for track in scored.values() for score in track]
     return make_report(protocol, scores, notes=[f"{name}: {METHODS[name].rule}" for name in blind])
 
 

@@ -23,7 +23,7 @@ class TrackScore:
     stem: str
     metric: str
     value: float
-    """In dB; NaN when no window has a value."""
+    """In dB, but for the residual; NaN when no window has a value."""
     left_out: int = 0
     """Windows without a value, because a source or an estimate is silent there."""
 

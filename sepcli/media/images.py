@@ -6,8 +6,8 @@ import contextlib
 import os
 import secrets
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sepcli.errors import InputError, OutputError
+from sepcli.media.deep_png import write_deep_png
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".gif")
 """What is taken from a folder; a file named by itself may be called anything."""
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's modes of 16-bit grey pictures."""
-BROKEN = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-"""What Pillow raises over a file that is no picture, or no whole one, or far too large."""
+BROKEN = (OSError, ValueError, SyntaxError, EOFError)
+"""What Pillow raises over a file that is no picture, or no whole one."""
+TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+"""What it raises over pictures of more pixels than ``Image.MAX_IMAGE_PIXELS``."""
+STRIP = 256
+"""Rows that are rounded at once."""
 
 
 @dataclass(frozen=True)
@@ -39,39 +37,52 @@ class Picture:
         pixels: (C, H, W) float32 in [0, 1]; C is 1 for grey, 3 for colour (red, green, blue).
         alpha: opacity (H, W) uint8; None if there is no transparency.
         bits: 8 or 16 per value, as stored; colour of 16 bits is read as 8.
+        frames: how many pictures the file holds, of which this is the first.
     """
 
     pixels: NDArray[np.float32]
     alpha: NDArray[np.uint8] | None = None
     bits: int = 8
+    frames: int = 1
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, *, first: bool = False) -> Picture:
     """Read any file that Pillow knows; palettes become colours, and the camera's orientation is applied.
 
+    Args:
+        path: The file.
+        first: Take the first of several frames.
+
     Raises:
-        InputError: It is missing, damaged, of several frames, or not in [0, 1] (floating point).
+        InputError: It is missing, damaged, too large, of several frames, or not in [0, 1] (floating point).
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                if getattr(image, "n_frames", 1) > 1:
+                frames = getattr(image, "n_frames", 1)
+                if frames > 1 and not first:
                     raise InputError(f"{path} holds several pictures", "Give one file per picture.")
                 image.load()
-                return _decode(ImageOps.exif_transpose(image), path)
+                return replace(_decode(ImageOps.exif_transpose(image), path), frames=frames)
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}", "Check the name.") from error
+    except TOO_LARGE as error:
+        raise InputError(
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels", "Make it smaller first."
+        ) from error
     except BROKEN as error:
         raise InputError(
             f"{path} cannot be read as a picture ({error})", "Check that it is whole."
         ) from error
 
 
-def write_pictures(pictures: Mapping[Path, Picture], *, overwrite: bool = False) -> None:
+def write_pictures(pictures: Iterable[tuple[Path, Picture]], *, overwrite: bool = False) -> None:
     """Write PNG files, all of them or none; missing folders are made. Values are clamped to [0, 1].
 
-    Grey pictures without transparency keep 16 bits, all others are stored with 8.
+    Args:
+        pictures: Files and what is to be in them; one is stored before the next is asked for.
+        overwrite: Replace files that exist.
 
     Raises:
         OutputError: A file exists, or a place cannot be written.
@@ -79,21 +90,22 @@ def write_pictures(pictures: Mapping[Path, Picture], *, overwrite: bool = False)
     parts: dict[Path, Path] = {}
     placed: list[Path] = []
     try:
-        for path, picture in pictures.items():
+        for path, picture in pictures:
             if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
                 raise OutputError(
                     f"{path} exists already", "use --overwrite to replace it, or another --out folder"
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             parts[path] = path.parent / f".sepcli-{os.getpid()}-{secrets.token_hex(4)}.part"
-            _encode(picture).save(parts[path], format="PNG")
+            _encode(picture, parts[path])
+            del picture  # before the next is asked for
         for path, part in parts.items():
             new = not path.exists()
             part.replace(path)
             placed += [path] * new
     except BaseException as error:
-        for path in placed:
-            path.unlink(missing_ok=True)
+        for done in placed:
+            done.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise OutputError(
                 f"cannot write {path}: {error.strerror or error}",
@@ -124,10 +136,10 @@ def as_channels(picture: Picture, channels: int, path: Path) -> NDArray[np.float
 
 def _decode(image: Image.Image, path: Path) -> Picture:
     if image.mode in DEEP:
-        deep = np.asarray(image).astype(np.int64)
+        deep = np.asarray(image)
         if deep.min() < 0 or deep.max() > 65535:
             raise InputError(f"{path} has values outside 16 bits", "Store it with 8 or 16 bits.")
-        return Picture((deep[None] / 65535).astype(np.float32), bits=16)
+        return Picture(np.divide(deep[None], 65535, dtype=np.float32), bits=16)
     if image.mode == "F":
         values = np.asarray(image, dtype=np.float32)[None]
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
@@ -137,18 +149,24 @@ def _decode(image: Image.Image, path: Path) -> Picture:
     clear = image.has_transparency_data
     data = np.asarray(image.convert(("LA" if clear else "L") if grey else ("RGBA" if clear else "RGB")))
     data = data[..., None] if data.ndim == 2 else data
-    pixels = (np.moveaxis(data[..., : 1 if grey else 3], -1, 0) / 255).astype(np.float32)
-    return Picture(np.ascontiguousarray(pixels), data[..., -1].copy() if clear else None)
+    shown = np.moveaxis(data[..., : 1 if grey else 3], -1, 0)
+    pixels = np.divide(shown, 255, dtype=np.float32, order="C")
+    return Picture(pixels, data[..., -1].copy() if clear else None)
 
 
-def _encode(picture: Picture) -> Image.Image:
-    if picture.bits == 16 and picture.alpha is None and picture.pixels.shape[0] == 1:
-        return Image.fromarray(_rounded(picture.pixels[0], 65535).astype(np.uint16))
-    data = _rounded(np.moveaxis(picture.pixels, 0, -1), 255).astype(np.uint8)
+def _encode(picture: Picture, path: Path) -> None:
+    """Write one PNG file."""
+    deep = picture.bits == 16
+    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
+    channels, height, width = picture.pixels.shape
+    data = np.empty((height, width, channels + (picture.alpha is not None)), kind)
+    for start in range(0, height, STRIP):
+        rows = slice(start, start + STRIP)
+        values = np.moveaxis(picture.pixels[:, rows], 0, -1).astype(np.float64)
+        data[rows, :, :channels] = np.rint(np.clip(values, 0.0, 1.0) * top)
     if picture.alpha is not None:
-        data = np.concatenate([data, picture.alpha[..., None]], axis=-1)
-    return Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data)
-
-
-def _rounded(values: NDArray[np.float32], top: int) -> NDArray[np.float64]:
-    return np.asarray(np.rint(np.clip(values.astype(np.float64), 0.0, 1.0) * top))
+        data[..., -1] = picture.alpha.astype(kind) * (top // 255)
+    if deep:
+        write_deep_png(path, data)
+    else:
+        Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data).save(path, format="PNG")

@@ -11,38 +11,45 @@ from PIL import Image, ImageDraw, ImageFont
 CELL = 112
 """Small pictures are magnified by whole numbers up to so many pixels; large ones reduced to four times it."""
 GAP, INK, PAPER = 6, (0, 0, 0), (255, 255, 255)
+LINE = 12
+"""Pixels from one line of words to the next."""
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[NDArray[np.float32]]], columns: Sequence[str], names: Sequence[str]
+    rows: Sequence[Sequence[NDArray[np.float32] | None]], columns: Sequence[str], names: Sequence[str]
 ) -> NDArray[np.float32]:
     """Draw a table of pictures.
 
     Args:
-        rows: pictures of one size, each (C, H, W) in [0, 1] with C = 1 or 3; R rows of N pictures.
+        rows: pictures of one size, each (C, H, W) in [0, 1] with C = 1 or 3; R rows of N pictures, the
+            first row whole; None leaves a place empty.
         columns: N words.
-        names: R words.
+        names: R of them, of a few lines each.
 
     Returns:
         (3, H', W') in [0, 1].
     """
-    height, width = rows[0][0].shape[1:]
+    height, width = next(p for p in rows[0] if p is not None).shape[1:]
     scale = max(1, CELL // max(height, width))
     shrink = max(1, -(-max(height, width) // (4 * CELL)))
     size = (max(1, width * scale // shrink), max(1, height * scale // shrink))
     font = ImageFont.load_default()
-    left = 2 * GAP + max((int(font.getlength(name)) for name in names), default=0)
+    lines = [name.split("\n") for name in names]
+    left = 2 * GAP + max((int(font.getlength(line)) for own in lines for line in own), default=0)
     cell = max(size[0], *(int(font.getlength(word)) for word in columns))
+    row = max(size[1], *(LINE * len(own) for own in lines)) + GAP
     top = 3 * GAP + 10
-    sheet = Image.new("RGB", (left + len(columns) * (cell + GAP), top + len(rows) * (size[1] + GAP)), PAPER)
+    sheet = Image.new("RGB", (left + len(columns) * (cell + GAP), top + len(rows) * row), PAPER)
     draw = ImageDraw.Draw(sheet)
     for n, word in enumerate(columns):
         draw.text((left + n * (cell + GAP), GAP), word, fill=INK, font=font)
-    for r, (name, pictures) in enumerate(zip(names, rows, strict=True)):
-        y = top + r * (size[1] + GAP)
-        draw.text((GAP, y), name, fill=INK, font=font)
+    for r, (own, pictures) in enumerate(zip(lines, rows, strict=True)):
+        y = top + r * row
+        for number, line in enumerate(own):
+            draw.text((GAP, y + LINE * number), line, fill=INK, font=font)
         for n, pixels in enumerate(pictures):
-            sheet.paste(_thumbnail(pixels, size, shrink), (left + n * (cell + GAP), y))
+            if pixels is not None:
+                sheet.paste(_thumbnail(pixels, size, shrink), (left + n * (cell + GAP), y))
     return (np.moveaxis(np.asarray(sheet), -1, 0) / 255).astype(np.float32)
 
 

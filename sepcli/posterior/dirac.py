@@ -33,7 +33,7 @@ from torch import Tensor
 
 from sepcli.errors import UsageError
 from sepcli.mixing import WeightedSum
-from sepcli.posterior.gaussian import check_mixture
+from sepcli.posterior.gaussian import check_mixture, misfit
 from sepcli.protocols import ScorePrior
 
 Moments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -120,12 +120,15 @@ class DiracPosterior:
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         """The score at the state for σ (), of the state's shape."""
+        return self.assess(state, sigma)[0]
+
+    def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The score, and ‖m - A D‖²/σ² (B,) for the estimates D before they are reconciled."""
         x = self.sources(state)
-        if self._moments is None and not self._noise:
-            return self._null.coordinates(self._prior.score(x, sigma))
-        h = self.consistent(*self._denoised(x, sigma))
-        pull: Tensor = (h - x) / sigma**2
-        return pull if self._noise else self._null.coordinates(pull)
+        mean, variance = self._denoised(x, sigma)
+        gap = self._mixture - self._mixing(mean)
+        pull: Tensor = (self._reconciled(mean, variance, gap) - x) / sigma**2
+        return (pull if self._noise else self._null.coordinates(pull)), misfit(gap, sigma)
 
     def sources(self, state: Tensor) -> Tensor:
         """The sources (B, K, C, *D) of a state; unless σ_y > 0 their sum is the mixture."""
@@ -133,9 +136,11 @@ class DiracPosterior:
 
     def consistent(self, mean: Tensor, variance: Tensor) -> Tensor:
         """h: estimates (B, K, C, *D) moved towards the mixture, most where their variance is largest."""
+        return self._reconciled(mean, variance, self._mixture - self._mixing(mean))
+
+    def _reconciled(self, mean: Tensor, variance: Tensor, gap: Tensor) -> Tensor:
         weighted = self._mixing.adjoint(torch.ones_like(self._mixture)) * variance
-        gap = (self._mixture - self._mixing(mean)) / (self._mixing(weighted) + self._noise)
-        return mean + weighted * gap[:, None]
+        return mean + weighted * (gap / (self._mixing(weighted) + self._noise))[:, None]
 
     def _denoised(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         if self._moments is not None:

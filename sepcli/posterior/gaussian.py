@@ -57,13 +57,22 @@ class GaussianPosterior:
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ(x | m) at x (B, K, C, *D) for σ ()."""
-        residual = self._mixture - self._mixing(state)
-        pull: Tensor = self._mixing.adjoint(residual) / (self._width * sigma**2)
-        return self._prior.score(state, sigma) + pull
+        return self.assess(state, sigma)[0]
+
+    def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The score, and ‖m - A D‖²/σ² (B,) for D = x + σ² ∇ log p_σ(x)."""
+        prior, gap = self._prior.score(state, sigma), self._mixture - self._mixing(state)
+        pull: Tensor = self._mixing.adjoint(gap) / (self._width * sigma**2)
+        return prior + pull, misfit(gap - sigma**2 * self._mixing(prior), sigma)
 
     def sources(self, state: Tensor) -> Tensor:
         """The state is the sources, (B, K, C, *D)."""
         return state
+
+
+def misfit(gap: Tensor, sigma: Tensor) -> Tensor:
+    """‖gap‖²/σ² of every item: (B, C, *D) to (B,)."""
+    return gap.flatten(1).square().sum(1) / sigma**2
 
 
 def check_mixture(mixture: Tensor) -> None:

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sepcli.priors.denoiser import DenoiserPrior
+from sepcli.priors.diffusion_unet import DiffusionUnetPrior
+from sepcli.priors.ncsn import NcsnPrior
+from sepcli.priors.precision import fastest
+from sepcli.protocols import DenoisingPrior
+
+PicturePrior = DenoiserPrior | NcsnPrior | DiffusionUnetPrior
+"""A network that is a prior of one picture, class-conditional if its config says so."""
 
 
 @dataclass(frozen=True)
 class ClassPrior:
-    """p(x | class) of a class-conditional denoiser; fulfils ``sepcli.protocols.ScorePrior``.
+    """p(x | class) of a class-conditional network; fulfils ``sepcli.protocols.ScorePrior``.
 
     Attributes:
-        prior: the denoiser.
+        prior: the network.
         label: which of its classes all sources belong to; None: any.
+        fast: ask the network in the device's fastest precision (see ``sepcli.priors.precision``).
     """
 
-    prior: DenoiserPrior
+    prior: PicturePrior
     label: int | None = None
+    fast: bool = False
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ at x (B, K, C, H, W) for σ ()."""
-        return self.prior.score(x, sigma, self.label)
+        with fastest(x.device) if self.fast else nullcontext():
+            return self.prior.score(x, sigma, self.label)
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Mean D and variance C of the clean pictures, each like x."""
-        return self.prior.moments(x, sigma, self.label)
+        with fastest(x.device) if self.fast else nullcontext():
+            return self.prior.moments(x, sigma, self.label)
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,7 @@ class SourcePriors:
             together.
     """
 
-    priors: Sequence[ClassPrior]
+    priors: Sequence[DenoisingPrior]
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ at x (B, K, C, H, W) for σ ()."""
@@ -53,8 +65,8 @@ class SourcePriors:
         mean, variance = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
         return mean, variance
 
-    def _runs(self) -> list[tuple[ClassPrior, slice]]:
-        runs: list[tuple[ClassPrior, slice]] = []
+    def _runs(self) -> list[tuple[DenoisingPrior, slice]]:
+        runs: list[tuple[DenoisingPrior, slice]] = []
         for k, prior in enumerate(self.priors):
             if runs and runs[-1][0] is prior:
                 runs[-1] = (prior, slice(runs[-1][1].start, k + 1))

@@ -1,4 +1,7 @@
-"""What trains a denoiser: random pictures, and the running mean of the weights that is kept in the end."""
+"""What trains a denoiser or a score network: random pictures, and the running mean of its weights.
+
+The mean is what validates and what is kept in the end.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,18 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sepcli.datasets.idx import Digits
+from sepcli.datasets.picture_folder import Pictures
 from sepcli.priors.denoiser import DenoiserPrior
+from sepcli.priors.ncsn import NcsnPrior
+from sepcli.training.loop import write_tensors
 
 DENOISER_PRESETS: Mapping[str, Mapping[str, object]] = {
     "tiny": {"widths": (16, 24), "blocks": 1, "embedding": 32},
@@ -22,6 +28,16 @@ DENOISER_PRESETS: Mapping[str, Mapping[str, object]] = {
     "base": {"widths": (128, 256, 256), "blocks": 3, "attention": 2, "embedding": 512, "fold": 1},
 }
 """Sizes: ``small`` for an hour on two CPU cores (3 M parameters), ``base`` for a GPU, ``tiny`` for tests."""
+NCSN_PRESETS: Mapping[str, Mapping[str, object]] = {
+    "tiny": {"width": 8},
+    "small": {"width": 32},
+    "base": {"width": 64},
+}
+"""Sizes of score networks: ``base`` is the paper's for digits."""
+
+Network = TypeVar("Network", bound=nn.Module)
+Trainable = DenoiserPrior | NcsnPrior
+"""Priors of pictures that are trained here."""
 
 HALVES = ("0-4", "5-9")
 """The two classes of the class-split protocol."""
@@ -29,7 +45,7 @@ POWER = 16.97
 """Exponent of the running mean; it spans about the last 5 % of a run of any length (Karras et al. 2024)."""
 
 
-class Averaged(nn.Module):
+class Averaged(nn.Module, Generic[Network]):
     """A network and the running mean of its weights, θ̄_n = β θ̄_{n-1} + (1 - β) θ_n with β = (1 -
     1/n)^{γ+1}.
 
@@ -39,7 +55,7 @@ class Averaged(nn.Module):
 
     steps: Tensor
 
-    def __init__(self, live: DenoiserPrior) -> None:
+    def __init__(self, live: Network) -> None:
         super().__init__()
         self.live = live
         self.mean = copy.deepcopy(live).requires_grad_(False)
@@ -63,50 +79,50 @@ class DenoiserTask:
         train: pictures to learn from.
         held_out: pictures to validate on.
         batch: pictures per step.
+        flip: whether to learn from the mirror images, left to right, as well.
     """
 
-    model: Averaged
-    train: Digits
-    held_out: Digits
+    model: Averaged[Trainable]
+    train: Pictures
+    held_out: Pictures
     batch: int
+    flip: bool = False
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of a random batch; the mean takes in the weights of the step before."""
         self.model.update()
         chosen = rng.integers(0, len(self.train.images), self.batch)
-        device = self.model.steps.device
-        labels = labels_of(self.train.labels[chosen], self.model.live)
-        images = as_pictures(self.train.images[chosen]).to(device)
-        return self.model.live.loss(images, rng, None if labels is None else labels.to(device))
+        images = as_pictures(self.train.images[chosen])
+        if self.flip:
+            mirrored = torch.from_numpy(rng.random(self.batch) < 0.5)[:, None, None, None]
+            images = torch.where(mirrored, images.flip(-1), images)
+        return self._loss(self.model.live, images, self.train.labels[chosen], rng)
 
     def validate(self) -> dict[str, float]:
         """The loss of the mean weights on held-out pictures, with the same noise every time."""
-        rng, device = np.random.default_rng(0), self.model.steps.device
+        rng = np.random.default_rng(0)
         total: dict[str, float] = {}
         parts = range(0, len(self.held_out.images), self.batch)
         for start in parts:
             part = self.held_out.only(slice(start, start + self.batch))
-            labels = labels_of(part.labels, self.model.live)
-            images = as_pictures(part.images).to(device)
-            loss, figures = self.model.mean.loss(images, rng, None if labels is None else labels.to(device))
+            loss, figures = self._loss(self.model.mean, as_pictures(part.images), part.labels, rng)
             share = len(part.images) / len(self.held_out.images)
             for key, value in {"score": float(loss), **figures}.items():
                 total[key] = total.get(key, 0.0) + share * value
         return total
 
+    def _loss(
+        self, prior: Trainable, images: Tensor, labels: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        device = self.model.steps.device
+        told = torch.from_numpy(labels).to(device) if prior.config.classes else None
+        return prior.loss(images.to(device), rng, told)
+
 
 def as_pictures(images: NDArray[np.uint8]) -> Tensor:
-    """Bytes (N, H, W) to grey pictures (N, 1, H, W), float32 in [0, 1]."""
-    return torch.from_numpy(images)[:, None].float() / 255.0
-
-
-def labels_of(digits: NDArray[np.uint8], prior: DenoiserPrior) -> Tensor | None:
-    """The classes (N,) of digits (N,) for a prior of the ten digits or the halves; None without classes."""
-    classes = len(prior.config.classes)
-    if not classes:
-        return None
-    labels = torch.from_numpy(digits.astype(np.int64))
-    return torch.div(labels, 5, rounding_mode="floor") if classes == len(HALVES) else labels
+    """Bytes (N, C, H, W), or grey ones (N, H, W), to pictures (N, C, H, W), float32 in [0, 1]."""
+    rows = images[:, None] if images.ndim == 3 else images
+    return torch.from_numpy(np.array(rows)).float() / 255.0  # a copy: torch wants memory it may write to
 
 
 def keep_mean(path: Path) -> None:
@@ -114,6 +130,4 @@ def keep_mean(path: Path) -> None:
     tensors = load_file(path)
     mean = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("mean.")}
     if mean:
-        part = path.with_name(f".{path.name}.part")
-        save_file(mean, part)
-        part.replace(path)
+        write_tensors(path, mean)

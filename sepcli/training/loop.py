@@ -117,7 +117,7 @@ def train(
         ) from error
     optimizer = _optimizer(task.model, settings)
     if not resume:
-        _forget(folder)
+        forget(folder)
     progress = _restore(task.model, optimizer, folder) if resume else Progress()
     saved = started = time.monotonic() - progress.elapsed
     running: dict[str, list[float]] = {}
@@ -146,7 +146,7 @@ def train(
         if time.monotonic() - saved > settings.checkpoint_seconds:
             _save(task.model, optimizer, progress, folder)
             saved = time.monotonic()
-    _forget(folder)
+    forget(folder)
     if not math.isfinite(progress.best):
         raise SepError(
             "the training diverged: no validation gave a finite score", "try a smaller --learning-rate"
@@ -222,7 +222,7 @@ def write_weights(model: nn.Module, path: Path) -> None:
         name: (tensor.to(torch.bfloat16) if name in parameters else tensor).detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
-    _write_tensors(path, tensors)
+    write_tensors(path, tensors)
 
 
 def _save(model: nn.Module, optimizer: torch.optim.AdamW, progress: Progress, folder: Path) -> None:
@@ -233,7 +233,7 @@ def _save(model: nn.Module, optimizer: torch.optim.AdamW, progress: Progress, fo
         tensors |= {
             f"optimizer.{index}.{name}": torch.as_tensor(value).cpu() for name, value in state.items()
         }
-    _write_tensors(folder / "checkpoint.safetensors", tensors)
+    write_tensors(folder / "checkpoint.safetensors", tensors)
     write_text(folder / "checkpoint.json", json.dumps(asdict(progress)))
 
 
@@ -258,13 +258,18 @@ def _restore(model: nn.Module, optimizer: torch.optim.AdamW, folder: Path) -> Pr
     return progress
 
 
-def _forget(folder: Path) -> None:
+def forget(folder: Path) -> None:
     """Remove the checkpoint: it belongs to a run that is finished, or that is not to be continued."""
     for name in ("checkpoint.json", "checkpoint.safetensors"):
         (folder / name).unlink(missing_ok=True)
 
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write safetensors, atomically.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
     _write(path, lambda part: save_file(tensors, part))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,35 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
-from sepcli.datasets.idx import Digits, open_digits
-from sepcli.errors import UsageError
+from sepcli.catalog.score import load_picture_prior
+from sepcli.datasets.picture_folder import Pictures
+from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
+from sepcli.priors.ncsn import NcsnConfig, NcsnPrior
 from sepcli.protocols import OnStep
-from sepcli.training.denoiser import DENOISER_PRESETS, Averaged, DenoiserTask, keep_mean
+from sepcli.training.denoiser import (
+    DENOISER_PRESETS,
+    NCSN_PRESETS,
+    Averaged,
+    DenoiserTask,
+    Trainable,
+    keep_mean,
+)
 from sepcli.training.loop import Progress, train, write_text
+from sepcli.training.picture_data import measure, open_data
 from sepcli.training.request import Request, training_entry
 
-PRESETS = {"denoiser": DENOISER_PRESETS}
+PRESETS = {"denoiser": DENOISER_PRESETS, "ncsn": NCSN_PRESETS}
 """Family → its sizes."""
-HELD_OUT = 1000
-"""Training pictures, the last ones, that are kept for validation; at most a tenth of all."""
+SETTINGS: Mapping[str, Mapping[str, Any]] = {"ncsn": {"sampler": "langevin"}}
+"""Family → what its card says of separating: a score network knows the ladder of Langevin dynamics only."""
+NOISE = {1: (-1.2, 1.4), 3: (-0.8, 1.7)}
+"""Channels → mean and standard deviation of ln σ in a denoiser's training.
+
+Colouring begins at σ = 20 or above, for noise of σ is noise of σ/√n in the mean colour of n pixels: ln 0.01
+and ln 20 are 2.2 standard deviations to either side of -0.8, and two thirds of all levels are between 0.1 and
+3, where contents are decided.
+"""
 
 
 def run(
@@ -30,52 +48,135 @@ def run(
     folder: Path,
     on_step: OnStep | None = None,
     log: Callable[[dict[str, float]], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Progress:
-    """Train a denoiser on MNIST's training pictures into ``folder``, a part of the prior's folder.
+    """Train on MNIST's training pictures, or on a folder of pictures, into ``folder``, a part of the prior's.
+
+    Args:
+        request: what to train.
+        folder: where.
+        on_step: told about progress, first of reading the pictures.
+        log: told the figures of every validation.
+        tell: told in words what is worth knowing of the data.
 
     Raises:
-        UsageError: unknown preset.
-        OutputError: the folder cannot be written.
+        UsageError: unknown preset, or an option that is not for these data.
+        OutputError: the folder or the cache cannot be written, or the prior has another part.
         InputError: the data cannot be read, or the checkpoint is of another network.
     """
-    digits = open_digits(request.data, "train")
-    task, config = _task(request, digits)
+    _check(request)
+    check_alone(folder)
+    task = _task(request, *open_data(request, on_step, tell))
     task.model.train()
     progress = train(task, folder, request.loop, request.device, request.resume, on_step, log)
     keep_mean(folder / "model.safetensors")
-    write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
-    card = cards.Card(
-        name=request.out.resolve().name,
-        family=cards.PICTURES,
-        sources=request.sources,
-        weights=request.weights,
-        sample_rate=0,
-        data=request.data_note,
-        training={folder.name: {**training_entry(request, progress), **_learnt(task)}},
-    )
-    cards.write(cards.with_files(card, request.out), request.out)
+    write_text(folder / "config.json", json.dumps(asdict(task.model.live.config), indent=1))
+    entry = {**training_entry(request, progress), **_learnt(task)}
+    if request.init is not None:
+        before = cards.find(request.init)[0]
+        entry["init"] = {"prior": before.name, **before.training.get(folder.name, {})}
+    write_card(folder, request.sources, entry, request.data_note)
     return progress
 
 
-def _learnt(task: DenoiserTask) -> dict[str, Any]:
-    return {"pictures": len(task.train.images), "classes": list(task.model.live.config.classes)}
+def check_alone(folder: Path) -> None:
+    """Refuse a part of a prior's folder that would not be the only one: pictures need one network.
+
+    Raises:
+        OutputError: there is another.
+    """
+    others = sorted(p.parent.name for p in folder.parent.glob("*/config.json") if p.parent != folder)
+    if others:
+        raise OutputError(f"{folder.parent} is a prior with a {others[0]}", "choose another --out folder")
 
 
-def _task(request: Request, digits: Digits) -> tuple[DenoiserTask, DenoiserConfig]:
+def write_card(folder: Path, sources: Sequence[str], entry: Mapping[str, Any], data: str = "") -> None:
+    """Write the card of a prior of pictures whose network is in ``folder``, a part of the prior's folder.
+
+    Args:
+        folder: named after the family.
+        sources: what the pictures are of, one name.
+        entry: how the network came about.
+        data: what it was trained on.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    out = folder.parent
+    card = cards.Card(
+        name=out.resolve().name,
+        family=cards.PICTURES,
+        sources=tuple(sources),
+        weights=(1.0,),
+        sample_rate=0,
+        data=data,
+        settings=SETTINGS.get(folder.name, {}),
+        training={folder.name: entry},
+    )
+    cards.write(cards.with_files(card, out), out)
+
+
+def _check(request: Request) -> None:
+    """Refuse, before any work, what cannot be trained."""
     presets = PRESETS[request.family]
     if request.preset not in presets:
         raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
-    held_out = max(1, min(HELD_OUT, len(digits.images) // 10))
-    train_on = digits.only(slice(None, -held_out)) if held_out < len(digits.images) else digits
-    config = DenoiserConfig(
-        size=digits.images.shape[1:],
-        classes=request.classes,
-        unlabelled=request.unlabelled,
-        data_mean=float(train_on.images.mean() / 255),
-        data_std=float(train_on.images.std() / 255) or 1.0,
-        **presets[request.preset],  # type: ignore[arg-type]
-    )
+    mean, std = request.noise_mean, request.noise_std
+    if request.family == "ncsn" and not (mean is None and std is None):
+        raise UsageError("--noise-mean and --noise-std are for denoisers", "leave them out for an ncsn")
+    if not math.isfinite(mean or 0.0) or not 0.0 < (1.0 if std is None else std) < math.inf:
+        raise UsageError(f"noise of mean {mean} and deviation {std} in ln σ is none", "write -0.8 and 1.7")
+
+
+def _learnt(task: DenoiserTask) -> dict[str, Any]:
+    classes = list(task.model.live.config.classes)
+    return {"pictures": len(task.train.images), "classes": classes, "flip": task.flip}
+
+
+def _task(request: Request, learn: Pictures, held_out: Pictures) -> DenoiserTask:
     with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
         torch.manual_seed(request.loop.seed)
-        model = Averaged(DenoiserPrior(config)).to(request.device)
-    return DenoiserTask(model, train_on, digits.only(slice(-held_out, None)), request.batch), config
+        network = _network(request, learn)
+    if request.init is not None:
+        _start_from(network, request.init)
+    model: Averaged[Trainable] = Averaged(network).to(request.device)
+    flip = learn.images.shape[1] == 3 if request.flip is None else request.flip
+    return DenoiserTask(model, learn, held_out, request.batch, flip)
+
+
+def _network(request: Request, learn: Pictures) -> Trainable:
+    channels, *size = learn.images.shape[1:]
+    fields: dict[str, Any] = {
+        "channels": channels,
+        "size": tuple(size),
+        "classes": request.classes,
+        "unlabelled": request.unlabelled,
+        **PRESETS[request.family][request.preset],
+    }
+    if request.family == "ncsn":
+        return NcsnPrior(NcsnConfig(**fields))
+    (mean, std), (p_mean, p_std) = measure(learn), NOISE[channels]
+    fields |= {
+        "data_mean": mean,
+        "data_std": std or 1.0,
+        "p_mean": p_mean if request.noise_mean is None else request.noise_mean,
+        "p_std": p_std if request.noise_std is None else request.noise_std,
+    }
+    return DenoiserPrior(DenoiserConfig(**fields))
+
+
+def _start_from(network: Trainable, init: str) -> None:
+    """Give a network the weights of a trained prior.
+
+    Raises:
+        PriorError: there is no such prior, or it is of another network.
+    """
+    card, folder = cards.find(init)
+    cards.verify(card, folder)
+    try:
+        network.load_state_dict(load_picture_prior(folder).state_dict())
+    except RuntimeError as error:
+        raise PriorError(
+            f"prior {card.name} is of another network than the one asked for",
+            "give the --family, --preset and --classes that it was trained with",
+        ) from error

@@ -18,7 +18,8 @@ from sepcli.errors import InputError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
 from sepcli.priors.transformer import TransformerConfig, TransformerPrior
 from sepcli.protocols import OnStep
-from sepcli.training import pictures
+from sepcli.training import audio, pictures
+from sepcli.training.kinds import Kind, kind_of
 from sepcli.training.lass import (
     CODEC_PRESETS,
     LATENT_PRESETS,
@@ -31,12 +32,15 @@ from sepcli.training.lass import (
 from sepcli.training.loop import Progress, Task, train, write_text
 from sepcli.training.request import Request, check_free, training_entry
 
-PARTS = {"vqvae": "codec", "transformer": "prior", "latent": "latent", "denoiser": "denoiser"}
+PARTS = {"vqvae": "codec", "transformer": "prior", "latent": "latent", "denoiser": "denoiser", "ncsn": "ncsn"}
 """The folder, inside a prior's folder, that each family writes."""
 
 
 def run(
-    request: Request, on_step: OnStep | None = None, log: Callable[[dict[str, float]], None] | None = None
+    request: Request,
+    on_step: OnStep | None = None,
+    log: Callable[[dict[str, float]], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Progress:
     """Train what is asked for and leave ``model.safetensors``, ``config.json`` and an updated ``card.toml``.
 
@@ -49,9 +53,11 @@ def run(
     if request.family not in PARTS:
         raise UsageError(f"unknown family '{request.family}'", f"one of: {', '.join(PARTS)}")
     folder = request.out / PARTS[request.family]
-    check_free(folder, request)
+    check_free(folder, request.resume, request.overwrite)
+    if request.family == "denoiser" and kind_of(request.data) is Kind.SOUND:
+        return audio.run(request, folder, on_step, log)
     if request.family in pictures.PRESETS:
-        return pictures.run(request, folder, on_step, log)
+        return pictures.run(request, folder, on_step, log, tell)
     _check_fits(request)
     shape = _codec_config(request)
     banks = [

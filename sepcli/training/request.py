@@ -19,22 +19,28 @@ class Request:
 
     Attributes:
         family: a key of ``PARTS``.
-        data: folder of the data set (Slakh2100's layout, or MNIST's files).
+        data: folder of the data set (Slakh2100's layout, MNIST's files, recordings or pictures).
         out: the prior's folder.
         preset: sizes, a key of the family's presets.
         sources: instrument classes.
         weights: α_k of the mixing.
         batch: items per step.
         tokens: tokens per item.
-        cache: folder for decoded recordings.
+        cache: folder for decoded recordings and pictures.
         loop: budget and rates.
         device: where to train.
         resume: continue an unfinished run.
         overwrite: replace a finished one.
         command: how the run was called, for the card.
         data_note: a sentence on the data, for the card.
-        classes: names of the classes that a denoiser is conditioned on.
+        classes: names of the classes that a prior of pictures is conditioned on.
         unlabelled: share of training pictures whose class is withheld.
+        init: a trained prior, name or folder, whose weights training starts from.
+        size: side that the pictures of a folder are brought to; None: see ``datasets.picture_decoder``.
+        channels: of the pictures of a folder, likewise.
+        flip: whether to learn from the mirror images of pictures as well; None: if they have colours.
+        noise_mean: mean of ln σ in the training of a denoiser of pictures; None: that of their kind.
+        noise_std: standard deviation of ln σ, likewise.
     """
 
     family: str
@@ -54,20 +60,26 @@ class Request:
     data_note: str = ""
     classes: tuple[str, ...] = ()
     unlabelled: float = 0.5
+    init: str | None = None
+    size: int | None = None
+    channels: int | None = None
+    flip: bool | None = None
+    noise_mean: float | None = None
+    noise_std: float | None = None
 
 
-def check_free(folder: Path, request: Request) -> None:
-    """Refuse to train into a folder that holds something.
+def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse to put a network into a folder that holds something.
 
     Raises:
         OutputError: it does, and neither resume nor overwrite was asked for.
     """
     unfinished = (folder / "checkpoint.json").exists()
-    if unfinished and not (request.resume or request.overwrite):
+    if unfinished and not (resume or overwrite):
         raise OutputError(
             f"{folder} holds an unfinished run", "continue it with --resume, or replace it with --overwrite"
         )
-    if (folder / "config.json").exists() and not (request.overwrite or unfinished):
+    if (folder / "config.json").exists() and not (overwrite or unfinished):
         raise OutputError(
             f"{folder} holds a finished part", "choose another --out folder, or replace it with --overwrite"
         )

@@ -71,6 +71,12 @@ def test_a_plain_card_has_defaults(tmp_path: Path) -> None:
         (PLAIN + 'files = ["a"]\n', "tables"),
         (PLAIN + 'files = {a = "b"}\n', "sha256"),
         (PLAIN + "files = {a = {size = 1}}\n", "sha256"),
+        (PLAIN + 'files = {a = {size = "1", sha256 = "00"}}\n', "size"),
+        (PLAIN + "revision = 7\n", "strings"),
+        (PLAIN + 'title = "\\u001b[2J"\n', "printable"),
+        (PLAIN + "resolution = [32]\n", "resolution"),
+        (PLAIN + "resolution = [32, 0]\n", "resolution"),
+        (PLAIN + "resolution = 32\n", "cannot read"),
     ],
 )
 def test_bad_cards_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -80,11 +86,18 @@ def test_bad_cards_are_refused(tmp_path: Path, text: str, message: str) -> None:
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "codec/../../x", "..\\\\x"])
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "codec/../../x", "..\\\\x", "C:/x", "", "."])
 def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     text = PLAIN + f'[files."{name}"]\nsha256 = "00"\nsize = 1\n'
     with pytest.raises(PriorError, match="outside its folder"):
         cards.read(write(tmp_path, text))
+
+
+def test_a_card_of_pictures_on_the_hub(tmp_path: Path) -> None:
+    card = replace(CARD, family="other", sample_rate=0, resolution=(32, 48), repo="a/b", revision="v1")
+    cards.write(card, tmp_path)
+    found = cards.read(tmp_path)
+    assert (found.resolution, found.repo, found.revision) == ((32, 48), "a/b", "v1")
 
 
 def test_names_and_folders_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.score import load_denoiser, load_pictures
+from sepcli.catalog.score import load_picture_prior, load_pictures
 from sepcli.errors import PriorError, UsageError
 from sepcli.samplers.langevin import Langevin
 from sepcli.samplers.projected import Projected
@@ -114,4 +114,4 @@ def test_damaged_and_foreign_priors_are_refused(
     cards.write(cards.with_files(cards.read(broken), broken), broken)
     with pytest.raises(PriorError, match="usable denoiser"):
         load_pictures([str(broken)], (1.0, 1.0))
-    assert load_denoiser(tiny_pictures).config.classes == ("0-4", "5-9")
+    assert load_picture_prior(tiny_pictures).config.classes == ("0-4", "5-9")

@@ -12,7 +12,15 @@ import pytest
 from sepcli import __version__, errors
 from sepcli.cli import app, console
 
-COMMANDS = ([], ["separate"], ["evaluate"], ["train-prior"], ["build-likelihood"])
+COMMANDS = (
+    [],
+    ["fetch-priors"],
+    ["separate"],
+    ["colorize"],
+    ["evaluate"],
+    ["train-prior"],
+    ["build-likelihood"],
+)
 PROBE = """
 import sys
 from sepcli.cli.app import run

@@ -89,7 +89,7 @@ def test_folders_as_tables(folders: tuple[Path, Path], capsys: pytest.CaptureFix
     assert _run(*folders, "--metric", "sdr", "--metric", "usdr") == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert lines[0].split() == ["sdr", "bass", "drums", "average", "tracks"]
+    assert lines[0].split() == ["sdr", "bass", "drums", "average", "median", "tracks"]
     assert lines[1].startswith("estimates    20.00 [")
     assert lines[2].startswith("average")
     assert lines[3].startswith("oracle mask")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sepcli.catalog import card as cards
 from sepcli.cli.app import run
 from sepcli.cli.pictures import parse_weights
 from sepcli.errors import UsageError
+from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
+from sepcli.training.loop import write_weights
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
@@ -69,6 +74,152 @@ def test_draws_seeds_and_weights(
         stored.append((out / "mix" / "02" / "digit-1.png").read_bytes())
         assert (out / "mix" / "contact.png").is_file()
     assert stored[0] == stored[1] != stored[2]
+
+
+def pixels(folder: Path, name: str) -> np.ndarray:
+    return np.asarray(Image.open(folder / name)).astype(float)
+
+
+def test_draws_are_ranked_and_summed_up(tiny_pictures: Path, mixture: Path, tmp_path: Path) -> None:
+    assert separate(tiny_pictures, mixture, tmp_path / "out", "--samples", "4", "--seed", "2", "-q") == 0
+    folder, names = tmp_path / "out" / "mix", ("digit-1.png", "digit-2.png")
+    record = json.loads((folder / "run.json").read_text())
+    parts = ["01", "02", "03", "04", "mean", "deviation"]
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*parts, "contact.png", "run.json"])
+    bounds = [draw["log_prior_bound"] for draw in record["draws"]]
+    rest = np.array([draw["residual_rms"] for draw in record["draws"]])
+    merits = [(r > rest.min() + 1 / 255, -bound) for r, bound in zip(rest, bounds, strict=True)]
+    assert merits == sorted(merits)
+    assert sorted(draw["seed"] for draw in record["draws"]) == [2_000_006 + n for n in range(4)]
+    agreed = [draw["agreement_db"] for draw in record["draws"]]
+    assert record["medoid"] == 1 + int(np.argmax(agreed))
+    assert record["residual_rms"] == rest.tolist()
+    assert "log prior" in record["rank"]
+    assert record["mean"] == [str(folder / "mean" / name) for name in names]
+    stored = np.array([[pixels(folder / part, name) for name in names] for part in parts])
+    np.testing.assert_allclose(stored[:4].mean(0), stored[4], atol=1.01)
+    spread = record["deviation_scale"] * stored[:4].std(0, ddof=1)
+    np.testing.assert_allclose(spread, stored[5], atol=1.01 * record["deviation_scale"])
+    assert stored[5].max() == 255
+    total = pixels(mixture.parent, "mix.png") - stored[:4].mean(1)
+    np.testing.assert_allclose(np.sqrt((total**2).mean((1, 2))) / 255, rest, atol=1 / 255)
+    assert len(pixels(folder, "contact.png")) > 6 * 8 * 12  # six rows of pictures, magnified eight times
+
+
+def test_the_rank_is_not_the_order_of_drawing(tiny_pictures: Path, mixture: Path, tmp_path: Path) -> None:
+    """The draw of the first seed is the one that is drawn alone, wherever it is ranked."""
+    assert separate(tiny_pictures, mixture, tmp_path / "one", "-q") == 0
+    assert separate(tiny_pictures, mixture, tmp_path / "all", "-q", "--samples", "5") == 0
+    record = json.loads((tmp_path / "all" / "mix" / "run.json").read_text())
+    place = 1 + [draw["seed"] for draw in record["draws"]].index(0)
+    found = [pixels(tmp_path / "all" / "mix" / f"{place:02d}", f"digit-{k}.png") for k in (1, 2)]
+    alone = [pixels(tmp_path / "one" / "mix", f"digit-{k}.png") for k in (1, 2)]
+    np.testing.assert_allclose(found, alone, atol=1)
+    assert [draw["seed"] for draw in record["draws"]] != list(range(5))
+    assert not {"draws", "medoid", "mean"} & json.loads((tmp_path / "one/mix/run.json").read_text()).keys()
+
+
+def test_mean_and_deviation_take_the_place_of_the_number(
+    tiny_pictures: Path, mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--samples", "2", "--filename", "{sample}-{stem}.{ext}", "-q"]
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mean-digit-2.png").write_bytes(b"mine")
+    assert separate(tiny_pictures, mixture, out, *words) == 1
+    assert "mean-digit-2.png exists already" in capsys.readouterr().err
+    assert len(list(out.iterdir())) == 1
+    assert separate(tiny_pictures, mixture, out, *words, "--overwrite") == 0
+    made = {f"{part}-digit-{k}.png" for part in ("01", "02", "mean", "deviation") for k in (1, 2)}
+    assert {p.name for p in out.iterdir()} == made | {"mix.contact.png", "mix.run.json"}
+    assert separate(tiny_pictures, mixture, out, *words, "--resume") == 0
+    (out / "deviation-digit-1.png").unlink()
+    assert separate(tiny_pictures, mixture, out, *words, "--resume") == 1
+    assert "not of a finished run" in capsys.readouterr().err
+    assert separate(tiny_pictures, mixture, out, *words, "--resume", "--overwrite") == 0
+    assert (out / "deviation-digit-1.png").is_file()
+    shutil.copy(mixture, out / "mean-digit-1.png")
+    assert separate(tiny_pictures, out / "mean-digit-1.png", out, *words, "--overwrite") == 1
+    assert "replace the input" in capsys.readouterr().err
+
+
+@pytest.fixture
+def ink_and_dust(tiny_pictures: Path, tmp_path: Path) -> list[str]:
+    """Two priors whose sources have names of their own, as words."""
+    words = []
+    for name in ("ink", "dust"):
+        folder = shutil.copytree(tiny_pictures, tmp_path / "priors" / name)
+        cards.write(replace(cards.read(folder), name=name, sources=(name,)), folder)
+        words += ["--prior", str(folder)]
+    return words
+
+
+def test_every_source_may_have_a_prior_of_its_own(
+    ink_and_dust: list[str], mixture: Path, tmp_path: Path
+) -> None:
+    words = [
+        "separate",
+        str(mixture),
+        "-o",
+        str(tmp_path / "out"),
+        "--set",
+        "steps=2",
+        "--device",
+        "cpu",
+        "-q",
+    ]
+    name = ["--filename", "{prior}/{track}/{sample}/{stem}.{ext}", "--samples", "2"]
+    assert run([*words, *ink_and_dust, *ink_and_dust[:2], *name]) == 0
+    folder = tmp_path / "out" / "ink+dust" / "mix"
+    assert sorted(p.name for p in (folder / "01").iterdir()) == ["dust.png", "ink-1.png", "ink-2.png"]
+    record = json.loads((folder / "run.json").read_text())
+    assert record["prior"] == ["ink", "dust", "ink"]
+    assert len(record["files"]) == len(record["weights"]) == 3
+    assert run([*words, *ink_and_dust, "--weights", "0.2,0.8"]) == 0
+    assert (tmp_path / "out" / "mix" / "dust.png").is_file()
+
+
+def test_priors_that_do_not_fit_are_refused(
+    ink_and_dust: list[str],
+    tiny_prior: Path,
+    mixture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["separate", str(mixture), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    sound = ["--prior", str(tiny_prior)]
+    for wrong in (["--sources", "3"], ["--weights", "1,1,1"], ["--prior", ink_and_dust[1], "--sources", "2"]):
+        assert run([*words, *ink_and_dust, *wrong]) == 2
+        assert "one per source" in capsys.readouterr().err
+    assert run([*words, *sound, *ink_and_dust]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert "brings all its sources along: drums, bass" in told[0]
+    assert run([*words, *ink_and_dust, *sound, "--sources", "3"]) == 4
+    assert run([*words, *ink_and_dust, *sound, "--method", "nmf"]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_grey_and_colour_priors_do_not_mix(
+    tiny_pictures: Path, mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    colour = shutil.copytree(tiny_pictures, tmp_path / "colour")
+    config = DenoiserConfig(channels=3, size=(12, 12), widths=(8, 8), blocks=1, embedding=8)
+    write_weights(DenoiserPrior(config), colour / "denoiser" / "model.safetensors")
+    (colour / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
+    cards.write(cards.with_files(cards.read(colour), colour), colour)
+    assert separate(tiny_pictures, mixture, tmp_path / "out", "--prior", str(colour)) == 2
+    assert "grey and of colour" in capsys.readouterr().err
+
+
+def test_a_source_cannot_be_called_like_the_contact_sheet(
+    ink_and_dust: list[str], mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(ink_and_dust[1])
+    cards.write(replace(cards.read(folder), sources=("contact",)), folder)
+    assert run(["separate", str(mixture), "-o", str(tmp_path / "out"), *ink_and_dust]) == 1
+    assert "two outputs of" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_folders_and_bad_files(

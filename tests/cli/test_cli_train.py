@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 from sepcli.cli.app import run
 from sepcli.cli.train import parse_duration
 from sepcli.errors import UsageError
+from sepcli.media.images import read_picture
 
 TINY = ("--preset", "tiny", "--batch", 3, "--tokens", 32, "--quiet")
 
@@ -91,6 +95,82 @@ def test_what_is_refused(
     assert not (tmp_path / "p" / "card.toml").exists()
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of 8 x 8 colour pictures of two classes, PNG and JPEG."""
+    rng, root = np.random.default_rng(0), tmp_path / "my pictures"
+    for name, suffix in (("warm", "png"), ("cold", "jpg")):
+        (root / "train" / name).mkdir(parents=True)
+        for n in range(6):
+            data = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(data).save(root / "train" / name / f"{n:04d}.{suffix}")
+    return root
+
+
+def test_a_folder_of_pictures_separates_and_colours(train, pictures: Path, tmp_path: Path) -> None:
+    out, words = tmp_path / "p", ["--family", "denoiser", "--data", pictures, "--preset", "tiny"]
+    words += ["--steps", 2, "--batch", 3, "--device", "cpu"]
+    code, text, err = train(*words, "-o", out, "--size", 8, "--noise-std", 1.5)
+    assert code == 0
+    assert text.startswith(f"{out / 'denoiser'}: 2 steps, best at ")
+    assert "reading 12 pictures, once, into" in err.splitlines()[0]
+    config = json.loads((out / "denoiser" / "config.json").read_text())
+    assert (config["channels"], config["size"], config["classes"]) == (3, [8, 8], [])
+    assert (config["p_mean"], config["p_std"]) == (-0.8, 1.5)
+    assert 'sources = [\n    "my pictures",\n]' in (out / "card.toml").read_text()
+    code, _, err = train(*words, "-o", out, "--size", 8, "--classes", "folders", "--no-flip", "--overwrite")
+    assert code == 0
+    assert "reading" not in err
+    assert json.loads((out / "denoiser" / "config.json").read_text())["classes"] == ["cold", "warm"]
+    assert "flip = false" in (out / "card.toml").read_text()
+    mixture = pictures / "train" / "warm" / "0000.png"
+    common = [str(mixture), "--prior", str(out), "--set", "steps=3", "--device", "cpu", "-q", "-o"]
+    assert run(["separate", *common, str(tmp_path / "s")]) == 0
+    stems = [tmp_path / "s" / "0000" / f"my pictures-{k}.png" for k in (1, 2)]
+    assert all(read_picture(stem).pixels.shape == (3, 8, 8) for stem in stems)
+    assert run(["colorize", *common, str(tmp_path / "c")]) == 0
+    assert read_picture(tmp_path / "c" / "0000" / "coloured.png").pixels.shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--size", "4"], 2, "--size"),
+        (["--channels", "2"], 2, "1 channel or 3"),
+        (["--classes", "halves"], 2, "--classes halves is for MNIST's files"),
+        (["--classes", "folders", "--data", "DIGITS"], 2, "--classes folders is for folders of pictures"),
+        (["--size", "8", "--data", "DIGITS"], 2, "--size and --channels are for folders of pictures"),
+        (["--noise-std", "0"], 2, "ln σ"),
+        (["--noise-mean", "nan"], 2, "ln σ"),
+        (["--noise-mean", "0", "--family", "ncsn"], 2, "for denoisers"),
+        (["--flip", "--family", "vqvae"], 2, "--flip is for priors of pictures, not for a vqvae"),
+        (["--size", "8", "--data", "SLAKH"], 2, "priors of pictures, not for a denoiser of sound"),
+        (["--family", "ncsn", "--data", "SLAKH"], 2, "holds recordings, an ncsn is of pictures"),
+        (["--sources", "cat,dog"], 2, "one kind of source"),
+        (["--data", "EMPTY"], 1, "neither recordings nor MNIST's files nor pictures"),
+        (["--data", "BOTH"], 1, "both recordings and pictures"),
+        (["--data", "BROKEN"], 1, "0000.jpg cannot be read"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_refused_of_pictures(
+    train, pictures: Path, tiny_slakh: Path, tmp_path: Path, words: list[str], code: int, message: str
+) -> None:
+    places = {"DIGITS": Path(__file__).parents[1] / "data" / "digits", "SLAKH": tiny_slakh}
+    for name in ("EMPTY", "BOTH", "BROKEN"):
+        places[name] = tmp_path / name
+        places[name].mkdir()
+    soundfile.write(places["BOTH"] / "a.wav", np.zeros(10), 8000)
+    whole = (pictures / "train" / "cold" / "0000.jpg").read_bytes()
+    (places["BOTH"] / "0000.jpg").write_bytes(whole)
+    (places["BROKEN"] / "0000.jpg").write_bytes(whole[:-100])
+    common = ["--family", "denoiser", "--data", pictures, "-o", tmp_path / "p", "--preset", "tiny", "-q"]
+    found, text, err = train(*common, "--steps", 1, *(places.get(word, word) for word in words))
+    assert (found, text) == (code, "")
+    assert message in two_lines(err)[0]
+    assert not (tmp_path / "p" / "card.toml").exists()
+
+
 @pytest.mark.parametrize("missing", ["--data", "--out"])
 def test_what_is_required(train, tiny_slakh: Path, tmp_path: Path, missing: str) -> None:
     given = {"--data": tiny_slakh, "--out": tmp_path / "p"}
@@ -136,6 +216,11 @@ def test_help_lists_the_options(train) -> None:
         "--batch",
         "--tokens",
         "--cache",
+        "--size",
+        "--channels",
+        "--flip",
+        "--noise-mean",
+        "--noise-std",
         "--seed",
         "--device",
         "--resume",

@@ -114,7 +114,7 @@ def test_the_cache_holds_the_same_and_spares_decoding(
 ) -> None:
     plain = open_slakh(root, "train", sample_rate=RATE)
     open_slakh(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
-    monkeypatch.setattr(sepcli.datasets.slakh, "read_mono", None)
+    monkeypatch.setattr(sepcli.datasets.slakh, "read_resampled", None)
     cached = open_slakh(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
     for field in ("samples", "spans", "songs"):
         for one, two in zip(getattr(plain, field), getattr(cached, field), strict=True):

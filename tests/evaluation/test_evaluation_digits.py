@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +15,14 @@ from torch import Tensor
 from sepcli.catalog.score import load_pictures
 from sepcli.datasets.idx import Digits, open_digits
 from sepcli.errors import InputError, OutputError, UsageError
-from sepcli.evaluation.digits import DigitPair, digit_pairs, evaluate_digits, score_digits
+from sepcli.evaluation.digits import (
+    DigitPair,
+    digit_pairs,
+    evaluate_digits,
+    learn_dictionaries,
+    residual,
+    score_digits,
+)
 from sepcli.metrics import psnr
 from sepcli.separators import ScoreSeparator
 
@@ -67,13 +76,32 @@ def test_a_set_without_pairs_is_refused() -> None:
 
 def test_the_better_order_is_scored_and_pictures_are_clamped() -> None:
     pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
-    first, second = score_digits(pair, ("a", "b"), Swapped(pair).drawn())[:2]
-    assert (first.method, first.stem, second.stem) == ("sepcli", "a", "b")
+    half = (pair.sources.sum(0) / 2).expand(2, -1, -1, -1)
+    scores = score_digits(pair, ("a", "b"), {"ours": Swapped(pair).drawn(), "half": half})
+    first, second, *halves = scores
+    assert (first.method, first.stem, second.stem) == ("ours", "a", "b")
     assert first.value == pytest.approx(psnr(pair.sources[0], (pair.sources[0] - 0.01).clamp(0, 1)))
     assert second.value == pytest.approx(psnr(pair.sources[1], (pair.sources[1] + 0.1).clamp(0, 1)))
-    halves = score_digits(pair, ("a", "b"), Swapped(pair).drawn())[2:]
-    assert [s.method for s in halves] == ["average", "average"]
+    assert [s.method for s in halves] == ["half", "half"]
     assert halves[0].value == pytest.approx(halves[1].value)  # half the sum is as far from one as the other
+
+
+def test_the_residual_is_of_draws_before_clamping() -> None:
+    pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
+    assert residual(pair, pair.sources + torch.tensor([-5.0, 5.0]).view(2, 1, 1, 1)).value < 1e-3
+    assert residual(pair, pair.sources + 1.5 / 255).value == pytest.approx(3.0, rel=1e-4)
+
+
+def test_dictionaries_are_of_the_halves_or_shared() -> None:
+    train = open_digits(DIGITS, "train")
+    low, high = learn_dictionaries(train, "class", 0)
+    assert not np.array_equal(low, high)
+    only = train.only(train.labels < 5)
+    np.testing.assert_array_equal(low, learn_dictionaries(Digits(only.images, only.labels), "none", 0)[0])
+    one, other = learn_dictionaries(train, "none", 0)
+    assert one is other
+    with pytest.raises(InputError, match="half"):
+        learn_dictionaries(only, "class", 0)
 
 
 def test_a_report_and_its_cost(tiny_pictures: Path) -> None:
@@ -87,15 +115,27 @@ def test_a_report_and_its_cost(tiny_pictures: Path) -> None:
     assert document["cost"]["evaluations"] == 2
     assert document["cost"]["seconds_per_pair"] > 0
     rows = document["results"]["psnr"]
-    assert list(rows) == ["sepcli", "average"]
+    assert list(rows) == ["sepcli", "average", "nmf"]
     assert rows["average"]["average"]["n"] == 5
     assert 5 < rows["average"]["average"]["mean"] < 25
+    assert 5 < rows["nmf"]["average"]["mean"] < 25
     assert "PSNR" in document["protocol"]["aggregation"]["psnr"]
+    assert document["protocol"]["settings"]["nmf"]["atoms"] == [20, 20]  # of 20 training pictures
+    assert document["results"]["residual"]["sepcli"]["mixture"]["mean"] < 1e-2  # it is on the constraint
+
+
+def test_without_training_files_there_is_no_nmf(tiny_pictures: Path, tmp_path: Path) -> None:
+    for file in DIGITS.glob("t10k-*"):
+        shutil.copy(file, tmp_path)
+    report = evaluate_digits(tmp_path, separator(tiny_pictures), pairs=2)
+    assert list(report.results["psnr"]) == ["sepcli", "average"]
+    assert report.protocol.settings["nmf"] is None
+    assert any("no row nmf" in note and "train-images" in note for note in report.notes)
 
 
 def test_an_interrupted_run_continues_to_the_same_report(tiny_pictures: Path, tmp_path: Path) -> None:
     engine, journal = separator(tiny_pictures), tmp_path / "journal"
-    whole = evaluate_digits(DIGITS, engine, pairs=5, batch=2).scores
+    whole = evaluate_digits(DIGITS, engine, pairs=5, batch=2)
 
     def stop(done: int, total: int) -> None:
         if done > 2000:
@@ -105,9 +145,9 @@ def test_an_interrupted_run_continues_to_the_same_report(tiny_pictures: Path, tm
         evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal, on_step=stop)
     assert len(journal.read_text().splitlines()) == 2
     resumed = evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal)
-    assert resumed.scores == whole
+    assert replace(resumed, cost={}) == replace(whole, cost={})
     again = evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal)
-    assert again.scores == whole
+    assert again.scores == whole.scores
     assert "seconds_per_pair" not in again.cost
     with pytest.raises(OutputError, match="other settings"):
         evaluate_digits(DIGITS, engine, pairs=5, batch=2, seed=1, journal=journal)

@@ -58,8 +58,17 @@ def test_table_has_methods_as_rows_and_stems_as_columns() -> None:
         _score("a", s, v, m) for m, v in (("ours", 5.0), ("average", math.nan)) for s in ("bass", "drums")
     ]
     columns, rows = table(make_report(PROTOCOL, scores).results, "sdr")
-    assert columns == ["sdr", "bass", "drums", AVERAGE, "tracks"]
-    assert rows == [["ours", "5.00", "5.00", "5.00", "1"], ["average", "-", "-", "-", "0"]]
+    assert columns == ["sdr", "bass", "drums", AVERAGE, "median", "tracks"]
+    assert rows == [["ours", "5.00", "5.00", "5.00", "5.00", "1"], ["average", "-", "-", "-", "-", "0"]]
+
+
+def test_the_median_is_that_of_the_average() -> None:
+    values = {"a": (0.0, 2.0), "b": (10.0, 0.0), "c": (3.0, 5.0)}
+    scores = [
+        _score(t, s, v) for t, row in values.items() for s, v in zip(("bass", "drums"), row, strict=True)
+    ]
+    _, rows = table(make_report(PROTOCOL, scores).results, "sdr")
+    assert rows[0][-2] == "4.00"  # of 1, 5 and 4
 
 
 def test_notes_on_silence_and_infinity() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ def test_grey_of_sixteen_bits(tmp_path: Path) -> None:
     picture = read_picture(save(tmp_path / "a.png", deep))
     assert picture.bits == 16
     assert np.array_equal(np.rint(picture.pixels[0].astype(float) * 65535), deep)
-    write_pictures({tmp_path / "b.png": picture})
+    write_pictures([(tmp_path / "b.png", picture)])
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), deep)
 
 
@@ -54,7 +55,7 @@ def test_transparency_is_kept_aside_and_given_back(tmp_path: Path, mode: str, ch
     picture = read_picture(tmp_path / "a.png")
     assert picture.pixels.shape[0] == channels
     assert np.array_equal(picture.alpha, RAMP[::-1])
-    write_pictures({tmp_path / "b.png": picture})
+    write_pictures([(tmp_path / "b.png", picture)])
     assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), np.asarray(image))
 
 
@@ -91,6 +92,21 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
     with pytest.raises(InputError, match="several"):
         read_picture(tmp_path / "two.gif")
+    first = read_picture(tmp_path / "two.gif", first=True)
+    assert first.frames == 2
+    assert np.array_equal(np.rint(first.pixels[0] * 255), RAMP)
+
+
+def test_pictures_that_would_fill_the_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.png", RAMP)
+    for limit in (47, 20):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(InputError, match=f"more than {limit} pixels"):
+            read_picture(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48)
+    assert read_picture(tmp_path / "a.png").pixels.shape == (1, 6, 8)
 
 
 def test_channels() -> None:
@@ -106,13 +122,25 @@ def test_all_files_are_written_or_none(tmp_path: Path) -> None:
     grey = Picture(np.full((1, 2, 2), 1.5, np.float32))
     (tmp_path / "b.png").write_bytes(b"mine")
     with pytest.raises(OutputError, match="exists already"):
-        write_pictures({tmp_path / "a.png": grey, tmp_path / "b.png": grey})
+        write_pictures([(tmp_path / "a.png", grey), (tmp_path / "b.png", grey)])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.png"]
-    write_pictures({tmp_path / "new" / "a.png": grey, tmp_path / "b.png": grey}, overwrite=True)
+    write_pictures([(tmp_path / "new" / "a.png", grey), (tmp_path / "b.png", grey)], overwrite=True)
     assert np.asarray(Image.open(tmp_path / "b.png")).tolist() == [[255, 255], [255, 255]]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.png", "new"]
     with pytest.raises(OutputError):
-        write_pictures({tmp_path / "b.png" / "c.png": grey})
+        write_pictures([(tmp_path / "b.png" / "c.png", grey)])
+
+
+def test_a_picture_is_stored_before_the_next_is_made(tmp_path: Path) -> None:
+    def pictures() -> Iterator[tuple[Path, Picture]]:
+        for number in range(3):
+            assert len(list(tmp_path.iterdir())) == number
+            yield tmp_path / f"{number}.png", Picture(np.full((1, 2, 2), 0.5, np.float32))
+        raise InputError("no more", "of them")
+
+    with pytest.raises(InputError):
+        write_pictures(pictures())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("size", "cell"), [(8, 112), (28, 112), (1200, 400)])
@@ -124,3 +152,16 @@ def test_contact_sheets_show_everything(size: int, cell: int) -> None:
         shown = np.isclose(sheet[0], round(value * 255) / 255, atol=1e-3).sum()
         assert shown == pytest.approx(2 * cell**2, rel=0.01)
     assert sheet.min() < 0.05  # ink
+
+
+def test_contact_sheets_have_room_for_words_and_empty_places() -> None:
+    flat, words = (
+        np.full((1, 10, 400), 0.5, np.float32),
+        "01\nlog prior -1.0\nagreement 20.0 dB\nresidual 0.1",
+    )
+    sheet = contact_sheet([[flat, flat], [None, flat]], ["mixture", "a"], [words, "mean"])
+    assert np.isclose(sheet[0], 128 / 255, atol=1e-3).sum() == pytest.approx(3 * flat.size, rel=0.01)
+    ink = (sheet[0, :, :100] < 0.5).any(1).nonzero()[0]
+    plain = contact_sheet([[flat, flat], [None, flat]], ["mixture", "a"], ["01", "mean"])
+    assert sheet.shape[1] > plain.shape[1]
+    assert ink.max() < sheet.shape[1] - 1

@@ -10,11 +10,12 @@ from torch import Tensor
 from sepcli.mixing import WeightedSum
 from sepcli.posterior import DiracPosterior, GaussianPosterior
 from sepcli.protocols import Posterior, Sampler
+from sepcli.samplers.halving import Halving
 from sepcli.samplers.langevin import Langevin
 from sepcli.samplers.multi_source import MultiSource
 from sepcli.samplers.projected import Projected
 
-SAMPLERS = [Langevin(levels=3, steps=4), Projected(steps=8), MultiSource(steps=4)]
+SAMPLERS = [Langevin(levels=3, steps=4), Projected(steps=8), MultiSource(steps=4), Halving(steps=8)]
 PRIOR = MixturePixels(
     torch.full((3, 2), 0.5), torch.tensor([[0.0, 1.0]] * 3), torch.tensor([[0.1], [0.2], [0.3]]).expand(3, 2)
 )

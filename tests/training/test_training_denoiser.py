@@ -1,21 +1,27 @@
-"""Training a denoiser: the mean of its weights, the folder that is left, resuming."""
+"""Training a denoiser or a score network: the mean of its weights, the folder that is left, resuming."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.score import load_denoiser
+from sepcli.catalog.score import load_picture_prior, load_pictures
 from sepcli.datasets.idx import open_digits
-from sepcli.errors import OutputError, UsageError
+from sepcli.datasets.picture_folder import Pictures
+from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
+from sepcli.priors.ncsn import NcsnConfig
 from sepcli.training import prepare
-from sepcli.training.denoiser import POWER, Averaged, DenoiserTask, labels_of
+from sepcli.training.denoiser import POWER, Averaged, DenoiserTask, as_pictures
 from sepcli.training.loop import LoopSettings
+from sepcli.training.picture_data import open_data
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 TINY = DenoiserConfig(widths=(8,), blocks=1, embedding=8)
@@ -54,8 +60,8 @@ def test_the_mean_is_a_weighted_mean_of_all_weights() -> None:
 
 
 def test_a_task_trains_the_weights_and_validates_the_mean() -> None:
-    digits = open_digits(DIGITS, "train")
-    task = DenoiserTask(Averaged(DenoiserPrior(TINY)), digits, digits, 4)
+    digits, held_out = open_data(request(Path("unused")))
+    task = DenoiserTask(Averaged(DenoiserPrior(TINY)), digits, held_out, 4)
     loss, _ = task.loss(np.random.default_rng(0))
     loss.backward()
     assert all(p.grad is not None for p in task.model.live.net.parameters())
@@ -67,13 +73,12 @@ def test_a_task_trains_the_weights_and_validates_the_mean() -> None:
     assert before == task.validate()
 
 
-def test_labels() -> None:
-    digits = np.array([0, 4, 5, 9], np.uint8)
-    for classes, expected in ((("0-4", "5-9"), [0, 0, 1, 1]), (tuple("0123456789"), [0, 4, 5, 9])):
-        labels = labels_of(digits, DenoiserPrior(DenoiserConfig(widths=(8,), blocks=1, classes=classes)))
-        assert labels is not None
-        assert labels.tolist() == expected
-    assert labels_of(digits, DenoiserPrior(TINY)) is None
+def test_labels_of_digits(tmp_path: Path) -> None:
+    raw = open_digits(DIGITS, "train").labels
+    for classes, expected in ((("0-4", "5-9"), raw // 5), (tuple("0123456789"), raw)):
+        learn, held_out = open_data(request(tmp_path, classes=classes))
+        assert [*learn.labels, *held_out.labels] == expected.tolist()
+        assert learn.labels.dtype == np.int64
 
 
 def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
@@ -83,7 +88,7 @@ def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
     assert (card.family, card.sources, card.sample_rate) == ("score", ("digit",), 0)
     assert sorted(card.files) == ["denoiser/config.json", "denoiser/model.safetensors"]
     cards.verify(card, folder)
-    prior = load_denoiser(folder)
+    prior = load_picture_prior(folder)
     assert prior.config.classes == ("0-4", "5-9")
     assert prior.config.size == (28, 28)
     assert 0.05 < prior.config.data_mean < 0.3
@@ -92,6 +97,115 @@ def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
         prepare.run(request(tmp_path / "p"))
 
 
+def test_a_score_network_trains_alike(tmp_path: Path) -> None:
+    prepare.run(request(tmp_path / "p", family="ncsn", classes=("0-4", "5-9"), unlabelled=0.2))
+    card, folder = cards.find(str(tmp_path / "p"))
+    assert sorted(card.files) == ["ncsn/config.json", "ncsn/model.safetensors"]
+    assert card.settings == {"sampler": "langevin"}
+    assert card.training["ncsn"]["classes"] == ["0-4", "5-9"]
+    cards.verify(card, folder)
+    prior = load_picture_prior(folder)
+    assert prior.config == NcsnConfig(width=8, classes=("0-4", "5-9"), unlabelled=0.2)
+    x, sigma = torch.rand(1, 1, 1, 28, 28), torch.tensor(0.5)
+    assert torch.isfinite(prior.score(x, sigma, 1)).all()
+
+
+def test_a_prior_holds_one_network(tmp_path: Path) -> None:
+    prepare.run(request(tmp_path / "p"))
+    before = (tmp_path / "p" / "card.toml").read_bytes()
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="denoiser"):
+            prepare.run(request(tmp_path / "p", family="ncsn", overwrite=overwrite))
+    assert (tmp_path / "p" / "card.toml").read_bytes() == before
+    assert not (tmp_path / "p" / "ncsn").exists()
+
+
 def test_unknown_presets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="preset"):
         prepare.run(request(tmp_path / "p", preset="huge"))
+
+
+def test_training_can_start_from_a_trained_prior(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    prepare.run(request(first))
+    still = request(second, init=str(first))
+    prepare.run(replace(still, loop=replace(still.loop, steps=1, learning_rate=1e-12)))
+    one, two = (load_file(folder / "denoiser" / "model.safetensors") for folder in (first, second))
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+    entry = cards.read(second).training["denoiser"]
+    assert entry["init"]["prior"] == "first"
+    assert entry["init"]["steps"] > 0
+    with pytest.raises(PriorError, match="another network"):
+        prepare.run(request(tmp_path / "third", init=str(first), classes=("0-4", "5-9")))
+    with pytest.raises(PriorError, match="no prior"):
+        prepare.run(request(tmp_path / "fourth", init="nowhere"))
+
+
+def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    ramp = np.arange(8, dtype=np.uint8) * np.ones((1, 1, 8, 1), np.uint8)
+    pictures = Pictures(ramp, np.zeros(1, np.int64))
+    seen: list[torch.Tensor] = []
+
+    def loss(self: DenoiserPrior, images: torch.Tensor, *_: object) -> tuple[torch.Tensor, dict[str, float]]:
+        seen.append(images)
+        return images.sum(), {}
+
+    monkeypatch.setattr(DenoiserPrior, "loss", loss)
+    plain, mirrored = as_pictures(ramp)[0], as_pictures(ramp)[0].flip(-1)
+    for flip, expected in ((True, 0.5), (False, 0.0)):
+        task = DenoiserTask(Averaged(DenoiserPrior(TINY)), pictures, pictures, 400, flip)
+        task.loss(np.random.default_rng(0))
+        share = np.mean([torch.equal(image, mirrored) for image in seen[-1]])
+        assert share == pytest.approx(expected, abs=0.1)
+        assert share + np.mean([torch.equal(image, plain) for image in seen[-1]]) == 1
+        task.validate()
+        assert torch.equal(seen[-1][0], plain)
+
+
+def folder_of_colours(root: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name in ("red", "blue"):
+        (root / name).mkdir(parents=True)
+        for n in range(6):
+            data = rng.integers(0, 60, (8, 8, 3)) + 180 * np.array([name == "red", 0, name == "blue"])
+            Image.fromarray(data.astype(np.uint8)).save(root / name / f"{n}.png")
+    return root
+
+
+@pytest.mark.parametrize("family", ["denoiser", "ncsn"])
+def test_a_folder_of_colour_pictures_becomes_a_prior(tmp_path: Path, family: str) -> None:
+    data = folder_of_colours(tmp_path / "data")
+    said: list[str] = []
+    asked = request(
+        tmp_path / "p", family=family, data=data, cache=tmp_path / "cache", classes=("blue", "red")
+    )
+    prepare.run(asked, tell=said.append)
+    assert "reading 12 pictures" in said[0]
+    card, folder = cards.find(str(tmp_path / "p"))
+    entry = card.training[family]
+    assert (entry["pictures"], entry["classes"], entry["flip"]) == (11, ["blue", "red"], True)
+    config = load_picture_prior(folder).config
+    assert (config.channels, config.size, config.classes) == (3, (8, 8), ("blue", "red"))
+    if isinstance(config, DenoiserConfig):
+        assert (config.p_mean, config.p_std) == (-0.8, 1.7)
+        assert 0.2 < config.data_mean < 0.45
+    separator = load_pictures([str(tmp_path / "p")], (1.0, 1.0), sampler="projected", settings={"steps": "3"})
+    drawn = separator(torch.rand(1, 3, 9, 10), torch.zeros(1, 1, dtype=torch.int64))
+    assert drawn.shape == (1, 1, 2, 3, 9, 10)
+    assert torch.isfinite(drawn).all()
+
+
+def test_the_noise_of_training_can_be_said(tmp_path: Path) -> None:
+    data = folder_of_colours(tmp_path / "data")
+    fields = {"data": data, "channels": 1, "noise_mean": 0.0}
+    prepare.run(request(tmp_path / "p", **fields))
+    config = load_picture_prior(tmp_path / "p").config
+    assert isinstance(config, DenoiserConfig)
+    assert (config.channels, config.p_mean, config.p_std) == (1, 0.0, 1.4)
+    assert cards.read(tmp_path / "p").training["denoiser"]["flip"] is False
+    for noise in ({"noise_std": 0.0}, {"noise_mean": float("nan")}, {"noise_std": float("inf")}):
+        with pytest.raises(UsageError, match="ln σ"):
+            prepare.run(request(tmp_path / "q", data=data, **noise))
+    with pytest.raises(UsageError, match="for denoisers"):
+        prepare.run(request(tmp_path / "q", family="ncsn", **fields))
+    assert not (tmp_path / "q").exists()

@@ -1,0 +1,255 @@
+"""Draw the diagnostics of BASIS (Jayaram & Thickstun 2020) for a prior of digits.
+
+    python examples/basis_figures.py --prior my-digits --data mnist --out figures
+
+writes
+
+* ``figure1.png``: sums of four digits, separated;
+* ``figure2.png``: σ ‖∇ log p_σ‖ over σ, which should hardly change;
+* ``figure3.png``: what Langevin dynamics need their noise and their annealing for;
+* ``figures.json``: the numbers, and by how much separations miss their mixture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from sepcli.catalog.score import PRESETS, load_pictures
+from sepcli.datasets.idx import Digits, open_digits
+from sepcli.errors import SepError
+from sepcli.evaluation.batches import draw_seeds
+from sepcli.evaluation.digits import DigitPair, digit_pairs, residual, score_digits
+from sepcli.metrics import best_permutation
+from sepcli.protocols import Posterior
+from sepcli.samplers.langevin import Langevin
+from sepcli.separators import ScoreSeparator
+from sepcli.training.denoiser import as_pictures
+
+PRESET = "released-mnist"
+
+
+@dataclass
+class Recorder:
+    """A posterior that remembers the sources it is asked about; fulfils ``sepcli.protocols.Posterior``."""
+
+    posterior: Posterior
+    every: int
+    seen: list[Tensor] = field(default_factory=list)
+    asked: int = 0
+
+    @property
+    def like(self) -> Tensor:
+        """That of the posterior."""
+        return self.posterior.like
+
+    def score(self, state: Tensor, sigma: Tensor) -> Tensor:
+        """That of the posterior."""
+        self._keep(state)
+        return self.posterior.score(state, sigma)
+
+    def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """That of the posterior."""
+        self._keep(state)
+        return self.posterior.assess(state, sigma)
+
+    def sources(self, state: Tensor) -> Tensor:
+        """That of the posterior."""
+        return self.posterior.sources(state).cpu()
+
+    def _keep(self, state: Tensor) -> None:
+        if self.asked % self.every == 0:
+            self.seen.append(self.sources(state))
+        self.asked += 1
+
+
+def separate(separator: ScoreSeparator, mixtures: Tensor, seed: int) -> Tensor:
+    """One draw (B, K, C, H, W) per mixture (B, C, H, W)."""
+    return separator(mixtures, torch.stack([draw_seeds(seed, n) for n in range(len(mixtures))]))[:, 0]
+
+
+def four_at_once(separator: ScoreSeparator, digits: Digits, count: int, seed: int) -> Figure:
+    """Figure 1: mixtures of four, the true sources, the separated ones in the order nearest to them."""
+    rng = np.random.default_rng(seed)
+    chosen = np.stack([rng.choice(len(digits.images), 4, replace=False) for _ in range(count)])
+    truth = torch.stack([as_pictures(digits.images[row]) for row in chosen])
+    mixtures = truth.sum(1)
+    drawn = separate(separator, mixtures, seed)
+    for item, (sources, estimates) in enumerate(zip(truth, drawn, strict=True)):
+        order = best_permutation(-torch.cdist(sources.flatten(1), estimates.flatten(1)).square().numpy())
+        drawn[item] = estimates[list(order)]
+    rows = torch.cat([(mixtures / mixtures.amax((1, 2, 3), keepdim=True))[:, None], truth, drawn], dim=1)
+    figure = Figure(figsize=(2 + count, 9), layout="constrained")
+    names = ["mixture", *[f"true {k}" for k in range(1, 5)], *[f"separated {k}" for k in range(1, 5)]]
+    panel(figure.add_subplot(), rows.transpose(0, 1), names)
+    return figure
+
+
+def score_norms(separator: ScoreSeparator, pairs: Sequence[DigitPair], seed: int) -> dict[str, list[float]]:
+    """Figure 2: σ ‖∇ log p_σ(x + σ ε)‖/√dim of test digits, its mean and where 80 % of them are."""
+    x = torch.stack([pair.sources for pair in pairs]).to(separator.device)
+    rng = torch.Generator().manual_seed(seed)
+    found: dict[str, list[float]] = {"sigma": [], "mean": [], "low": [], "high": []}
+    for sigma in Langevin().ladder().to(x):
+        noisy = x + sigma * torch.randn(x.shape, generator=rng).to(x)
+        with torch.no_grad():
+            score = separator.prior.score(noisy, sigma).cpu().numpy()
+        norms = float(sigma) * np.sqrt(np.square(score).mean((2, 3, 4))).ravel()
+        values = (float(sigma), norms.mean(), np.quantile(norms, 0.1), np.quantile(norms, 0.9))
+        for key, value in zip(found, values, strict=True):
+            found[key].append(float(value))
+    return found
+
+
+def plot_norms(norms: dict[str, list[float]]) -> Figure:
+    """Figure 2."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.fill_between(norms["sigma"], norms["low"], norms["high"], alpha=0.3, label="80 % of the digits")
+    axes.plot(norms["sigma"], norms["mean"], marker="o", label="mean")
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.set_ylim(bottom=0.0)
+    axes.set_xlabel("σ")
+    axes.set_ylabel("σ ‖∇ log p_σ‖ / √dim")
+    axes.legend()
+    return figure
+
+
+def trajectories(
+    separator: ScoreSeparator, langevin: Langevin, pair: DigitPair, seed: int
+) -> tuple[Figure, dict[str, list[float]]]:
+    """Figure 3: one pair under Langevin dynamics, without the noise, without the annealing, without both.
+
+    Returns:
+        The figure, and PSNR at the start, at every tenth of a level and at the end.
+    """
+    every = max(1, langevin.steps // 10)
+    curves: dict[str, list[float]] = {}
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    grid = figure.subplots(3, 2, height_ratios=(3, 1, 1))
+    settings = {
+        f"{noise}, {anneal}": replace(langevin, noise=noise == "noise", anneal=anneal == "annealed")
+        for noise in ("noise", "no noise")
+        for anneal in ("annealed", "not annealed")
+    }
+    for (name, sampler), axes in zip(settings.items(), grid[1:].ravel(), strict=True):
+        recorder = Recorder(separator.posterior(pair.sources.sum(0)[None].to(separator.device)), every)
+        last = recorder.sources(sampler(recorder, draw_seeds(seed, 0)))
+        states = torch.cat([*recorder.seen, last])
+        curves[name] = [mean_psnr(pair, state) for state in states]
+        at = np.linspace(0.0, langevin.levels, len(states))
+        grid[0, 0].plot(at, curves[name], label=name)
+        shown = np.linspace(0, len(states) - 1, 11).round().astype(int)
+        panel(axes, states[shown].transpose(0, 1), ["first", "second"])
+        axes.set_title(f"{name}: {curves[name][-1]:.1f} dB at the end")
+    grid[0, 0].set_xlabel("levels done")
+    grid[0, 0].set_ylabel("PSNR in dB")
+    grid[0, 0].legend()
+    mixture = pair.sources.sum(0, keepdim=True) / 2
+    panel(grid[0, 1], torch.cat([mixture, pair.sources])[:, None], ["mixture / 2", "first", "second"])
+    return figure, curves
+
+
+def mean_psnr(pair: DigitPair, sources: Tensor) -> float:
+    """Of both sources, in their better order."""
+    return float(np.mean([s.value for s in score_digits(pair, ("first", "second"), {"": sources})]))
+
+
+def reconstruction(separator: ScoreSeparator, pairs: Sequence[DigitPair], seed: int) -> dict[str, float]:
+    """By how many steps of 8 bits (rms over pixels) sources miss their mixture, before they are clamped."""
+    drawn = separate(separator, torch.stack([pair.sources.sum(0) for pair in pairs]), seed)
+    steps = np.array([residual(pair, draw).value for pair, draw in zip(pairs, drawn, strict=True)])
+    quality = [mean_psnr(pair, draw) for pair, draw in zip(pairs, drawn, strict=True)]
+    return {
+        "steps_of_8_bits": float(steps.mean()),
+        "share_below_one_step": float((steps < 1.0).mean()),
+        "squared_error_per_pixel": float(np.square(steps / 255).mean()),
+        "psnr_mean": float(np.mean(quality)),
+        "psnr_median": float(np.median(quality)),
+        "evaluations": separator.evaluations,
+    }
+
+
+def panel(axes: Axes, pictures: Tensor, rows: Sequence[str]) -> None:
+    """Show grey pictures (R, N, 1, H, W) as R named rows."""
+    framed = torch.nn.functional.pad(pictures[:, :, 0].clamp(0.0, 1.0), (1, 1, 1, 1), value=0.5)
+    height = framed.shape[2]
+    image = framed.permute(0, 2, 1, 3).flatten(0, 1).flatten(1)
+    axes.imshow(image.numpy(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+    axes.set_yticks([height * (row + 0.5) - 0.5 for row in range(len(rows))], list(rows))
+    axes.set_xticks([])
+
+
+def draw(options: argparse.Namespace) -> dict[str, Any]:
+    """Draw and save the figures; returns the numbers."""
+    langevin = Langevin(ratio=PRESETS[PRESET]["ratio"])
+    few: dict[str, str] = {}
+    items, mixtures = options.items, 8
+    if options.quick:
+        items, mixtures, langevin, few = 2, 2, replace(langevin, levels=3, steps=2), {"steps": "3"}
+    words = {"preset": PRESET, "levels": str(langevin.levels), "steps": str(langevin.steps)}
+
+    def load(sources: int, sampler: str, settings: dict[str, str]) -> ScoreSeparator:
+        return load_pictures(
+            [options.prior], (1.0,) * sources, device=options.device, sampler=sampler, settings=settings
+        )
+
+    digits = open_digits(options.data, "test")
+    pairs = list(digit_pairs(digits, items, "none", options.seed))
+    exact, noisy = load(2, "projected", few), load(2, "langevin", words)
+    options.out.mkdir(parents=True, exist_ok=True)
+    four = four_at_once(load(4, "projected", few), digits, mixtures, options.seed)
+    four.savefig(options.out / "figure1.png", dpi=80, bbox_inches="tight")
+    norms = score_norms(noisy, pairs, options.seed)
+    plot_norms(norms).savefig(options.out / "figure2.png", dpi=120)
+    figure, curves = trajectories(noisy, langevin, pairs[0], options.seed)
+    figure.savefig(options.out / "figure3.png", dpi=100, bbox_inches="tight")
+    left = {
+        name: reconstruction(separator, pairs, options.seed)
+        for name, separator in (("langevin", noisy), ("projected", exact))
+    }
+    return {
+        "prior": options.prior,
+        "seed": options.seed,
+        "pairs": items,
+        "langevin": repr(langevin),
+        "score_norms": norms,
+        "trajectories": {"pair": pairs[0].id, "psnr": curves},
+        "reconstruction": left,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw, and write the numbers beside the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--prior", required=True, help="name or folder of a prior of digits")
+    parser.add_argument("--data", type=Path, required=True, help="folder of MNIST's files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the figures")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--items", type=int, default=32, help="pairs that numbers are averaged over")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
+    options = parser.parse_args(arguments)
+    try:
+        numbers = draw(options)
+    except SepError as error:
+        print(f"error: {error.message}\n  → {error.hint}", file=sys.stderr)
+        return 1
+    (options.out / "figures.json").write_text(json.dumps(numbers, indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

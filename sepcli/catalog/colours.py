@@ -1,0 +1,137 @@
+"""A card of colour pictures → what colours grey ones: separation of the channels of one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepcli.catalog.options import typed
+from sepcli.catalog.score import assemble, draws_at_once, load_picture_prior, open_card
+from sepcli.errors import PriorError, UsageError
+from sepcli.priors.colour import ChannelsAsSources, Hinted
+from sepcli.priors.denoiser import DenoiserPrior
+from sepcli.priors.joint import ClassPrior, PicturePrior
+from sepcli.priors.ncsn import NcsnPrior
+from sepcli.protocols import DenoisingPrior
+from sepcli.separators import ScoreSeparator
+
+NAMES = ("red", "green", "blue")
+"""The sources."""
+TABLE = "colorize"
+"""The table of a card's settings with what is meant for colouring; the others are meant for separation."""
+WIDE = {"sigma_max": 20.0, "rho": 7.0}
+"""Levels that begin far above the pictures' own range: noise of σ is σ/√n in the mean colour of n pixels, so
+that on a ladder from σ = 2 the tint of the whole would be decided at the start."""
+USUAL: Mapping[str, Mapping[str, Any]] = {
+    "projected": {**WIDE, "eta": "ancestral"},
+    "halving": WIDE,
+    "multi-source": {**WIDE, "sigma_min": 0.01},
+}
+"""Sampler → its settings for colours; Langevin dynamics keep those of BASIS. Ancestral noise draws colours as
+uncertain as they are: of the exact posterior of a Gaussian fitted to small photographs, 50 steps have 0.98 of
+the standard deviation of the tint, where η = 1 has 0.7."""
+BATCH = 16
+"""Draws at once, of pictures that may be larger than the prior's own."""
+
+
+@dataclass(frozen=True)
+class HintSettings:
+    """Of hints.
+
+    Attributes:
+        hint_sigma: standard deviation of what a fully opaque stroke says of a colour.
+    """
+
+    hint_sigma: float = 0.05
+
+
+HINT_KEYS = {f.name for f in fields(HintSettings)}
+Builder = Callable[[DenoisingPrior], ScoreSeparator]
+"""A prior of three sources, the channels, → what separates them."""
+
+
+@dataclass(frozen=True)
+class Colourist:
+    """What colours grey pictures.
+
+    Attributes:
+        network: the prior of colour pictures.
+        build: a prior of the channels → what separates a grey (B, 1, H, W) into them.
+        sampler: its name.
+        settings: of sampler and posterior, where they are not the sampler's own.
+        hint_sigma: see ``HintSettings``.
+        device: where the prior is.
+    """
+
+    network: PicturePrior
+    build: Builder
+    sampler: str
+    settings: Mapping[str, Any]
+    hint_sigma: float
+    device: torch.device
+
+    @property
+    def short(self) -> int:
+        """The short side of the pictures that the prior was trained on."""
+        return min(self.network.config.size)
+
+    def separator(self, hint: tuple[Tensor, Tensor] | None = None) -> ScoreSeparator:
+        """The separator of a grey picture into its channels.
+
+        Args:
+            hint: colours (3, H, W) that are known, and how much they are meant (H, W), 0 to 1.
+        """
+        prior = ChannelsAsSources(ClassPrior(self.network, fast=True))
+        if hint is None:
+            return self.build(prior)
+        target, weight = (part.to(self.device) for part in hint)
+        sure = isinstance(self.network, DenoiserPrior) and self.network.config.variance
+        return self.build(Hinted(prior, target[:, None], weight / self.hint_sigma**2, sure))
+
+
+def load_colours(
+    prior: str,
+    weights: Sequence[float],
+    *,
+    device: str = "cpu",
+    sampler: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Colourist:
+    """What colours pictures whose grey is Σ w_c x_c of red, green and blue.
+
+    Args:
+        prior: a name or a folder.
+        weights: w, of sum 1.
+        device: where to compute.
+        sampler: a key of ``catalog.score.SAMPLERS``; the card's for colouring if None, else projected.
+        settings: of sampler, posterior and hints, over the card's for colouring; an unknown key is an error.
+
+    Raises:
+        PriorError: the prior is missing, damaged or not of colour pictures.
+        UsageError: an unknown sampler or setting, or a value out of range.
+    """
+    card, folder = open_card(prior)
+    network = load_picture_prior(folder).to(device)
+    if network.config.channels != len(NAMES):
+        raise PriorError(f"prior {card.name} is of grey pictures", "choose a prior of colour pictures")
+    table = card.settings.get(TABLE)
+    own = dict(table) if sampler is None and isinstance(table, Mapping) else {}
+    chosen = sampler or str(own.pop("sampler", "projected"))
+    usual = dict(USUAL.get(chosen, {}))
+    if isinstance(network, NcsnPrior) and "sigma_max" in usual:
+        usual["sigma_max"] = network.config.sigma_max  # beyond its own ladder it only guesses
+    options: dict[str, Any] = {**usual, **own, **(settings or {})}
+    hints = HintSettings(**typed(HintSettings, {k: options.pop(k) for k in HINT_KEYS & options.keys()}))
+    if hints.hint_sigma <= 0.0:
+        raise UsageError(f"hint_sigma is {hints.hint_sigma}", "use more than 0; 0.05 if not given")
+    place = torch.device(device)
+
+    def build(channels: DenoisingPrior) -> ScoreSeparator:
+        made = assemble(channels, 1, NAMES, tuple(weights), place, chosen, options)
+        return replace(made, batch=min(BATCH, draws_at_once(network)))
+
+    return Colourist(network, build, chosen, options, hints.hint_sigma, place)

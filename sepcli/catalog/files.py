@@ -1,0 +1,275 @@
+"""A word for a prior → its card and a folder of verified files: bundled, local, or from the Hub.
+
+The words are a name of the catalog, a folder, or ``hf:owner/name[@revision]``. Only ``fetch`` and ``preview``
+use the network. What the Hub sends is kept if it has the sizes and hashes of the card, else nothing is. A
+network of diffusers has no card of ours; its card is made with the hashes of the Hub's listing, see
+``catalog.diffusers``.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sepcli.catalog import card as cards
+from sepcli.catalog import diffusers, hub
+from sepcli.catalog.card import Card
+from sepcli.errors import PriorError, UsageError
+from sepcli.protocols import OnStep
+
+CARD = "card.toml"
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+"""Suffixes of files that run code of their author's when they are read."""
+WORD = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A prior on the Hub.
+
+    Attributes:
+        word: what the user calls it.
+        repo: owner/name.
+        revision: branch, tag or commit.
+        card: of the catalog; None: the repository's own.
+    """
+
+    word: str
+    repo: str
+    revision: str
+    card: Card | None
+
+    @property
+    def name(self) -> str:
+        """What a prior from there is called if it has no card: the short name, or the repository's own."""
+        return self.repo.split("/")[1] if self.word.startswith(cards.HUB) else self.word
+
+
+def remote(word: str, revision: str | None = None) -> Remote | None:
+    """Where on the Hub a prior is; None for one that is bundled, or in a folder.
+
+    Args:
+        word: name, folder or ``hf:owner/name[@revision]``.
+        revision: another than the word's or the catalog's own.
+
+    Raises:
+        UsageError: a ``hf:`` word of another form, or a revision for what has none.
+        PriorError: the catalog's card cannot be read.
+    """
+    card = None
+    if word.startswith(cards.HUB):
+        match = WORD.fullmatch(word)
+        if match is None:
+            raise UsageError(f"'{word}' names no repository of the Hub", "write hf:owner/name[@revision]")
+        repo, own = match["repo"], match["revision"] or "main"
+    elif word in cards.remote_names() and word not in cards.names():
+        card = cards.read(cards.REMOTE, f"{word}.toml")
+        repo, own = card.repo, card.revision
+        if not (repo and own and card.files):
+            raise PriorError(f"the card of {word} names no repository, revision or files", "correct it")
+    elif word in cards.UNPINNED and word not in cards.names():
+        repo, own = cards.UNPINNED[word], "main"
+    elif revision is None:
+        return None
+    else:
+        raise UsageError(f"--revision is for priors on the Hub, {word} is not one", "leave it out")
+    chosen = revision or own
+    if ".." in chosen.split("/") or not WORD.fullmatch(f"{cards.HUB}{repo}@{chosen}"):
+        raise UsageError(f"'{repo}@{chosen}' is no revision of a repository", "give a branch, tag or commit")
+    return Remote(word, repo, chosen, card)
+
+
+def cached(word: str, *, revision: str | None = None, cache_dir: Path | None = None) -> tuple[Card, Path]:
+    """The card and folder of a prior that is on this machine; its files are not verified.
+
+    Raises:
+        PriorError: it is not, or not wholly.
+        UsageError: see ``remote``.
+    """
+    place = remote(word, revision)
+    if place is None:
+        return cards.find(word)
+    found = _in_cache(place, cache_dir)
+    if found is None:
+        raise PriorError(
+            f"prior {word} has not been fetched from the Hub", f"run `sepcli fetch-priors {word}`"
+        )
+    return found
+
+
+def fetch(
+    word: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+    on_step: OnStep = lambda done, total: None,
+) -> tuple[Card, Path]:
+    """The card and folder of a prior, its files fetched if need be, and verified.
+
+    What is pinned to a commit and complete is not asked for again. Damaged files are fetched anew.
+
+    Args:
+        word: name, folder or ``hf:owner/name[@revision]``.
+        revision: another than the word's or the catalog's own.
+        cache_dir: another cache than the client's.
+        offline: use what is in the cache.
+        on_step: is told the bytes done and in all.
+
+    Raises:
+        PriorError: missing, refused, unreachable, or other than its card says.
+        OutputError: the cache cannot be written.
+        UsageError: see ``remote``.
+    """
+    place = remote(word, revision)
+    if place is None or offline or hub.is_offline():
+        card, folder = cached(word, revision=revision, cache_dir=cache_dir)
+        cards.verify(card, folder)
+        return card, folder
+    with suppress(PriorError):  # a damaged card of the cache is no reason not to fetch it
+        found = _in_cache(place, cache_dir) if COMMIT.fullmatch(place.revision) else None
+        if found is not None and all(_is_intact(found[1] / n, e) for n, e in found[0].files.items()):
+            return found
+    listing = hub.listing(place.repo, place.revision)
+    card = place.card or _own_card(place, listing, cache_dir)
+    wrong = _unlike(card, listing)
+    if wrong is not None:
+        raise _refused(wrong, card, place, listing, cache_dir)
+    folder = _fetch_files(card, place, listing, cache_dir, on_step)
+    return replace(card, repo=place.repo, revision=listing.commit), folder
+
+
+def preview(
+    word: str, *, revision: str | None = None, cache_dir: Path | None = None, offline: bool = False
+) -> tuple[Card, tuple[str, ...]]:
+    """What ``fetch`` would do: the card, and the names of the files that are not in the cache.
+
+    The Hub is asked only for a card that the catalog does not hold; nothing is stored.
+
+    Raises:
+        PriorError, UsageError: see ``fetch``.
+    """
+    place = remote(word, revision)
+    if place is None:
+        return cards.find(word)[0], ()
+    found = _in_cache(place, cache_dir)
+    if found is not None and (place.card or COMMIT.fullmatch(place.revision)):
+        return found[0], ()
+    if place.card is not None:
+        card, commit = place.card, place.revision
+    elif offline or hub.is_offline():
+        return cached(word, revision=revision, cache_dir=cache_dir)[0], ()
+    else:
+        listing = hub.listing(place.repo, place.revision)
+        with tempfile.TemporaryDirectory() as folder:
+            card, commit = _own_card(place, listing, Path(folder)), listing.commit
+    return card, tuple(n for n in card.files if hub.lookup(place.repo, n, commit, cache_dir) is None)
+
+
+def _in_cache(place: Remote, cache_dir: Path | None) -> tuple[Card, Path] | None:
+    """The card and folder of a prior of which every file is in the cache, verified or not."""
+    firsts = (CARD, *diffusers.CONFIGS) if place.card is None else tuple(place.card.files)[:1]
+    paths = {first: hub.lookup(place.repo, first, place.revision, cache_dir) for first in firsts}
+    folder = next((hub.snapshot(path, first) for first, path in paths.items() if path is not None), None)
+    if folder is None:
+        return None
+    card = place.card
+    if card is None and (folder / CARD).is_file():
+        card = cards.read(folder)
+    elif card is None:
+        card = diffusers.read_card(folder, place.name, scheduled=True)
+    if card is None or not all((folder / name).is_file() for name in card.files):
+        return None
+    return replace(card, repo=place.repo, revision=folder.name), folder
+
+
+def _own_card(place: Remote, listing: hub.Listing, cache_dir: Path | None) -> Card:
+    """The card that a repository holds, fetched; that of a network of diffusers is made."""
+    if CARD not in listing.files:
+        made = diffusers.fetch_card(place.repo, place.revision, place.name, listing, cache_dir)
+        if made is not None:
+            return made
+        suffixes = {PurePosixPath(name).suffix.lower() for name in listing.files}
+        if suffixes & PICKLES and ".safetensors" not in suffixes:
+            raise PriorError(
+                f"{place.repo} holds its weights as pickles only, which can run code when they are read",
+                "ask its owner for safetensors, or choose another repository",
+            )
+        raise PriorError(
+            f"{place.repo} is no prior of sepcli: it holds no {CARD}",
+            "a prior's repository holds what `sepcli train-prior` writes",
+        )
+    path = hub.download_small(place.repo, CARD, place.revision, listing, cache_dir)
+    try:
+        card = cards.read(path.parent)
+        if not card.files:
+            raise PriorError(f"the {CARD} of {place.repo} lists no files", "choose another repository")
+    except PriorError:
+        hub.discard(path)
+        raise
+    return card
+
+
+def _fetch_files(
+    card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None, on_step: OnStep
+) -> Path:
+    """The folder of a card's files, each of them from the cache if it is intact there."""
+    done, total, folder = 0, sum(entry["size"] for entry in card.files.values()), Path()
+    for name, entry in card.files.items():
+        path = hub.lookup(place.repo, name, listing.commit, cache_dir)
+        if path is not None and not _is_intact(path, entry):
+            hub.discard(path)
+            path = None
+        if path is None:
+            start = done
+
+            def on_bytes(size: int, start: int = start, most: int = entry["size"]) -> None:
+                on_step(start + min(size, most), total)
+
+            path = hub.download(place.repo, name, listing.commit, cache_dir, on_bytes)
+            if not _is_intact(path, entry):
+                raise _refused(f"{name} differs from the card (sha256)", card, place, listing, cache_dir)
+        done += entry["size"]
+        on_step(done, total)
+        folder = hub.snapshot(path, name)
+    return folder
+
+
+def _unlike(card: Card, listing: hub.Listing) -> str | None:
+    """In which way a repository differs from a card, as far as one knows before fetching the files."""
+    for name, entry in card.files.items():
+        there = listing.files.get(name)
+        if PurePosixPath(name).suffix.lower() in PICKLES:
+            return f"{name} is a pickle, which can run code when it is read"
+        if there is None:
+            return f"it lacks the file {name} of its card"
+        if there.size not in (None, entry["size"]) or there.sha256 not in (None, entry["sha256"]):
+            return f"{name} differs from the card (size or sha256)"
+    return None
+
+
+def _refused(
+    reason: str, card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None
+) -> PriorError:
+    """The error of a repository that is not what its card says; nothing of it is kept."""
+    for name in (CARD, *card.files):
+        path = hub.lookup(place.repo, name, listing.commit, cache_dir)
+        if path is not None:
+            hub.discard(path)
+    return PriorError(
+        f"{place.repo} is not to be trusted: {reason}",
+        "nothing of it was kept; tell its owner, or choose another",
+    )
+
+
+def _is_intact(path: Path, entry: Mapping[str, Any]) -> bool:
+    try:
+        return cards.is_intact(path, entry)
+    except OSError:
+        return False

@@ -1,0 +1,297 @@
+"""The Hugging Face Hub: the one place that knows its client and what can go wrong with it.
+
+Files lie in the client's own cache, ``models--OWNER--NAME/{blobs,snapshots/COMMIT,refs}``, where
+``HF_HOME``, ``HF_HUB_CACHE``, ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` mean what they always
+mean: the client reads them when it is imported, which is here, inside the functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from sepcli.errors import OutputError, PriorError, SepError
+
+TIMEOUT = 10.0
+"""Seconds to wait for the Hub's first answer."""
+LARGEST_SMALL = 1_000_000
+"""Bytes of a file that is fetched only because of its name."""
+POLL = 0.2
+"""Seconds between two looks at a growing file."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository.
+
+    Attributes:
+        size: in bytes; None if the Hub does not say.
+        sha256: hex digest; None for small files, of which the Hub keeps another one.
+        git: that one, SHA-1 as git computes it of a file; None for large files.
+    """
+
+    size: int | None
+    sha256: str | None
+    git: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A revision of a repository.
+
+    Attributes:
+        commit: its full hash.
+        files: path → what the Hub says of it; the paths are the owner's words.
+    """
+
+    commit: str
+    files: Mapping[str, RemoteFile]
+
+
+def is_offline() -> bool:
+    """Whether ``HF_HUB_OFFLINE`` is set."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def listing(repo: str, revision: str) -> Listing:
+    """Ask the Hub for the commit and the files of a revision.
+
+    Raises:
+        PriorError: no network, no such repository or revision, or no access to it.
+    """
+    with _client(repo, revision):
+        from huggingface_hub import HfApi
+
+        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+        files = {
+            entry.rfilename: RemoteFile(entry.size, entry.lfs.sha256)
+            if entry.lfs
+            else RemoteFile(entry.size, None, entry.blob_id)
+            for entry in info.siblings or ()
+        }
+        return Listing(str(info.sha), files)
+
+
+def lookup(repo: str, name: str, revision: str, cache_dir: Path | None = None) -> Path | None:
+    """The path of a file in the cache, None if it is not there; never asks the Hub."""
+    with _client(repo, revision):
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(repo, name, cache_dir=cache_dir, revision=revision)
+        return Path(path) if isinstance(path, str) else None
+
+
+def download(
+    repo: str,
+    name: str,
+    revision: str,
+    cache_dir: Path | None = None,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Path:
+    """Fetch a file into the cache, unless it is there; a broken connection is taken up where it broke.
+
+    Args:
+        repo: owner/name.
+        name: path in the repository.
+        revision: branch, tag or commit.
+        cache_dir: another cache than the client's.
+        on_bytes: is told now and then how many bytes there are.
+
+    Returns:
+        Its path in the snapshot of its commit.
+
+    Raises:
+        PriorError: no network, no such file, or no access to it.
+        OutputError: the cache cannot be written.
+    """
+    with _client(repo, revision):
+        from huggingface_hub import constants, hf_hub_download
+
+        blobs = Path(cache_dir or constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
+        with _watched(blobs, on_bytes):
+            return Path(hf_hub_download(repo, name, revision=revision, cache_dir=cache_dir))
+
+
+def download_small(
+    repo: str, name: str, revision: str, there: Listing, cache_dir: Path | None = None
+) -> Path:
+    """Fetch a small file by the revision's name, which the cache then knows offline, and check its git hash.
+
+    Args:
+        repo: owner/name.
+        name: path in the repository.
+        revision: branch, tag or commit.
+        there: what the Hub said of the revision.
+        cache_dir: another cache than the client's.
+
+    Returns:
+        Its path in the snapshot of the listing's commit.
+
+    Raises:
+        PriorError: too large, damaged on its way, or of another commit; see also ``download``.
+        OutputError: the cache cannot be written.
+    """
+    if (there.files[name].size or 0) > LARGEST_SMALL:
+        raise PriorError(f"the {name} of {repo} is too large for what it is", "choose another repository")
+    for _ in range(2):  # what is damaged in the cache is fetched anew, once
+        path = download(repo, name, revision, cache_dir)
+        if snapshot(path, name).name != there.commit:
+            raise PriorError(f"{repo} was changed while it was fetched", "run the same command again")
+        if there.files[name].git in (None, git_hash(path)):
+            return path
+        discard(path)
+    raise PriorError(
+        f"{repo} is not to be trusted: {name} differs from what the Hub lists",
+        "nothing of it was kept; tell its owner, or choose another",
+    )
+
+
+def recorded(path: Path) -> str | None:
+    """The hash under which the cache keeps a file: sha256 if it is large, git's if small; None if unknown."""
+    return path.readlink().name if path.is_symlink() else None
+
+
+def git_hash(path: Path) -> str:
+    """The SHA-1 under which git knows a file."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def snapshot(path: Path, name: str) -> Path:
+    """The folder of a commit, of the path of one of its files."""
+    return path.parents[len(PurePosixPath(name).parts) - 1]
+
+
+def discard(path: Path) -> None:
+    """Remove a file from the cache: its place in the snapshot and the blob that this is a link to.
+
+    Raises:
+        OutputError: the cache cannot be written.
+    """
+    try:
+        while path.is_symlink():
+            target = path.parent / path.readlink()
+            path.unlink()
+            path = target
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot remove the damaged file {path}: {error.strerror}", "remove it yourself"
+        ) from error
+
+
+@contextmanager
+def _watched(blobs: Path, on_bytes: Callable[[int], None] | None) -> Iterator[None]:
+    """Tell the size of the unfinished file in ``blobs`` while the body runs.
+
+    The client's versions agree on the file's suffix; only newer ones can be told to call back.
+    """
+    if on_bytes is None:
+        yield
+        return
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(POLL):
+            with suppress(OSError):  # the file gets its last name between two of these calls
+                on_bytes(max((p.stat().st_size for p in blobs.glob("*.incomplete")), default=0))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+@contextmanager
+def _client(repo: str, revision: str) -> Iterator[None]:
+    """Silence the client's own log, warnings and bars, and translate its errors."""
+    logger = logging.getLogger("huggingface_hub")
+    try:
+        from huggingface_hub.utils.tqdm import (
+            are_progress_bars_disabled,
+            disable_progress_bars,
+            enable_progress_bars,
+        )
+
+        level, bars = logger.level, not are_progress_bars_disabled()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logger.setLevel(logging.CRITICAL + 1)
+            disable_progress_bars()
+            try:
+                yield
+            finally:
+                logger.setLevel(level)
+                if bars:
+                    enable_progress_bars()
+    except Exception as error:
+        raise _translated(error, repo, revision) from error
+
+
+def _translated(error: Exception, repo: str, revision: str) -> SepError:
+    """An error of the client in this package's words; the client's own may hold addresses and headers."""
+    from huggingface_hub import constants, errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        return _translated(error.__cause__, repo, revision)
+    again = "check the network, then run the same command again: it goes on where it stopped"
+    known: list[tuple[type[Exception], str, str]] = [
+        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE forbids to ask the Hub", "unset HF_HUB_OFFLINE"),
+        (
+            errors.GatedRepoError,
+            f"the repository {repo} is gated: its owner asks for consent",
+            f"accept its licence on {constants.ENDPOINT}/{repo} and set HF_TOKEN to your token",
+        ),
+        (
+            errors.RevisionNotFoundError,
+            f"the repository {repo} has no revision {revision}",
+            "give a branch, a tag or a commit",
+        ),
+        (
+            errors.RepositoryNotFoundError,
+            f"the Hub has no repository {repo}, or does not show it to you",
+            "check the name; for a private repository set HF_TOKEN to your token",
+        ),
+        (
+            errors.EntryNotFoundError,
+            f"the repository {repo} lacks a file of the prior",
+            "ask its owner, or choose another revision",
+        ),
+        (errors.HFValidationError, f"'{repo}' cannot be the name of a repository", "write hf:owner/name"),
+        (
+            errors.FileMetadataError,
+            f"{constants.ENDPOINT} does not answer as the Hub does",
+            "check HF_ENDPOINT and the network's proxy",
+        ),
+    ]
+    for kind, message, hint in known:
+        if isinstance(error, kind):
+            return PriorError(message, hint)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return PriorError(f"the Hub refuses access to {repo} ({status})", "check the token in HF_TOKEN")
+    if status is not None:
+        return PriorError(f"the Hub answered with an error for {repo} ({status})", "try again later")
+    of_network = errors.HfHubHTTPError.__bases__[0]  # the root of the HTTP library that the client uses
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError | TimeoutError):
+        return OutputError(
+            f"cannot write the cache of the Hub: {error.strerror}",
+            "free some space or make it writable, or choose another folder (HF_HUB_CACHE)",
+        )
+    if isinstance(error, OSError | of_network):
+        return PriorError(f"no connection to the Hub, or it broke, while fetching {repo}", again)
+    return PriorError(
+        f"the client of the Hub failed on {repo} ({type(error).__name__})",
+        "check HF_ENDPOINT, or update the package huggingface-hub",
+    )

@@ -1,0 +1,230 @@
+"""``sepcli fetch-priors``: priors from the Hugging Face Hub into its cache, verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sepcli.cli import console
+from sepcli.cli.records import finish
+from sepcli.errors import PriorError, SepError, UsageError
+
+if TYPE_CHECKING:
+    from sepcli.catalog.card import Card
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where to look and what to ask for.
+
+    Attributes:
+        revision: another than the word's or the catalog's own.
+        cache_dir: another cache than the Hub's client's.
+        offline: never ask the Hub.
+    """
+
+    revision: str | None
+    cache_dir: Path | None
+    offline: bool
+
+
+def fetch_priors(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="Names of the catalog, folders, or hf:owner/name[@revision]."
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every prior of the catalog that is pinned.")] = False,
+    as_list: Annotated[
+        bool, typer.Option("--list", help="Say what there is and where; fetch nothing.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the hashes of what is here; fetch nothing.")
+    ] = False,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(help="Another cache than the Hub's own; set HF_HUB_CACHE to it to separate with it."),
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never ask the Hub.")] = False,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the repository; the pinned one if not given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
+) -> None:
+    """Fetch priors from the Hugging Face Hub, check their hashes, and say where they are."""
+    if as_list + dry_run + verify > 1:
+        raise UsageError("--list, --dry-run and --verify contradict each other", "give one of them")
+    if names and every:
+        raise UsageError("--all leaves no choice of names", "leave out the names, or --all")
+    if revision is not None and len(names or ()) != 1:
+        raise UsageError("--revision is one prior's", "name one prior, or write hf:owner/name@revision")
+    if not (names or every or as_list or verify):
+        raise UsageError("no prior was named", "give names, --all, or --list to see what there is")
+    work = _list if as_list else _preview if dry_run else _verify if verify else _fetch
+    words = list(dict.fromkeys(names or _catalog(as_list)))
+    records: list[dict[str, Any]] = []
+    failed: dict[str, SepError] = {}
+    for word in words:
+        try:
+            record = work(word, Cache(revision, cache_dir, offline), quiet, bool(names))
+        except SepError as error:
+            if len(words) == 1 or isinstance(error, UsageError):
+                raise
+            failed[word] = error
+            continue
+        records.append(record)
+        if not (as_json or as_list):
+            console.emit(_sentence(record))
+    if as_list and not as_json:
+        _show(records)
+    finish("priors", records, failed, as_json, len(words))
+
+
+def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
+    """Fetch those ``hf:`` words that are not in the cache, and say so: to name one is to ask for it.
+
+    Raises:
+        PriorError, OutputError, UsageError: see ``sepcli.catalog.files.fetch``.
+    """
+    from sepcli.catalog.card import HUB
+
+    for word in dict.fromkeys(word for word in words if word.startswith(HUB)):
+        from sepcli.catalog import files
+
+        try:
+            files.cached(word)
+        except PriorError:
+            console.note(f"fetching {word}", quiet)
+            _fetch(word, Cache(None, None, False), quiet, True)
+
+
+def _catalog(unpinned: bool) -> tuple[str, ...]:
+    """Every name; those of repositories at no commit that was checked are only for those who ask for them."""
+    from sepcli.catalog import card as cards
+
+    return tuple(
+        dict.fromkeys((*cards.names(), *cards.remote_names(), *(cards.UNPINNED if unpinned else ())))
+    )
+
+
+def _fetch(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+    from sepcli.catalog import files
+
+    try:
+        with console.progress(word, quiet) as on_step:
+            card, folder = files.fetch(
+                word,
+                revision=cache.revision,
+                cache_dir=cache.cache_dir,
+                offline=cache.offline,
+                on_step=on_step,
+            )
+    except KeyboardInterrupt:
+        console.note("finished files are kept; the same command fetches the others", quiet)
+        raise
+    return {**_record(word, card), "folder": str(folder), "verified": True}
+
+
+def _verify(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+    from sepcli.catalog import card as cards
+
+    record, card, folder = _look(word, cache)
+    if card is None or folder is None:
+        if named:
+            raise PriorError(
+                f"prior {word} has not been fetched from the Hub", f"run `sepcli fetch-priors {word}`"
+            )
+        return {**record, "verified": False}
+    cards.verify(card, folder)
+    return {**record, "verified": True}
+
+
+def _preview(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+    from sepcli.catalog import files
+
+    card, missing = files.preview(
+        word, revision=cache.revision, cache_dir=cache.cache_dir, offline=cache.offline
+    )
+    wanted = {name: card.files[name]["size"] for name in missing}
+    record = _record(word, card, here=not missing)
+    return {**record, "to_fetch": wanted, "bytes_to_fetch": sum(wanted.values())}
+
+
+def _list(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+    return _look(word, cache)[0]
+
+
+def _look(word: str, cache: Cache) -> tuple[dict[str, Any], Card | None, Path | None]:
+    """What is known of a prior without the network."""
+    from sepcli.catalog import files
+
+    place = files.remote(word, cache.revision)
+    try:
+        card, folder = files.cached(word, revision=cache.revision, cache_dir=cache.cache_dir)
+    except PriorError:
+        if place is None:
+            raise
+        return {**_record(word, place.card, here=False), "repo": place.repo}, place.card, None
+    return {**_record(word, card), "folder": str(folder)}, card, folder
+
+
+def _record(word: str, card: Card | None, here: bool = True) -> dict[str, Any]:
+    """A prior in a report; ``where`` is bundled, folder, cached or to fetch."""
+    from sepcli.catalog import card as cards
+    from sepcli.catalog import files
+
+    if files.remote(word) is not None:
+        where = "cached" if here else "to fetch"
+    else:
+        where = "bundled" if word in cards.names() else "folder"
+    record: dict[str, Any] = {"name": word, "where": where}
+    if card is not None:
+        record |= {
+            "title": card.title,
+            "family": card.family,
+            "sources": list(card.sources),
+            "licence": card.licence,
+            "sample_rate": card.sample_rate,
+            "resolution": list(card.resolution),
+            "repo": card.repo,
+            "revision": card.revision,
+            "files": len(card.files),
+            "bytes": sum(entry["size"] for entry in card.files.values()),
+        }
+    return record
+
+
+def _sentence(record: dict[str, Any]) -> str:
+    size = _megabytes(record.get("bytes", 0))
+    if "bytes_to_fetch" in record:
+        wanted = len(record["to_fetch"])
+        what = f"{wanted} files, {_megabytes(record['bytes_to_fetch'])}, would be fetched"
+        return f"{record['name']}: {what if wanted else 'nothing to fetch'}"
+    if not record["verified"]:
+        return f"{record['name']}: not fetched, {size}"
+    return f"{record['name']}: {record['where']}, verified, {size}, {record['folder']}"
+
+
+def _show(records: Sequence[dict[str, Any]]) -> None:
+    rows = [
+        [
+            record["name"],
+            record.get("family") or "?",
+            _megabytes(record["bytes"]) if "bytes" in record else "?",
+            " ".join(record.get("licence", "").split()) or "?",
+            record["where"],
+        ]
+        for record in records
+    ]
+    console.table(["prior", "family", "size", "licence", "where"], rows)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,91 @@
+"""Items in batches: finished ones are not scored again, new ones go into the journal, progress is told."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.evaluation.journal import Finished, append_journal
+from sepcli.evaluation.score import TrackScore
+from sepcli.protocols import OnStep
+
+Scores = dict[str, list[TrackScore]]
+"""By item."""
+
+
+class Item(Protocol):
+    """What is to be scored."""
+
+    @property
+    def id(self) -> str:
+        """Its name, different for every item."""
+        ...
+
+
+T = TypeVar("T", bound=Item)
+ScoreBatch = Callable[[list[tuple[int, T]], OnStep | None], Scores]
+"""Numbered items → scores by item, telling about its own progress."""
+
+
+def score_batches(
+    items: Iterable[T],
+    score: ScoreBatch[T],
+    *,
+    batch: int,
+    total: int,
+    finished: Finished | None = None,
+    journal: Path | None = None,
+    on_step: OnStep | None = None,
+) -> Iterator[Scores]:
+    """Score items batch by batch.
+
+    Args:
+        items: In an order that is always the same.
+        score: Does the work.
+        batch: Items that are handed over together; batches are the same whatever is finished.
+        total: How many items there are, for ``on_step``.
+        finished: Scores of a run that was interrupted; batches found here in whole are not scored again.
+        journal: Takes in the scores of every other batch.
+        on_step: Told about progress, in thousandths of an item.
+
+    Yields:
+        Scores by item, in the order of the items.
+    """
+    known = finished or {}
+    numbered = enumerate(items)
+    done = 0
+    while members := list(itertools.islice(numbered, batch)):
+        if all(item.id in known for _, item in members):
+            scores = {item.id: list(known[item.id]) for _, item in members}
+        else:
+            scores = score(members, _within(on_step, done, len(members), total))
+            if journal is not None:
+                append_journal(journal, scores)
+        done += len(members)
+        if on_step is not None:
+            on_step(1000 * done, 1000 * max(total, done))
+        yield scores
+
+
+def draw_seeds(seed: int, number: int, draws: int = 1) -> Tensor:
+    """(S,) int64, from the run's seed, the item's number and the draw."""
+    states = [
+        np.random.SeedSequence(seed, spawn_key=(number, draw)).generate_state(1, np.uint64)[0]
+        for draw in range(draws)
+    ]
+    return torch.tensor([int(state >> np.uint64(1)) for state in states], dtype=torch.int64)
+
+
+def _within(on_step: OnStep | None, start: int, count: int, total: int) -> OnStep | None:
+    """Progress within a batch as progress of the whole."""
+    if on_step is None:
+        return None
+    return lambda done, steps: on_step(
+        int(1000 * (start + count * done / max(steps, 1))), 1000 * max(total, start + count)
+    )

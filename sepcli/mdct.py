@@ -1,0 +1,71 @@
+"""The modified discrete cosine transform: an orthogonal change of basis from a signal to bands × frames.
+
+With M the hop, the number of bands and half the length of the sine window w, a coefficient is
+
+    X[k, b] = √(2/M) Σ_n w[n] x[b M - M/2 + n] cos(π/M (n + ½ + M/2)(k + ½))        n = 0 … 2M - 1
+
+The aliasing of neighbouring frames cancels (w[n]² + w[n + M]² = 1), so that the frames, which overlap by
+half, are orthonormal. Nothing reaches beyond the ends of the signal: there the window of the first and of the
+last frame is a step at the end instead of a slope across it. The transform is therefore a square orthogonal
+matrix, with no coefficient too many: norms are kept, the adjoint is the inverse, white noise stays white.
+
+It is computed in two orthogonal steps: every pair of samples that mirror each other at a border between
+frames is rotated, then a cosine basis is applied inside each frame.
+
+Source: Princen & Bradley 1986; Malvar 1992, "Signal Processing with Lapped Transforms" (the rotations).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def mdct(signal: Tensor, hop: int) -> Tensor:
+    """Signals to coefficients.
+
+    Args:
+        signal: (..., T), T ≥ 1; zeros fill up the last frame.
+        hop: M, even.
+
+    Returns:
+        (..., M, N), N = ⌈T/M⌉: M bands of equal width, the lowest first.
+
+    Raises:
+        ValueError: the hop is odd.
+    """
+    basis = _basis(hop).to(signal)
+    padded = F.pad(signal, (0, -signal.shape[-1] % hop))
+    frames = _rotate(padded.reshape(*padded.shape[:-1], -1, hop), 1.0)
+    return (frames @ basis).mT
+
+
+def imdct(coefficients: Tensor, length: int) -> Tensor:
+    """Coefficients (..., M, N) to signals (..., length), length ≤ M N: the inverse, which is the adjoint."""
+    frames = coefficients.mT @ _basis(coefficients.shape[-2]).to(coefficients).mT
+    return _rotate(frames, -1.0).flatten(-2)[..., :length]
+
+
+def _basis(hop: int) -> Tensor:
+    """The cosines of one frame, orthogonal: (samples, bands), float64."""
+    if hop % 2:
+        raise ValueError(f"the hop must be even, not {hop}")
+    n, k = torch.arange(hop, dtype=torch.float64), torch.arange(hop, dtype=torch.float64)
+    angles = torch.outer(n + 0.5 + hop, k + 0.5) * (math.pi / hop)
+    return angles.cos() * math.sqrt(2.0 / hop)
+
+
+def _rotate(frames: Tensor, sign: float) -> Tensor:
+    """Rotate the pairs of samples around the borders of frames (..., N, M) by the window's angles."""
+    hop = frames.shape[-1]
+    half = hop // 2
+    angles = (torch.arange(half, dtype=torch.float64) + half + 0.5) * (math.pi / (2 * hop))
+    c, s = angles.sin().to(frames), sign * angles.cos().to(frames)
+    before, after = frames[..., :-1, half:].flip(-1), frames[..., 1:, :half]  # outwards from each border
+    left, right = c * before + s * after, c * after - s * before
+    first, last = frames[..., :1, :half], frames[..., -1:, half:]
+    starts, ends = torch.cat([first, right], dim=-2), torch.cat([left.flip(-1), last], dim=-2)
+    return torch.cat([starts, ends], dim=-1)

@@ -1,0 +1,205 @@
+"""From a request to a finished prior of one kind of sound: data, network, card, curve and samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.network import load_network
+from sepcli.catalog.spectral import load_spectral
+from sepcli.datasets.audio_folder import levelled, open_folder, split
+from sepcli.datasets.slakh import open_slakh
+from sepcli.datasets.stems import StemBank
+from sepcli.errors import UsageError
+from sepcli.mdct import mdct
+from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.protocols import OnStep
+from sepcli.training.curves import save_curve
+from sepcli.training.denoiser import Averaged, keep_mean
+from sepcli.training.kinds import is_slakh
+from sepcli.training.lass import Levels, draw_sources
+from sepcli.training.listening import draw_samples, write_samples
+from sepcli.training.loop import Progress, train, write_text
+from sepcli.training.pictures import check_alone
+from sepcli.training.request import Request, training_entry
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"width": 32, "blocks": 2, "embedding": 16},
+    "small": {},
+    "base": {"width": 768, "blocks": 12, "embedding": 256, "dilations": (1, 2, 4, 8, 16, 32)},
+}
+"""Sizes: ``small`` for two CPU cores (5 M parameters), ``base`` for a GPU (34 M), ``tiny`` for tests."""
+REFERENCE = 0.1
+"""RMS, without pauses, that every recording is brought to: that of mixtures on their way to an engine."""
+LEVELS = Levels(low=-18.0, high=6.0)
+"""Gains on top of it: a source may be 18 dB below the mixture that it is looked for in, or 6 dB above."""
+STREAM: Mapping[str, Any] = {"window": 4.0, "overlap": 1.0, "batch": 8, "reference_rms": REFERENCE}
+"""What the card says of the stream."""
+FLOOR = 1e-4
+"""No band is taken for more silent than this (-80 dB of full scale)."""
+MEASURED = 512
+"""Chunks that the bands are measured on."""
+VALIDATED = 64
+"""Held-out chunks."""
+
+
+@dataclass(frozen=True)
+class AudioTask:
+    """Denoising score matching on chunks of recordings; fulfils ``sepcli.training.loop.Task``.
+
+    Attributes:
+        model: the network and its mean.
+        train: recordings to learn from, of one source.
+        held_out: recordings to validate on.
+        batch: chunks per step.
+        frames: MDCT frames per chunk.
+    """
+
+    model: Averaged[SpectralPrior]
+    train: StemBank
+    held_out: StemBank
+    batch: int
+    frames: int
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a random batch; the mean takes in the weights of the step before."""
+        self.model.update()
+        return self.model.live.loss(self._draw(self.train, rng, self.batch), rng)
+
+    def validate(self) -> dict[str, float]:
+        """Figures of the mean weights on the same held-out chunks, with the same noise, every time.
+
+        They are of the typical chunk, e^(mean ln(1 + error)) - 1 (``nll``: the median): a chunk with sounds
+        that were never heard in training would outweigh all others in a mean.
+        """
+        rng = np.random.default_rng(0)
+        rows = [self.model.mean.loss(self._draw(self.held_out, rng, 1), rng)[1] for _ in range(VALIDATED)]
+        found = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+        typical = {key: float(np.expm1(np.log1p(found[key]).mean())) for key in ("mse", "wiener")}
+        nll = {"nll": float(np.median(found["nll"]))} if "nll" in found else {}
+        return {"score": typical["mse"], **typical, **nll}
+
+    def _draw(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
+        return draw_coefficients(bank, rng, count, self.frames, self.model.live.config.bins).to(
+            self.model.steps.device
+        )
+
+
+def default_source(data: Path) -> str:
+    """What a prior of a folder of recordings calls its source: the folder's name.
+
+    Raises:
+        UsageError: the folder is of Slakh2100, which has many sources.
+    """
+    if is_slakh(data):
+        raise UsageError(f"{data} holds many instruments", "name one of its classes, such as --sources drums")
+    return data.resolve().name
+
+
+def run(
+    request: Request,
+    folder: Path,
+    on_step: OnStep | None = None,
+    log: Callable[[dict[str, float]], None] | None = None,
+) -> Progress:
+    """Train on recordings into ``folder``, a part of the prior's folder; leave a curve and samples beside it.
+
+    Raises:
+        UsageError: unknown preset.
+        OutputError: the folder cannot be written, or the prior has another part.
+        InputError: the data cannot be read or are too little, or the checkpoint is of another network.
+    """
+    if request.preset not in PRESETS:
+        raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(PRESETS)}")
+    check_alone(folder)
+    task = _task(request)
+    task.model.train()
+    progress = train(task, folder, request.loop, request.device, request.resume, on_step, log)
+    keep_mean(folder / "model.safetensors")
+    config = task.model.live.config
+    write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
+    _write_card(request, folder, {**training_entry(request, progress), **_learnt(task)}, config)
+    save_curve(progress.history, request.out / "validation.png")
+    prior = load_network(load_spectral, folder).to(request.device)
+    write_samples(request.out / "samples", draw_samples(prior, request.loop.seed), config.sample_rate)
+    return progress
+
+
+def draw_coefficients(bank: StemBank, rng: np.random.Generator, count: int, frames: int, bins: int) -> Tensor:
+    """Random chunks (count, bins, frames) at random places, gains (``LEVELS``) and polarities."""
+    chunks = draw_sources(bank, rng, count, frames * bins, LEVELS)[:, 0]
+    chunks *= rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1))
+    with torch.autocast("cpu", enabled=False):  # the transform is as exact as the samples
+        return mdct(torch.from_numpy(chunks), bins)
+
+
+def _task(request: Request) -> AudioTask:
+    fields = PRESETS[request.preset]
+    config = SpectralConfig(**fields)
+    bank, held_out = open_banks(request, config)
+    stds = measure_bands(bank, request.tokens, config.bins)
+    config = SpectralConfig(**fields, band_std=tuple(stds))
+    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
+        torch.manual_seed(request.loop.seed)
+        model = Averaged(SpectralPrior(config)).to(request.device)
+    return AudioTask(model, bank, held_out, request.batch, request.tokens)
+
+
+def open_banks(request: Request, config: SpectralConfig) -> tuple[StemBank, StemBank]:
+    """Recordings to learn from and held-out ones, brought to one level."""
+    data, rate, length = request.data, config.sample_rate, request.tokens * config.bins
+    if not is_slakh(data):
+        bank = levelled(open_folder(data, request.sources[0], rate, request.cache), REFERENCE)
+        return split(bank, length)
+    bank = levelled(open_slakh(data, "train", request.sources, rate, request.cache), REFERENCE)
+    if not any((data / "validation").glob("*/metadata.yaml")):
+        return split(bank, length)
+    held_out = open_slakh(data, "validation", request.sources, rate, request.cache)
+    return bank, levelled(held_out, REFERENCE)
+
+
+def measure_bands(bank: StemBank, frames: int, bins: int) -> list[float]:
+    """The standard deviation of every band of chunks as they are trained on, not below ``FLOOR``."""
+    rng, power = np.random.default_rng(0), torch.zeros(bins, dtype=torch.float64)
+    part = 32
+    for _ in range(MEASURED // part):
+        x = draw_coefficients(bank, rng, part, frames, bins)
+        power += x.double().square().mean(dim=(0, 2)) / (MEASURED // part)
+    return [round(float(std), 7) for std in power.sqrt().clamp_min(FLOOR)]
+
+
+def _learnt(task: AudioTask) -> dict[str, Any]:
+    stds = np.array(task.model.live.config.band_std)
+    return {
+        "hours_of_data": round(task.train.seconds[0] / 3600, 3),
+        "frames": task.frames,
+        "gains_db": [LEVELS.low, LEVELS.high],
+        "band_std": {
+            "least": float(stds.min()),
+            "median": round(float(np.median(stds)), 7),
+            "greatest": float(stds.max()),
+        },
+    }
+
+
+def _write_card(request: Request, folder: Path, entry: Mapping[str, Any], config: SpectralConfig) -> None:
+    out = folder.parent
+    card = cards.Card(
+        name=out.resolve().name,
+        family=cards.SOUND,
+        sources=request.sources,
+        weights=(1.0,),
+        sample_rate=config.sample_rate,
+        data=request.data_note,
+        stream=STREAM,
+        training={folder.name: entry},
+    )
+    cards.write(cards.with_files(card, out), out)

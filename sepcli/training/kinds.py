@@ -1,0 +1,45 @@
+"""What a folder of data holds: MNIST's files, recordings or pictures."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+from sepcli.datasets.audio_folder import audio_files
+from sepcli.datasets.picture_folder import picture_files
+from sepcli.errors import InputError
+from sepcli.media.images import SUFFIXES
+
+
+class Kind(Enum):
+    """Kinds of data."""
+
+    DIGITS = "MNIST's files"
+    SOUND = "recordings"
+    PICTURES = "pictures"
+
+
+def kind_of(data: Path) -> Kind:
+    """What there is in a folder; Slakh2100's layout is of recordings.
+
+    Raises:
+        InputError: it holds nothing of the kind, or both recordings and pictures.
+    """
+    if any(path.is_file() for path in data.glob("train-images*")):
+        return Kind.DIGITS
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}", "give a folder of recordings or of pictures")
+    sounds, images = bool(audio_files(data)) or is_slakh(data), bool(picture_files(data, SUFFIXES))
+    if sounds and images:
+        raise InputError(f"{data} holds both recordings and pictures", "move one of them into another folder")
+    if not (sounds or images):
+        raise InputError(
+            f"{data} holds neither recordings nor MNIST's files nor pictures",
+            "give a folder of audio files or of pictures, Slakh2100, or the folder of MNIST's four files",
+        )
+    return Kind.SOUND if sounds else Kind.PICTURES
+
+
+def is_slakh(data: Path) -> bool:
+    """Whether a folder is of Slakh2100's layout."""
+    return any(next(data.glob(pattern), None) for pattern in ("*/metadata.yaml", "*/*/metadata.yaml"))

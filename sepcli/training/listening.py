@@ -1,0 +1,66 @@
+"""Draws from a prior of sound, to be listened to."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+import torch
+from torch import Tensor
+
+from sepcli.catalog.spectral import ladder
+from sepcli.errors import OutputError
+from sepcli.mdct import imdct
+from sepcli.priors.spectral import SpectralPrior
+from sepcli.samplers.projected import Projected
+
+
+def draw_samples(
+    prior: SpectralPrior, seed: int, count: int = 3, seconds: float = 4.0, steps: int = 50
+) -> Tensor:
+    """Unconditional draws (count, T) by ancestral sampling, on the CPU."""
+    bins, length = prior.config.bins, round(seconds * prior.config.sample_rate)
+    like = prior.band_std.new_empty((count, 1, 1, bins, -(-length // bins)))
+    sampler = Projected(steps, **ladder([prior]), eta=None)
+    seeds = torch.tensor([(seed + number) % (1 << 63) for number in range(count)])
+    return imdct(sampler(_Unconditional(prior, like), seeds), length)[:, 0, 0].cpu()
+
+
+@dataclass(frozen=True)
+class _Unconditional:
+    """A prior as a posterior without a mixture; fulfils ``sepcli.protocols.Posterior``."""
+
+    prior: SpectralPrior
+    like: Tensor
+
+    def score(self, state: Tensor, sigma: Tensor) -> Tensor:
+        return self.prior.score(state, sigma)
+
+    def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        return self.score(state, sigma), state.new_zeros(len(state))
+
+    def sources(self, state: Tensor) -> Tensor:
+        return state
+
+
+def write_samples(folder: Path, signals: Tensor, rate: int) -> None:
+    """Write signals (count, T) as ``01.flac`` and so on, each of them atomically.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    for number, signal in enumerate(signals.clamp(-1.0, 1.0), 1):
+        path = folder / f"{number:02d}.flac"
+        part = path.with_name(f".{path.name}.part")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(part, signal.numpy(), rate, format="FLAC", subtype="PCM_16")
+            os.replace(part, path)
+        except (OSError, soundfile.SoundFileError) as error:
+            raise OutputError(
+                f"cannot write {path}: {error}", "check the folder and its free space"
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+"""Separation of waveforms in the MDCT domain: closed forms, laws, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import load_separator
+from sepcli.catalog.spectral import SpectralSeparator, load_composed
+from sepcli.errors import PriorError, UsageError
+from sepcli.mdct import mdct
+from sepcli.mixing import WeightedSum
+from sepcli.posterior import DiracPosterior
+from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.protocols import Posterior, Sampler
+from sepcli.samplers.multi_source import MultiSource
+from sepcli.samplers.projected import Projected
+from sepcli.separators import ScoreSeparator
+from sepcli.training.loop import write_weights
+
+BINS = 8
+STDS = ((0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.01, 0.01), (0.01, 0.02, 0.1, 0.1, 0.2, 0.2, 0.1, 0.05))
+
+
+@dataclass(frozen=True)
+class GaussianBands:
+    """Source k has independent coefficients of variance s_kf² in band f: s is (K, M)."""
+
+    stds: Tensor
+
+    def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        var = self.stds[None, :, None, :, None] ** 2
+        return x * var / (var + sigma**2), (var * sigma**2 / (var + sigma**2)).expand_as(x)
+
+    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return (self.moments(x, sigma)[0] - x) / sigma**2
+
+
+def separator(sampler: Sampler, weights: tuple[float, ...] = (1.0, 1.0)) -> SpectralSeparator:
+    prior = GaussianBands(torch.tensor(STDS))
+
+    def posterior(mixture: Tensor) -> Posterior:
+        return DiracPosterior(prior, WeightedSum(weights), mixture, moments=prior.moments)
+
+    inner = ScoreSeparator(posterior, sampler, ("a", "b"), weights, torch.device("cpu"), 1, 8000)
+    return SpectralSeparator(inner, BINS)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Projected(steps=300, sigma_max=10.0, sigma_min=5e-4, rho=7.0, eta=None),
+        MultiSource(steps=150, repeats=2, churn=20.0, sigma_max=10.0, sigma_min=5e-4),
+    ],
+    ids=["projected", "multi-source"],
+)
+def test_gaussian_bands_get_wieners_filter_and_its_spread(sampler: Sampler) -> None:
+    frames = 1500
+    mixture = 0.3 * noise(1, 1, BINS * frames)
+    found = separator(sampler)(mixture, torch.tensor([[5]]))
+    assert found.shape == (1, 1, 2, 1, BINS * frames)
+    first, variance = mdct(found[0, 0, 0, 0], BINS), torch.tensor(STDS) ** 2
+    m = mdct(mixture[0, 0], BINS)
+    for f in range(BINS):
+        v, w = variance[0, f], variance[1, f]
+        rest = first[f] - v / (v + w) * m[f]
+        spread = (v * w / (v + w)).sqrt()
+        assert abs(float(rest @ m[f] / (m[f] @ m[f]))) < 0.12 * float(spread) / 0.3
+        assert float(rest.std()) == pytest.approx(float(spread), rel=0.1)
+        assert abs(float(rest.mean())) < 0.1 * float(spread)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.3, 2.0)])
+@pytest.mark.parametrize("length", [1, 333])
+def test_the_sources_sum_to_the_mixture(weights: tuple[float, float], length: int) -> None:
+    mixture = noise(2, 1, length)
+    found = separator(Projected(steps=8, sigma_max=2.0), weights)(mixture, torch.tensor([[1, 2], [3, 4]]))
+    total = WeightedSum(weights)(found.flatten(0, 1)).view(2, 2, 1, length)
+    torch.testing.assert_close(total, mixture[:, None].expand_as(total), atol=2e-6, rtol=0)
+
+
+def test_an_item_depends_on_its_own_seeds_only() -> None:
+    mixture, separate = noise(3, 1, 200), separator(Projected(steps=6, sigma_max=2.0))
+    seeds = torch.tensor([[1, 2], [3, 4], [5, 6]])
+    together = separate(mixture, seeds)
+    torch.testing.assert_close(together[1:2], separate(mixture[1:2], seeds[1:2]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        together[2, 1], separate(mixture[2:], seeds[2:, 1:])[0, 0], atol=1e-6, rtol=1e-5
+    )
+    assert not torch.allclose(together[0, 0], together[0, 1])
+
+
+def make(folder: Path, source: str, **changes: object) -> str:
+    fields = {"bins": 32, "width": 8, "blocks": 1, "embedding": 8, "band_std": (0.1,), "sample_rate": 8000}
+    config = SpectralConfig(**{**fields, **changes})  # type: ignore[arg-type]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(len(source))
+        prior = SpectralPrior(config)
+        for parameter in prior.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    (folder / "denoiser").mkdir(parents=True)
+    write_weights(prior, folder / "denoiser" / "model.safetensors")
+    (folder / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
+    card = cards.Card(folder.name, cards.SOUND, (source,), (1.0,), config.sample_rate)
+    cards.write(cards.with_files(card, folder), folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("sampler", [None, "projected", "halving", "multi-source", "langevin"])
+def test_priors_from_disk(tmp_path: Path, sampler: str | None) -> None:
+    priors = [make(tmp_path / "a", "violin"), make(tmp_path / "b", "cello")]
+    separate = load_composed(priors, sampler=sampler, settings={"steps": "4"})
+    assert (separate.names, separate.weights, separate.sample_rate) == (("violin", "cello"), (1.0, 1.0), 8000)
+    mixture = 0.1 * noise(2, 1, 1000)
+    found = separate(mixture, torch.tensor([[1], [2]]))
+    assert found.shape == (2, 1, 2, 1, 1000)
+    assert torch.isfinite(found).all()
+    if sampler != "langevin":
+        torch.testing.assert_close(found.sum(2)[:, 0], mixture, atol=1e-5, rtol=0)
+
+
+def test_one_prior_may_be_there_several_times(tmp_path: Path) -> None:
+    priors = [make(tmp_path / "a", "violin")] * 2 + [make(tmp_path / "b", "cello", variance=False)]
+    separate = load_composed(priors, (0.5, 0.5, 1.0), settings={"steps": "2"})
+    assert separate.names == ("violin-1", "violin-2", "cello")
+    assert separate.weights == (0.5, 0.5, 1.0)
+    assert separate(0.1 * noise(1, 1, 100), torch.tensor([[1]])).shape == (1, 1, 3, 1, 100)
+    separate = load_composed(priors, settings={"steps": "2", "weigh": "1"})
+    with pytest.raises(PriorError, match="variance"):
+        separate(0.1 * noise(1, 1, 100), torch.tensor([[1]]))
+
+
+def refused(error: type[Exception], match: str, priors: Sequence[str], **options: object) -> None:
+    with pytest.raises(error, match=match):
+        load_composed(priors, **options)  # type: ignore[arg-type]
+
+
+def test_what_does_not_mix_is_refused(tmp_path: Path, tiny_prior: Path) -> None:
+    violin = make(tmp_path / "a", "violin")
+    refused(UsageError, "violin alone", [violin])
+    with pytest.raises(UsageError, match="violin alone"):
+        load_separator(violin)
+    refused(UsageError, "3 weights for 2 priors", [violin] * 2, weights=(1.0, 1.0, 1.0))
+    refused(PriorError, "of lass", [violin, str(tiny_prior)])
+    refused(UsageError, "sample rate", [violin, make(tmp_path / "b", "cello", sample_rate=16000)])
+    refused(UsageError, "unknown sampler", [violin] * 2, sampler="magic")
+    refused(UsageError, "unknown setting", [violin] * 2, settings={"lam": "2"})
+    bad = make(tmp_path / "c", "viola")
+    config = Path(bad) / "denoiser" / "config.json"
+    config.write_text(config.read_text().replace("0.1", "0.2"))
+    refused(PriorError, "sha256", [violin, bad])

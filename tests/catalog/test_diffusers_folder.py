@@ -1,0 +1,256 @@
+"""Folders and repositories of networks of diffusers as priors, saved by the library's own classes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hub_server import Hub, git_hash
+
+from sepcli.catalog import card as cards
+from sepcli.catalog import files
+from sepcli.errors import PriorError
+
+pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
+
+from diffusers import DDIMScheduler, DDPMScheduler, EDMEulerScheduler, ScoreSdeVeScheduler
+from safetensors.torch import load_file, save_file
+from tiny_unet import exploding_unet, save_ddpm, tiny_unet
+
+from sepcli.catalog.score import draws_at_once, load_picture_prior, load_pictures
+from sepcli.priors.diffusion_unet import DiffusionUnetPrior
+
+WORD = "hf:tester/ddpm-tiny"
+CONFIG, WEIGHTS = "unet/config.json", "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline in a folder; copy it before changing it."""
+    return save_ddpm(tmp_path_factory.mktemp("ddpm") / "ddpm-tiny")
+
+
+@pytest.fixture
+def folder(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "ddpm-tiny"))
+
+
+def changed(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(PriorError) as error:
+        load_picture_prior(cards.find(str(folder))[1])
+    assert error.value.hint
+    return error.value.message
+
+
+def loaded(folder: Path) -> DiffusionUnetPrior:
+    found = load_picture_prior(folder)
+    assert isinstance(found, DiffusionUnetPrior)
+    return found
+
+
+def test_a_saved_pipeline_is_a_prior(saved: Path) -> None:
+    card, folder = cards.find(str(saved))
+    assert (card.name, card.family, card.sources) == ("ddpm-tiny", cards.PICTURES, ("ddpm-tiny",))
+    assert (card.resolution, folder) == ((8, 8), saved)
+    assert set(card.files) == {CONFIG, WEIGHTS, "scheduler/scheduler_config.json"}
+    cards.verify(card, folder)
+    prior = loaded(saved)
+    assert prior.config.prediction == "epsilon"
+    assert len(prior.config.sigmas) == 1000
+    # METHODS: 0.01 to 157 in the units of data in [-1, 1]
+    assert prior.config.sigmas[0] == pytest.approx(0.01, rel=1e-3)
+    assert prior.config.sigmas[-1] == pytest.approx(157, rel=1e-2)
+    for name, tensor in tiny_unet().state_dict().items():
+        assert torch.equal(prior.unet.state_dict()[name], tensor)
+
+
+def test_a_network_alone_has_the_library_s_own_schedule(tmp_path: Path) -> None:
+    tiny_unet().save_pretrained(tmp_path / "ddpm")
+    assert loaded(tmp_path / "ddpm").config == replace(loaded(save_ddpm(tmp_path / "whole")).config)
+    exploding_unet().save_pretrained(tmp_path / "ve")
+    ve = loaded(tmp_path / "ve").config
+    assert (ve.prediction, ve.sigmas) == ("score", (0.01, 1348.0))
+    ScoreSdeVeScheduler(sigma_max=380.0).save_pretrained(
+        tmp_path / "ve"
+    )  # all at the top, as old repositories
+    assert loaded(tmp_path / "ve").config.sigmas == (0.01, 380.0)
+
+
+def test_the_schedule_is_the_saved_one(tmp_path: Path) -> None:
+    scheduler = DDIMScheduler(
+        50, 1e-3, 0.05, "scaled_linear", prediction_type="v_prediction", rescale_betas_zero_snr=True
+    )
+    config = loaded(save_ddpm(tmp_path / "v", scheduler)).config
+    assert config.prediction == "v_prediction"
+    assert len(config.sigmas) == 49  # the last level has no signal
+    kept = scheduler.alphas_cumprod[30].double()
+    assert config.sigmas[30] == pytest.approx(float(((1 - kept) / kept).sqrt()), rel=1e-4)
+
+
+def test_old_names_of_attention_s_weights_are_understood(folder: Path) -> None:
+    """As in repositories that were saved before diffusers 0.13."""
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = {}
+    for name, tensor in load_file(folder / WEIGHTS).items():
+        for new, before in old.items():
+            name = name.replace(f".{new}.", f".{before}.")
+        tensors[name] = tensor
+    assert any(".proj_attn." in name for name in tensors)
+    x, sigma = torch.rand(1, 2, 3, 8, 8), torch.tensor(0.5)
+    expected = loaded(folder).score(x, sigma)
+    save_file(tensors, folder / WEIGHTS)
+    torch.testing.assert_close(loaded(folder).score(x, sigma), expected)
+
+
+def test_pictures_are_separated_by_it(saved: Path) -> None:
+    separator = load_pictures([str(saved)], (0.5, 0.5), settings={"steps": "3"})
+    assert separator.names == ("ddpm-tiny-1", "ddpm-tiny-2")
+    mixture = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    drawn = separator(mixture, torch.zeros(1, 1, dtype=torch.int64))
+    torch.testing.assert_close(drawn[:, 0].mean(1), mixture, rtol=0.0, atol=1e-5)
+    prior = loaded(saved)
+    assert draws_at_once(prior) == 64
+    prior.config = replace(prior.config, size=(256, 256))
+    assert draws_at_once(prior) == 2
+
+
+def test_pickles_are_not_read(folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
+    assert "pickles" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: (f / WEIGHTS).write_bytes(b"x" * 99), "does not fit"),
+        (lambda f: save_file({"a": torch.zeros(1)}, f / WEIGHTS), "does not fit"),
+        (lambda f: changed(f / CONFIG, block_out_channels=[16, 16]), "does not fit"),
+        (lambda f: changed(f / CONFIG, sample_size=None), "size"),
+        (lambda f: changed(f / CONFIG, in_channels=4, out_channels=4), "4 channels"),
+        (lambda f: changed(f / CONFIG, class_embed_type="timestep"), "more than a class"),
+        (lambda f: changed(f / CONFIG, _class_name="UNet2DConditionModel"), "no card.toml"),
+        (lambda f: (f / CONFIG).write_text("[]"), "no config"),
+        (lambda f: (f / CONFIG).write_bytes(b"\xff"), "cannot read"),
+        (lambda f: shutil.copytree(f / "unet", f / "vae"), "latents"),
+        (lambda f: EDMEulerScheduler().save_pretrained(f / "scheduler"), "not one of DDPM"),
+        (lambda f: ScoreSdeVeScheduler().save_pretrained(f / "scheduler"), "does not fit the scheduler"),
+        (lambda f: DDPMScheduler(prediction_type="score").save_pretrained(f / "scheduler"), "damaged"),
+        (lambda f: DDPMScheduler(prediction_type="flow").save_pretrained(f / "scheduler"), "'flow'"),
+        (lambda f: changed(f / "scheduler/scheduler_config.json", beta_schedule="x"), "damaged"),
+        (lambda f: changed(f / "scheduler/scheduler_config.json", num_train_timesteps=10**9), "100000"),
+        (lambda f: changed(f / "scheduler/scheduler_config.json", beta_end=2.0), "noise levels"),
+    ],
+)
+def test_what_is_damaged_or_of_no_use_is_refused(
+    folder: Path, change: Callable[[Path], object], message: str
+) -> None:
+    change(folder)
+    assert message in refusal(folder)
+
+
+def test_without_the_package_it_says_what_to_install(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(PriorError, match="needs the package diffusers") as error:
+        load_picture_prior(saved)
+    assert "sepcli[diffusers]" in str(error.value.hint)
+
+
+def test_cards_need_neither_the_package_nor_torch(saved: Path) -> None:
+    code = (
+        "import sys; from sepcli.catalog import card; card.find(sys.argv[1]); "
+        "sys.exit(bool({'torch', 'diffusers'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(saved)]).returncode == 0
+
+
+def test_a_repository_is_fetched_verified_and_known_offline(hub: Hub, saved: Path) -> None:
+    commit = hub.publish("tester/ddpm-tiny", saved)
+    card, missing = files.preview(WORD)
+    assert set(missing) == set(card.files) == {CONFIG, WEIGHTS, "scheduler/scheduler_config.json"}
+    card, folder = files.fetch(WORD)
+    assert (card.name, card.repo, card.revision) == ("ddpm-tiny", "tester/ddpm-tiny", commit)
+    assert {name: entry["sha256"] for name, entry in card.files.items()} == {
+        name: cards.sha256(saved / name) for name in card.files
+    }
+    assert not any(path.endswith("model_index.json") for path in hub.fetched())
+    assert files.cached(WORD) == files.fetch(WORD, offline=True) == (card, folder)
+    assert hub.asked == []
+    assert loaded(folder).config == loaded(saved).config
+    assert files.fetch(f"{WORD}@{commit}")[1] == folder
+    assert hub.asked == []
+
+
+def test_what_is_damaged_in_the_cache_is_seen_and_fetched_anew(hub: Hub, saved: Path) -> None:
+    hub.publish("tester/ddpm-tiny", saved)
+    _, folder = files.fetch(WORD)
+    for name in (WEIGHTS, CONFIG):
+        (folder / name).resolve().write_bytes((saved / name).read_bytes()[:-1] + b"!")
+        with pytest.raises(PriorError, match=r"damaged|differs"):
+            cards.verify(*files.cached(WORD))
+        cards.verify(*files.fetch(WORD))
+        assert (folder / name).read_bytes() == (saved / name).read_bytes()
+
+
+def test_weights_other_than_the_listing_s_are_not_kept(hub: Hub, saved: Path, tmp_path: Path) -> None:
+    hub.publish("tester/ddpm-tiny", saved)
+    data = (saved / WEIGHTS).read_bytes()
+    hub.instead[cards.sha256(saved / WEIGHTS)] = bytes(len(data))
+    with pytest.raises(PriorError, match="not to be trusted"):
+        files.fetch(WORD)
+    assert not [p for p in (tmp_path / "hf").rglob("*") if p.is_file() and "blobs" in p.parts]
+
+
+def test_configs_other_than_the_listing_s_are_not_kept(
+    hub: Hub, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.publish("tester/ddpm-tiny", saved)
+    monkeypatch.setattr("hub_server.git_hash", lambda data: git_hash(data + b"!"))
+    with pytest.raises(PriorError, match="differs from what the Hub lists"):
+        files.fetch(WORD)
+    assert not [p for p in (tmp_path / "hf").rglob("*") if p.is_file() and "blobs" in p.parts]
+
+
+def test_a_repository_of_pickles_only_is_refused(hub: Hub, folder: Path) -> None:
+    (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
+    hub.publish("tester/ddpm-tiny", folder)
+    with pytest.raises(PriorError, match="pickles only"):
+        files.fetch(WORD)
+
+
+def test_a_short_name_is_the_newest_of_its_repository(
+    hub: Hub, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cards, "UNPINNED", {"tiny-church": "tester/ddpm-tiny"})
+    with pytest.raises(PriorError, match="has not been fetched"):
+        cards.find("tiny-church")
+    with pytest.raises(PriorError) as error:
+        cards.find("tiny-churhc")
+    assert "tiny-church" in str(error.value.hint)
+    commit = hub.publish("tester/ddpm-tiny", saved)
+    files.fetch("tiny-church")
+    card, _ = cards.find("tiny-church")
+    assert (card.name, card.sources, card.revision) == ("tiny-church", ("tiny-church",), commit)
+
+
+def test_a_repository_has_to_say_its_schedule(hub: Hub, folder: Path, saved: Path) -> None:
+    shutil.rmtree(folder / "scheduler")
+    hub.publish("tester/ddpm-tiny", folder)
+    with pytest.raises(PriorError, match="noise schedule"):
+        files.fetch(WORD)
+    hub.publish("tester/ddpm-tiny", saved)
+    _, fetched = files.fetch(WORD)
+    (fetched / "scheduler" / "scheduler_config.json").unlink()  # as if the library had fetched the network
+    with pytest.raises(PriorError, match="has not been fetched"):
+        files.cached(WORD)
+    assert "scheduler/scheduler_config.json" in files.fetch(WORD)[0].files

@@ -1,0 +1,421 @@
+"""Priors from a server that speaks the Hub's API, through the real client."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hub_server import Hub, Repo
+
+from sepcli.catalog import card as cards
+from sepcli.catalog import files
+from sepcli.catalog.card import Card
+from sepcli.errors import OutputError, PriorError, UsageError
+
+WEIGHTS = "denoiser/model.safetensors"
+WORD = "hf:tester/tiny"
+
+
+@pytest.fixture
+def commit(hub: Hub, tiny_pictures: Path) -> str:
+    """The commit of a prior of pictures in the repository tester/tiny."""
+    return hub.publish("tester/tiny", tiny_pictures, "v1.0")
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """The folder of a prior, of some family, with two files of a megabyte."""
+    rng = random.Random(0)
+    for part in ("a", "b"):
+        (tmp_path / "large" / part).mkdir(parents=True)
+        (tmp_path / "large" / part / "model.safetensors").write_bytes(rng.randbytes(1_000_000))
+    card = Card("large", cards.PICTURES, ("x",), (1.0,), 0)
+    cards.write(cards.with_files(card, tmp_path / "large"), tmp_path / "large")
+    return tmp_path / "large"
+
+
+@pytest.fixture
+def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the catalog's cards of priors on the Hub; empty."""
+    monkeypatch.setattr(cards, "REMOTE", tmp_path / "remote")
+    (tmp_path / "remote").mkdir()
+    return tmp_path / "remote"
+
+
+def kept(tmp_path: Path) -> list[str]:
+    """Names of what lies in the cache besides its locks and names of commits."""
+    found = [p for p in (tmp_path / "hf").rglob("*") if p.is_file() or p.is_symlink()]
+    return sorted(p.name for p in found if {"blobs", "snapshots"} & set(p.parts))
+
+
+def refused(word: str = WORD, **options: object) -> PriorError:
+    with pytest.raises(PriorError) as error:
+        files.fetch(word, **options)  # type: ignore[arg-type]
+    assert error.value.hint
+    assert "hf_" not in error.value.message + error.value.hint
+    return error.value
+
+
+def test_a_prior_is_fetched_once(hub: Hub, commit: str, tiny_pictures: Path, tmp_path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    card, folder = files.fetch(WORD, on_step=lambda *step: steps.append(step))
+    own = cards.read(tiny_pictures)
+    assert card == replace(own, repo="tester/tiny", revision=commit)
+    assert folder == tmp_path / "hf" / "hub" / "models--tester--tiny" / "snapshots" / commit
+    for name in own.files:
+        assert (folder / name).read_bytes() == (tiny_pictures / name).read_bytes()
+    total = sum(entry["size"] for entry in own.files.values())
+    assert steps == sorted(steps)
+    assert steps[-1] == (total, total)
+    assert any(path.startswith("/cdn/") for path in hub.fetched())
+    for word, asked in (
+        (WORD, ["/api/models/tester/tiny/revision/main"]),
+        (f"{WORD}@v1.0", ["/api/models/tester/tiny/revision/v1.0"]),
+        (f"{WORD}@{commit}", []),
+    ):
+        assert files.fetch(word) == (card, folder)
+        assert hub.fetched() == asked
+
+
+def test_nothing_is_fetched_without_being_asked(hub: Hub, commit: str, tmp_path: Path) -> None:
+    with pytest.raises(PriorError, match="not been fetched") as missing:
+        cards.find(WORD)
+    assert f"sepcli fetch-priors {WORD}" in missing.value.hint
+    assert "not been fetched" in refused(offline=True).message
+    assert hub.asked == []
+    assert not (tmp_path / "hf").exists()
+    fetched = files.fetch(WORD)
+    hub.asked.clear()
+    for word in (WORD, f"{WORD}@{commit}"):
+        assert cards.find(word) == files.fetch(word, offline=True) == fetched
+    cards.verify(*fetched)
+    assert hub.asked == []
+
+
+def test_the_variable_for_offline_is_obeyed(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "not been fetched" in refused().message
+    assert hub.asked == []
+
+
+def test_another_cache(commit: str, tmp_path: Path) -> None:
+    card, folder = files.fetch(WORD, cache_dir=tmp_path / "own")
+    assert folder.is_relative_to(tmp_path / "own")
+    assert files.cached(WORD, cache_dir=tmp_path / "own") == (card, folder)
+    assert kept(tmp_path) == []
+
+
+def test_a_cut_connection_is_taken_up_where_it_broke(
+    hub: Hub, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)  # it writes whole chunks
+    hub.publish("tester/tiny", large)
+    hub.cut, hub.cuts = 350_000, 2
+    card, folder = files.fetch(WORD)
+    cards.verify(card, folder)
+    ranges = [asked for method, path, asked, _ in hub.asked if method == "GET" and "/cdn/" in path]
+    assert ranges == [None, "bytes=300000-", "bytes=600000-", None]
+
+
+def test_what_was_fetched_before_a_failure_is_kept(
+    hub: Hub, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.publish("tester/tiny", large)
+
+    def break_after_the_first(done: int, total: int) -> None:
+        hub.cut, hub.cuts = 0, 100
+
+    error = refused(on_step=break_after_the_first)
+    assert "broke" in error.message
+    assert "goes on where it stopped" in error.hint
+    assert kept(tmp_path).count("model.safetensors") == 1
+    assert "not been fetched" in refused(offline=True).message
+    hub.cuts = 0
+    hub.asked.clear()
+    cards.verify(*files.fetch(WORD))
+    assert sum("/cdn/" in path for path in hub.fetched()) == 1
+
+
+@pytest.mark.parametrize("grow", [0, 1])
+def test_a_tampered_file_is_refused_and_nothing_is_kept(
+    hub: Hub, commit: str, tiny_pictures: Path, tmp_path: Path, grow: int
+) -> None:
+    data = (tiny_pictures / WEIGHTS).read_bytes()
+    hub.instead[hashlib.sha256(data).hexdigest()] = bytes(len(data) + grow)
+    error = refused()
+    assert error.exit_code == 4
+    if not grow:
+        assert WEIGHTS in error.message
+        assert kept(tmp_path) == []
+    assert WEIGHTS.split("/")[1] not in kept(tmp_path)
+    with pytest.raises(PriorError, match="not been fetched"):
+        cards.find(WORD)
+
+
+def repo_of(folder: Path, change: Callable[[Card], Card], **more: bytes) -> dict[str, bytes]:
+    """The files of a prior with another card."""
+    changed = shutil.copytree(folder, folder.parent / "changed", dirs_exist_ok=True)
+    cards.write(change(cards.read(changed)), changed)
+    found = {p.relative_to(changed).as_posix(): p.read_bytes() for p in changed.rglob("*") if p.is_file()}
+    return {**found, **more}
+
+
+def listed(name: str, **entry: object) -> Callable[[Card], Card]:
+    return lambda card: replace(card, files={**card.files, name: {**card.files.get(name, {}), **entry}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (listed(WEIGHTS, sha256="0" * 64), "differs from the card"),
+        (listed(WEIGHTS, size=7), "differs from the card"),
+        (listed("denoiser/config.json", sha256="0" * 64), "denoiser/config.json differs"),
+        (listed("denoiser/more.safetensors", sha256="0" * 64, size=7), "lacks the file"),
+        (listed("denoiser/model.bin", sha256="0" * 64, size=7), "pickle"),
+        (listed("../escaped.json", sha256="0" * 64, size=7), "outside its folder"),
+        (listed("C:/escaped.json", sha256="0" * 64, size=7), "outside its folder"),
+        (lambda card: replace(card, files={}), "lists no files"),
+        (lambda card: replace(card, weights=(0.0,)), "cannot read the card"),
+        (lambda card: replace(card, title="\x1b[2J"), "printable"),
+    ],
+)
+def test_a_repository_that_is_not_what_its_card_says(
+    hub: Hub, tiny_pictures: Path, tmp_path: Path, change: Callable[[Card], Card], message: str
+) -> None:
+    hub.repos["tester/tiny"] = Repo()
+    hub.repos["tester/tiny"].commit(repo_of(shutil.copytree(tiny_pictures, tmp_path / "own"), change))
+    assert message in refused().message
+    assert kept(tmp_path) == []
+    assert not any("/cdn/" in path for path in hub.fetched())
+    assert not list(tmp_path.rglob("escaped*"))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["pytorch_model.bin", "README.md"], "pickles only"),
+        (["model.ckpt", "a/b.PT"], "pickles only"),
+        (["model.safetensors", "pytorch_model.bin"], "no card.toml"),
+        ([], "no card.toml"),
+        (["../../card.toml", "/card.toml"], "no card.toml"),
+    ],
+)
+def test_a_repository_of_something_else(hub: Hub, tmp_path: Path, names: list[str], message: str) -> None:
+    hub.repos["tester/tiny"] = Repo()
+    hub.repos["tester/tiny"].commit(dict.fromkeys(names, b"x"))
+    assert message in refused().message
+    assert hub.fetched() == ["/api/models/tester/tiny/revision/main"]
+    assert not (tmp_path / "hf").exists()
+
+
+def test_a_card_that_is_too_large(hub: Hub) -> None:
+    hub.repos["tester/tiny"] = Repo()
+    hub.repos["tester/tiny"].commit({"card.toml": b"#" * 1_000_001})
+    assert "too large" in refused().message
+    assert len(hub.fetched()) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "message", "hint"),
+    [
+        ("hf:tester/other", None, "no repository tester/other", "HF_TOKEN"),
+        (f"{WORD}@v9", None, "no revision v9", "branch"),
+        (f"{WORD}@{'0' * 40}", None, "no revision 000", "branch"),
+        ("hf:a--b/c", None, "cannot be the name", "hf:owner/name"),
+        (WORD, 401, "refuses access", "HF_TOKEN"),
+        (WORD, 403, "refuses access", "HF_TOKEN"),
+        (WORD, 404, "(404)", "later"),
+        (WORD, 503, "(503)", "later"),
+    ],
+)
+def test_the_hub_says_no(
+    hub: Hub, commit: str, word: str, status: int | None, message: str, hint: str
+) -> None:
+    hub.status = status
+    error = refused(word)
+    assert message in error.message
+    assert hint in error.hint
+
+
+def test_gates_and_tokens(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.repos["tester/tiny"].gated = True
+    error = refused()
+    assert "gated" in error.message
+    assert f"{hub.url}/tester/tiny" in error.hint
+    monkeypatch.setenv("HF_TOKEN", "hf_bad")
+    assert "refuses access to tester/tiny (401)" in refused().message
+    monkeypatch.setenv("HF_TOKEN", "hf_good")
+    hub.asked.clear()
+    files.fetch(WORD)
+    tokens = {("/cdn/" in path, token) for _, path, _, token in hub.asked}
+    assert tokens == {(False, "Bearer hf_good"), (True, None)}  # the delivery network does not get it
+
+
+def test_revisions_are_pinned(hub: Hub, commit: str, tiny_pictures: Path, tmp_path: Path) -> None:
+    old = files.fetch(WORD)
+    newer = repo_of(shutil.copytree(tiny_pictures, tmp_path / "own"), lambda card: replace(card, title="new"))
+    new_commit = hub.repos["tester/tiny"].commit(newer)
+    assert cards.find(WORD) == old  # until it is fetched again
+    card, folder = files.fetch(WORD)
+    assert (card.title, card.revision, folder.name) == ("new", new_commit, new_commit)
+    assert cards.find(WORD) == (card, folder)
+    assert files.fetch(f"{WORD}@v1.0") == files.fetch(f"{WORD}@{commit}") == old
+    assert files.fetch(WORD, revision="v1.0") == files.fetch(f"{WORD}@main", revision=commit) == old
+
+
+def test_no_network(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    assert "no connection to the Hub" in refused().message
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "nonsense://")
+    assert "Hub" in refused().message
+
+
+def test_not_a_hub(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub_server.Handler._info", lambda self, *_: self._send(200, b"<html>", {}))
+    assert "tester/tiny" in refused().message
+
+
+def test_a_cache_that_cannot_be_written(
+    hub: Hub, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot write the cache"):
+        files.fetch(WORD, cache_dir=tmp_path / "file" / "cache")
+
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.hf_hub_download", full)
+        with pytest.raises(OutputError, match="No space left"):
+            files.fetch(WORD)
+
+
+def test_a_read_only_cache_is_read(hub: Hub, commit: str, tmp_path: Path) -> None:
+    fetched = files.fetch(WORD)
+    folders = [tmp_path / "hf", *(p for p in (tmp_path / "hf").rglob("*") if p.is_dir())]
+    try:
+        for folder in folders:
+            folder.chmod(0o500)
+        if os.access(tmp_path / "hf", os.W_OK):
+            pytest.skip("an administrator may write anywhere")
+        assert files.fetch(WORD) == cards.find(WORD) == fetched
+        hub.repos["tester/tiny"].refs["main"] = "0" * 40
+        hub.repos["tester/tiny"].commits["0" * 40] = hub.repos["tester/tiny"].commits[commit]
+        with pytest.raises(OutputError, match="cannot write the cache"):
+            files.fetch(WORD)
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)
+
+
+def test_damaged_files_are_fetched_anew(hub: Hub, commit: str, tiny_pictures: Path) -> None:
+    card, folder = files.fetch(WORD)
+    for harm in ("flip", "cut", "card"):
+        path = folder / ("card.toml" if harm == "card" else WEIGHTS)
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] if harm == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+        if harm == "card":
+            path.write_bytes(b"\0")
+            with pytest.raises(PriorError, match="cannot read the card"):
+                cards.find(WORD)
+        else:
+            with pytest.raises(PriorError, match="sha256") as damaged:
+                cards.verify(*cards.find(WORD))
+            assert "sepcli fetch-priors" in damaged.value.hint
+        assert files.fetch(WORD) == (card, folder)
+        cards.verify(card, folder)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "hf:",
+        "hf:tiny",
+        "hf:tester/tiny@",
+        "hf:tester/tiny@../x",
+        "hf:tester/tiny@a/../../x",
+        "hf:tester/tiny@/etc/passwd",
+        "hf:../tiny/x",
+        "hf:tester/tiny\n",
+        "hf:http://tester/tiny",
+        "hf:tester/tiny@a b",
+    ],
+)
+def test_words_that_name_no_repository(hub: Hub, word: str) -> None:
+    for look in (cards.find, files.fetch, files.preview):
+        with pytest.raises(UsageError) as error:
+            look(word)
+        assert error.value.hint
+    assert hub.asked == []
+
+
+def test_the_catalog_knows_priors_on_the_hub(
+    hub: Hub, tiny_pictures: Path, catalog: Path, tmp_path: Path
+) -> None:
+    names = ("denoiser/config.json", WEIGHTS, "pytorch_model.bin")
+    repo = hub.repos.setdefault("google/ddpm", Repo())
+    commit = repo.commit({n: (tiny_pictures / n).read_bytes() if n != names[2] else b"x" for n in names})
+    own = cards.read(tiny_pictures)
+    card = replace(own, name="ddpm", repo="google/ddpm", revision=commit, family="other", resolution=(32, 32))
+    cards.write(card, tmp_path)
+    (tmp_path / "card.toml").rename(catalog / "ddpm.toml")
+    assert cards.remote_names() == ("ddpm",)
+    for wrong in ("ddpn", "DDPM"):
+        with pytest.raises(PriorError, match="no prior named"):
+            cards.find(wrong)
+    with pytest.raises(PriorError) as near:
+        cards.find("dpm")
+    assert near.value.hint == "did you mean ddpm?"
+    with pytest.raises(PriorError, match="not been fetched") as missing:
+        cards.find("ddpm")
+    assert "sepcli fetch-priors ddpm" in missing.value.hint
+    assert files.preview("ddpm") == (card, names[:2])
+    assert hub.asked == []
+    assert files.fetch("ddpm") == cards.find("ddpm")
+    found, folder = cards.find("ddpm")
+    assert (found, folder.name) == (card, commit)
+    assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == ["config.json", "model.safetensors"]
+    hub.asked.clear()
+    assert files.fetch("ddpm") == (card, folder)
+    assert files.preview("ddpm") == (card, ())
+    assert hub.asked == []
+    repo.commit({**repo.commits[commit], "denoiser/config.json": b"{}"}, "changed")
+    assert "differs from the card" in refused("ddpm", revision="changed").message
+
+
+def test_a_card_of_the_catalog_that_is_not_complete(catalog: Path, tiny_pictures: Path) -> None:
+    shutil.copy(tiny_pictures / "card.toml", catalog / "half.toml")
+    for look in (cards.find, files.fetch):
+        with pytest.raises(PriorError, match="names no repository"):
+            look("half")
+
+
+def test_what_is_here_needs_no_network(hub: Hub, tiny_pictures: Path) -> None:
+    for word in (*cards.names(), str(tiny_pictures)):
+        assert files.fetch(word) == cards.find(word)
+        assert files.preview(word) == (cards.find(word)[0], ())
+        with pytest.raises(UsageError, match="--revision"):
+            files.fetch(word, revision="main")
+    assert hub.asked == []
+
+
+def test_previews(hub: Hub, commit: str, tiny_pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(PriorError, match="not been fetched"):
+        files.preview(WORD, offline=True)
+    card, missing = files.preview(WORD)
+    assert (card, set(missing)) == (cards.read(tiny_pictures), set(card.files))
+    assert kept(tmp_path) == []
+    (_, folder) = files.fetch(WORD)
+    assert files.preview(WORD)[1] == files.preview(WORD, offline=True)[1] == ()
+    (folder / WEIGHTS).unlink()
+    assert files.preview(WORD)[1] == (WEIGHTS,)

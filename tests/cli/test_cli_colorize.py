@@ -1,0 +1,271 @@
+"""``sepcli colorize``, from words to files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sepcli.cli.app import run
+
+GREY = np.random.default_rng(0).integers(40, 215, (12, 14), np.uint8)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.fromarray(GREY).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def colorize(prior: Path, picture: Path | str, out: Path, *more: str) -> int:
+    words = ["colorize", str(picture), "--prior", str(prior), "-o", str(out), "--device", "cpu"]
+    return run([*words, "--set", "steps=3", *more])
+
+
+def stored(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def grey_of(image: Image.Image, grey: str = "luma") -> np.ndarray:
+    luma = image.convert("RGB").convert("L")
+    return (
+        np.asarray(luma if grey == "luma" else image.convert("RGB"))
+        .astype(float)
+        .reshape(image.height, image.width, -1)
+        .mean(-1)
+    )
+
+
+@pytest.mark.parametrize("grey", ["luma", "mean"])
+def test_a_grey_picture_is_coloured(tiny_colours: Path, picture: Path, tmp_path: Path, grey: str) -> None:
+    assert colorize(tiny_colours, picture, tmp_path / "out", "--grey", grey) == 0
+    folder = tmp_path / "out" / "photo"
+    assert sorted(p.name for p in folder.iterdir()) == ["coloured.png", "contact.png", "run.json"]
+    made = stored(folder / "coloured.png")
+    assert made.shape == (12, 14, 3)
+    assert np.ptp(made.astype(int), axis=-1).max() > 20
+    assert np.abs(grey_of(Image.fromarray(made), grey) - GREY).max() <= 1
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["prior"], record["grey"], record["had_colours"]) == ("colours", grey, False)
+    assert (record["size"], record["working_size"]) == ([12, 14], [8, 9])
+    assert record["settings"]["sigma_max"] == 20
+    assert (record["sampler"], record["evaluations"]) == ("projected", 3)
+    assert record["residual_rms"][0] < 1
+    assert len(record["files"]) == 2
+    assert sum(record["weights"]) == pytest.approx(1)
+
+
+def test_draws_are_ranked_and_summed_up(
+    tiny_colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = tmp_path / "photo.png"
+    Image.fromarray(GREY[:8, :8]).save(flat)  # of the prior's size: nothing is enlarged
+    documents = []
+    for seed in ("1", "1", "2"):
+        out = tmp_path / f"out{len(documents)}"
+        assert colorize(tiny_colours, flat, out, "--samples", "3", "--seed", seed, "--json", "-q") == 0
+        documents.append(json.loads(capsys.readouterr().out)["pictures"][0])
+    folder = tmp_path / "out0" / "photo"
+    names = ["01", "02", "03", "mean", "deviation", "contact"]
+    assert sorted(p.stem for p in folder.glob("*.png")) == sorted(names)
+    assert stored(folder / "02.png").tolist() == stored(tmp_path / "out1/photo/02.png").tolist()
+    assert stored(folder / "02.png").tolist() != stored(tmp_path / "out2/photo/02.png").tolist()
+    record = documents[0]
+    assert sorted(draw["seed"] for draw in record["draws"]) == [1_000_003 + n for n in range(3)]
+    rest = record["residual_rms"]
+    bounds = [draw["log_prior_bound"] for draw in record["draws"]]
+    merits = [(r > min(rest) + 1 / 255, -bound) for r, bound in zip(rest, bounds, strict=True)]
+    assert merits == sorted(merits)
+    draws = np.stack([stored(folder / f"{n}.png") for n in names[:3]]).astype(float)
+    np.testing.assert_allclose(draws.mean(0), stored(folder / "mean.png"), atol=1.01)
+    spread = record["deviation_scale"] * np.sqrt((draws.std(0, ddof=1) ** 2).mean(-1))
+    np.testing.assert_allclose(spread, stored(folder / "deviation.png"), atol=2 * record["deviation_scale"])
+    assert stored(folder / "deviation.png").max() == 255
+    apart = [np.sqrt(((draws[a] - draws[b]) ** 2).mean()) for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert record["diversity"] == pytest.approx(np.mean(apart), abs=0.5)
+    assert len(stored(folder / "contact.png")) > 5 * 8 * 14
+
+
+def save_every_kind(folder: Path) -> dict[str, np.ndarray]:
+    """Files of many kinds → the grey (luma) that their colourings must have."""
+    folder.mkdir()
+    image, rgb = Image.fromarray(GREY), np.random.default_rng(1).integers(0, 256, (12, 14, 3), np.uint8)
+    colour, exif = Image.fromarray(rgb), Image.Exif()
+    exif[0x0112] = 6
+    clear = colour.copy()
+    clear.putalpha(Image.fromarray(GREY))
+    deep = Image.fromarray((GREY.astype(np.uint16) * 257 + 90).astype(np.uint16))
+    frames = [image, Image.fromarray(GREY[::-1].copy())]
+    saved: dict[str, tuple[Image.Image, dict[str, object]]] = {
+        "grey.bmp": (image, {}),
+        "same.png": (image.convert("RGB"), {}),
+        "rgb.png": (colour, {}),
+        "rgba.png": (clear, {}),
+        "palette.png": (colour.quantize(16), {}),
+        "deep.png": (deep, {}),
+        "cmyk.jpg": (colour.convert("CMYK"), {}),
+        "turned.jpg": (image, {"exif": exif}),
+        "moving.gif": (frames[0], {"save_all": True, "append_images": frames[1:]}),
+        "dot.png": (Image.fromarray(GREY[:1, :1]), {}),
+        "long.png": (Image.fromarray(np.tile(GREY, (2, 220))[:20, :3000]), {}),
+    }
+    for name, (made, options) in saved.items():
+        made.save(folder / name, **options)  # type: ignore[arg-type]
+    found = {}
+    for name in saved:
+        with Image.open(folder / name) as opened:
+            found[Path(name).stem] = grey_of(opened) if name != "deep.png" else GREY + 90 / 257
+    return found | {"turned": np.rot90(found["turned"], -1)}
+
+
+def test_any_picture_is_coloured_and_keeps_its_grey(
+    tiny_colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    greys = save_every_kind(tmp_path / "in")
+    assert colorize(tiny_colours, tmp_path / "in", tmp_path / "out", "--samples", "2") == 0
+    told = capsys.readouterr()
+    assert "moving: only the first of 2 pictures" in told.err
+    assert sum("has colours" in line for line in told.err.splitlines()) == 4
+    assert len(told.out.splitlines()) == len(greys)
+    for name, grey in greys.items():
+        folder = tmp_path / "out" / name
+        record = json.loads((folder / "run.json").read_text())
+        assert record["had_colours"] == (name in ("rgb", "rgba", "palette", "cmyk"))
+        for file in ("01.png", "02.png", "mean.png"):
+            with Image.open(folder / file) as made:
+                found = grey_of(made) if name != "deep" else stored_deep(folder / file)
+                assert (made.mode == "RGBA") == (name == "rgba")
+            assert found.shape == grey.shape
+            assert np.abs(found - grey).max() <= (1 if name != "deep" else 0.01)
+    assert np.array_equal(stored(tmp_path / "out/rgba/01.png")[..., 3], GREY)
+    assert json.loads((tmp_path / "out/moving/run.json").read_text())["frames"] == 2
+    assert json.loads((tmp_path / "out/long/run.json").read_text())["size"] == [20, 3000]
+
+
+def stored_deep(path: Path) -> np.ndarray:
+    """The luma of a PNG of 16 bits per channel, in 8-bit levels, without Pillow, which drops half of them."""
+    import struct
+    import zlib
+
+    data, place, packed = path.read_bytes(), 8, b""
+    while place < len(data):
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        body = data[place + 8 : place + 8 + length]
+        if kind == b"IHDR":
+            width, height, bits, colour = struct.unpack(">IIBB", body[:10])
+            assert (bits, colour) == (16, 2)
+        packed += body if kind == b"IDAT" else b""
+        place += length + 12
+    rows = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, -1)
+    values = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8).view(">u2").reshape(height, width, 3)
+    return values @ np.array([0.299, 0.587, 0.114]) / 257
+
+
+def hint(path: Path, size: tuple[int, int] = (14, 12)) -> Path:
+    strokes = Image.new("RGBA", size)
+    strokes.paste((255, 60, 60, 255), (0, 0, size[0] // 2, size[1]))
+    strokes.save(path)
+    return path
+
+
+def test_hints_are_kept_to(tiny_colours: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat.png"
+    Image.fromarray(np.full((12, 14), 120, np.uint8)).save(flat)
+    words = ["--hint", str(hint(tmp_path / "hint.png")), "--set", "steps=10", "--set", "hint_sigma=0.01"]
+    assert colorize(tiny_colours, flat, tmp_path / "out", *words, "-q") == 0
+    made = stored(tmp_path / "out/flat/coloured.png").astype(float)
+    wanted = 120 + np.array([255, 60, 60]) - (0.299 * 255 + 0.701 * 60)
+    assert np.abs(made[:, :5] - wanted).max() < 8
+    assert np.abs(made[:, 8:] - wanted).max() > 8
+    assert json.loads((tmp_path / "out/flat/run.json").read_text())["hint"] == str(tmp_path / "hint.png")
+
+
+def test_hints_that_cannot_be_used_are_refused(
+    tiny_colours: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (14, 12)).save(tmp_path / "opaque.png")
+    Image.new("RGBA", (14, 12)).save(tmp_path / "empty.png")
+    for file, said in (
+        (hint(tmp_path / "small.png", (7, 6)), "has 7 x 6 pixels, the picture 14 x 12"),
+        (tmp_path / "opaque.png", "no strokes"),
+        (tmp_path / "empty.png", "no strokes"),
+        (tmp_path / "missing.png", "no file"),
+    ):
+        assert colorize(tiny_colours, picture, tmp_path / "out", "--hint", str(file)) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2
+        assert said in lines[0]
+    assert colorize(tiny_colours, tmp_path, tmp_path / "out", "--hint", str(tmp_path / "small.png")) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_without_colours_is_warned_of(
+    tiny_colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "white.png")
+    assert colorize(tiny_colours, tmp_path / "white.png", tmp_path / "out", "-q", "--samples", "2") == 0
+    told = capsys.readouterr().err
+    assert "01.png has no colours, it equals the input" in told
+    assert "02.png has no colours, it equals the input" in told
+
+
+def test_nothing_is_replaced_unasked_and_batches_go_on(
+    tiny_colours: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "broken.png").write_bytes(b"x")
+    assert colorize(tiny_colours, f"{tmp_path}/*.png", out) == 3
+    assert "broken.png cannot be read" in capsys.readouterr().err
+    before = (out / "photo" / "coloured.png").stat().st_mtime_ns
+    assert colorize(tiny_colours, picture, out) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert colorize(tiny_colours, picture, out, "--resume", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["pictures"] == [{"input": str(picture), "skipped": True}]
+    assert (out / "photo" / "coloured.png").stat().st_mtime_ns == before
+    assert colorize(tiny_colours, picture, out, "--overwrite") == 0
+    assert (out / "photo" / "coloured.png").stat().st_mtime_ns > before
+    template = ["--filename", "{prior}-{track}-{sample}.{ext}", "--samples", "2"]
+    assert colorize(tiny_colours, picture, tmp_path / "flat", *template) == 0
+    made = {f"colours-photo-{part}.png" for part in ("01", "02", "mean", "deviation")}
+    assert {p.name for p in (tmp_path / "flat").iterdir()} == made | {"photo.contact.png", "photo.run.json"}
+
+
+def test_a_place_that_cannot_be_written(
+    tiny_colours: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert colorize(tiny_colours, picture, tmp_path / "file") == 1
+    assert "cannot write" in capsys.readouterr().err
+    if os.geteuid():
+        (tmp_path / "locked").mkdir(mode=0o500)
+        assert colorize(tiny_colours, picture, tmp_path / "locked") == 1
+
+
+def test_wrong_words_are_refused(
+    tiny_colours: Path,
+    tiny_pictures: Path,
+    picture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    for more in (
+        ["--grey", "green"],
+        ["--sampler", "beam"],
+        ["--set", "lam=1"],
+        ["--set", "hint_sigma=-1"],
+        ["--filename", "{track}.jpg"],
+        ["--filename", "{track}.{ext}", "--samples", "2"],
+        ["--samples", "0"],
+    ):
+        assert colorize(tiny_colours, picture, out, *more) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 2
+    assert colorize(tiny_pictures, picture, out) == 4
+    assert "grey pictures" in capsys.readouterr().err
+    assert colorize(Path("no-such-prior"), picture, out) == 4
+    assert "no prior named 'no-such-prior'" in capsys.readouterr().err
+    assert not out.exists()

@@ -1,0 +1,88 @@
+"""``sepcli evaluate --dataset mnist``: rows, notes, plots, classes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sepcli.catalog import card as cards
+from sepcli.cli.app import run
+
+DIGITS = Path(__file__).parents[1] / "data" / "digits"
+
+
+def evaluate(prior: Path, *more: object, data: Path = DIGITS) -> int:
+    words = ["evaluate", "--dataset", "mnist", "--data", data, "--prior", prior, "--pairs", 2]
+    words += ["--set", "steps=2", "--device", "cpu", *more]
+    return run([str(word) for word in words])
+
+
+def with_classes(prior: Path, folder: Path, classes: list[str]) -> Path:
+    """A copy of a prior whose config names its two classes otherwise."""
+    shutil.copytree(prior, folder)
+    config = folder / "denoiser" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"classes": classes}))
+    card, _ = cards.find(str(folder))
+    cards.write(cards.with_files(card, folder), folder)
+    return folder
+
+
+def test_table_notes_and_plot(
+    tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plot = tmp_path / "psnr.png"
+    assert evaluate(tiny_pictures, "--metric", "psnr", "--plot", plot) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].split() == ["psnr", "first", "second", "average", "median", "tracks"]
+    assert [line.split()[0] for line in lines[1:4]] == ["sepcli", "average", "nmf"]
+    assert len(lines) == 5  # the residual is no table
+    assert "2 evaluations per source, " in err
+    assert "sepcli: the sources miss the mixture by " in err
+    with Image.open(plot) as image:
+        image.load()
+    assert evaluate(tiny_pictures, "--plot", plot) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert evaluate(tiny_pictures, "--plot", plot, "--overwrite", "-q") == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("plot", "code", "words"),
+    [("plot.txt", 2, ".png"), ("plot", 2, ".png"), ("missing/plot.png", 1, "does not exist")],
+)
+def test_plots_that_cannot_be_are_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plot: str, code: int, words: str
+) -> None:
+    assert evaluate(tmp_path / "no-prior", "--plot", tmp_path / plot) == code
+    assert words in capsys.readouterr().err
+
+
+def test_missing_training_files_are_said(
+    tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in DIGITS.glob("t10k-*"):
+        shutil.copy(file, tmp_path)
+    assert evaluate(tiny_pictures, data=tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert "nmf" not in out
+    assert "no row nmf" in err
+
+
+def test_classes_are_those_of_the_network(
+    tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = with_classes(tiny_pictures, tmp_path / "other", ["odd", "even"])
+    found = []
+    for prior, split in ((tiny_pictures, "class"), (other, "class"), (tiny_pictures, "none")):
+        assert evaluate(prior, "--split", split, "--json", "-q") == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert [d["protocol"]["settings"]["class_conditional"] for d in found] == [True, False, False]
+    ours = [d["results"]["psnr"]["sepcli"]["average"]["mean"] for d in found[:2]]
+    assert ours[0] != ours[1]  # the same weights, told and not told the classes
+    assert "residual" in found[0]["results"]
+    assert found[0]["cost"]["evaluations"] == 2

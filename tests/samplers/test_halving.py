@@ -1,0 +1,137 @@
+"""Chains that compete, against closed forms: what is kept, how many there are, and the known bias."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from exact_priors import GaussianPixels, MixturePixels
+from torch import Tensor
+
+from sepcli.errors import UsageError
+from sepcli.mixing import WeightedSum
+from sepcli.posterior import DiracPosterior, GaussianPosterior
+from sepcli.protocols import Posterior
+from sepcli.samplers.halving import Halving, least
+from sepcli.samplers.projected import Projected
+
+SUM = WeightedSum((1.0, 1.0))
+
+
+def exact(prior: GaussianPixels | MixturePixels, mixture: Tensor) -> DiracPosterior:
+    return DiracPosterior(prior, SUM, mixture, moments=prior.moments)
+
+
+def test_one_chain_is_projected() -> None:
+    prior = GaussianPixels((0.3, 0.6), (0.1, 0.2))
+    posterior, seeds = exact(prior, torch.rand(2, 1, 3, 3)), torch.tensor([1, 2])
+    one = Halving(candidates=1, steps=9)(posterior, seeds)
+    other = Projected(steps=9, sigma_max=1.5, sigma_min=0.02)(posterior, seeds)
+    assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "falls"), [(1, [1]), (2, [2, 1]), (4, [4, 2, 1]), (5, [5, 3, 2, 1]), (8, [8, 4, 2, 1])]
+)
+def test_the_chains_halve_until_one_is_left(candidates: int, falls: list[int]) -> None:
+    sampler = Halving(candidates=candidates, steps=60)
+    population, sigmas = sampler.population(), sampler.ladder().tolist()
+    assert list(dict.fromkeys(population)) == falls
+    assert sampler.evaluations == sum(population)
+    assert all(n == candidates for n, sigma in zip(population, sigmas, strict=True) if sigma >= 0.7)
+    assert all(n == 1 for n, sigma in zip(population, sigmas, strict=True) if sigma < 0.3)
+
+
+def test_least_keeps_the_least_charged_of_every_item() -> None:
+    states = torch.arange(12.0).view(3, 2, 2)  # 3 chains, 2 items
+    charges = torch.tensor([[5.0, 1.0], [2.0, 1.0], [9.0, 0.0]])
+    kept, left = least(states, charges, 2)
+    assert torch.equal(left, torch.tensor([[2.0, 0.0], [5.0, 1.0]]))
+    assert torch.equal(kept[:, 0], states[[1, 0], 0])
+    assert torch.equal(kept[:, 1], states[[2, 0], 1])  # a tie goes to the earlier chain
+
+
+def test_the_last_chain_parts_into_its_endings() -> None:
+    sampler = Halving(candidates=4, steps=60, endings=8)
+    population, sigmas = sampler.population(), sampler.ladder().tolist()
+    assert list(dict.fromkeys(population)) == [4, 2, 1, 8]
+    assert all((n == 8) == (sigma < 0.25) for n, sigma in zip(population, sigmas, strict=True))
+    assert set(Halving(steps=60, endings=8, sigma_min=0.26).population()) == {4, 2, 1}
+
+
+def test_the_mean_of_endings_has_the_spread_of_the_mean() -> None:
+    """E ends from σ_e on: what they share is σ_e's own share of the variance, the rest falls as 1/E."""
+    prior, mixture = GaussianPixels((0.3, 0.6), (0.1, 0.1)), torch.full((1500, 1, 1, 1), 0.8)
+    posterior = exact(prior, mixture)
+
+    def variance(endings: int) -> float:
+        sampler = Halving(candidates=1, steps=40, endings=endings, end_from=0.3)
+        sources = posterior.sources(sampler(posterior, torch.arange(1500)))
+        assert torch.allclose(sources.sum(1), mixture, atol=1e-5)
+        assert sources[:, 0].mean() == pytest.approx(0.25, abs=0.02)
+        return float(sources[:, 0].var())
+
+    one, two, eight = variance(1), variance(2), variance(8)
+    assert eight < two < one
+    assert (two - eight) / (one - eight) == pytest.approx((1 / 2 - 1 / 8) / (1 - 1 / 8), abs=0.2)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "dirac"])
+def test_the_charge_is_how_far_the_estimates_are_from_the_mixture(kind: str) -> None:
+    prior, sigma = MixturePixels(*(torch.rand(2, 2, dtype=torch.float64) + 0.1 for _ in range(3))), 0.4
+    mixture = torch.rand(3, 1, 4, 4, dtype=torch.float64)
+    made: Posterior = exact(prior, mixture) if kind == "dirac" else GaussianPosterior(prior, SUM, mixture, 2)
+    state = torch.randn(made.like.shape, dtype=torch.float64)
+    level = torch.tensor(sigma, dtype=torch.float64)
+    score, charge = made.assess(state, level)
+    x = made.sources(state)
+    gap = mixture - (x + sigma**2 * prior.score(x, level)).sum(1)
+    assert torch.allclose(charge, gap.flatten(1).square().sum(1) / sigma**2)
+    assert torch.equal(score, made.score(state, level))
+
+
+def test_the_mean_of_a_gaussian_posterior_is_kept_and_its_spread_shrinks() -> None:
+    """The bias, pinned: η = 1 halves the variance; a choice by the charge leaves no more than that."""
+    prior = GaussianPixels((0.3, 0.6), (0.1, 0.1))
+    mixture = torch.full((2000, 1, 1, 1), 0.8)
+    drawn = exact(prior, mixture)
+    sources = drawn.sources(Halving(candidates=4, steps=40)(drawn, torch.arange(2000)))
+    mean, variance = 0.3 + (0.8 - 0.9) / 2, 0.05  # of the first source given the sum
+    assert sources[:, 0].mean() == pytest.approx(mean, abs=0.02)
+    assert 0.2 * variance < sources[:, 0].var() < 0.62 * variance
+    assert torch.allclose(sources.sum(1), mixture, atol=1e-5)
+
+
+def test_more_candidates_find_the_explanation_more_often() -> None:
+    """Pixels are 0 or 1; a mixture of 1 has two explanations, all the others only one or none."""
+    shares, means = torch.tensor([[0.5, 0.5]] * 2), torch.tensor([[0.0, 1.0], [0.25, 1.25]])
+    prior = MixturePixels(shares, means, torch.full((2, 2), 1e-3))
+    g = torch.Generator().manual_seed(1)
+    truth = torch.randint(0, 2, (300, 2, 1, 2, 2), generator=g) + torch.tensor([0.0, 0.25]).view(
+        1, 2, 1, 1, 1
+    )
+    posterior = DiracPosterior(prior, SUM, truth.sum(1))  # no C: wrong turns are not mended at once
+
+    def implausible(sampler: Halving) -> float:
+        sources = posterior.sources(sampler(posterior, torch.arange(300)))
+        nearest = (sources[..., None] - means.view(1, 2, 1, 1, 1, 2)).abs().amin(-1)
+        return float((nearest.flatten(1).amax(1) > 0.2).float().mean())
+
+    coarse = {"steps": 5, "sigma_max": 1.0, "decide_from": 0.6, "decide_to": 0.25}
+    assert implausible(Halving(candidates=8, **coarse)) < 0.7 * implausible(Halving(candidates=1, **coarse))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"candidates": 0},
+        {"decide_from": 0.2},
+        {"decide_to": 0.2},
+        {"end_from": 0.0},
+        {"endings": 0},
+        {"sigma_max": 0.5},
+        {"steps": 0},
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        Halving(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,203 @@
+"""Training on recordings: what is drawn and measured, and the folder that is left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.network import load_network
+from sepcli.catalog.spectral import load_spectral
+from sepcli.datasets.audio_folder import levelled
+from sepcli.datasets.stems import StemBank, concatenate
+from sepcli.errors import InputError, OutputError, UsageError
+from sepcli.mdct import mdct
+from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.training import audio, prepare
+from sepcli.training.denoiser import Averaged
+from sepcli.training.kinds import Kind, kind_of
+from sepcli.training.listening import draw_samples
+from sepcli.training.loop import LoopSettings, Progress
+
+
+def bank(seconds: float = 30.0, hertz: float = 1000.0) -> StemBank:
+    signal = 10000 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * 8000)) / 8000)
+    return levelled(concatenate(("tone",), 8000, [[(0, signal.astype(np.int16))]]), audio.REFERENCE)
+
+
+LOOP = LoopSettings(seconds=None, steps=4, validations=2, checkpoint_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("recordings") / "my violin", np.random.default_rng(0)
+    folder.mkdir()
+    for n, rate in enumerate((22050, 44100, 8000)):
+        tone = 0.3 * np.sin(2 * np.pi * 300 * (n + 1) * np.arange(11 * rate) / rate)
+        soundfile.write(folder / f"{n}.wav", tone + 0.001 * rng.standard_normal(len(tone)), rate)
+    return folder
+
+
+def request(data: Path, out: Path, **changes: object) -> prepare.Request:
+    fields: dict[str, object] = {
+        "family": "denoiser",
+        "data": data,
+        "out": out,
+        "preset": "tiny",
+        "sources": ("violin",),
+        "weights": (1.0,),
+        "batch": 2,
+        "tokens": 16,
+        "cache": None,
+        "loop": LOOP,
+        "device": torch.device("cpu"),
+    }
+    return prepare.Request(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def finished(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Progress]:
+    """The folder and the progress of a run of four steps."""
+    out = tmp_path_factory.mktemp("priors") / "p"
+    return out, prepare.run(request(recordings, out))
+
+
+def test_chunks_have_all_levels_and_both_polarities() -> None:
+    chunks = audio.draw_coefficients(bank(), np.random.default_rng(0), 400, 8, 16)
+    assert chunks.shape == (400, 16, 8)
+    rms = chunks.square().mean((1, 2)).sqrt()
+    heard = 20 * torch.log10(rms[rms > 0] / audio.REFERENCE)
+    assert 0.005 < float((rms == 0).float().mean()) < 0.08
+    assert float(heard.min()) == pytest.approx(audio.LEVELS.low, abs=1)
+    assert float(heard.max()) == pytest.approx(audio.LEVELS.high, abs=1)
+    straight = bank()
+    offset = np.full_like(straight.samples[0], 3000)
+    lifted = audio.draw_coefficients(
+        replace(straight, samples=(offset,)), np.random.default_rng(0), 100, 8, 16
+    )
+    assert 0.3 < float((lifted[:, 0, 3] > 0).float().mean()) < 0.7
+
+
+def test_bands_are_measured_as_they_are_heard() -> None:
+    stds = np.array(audio.measure_bands(bank(), 32, 16))
+    assert stds.argmax() in (3, 4)  # 1 kHz of 4 kHz, at the border of two bands
+    gains = 10 ** (np.random.default_rng(0).uniform(audio.LEVELS.low, audio.LEVELS.high, 10**5) / 10)
+    power = 16 * audio.REFERENCE**2 * gains.mean() * (1 - audio.LEVELS.silent)
+    assert np.square(stds).sum() == pytest.approx(power, rel=0.15)
+    silence = replace(bank(), samples=(np.zeros_like(bank().samples[0]),), gains=None)
+    assert audio.measure_bands(silence, 32, 16) == [audio.FLOOR] * 16
+
+
+def test_a_task_learns_to_tell_a_tone_from_noise() -> None:
+    config = SpectralConfig(
+        8000, 16, 24, 2, embedding=16, band_std=tuple(audio.measure_bands(bank(), 16, 16))
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        task = audio.AudioTask(Averaged(SpectralPrior(config)), bank(), bank(5.0), 16, 16)
+    optimizer = torch.optim.Adam(task.model.live.parameters(), lr=5e-3)
+    before = task.validate()
+    assert before == task.validate()
+    assert before["mse"] == pytest.approx(before["wiener"], rel=1e-4)
+    for step in range(120):
+        loss, _ = task.loss(np.random.default_rng(step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(p.grad is None for p in task.model.mean.parameters())
+    after = task.validate()
+    assert after["wiener"] == before["wiener"]
+    assert after["score"] == after["mse"] < 0.7 * after["wiener"]
+
+
+def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tuple[Path, Progress]) -> None:
+    out, progress = finished
+    assert progress.step == 4
+    card, folder = cards.find(str(out))
+    assert (card.family, card.sources, card.weights, card.sample_rate) == (
+        "spectral",
+        ("violin",),
+        (1.0,),
+        22050,
+    )
+    assert sorted(card.files) == ["denoiser/config.json", "denoiser/model.safetensors"]
+    cards.verify(card, folder)
+    entry = card.training["denoiser"]
+    assert entry["band_std"]["greatest"] > 0.1 > entry["band_std"]["median"] > 0
+    assert entry["hours_of_data"] == pytest.approx(22 / 3600, abs=6e-4)
+    assert {"mse", "wiener", "nll"} == set(entry["validation"])
+    prior = load_network(load_spectral, folder / "denoiser")
+    assert len(prior.config.band_std) == 256
+    assert max(prior.config.band_std) == entry["band_std"]["greatest"]
+    with Image.open(out / "validation.png") as picture:
+        assert picture.format == "PNG"
+    drawn = []
+    for number in (1, 2, 3):
+        signal, rate = soundfile.read(out / "samples" / f"{number:02d}.flac")
+        assert (len(signal), rate) == (4 * 22050, 22050)
+        drawn.append(signal)
+    assert np.std(drawn[0]) > 0.01
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not list(out.rglob("*.part"))
+    with pytest.raises(OutputError, match="finished"):
+        prepare.run(request(recordings, out))
+
+
+def test_untrained_samples_have_the_spectrum_of_the_bands() -> None:
+    stds = tuple(float(s) for s in np.geomspace(0.3, 0.003, 16))
+    prior = SpectralPrior(SpectralConfig(8000, 16, 8, 1, embedding=8, band_std=stds)).requires_grad_(False)
+    drawn = draw_samples(prior, seed=3, seconds=4.0, steps=100)
+    assert drawn.shape == (3, 32000)
+    assert torch.equal(drawn[1:2], draw_samples(prior, seed=4, count=1, steps=100))
+    spectrum = mdct(drawn, 16).square().mean((0, 2)).sqrt()
+    torch.testing.assert_close(spectrum, torch.tensor(stds), rtol=0.12, atol=0)
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(
+    recordings: Path, finished: tuple[Path, Progress], tmp_path: Path
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done >= total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare.run(request(recordings, tmp_path / "p"), stop)
+    assert not (tmp_path / "p" / "card.toml").exists()
+    with pytest.raises(OutputError, match="unfinished"):
+        prepare.run(request(recordings, tmp_path / "p"))
+    resumed = prepare.run(request(recordings, tmp_path / "p", resume=True))
+    assert figures(resumed) == pytest.approx(figures(finished[1]), rel=1e-3)
+
+
+def figures(progress: Progress) -> list[float]:
+    return [progress.step, *(entry["valid_mse"] for entry in progress.history)]
+
+
+def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
+    prepare.run(
+        request(tiny_slakh, tmp_path / "p", sources=("Drums",), loop=LoopSettings(seconds=None, steps=1))
+    )
+    card, _ = cards.find(str(tmp_path / "p"))
+    assert card.sources == ("Drums",)
+    assert card.training["denoiser"]["hours_of_data"] == pytest.approx(8 / 3600, abs=6e-4)
+    alone = request(tiny_slakh / "train", tmp_path / "q", sources=("bass",))
+    learn, held_out = audio.open_banks(alone, SpectralConfig())
+    assert (len(learn.spans[0]), len(held_out.spans[0])) == (1, 1)
+
+
+def test_what_the_data_are(recordings: Path, tiny_slakh: Path, tmp_path: Path) -> None:
+    assert kind_of(recordings) is Kind.SOUND
+    assert audio.default_source(recordings) == "my violin"
+    with pytest.raises(UsageError, match="many instruments"):
+        audio.default_source(tiny_slakh)
+    with pytest.raises(UsageError, match="unknown preset"):
+        prepare.run(request(recordings, tmp_path / "p", preset="huge"))
+    with pytest.raises(InputError, match="too little"):
+        prepare.run(request(recordings, tmp_path / "p", tokens=4000))
+    assert not (tmp_path / "p").exists()
