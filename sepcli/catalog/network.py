@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from sepcli.errors import PriorError
 
 Network = TypeVar("Network", bound=nn.Module)
+
+REPEATED = ("blocks", "layers")
+"""Fields of configs that are numbers of layers; each layer has tensors of its own."""
 
 
 def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Network:
@@ -29,15 +33,33 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Netwo
     try:
         config = json.loads((part / "config.json").read_text(encoding="utf-8"))
         tensors = load_file(part / "model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise PriorError(
             f"no usable {part.name} in {part.parent}", "train it with `sepcli train-prior`"
         ) from error
     try:
-        network = make({k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        _check_shapes(make, fields, tensors)
+        network = make(fields)
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise PriorError(
             f"{part / 'model.safetensors'} does not fit its config", "fetch or train the prior again"
         ) from error
     return network.eval()
+
+
+def _check_shapes(
+    make: Callable[[dict[str, Any]], Network], fields: dict[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Refuse a config of another network than the tensors are of, before there is memory for it.
+
+    Raises:
+        ValueError: it is; whatever ``make`` raises over such fields.
+    """
+    if any(fields.get(name, 0) > len(tensors) for name in REPEATED):
+        raise ValueError("more layers than tensors")
+    with torch.device("meta"):  # shapes without memory: a config may claim any width
+        expected = make(fields).state_dict()
+    if {n: t.shape for n, t in expected.items()} != {n: t.shape for n, t in tensors.items()}:
+        raise ValueError("other tensors than those of the config")

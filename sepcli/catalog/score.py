@@ -267,6 +267,8 @@ def _sampler_options(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_step(sampler: Langevin, width: float, weights: Sequence[float]) -> None:
     """Refuse steps that overshoot: a sharp prior's precision is 1/σ² + Σα²/γ², and η times it must be < 2."""
+    if not width > 0.0:
+        raise UsageError(f"width is {width}", "use more than 0; 1 is the paper's")
     reach = sampler.ratio * (1.0 + sum(w * w for w in weights) / width)
     if reach >= 2.0:
         raise UsageError(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sepcli import __version__
 from sepcli.cli import console
-from sepcli.cli.picture_sets import describe, draw_labels
+from sepcli.cli.picture_sets import describe, draw_labels, seeds_of
 from sepcli.cli.records import write_record
 from sepcli.colouring import diversity, enlarged, grey_of, hinted, locked, reduced, stretched, working_size
 from sepcli.draws import RankedDraws, ranked
@@ -76,7 +76,7 @@ def colour(job: Job, task: Colouring) -> dict[str, Any]:
     height, width = grey.shape
     small = reduced(grey[None], working_size(height, width, task.colourist.short))[0]
     hint = None if task.hint is None else _read_hint(task.hint, grey, small, task.weights)
-    seeds = task.seed * 1_000_003 + torch.arange(task.samples)
+    seeds = torch.tensor(seeds_of(task.seed, task.samples))
     sets = _draw(job, task, small, hint, seeds)
     write_pictures(_results(job, picture, small, sets, task.weights), overwrite=task.overwrite)
     record = {

@@ -90,7 +90,7 @@ def run_pictures(
     failed: dict[Path, SepError] = {}
     for job in todo:
         try:
-            records.append(work(job))
+            records.append(_in_memory(work, job))
             if not as_json:
                 console.emit(told(job))
         except SepError as error:
@@ -98,6 +98,20 @@ def run_pictures(
                 raise
             failed[job.source] = error
     finish("pictures", records, failed, as_json, len(jobs))
+
+
+def _in_memory(work: Callable[[Job], dict[str, Any]], job: Job) -> dict[str, Any]:
+    """``work(job)``; PyTorch says by a bare RuntimeError that it is too much for the memory.
+
+    Raises:
+        SepError: it is.
+    """
+    try:
+        return work(job)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise SepError(f"there is not enough memory for {job.source}", "make the picture smaller") from error
 
 
 def sheet_beside(record: Path) -> Path:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.picture_jobs import plan_pictures, run_pictures, sheet_beside, to_do
-from sepcli.cli.picture_sets import describe, write_sets
+from sepcli.cli.picture_sets import describe, seeds_of, write_sets
 from sepcli.cli.records import write_record
-from sepcli.errors import UsageError
+from sepcli.errors import SepError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
@@ -166,13 +166,18 @@ def _separate(
     channels = separator.channels or picture.pixels.shape[0]
     mixture = torch.from_numpy(as_channels(picture, channels, job.source))
     scale = len(weights) / sum(map(abs, weights))
-    seeds = request.seed * 1_000_003 + torch.arange(request.samples)[None]
+    seeds = torch.tensor(seeds_of(request.seed, request.samples))
     several = request.samples > 1
     with console.progress(job.track, request.quiet) as on_step:
-        drawn = align(separator(scale * mixture[None], seeds, on_step)[0].clamp(0, 1), kinds)
+        raw = separator(scale * mixture[None], seeds[None], on_step)[0]
+        if not torch.isfinite(raw).all():
+            raise SepError(
+                f"the sources of {job.source} are not finite", "use more steps, or another sampler or prior"
+            )
+        drawn = align(raw.clamp(0, 1), kinds)
         sets = ranked(drawn, mixture, weights, separator.log_prior(drawn) if several else None)
     for k, name in enumerate(separator.names):
-        if drawn[:, k].std() < 1 / 255 and mixture.std() >= 1 / 255:
+        if drawn[:, k].std(correction=0) < 1 / 255 <= mixture.std(correction=0):
             console.warn(f"{job.track}: the source {name} is empty")
     write_sets(job, picture, mixture.numpy(), sets, separator.names, request.overwrite)
     record = {
@@ -182,7 +187,7 @@ def _separate(
         **made_with,
         "size": list(mixture.shape[1:]),
         "residual_rms": sets.residual.tolist(),
-        **(describe(job, sets, seeds[0].tolist()) if several else {}),
+        **(describe(job, sets, seeds.tolist()) if several else {}),
         "seconds": time.monotonic() - started,
         "versions": {"sepcli": __version__, "torch": torch.__version__},
     }

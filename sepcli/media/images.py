@@ -141,7 +141,7 @@ def _decode(image: Image.Image, path: Path) -> Picture:
             raise InputError(f"{path} has values outside 16 bits", "Store it with 8 or 16 bits.")
         return Picture(np.divide(deep[None], 65535, dtype=np.float32), bits=16)
     if image.mode == "F":
-        values = np.asarray(image, dtype=np.float32)[None]
+        values = np.array(image, dtype=np.float32)[None]  # a copy, for Pillow's own memory is read-only
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             raise InputError(f"{path} has values outside 0 … 1", "Scale it, or store it with 8 or 16 bits.")
         return Picture(values, bits=16)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -107,7 +108,9 @@ def _state(checkpoint: Path) -> dict[str, Tensor]:
     if not checkpoint.is_file():
         raise InputError(f"there is no file {checkpoint}", "name a checkpoint, such as checkpoint.pth")
     try:
-        found = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice on pickles for their authors
+            found = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(
             f"cannot read {checkpoint}: {_reason(error)}",

@@ -1,0 +1,126 @@
+"""What people and strangers may hand to ``sepcli``: odd pictures, huge numbers, tampered priors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.score import load_picture_prior
+from sepcli.cli import pictures
+from sepcli.cli.app import run
+from sepcli.errors import PriorError
+
+
+def separate(picture: Path, prior: Path, out: Path, *more: str) -> int:
+    return run(["separate", str(picture), "--prior", str(prior), "-o", str(out), "--set", "steps=2", *more])
+
+
+def two_lines(text: str) -> bool:
+    first, second = text.splitlines()
+    return first.startswith("error: ") and "unexpected" not in first and second.startswith("  → ")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    data = np.random.default_rng(0).integers(60, 190, (8, 8), np.uint8)
+    Image.fromarray(data).save(tmp_path / "mix.png")
+    return tmp_path / "mix.png"
+
+
+@pytest.mark.parametrize("data", [np.array([[7]], np.uint8), np.full((8, 8), 0.5, np.float32)])
+def test_one_pixel_and_floating_point(
+    tiny_pictures: Path, tmp_path: Path, data: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(data).save(tmp_path / "mix.tif")
+    assert separate(tmp_path / "mix.tif", tiny_pictures, tmp_path / "out") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_seed_may_be_any_whole_number(tiny_pictures: Path, picture: Path, tmp_path: Path) -> None:
+    assert separate(picture, tiny_pictures, tmp_path / "out", "--seed", str(2**70), "--samples", "2") == 0
+    draws = json.loads((tmp_path / "out" / "mix" / "run.json").read_text())["draws"]
+    assert len({draw["seed"] for draw in draws}) == 2
+
+
+def test_a_width_of_zero_is_refused(
+    tiny_pictures: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--sampler", "langevin", "--set", "width=0")
+    assert separate(picture, tiny_pictures, tmp_path / "out", *more) == 2
+    assert two_lines(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("can't allocate memory: 2 TB"), MemoryError()])
+def test_too_little_memory_fails_one_picture(
+    tiny_pictures: Path,
+    picture: Path,
+    tmp_path: Path,
+    trouble: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copy(picture, tmp_path / "small.png")
+    whole = pictures._separate
+
+    def fails(job: Any, *others: Any) -> dict[str, Any]:
+        if job.track == "mix":
+            raise trouble
+        return whole(job, *others)
+
+    monkeypatch.setattr(pictures, "_separate", fails)
+    assert separate(picture, tiny_pictures, tmp_path / "out") == 1
+    assert two_lines(capsys.readouterr().err)
+    assert separate(picture, tiny_pictures, tmp_path / "out", str(tmp_path / "small.png")) == 3
+    assert two_lines(capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small"]
+
+
+def test_sources_that_are_not_finite_are_not_written(
+    tiny_pictures: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(tiny_pictures, tmp_path / "broken")
+    weights = folder / "denoiser" / "model.safetensors"
+    save_file({name: t * torch.nan for name, t in load_file(weights).items()}, weights)
+    cards.write(cards.with_files(cards.read(folder), folder), folder)
+    assert separate(picture, folder, tmp_path / "out") == 1
+    assert two_lines(capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"blocks": 10**9}, {"widths": [10**7]}, {"widths": []}, {"widths": {}}, {"blocks": None}]
+)
+def test_a_config_of_another_network_is_refused_at_once(
+    tiny_pictures: Path, tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    folder = shutil.copytree(tiny_pictures, tmp_path / "tampered")
+    config = folder / "denoiser" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | fields))
+    with pytest.raises(PriorError, match="does not fit"):
+        load_picture_prior(folder)
+
+
+def test_a_config_nested_without_end_is_refused(tiny_pictures: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_pictures, tmp_path / "tampered")
+    (folder / "denoiser" / "config.json").write_text("[" * 100_000)
+    with pytest.raises(PriorError, match="no usable denoiser"):
+        load_picture_prior(folder)
+
+
+def test_a_pickle_that_calls_is_refused_in_two_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "evil.pth"
+    checkpoint.write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")  # protocol 4, over which PyTorch warns
+    assert run(["import-prior", str(checkpoint), "--out", str(tmp_path / "out")]) == 1
+    assert two_lines(capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
