@@ -8,10 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
 import torch
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # how fast a machine is proves nothing
+hypothesis.settings.load_profile("untimed")
 
 if TYPE_CHECKING:
     from hub_server import Hub
