@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from sepcli.errors import OutputError, PriorError
@@ -38,7 +38,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     waiting = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     small = {name: part for whole, t in tensors.items() for name, part in _small(whole, t).items()}
     try:
-        save_file(small, waiting, {"format": FORMAT, "version": VERSION, **metadata})
+        waiting.write_bytes(save(small, {"format": FORMAT, "version": VERSION, **metadata}))
         os.replace(waiting, path)
     except (OSError, SafetensorError) as error:
         raise OutputError(

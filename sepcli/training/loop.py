@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, OutputError, SepError
@@ -270,7 +270,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     Raises:
         OutputError: the place cannot be written.
     """
-    _write(path, lambda part: save_file(tensors, part))
+    _write(path, lambda part: part.write_bytes(save(tensors)))  # save_file would keep others from reading
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sepcli.catalog.score import load_picture_prior
 from sepcli.cli import pictures
 from sepcli.cli.app import run
 from sepcli.errors import PriorError
+from sepcli.training.loop import write_tensors
 
 
 def separate(picture: Path, prior: Path, out: Path, *more: str) -> int:
@@ -124,3 +126,10 @@ def test_a_pickle_that_calls_is_refused_in_two_lines(
     assert run(["import-prior", str(checkpoint), "--out", str(tmp_path / "out")]) == 1
     assert two_lines(capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+def test_others_may_read_weights_as_they_may_read_text(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "model.safetensors", {"a": torch.zeros(2)})
+    (tmp_path / "plain").write_text("")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("model.safetensors", "plain")]
+    assert modes[0] == modes[1]
