@@ -15,8 +15,7 @@ is interpolated, not lost, so that at equal size P = p.
 
 Source: He, Sun & Tang 2013 (guided image filtering), equations 5-8; He & Sun 2015 (fast guided filter), for
     coefficients found small and applied at full size. They interpolate the mean of b in place of p - ā I,
-    which blurs p by two windows: 1 to 3 dB worse on the true chroma of two photographs, reduced to a short
-    side of 32 and 64.
+    which blurs p by two windows.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ GREYS: Mapping[str, tuple[float, float, float]] = {
 MOST = 8
 """The most pixels that the prior is shown, in multiples of the pictures that it was trained on."""
 RADIUS, EPSILON = 1, 1e-2
-"""Windows of (2 RADIUS + 1)² pixels; grey whose variance there is far below EPSILON guides nothing. Of the
-values that were tried, these were never behind plain interpolation on the same photographs."""
+"""Windows of (2 RADIUS + 1)² pixels; grey whose variance there is far below EPSILON guides nothing, so that
+noise in a flat sky does not end up in its colour."""
 STRIP = 1 << 17
 """Pixels that are computed at once."""
 

@@ -58,13 +58,15 @@ def wiener(
             signal, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True
         )
 
-    masks = [_mask(transform(draw.to(mixture.dtype)).abs(), exponent, cutoff) for draw in estimates]
-    mask = torch.stack(masks).mean(dim=0)  # (K, F, N)
-    spectra = mask[:, None] * transform(mixture)  # (K, C, F, N)
-    stems = torch.istft(
-        spectra.flatten(0, 1), n_fft, hop, window=window, center=True, length=mixture.shape[-1]
-    )
-    return stems.reshape(mask.shape[0], *mixture.shape)
+    def invert(spectrum: Tensor) -> Tensor:
+        return torch.istft(spectrum, n_fft, hop, window=window, center=True, length=mixture.shape[-1])
+
+    mask = torch.zeros((), dtype=mixture.dtype, device=mixture.device)
+    for draw in estimates.to(mixture.dtype):
+        magnitude = torch.stack([transform(stem).abs() for stem in draw])
+        mask = mask + _mask(magnitude, exponent, cutoff) / len(estimates)  # (K, F, N)
+    spectrum = transform(mixture)  # (C, F, N)
+    return torch.stack([invert(share * spectrum) for share in mask])  # one by one: spectra are large
 
 
 def _mask(magnitude: Tensor, exponent: float, cutoff: float) -> Tensor:

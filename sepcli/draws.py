@@ -17,7 +17,8 @@ STEP = 1 / 255
 """One step of 8 bits. Mixture and weighted sum of the sources are each rounded by half of it at most."""
 RULE = (
     "draws whose residual_rms exceeds the least one by more than 1/255 last; "
-    "then by log prior bound, or by agreement where there is none; then by residual_rms"
+    "then by log prior (of a density itself, else a bound), or by agreement where there is none; "
+    "then by residual_rms"
 )
 """What ``rank`` does, for people."""
 

@@ -1,8 +1,8 @@
 """How close estimates are to the true sources. Pure functions of arrays; all sums are float64.
 
 Signals have museval's shape (K, T, C): sources, samples, channels; one source may be (T, C). Values are in
-dB. Frames in which any reference or estimate is silent have no SDR: they are NaN, which medians and means
-leave out.
+dB but for SSIM. Frames in which any reference or estimate is silent have no SDR: they are NaN, which medians
+and means leave out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+
+SSIM_WINDOW = 11
+"""Pixels, the width of SSIM's window."""
 
 
 def sdr(reference: ArrayLike, estimate: ArrayLike, window: int, hop: int | None = None) -> Array:
@@ -117,7 +120,7 @@ def si_sdr_improvement(reference: ArrayLike, estimate: ArrayLike, mixture: Array
         mixture: (T, C).
 
     Returns:
-        (...), in dB.
+        (...), in dB; NaN also where both are infinite.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -126,7 +129,8 @@ def si_sdr_improvement(reference: ArrayLike, estimate: ArrayLike, mixture: Array
     m = np.asarray(mixture, dtype=np.float64)
     if s.shape[-2:] != m.shape:
         raise ValueError(f"the mixture {m.shape} has not the shape of a source {s.shape[-2:]}")
-    return np.asarray(si_sdr(s, estimate) - si_sdr(s, np.broadcast_to(m, s.shape)))
+    with np.errstate(invalid="ignore"):  # of infinite values of the same sign: NaN
+        return np.asarray(si_sdr(s, estimate) - si_sdr(s, np.broadcast_to(m, s.shape)))
 
 
 def psnr(reference: ArrayLike, estimate: ArrayLike, peak: float = 1.0) -> float:
@@ -148,6 +152,44 @@ def psnr(reference: ArrayLike, estimate: ArrayLike, peak: float = 1.0) -> float:
         raise ValueError(f"need equal shapes, not {x.shape} and {x_hat.shape}")
     error = float(np.mean((x - x_hat) ** 2))
     return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
+
+
+def ssim(reference: ArrayLike, estimate: ArrayLike, peak: float = 1.0) -> float:
+    """Structural similarity, the mean over the picture and its channels.
+
+    The settings of Wang, Bovik, Sheikh & Simoncelli 2004: a Gaussian window of 11 x 11 with σ = 1.5,
+    K1 = 0.01, K2 = 0.03, population covariances, and only windows that lie in the picture.
+
+    Args:
+        reference: True picture, (C, H, W).
+        estimate: Estimate of the same shape; clamp it first if the picture is bounded.
+        peak: Range of the values.
+
+    Returns:
+        At most 1, where the two are equal.
+
+    Raises:
+        ValueError: if the shapes differ, or are not three axes with H and W of at least 11.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    x, y = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 3 or not x.shape[0] or min(x.shape[1:]) < SSIM_WINDOW:
+        raise ValueError(
+            f"need equal shapes (C, H, W), {SSIM_WINDOW} or more wide, not {x.shape} and {y.shape}"
+        )
+    edge = SSIM_WINDOW // 2
+
+    def blur(picture: Array) -> Array:
+        smooth = gaussian_filter(picture, (0.0, 1.5, 1.5), radius=(0, edge, edge))
+        return np.asarray(smooth[:, edge : x.shape[1] - edge, edge : x.shape[2] - edge])
+
+    mean_x, mean_y = blur(x), blur(y)
+    spread = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
+    shared = blur(x * y) - mean_x * mean_y
+    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    return float(np.mean(luminance * (2 * shared + c2) / (spread + c2)))
 
 
 def bootstrap_ci(

@@ -8,7 +8,7 @@ candidates of one step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,6 +108,14 @@ class DenoisingPrior(ScorePrior, Protocol):
         ...
 
 
+class DensityPrior(Protocol):
+    """p(x) of K sources side by side, itself."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p of x (B, K, C, *D) in nats, in the units of x; (B,)."""
+        ...
+
+
 class Mixing(Protocol):
     """m = A x, linear and known."""
 
@@ -184,4 +192,22 @@ class Separator(Protocol):
         Returns:
             (B, S, K, C, *D): S draws of the K sources, unweighted (the mixture is Σ α_k x_k).
         """
+        ...
+
+
+@runtime_checkable
+class FramedSeparator(Separator, Protocol):
+    """A separator of sounds whose noise may be fixed in time, so that overlapping windows agree.
+
+    Its seeds may also be (B, S, Z), one for each of Z equal parts of the mixture: mixtures that share such a
+    part and its seed meet the same noise there.
+    """
+
+    @property
+    def hop(self) -> int:
+        """Samples of a frame: parts are whole numbers of frames, and shared ones lie on the same frames."""
+        ...
+
+    def log_prior(self, sources: Tensor) -> Tensor | None:
+        """How probable sources (B, K, 1, T) are, (B,) in nats up to a constant; None if it is not known."""
         ...

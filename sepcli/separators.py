@@ -18,7 +18,16 @@ from sepcli.errors import UsageError
 from sepcli.latent import LatentLikelihood
 from sepcli.posterior import LassPosterior, LassSettings, LatentEvidence
 from sepcli.priors.bound import log_density_bound
-from sepcli.protocols import Codec, OnStep, Posterior, Sampler, ScorePrior, TokenPosterior, TokenPrior
+from sepcli.protocols import (
+    Codec,
+    DensityPrior,
+    OnStep,
+    Posterior,
+    Sampler,
+    ScorePrior,
+    TokenPosterior,
+    TokenPrior,
+)
 from sepcli.samplers.hypotheses import Hypotheses
 from sepcli.table import LikelihoodTable
 
@@ -101,6 +110,7 @@ class ScoreSeparator:
         sample_rate: Hz; 0 for pictures.
         batch: how many draws are computed at once.
         prior: p_σ(x) of the K sources side by side; None: nothing is known of how probable sources are.
+        density: the same as a density, if it is one: it ranks draws exactly.
     """
 
     posterior: Callable[[Tensor], Posterior]
@@ -112,6 +122,7 @@ class ScoreSeparator:
     sample_rate: int = 0
     batch: int = 64
     prior: ScorePrior | None = None
+    density: DensityPrior | None = None
 
     @property
     def evaluations(self) -> int:
@@ -123,31 +134,48 @@ class ScoreSeparator:
 
         Args:
             mixture: (B, C, *D), float32, in the prior's units: pictures in [0, 1] have mixtures up to Σ α_k.
-            seeds: (B, S) int64, one per item and draw; a draw depends on its own seed only.
+            seeds: (B, S) int64, one per item and draw, or (B, S, Z), one per block of the last axis too (see
+                ``sepcli.samplers.rng``); a draw depends on its own seeds only.
             on_step: told about progress, evaluation by evaluation.
 
         Returns:
             (B, S, K, C, *D) on the CPU: S draws of the unweighted sources.
         """
         repeated = mixture.to(self.device).repeat_interleave(seeds.shape[1], dim=0)
-        rows, parts = torch.split(repeated, self.batch), torch.split(seeds.flatten(), self.batch)
+        rows, parts = torch.split(repeated, self.batch), torch.split(seeds.flatten(0, 1), self.batch)
         drawn = []
         for number, (part, own) in enumerate(zip(rows, parts, strict=True)):
             posterior = self.posterior(part)
             told = None if on_step is None else _within(on_step, number, len(rows))
             drawn.append(posterior.sources(self.sampler(posterior, own, told)).cpu())
         found = torch.cat(drawn)
-        return found.reshape(*seeds.shape, *found.shape[1:])
+        return found.reshape(*seeds.shape[:2], *found.shape[1:])
 
-    def log_prior(self, sources: Tensor) -> Tensor | None:
-        """How probable sources (B, K, C, *D) are, (B,) in nats up to a constant; None without a prior.
+    def log_prior(self, sources: Tensor, sigma_max: float = 1.0, sigma_min: float = 0.05) -> Tensor | None:
+        """How probable sources are.
 
-        It is a bound with the same noise for all; see ``sepcli.priors.bound``.
+        Args:
+            sources: (B, K, C, *D).
+            sigma_max: what is coarser than this noise does not count.
+            sigma_min: nor what is finer.
+
+        Returns:
+            (B,) in nats: of a density log p itself, whatever the range of noise; else, up to a constant, a
+            bound with the same noise for all (see ``sepcli.priors.bound``); None without a prior.
         """
+        if self.density is not None:
+            parts = torch.split(sources, self.batch)
+            with torch.no_grad():
+                return torch.cat([self.density.log_prob(part.to(self.device)).cpu() for part in parts])
         if self.prior is None:
             return None
-        parts = torch.split(sources, self.batch)
-        return torch.cat([log_density_bound(self.prior, part.to(self.device)).cpu() for part in parts])
+        found = [
+            log_density_bound(
+                self.prior, part.to(self.device), sigma_max=sigma_max, sigma_min=sigma_min
+            ).cpu()
+            for part in torch.split(sources, self.batch)
+        ]
+        return torch.cat(found)
 
 
 def _within(on_step: OnStep, number: int, parts: int) -> OnStep:

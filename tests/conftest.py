@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hub_server import Hub
 
     from sepcli.priors.denoiser import DenoiserConfig
+    from sepcli.priors.glow import GlowConfig
 
 TINY_RATE = 4000
 
@@ -110,19 +111,30 @@ def tiny_colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _prior_of_pictures(tmp_path_factory.mktemp("priors") / "colours", "picture", config)
 
 
-def _prior_of_pictures(folder: Path, source: str, config: DenoiserConfig) -> Path:
+@pytest.fixture(scope="session")
+def tiny_flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prior of grey pictures, an untrained flow; copy it before changing it."""
+    from sepcli.priors.glow import GlowConfig
+
+    config = GlowConfig(size=(28, 28), scales=1, steps=1, width=4, embedding=4)
+    return _prior_of_pictures(tmp_path_factory.mktemp("priors") / "flow", "digit", config)
+
+
+def _prior_of_pictures(folder: Path, source: str, config: DenoiserConfig | GlowConfig) -> Path:
     from sepcli.catalog import card as cards
-    from sepcli.priors.denoiser import DenoiserPrior
+    from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
+    from sepcli.priors.glow import GlowPrior
     from sepcli.training.loop import write_weights
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        prior = DenoiserPrior(config)
+        prior = DenoiserPrior(config) if isinstance(config, DenoiserConfig) else GlowPrior(config)
         for parameter in prior.parameters():  # the last layers begin at zero
             parameter.data += 0.05 * torch.randn_like(parameter)
-    (folder / "denoiser").mkdir(parents=True)
-    write_weights(prior, folder / "denoiser" / "model.safetensors")
-    (folder / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
+    part = folder / ("denoiser" if isinstance(config, DenoiserConfig) else "glow")
+    part.mkdir(parents=True)
+    write_weights(prior, part / "model.safetensors")
+    (part / "config.json").write_text(json.dumps(asdict(config)))
     card = cards.Card(folder.name, cards.PICTURES, (source,), (1.0,), 0)
     cards.write(cards.with_files(card, folder), folder)
     return folder

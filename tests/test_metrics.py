@@ -132,6 +132,9 @@ def test_si_sdr_improvement_of_the_mixture_is_zero() -> None:
         metrics.si_sdr_improvement(reference, np.broadcast_to(mixture, reference.shape), mixture), 0.0
     )
     assert (metrics.si_sdr_improvement(reference, estimate, mixture) > 0).all()
+    assert np.isnan(
+        metrics.si_sdr_improvement([[1.0]], [[2.0]], [[3.0]])
+    )  # inf - inf: one sample fits always
 
 
 def test_bootstrap_covers_the_mean_and_repeats() -> None:
@@ -173,3 +176,49 @@ def test_psnr() -> None:
     for bad in (np.zeros((1, 4, 3)), np.zeros((0,))):
         with pytest.raises(ValueError, match="equal shapes"):
             metrics.psnr(x if bad.size else bad, bad)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ssim_is_that_of_scikit_image(channels: int) -> None:
+    skimage = pytest.importorskip("skimage.metrics")
+    rng = np.random.default_rng(channels)
+    x = rng.uniform(0, 1, (channels, 11 + channels, 17))
+    for y in (np.clip(x + 0.2 * rng.standard_normal(x.shape), 0, 1), 1 - x, np.zeros_like(x), x):
+        theirs = skimage.structural_similarity(
+            x,
+            y,
+            data_range=1.0,
+            channel_axis=0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+        assert metrics.ssim(x, y) == pytest.approx(theirs, abs=1e-6)
+        assert metrics.ssim(255 * x, 255 * y, peak=255.0) == pytest.approx(theirs, abs=1e-6)
+    assert metrics.ssim(x, x) == pytest.approx(1.0)
+
+
+def test_ssim_of_flat_pictures_is_their_luminance() -> None:
+    x, y = np.full((1, 12, 12), 0.5), np.full((1, 12, 12), 0.8)
+    expected = (2 * 0.5 * 0.8 + 1e-4) / (0.5**2 + 0.8**2 + 1e-4)
+    assert metrics.ssim(x, y) == pytest.approx(expected)
+    for bad in (np.zeros((12, 12)), np.zeros((1, 10, 12)), np.zeros((0, 12, 12))):
+        with pytest.raises(ValueError, match="equal shapes"):
+            metrics.ssim(bad, bad)
+
+
+def test_whole_track_values_follow_their_definitions() -> None:
+    rng = np.random.default_rng(0)
+    for t in (1, 7, 3000):
+        s, n = rng.standard_normal((2, 2, t, 2))
+        for s_hat in (s + n, -s + 1e-3 * n, n):  # ordinary, in opposite phase, unrelated
+            for k in range(2):
+                x, y = s[k].ravel(), s_hat[k].ravel()
+                target = (x @ y) / (x @ x) * x
+                wanted = 10 * math.log10((target @ target) / ((target - y) @ (target - y)))
+                assert metrics.si_sdr(s, s_hat)[k] == pytest.approx(wanted, abs=1e-8)
+                wanted = 10 * math.log10((x @ x) / ((x - y) @ (x - y)))
+                assert metrics.usdr(s, s_hat)[k] == pytest.approx(wanted, abs=1e-8)
+            improvement = metrics.si_sdr_improvement(s, s_hat, s.sum(0))
+            by_hand = metrics.si_sdr(s, s_hat) - [metrics.si_sdr(x, s.sum(0)) for x in s]
+            np.testing.assert_allclose(improvement, by_hand, atol=1e-8)

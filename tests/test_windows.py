@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -59,6 +61,40 @@ def test_weights_sum_to_one_and_stay_between(case: tuple[int, int, int]) -> None
         assert weights[0, 0] == weights[-1, -1] == 1
 
 
+gridded = st.integers(2, 12).flatmap(
+    lambda length: st.tuples(
+        st.just(length),
+        st.integers(0, length - 1),
+        st.fractions(1, 9, max_denominator=7),
+        st.integers(0, 3),
+        st.integers(1, 300),
+    )
+)
+
+
+@given(gridded)
+def test_windows_of_blocks(case: tuple[int, int, Fraction, int, int]) -> None:
+    length, overlap, block, guard, total = case
+    windows = Windows(length, overlap, block, min(guard, int(overlap * block) // 2))
+    signal = np.random.default_rng(total).standard_normal((2, total))
+    pieces = list(windows.split(puller(signal), total))
+    assert {piece.shape for piece in pieces} == {(2, windows.samples)}
+    assert len(pieces) == windows.count(total)
+    starts = list(windows.starts(total))
+    for index, start in enumerate(starts):
+        assert start == int(windows.first_block(index, total) * block)
+        beyond = start + windows.samples - total  # zeros, of less than a block and a sample, in the last one
+        assert (beyond < 0) == (index < len(starts) - 1) or (index, beyond) == (len(starts) - 1, 0)
+        assert beyond < block + 1 or len(starts) == 1
+    spoilt = [piece.copy() for piece in pieces]
+    for index, piece in enumerate(spoilt):
+        piece[:, : windows.guard * (index > 0)] = np.nan
+        piece[:, windows.samples - windows.guard * (index < len(pieces) - 1) :] = np.nan
+    for same in (pieces, spoilt):
+        joined = np.concatenate(list(windows.join(same, total)), axis=-1)
+        np.testing.assert_array_equal(joined, signal)
+
+
 def test_every_window_but_a_lone_short_one_is_full_of_signal() -> None:
     windows = Windows(10, 4)
     assert list(windows.starts(25)) == [0, 6, 12, 15]
@@ -81,6 +117,13 @@ def test_no_more_than_a_window_is_held() -> None:
     assert max(sizes) <= 100
     assert max(blocks) <= 100
     assert sum(blocks) == total
+
+
+def test_guards_that_leave_nothing_to_fade_are_refused() -> None:
+    assert Windows(10, 4, guard=2).fade == 0
+    for guard in (3, -1):
+        with pytest.raises(ValueError, match="guards"):
+            Windows(10, 4, guard=guard)
 
 
 @pytest.mark.parametrize(("length", "overlap"), [(10, 10), (10, -1), (0, 0)])

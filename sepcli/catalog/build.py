@@ -10,10 +10,11 @@ import torch
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
+from sepcli.catalog.engines import with_engine
 from sepcli.catalog.network import load_network
 from sepcli.catalog.options import typed
 from sepcli.catalog.score import build_score
-from sepcli.catalog.spectral import build_spectral
+from sepcli.catalog.spectral import build_spectral, load_composed
 from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
 from sepcli.errors import PriorError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
@@ -73,21 +74,33 @@ def load_latent(folder: Path) -> LatentLikelihood:
 
 
 def load_separator(
-    prior: str, *, device: str = "cpu", sampler: str | None = None, settings: Mapping[str, str] | None = None
+    prior: str,
+    *,
+    method: str | None = None,
+    device: str = "cpu",
+    sampler: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Separator:
     """The separator of a prior: a bundled name or a folder; its files are verified against its card.
 
     Args:
         prior: name or folder.
+        method: the engine, lass or score; None: the one that has the sampler, else the card's own.
         device: where to compute.
         sampler: overrides the card's.
         settings: ``--set key=value`` pairs, override the card's; an unknown key is an error.
 
     Raises:
         PriorError: missing, damaged or of an unknown family.
-        UsageError: unknown sampler or setting, or a value out of range.
+        UsageError: the prior is not for the method; unknown sampler or setting, or a value out of range.
     """
-    card, folder = cards.find(prior)
+    found, folder = cards.find(prior)
+    card = with_engine(found, folder, method, sampler)
+    if card.score:
+        words, names = card.score["priors"], card.sources
+        return load_composed(
+            words, card.weights, names=names, device=device, sampler=sampler, settings=settings
+        )
     if card.family not in BUILDERS:
         raise PriorError(
             f"prior {card.name} is of the unknown family '{card.family}'",

@@ -36,6 +36,8 @@ UNPINNED: Mapping[str, str] = {
 }
 """Short names of repositories of other people's diffusion models, at no commit that was checked: it is the
 Hub's listing at the time of fetching that their files are verified against."""
+LASS = "lass"
+"""The family of the priors of tokens, of all sources together."""
 PICTURES = "score"
 """The family of the priors of pictures."""
 SOUND = "spectral"
@@ -60,6 +62,8 @@ class Card:
         revision: the commit of the repository.
         settings: the separator's defaults.
         stream: defaults of windows, draws and masks, likewise.
+        score: of the family lass, ``priors``: words for score priors of its sources, one each; see
+            ``sepcli.catalog.engines``.
         files: relative path → {"sha256": hex, "size": bytes}.
         training: per part, how it was trained (command, steps, seconds, hardware, figures).
         figures: what was measured, with protocol and command.
@@ -78,6 +82,7 @@ class Card:
     revision: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     stream: Mapping[str, Any] = field(default_factory=dict)
+    score: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -146,7 +151,8 @@ def read(folder: Path, name: str = "card.toml") -> Card:
             resolution=tuple(card.resolution),
         )
         _check_kinds(card)
-        paths = [PurePosixPath(name) for name in card.files]
+        words = [word for word in card.score.get("priors", ()) if not word.startswith(HUB)]
+        paths = [PurePosixPath(name) for name in (*card.files, *words)]
     except (OSError, ValueError, TypeError) as error:
         raise PriorError(f"cannot read the card {path}: {error}", "restore the prior's folder") from error
     if not len(set(card.sources)) == len(card.sources) == len(card.weights) > 0:
@@ -154,7 +160,7 @@ def read(folder: Path, name: str = "card.toml") -> Card:
             f"the card {path} needs sources of different names, and one weight each",
             "restore the prior's folder",
         )
-    if any(p.is_absolute() or not p.parts or ".." in p.parts or set("\\:") & set(str(p)) for p in paths):
+    if any(_leaves(path) for path in paths):
         raise PriorError(f"the card {path} lists a file outside its folder", "do not use this prior")
     return card
 
@@ -234,13 +240,13 @@ def _check_kinds(card: Card) -> None:
     """
     words = (card.name, card.family, card.title, card.licence, card.data, card.repo, card.revision)
     shown = (*words, *card.sources, *card.files)
-    tables = (card.settings, card.stream, card.files, card.training, card.figures)
+    tables = (card.settings, card.stream, card.score, card.files, card.training, card.figures)
     if not all(isinstance(word, str) for word in words):
         raise TypeError("name, family, title, licence, data, repo and revision are strings")
     if not all(character.isprintable() or character in "\n\t" for word in shown for character in word):
         raise ValueError("names and descriptions are of printable characters")
     if not all(isinstance(table, Mapping) for table in tables):
-        raise TypeError("settings, stream, files, training and figures are tables")
+        raise TypeError("settings, stream, score, files, training and figures are tables")
     if not all(
         isinstance(entry, Mapping)
         and isinstance(entry.get("sha256"), str)
@@ -248,6 +254,7 @@ def _check_kinds(card: Card) -> None:
         for entry in card.files.values()
     ):
         raise TypeError("every file needs its sha256 and size")
+    _check_engines(card)
     if len(card.resolution) not in (0, 2) or not all(isinstance(n, int) and n > 0 for n in card.resolution):
         raise ValueError("resolution is a height and a width in pixels")
     of_sound = card.family != PICTURES and not card.resolution
@@ -255,6 +262,23 @@ def _check_kinds(card: Card) -> None:
         raise ValueError("sample_rate is a positive whole number")
     if not all(math.isfinite(weight) and weight != 0 for weight in card.weights):
         raise ValueError("weights are numbers, none of them 0")
+
+
+def _check_engines(card: Card) -> None:
+    words, method = card.score.get("priors", []), card.settings.get("method", LASS)
+    if not isinstance(words, list) or not all(isinstance(word, str) and word.isprintable() for word in words):
+        raise TypeError("the priors of the table score are words")
+    if card.score and (card.family != LASS or card.score.keys() != {"priors"}):
+        raise ValueError("only a card of lass has a table score, and that only priors")
+    if len(words) != len(card.sources) * bool(card.score):
+        raise ValueError("the table score has one prior per source")
+    if card.family == LASS and method not in (LASS, "score")[: 1 + bool(words)]:
+        raise ValueError("the setting method is lass, or score if there are score priors")
+
+
+def _leaves(path: PurePosixPath) -> bool:
+    """Whether a path of a card may lead out of its folder."""
+    return path.is_absolute() or not path.parts or ".." in path.parts or bool(set("\\:") & set(str(path)))
 
 
 def _plain(value: Any) -> Any:

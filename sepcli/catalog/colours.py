@@ -14,6 +14,7 @@ from sepcli.catalog.score import assemble, draws_at_once, load_picture_prior, op
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.colour import ChannelsAsSources, Hinted
 from sepcli.priors.denoiser import DenoiserPrior
+from sepcli.priors.glow import GlowPrior
 from sepcli.priors.joint import ClassPrior, PicturePrior
 from sepcli.priors.ncsn import NcsnPrior
 from sepcli.protocols import DenoisingPrior
@@ -32,8 +33,7 @@ USUAL: Mapping[str, Mapping[str, Any]] = {
     "multi-source": {**WIDE, "sigma_min": 0.01},
 }
 """Sampler → its settings for colours; Langevin dynamics keep those of BASIS. Ancestral noise draws colours as
-uncertain as they are: of the exact posterior of a Gaussian fitted to small photographs, 50 steps have 0.98 of
-the standard deviation of the tint, where η = 1 has 0.7."""
+uncertain as they are, where fresh noise alone (η = 1) draws them too alike; see ``samplers.projected``."""
 BATCH = 16
 """Draws at once, of pictures that may be larger than the prior's own."""
 
@@ -122,7 +122,7 @@ def load_colours(
     own = dict(table) if sampler is None and isinstance(table, Mapping) else {}
     chosen = sampler or str(own.pop("sampler", "projected"))
     usual = dict(USUAL.get(chosen, {}))
-    if isinstance(network, NcsnPrior) and "sigma_max" in usual:
+    if isinstance(network, NcsnPrior | GlowPrior) and "sigma_max" in usual:
         usual["sigma_max"] = network.config.sigma_max  # beyond its own ladder it only guesses
     options: dict[str, Any] = {**usual, **own, **(settings or {})}
     hints = HintSettings(**typed(HintSettings, {k: options.pop(k) for k in HINT_KEYS & options.keys()}))

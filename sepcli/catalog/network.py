@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +17,8 @@ from sepcli.errors import PriorError
 
 Network = TypeVar("Network", bound=nn.Module)
 
-REPEATED = ("blocks", "layers")
-"""Fields of configs that are numbers of layers; each layer has tensors of its own."""
+REPEATED = ("blocks", "layers", "scales", "steps", "ladder")
+"""Fields of configs that are numbers of layers, or have one for every copy; each has tensors of its own."""
 
 
 def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Network:
@@ -57,7 +58,9 @@ def _check_shapes(
     Raises:
         ValueError: it is; whatever ``make`` raises over such fields.
     """
-    if any(fields.get(name, 0) > len(tensors) for name in REPEATED):
+    counts = [fields.get(name, 0) for name in REPEATED]
+    layers = math.prod(max(1, len(count) if isinstance(count, tuple) else count) for count in counts)
+    if layers > len(tensors):
         raise ValueError("more layers than tensors")
     with torch.device("meta"):  # shapes without memory: a config may claim any width
         expected = make(fields).state_dict()

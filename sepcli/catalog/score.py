@@ -14,6 +14,7 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.catalog import diffusers
 from sepcli.catalog.card import Card
+from sepcli.catalog.engines import source_names
 from sepcli.catalog.network import load_network
 from sepcli.catalog.options import typed
 from sepcli.catalog.unet import load_unet
@@ -22,7 +23,8 @@ from sepcli.mixing import WeightedSum
 from sepcli.posterior import WIDTHS, DiracPosterior, GaussianPosterior
 from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.diffusion_unet import DiffusionUnetPrior
-from sepcli.priors.joint import ClassPrior, PicturePrior, SourcePriors
+from sepcli.priors.glow import GlowConfig, GlowPrior
+from sepcli.priors.joint import ClassPrior, PicturePrior, SourceDensities, SourcePriors
 from sepcli.priors.ncsn import NcsnConfig, NcsnPrior
 from sepcli.protocols import DenoisingPrior, Posterior, Sampler
 from sepcli.samplers.halving import Halving
@@ -49,7 +51,7 @@ PRESETS: Mapping[str, Mapping[str, float]] = {
 BATCH = 64
 """Draws at once."""
 PIXELS = 2 * 256 * 256
-"""Of the draws at once of a network of diffusers: some gigabytes, for 128 channels at full size."""
+"""Of the draws at once of a network of diffusers or a flow: some gigabytes, for 128 channels at full size."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,19 @@ class DiracSettings:
     Attributes:
         weigh: whether the sources are weighed by their posterior variance; needs a prior that knows it.
         sigma_y: σ_y, the noise of the mixture.
+        isotropic: whether the sampler's noise is in all directions, not only in those that the mixture leaves
+            open: what a prior was trained on, and what one of sound depends on.
     """
 
     weigh: bool = False
     sigma_y: float = 0.0
+    isotropic: bool = False
 
 
 NETWORKS: Mapping[str, Callable[[dict[str, Any]], PicturePrior]] = {
     "denoiser": lambda config: DenoiserPrior(DenoiserConfig(**config)),
     "ncsn": lambda config: NcsnPrior(NcsnConfig(**config)),
+    "glow": lambda config: GlowPrior(GlowConfig(**config)),
 }
 """Part of a prior's folder → its network, of the fields of its config."""
 
@@ -131,11 +137,13 @@ def load_pictures(
     every = list(priors) * (len(weights) // len(priors))
     chosen = sampler or str(card.settings.get("sampler", "projected"))
     own = {k: v for k, v in card.settings.items() if k != "sampler"} if sampler is None else {}
-    joint = _joint([networks[name] for name in every], labels or [None] * len(every))
-    names = picture_names([found[name][0] for name in every])
+    own_networks, told = [networks[name] for name in every], labels or [None] * len(every)
+    joint = _joint(own_networks, told)
+    names = source_names([found[name][0] for name in every])
     channels, options = networks[priors[0]].config.channels, {**own, **(settings or {})}
     made = assemble(joint, channels, names, tuple(weights), torch.device(device), chosen, options)
-    return replace(made, batch=min(draws_at_once(network) for network in networks.values()))
+    together = min(draws_at_once(network) for network in networks.values())
+    return replace(made, batch=together, density=_density(own_networks, told, made.sampler))
 
 
 def picture_classes(prior: str) -> tuple[str, ...]:
@@ -153,11 +161,12 @@ def build_score(
 ) -> ScoreSeparator:
     """The builder of ``catalog.build``: two sources of the card's kind, mixed with its weights."""
     network = load_picture_prior(folder).to(device)
-    joint, names = _joint([network] * 2, [None] * 2), picture_names([card] * 2)
+    two, told = [network] * 2, [None] * 2
+    joint, names = _joint(two, told), source_names([card] * 2)
     chosen = "projected" if sampler == "ancestral" else sampler  # what ``load_separator`` takes for unsaid
     weights = card.weights[:1] * 2
     made = assemble(joint, network.config.channels, names, weights, device, chosen, options)
-    return replace(made, batch=draws_at_once(network))
+    return replace(made, batch=draws_at_once(network), density=_density(two, told, made.sampler))
 
 
 def open_card(name: str) -> tuple[Card, Path]:
@@ -173,18 +182,12 @@ def open_card(name: str) -> tuple[Card, Path]:
     return card, folder
 
 
-def picture_names(owners: Sequence[Card]) -> tuple[str, ...]:
-    """What each card calls its source, numbered where several are called alike."""
-    first = [card.sources[0] for card in owners]
-    return tuple(
-        f"{name}-{first[: k + 1].count(name)}" if first.count(name) > 1 else name
-        for k, name in enumerate(first)
-    )
-
-
 def draws_at_once(network: PicturePrior) -> int:
-    """How many draws fit into memory; other people's networks work at full size, with many channels."""
-    if not isinstance(network, DiffusionUnetPrior):
+    """How many draws fit into memory; other people's networks work at full size, with many channels.
+
+    A flow's score is a gradient, for which everything on the way is kept.
+    """
+    if not isinstance(network, DiffusionUnetPrior | GlowPrior):
         return BATCH
     return max(1, min(BATCH, PIXELS // math.prod(network.config.size)))
 
@@ -204,6 +207,15 @@ def _joint(networks: Sequence[PicturePrior], labels: Sequence[int | None]) -> So
     )
 
 
+def _density(
+    networks: Sequence[PicturePrior], labels: Sequence[int | None], sampler: Sampler
+) -> SourceDensities | None:
+    """p of the sources under the noise that the sampler leaves in them; None unless all are densities."""
+    flows = [network for network in networks if isinstance(network, GlowPrior)]
+    left = float(getattr(sampler, "sigma_min", 0.0))
+    return SourceDensities(flows, labels, left) if len(flows) == len(networks) else None
+
+
 def assemble(
     prior: DenoisingPrior,
     channels: int,
@@ -212,6 +224,7 @@ def assemble(
     device: torch.device,
     chosen: str,
     options: Mapping[str, Any],
+    fitted: Callable[[Tensor], DenoisingPrior] | None = None,
 ) -> ScoreSeparator:
     """Prior, posterior and sampler put together.
 
@@ -223,6 +236,7 @@ def assemble(
         device: where to compute.
         chosen: a key of ``SAMPLERS``.
         options: of the sampler and the posterior; an unknown key is an error, a table is another task's.
+        fitted: mixtures (B, C, *D) → p(x) in the place of ``prior``, where it depends on them.
 
     Raises:
         UsageError: an unknown sampler or setting, or a value out of range.
@@ -241,12 +255,16 @@ def assemble(
         _check_step(made, mine.get("width", 1.0), weights)
 
     def posterior(mixture: Tensor) -> Posterior:
+        joint = prior if fitted is None else fitted(mixture)
         if chosen == "langevin":
-            return GaussianPosterior(prior, mixing, mixture, len(names), **mine)
-        moments = prior.moments if mine.get("weigh") else None
-        return DiracPosterior(prior, mixing, mixture, moments=moments, sigma_y=mine.get("sigma_y", 0.0))
+            return GaussianPosterior(joint, mixing, mixture, len(names), **mine)
+        rest = {key: value for key, value in mine.items() if key != "weigh"}
+        return DiracPosterior(
+            joint, mixing, mixture, moments=joint.moments if mine.get("weigh") else None, **rest
+        )
 
-    return ScoreSeparator(posterior, made, names, weights, device, channels, prior=prior)
+    known = prior if fitted is None else None
+    return ScoreSeparator(posterior, made, names, weights, device, channels, prior=known)
 
 
 def _with_preset(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:

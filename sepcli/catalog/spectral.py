@@ -6,7 +6,7 @@ waveform appears at the two ends only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,10 +16,14 @@ from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
+from sepcli.catalog.engines import add_rest, refuse_single, source_names
 from sepcli.catalog.network import load_network
-from sepcli.catalog.score import assemble, picture_names
+from sepcli.catalog.options import typed
+from sepcli.catalog.score import assemble
+from sepcli.catalog.waves import WaveSeparator, assemble_waves, is_flow
 from sepcli.errors import PriorError, UsageError
 from sepcli.mdct import imdct, mdct
+from sepcli.priors.gaussian_bands import SECONDS, fit_rest
 from sepcli.priors.joint import SourcePriors
 from sepcli.priors.precision import fastest
 from sepcli.priors.spectral import SpectralConfig, SpectralPrior
@@ -30,31 +34,34 @@ REACH = 4.0
 """Sampling begins with noise of so many times the deviation of the loudest band."""
 SIGMA_MIN = 3e-4
 """It ends at -70 dB of full scale, 50 dB below the usual level of a mixture."""
-BATCH = 16
-"""Windows and draws computed at once."""
+BATCH = 4
+"""Windows and draws computed at once: windows are long enough to keep several cores busy."""
+HEARD = (1.0, 0.003)
+"""Noise between which sources are judged by their prior: from full scale to 30 dB below a usual mixture."""
 
 
 @dataclass(frozen=True)
 class SpectralSeparator:
-    """Separation of waveforms in the MDCT domain; fulfils ``sepcli.protocols.Separator``.
+    """Separation of waveforms in the MDCT domain; fulfils ``sepcli.protocols.FramedSeparator``.
 
     Attributes:
         inner: separates coefficients (B, 1, M, N).
-        hop: M.
+        hop: M, samples of a frame.
+        weights: α_k of the mixing m = Σ α_k x_k.
+        scale: c; the priors know the sources as c x_k, and ``inner`` mixes those with the weights α_k/c.
+            Priors of sound were trained at the levels that sources have in a mixture, and a mixture comes at
+            one level whatever the α_k add up to; so c is their mean size, and only their ratios count.
     """
 
     inner: ScoreSeparator
     hop: int
+    weights: tuple[float, ...]
+    scale: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the K sources."""
         return self.inner.names
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """α_k of the mixing m = Σ α_k x_k."""
-        return self.inner.weights
 
     @property
     def sample_rate(self) -> int:
@@ -66,14 +73,19 @@ class SpectralSeparator:
 
         Args:
             mixture: (B, 1, T), float32, full scale 1.
-            seeds: (B, S) int64, one per item and draw; a draw depends on its own seed only.
+            seeds: (B, S) int64, one per item and draw; or (B, S, Z), one per Z-th part of the frames too;
+                a draw depends on its own seeds only.
             on_step: told about progress, evaluation by evaluation.
 
         Returns:
             (B, S, K, 1, T) on the CPU: S draws of the unweighted sources.
         """
         coefficients = self.inner(mdct(mixture, self.hop), seeds, on_step)
-        return imdct(coefficients, mixture.shape[-1])
+        return imdct(coefficients, mixture.shape[-1]) / self.scale
+
+    def log_prior(self, sources: Tensor) -> Tensor | None:
+        """How probable sources (B, K, 1, T) are, (B,) in nats up to a constant; see ``ScoreSeparator``."""
+        return self.inner.log_prior(mdct(sources * self.scale, self.hop), *HEARD)
 
 
 @dataclass(frozen=True)
@@ -97,35 +109,64 @@ class FastPrior:
             return self.prior.moments(x, sigma)
 
 
+@dataclass(frozen=True)
+class RestSettings:
+    """Of the source that stands for all else.
+
+    Attributes:
+        rest: its share of the mixture's power, in (0, 1]; see ``sepcli.priors.gaussian_bands.fit_rest``.
+
+    Raises:
+        UsageError: the share is out of range.
+    """
+
+    rest: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.rest <= 1.0:
+            raise UsageError(f"rest={self.rest:g} is no share of the mixture", "use more than 0, at most 1")
+
+
 def load_composed(
     priors: Sequence[str],
     weights: Sequence[float] | None = None,
     *,
+    names: Sequence[str] | None = None,
+    rest: bool = False,
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> SpectralSeparator:
-    """A separator of recordings out of one prior per source.
+) -> SpectralSeparator | WaveSeparator:
+    """A separator of recordings out of one prior per source, all denoisers or all flows of waveforms.
 
     Args:
-        priors: K ≥ 2 names or folders, one per source.
-        weights: α_k of m = Σ α_k x_k; 1 each if None.
+        priors: K ≥ 2 names or folders, one per source; one is enough beside a rest.
+        weights: α_k of m = Σ α_k x_k, that of a rest last or left out; 1 each if None.
+        names: of the sources, a rest last; the priors' own if None.
+        rest: add a last source, ``rest``, for what no prior explains.
         device: where to compute.
         sampler: a key of ``sepcli.catalog.score.SAMPLERS``; the first prior's own, or projected, if None.
-        settings: of the sampler and the posterior, over the first card's own; an unknown key is an error.
+        settings: of sampler, posterior and rest, over the first card's own; an unknown key is an error.
 
     Raises:
         PriorError: a prior is missing, damaged or not of sounds.
-        UsageError: fewer than two priors, of different rates or bands, another number of weights; an unknown
-            sampler or setting.
+        UsageError: fewer than two sources, priors of different kinds, rates or bands, flows beside a rest,
+            another number of weights; an unknown sampler or setting.
     """
     found = [_open(name) for name in priors]
     owners = [card for card, _ in found]
-    if len(found) < 2:
+    if len(found) + rest < 2:
         refuse_single(owners[0])
-    alphas = (1.0,) * len(found) if weights is None else tuple(weights)
-    if len(alphas) != len(found):
+    own_names, alphas = source_names(owners), (1.0,) * len(found) if weights is None else tuple(weights)
+    if rest:
+        own_names, alphas = add_rest(own_names, alphas)
+    sources = own_names if names is None else tuple(names)
+    if not len(alphas) == len(sources) == len(found) + rest:
         raise UsageError(f"{len(alphas)} weights for {len(found)} priors", "give one weight per --prior")
+    if any(is_flow(folder) for _, folder in found):
+        if rest:
+            raise UsageError("flows of waveforms have no rest beside them", "leave out --rest")
+        return assemble_waves(found, alphas, sources, device=device, sampler=sampler, settings=settings)
     networks = _load({folder for _, folder in found}, device)
     every = [networks[folder] for _, folder in found]
     _check_alike(owners, every)
@@ -133,11 +174,16 @@ def load_composed(
     own = {k: v for k, v in owners[0].settings.items() if k != "sampler"} if sampler is None else {}
     options = {**sampler_defaults(chosen, every), **own, **(settings or {})}
     fast = {id(network): FastPrior(network) for network in every}
-    joint = SourcePriors([fast[id(network)] for network in every])
-    names = picture_names(owners)
-    inner = assemble(joint, 1, names, alphas, torch.device(device), chosen, options)
+    asked = [fast[id(network)] for network in every]
+    scale = sum(abs(alpha) for alpha in alphas) / len(alphas) or 1.0
+    relative = tuple(alpha / scale for alpha in alphas)
+    fitted = None
+    if rest:
+        fitted = _beside_rest(asked, options.pop("rest", RestSettings.rest), relative[-1], every[0].config)
+    joint, place = SourcePriors(asked), torch.device(device)
+    inner = assemble(joint, 1, sources, relative, place, chosen, options, fitted)
     inner = replace(inner, sample_rate=owners[0].sample_rate, batch=BATCH)
-    return SpectralSeparator(inner, every[0].config.bins)
+    return SpectralSeparator(inner, every[0].config.bins, alphas, scale)
 
 
 def build_spectral(
@@ -149,18 +195,6 @@ def build_spectral(
         UsageError: always.
     """
     refuse_single(card)
-
-
-def refuse_single(card: Card) -> NoReturn:
-    """Say that a mixture has more than one source.
-
-    Raises:
-        UsageError: always.
-    """
-    raise UsageError(
-        f"prior {card.name} knows {card.sources[0]} alone, and a mixture needs two sources or more",
-        "give --prior once per source, for example --prior violin --prior cello",
-    )
 
 
 def load_spectral(fields: dict[str, Any]) -> SpectralPrior:
@@ -181,7 +215,7 @@ def greatest_std(networks: Sequence[SpectralPrior]) -> float:
 def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior]) -> dict[str, Any]:
     """What samplers are told unless it is said: levels, and to weigh sources if every prior can."""
     levels, loudest = ladder(networks), greatest_std(networks)
-    weigh = {"weigh": int(all(network.config.variance for network in networks))}
+    weigh = {"weigh": int(all(network.config.variance for network in networks)), "isotropic": 1}
     defaults: dict[str, dict[str, Any]] = {
         "projected": {"steps": 50, **levels, **weigh},
         "halving": {
@@ -196,6 +230,16 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior]) -> dict[str
         "langevin": {"sigma_max": levels["sigma_max"], "sigma_min": 1e-3, "levels": 20, "steps": 20},
     }
     return defaults.get(chosen, {})
+
+
+def _beside_rest(
+    priors: Sequence[FastPrior], share: Any, weight: float, config: SpectralConfig
+) -> Callable[[Tensor], SourcePriors]:
+    """Mixtures → the priors and, as the last, that of the rest, whose share may be a word."""
+    settings = RestSettings(**typed(RestSettings, {"rest": share}))
+    own = settings.rest / weight**2  # the prior is of the rest before it is weighted
+    frames = SECONDS * config.sample_rate / config.bins
+    return lambda mixture: SourcePriors([*priors, fit_rest(mixture, own, frames)])
 
 
 def _open(name: str) -> tuple[Card, Path]:

@@ -34,7 +34,7 @@ def score_digits(
         chosen: ``prior``, ``methods``, ``device``, ``sampler``, ``settings`` (words), ``draws``.
         counts: ``limit`` (pairs), ``seed``, ``batch``.
         split: ``class`` or ``none``.
-        metrics: none, or psnr.
+        metrics: psnr if none, or ssim.
         journal: keeps finished pairs.
         overwrite: whether another run's journal may be dropped.
         quiet: no progress.
@@ -44,10 +44,8 @@ def score_digits(
     """
     if chosen["prior"] is None:
         raise UsageError("--dataset mnist needs a prior of digits", "give --prior NAME or FOLDER")
-    if chosen["methods"] or (chosen["draws"] or 1) > 1 or set(metrics) - {"psnr"}:
-        raise UsageError(
-            "digits are scored by PSNR, one draw each", "leave out --method, --samples and other metrics"
-        )
+    if set(chosen["methods"]) - {"score"} or set(metrics) - {"psnr", "ssim"}:
+        raise UsageError("digits are scored by psnr and ssim", "leave out --method and other metrics")
     separator, made_with = _load(chosen, split)
     from sepcli.evaluation.digits import evaluate_digits
 
@@ -58,8 +56,10 @@ def score_digits(
                 separator,
                 pairs=counts["limit"] or PAIRS,
                 split=split,
+                metrics=metrics or ("psnr",),
                 seed=counts["seed"],
                 batch=counts["batch"],
+                draws=chosen["draws"] or 1,
                 settings=made_with,
                 journal=journal,
                 replace_journal=overwrite,
@@ -78,6 +78,8 @@ def _note_checks(report: Report, quiet: bool) -> None:
     seconds = report.cost.get("seconds_per_pair")
     took = "" if seconds is None else f", {seconds:.2f} s per pair"
     console.note(f"{report.cost['evaluations']:g} evaluations per source{took}", quiet)
+    for method, rows in report.results.get("nll", {}).items():
+        console.note(f"{method}: {rows['mixture'].mean:.3f} bits per dimension under the prior", quiet)
     for method, rows in report.results["residual"].items():
         left = rows["mixture"].mean
         console.note(f"{method}: the sources miss the mixture by {left:.2g} steps of 8 bits (rms)", quiet)

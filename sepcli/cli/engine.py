@@ -7,6 +7,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from sepcli.cli.settings import parse_weights
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ BLIND = "blind"
 
 
 class Method(StrEnum):
-    """What ``--method`` takes: a family of priors, or a method that needs none."""
+    """What ``--method`` takes: an engine for priors, or a method that needs none."""
 
     LASS = "lass"
+    SCORE = "score"
     HPSS = "hpss"
     REPET = "repet"
     REPET_SIM = "repet-sim"
@@ -33,27 +35,36 @@ class Method(StrEnum):
     @property
     def blind(self) -> bool:
         """Whether it needs no prior."""
-        return self is not Method.LASS
+        return self not in (Method.LASS, Method.SCORE)
 
 
-def find_card(method: Method | None, prior: str | None, sampler: str | None = None, samples: int = 1) -> Card:
-    """The prior's card, or one that says what a blind method separates.
+def find_card(
+    method: Method | None,
+    prior: str | None,
+    sampler: str | None = None,
+    samples: int = 1,
+    rest: bool = False,
+) -> Card:
+    """The prior's card for one engine (see ``sepcli.catalog.engines``), or what a blind method separates.
 
     Raises:
-        UsageError: the method has no use for the prior, the sampler or more than one draw.
+        UsageError: the method has no use for the prior, the sampler, more than one draw or a rest.
         PriorError: no such prior.
     """
     from sepcli.catalog import card as cards
+    from sepcli.catalog.engines import with_engine
 
     if method is None or not method.blind:
-        card, _ = cards.find(prior or DEFAULT_PRIOR)
-        if method is not None and card.family != method:
+        card, folder = cards.find(prior or DEFAULT_PRIOR)
+        card = with_engine(card, folder, None if method is None else method.value, sampler, rest)
+        if rest and card.family != cards.SOUND:
             raise UsageError(
-                f"prior {card.name} is not of the method {method} but of {card.family}",
-                "leave out --method, or choose another --prior",
+                f"--rest is for score priors of sounds, and {card.name} is of {card.family}",
+                "leave it out" + (", or --method lass" if card.family == Method.LASS else ""),
             )
         return card
     given = {"--prior": prior is not None, "--sampler": sampler is not None, "--samples": samples > 1}
+    given["--rest"] = rest
     for option in (option for option, present in given.items() if present):
         raise UsageError(f"--method {method} has no use for {option}: it has no prior", f"leave out {option}")
     from sepcli import blind
@@ -63,22 +74,29 @@ def find_card(method: Method | None, prior: str | None, sampler: str | None = No
     )
 
 
-def compose(card: Card, priors: Sequence[str], weights: str | None, sources: int | None) -> Card:
+def compose(
+    card: Card, priors: Sequence[str], weights: str | None, sources: int | None, rest: bool = False
+) -> Card:
     """What ``--prior`` and the other words on sources ask for, as one card.
 
     Args:
-        card: of the first prior.
+        card: of the first prior, for one engine.
         priors: all words; several are for priors of one sound each.
-        weights: ``0.5,0.5``, one per such prior; 1 each if None.
+        weights: ``0.5,0.5``, one per such prior, and one for the rest, or not; the priors' own if None.
         sources: a word for pictures.
+        rest: add a source for what no prior explains.
+
+    Returns:
+        The card. Of score priors it names all sources and, in ``score``, the words for their priors.
 
     Raises:
         UsageError: the words do not fit the card.
         PriorError: no such prior.
     """
     from sepcli.catalog import card as cards
+    from sepcli.catalog.engines import add_rest, refuse_single, source_names
 
-    if card.family != cards.SOUND:
+    if card.family != cards.SOUND or card.score:
         if len(priors) > 1:
             raise UsageError(
                 f"prior {card.name} brings all its sources along: {', '.join(card.sources)}",
@@ -88,7 +106,8 @@ def compose(card: Card, priors: Sequence[str], weights: str | None, sources: int
             raise UsageError(
                 f"prior {card.name} separates {', '.join(card.sources)}", "leave out --sources and --weights"
             )
-        return card
+        names, alpha = add_rest(card.sources, card.weights) if rest else (card.sources, card.weights)
+        return replace(card, sources=names, weights=alpha)
     if sources:
         raise UsageError("--sources is for pictures", "give --prior once per source")
     owners = [cards.find(word)[0] for word in priors]
@@ -98,35 +117,42 @@ def compose(card: Card, priors: Sequence[str], weights: str | None, sources: int
                 f"prior {other.name} is of {other.family} and does not mix with {card.name}",
                 "choose priors of one sound each",
             )
-    from sepcli.catalog.score import picture_names
-    from sepcli.catalog.spectral import refuse_single
-    from sepcli.cli.pictures import parse_weights
-
-    if len(owners) == 1:
+    if len(owners) + rest < 2:
         refuse_single(card)
-    alpha = parse_weights(weights, None) if weights else (1.0,) * len(owners)
-    if len(alpha) != len(owners):
+    own = tuple(owner.weights[0] for owner in owners)
+    names, alpha = source_names(owners), parse_weights(weights, None) if weights else own
+    if rest:
+        names, alpha = add_rest(names, alpha)
+    if len(alpha) != len(names):
         raise UsageError(f"{len(alpha)} --weights for {len(owners)} --prior", "give one weight per prior")
     name = "+".join(owner.name for owner in owners)
-    return replace(card, name=name, sources=picture_names(owners), weights=alpha)
+    return replace(card, name=name, sources=names, weights=alpha, score={"priors": tuple(priors)})
 
 
 def load(
     card: Card, prior: str | None, *, device: str, sampler: str | None, settings: Mapping[str, str]
 ) -> tuple[Separator, dict[str, Any]]:
-    """The separator of a card from ``find_card``, and what a record says of it.
+    """The separator of a card from ``find_card`` or ``compose``, and what a record says of it.
 
     Raises:
-        UsageError: an unknown sampler, setting or device.
-        PriorError: the prior is missing or damaged.
+        UsageError: an unknown sampler, setting or device, or priors of different rates.
+        PriorError: a prior is missing or damaged.
     """
     if card.family == BLIND:
         return _load_blind(card, device, settings)
+    if card.score:
+        return _load_composed(card, device, sampler, settings)
     from sepcli.catalog.build import load_separator
     from sepcli.cli.device import choose_device
 
     place = str(choose_device(device))
-    separator = load_separator(prior or DEFAULT_PRIOR, device=place, sampler=sampler, settings=settings)
+    separator = load_separator(
+        prior or DEFAULT_PRIOR,
+        method=Method.LASS.value if card.family == Method.LASS else None,
+        device=place,
+        sampler=sampler,
+        settings=settings,
+    )
     return separator, {
         "method": card.family,
         "prior": card.name,
@@ -137,32 +163,37 @@ def load(
     }
 
 
-def load_composed(
-    card: Card, priors: Sequence[str], *, device: str, sampler: str | None, settings: Mapping[str, str]
+def _load_composed(
+    card: Card, device: str, sampler: str | None, settings: Mapping[str, str]
 ) -> tuple[Separator, dict[str, Any]]:
-    """The separator of a card that ``compose`` made of several, and what a record says of it.
-
-    Raises:
-        UsageError: an unknown sampler, setting or device, or priors of different rates.
-        PriorError: a prior is missing or damaged.
-    """
     from sepcli.catalog import card as cards
     from sepcli.catalog import spectral
     from sepcli.cli.device import choose_device
 
     place = str(choose_device(device))
-    separator = spectral.load_composed(priors, card.weights, device=place, sampler=sampler, settings=settings)
+    words = card.score["priors"]
+    rest = len(card.sources) > len(words)
+    separator = spectral.load_composed(
+        words,
+        card.weights,
+        names=card.sources,
+        rest=rest,
+        device=place,
+        sampler=sampler,
+        settings=settings,
+    )
+    share = {"rest": spectral.RestSettings.rest} if rest else {}
     return separator, {
-        "method": card.family,
+        "method": Method.SCORE.value,
         "prior": card.name,
         "weights": card.weights,
         "files": {
             f"{source}/{name}": entry["sha256"]
-            for source, word in zip(card.sources, priors, strict=True)
+            for source, word in zip(card.sources, words, strict=False)
             for name, entry in cards.find(word)[0].files.items()
         },
         "sampler": sampler or card.settings.get("sampler", "projected"),
-        "settings": {**card.settings, **settings, **vars(separator.inner.sampler)},
+        "settings": {**card.settings, **share, **settings, **vars(separator.inner.sampler)},
         "device": place,
     }
 

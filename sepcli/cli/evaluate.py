@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sepcli.cli import console
+from sepcli.cli.cross import score_cross
 from sepcli.cli.digits import score_digits
-from sepcli.cli.engine import DEFAULT_PRIOR, Method, find_card, load
+from sepcli.cli.engine import DEFAULT_PRIOR, Method
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.records import write_record
-from sepcli.cli.reports import check_targets, show, write_plot
+from sepcli.cli.reports import check_targets, show, write_files
+from sepcli.cli.scoring import Kept, open_songs, score_finished, separate_and_score
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sepcli.evaluation.report import Report
+    from sepcli.datasets.songs import Songs
 
 
 class Metric(StrEnum):
@@ -28,7 +30,10 @@ class Metric(StrEnum):
     SI_SDR = "si-sdr"
     USDR = "usdr"
     SI_SDRI = "si-sdri"
+    BSSEVAL = "bsseval"
     PSNR = "psnr"
+    SSIM = "ssim"
+    CROSS_LIKELIHOOD = "cross-likelihood"
 
 
 class Dataset(StrEnum):
@@ -37,6 +42,16 @@ class Dataset(StrEnum):
     BUILTIN = "builtin"
     PAIRS = "pairs"
     MNIST = "mnist"
+    MUSDB = "musdb"
+    SLAKH = "slakh"
+
+
+class Subset(StrEnum):
+    """What ``--subset`` takes."""
+
+    TRAIN = "train"
+    VALID = "valid"
+    TEST = "test"
 
 
 class Split(StrEnum):
@@ -47,26 +62,64 @@ class Split(StrEnum):
 
 
 def evaluate(
-    estimates: Annotated[Path | None, typer.Argument(help="Folder of TRACK/STEM.wav, the estimates.")] = None,
-    references: Annotated[Path | None, typer.Argument(help="The same, the true stems.")] = None,
-    metric: Annotated[list[Metric] | None, typer.Option(help="Repeatable; sdr, or psnr for digits.")] = None,
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[ESTIMATES REFERENCES]",
+            help="Folders of TRACK/STEM.wav (or .png): the estimates and the true stems.",
+        ),
+    ] = None,
+    estimates: Annotated[
+        Path | None,
+        typer.Option(help="What a program left (demucs: MODEL/TRACK/STEM.wav), for REFERENCES or --dataset."),
+    ] = None,
+    metric: Annotated[
+        list[Metric] | None,
+        typer.Option(
+            help="Repeatable; sdr, or psnr for pictures. bsseval, museval's sdr, isr, sir and sar, is slow. "
+            "cross-likelihood: whether priors of sounds, one --prior per source, tell them apart."
+        ),
+    ] = None,
     prior: Annotated[
-        str | None, typer.Option(help=f"Prior to separate with; {DEFAULT_PRIOR} if nothing is given.")
+        list[str] | None,
+        typer.Option(
+            help=f"Prior to separate with; {DEFAULT_PRIOR} if nothing is given. Repeatable for "
+            "cross-likelihood."
+        ),
     ] = None,
     method: Annotated[
         list[Method] | None,
-        typer.Option(help="A row of its own; repeatable. Without --prior or lass, no prior is needed."),
+        typer.Option(
+            help="A row of its own; repeatable. lass or score chooses the engine of a prior that has both; "
+            "the others need no prior."
+        ),
     ] = None,
     dataset: Annotated[Dataset | None, typer.Option(help="What to separate; builtin if not given.")] = None,
     data: Annotated[
-        Path | None, typer.Option(help="For pairs: folder of STEM/ITEM.flac; for mnist: of its four files.")
+        Path | None,
+        typer.Option(
+            help="For pairs and cross-likelihood: folder of STEM/ITEM.flac; for others: that of the data "
+            "set. For cross-likelihood also the word toy-waves."
+        ),
+    ] = None,
+    subset: Annotated[
+        Subset | None, typer.Option(help="Of musdb and slakh; test if not given. The official ones.")
     ] = None,
     split: Annotated[
         Split, typer.Option(help="For mnist: class mixes a digit of 0-4 with one of 5-9; none any two.")
     ] = Split.NONE,
     pairs: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
+    noise: Annotated[
+        float,
+        typer.Option(help="For cross-likelihood: σ of noise on the test items, which flows are told."),
+    ] = 0.0,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Posterior draws per mixture; the prior's own if not given.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Posterior draws per mixture; the prior's own if not given. For mnist, the likeliest of "
+            "several has a row of its own.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and the bootstrap.")] = 0,
     sampler: Annotated[str | None, typer.Option(help="The prior's own if not given.")] = None,
@@ -75,12 +128,24 @@ def evaluate(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Mixtures separated at once.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that score finished estimates.")] = 1,
+    any_order: Annotated[
+        bool, typer.Option("--any-order", help="Score a track's finished estimates in their best order.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Write the JSON report here; resumes if interrupted.")
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw the first metric's histogram, method by method, into a .png, .pdf or .svg."),
+        typer.Option(
+            help="Draw the first metric's histogram, method by method, into a .png, .pdf or .svg; of "
+            "cross-likelihood a heat map."
+        ),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a row per track, method, stem and metric.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write one page with tables, plots and, of folders, sounds or pictures."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, not as tables.")] = False,
@@ -89,104 +154,124 @@ def evaluate(
     """Measure separations: SDR and its kin, beside the average and an oracle mask.
 
     With ESTIMATES and REFERENCES, files are matched by name and scored.
-    With --dataset pairs --data DIR, clean stems are mixed, separated, scored.
+    With --dataset pairs, musdb or slakh and --data DIR, clean stems are mixed, separated, scored.
     With --dataset mnist --data DIR, sums of two test digits are.
+    With --metric cross-likelihood nothing is separated: priors are asked about each other's sources.
     With nothing at all, that is done for a small set that comes with sepcli.
     """
-    if (estimates is None) != (references is None):
-        raise UsageError("ESTIMATES and REFERENCES go together", "give two folders, or none")
-    if (dataset in (Dataset.PAIRS, Dataset.MNIST)) != (data is not None):
-        raise UsageError("--dataset pairs or mnist and --data DIR go together", "give both, or neither")
-    digits = dataset is Dataset.MNIST
-    if not digits and (Metric.PSNR in (metric or []) or split is Split.CLASS):
-        raise UsageError("psnr and --split are for --dataset mnist", "leave them out")
-    if estimates is not None and (dataset or pairs or sampler or settings or method):
+    priors = prior or []
+    if Metric.CROSS_LIKELIHOOD in (metric or []):
+        unused: dict[str, Any] = {
+            "another --metric": len(set(metric or [])) > 1,
+            "ESTIMATES": folders or estimates,
+        }
+        unused |= {"--method": method, "--dataset": dataset, "--subset": subset, "--samples": samples}
+        unused |= {"--sampler": sampler, "--set": settings, "--csv": csv, "--html": html}
+        unused |= {"--any-order": any_order, "--workers": workers > 1, "--split": split is not Split.NONE}
+        score_cross(
+            priors,
+            data,
+            unused,
+            pairs=pairs,
+            noise=noise,
+            seed=seed,
+            device=device,
+            out=out,
+            plot=plot,
+            overwrite=overwrite,
+            as_json=as_json,
+            quiet=quiet,
+        )
+        return
+    if noise or len(priors) > 1:
+        what = "--noise" if noise else "several --prior"
+        raise UsageError(f"{what} is for --metric cross-likelihood", "leave it out, or give that metric")
+    from sepcli.evaluation.protocol import expand
+
+    metrics = expand(m.value for m in metric or [])
+    finished = bool(folders or estimates)
+    _check_data(dataset, data, subset, split, finished, metrics)
+    if finished and (pairs or sampler or settings or method or priors or samples):
         raise UsageError(
             "finished estimates are scored as they are, without separating",
-            "leave out --dataset, --data, --pairs, --method, --sampler and --set, or leave out the folders",
+            "leave out --prior, --method, --samples, --sampler, --set and --pairs, or leave out the folders",
         )
-    check_targets(out, plot, overwrite)
-    metrics = list(dict.fromkeys(m.value for m in metric or [Metric.SDR]))
-    journal = None if out is None else out.with_name(out.name + ".partial")
-    if estimates is not None and references is not None:
-        report = _score_folders(estimates, references, metrics, seed, quiet)
+    if not finished and (workers > 1 or any_order):
+        raise UsageError("--workers and --any-order are for finished estimates", "leave them out")
+    targets = {"--out": out, "--plot": plot, "--csv": csv, "--html": html}
+    kept = Kept(None if out is None else out.parent / f"{out.name}.partial", overwrite, quiet)
+    check_targets(targets, overwrite, kept.journal)
+    songs = None
+    if data is not None and dataset in (Dataset.MUSDB, Dataset.SLAKH):
+        songs = open_songs(dataset.value, data, subset.value if subset else Subset.TEST)
+    clips: tuple[Path, Path | Songs] | None = None
+    if finished:
+        clips = given, known = _folders(folders or [], estimates, data if songs is None else songs[0])
+        options = {"any_order": any_order, "seed": seed, "workers": workers}
+        report = score_finished(given, known, songs[1] if songs else None, metrics, options, kept)
     else:
         chosen: dict[str, Any] = {
-            "prior": prior,
+            "prior": priors[0] if priors else None,
             "methods": list(dict.fromkeys(method or [])),
             "device": device,
         }
         chosen |= {"sampler": sampler, "settings": settings or [], "draws": samples}
         counts = {"limit": pairs, "seed": seed, "batch": batch}
-        fetch_if_new([prior] if prior else (), quiet)
-        if digits and data is not None:
-            wanted = [m.value for m in metric or []]
-            report = score_digits(data, chosen, counts, split.value, wanted, journal, overwrite, quiet)
+        fetch_if_new(priors, quiet)
+        if dataset is Dataset.MNIST and data is not None:
+            report = score_digits(data, chosen, counts, split.value, metrics, kept.journal, overwrite, quiet)
         else:
-            report = _separate_and_score(data, metrics, chosen, counts, journal, overwrite, quiet)
+            report = separate_and_score(songs or data, metrics or ("sdr",), chosen, counts, kept)
     document = report.as_dict()
     if out is not None:
         write_record(out, document)
         console.note(f"wrote {out}", quiet)
-    if journal is not None:
-        journal.unlink(missing_ok=True)
+    write_files(report, targets, clips, quiet)
+    if kept.journal is not None:
+        kept.journal.unlink(missing_ok=True)
     show(report, document, as_json, quiet)
-    if plot is not None:
-        write_plot(report, plot, quiet)
     if report.failures:
         raise typer.Exit(3)
 
 
-def _score_folders(
-    estimates: Path, references: Path, metrics: Sequence[str], seed: int, quiet: bool
-) -> Report:
-    from sepcli.evaluation.runs import evaluate_folders
-
-    with console.progress("scoring", quiet) as on_step:
-        return evaluate_folders(estimates, references, metrics, seed=seed, on_step=on_step)
-
-
-def _separate_and_score(
+def _check_data(
+    dataset: Dataset | None,
     data: Path | None,
+    subset: Subset | None,
+    split: Split,
+    finished: bool,
     metrics: Sequence[str],
-    chosen: Mapping[str, Any],
-    counts: Mapping[str, Any],
-    journal: Path | None,
-    overwrite: bool,
-    quiet: bool,
-) -> Report:
-    from sepcli.cli.settings import parse_settings, split_settings, stream_settings
+) -> None:
+    """Refuse data, and options of data, that do not fit."""
+    if (dataset not in (None, Dataset.BUILTIN)) != (data is not None):
+        raise UsageError(
+            "--data DIR and --dataset pairs, mnist, musdb or slakh go together", "give both, or neither"
+        )
+    if finished and dataset in (Dataset.BUILTIN, Dataset.MNIST):
+        raise UsageError(
+            f"finished estimates are not scored against --dataset {dataset}", "give the folder of references"
+        )
+    if subset is not None and dataset not in (Dataset.MUSDB, Dataset.SLAKH):
+        raise UsageError("--subset is for --dataset musdb or slakh", "leave it out")
+    pictures = finished or dataset is Dataset.MNIST
+    if (set(metrics) & {"psnr", "ssim"} and not pictures) or (split is Split.CLASS) > (
+        dataset is Dataset.MNIST
+    ):
+        raise UsageError(
+            "psnr, ssim and --split are for pictures",
+            "use them with --dataset mnist, psnr and ssim with folders",
+        )
 
-    given = parse_settings(chosen["settings"])
-    methods: list[Method] = chosen["methods"]
-    blind = [method.value for method in methods if method.blind]
-    families = [method for method in methods if not method.blind]
-    needs_prior = bool(chosen["prior"] or families or not blind)
-    leading = next(iter(families), None) if needs_prior else methods[0]
-    card = find_card(leading, chosen["prior"], chosen["sampler"], chosen["draws"] or 1)
-    for_stream, settings = split_settings(given, card)
-    if chosen["draws"]:
-        for_stream["draws"] = chosen["draws"]
-    separator, made_with = load(
-        card, chosen["prior"], device=chosen["device"], sampler=chosen["sampler"], settings=settings
-    )
-    from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
 
-    try:
-        with console.progress("separating", quiet) as on_step:
-            return evaluate_dataset(
-                data or BUILTIN,
-                separator if needs_prior else None,
-                metrics,
-                methods=blind,
-                **counts,
-                stream=stream_settings(for_stream, consistency="wiener", samples=1),
-                settings=made_with if needs_prior else {"prior": None, "device": "cpu"},
-                journal=journal,
-                replace_journal=overwrite,
-                on_step=on_step,
-            )
-    except KeyboardInterrupt:
-        if journal is not None:
-            console.note(f"finished items are in {journal}; the same command continues", quiet)
-        raise
+def _folders(
+    folders: Sequence[Path], estimates: Path | None, data: Path | Songs | None
+) -> tuple[Path, Path | Songs]:
+    """Estimates and references, from the arguments, --estimates and --data."""
+    given = [estimates, *folders] if estimates is not None else [*folders]
+    everything: list[Path | Songs] = [*given, data] if data is not None else [*given]
+    if len(everything) != 2 or not given:
+        raise UsageError(
+            "ESTIMATES and REFERENCES go together",
+            "give two folders; or --estimates DIR and one; or --estimates DIR and --dataset with --data",
+        )
+    return given[0], everything[1]

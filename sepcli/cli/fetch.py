@@ -71,15 +71,19 @@ def fetch_priors(
     words = list(dict.fromkeys(names or _catalog(as_list)))
     records: list[dict[str, Any]] = []
     failed: dict[str, SepError] = {}
-    for word in words:
+    asked = len(words)
+    for number, word in enumerate(words):  # which the score priors of those that were asked for join
+        own = revision if number < asked else None
         try:
-            record = work(word, Cache(revision, cache_dir, offline), quiet, bool(names))
+            record = work(word, Cache(own, cache_dir, offline), quiet, bool(names))
         except SepError as error:
             if len(words) == 1 or isinstance(error, UsageError):
                 raise
             failed[word] = error
             continue
         records.append(record)
+        if number < asked and not as_list:  # score priors name no others; a card that does may name itself
+            words += [part for part in record.get("score_priors", ()) if part not in words]
         if not (as_json or as_list):
             console.emit(_sentence(record))
     if as_list and not as_json:
@@ -89,6 +93,8 @@ def fetch_priors(
 
 def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
     """Fetch those ``hf:`` words that are not in the cache, and say so: to name one is to ask for it.
+
+    What else such a prior names for another engine is fetched with it.
 
     Raises:
         PriorError, OutputError, UsageError: see ``sepcli.catalog.files.fetch``.
@@ -102,7 +108,9 @@ def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
             files.cached(word)
         except PriorError:
             console.note(f"fetching {word}", quiet)
-            _fetch(word, Cache(None, None, False), quiet, True)
+            fetched = _fetch(word, Cache(None, None, False), quiet, True)
+            for part in fetched["score_priors"]:
+                _fetch(part, Cache(None, None, False), quiet, True)
 
 
 def _catalog(unpinned: bool) -> tuple[str, ...]:
@@ -129,7 +137,7 @@ def _fetch(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     except KeyboardInterrupt:
         console.note("finished files are kept; the same command fetches the others", quiet)
         raise
-    return {**_record(word, card), "folder": str(folder), "verified": True}
+    return {**_record(word, card, folder=folder), "folder": str(folder), "verified": True}
 
 
 def _verify(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
@@ -172,13 +180,13 @@ def _look(word: str, cache: Cache) -> tuple[dict[str, Any], Card | None, Path | 
         if place is None:
             raise
         return {**_record(word, place.card, here=False), "repo": place.repo}, place.card, None
-    return {**_record(word, card), "folder": str(folder)}, card, folder
+    return {**_record(word, card, folder=folder), "folder": str(folder)}, card, folder
 
 
-def _record(word: str, card: Card | None, here: bool = True) -> dict[str, Any]:
+def _record(word: str, card: Card | None, here: bool = True, folder: Path | None = None) -> dict[str, Any]:
     """A prior in a report; ``where`` is bundled, folder, cached or to fetch."""
     from sepcli.catalog import card as cards
-    from sepcli.catalog import files
+    from sepcli.catalog import engines, files
 
     if files.remote(word) is not None:
         where = "cached" if here else "to fetch"
@@ -197,6 +205,7 @@ def _record(word: str, card: Card | None, here: bool = True) -> dict[str, Any]:
             "revision": card.revision,
             "files": len(card.files),
             "bytes": sum(entry["size"] for entry in card.files.values()),
+            "score_priors": list(engines.score_priors(card, folder)),
         }
     return record
 

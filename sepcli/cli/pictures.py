@@ -14,6 +14,7 @@ from sepcli.cli import console
 from sepcli.cli.picture_jobs import plan_pictures, run_pictures, sheet_beside, to_do
 from sepcli.cli.picture_sets import describe, seeds_of, write_sets
 from sepcli.cli.records import write_record
+from sepcli.cli.settings import parse_weights
 from sepcli.errors import SepError, UsageError
 
 if TYPE_CHECKING:
@@ -64,13 +65,14 @@ class PictureRequest:
 def separate_pictures(request: PictureRequest) -> None:
     """Separate pictures; see ``sepcli.cli.separate``."""
     from sepcli.catalog import card as cards
-    from sepcli.catalog.score import load_pictures, picture_names
+    from sepcli.catalog.engines import source_names
+    from sepcli.catalog.score import load_pictures
     from sepcli.cli.device import choose_device
 
     weights = _weights(request)
     found = [cards.find(name) for name in request.priors] * (len(weights) // len(request.priors))
     owners = [card for card, _ in found]
-    names = picture_names(owners)
+    names = source_names(owners)
     usual = "{track}/{stem}.{ext}" if request.samples == 1 else "{track}/{sample}/{stem}.{ext}"
     prior = "+".join(dict.fromkeys(card.name for card in owners))
     jobs = plan_pictures(
@@ -125,27 +127,6 @@ def _made_with(
         "weights": list(weights),
         "evaluations": separator.evaluations,
     }
-
-
-def parse_weights(text: str | None, sources: int | None) -> tuple[float, ...]:
-    """``0.5,0.5`` or a number of sources → the w_k of the file's mixture.
-
-    Raises:
-        UsageError: not numbers, fewer than two, a zero, or not as many as sources.
-    """
-    if text is None:
-        if sources is not None and sources < 2:
-            raise UsageError(f"--sources {sources} is no mixture", "ask for two or more")
-        return (1 / (sources or 2),) * (sources or 2)
-    try:
-        weights = tuple(float(word) for word in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--weights {text} are not numbers", "write for example 0.5,0.5") from error
-    if len(weights) < 2 or not all(1e-6 <= abs(w) <= 1e6 for w in weights):
-        raise UsageError(f"--weights {text} do not mix", "give two or more, none of them 0")
-    if sources not in (None, len(weights)):
-        raise UsageError(f"{len(weights)} --weights for --sources {sources}", "leave out --sources")
-    return weights
 
 
 def _separate(

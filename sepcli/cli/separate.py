@@ -12,9 +12,10 @@ import typer
 
 from sepcli import __version__
 from sepcli.cli import console
-from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, find_card, load, load_composed
+from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, find_card, load
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.records import finish, write_record
+from sepcli.cli.sound_draws import describe, summary
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -45,10 +46,18 @@ def separate(
         list[str] | None,
         typer.Option(
             "--prior",
-            help=f"Name or folder; else {DEFAULT_PRIOR}. Priors of one sound: one per source, two or more. "
-            "Pictures: one for all sources, or one each.",
+            help=f"Name or folder; else {DEFAULT_PRIOR}. Priors of one sound: one per source, two or "
+            "more, or one with --rest. Pictures: one for all sources, or one each.",
         ),
     ] = None,
+    rest: Annotated[
+        bool,
+        typer.Option(
+            "--rest",
+            help="Score priors of sounds: a stem `rest` for all else that is in the mixture. --set "
+            "rest=0.5 is the share of the mixture that it is expected to be.",
+        ),
+    ] = False,
     sources: Annotated[
         int | None, typer.Option(min=2, help="Pictures: how many sources; if not given 2, or one per prior.")
     ] = None,
@@ -56,11 +65,15 @@ def separate(
         str | None,
         typer.Option(
             help="The mixture is Σ w x with these w, for example 0.5,0.5. If not given: pictures, the mean; "
-            "priors of one sound, 1 each."
+            "priors of one sound, 1 each. That of the rest comes last, or is like the others."
         ),
     ] = None,
     method: Annotated[
-        Method | None, typer.Option(help="The prior's own if not given; all but lass need no prior.")
+        Method | None,
+        typer.Option(
+            help="lass or score, the engine, for priors that offer both: if not given the one that has the "
+            "--sampler, score for a --rest, else the prior's own. The others need no prior."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the stems.")] = Path("separated"),
     filename: Annotated[
@@ -79,8 +92,8 @@ def separate(
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="greedy, ancestral, top-k or beam; for pictures and priors of one sound projected, halving, "
-            "multi-source or langevin. The prior's own if not given."
+            help="Of lass greedy, ancestral, top-k or beam; of score, pictures and priors of one sound "
+            "projected, halving, multi-source or langevin. The prior's own if not given."
         ),
     ] = None,
     settings: Annotated[
@@ -102,7 +115,7 @@ def separate(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
     """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
-    from sepcli.catalog.card import PICTURES, SOUND
+    from sepcli.catalog.card import PICTURES
     from sepcli.cli import inputs as words
     from sepcli.cli.pictures import PictureRequest, separate_pictures
     from sepcli.cli.settings import parse_settings, split_settings, stream_settings
@@ -111,7 +124,8 @@ def separate(
     words.check_template(template, samples)
     prior = priors[0] if priors else None
     fetch_if_new(priors or (), quiet)
-    card = find_card(method, prior, sampler, samples)  # a misspelt name is answered before torch is imported
+    # a misspelt name is answered before torch is imported
+    card = find_card(method, prior, sampler, samples, rest)
     given = parse_settings(settings or [])
     if card.family == PICTURES:
         if container is not None:
@@ -119,18 +133,14 @@ def separate(
         what = (inputs, priors or (), sources, weights, out, filename, samples, sampler, given)
         separate_pictures(PictureRequest(*what, seed, device, overwrite, resume, as_json, quiet))
         return
-    card = compose(card, priors or (), weights, sources)
+    card = compose(card, priors or (), weights, sources, rest)
     files = words.collect(inputs)
     for_stream, for_engine = split_settings(given, card)
     jobs, failed = _plan(files, out, template, card, samples, container)
     todo = [job for job in jobs if not (resume and _done(job))]
     _refuse_existing(todo, overwrite, resume)
 
-    if card.family == SOUND:
-        engine = load_composed(card, priors or (), device=device, sampler=sampler, settings=for_engine)
-    else:
-        engine = load(card, prior, device=device, sampler=sampler, settings=for_engine)
-    separator, made_with = engine
+    separator, made_with = load(card, prior, device=device, sampler=sampler, settings=for_engine)
     streaming = stream_settings(for_stream, consistency=consistency.value, samples=samples)
     records = [_skipped(job) for job in jobs if job not in todo]
     for number, job in enumerate(todo, 1):
@@ -143,6 +153,8 @@ def separate(
                     f"{job.stems[0][0].parent}: {', '.join(separator.names)}"
                     f"  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
                 )
+                if line := summary(report):
+                    console.emit(line)
         except SepError as error:
             if len(files) == 1 or isinstance(error, UsageError | PriorError):
                 raise  # the other mixtures would fail alike
@@ -250,8 +262,9 @@ def _record(
         "stems": [[str(path) for path in paths] for paths in job.stems],
         **run,
         "stream": asdict(streaming),
+        **describe(report),
         "versions": {"sepcli": __version__, **versions},
-        "report": asdict(report),
+        "report": {key: value for key, value in asdict(report).items() if key != "draws"},
     }
     write_record(job.record, record)
     return record

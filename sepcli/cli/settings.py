@@ -1,4 +1,4 @@
-"""``--set key=value`` → settings of the stream and of the engine, over the card's own."""
+"""``--set key=value`` → settings of the stream and of the engine, over the card's own; ``--weights``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ STREAM: Mapping[str, tuple[type[int] | type[float], float, float]] = {
     "fft_seconds": (float, 0.001, 1),
     "reference_rms": (float, 0.0001, 1),
 }
-"""What the stream may be told: kind, least, most; ``draws`` are the posterior draws of one set of stems."""
+"""What the stream may be told: kind, least, most; ``draws`` are the posterior draws of one set of stems. A
+``reference_rms`` may also be 0: the mixture is left at its level."""
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
@@ -37,6 +38,27 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--set {pair} is not of the form key=value", "write for example --set lam=2")
         settings[key.strip()] = value.strip()
     return settings
+
+
+def parse_weights(text: str | None, sources: int | None) -> tuple[float, ...]:
+    """``0.5,0.5`` or a number of sources → the w_k of the file's mixture.
+
+    Raises:
+        UsageError: not numbers, fewer than two, a zero, or not as many as sources.
+    """
+    if text is None:
+        if sources is not None and sources < 2:
+            raise UsageError(f"--sources {sources} is no mixture", "ask for two or more")
+        return (1 / (sources or 2),) * (sources or 2)
+    try:
+        weights = tuple(float(word) for word in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--weights {text} are not numbers", "write for example 0.5,0.5") from error
+    if len(weights) < 2 or not all(1e-6 <= abs(w) <= 1e6 for w in weights):
+        raise UsageError(f"--weights {text} do not mix", "give two or more, none of them 0")
+    if sources not in (None, len(weights)):
+        raise UsageError(f"{len(weights)} --weights for --sources {sources}", "leave out --sources")
+    return weights
 
 
 def split_settings(given: Mapping[str, str], card: Card) -> tuple[dict[str, Any], dict[str, str]]:
@@ -64,7 +86,7 @@ def _number(key: str, word: str) -> float:
         value = kind(word)
     except ValueError:
         value = math.nan
-    if not least <= value <= most:
+    if not (least <= value <= most or (key, value) == ("reference_rms", 0)):
         whole = "whole " if kind is int else ""
         raise UsageError(
             f"{key}={word} is not a {whole}number from {least:g} to {most:g}",
@@ -78,6 +100,8 @@ def stream_settings(stream: Mapping[str, Any], *, consistency: Any, samples: int
     from sepcli.stream import StreamSettings
 
     rest = {key: value for key, value in stream.items() if key != "draws"}
+    if rest.get("reference_rms") == 0:
+        rest["reference_rms"] = None
     draws = samples if samples > 1 else int(stream.get("draws", 1))
     if consistency == "none" and samples == 1:
         draws = 1  # the bare first draw: an average of draws is no draw

@@ -35,8 +35,10 @@ CLASSES = {
 """The names of the classes, where the data are MNIST's."""
 DEFAULTS = {"vqvae": (24, 192, 2e-3), "transformer": (16, 512, 1e-3)}
 """Family → batch, tokens and learning rate."""
-OF_PICTURES, OF_SOUND, OTHERS = (128, 0, 1e-3), (16, 256, 1e-3), (16, 256, 2e-3)
+OF_PICTURES, OF_SOUND, OTHERS = (128, 0, 1e-3), (16, 128, 1e-3), (16, 256, 2e-3)
 """The same of priors of pictures, of sound, and of all other families."""
+OF_WAVES = (16, 16, 1e-3)
+"""The same of flows of sound."""
 
 
 def train_prior(
@@ -45,7 +47,8 @@ def train_prior(
         typer.Option(
             "--data",
             help="Data set in Slakh2100's layout (train/, validation/); for a denoiser also any folder of "
-            "recordings or of pictures, or MNIST's files; for an ncsn pictures or MNIST.",
+            "recordings or of pictures, or MNIST's files; for an ncsn or a glow pictures or MNIST; for a "
+            "flow recordings, or the word toy-waves.",
         ),
     ],
     out: Annotated[
@@ -55,7 +58,7 @@ def train_prior(
         str,
         typer.Option(
             help="vqvae (the codec, first), transformer (over its tokens), latent; denoiser, of pictures or "
-            "of one kind of sound; ncsn, of pictures."
+            "of one kind of sound; ncsn and glow (a flow, with log p), of pictures; flow, of waveforms."
         ),
     ] = "vqvae",
     preset: Annotated[
@@ -65,7 +68,7 @@ def train_prior(
         str | None,
         typer.Option(
             help="Instrument classes, separated by commas; drums,bass if not given. Of a denoiser one name; "
-            "that of the folder if not given."
+            "that of the folder if not given. Of toy-waves sine, square, sawtooth or triangle."
         ),
     ] = None,
     classes: Annotated[
@@ -109,6 +112,30 @@ def train_prior(
     init: Annotated[
         str | None, typer.Option(help="For a prior of pictures: start from the weights of this prior.")
     ] = None,
+    clean: Annotated[
+        bool,
+        typer.Option(
+            "--clean",
+            help="Of a glow: learn clean pictures only, to go on with --finetune-noise (default: pictures "
+            "under noise of any level at once). Of a flow: learn sounds under --noise only.",
+        ),
+    ] = False,
+    finetune_noise: Annotated[
+        bool,
+        typer.Option(
+            "--finetune-noise",
+            help="Make the finished glow in OUT a ladder: a copy for every noise level, fine-tuned one after "
+            "the other.",
+        ),
+    ] = False,
+    variant: Annotated[
+        str | None,
+        typer.Option(help="Of a flow: waveglow (invertible 1x1; if not given) or flowavenet (even and odd)."),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(help="Of a flow: deviation of the noise that is always on the data (default: 0.001)."),
+    ] = None,
     unlabelled: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of pictures whose class the prior is not told.")
     ] = 0.5,
@@ -120,7 +147,7 @@ def train_prior(
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Chunks or pictures per step.")] = None,
     tokens: Annotated[
-        int | None, typer.Option(min=16, help="Tokens, or frames of 256 samples, per chunk.")
+        int | None, typer.Option(min=16, help="Tokens, or frames of 512 samples, per chunk.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine schedule.")] = None,
     cache: Annotated[
@@ -142,12 +169,12 @@ def train_prior(
     from sepcli.training.loop import LoopSettings
     from sepcli.training.request import Request
 
-    one = family in pictures.PRESETS
+    one = family in (*pictures.PRESETS, "flow")
     kind = kind_of(data) if one else None
-    of_sound = kind is Kind.SOUND
-    if of_sound and family == "ncsn":
-        raise UsageError(f"{data} holds recordings, an ncsn is of pictures", "use --family denoiser")
-    defaults = OF_SOUND if of_sound else OF_PICTURES if one else DEFAULTS.get(family, OTHERS)
+    of_sound = kind in (Kind.SOUND, Kind.TOY)
+    _check_kind(data, kind, family)
+    usual = OF_WAVES if family == "flow" else OF_SOUND
+    defaults = usual if of_sound else OF_PICTURES if one else DEFAULTS.get(family, OTHERS)
     for_pictures = {
         "--classes": None if classes is Classes.NONE else classes,
         "--size": size,
@@ -158,7 +185,7 @@ def train_prior(
     }
     given = [option for option, value in for_pictures.items() if value is not None]
     if given and (of_sound or not one):
-        what = "denoiser of sound" if of_sound else family
+        what = f"{family} of sound" if of_sound else family
         raise UsageError(f"{given[0]} is for priors of pictures, not for a {what}", "leave it out")
     if channels == 2:
         raise UsageError("pictures have 1 channel or 3, not 2", "use --channels 1 for grey, 3 for colour")
@@ -193,6 +220,10 @@ def train_prior(
         flip=flip,
         noise_mean=noise_mean,
         noise_std=noise_std,
+        clean=clean,
+        finetune_noise=finetune_noise,
+        variant=variant,
+        noise=noise,
     )
 
     def log(entry: dict[str, float]) -> None:
@@ -208,6 +239,20 @@ def train_prior(
         console.emit(f"{out / prepare.PARTS[family]}: {progress.step} steps, best at {progress.best_step}")
 
 
+def _check_kind(data: Path, kind: Kind | None, family: str) -> None:
+    """Refuse data of another kind than the family is a prior of; ``kind`` None: the family is of several."""
+    from sepcli.training.kinds import TOY_WAVES, Kind
+
+    if kind is Kind.SOUND and family not in ("denoiser", "flow"):
+        raise UsageError(
+            f"{data} holds recordings, --family {family} is for pictures", "use --family denoiser"
+        )
+    if family == "flow" and kind not in (Kind.SOUND, Kind.TOY):
+        raise UsageError(f"{data} holds pictures, --family flow is for sound", "use --family glow")
+    if str(data) == TOY_WAVES and family != "flow" and not data.exists():
+        raise UsageError(f"toy waves are for --family flow, not for {family}", "use --family flow")
+
+
 def _source_names(sources: str | None, family: str, kind: Kind | None, data: Path) -> tuple[str, ...]:
     """What the prior is of; ``kind`` is that of the data of one source, None for families of several."""
     from sepcli.training import audio
@@ -217,6 +262,8 @@ def _source_names(sources: str | None, family: str, kind: Kind | None, data: Pat
         raise UsageError(f"a {family} is a prior of one kind of source, not of {sources}", "name one")
     if sources is None and kind is Kind.SOUND:
         return (audio.default_source(data),)
+    if sources is None and kind is Kind.TOY:
+        raise UsageError("toy waves are of four shapes", "name one of them, such as --sources sine")
     if sources is None and kind is Kind.PICTURES:
         return (data.resolve().name or "picture",)
     given = sources if sources is not None else "drums,bass" if kind is None else "digit"

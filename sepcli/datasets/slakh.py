@@ -64,7 +64,7 @@ def open_slakh(
         InputError: If there are no tracks, no stem of a source, or a file that cannot be read.
         OutputError: If the cache cannot be written.
     """
-    tracks = _find_tracks(root, split)
+    tracks = find_tracks(root, split)
     if cache is None:
         recordings: list[list[tuple[int, Samples]]] = [[] for _ in sources]
         for k, song, samples in _decode(tracks, sources, sample_rate):
@@ -76,7 +76,7 @@ def open_slakh(
     return open_cache(folder, sources, sample_rate)
 
 
-def _find_tracks(root: Path, split: str) -> list[Path]:
+def find_tracks(root: Path, split: str) -> list[Path]:
     """The folders of the split that hold a metadata.yaml."""
     for folder in (root / split, root):
         tracks = sorted(path.parent for path in folder.glob("*/metadata.yaml"))
@@ -89,7 +89,7 @@ def _find_tracks(root: Path, split: str) -> list[Path]:
     raise InputError(f"{root} has no tracks in a split {split}", found)
 
 
-def _read_stems(track: Path, sources: Sequence[str]) -> tuple[list[list[Path]], set[str]]:
+def read_stems(track: Path, sources: Sequence[str]) -> tuple[list[list[Path]], set[str]]:
     """The files of each source in a track, and all classes of instruments that the track has."""
     path = track / "metadata.yaml"
     try:
@@ -112,7 +112,7 @@ def _read_stems(track: Path, sources: Sequence[str]) -> tuple[list[list[Path]], 
 
 def _decode(tracks: Sequence[Path], sources: Sequence[str], rate: int) -> Iterator[tuple[int, int, Samples]]:
     """All recordings as (source, song, samples), song by song; raises if a source has none."""
-    stems = [_read_stems(track, sources) for track in tracks]
+    stems = [read_stems(track, sources) for track in tracks]
     for k, source in enumerate(sources):
         if not any(files[k] for files, _ in stems):
             classes = sorted(set().union(*(found for _, found in stems)))

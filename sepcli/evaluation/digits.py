@@ -1,9 +1,10 @@
 """BASIS' protocol on MNIST: sums of two test digits, separated, each pair scored in its better order.
 
 PSNR is 10 log10(1/mean squared error) of pictures clamped to [0, 1]; the estimates of a pair are put in the
-order of the greater mean PSNR. Class split takes one digit of 0-4 and one of 5-9; without, any two
-pictures. Beside it stand half the mixture and dictionaries learnt by non-negative matrix factorisation: with
-the class split one per half, without it the same for both sources, since nothing tells them apart.
+order of the greater mean PSNR, for SSIM as well. Class split takes one digit of 0-4 and one of 5-9; without,
+any two pictures. Beside it stand half the mixture and dictionaries learnt by non-negative matrix
+factorisation: with the class split one per half, without it the same for both sources, since nothing tells
+them apart.
 
 Source: Jayaram & Thickstun 2020 (BASIS), section 5.1 and table 2, 6,000 pairs; section 4 for the residual.
 """
@@ -29,16 +30,17 @@ from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import average
 from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
 from sepcli.evaluation.journal import resume_journal
+from sepcli.evaluation.likelihoods import NLL, OURS, likeliest, typicality
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Report, make_report
 from sepcli.evaluation.score import TrackScore
-from sepcli.metrics import best_permutation, psnr
+from sepcli.metrics import SSIM_WINDOW, best_permutation, psnr, ssim
 from sepcli.protocols import OnStep
 from sepcli.separators import ScoreSeparator
 from sepcli.training.denoiser import HALVES, as_pictures
 
-OURS, AVERAGE, NMF = "sepcli", "average", "nmf"
-"""The rows: one draw, half the mixture for either source, dictionaries."""
+AVERAGE, NMF = "average", "nmf"
+"""The rows besides one draw and the best of several: half the mixture for either source, dictionaries."""
 RESIDUAL, MIXTURE = "residual", "mixture"
 """What is measured of a draw besides PSNR, and of what."""
 ATOMS = 25
@@ -105,17 +107,23 @@ def learn_dictionaries(train: Digits, split: str, seed: int) -> list[Array]:
     return learnt if split == "class" else learnt * 2
 
 
-def score_digits(pair: DigitPair, names: Sequence[str], rows: Mapping[str, Tensor]) -> list[TrackScore]:
-    """PSNR of every row's estimates (2, 1, H, W) in their better order."""
+def score_digits(
+    pair: DigitPair, names: Sequence[str], rows: Mapping[str, Tensor], metrics: Sequence[str] = ("psnr",)
+) -> list[TrackScore]:
+    """PSNR and SSIM of every row's estimates (2, 1, H, W), in the order of the greater PSNR."""
     truth, scores = pair.sources.numpy(), []
     for method, estimates in rows.items():
         clamped = estimates.clamp(0.0, 1.0).numpy()
         table = np.array([[psnr(source, estimate) for estimate in clamped] for source in truth])
         order = best_permutation(table)
-        scores += [
-            TrackScore(pair.id, method, name, "psnr", float(table[k, order[k]]))
-            for k, name in enumerate(names)
-        ]
+        for metric in metrics:
+            values = [
+                table[k, j] if metric == "psnr" else ssim(truth[k], clamped[j]) for k, j in enumerate(order)
+            ]
+            scores += [
+                TrackScore(pair.id, method, name, metric, float(value))
+                for name, value in zip(names, values, strict=True)
+            ]
     return scores
 
 
@@ -131,8 +139,10 @@ def evaluate_digits(
     *,
     pairs: int = 6000,
     split: str = "none",
+    metrics: Sequence[str] = ("psnr",),
     seed: int = 0,
     batch: int = 32,
+    draws: int = 1,
     settings: Mapping[str, Any] | None = None,
     journal: Path | None = None,
     replace_journal: bool = False,
@@ -145,8 +155,10 @@ def evaluate_digits(
         separator: of two sources of weight 1.
         pairs: how many.
         split: ``class`` or ``none``.
+        metrics: keys of ``sepcli.evaluation.protocol.PICTURES``.
         seed: of pairs, draws, dictionaries and bootstrap.
         batch: pairs that are separated together.
+        draws: of several, the likeliest to the prior is a row of its own, beside that of the first.
         settings: of the separator, for the protocol.
         journal: keeps finished pairs; a run that finds its own journal continues it.
         replace_journal: start over when the journal is of a run with other settings.
@@ -158,25 +170,33 @@ def evaluate_digits(
 
     Raises:
         UsageError: the separator is not of two sources of weight 1.
-        InputError: the data cannot be read.
+        InputError: the data cannot be read, or the pictures are too small for SSIM.
         OutputError: the journal is of a run with other settings, or cannot be written.
     """
     if tuple(separator.weights) != (1.0, 1.0):
         raise UsageError("digits are scored as sums of two", "Use a separator of two sources of weight 1.")
     test = open_digits(data, "test")
+    if "ssim" in metrics and min(test.images.shape[1:]) < SSIM_WINDOW:
+        raise InputError(f"ssim needs pictures of {SSIM_WINDOW} pixels or more", "leave out --metric ssim")
     dictionaries, notes = _dictionaries(data, test, split, seed)
     names = HALVES if split == "class" else ("first", "second")
     protocol = Protocol(
-        metrics=("psnr", RESIDUAL),
+        metrics=(*metrics, RESIDUAL, *([NLL] if separator.density else [])),
         dataset=f"MNIST, test digits, pairs 0 … {pairs - 1}, class split: {split}",
         stems=names,
         mixture="1·first + 1·second",
         tracks=pairs,
         seed=seed,
-        settings={**(settings or {}), "draws": 1, "batch": batch, NMF: _settings(dictionaries, split)},
+        settings={
+            **(settings or {}),
+            "draws": draws,
+            "batch": batch,
+            "order": "the estimates of a pair in the order of the greater mean PSNR",
+            NMF: _settings(dictionaries, split),
+        },
     )
     finished = resume_journal(journal, protocol.fingerprint(), replace_journal)
-    run = _Run(separator, names, dictionaries, seed)
+    run = _Run(separator, names, metrics, dictionaries, seed, draws)
     batches = score_batches(
         digit_pairs(test, pairs, split, seed),
         run,
@@ -196,30 +216,42 @@ class _Run:
 
     separator: ScoreSeparator
     names: Sequence[str]
+    metrics: Sequence[str]
     dictionaries: Sequence[Array]
     seed: int
+    draws: int
     seconds: float = 0.0
     pairs: int = 0
 
     def __call__(self, items: list[tuple[int, DigitPair]], on_step: OnStep | None) -> Scores:
         """Scores by pair."""
         mixtures = torch.stack([pair.sources.sum(0) for _, pair in items])
-        seeds = torch.stack([draw_seeds(self.seed, number) for number, _ in items])
+        seeds = torch.stack([draw_seeds(self.seed, number, self.draws) for number, _ in items])
         started = time.monotonic()
-        drawn = self.separator(mixtures, seeds, on_step)[:, 0]
+        found = self.separator(mixtures, seeds, on_step)
+        drawn = found[:, 0]
+        rows = {OURS: drawn}
+        if self.draws > 1:
+            rows[f"{OURS}-{self.draws}x"] = likeliest(self.separator, found)
         self.seconds, self.pairs = self.seconds + time.monotonic() - started, self.pairs + len(items)
-        rows = {OURS: drawn, AVERAGE: torch.stack([average(mixture, (1.0, 1.0)) for mixture in mixtures])}
+        rows[AVERAGE] = torch.stack([average(mixture, (1.0, 1.0)) for mixture in mixtures])
         if self.dictionaries:
             parts = dictionary.separate(mixtures.flatten(1).double().numpy(), self.dictionaries)
             rows[NMF] = torch.from_numpy(parts).reshape(drawn.shape)
         scores = {}
-        for number, (_, pair) in enumerate(items):
-            own = {method: estimates[number] for method, estimates in rows.items()}
-            scores[pair.id] = [*score_digits(pair, self.names, own), residual(pair, drawn[number])]
+        for place, (number, pair) in enumerate(items):
+            own = {method: estimates[place] for method, estimates in rows.items()}
+            noise = np.random.default_rng([self.seed, number])
+            typical = typicality(self.separator, drawn[place], pair.sources, noise)
+            scores[pair.id] = [
+                *score_digits(pair, self.names, own, self.metrics),
+                residual(pair, drawn[place]),
+                *(TrackScore(pair.id, row, MIXTURE, NLL, bits) for row, bits in typical.items()),
+            ]
         return scores
 
     def cost(self) -> dict[str, float]:
-        """Evaluations per source; seconds per pair if any was separated."""
+        """Evaluations per source and draw; seconds per pair if any was separated."""
         took = {"seconds_per_pair": self.seconds / self.pairs} if self.pairs else {}
         return {"evaluations": self.separator.evaluations, **took}
 

@@ -139,13 +139,13 @@ def _draw(
     """Draws (S, K, T) by row, of every item."""
     rows: list[dict[str, Tensor]] = [{} for _ in items]
     for number, (row, engine) in enumerate(engines.items()):
-        told = None if on_step is None else _part(on_step, number, len(engines))
+        told = None if on_step is None else part_of(on_step, number, len(engines))
         for found, draws in zip(rows, _separate(items, engine, seeds, level, told), strict=True):
             found[row] = draws
     return rows
 
 
-def _part(on_step: OnStep, number: int, count: int) -> OnStep:
+def part_of(on_step: OnStep, number: int, count: int) -> OnStep:
     """Progress of one of ``count`` separators as progress of all."""
     return lambda done, steps: on_step(number * steps + done, count * steps)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,16 +19,38 @@ AGGREGATION = {
     "usdr": "SDR of the whole track, then mean over tracks",
     "si-sdr": "SI-SDR of the whole track, then mean over tracks",
     "si-sdri": "SI-SDR of the whole track minus that of the mixture, then mean over tracks",
+    **{
+        name: f"{name.upper()} of BSS Eval v4 (museval, 512-tap filters found on the whole track): "
+        "median over 1 s windows, then mean over tracks"
+        for name in ("isr", "sir", "sar")
+    },
 }
 """The metrics of sound there are, and what is done to their values."""
 
-PICTURES = {"psnr": "PSNR of pictures clamped to [0, 1], best order of each pair, then mean over pairs"}
+PICTURES = {
+    "psnr": "PSNR of pictures clamped to [0, 1], then mean over items",
+    "ssim": "SSIM (Gaussian window of 11, σ 1.5) of pictures clamped to [0, 1], then mean over items",
+}
 """The metrics of pictures, likewise."""
 
-CHECKS = {"residual": "rms over pixels of mixture - sum of the sources, before clamping, in steps of 1/255"}
+GROUPS = {"bsseval": ("sdr", "isr", "sir", "sar")}
+"""Names for several metrics that are computed together."""
+
+UNITLESS = frozenset({"ssim"})
+"""Metrics that are not in dB."""
+
+CHECKS = {
+    "residual": "rms over pixels of mixture - sum of the sources, before clamping, in steps of 1/255",
+    "nll": "bits per dimension of a pair under the prior at the sampler's last noise, which true sources get",
+}
 """What is measured besides and is not in dB."""
 
 SILENCE = "windows in which a source or an estimate is silent have no SDR and are left out"
+
+
+def expand(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Metrics without repetition, with groups by their members."""
+    return tuple(dict.fromkeys(name for metric in metrics for name in GROUPS.get(metric, (metric,))))
 
 
 @dataclass(frozen=True)

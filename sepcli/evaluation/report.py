@@ -1,31 +1,32 @@
-"""From scores of tracks to the numbers of a report: means, medians, intervals; a JSON document and tables."""
+"""A report: what was measured, how, and what could not be; its JSON document and its tables.
+
+The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what is not finite as null)::
+
+    protocol      how the numbers were made: metrics, dataset, stems, mixture, tracks, seed, settings,
+                  aggregation (a sentence per metric), left_out and ci95 (the rules), version
+    results       [metric][method][stem]: mean, median, ci95 [low, high] of the mean, n (tracks)
+    differences   [metric][method][stem], of all methods but the first: against (the first), mean and ci95 of
+                  the differences over the tracks that both have, better (share of these tracks), n
+    tracks        a list of single scores: track, method, stem, metric, value, left_out (windows)
+    failed        a list of tracks that have no scores: track, reason
+    notes         a list of sentences
+    cost          what separating took, where that was measured
+
+Where there are several stems, ``results`` and ``differences`` have one more, ``average``, of each track's
+stems.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from sepcli.evaluation.protocol import CI_LEVEL, CI_RESAMPLES, SILENCE, Protocol
+from sepcli.evaluation.protocol import SILENCE, UNITLESS, Protocol
 from sepcli.evaluation.score import TrackScore
-from sepcli.metrics import bootstrap_ci
-
-AVERAGE = "average"
-"""The name of the column that averages each track's stems."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The values of many tracks in five numbers."""
-
-    mean: float
-    median: float
-    ci95: tuple[float, float]
-    """Of the mean, by bootstrap over tracks."""
-    n: int
-    """Tracks that have a value."""
+from sepcli.evaluation.summary import Differences, Results, Summary, paired_differences, summarise_scores
 
 
 @dataclass(frozen=True)
@@ -36,47 +37,6 @@ class Failure:
     reason: str
 
 
-Results = dict[str, dict[str, dict[str, Summary]]]
-"""``results[metric][method][stem]``."""
-
-
-def summarise(values: Iterable[float], seed: int = 0) -> Summary:
-    """Summarise the values of one metric, method and stem; NaNs are left out."""
-    v = np.array([value for value in values if not np.isnan(value)], dtype=np.float64)
-    if v.size == 0:
-        return Summary(float("nan"), float("nan"), (float("nan"), float("nan")), 0)
-    interval = bootstrap_ci(v, CI_LEVEL, CI_RESAMPLES, seed)
-    return Summary(float(v.mean()), float(np.median(v)), interval, int(v.size))
-
-
-def summarise_scores(scores: Sequence[TrackScore], seed: int = 0) -> Results:
-    """Summarise per metric, method and stem, and over the stems.
-
-    The average column is made track by track, over the tracks in which every stem has a value.
-
-    Args:
-        scores: Of all tracks; the order of metrics, methods and stems is that of their first appearance.
-        seed: Of the bootstrap.
-    """
-    values: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    for score in scores:
-        stems = values.setdefault(score.metric, {}).setdefault(score.method, {})
-        stems.setdefault(score.stem, {})[score.track] = score.value
-    return {
-        metric: {method: _summarise_stems(stems, seed) for method, stems in methods.items()}
-        for metric, methods in values.items()
-    }
-
-
-def _summarise_stems(stems: Mapping[str, Mapping[str, float]], seed: int) -> dict[str, Summary]:
-    summaries = {stem: summarise(by_track.values(), seed) for stem, by_track in stems.items()}
-    if len(stems) > 1:
-        tracks = next(iter(stems.values()))
-        means = [sum(by_track.get(t, np.nan) for by_track in stems.values()) / len(stems) for t in tracks]
-        summaries[AVERAGE] = summarise(means, seed)
-    return summaries
-
-
 @dataclass(frozen=True)
 class Report:
     """What was measured, how, and what could not be."""
@@ -84,24 +44,18 @@ class Report:
     protocol: Protocol
     scores: tuple[TrackScore, ...]
     results: Results
+    differences: Differences = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
     """What separating took, where that was measured; it is no part of the protocol."""
 
     def as_dict(self) -> dict[str, Any]:
-        """One JSON-like document; values without a number are NaN.
-
-        ``results[metric][method][stem]`` holds ``mean``, ``median``, ``ci95``, ``n``; ``tracks`` all scores.
-        """
+        """One JSON-like document, as described above; values without a number are NaN."""
         return {
             "protocol": self.protocol.as_dict(),
-            "results": {
-                metric: {
-                    method: {stem: asdict(s) for stem, s in stems.items()} for method, stems in rows.items()
-                }
-                for metric, rows in self.results.items()
-            },
+            "results": _as_dicts(self.results),
+            "differences": _as_dicts(self.differences),
             "tracks": [asdict(score) for score in self.scores],
             "failed": [asdict(failure) for failure in self.failures],
             "notes": list(self.notes),
@@ -123,11 +77,12 @@ def make_report(
     if any(np.isinf(score.value) for score in scores):
         found.append("some values are infinite: an estimate equals its reference, or has nothing of it")
     results = summarise_scores(scores, protocol.seed)
-    return Report(protocol, tuple(scores), results, tuple(failures), tuple(found))
+    differences = paired_differences(scores, protocol.seed)
+    return Report(protocol, tuple(scores), results, differences, tuple(failures), tuple(found))
 
 
 def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
-    """A metric's table: methods as rows; as columns stems and their average, in dB as ``mean [ci95]``.
+    """A metric's table: methods as rows; as columns stems and their average, as ``mean [ci95]``.
 
     The last of these columns is followed by its median and the number of tracks.
 
@@ -136,11 +91,12 @@ def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
     """
     methods = results[metric]
     stems = list(next(iter(methods.values())))
+    places = decimals(metric)
     rows = [
         [
             method,
-            *(_cell(by_stem[stem]) for stem in stems),
-            f"{by_stem[stems[-1]].median:.2f}" if by_stem[stems[-1]].n else "-",
+            *(_cell(by_stem[stem], places) for stem in stems),
+            f"{by_stem[stems[-1]].median:.{places}f}" if by_stem[stems[-1]].n else "-",
             str(max(s.n for s in by_stem.values())),
         ]
         for method, by_stem in methods.items()
@@ -148,9 +104,50 @@ def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
     return [metric, *stems, "median", "tracks"], rows
 
 
-def _cell(summary: Summary) -> str:
-    if summary.n == 0:
-        return "-"
-    low, high = summary.ci95
-    interval = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    return f"{summary.mean:.2f}{interval}"
+def difference_table(differences: Differences, metric: str) -> tuple[list[str], list[list[str]]]:
+    """A metric's differences: methods as rows; as columns stems and their average, as ``mean [ci95]``.
+
+    The last of these columns is followed by the share of the tracks in which the method is better, and their
+    number.
+
+    Returns:
+        The heads and the rows.
+    """
+    methods = differences[metric]
+    places = decimals(metric)
+    stems = list(next(iter(methods.values())))
+    against = methods[next(iter(methods))][stems[0]].against
+    rows = [
+        [
+            method,
+            *("-" if not d.n else with_interval(d.mean, d.ci95, places, "+") for d in by_stem.values()),
+            f"{100 * by_stem[stems[-1]].better:.0f} %" if by_stem[stems[-1]].n else "-",
+            str(by_stem[stems[-1]].n),
+        ]
+        for method, by_stem in methods.items()
+    ]
+    return [f"{metric} minus that of {against}", *stems, "better", "tracks"], rows
+
+
+def decimals(metric: str) -> int:
+    """Places after the point that tables show."""
+    return 4 if metric in UNITLESS else 2
+
+
+def _cell(summary: Summary, places: int) -> str:
+    return "-" if summary.n == 0 else with_interval(summary.mean, summary.ci95, places)
+
+
+def with_interval(mean: float, ci95: tuple[float, float], places: int, sign: str = "") -> str:
+    """``mean [low, high]``; without the interval where there is none, with signs if ``sign`` is ``+``."""
+    low, high = (f"{end:{sign}.{places}f}" for end in ci95)
+    return f"{mean:{sign}.{places}f}" + ("" if np.isnan(ci95[0]) else f" [{low}, {high}]")
+
+
+def _as_dicts(tree: Results | Differences) -> dict[str, dict[str, dict[str, Any]]]:
+    return {
+        metric: {
+            method: {stem: asdict(leaf) for stem, leaf in stems.items()} for method, stems in rows.items()
+        }
+        for metric, rows in tree.items()
+    }

@@ -2,50 +2,101 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sepcli.blind import SOURCES
 from sepcli.blind.separator import METHODS, BlindSeparator
 from sepcli.datasets.pairs import pair_ids, read_pairs
-from sepcli.errors import InputError
-from sepcli.evaluation.folders import pair_folders, score_folders
-from sepcli.evaluation.journal import resume_journal
+from sepcli.errors import InputError, UsageError
+from sepcli.evaluation.folders import AVERAGE, ORACLE, score_folders
+from sepcli.evaluation.journal import append_journal, resume_journal
+from sepcli.evaluation.layouts import PICTURES as PICTURE_FILES
+from sepcli.evaluation.layouts import SOUNDS as SOUND_FILES
+from sepcli.evaluation.layouts import Layout, Pairing, holds, pair_folders
 from sepcli.evaluation.pairs import evaluate_pairs, wiener_refine
-from sepcli.evaluation.protocol import Protocol
+from sepcli.evaluation.protocol import PICTURES, Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.summary import AVERAGE as COLUMN
 from sepcli.protocols import OnStep, Separator
 from sepcli.stream import StreamSettings
 
 BUILTIN = Path(__file__).parent / "builtin"
 """Ten mixtures that come with the package."""
+MIXED_SOUNDS = "mixture.* beside the references where there is one, else the sum of the stems"
+MIXED_PICTURES = "the sum of the stems"
+BEST_ORDER = "the estimates of a track in the order of the greatest mean SI-SDR, of pictures PSNR"
 
 
 def evaluate_folders(
-    estimates: Path, references: Path, metrics: Sequence[str], *, seed: int = 0, on_step: OnStep | None = None
+    estimates: Path,
+    references: Path | Layout,
+    metrics: Sequence[str] = (),
+    *,
+    dataset: str | None = None,
+    any_order: bool = False,
+    seed: int = 0,
+    workers: int = 1,
+    journal: Path | None = None,
+    replace_journal: bool = False,
+    on_step: OnStep | None = None,
 ) -> Report:
     """Score finished estimates.
 
     Args:
-        estimates: Folder of ``{track}/{stem}.*``; see ``pair_folders`` for other layouts.
-        references: Folder of the true stems, likewise.
-        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        estimates: Folder of ``{track}/{stem}.*``; see ``sepcli.evaluation.layouts`` for other layouts.
+        references: Folder of the true stems, likewise; or the songs of a data set.
+        metrics: Keys of ``AGGREGATION`` or of ``PICTURES`` in ``sepcli.evaluation.protocol``; if there are
+            none, ``sdr``, or those of pictures for folders that hold pictures and no sound.
+        dataset: What the references are, in words; their folder's name if None.
+        any_order: Put the estimates of a track in the order that fits best.
         seed: Of the bootstrap.
+        workers: Processes.
+        journal: Keeps finished tracks; a run that finds its own journal continues it, to the same report.
+        replace_journal: Start over when the journal is of a run with other settings or files.
         on_step: Told about finished tracks.
 
     Raises:
-        InputError: if nothing can be scored. Single tracks that cannot be are failures of the report.
+        InputError: if nothing can be scored, or a model or stem is called like a row or column of the report.
+            Single tracks that cannot be are failures of the report.
+        OutputError: if the journal is of a run with other settings or files, or cannot be written.
+        UsageError: if metrics of sounds and of pictures are mixed.
     """
-    pairing = pair_folders(estimates, references)
+    metrics = tuple(metrics) or (tuple(PICTURES) if _only_pictures(estimates) else ("sdr",))
+    pictures = metrics[0] in PICTURES
+    if any((metric in PICTURES) != pictures for metric in metrics):
+        raise UsageError(
+            "sounds and pictures have different metrics", f"{', '.join(PICTURES)} are of pictures"
+        )
+    pairing = pair_folders(estimates, references, PICTURE_FILES if pictures else SOUND_FILES)
+    _refuse_taken_names(estimates, pairing)
+    protocol = Protocol(
+        metrics=metrics,
+        dataset=f"estimates {estimates.name} against {dataset or _called(references)}",
+        stems=pairing.stems,
+        mixture=MIXED_PICTURES if pictures else MIXED_SOUNDS,
+        tracks=len(pairing.tracks) + len(pairing.failures),
+        seed=seed,
+        settings={"order": BEST_ORDER} if any_order else {},
+    )
+    finished = resume_journal(journal, fingerprint(protocol, pairing), replace_journal)
+    left = replace(pairing, tracks=tuple(t for t in pairing.tracks if t.name not in finished))
+    results = score_folders(left, metrics, any_order=any_order, workers=workers)
     scores: list[TrackScore] = []
     failures = list(pairing.failures)
-    for number, result in enumerate(score_folders(pairing, metrics), start=1):
+    for number, track in enumerate(pairing.tracks, start=1):
+        result = finished.get(track.name) or next(results)
         if isinstance(result, Failure):
             failures.append(result)
         else:
             scores += result
+            if journal is not None and track.name not in finished:
+                append_journal(journal, {track.name: result})
         if on_step is not None:
             on_step(number, len(pairing.tracks))
     if not scores:
@@ -53,18 +104,39 @@ def evaluate_folders(
             f"none of {len(failures)} track(s) can be scored; {failures[0].track}: {failures[0].reason}",
             "give folders whose files have the same names, sample rate, channels and length",
         )
-    protocol = Protocol(
-        metrics=tuple(metrics),
-        dataset=f"estimates {estimates.name} against references {references.name}",
-        stems=pairing.stems,
-        mixture="mixture.* beside the references where there is one, else the sum of the stems",
-        tracks=len(pairing.tracks) + len(pairing.failures),
-        seed=seed,
-    )
     notes = (
         [f"only in one of the folders, not scored: {', '.join(pairing.ignored)}"] if pairing.ignored else []
     )
     return make_report(protocol, scores, failures, notes)
+
+
+def fingerprint(protocol: Protocol, pairing: Pairing) -> str:
+    """A hash of how finished stems are scored, and of their files' names, sizes and times."""
+    files = []
+    for track in pairing.tracks:
+        for stems in (*track.estimates.values(), track.references):
+            for source in stems.values():
+                for path in [source] if isinstance(source, Path) else source.paths:
+                    about = path.stat()
+                    files.append((str(path), about.st_size, about.st_mtime_ns))
+    return hashlib.sha256(json.dumps([protocol.fingerprint(), sorted(files)]).encode()).hexdigest()
+
+
+def _refuse_taken_names(estimates: Path, pairing: Pairing) -> None:
+    """Rows and columns of a report need different names."""
+    rows = {row for track in pairing.tracks for row in track.estimates}
+    for taken in sorted(rows & {AVERAGE, ORACLE} | set(pairing.stems) & {COLUMN}):
+        raise InputError(
+            f"a model or stem of {estimates} is called '{taken}', as a part of every report is", "rename it"
+        )
+
+
+def _only_pictures(folder: Path) -> bool:
+    return holds(folder, PICTURE_FILES) and not holds(folder, SOUND_FILES)
+
+
+def _called(references: Path | Layout) -> str:
+    return f"references {references.name}" if isinstance(references, Path) else "references"
 
 
 def evaluate_dataset(
@@ -112,7 +184,7 @@ def evaluate_dataset(
     ids = pair_ids(data, names)[:limit]
     if not ids:
         raise InputError(f"{data} holds no items", "give a folder of {stem}/{item}.flac")
-    blind = _blind(methods, separator, next(read_pairs(data, names, 1)).sample_rate)
+    blind = blind_rows(methods, separator, next(read_pairs(data, names, 1)).sample_rate)
     frame = separator or next(iter(blind.values()))
     protocol = Protocol(
         metrics=tuple(metrics),
@@ -143,8 +215,12 @@ def evaluate_dataset(
     return make_report(protocol, scores, notes=[f"{name}: {METHODS[name].rule}" for name in blind])
 
 
-def _blind(methods: Sequence[str], separator: Separator | None, sample_rate: int) -> dict[str, Separator]:
-    """The blind methods by name, with the names, weights and rate of the prior's separator or the items."""
+def blind_rows(methods: Sequence[str], separator: Separator | None, sample_rate: int) -> dict[str, Separator]:
+    """The blind methods by name, with the names, weights and rate of the prior's separator or the items.
+
+    Raises:
+        UsageError: a method is unknown, or separates other sources than the prior.
+    """
     if separator is None:
         return {method: BlindSeparator(method, sample_rate=sample_rate) for method in methods}
     frame = (tuple(separator.names), tuple(separator.weights), separator.sample_rate)

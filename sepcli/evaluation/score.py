@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sepcli import metrics as m
+from sepcli.evaluation import bsseval
 from sepcli.evaluation.protocol import WINDOW_SECONDS
 
 Signals = NDArray[np.float32]
@@ -23,7 +24,7 @@ class TrackScore:
     stem: str
     metric: str
     value: float
-    """In dB, but for the residual; NaN when no window has a value."""
+    """In dB, but for SSIM and the residual; NaN when no window has a value."""
     left_out: int = 0
     """Windows without a value, because a source or an estimate is silent there."""
 
@@ -47,7 +48,7 @@ def score_track(
         references: (K, T, C), the true sources.
         estimates: (K, T, C), in the same order.
         mixture: (T, C), only looked at by ``si-sdri``.
-        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``; ISR, SIR and SAR are computed together.
         sample_rate: In Hz.
 
     Returns:
@@ -55,13 +56,17 @@ def score_track(
 
     Raises:
         ValueError: if the shapes do not fit or a metric is unknown.
+        InputError: if museval is needed and cannot be used.
     """
+    window = round(WINDOW_SECONDS * sample_rate)
+    framewise = {"sdr": m.sdr(references, estimates, window)} if "sdr" in metrics else {}
+    if set(metrics) & set(bsseval.NAMES):
+        framewise |= zip(bsseval.NAMES, bsseval.bss_eval(references, estimates, window), strict=True)
     scores: list[TrackScore] = []
     for metric in metrics:
-        if metric == "sdr":
-            framewise = m.sdr(references, estimates, window=round(WINDOW_SECONDS * sample_rate))
-            left_out = np.isnan(framewise).sum(axis=-1)
-            values = m.median_over_windows(framewise)
+        if metric in framewise:
+            left_out = np.isnan(framewise[metric]).sum(axis=-1)
+            values = m.median_over_windows(framewise[metric])
         else:  # source by source: a whole track in float64 takes memory
             left_out = np.zeros(len(stems), dtype=int)
             values = np.array(

@@ -18,7 +18,12 @@ Nᵀ ∇ log p_σ(x), that of p_σ restricted to the constraint. It is the forme
 uncertain, and tends to the posterior's for σ → 0; on the way, two Gaussian sources of variances v_1 ≠ v_2 get
 the spread of their geometric mean where the harmonic one is right.
 
-With σ_y > 0 the mixture is only known up to N(0, σ_y²): the state is then all of x, and the score (h - x)/σ².
+Noise on z alone is less than a denoiser was told: of the σ² on x_k, α_k²/‖a‖² are missing, half for two
+sources alike. A prior that measures how loud a sound is by how far it stands out of the noise then takes it
+for too quiet. With isotropic noise the state is all of x, with noise along a, too, and the score is (h - x)/σ²,
+that of p_σ(x | m). Whatever x is, h is on the constraint, and so is what a sampler ends with, its last h.
+
+With σ_y > 0 the mixture is only known up to N(0, σ_y²); the noise is isotropic then.
 
 Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac posterior takes x_K = m - Σ
     x_k; the symmetric form, the weights C and σ_y go beyond it (Kalman's update of independent Gaussians).
@@ -81,7 +86,7 @@ class NullSpace:
 class DiracPosterior:
     """p(x | m) on the constraint; fulfils ``sepcli.protocols.Posterior``.
 
-    The state is z (B, K-1, C, *D), or the sources (B, K, C, *D) themselves if ``sigma_y`` > 0.
+    The state is z (B, K-1, C, *D), or the sources (B, K, C, *D) themselves where noise is isotropic.
 
     Args:
         prior: p_σ(x) of the K sources side by side.
@@ -90,6 +95,7 @@ class DiracPosterior:
         moments: If given, asked for D and C in place of ``prior``, to weigh the sources by how uncertain
             they are.
         sigma_y: σ_y, the standard deviation of the mixture's own noise.
+        isotropic: whether there is noise in all directions, also in that which the mixture fixes.
 
     Raises:
         UsageError: σ_y is negative, or the weights do not mix.
@@ -104,19 +110,20 @@ class DiracPosterior:
         *,
         moments: Moments | None = None,
         sigma_y: float = 0.0,
+        isotropic: bool = False,
     ) -> None:
         if not 0.0 <= sigma_y < float("inf"):
             raise UsageError(f"sigma_y is {sigma_y}", "Use 0 for an exact mixture, or more.")
         check_mixture(mixture)
         self._prior, self._mixing, self._mixture, self._moments = prior, mixing, mixture, moments
-        self._noise = sigma_y**2
+        self._noise, self._whole = sigma_y**2, isotropic or sigma_y > 0.0
         self._null = NullSpace(mixing.weights)
 
     @property
     def like(self) -> Tensor:
         """An empty tensor of the state's shape, type and device."""
         batch, *signal = self._mixture.shape
-        return self._mixture.new_empty((batch, self._null.free + (self._noise > 0.0), *signal))
+        return self._mixture.new_empty((batch, self._null.free + self._whole, *signal))
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         """The score at the state for σ (), of the state's shape."""
@@ -128,11 +135,11 @@ class DiracPosterior:
         mean, variance = self._denoised(x, sigma)
         gap = self._mixture - self._mixing(mean)
         pull: Tensor = (self._reconciled(mean, variance, gap) - x) / sigma**2
-        return (pull if self._noise else self._null.coordinates(pull)), misfit(gap, sigma)
+        return (pull if self._whole else self._null.coordinates(pull)), misfit(gap, sigma)
 
     def sources(self, state: Tensor) -> Tensor:
-        """The sources (B, K, C, *D) of a state; unless σ_y > 0 their sum is the mixture."""
-        return state if self._noise else self._null.lift(state, self._mixture)
+        """The sources (B, K, C, *D) of a state; unless noise is isotropic their sum is the mixture."""
+        return state if self._whole else self._null.lift(state, self._mixture)
 
     def consistent(self, mean: Tensor, variance: Tensor) -> Tensor:
         """h: estimates (B, K, C, *D) moved towards the mixture, most where their variance is largest."""

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from sepcli.priors.denoiser import DenoiserPrior
 from sepcli.priors.diffusion_unet import DiffusionUnetPrior
+from sepcli.priors.glow import GlowPrior
 from sepcli.priors.ncsn import NcsnPrior
 from sepcli.priors.precision import fastest
 from sepcli.protocols import DenoisingPrior
 
-PicturePrior = DenoiserPrior | NcsnPrior | DiffusionUnetPrior
+PicturePrior = DenoiserPrior | NcsnPrior | DiffusionUnetPrior | GlowPrior
 """A network that is a prior of one picture, class-conditional if its config says so."""
 
 
@@ -73,3 +74,23 @@ class SourcePriors:
             else:
                 runs.append((prior, slice(k, k + 1)))
         return runs
+
+
+@dataclass(frozen=True)
+class SourceDensities:
+    """p_σ(x) = Π_k p_σ(x_k | class k) of flows; fulfils ``sepcli.protocols.DensityPrior``.
+
+    Attributes:
+        priors: K of them, in the order of the sources.
+        labels: which of its classes each source belongs to; None: any.
+        sigma: σ, the noise that the sources carry.
+    """
+
+    priors: Sequence[GlowPrior]
+    labels: Sequence[int | None]
+    sigma: float
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Σ_k log p_σ at x (B, K, C, H, W) in nats, (B,)."""
+        each = zip(self.priors, self.labels, torch.split(x, 1, dim=1), strict=True)
+        return torch.stack([prior.log_prob(one, self.sigma, label) for prior, label, one in each]).sum(0)

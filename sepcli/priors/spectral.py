@@ -16,17 +16,17 @@ level over the noise. The second is of order one wherever there is little but no
 would drown in the first. With the embedding of ln σ they also tell every band's signal-to-noise ratio. The
 loss is
 
-    E (D - x_0)²/V,   V = σ² S/(σ² + S),   S = s_f² + max(0, x² - 9 σ²),   ln σ ~ N(P_mean, P_std²)
+    E Σ_f w_f(σ) (D - x_0)²,   w_f(σ) ∝ s_f/σ²,   ln σ ~ N(P_mean, P_std²)
 
-and the likelihood of (D - x_0)² under C. V is c_out² where there may be nothing but noise, and σ² where a
-sound stands out of it, so that all bands count alike and rare sounds do not drown the rest. It depends only
-on what the network sees, so that the best D is still E[x_0 | x].
+and the likelihood of (D - x_0)² under C. The weights are scaled so that Wiener's filter scores one at every
+σ. Most bands of music hold little of its energy; weighed by s_f, errors count where they would be heard, and
+few parameters are spent on what lies below the noise.
 
 The network is a stack of residual blocks over time, the bands as channels, with dilated convolutions;
 normalisation is per frame. So D is as long as its input, and a frame depends on those within ``reach``.
 
 Source: Karras et al. 2022 (EDM), table 1 and equation 8, here per band; van den Oord et al. 2016 (dilations);
-    Perez et al. 2018 (FiLM). The local gain g, the second view and V are ours.
+    Perez et al. 2018 (FiLM). The local gain g, the second view and w_f are ours.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ class SpectralConfig:
     """
 
     sample_rate: int = 22050
-    bins: int = 256
+    bins: int = 512
     width: int = 352
     blocks: int = 8
     dilations: tuple[int, ...] = (1, 2, 4, 8)
     embedding: int = 128
     variance: bool = True
     band_std: tuple[float, ...] = (0.1,)
-    p_mean: float = -3.5
-    p_std: float = 2.2
+    p_mean: float = -2.5
+    p_std: float = 1.5
 
     @property
     def reach(self) -> int:
@@ -225,15 +225,15 @@ class SpectralPrior(nn.Module):
         noise = torch.randn(x.shape, generator=generator).to(x.device)
         level = sigma[:, None, None]
         noisy = x + level * noise
-        loud = s**2 + F.relu(noisy**2 - 9.0 * level**2)
-        unit = level**2 * loud / (level**2 + loud)  # V
         mean, variance = self.denoise(noisy, sigma)
         error = (mean - x).square()
-        mse = (error / unit).mean()
+        weight = s / (s**3 / (s**2 + level**2)).mean(dim=1, keepdim=True) / level**2
+        mse = (weight * error).mean()
         usual = (noisy * s**2 / (level**2 + s**2) - x).square()
-        figures = {"mse": float(mse.detach()), "wiener": float((usual / unit).mean())}
+        figures = {"mse": float(mse.detach()), "wiener": float((weight * usual).mean())}
         if not config.variance:
             return mse, figures
+        unit = level**2 * s**2 / (level**2 + s**2)  # Wiener's C, so that the figure has no units
         nll = 0.5 * (error.detach() / variance + (variance / unit).log()).mean()
         return mse + 0.1 * nll, {**figures, "nll": float(nll.detach())}
 

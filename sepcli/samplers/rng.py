@@ -1,4 +1,8 @@
-"""Random streams: one per batch item, so that an item's result does not depend on its batch."""
+"""Random streams: one per batch item, so that an item's result does not depend on its batch.
+
+An item may also be given a stream for every block of time. Two items that have a block of a signal in common
+then meet the same noise there, if they have the same seeds.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.floating]]
+
 
 class Rng:
-    """B independent streams.
+    """B independent streams, or Z for each of B items.
 
     The numbers of item i depend on ``seeds[i]`` and on what was drawn before, on nothing else. They are
     drawn on the CPU and moved, so that they are the same on every device.
 
     Args:
-        seeds: (B,) integers, taken modulo 2⁶⁴.
+        seeds: (B,) integers, taken modulo 2⁶⁴; or a tensor (B, Z), one for each of Z blocks of ⌈N/Z⌉ along
+            the last axis of what is drawn, which is N long. The last block may be shorter: it is then the
+            beginning of a whole one.
     """
 
     def __init__(self, seeds: Sequence[int] | Tensor) -> None:
-        values = seeds.tolist() if isinstance(seeds, Tensor) else list(seeds)
-        self._streams = [np.random.default_rng(int(seed) % (1 << 64)) for seed in values]
+        if isinstance(seeds, Tensor):
+            rows: list[list[int]] = (seeds[:, None] if seeds.dim() == 1 else seeds).tolist()
+        else:
+            rows = [[int(seed)] for seed in seeds]
+        self._streams = [[np.random.default_rng(seed % (1 << 64)) for seed in row] for row in rows]
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -45,13 +56,23 @@ class Rng:
 
     def uniform(self, *shape: int) -> Tensor:
         """Numbers in [0, 1): (B, *shape), float64, on the CPU."""
-        return torch.from_numpy(np.stack([g.random(shape) for g in self._streams]))
+        return torch.from_numpy(self._draw(shape, lambda g, shape: g.random(shape)))
 
-    def _like(
-        self, like: Tensor, draw: Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.floating]]
-    ) -> Tensor:
+    def _like(self, like: Tensor, draw: Draw) -> Tensor:
         if like.shape[0] != len(self):
             raise ValueError(f"{like.shape[0]} items for {len(self)} random streams")
-        shape = tuple(like.shape[1:])
-        numbers = np.stack([np.asarray(draw(g, shape)) for g in self._streams])
-        return torch.from_numpy(numbers).to(like.dtype).to(like.device)
+        return torch.from_numpy(self._draw(tuple(like.shape[1:]), draw)).to(like.dtype).to(like.device)
+
+    def _draw(self, shape: tuple[int, ...], draw: Draw) -> NDArray[np.floating]:
+        return np.stack([_blocks(streams, shape, draw) for streams in self._streams])
+
+
+def _blocks(
+    streams: Sequence[np.random.Generator], shape: tuple[int, ...], draw: Draw
+) -> NDArray[np.floating]:
+    """What the streams of one item draw, side by side."""
+    if len(streams) == 1:
+        return np.asarray(draw(streams[0], shape))
+    *front, length = shape
+    block = (*front, -(-length // len(streams)))
+    return np.concatenate([draw(g, block) for g in streams], axis=-1)[..., :length]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sepcli.stream.draws import DrawsReport
+
 NEGLIGIBLE = 1e-4
 """A stem, or what it lacks of the mixture, is nothing below this fraction of the mixture's RMS (-80 dB)."""
 
@@ -47,6 +49,8 @@ class StreamReport:
     samples, and one rounding for floats."""
     sets: tuple[tuple[StemReport, ...], ...]
     """The stems, one set per writer."""
+    draws: DrawsReport | None = None
+    """What S ≥ 2 draws say of each other; they are kept, one per writer, or make one set together."""
 
     @property
     def silent(self) -> bool:

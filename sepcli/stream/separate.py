@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,63 +13,19 @@ from sepcli.consistency import fft_size, project, wiener
 from sepcli.errors import OutputError, SepError, UsageError
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter
-from sepcli.protocols import OnStep, Separator
+from sepcli.protocols import FramedSeparator, OnStep, Separator
+from sepcli.stream.draws import DrawTally
+from sepcli.stream.layout import lay_out
 from sepcli.stream.report import StreamReport, Tally
+from sepcli.stream.settings import StreamSettings
 from sepcli.stream.signal import Signal, downmix, measure_gain, resample
-from sepcli.windows import Joiner, Windows
+from sepcli.windows import Joiner
 
-Consistency = Literal["wiener", "project", "none"]
 OnSeconds = Callable[[float, float], None]
 """Progress: called with (seconds of audio done, seconds in all)."""
 
 PASSBAND = 0.45
 """Up to this fraction of the engine's rate its output survives resampling undamped."""
-
-
-@dataclass(frozen=True)
-class StreamSettings:
-    """How a file goes through an engine.
-
-    Raises:
-        UsageError: A value is out of its range.
-    """
-
-    window: float = 3.0
-    """Seconds that the engine sees at once."""
-    overlap: float = 0.5
-    """Seconds of crossfade between windows."""
-    batch: int = 8
-    """Windows that the engine sees side by side; changes speed and memory only."""
-    samples: int = 1
-    """S, posterior draws per window."""
-    keep_samples: bool = False
-    """Write every draw as its own set of stems, instead of one set from all of them."""
-    consistency: Consistency = "wiener"
-    """wiener: masks on the mixture; project: estimates plus what is missing; none: bare estimates."""
-    exponent: float = 2.0
-    """Of the masks."""
-    fft_seconds: float = 0.05
-    """The short-time window of the masks, rounded to the next power of two in samples."""
-    reference_rms: float | None = 0.1
-    """Level that the mixture is brought to for the engine; None leaves it alone."""
-
-    def __post_init__(self) -> None:
-        checks = {
-            "samples": self.samples >= 1,
-            "batch": self.batch >= 1,
-            "window": 0 < self.window < math.inf,
-            "overlap": 0 <= self.overlap <= self.window / 2,
-            "exponent": 0 < self.exponent < math.inf,
-            "fft_seconds": 0 < self.fft_seconds <= 1,
-            "reference_rms": self.reference_rms is None or 0 < self.reference_rms <= 1,
-            "consistency": self.consistency in get_args(Consistency),
-        }
-        for name, fine in checks.items():
-            if not fine:
-                raise UsageError(
-                    f"{name} = {getattr(self, name)} is out of range",
-                    "the overlap is at most half the window; counts are at least 1; see --help for the rest",
-                )
 
 
 def separate_stream(
@@ -107,7 +60,7 @@ def separate_stream(
     _check(reader, writers, separator, settings, seed)
     gain = measure_gain(reader, settings.reference_rms)
     job = _Job(reader, separator, settings, seed, gain)
-    info, windows = reader.info, job.windows
+    info, windows = reader.info, job.layout.windows
     joiners = [Joiner(windows, info.frames) for _ in writers]
     mixtures = Joiner(windows, info.frames)
     tallies = [Tally(separator.names) for _ in writers]
@@ -129,6 +82,7 @@ def separate_stream(
         rms=tallies[0].rms,
         residual=max(tally.residual for tally in tallies),
         sets=tuple(tally.stems() for tally in tallies),
+        draws=None if job.draws is None else job.draws.report(),
     )
 
 
@@ -160,17 +114,19 @@ class _Job:
     ) -> None:
         self.reader, self.separator, self.settings = reader, separator, settings
         self.seed, self.gain = seed, gain
-        rate = reader.info.sample_rate
-        length = max(2, round(settings.window * rate))
-        self.windows = Windows(length, min(round(settings.overlap * rate), length // 2))
-        self.engine_length = max(1, round(length * separator.sample_rate / rate))
-        self.n_fft = fft_size(settings.fft_seconds, rate)
+        info, rate = reader.info, separator.sample_rate
+        self.layout = lay_out(settings, separator, info.frames, info.sample_rate)
+        self.n_fft = fft_size(settings.fft_seconds, info.sample_rate)
+        several = settings.samples > 1
+        self.draws = (
+            DrawTally(settings.samples, len(separator.names), info.seconds, rate) if several else None
+        )
 
     def run(self, on_step: OnSeconds) -> Iterator[tuple[Signal, Iterator[Signal]]]:
-        """Yield every window (C, length), and an iterator over its sets of stems (K, C, length)."""
-        info = self.reader.info
-        source = self.windows.split(self.reader.read, info.frames)
-        hop = (self.windows.length - self.windows.overlap) / info.sample_rate
+        """Yield every window (C, samples), and an iterator over its sets of stems (K, C, samples)."""
+        info, windows = self.reader.info, self.layout.windows
+        source = windows.split(self.reader.read, info.frames)
+        hop = float((windows.length - windows.overlap) * windows.block / info.sample_rate)
         first = 0
         while chunk := list(islice(source, self.settings.batch)):
             start, share = first * hop, len(chunk) * hop
@@ -188,25 +144,38 @@ class _Job:
         on_step(info.seconds, info.seconds)
 
     def _engine(self, windows: list[Signal], numbers: list[int], on_step: OnStep) -> torch.Tensor:
-        """Windows (C, length) and their numbers in the file to stems (B, S, K, N), at the engine's rate."""
+        """Windows (C, samples) and their numbers in the file to stems (B, S, K, N), at the engine's rate."""
         if not windows:
             return torch.empty(0)
         rate, target = self.reader.info.sample_rate, self.separator.sample_rate
-        mono = [resample(downmix(w).signal * self.gain, rate, target, self.engine_length) for w in windows]
+        length, samples = self.layout.engine_length, self.settings.samples
+        mono = [resample(downmix(w).signal * self.gain, rate, target, length) for w in windows]
         mixture = torch.from_numpy(np.stack(mono)[:, None]).float()
-        seeds = [[_seed(self.seed, n, draw) for draw in range(self.settings.samples)] for n in numbers]
-        sources = self.separator(mixture, torch.tensor(seeds, dtype=torch.int64), on_step).detach().cpu()
-        expected = (len(windows), self.settings.samples, len(self.separator.names), 1, self.engine_length)
+        seeds = torch.tensor([self.layout.seeds(self.seed, n, samples) for n in numbers], dtype=torch.int64)
+        sources = self.separator(mixture, seeds, on_step).detach().cpu()
+        expected = (len(windows), samples, len(self.separator.names), 1, length)
         if tuple(sources.shape) != expected or not bool(torch.isfinite(sources).all()):
             raise SepError(
                 f"the separator returned {tuple(sources.shape)}, or NaN, where finite {expected} was due",
                 "try another prior, sampler or device; with a prior of your own, train it again",
             )
         weights = torch.tensor(self.separator.weights, dtype=torch.float64)[:, None]
-        return sources[:, :, :, 0].double() * weights / self.gain
+        stems = sources[:, :, :, 0].double() * weights
+        if self.draws is not None:
+            for number, heard, drawn, own in zip(
+                numbers, mixture[:, 0].double(), stems, sources, strict=True
+            ):
+                self.draws.add(self.layout.start(number) / rate, heard, drawn, self._log_prior(own))
+        return stems.div_(self.gain)
+
+    def _log_prior(self, draws: torch.Tensor) -> torch.Tensor | None:
+        """How probable draws (S, K, 1, N) are, (S,); not asked for draws that make one set together."""
+        if not (self.settings.keep_samples and isinstance(self.separator, FramedSeparator)):
+            return None
+        return self.separator.log_prior(draws)
 
     def _sets(self, window: Signal, draws: torch.Tensor | None) -> Iterator[Signal]:
-        """A window (C, length) and its draws (S, K, N), None for silence, to one set of stems or S."""
+        """A window (C, samples) and its draws (S, K, N), None for silence, to one set of stems or S."""
         sets = self.settings.samples if self.settings.keep_samples else 1
         if draws is None:
             silence = np.zeros((len(self.separator.names), *window.shape))
@@ -215,12 +184,12 @@ class _Job:
         rates = (self.separator.sample_rate, self.reader.info.sample_rate)
         for group in draws.chunk(sets):
             estimates = [
-                [resample(stem.numpy(), *rates, self.windows.length) for stem in draw] for draw in group
+                [resample(stem.numpy(), *rates, window.shape[-1]) for stem in draw] for draw in group
             ]
             yield self._consistent(np.array(estimates), window)
 
     def _consistent(self, estimates: Signal, window: Signal) -> Signal:
-        """Estimates (S, K, length) of a window (C, length) to stems (K, C, length)."""
+        """Estimates (S, K, samples) of a window (C, samples) to stems (K, C, samples)."""
         mixture = torch.from_numpy(window)
         if self.settings.consistency == "wiener":
             return wiener(
@@ -237,9 +206,3 @@ class _Job:
         weights = torch.tensor(self.separator.weights, dtype=torch.float64)
         stems = project(torch.from_numpy(raw), mixture, weights)
         return np.asarray(stems.numpy(), dtype=np.float64)
-
-
-def _seed(seed: int, window: int, draw: int) -> int:
-    """One seed per window and draw, 63 bits, from the user's."""
-    state = np.random.SeedSequence(seed, spawn_key=(window, draw)).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sepcli.catalog.spectral import load_spectral
 from sepcli.datasets.audio_folder import levelled, open_folder, split
 from sepcli.datasets.slakh import open_slakh
 from sepcli.datasets.stems import StemBank
-from sepcli.errors import UsageError
+from sepcli.errors import PriorError, UsageError
 from sepcli.mdct import mdct
 from sepcli.priors.spectral import SpectralConfig, SpectralPrior
 from sepcli.protocols import OnStep
@@ -41,8 +41,9 @@ REFERENCE = 0.1
 """RMS, without pauses, that every recording is brought to: that of mixtures on their way to an engine."""
 LEVELS = Levels(low=-18.0, high=6.0)
 """Gains on top of it: a source may be 18 dB below the mixture that it is looked for in, or 6 dB above."""
-STREAM: Mapping[str, Any] = {"window": 4.0, "overlap": 1.0, "batch": 8, "reference_rms": REFERENCE}
-"""What the card says of the stream."""
+STREAM: Mapping[str, Any] = {"window": 24.0, "overlap": 1.5, "batch": 1, "reference_rms": REFERENCE}
+"""What the card says of the stream: windows so long that the overlap costs little, one at a time, which keeps
+two cores busy. The overlap is longer for networks that look further; see ``overlap_for``."""
 FLOOR = 1e-4
 """No band is taken for more silent than this (-80 dB of full scale)."""
 MEASURED = 512
@@ -126,7 +127,11 @@ def run(
     keep_mean(folder / "model.safetensors")
     config = task.model.live.config
     write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
-    _write_card(request, folder, {**training_entry(request, progress), **_learnt(task)}, config)
+    entry = {**training_entry(request, progress), **_learnt(task)}
+    if request.init is not None:
+        before = cards.find(request.init)[0]
+        entry["init"] = {"prior": before.name, **before.training.get(folder.name, {})}
+    _write_card(request, folder, entry, config)
     save_curve(progress.history, request.out / "validation.png")
     prior = load_network(load_spectral, folder).to(request.device)
     write_samples(request.out / "samples", draw_samples(prior, request.loop.seed), config.sample_rate)
@@ -144,26 +149,66 @@ def draw_coefficients(bank: StemBank, rng: np.random.Generator, count: int, fram
 def _task(request: Request) -> AudioTask:
     fields = PRESETS[request.preset]
     config = SpectralConfig(**fields)
-    bank, held_out = open_banks(request, config)
+    length = request.tokens * config.bins
+    bank, held_out = open_banks(request.data, request.sources[0], config.sample_rate, length, request.cache)
     stds = measure_bands(bank, request.tokens, config.bins)
     config = SpectralConfig(**fields, band_std=tuple(stds))
     with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
         torch.manual_seed(request.loop.seed)
-        model = Averaged(SpectralPrior(config)).to(request.device)
+        prior = SpectralPrior(config)
+    if request.init is not None:
+        prior = _start_from(prior, request.init)
+    model = Averaged(prior).to(request.device)
     return AudioTask(model, bank, held_out, request.batch, request.tokens)
 
 
-def open_banks(request: Request, config: SpectralConfig) -> tuple[StemBank, StemBank]:
-    """Recordings to learn from and held-out ones, brought to one level."""
-    data, rate, length = request.data, config.sample_rate, request.tokens * config.bins
+def _start_from(prior: SpectralPrior, init: str) -> SpectralPrior:
+    """The network of a trained prior, to be trained on as ``prior`` would have been.
+
+    The deviations of the bands are part of what its weights mean, so that they are kept.
+
+    Raises:
+        PriorError: there is no such prior, or it is of another network.
+    """
+    card, folder = cards.find(init)
+    if card.family != cards.SOUND:
+        raise PriorError(
+            f"prior {card.name} is not one of a single sound but of {card.family}", "choose another"
+        )
+    cards.verify(card, folder)
+    before = load_network(load_spectral, folder / "denoiser")
+    noise = {"p_mean": prior.config.p_mean, "p_std": prior.config.p_std}
+    if replace(before.config, band_std=prior.config.band_std, **noise) != prior.config:
+        raise PriorError(
+            f"prior {card.name} is of another network than the one asked for",
+            "give the --preset that it was trained with",
+        )
+    started = SpectralPrior(replace(before.config, **noise))
+    started.load_state_dict(before.state_dict())
+    return started
+
+
+def open_banks(
+    data: Path, source: str, rate: int, length: int, cache: Path | None = None
+) -> tuple[StemBank, StemBank]:
+    """Recordings to learn from and held-out ones, brought to one level.
+
+    Args:
+        data: A folder of recordings, or Slakh2100's layout.
+        source: What a folder's source is called, or the class to take from Slakh.
+        rate: In Hz.
+        length: Samples of a chunk.
+        cache: A folder for decoded recordings.
+
+    Raises:
+        InputError: The data cannot be read, or are too little.
+    """
     if not is_slakh(data):
-        bank = levelled(open_folder(data, request.sources[0], rate, request.cache), REFERENCE)
-        return split(bank, length)
-    bank = levelled(open_slakh(data, "train", request.sources, rate, request.cache), REFERENCE)
+        return split(levelled(open_folder(data, source, rate, cache), REFERENCE), length)
+    bank = levelled(open_slakh(data, "train", (source,), rate, cache), REFERENCE)
     if not any((data / "validation").glob("*/metadata.yaml")):
         return split(bank, length)
-    held_out = open_slakh(data, "validation", request.sources, rate, request.cache)
-    return bank, levelled(held_out, REFERENCE)
+    return bank, levelled(open_slakh(data, "validation", (source,), rate, cache), REFERENCE)
 
 
 def measure_bands(bank: StemBank, frames: int, bins: int) -> list[float]:
@@ -174,6 +219,12 @@ def measure_bands(bank: StemBank, frames: int, bins: int) -> list[float]:
         x = draw_coefficients(bank, rng, part, frames, bins)
         power += x.double().square().mean(dim=(0, 2)) / (MEASURED // part)
     return [round(float(std), 7) for std in power.sqrt().clamp_min(FLOOR)]
+
+
+def overlap_for(config: SpectralConfig) -> float:
+    """Seconds of overlap of windows: ends of a quarter each, where a network lacks what it looks at."""
+    reach = config.reach * config.bins / config.sample_rate
+    return float(min(max(STREAM["overlap"], round(4 * reach, 2)), STREAM["window"] / 4))
 
 
 def _learnt(task: AudioTask) -> dict[str, Any]:
@@ -199,7 +250,7 @@ def _write_card(request: Request, folder: Path, entry: Mapping[str, Any], config
         weights=(1.0,),
         sample_rate=config.sample_rate,
         data=request.data_note,
-        stream=STREAM,
+        stream={**STREAM, "overlap": overlap_for(config)},
         training={folder.name: entry},
     )
     cards.write(cards.with_files(card, out), out)

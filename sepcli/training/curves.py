@@ -8,13 +8,27 @@ from pathlib import Path
 
 from sepcli.errors import OutputError
 
+DENOISING: Mapping[str, str] = {
+    "train_mse": "training, weights as they are",
+    "valid_mse": "held out, mean of the weights",
+    "valid_wiener": "held out, Wiener's filter",
+}
+"""Figure of a denoiser → what it is."""
 
-def save_curve(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw the denoising error on training and on held-out data over the steps; write it as PNG, atomically.
+
+def save_curve(
+    history: Sequence[Mapping[str, float]],
+    path: Path,
+    labels: Mapping[str, str] = DENOISING,
+    what: str = "denoising error",
+) -> None:
+    """Draw figures of training and of held-out data over the steps; write it as PNG, atomically.
 
     Args:
         history: entries of ``sepcli.training.loop.Progress``.
         path: the picture's.
+        labels: figure → what the legend calls it.
+        what: the name of the axis.
 
     Raises:
         OutputError: it cannot be written.
@@ -23,16 +37,11 @@ def save_curve(history: Sequence[Mapping[str, float]], path: Path) -> None:
 
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.add_subplot()
-    labels = {
-        "train_mse": "training, weights as they are",
-        "valid_mse": "held out, mean of the weights",
-        "valid_wiener": "held out, Wiener's filter",
-    }
     for key, label in labels.items():
         points = [(entry["step"], entry[key]) for entry in history if key in entry]
         axes.plot([step for step, _ in points], [error for _, error in points], marker=".", label=label)
     axes.set_xlabel("step")
-    axes.set_ylabel("denoising error")
+    axes.set_ylabel(what)
     axes.grid(alpha=0.3)
     axes.legend()
     part = path.with_name(f".{path.name}.part")

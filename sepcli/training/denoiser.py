@@ -1,4 +1,4 @@
-"""What trains a denoiser or a score network: random pictures, and the running mean of its weights.
+"""What trains a denoiser, a score network or a flow: random pictures, and the running mean of its weights.
 
 The mean is what validates and what is kept in the end.
 """
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sepcli.datasets.picture_folder import Pictures
 from sepcli.priors.denoiser import DenoiserPrior
+from sepcli.priors.glow import GlowPrior
 from sepcli.priors.ncsn import NcsnPrior
 from sepcli.training.loop import write_tensors
 
@@ -34,9 +35,15 @@ NCSN_PRESETS: Mapping[str, Mapping[str, object]] = {
     "base": {"width": 64},
 }
 """Sizes of score networks: ``base`` is the paper's for digits."""
+GLOW_PRESETS: Mapping[str, Mapping[str, object]] = {
+    "tiny": {"steps": 2, "width": 8, "embedding": 8},
+    "small": {"steps": 16, "width": 64},
+    "base": {"steps": 32, "width": 512, "embedding": 64},
+}
+"""Sizes of flows: ``base`` is Glow's, but that the number of scales is that of the pictures."""
 
 Network = TypeVar("Network", bound=nn.Module)
-Trainable = DenoiserPrior | NcsnPrior
+Trainable = DenoiserPrior | NcsnPrior | GlowPrior
 """Priors of pictures that are trained here."""
 
 HALVES = ("0-4", "5-9")
@@ -72,7 +79,7 @@ class Averaged(nn.Module, Generic[Network]):
 
 @dataclass(frozen=True)
 class DenoiserTask:
-    """Denoising score matching on pictures; fulfils ``sepcli.training.loop.Task``.
+    """Denoising score matching, or likelihood, of pictures; fulfils ``sepcli.training.loop.Task``.
 
     Attributes:
         model: the network and its mean.

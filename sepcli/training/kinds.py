@@ -1,4 +1,4 @@
-"""What a folder of data holds: MNIST's files, recordings or pictures."""
+"""What data are: MNIST's files, recordings or pictures in a folder, or toy waves."""
 
 from __future__ import annotations
 
@@ -17,14 +17,22 @@ class Kind(Enum):
     DIGITS = "MNIST's files"
     SOUND = "recordings"
     PICTURES = "pictures"
+    TOY = "toy waves"
+
+
+TOY_WAVES = "toy-waves"
+"""The word for toy waves in the place of a folder."""
 
 
 def kind_of(data: Path) -> Kind:
-    """What there is in a folder; Slakh2100's layout is of recordings.
+    """What there is in a folder; Slakh2100's layout is of recordings. A folder of that name goes before the
+    word for toy waves.
 
     Raises:
         InputError: it holds nothing of the kind, or both recordings and pictures.
     """
+    if str(data) == TOY_WAVES and not data.exists():
+        return Kind.TOY
     if any(path.is_file() for path in data.glob("train-images*")):
         return Kind.DIGITS
     if not data.is_dir():

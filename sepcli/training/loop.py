@@ -214,12 +214,19 @@ def _validate(
 def write_weights(model: nn.Module, path: Path) -> None:
     """Write a module as safetensors, parameters in bfloat16 and buffers as they are, atomically.
 
+    Own parameters of modules with a true attribute ``exact`` are not rounded either.
+
     Raises:
         OutputError: the place cannot be written.
     """
-    parameters = {name for name, _ in model.named_parameters()}
+    rounded = {
+        f"{path}.{name}".removeprefix(".")
+        for path, module in model.named_modules()
+        if not getattr(module, "exact", False)
+        for name, _ in module.named_parameters(recurse=False)
+    }
     tensors = {
-        name: (tensor.to(torch.bfloat16) if name in parameters else tensor).detach().cpu().contiguous()
+        name: (tensor.to(torch.bfloat16) if name in rounded else tensor).detach().cpu().contiguous()
         for name, tensor in model.state_dict().items()
     }
     write_tensors(path, tensors)

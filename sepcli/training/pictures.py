@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sepcli.catalog import card as cards
@@ -16,24 +17,32 @@ from sepcli.catalog.score import load_picture_prior
 from sepcli.datasets.picture_folder import Pictures
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
+from sepcli.priors.glow import GlowConfig, GlowPrior, fitting_scales, negative_log_likelihood
 from sepcli.priors.ncsn import NcsnConfig, NcsnPrior
 from sepcli.protocols import OnStep
 from sepcli.training.denoiser import (
     DENOISER_PRESETS,
+    GLOW_PRESETS,
     NCSN_PRESETS,
     Averaged,
     DenoiserTask,
     Trainable,
+    as_pictures,
     keep_mean,
 )
 from sepcli.training.loop import Progress, train, write_text
 from sepcli.training.picture_data import measure, open_data
 from sepcli.training.request import Request, training_entry
 
-PRESETS = {"denoiser": DENOISER_PRESETS, "ncsn": NCSN_PRESETS}
+PRESETS = {"denoiser": DENOISER_PRESETS, "ncsn": NCSN_PRESETS, "glow": GLOW_PRESETS}
 """Family → its sizes."""
-SETTINGS: Mapping[str, Mapping[str, Any]] = {"ncsn": {"sampler": "langevin"}}
-"""Family → what its card says of separating: a score network knows the ladder of Langevin dynamics only."""
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "ncsn": {"sampler": "langevin"},
+    "glow": {"sampler": "langevin"},
+}
+"""Family → what its card says of separating: these know the noise of Langevin dynamics only."""
+EXAMPLES = 256
+"""Pictures that a flow begins with unit variance on."""
 NOISE = {1: (-1.2, 1.4), 3: (-0.8, 1.7)}
 """Channels → mean and standard deviation of ln σ in a denoiser's training.
 
@@ -64,14 +73,19 @@ def run(
         OutputError: the folder or the cache cannot be written, or the prior has another part.
         InputError: the data cannot be read, or the checkpoint is of another network.
     """
-    _check(request)
+    check(request)
     check_alone(folder)
-    task = _task(request, *open_data(request, on_step, tell))
-    task.model.train()
+    learn, held_out = open_data(request, on_step, tell)
+    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
+        torch.manual_seed(request.loop.seed)
+        network = _network(request, learn)
+    if request.init is not None:
+        _start_from(network, request.init)
+    task = task_of(network, request, learn, held_out)
     progress = train(task, folder, request.loop, request.device, request.resume, on_step, log)
     keep_mean(folder / "model.safetensors")
-    write_text(folder / "config.json", json.dumps(asdict(task.model.live.config), indent=1))
-    entry = {**training_entry(request, progress), **_learnt(task)}
+    write_text(folder / "config.json", json.dumps(asdict(network.config), indent=1))
+    entry = {**training_entry(request, progress), **of_data(request, folder, learn, held_out)}
     if request.init is not None:
         before = cards.find(request.init)[0]
         entry["init"] = {"prior": before.name, **before.training.get(folder.name, {})}
@@ -116,32 +130,44 @@ def write_card(folder: Path, sources: Sequence[str], entry: Mapping[str, Any], d
     cards.write(cards.with_files(card, out), out)
 
 
-def _check(request: Request) -> None:
-    """Refuse, before any work, what cannot be trained."""
+def check(request: Request) -> None:
+    """Refuse, before any work, what cannot be trained.
+
+    Raises:
+        UsageError: unknown preset, or noise that is none, or not of this family.
+    """
     presets = PRESETS[request.family]
     if request.preset not in presets:
         raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
     mean, std = request.noise_mean, request.noise_std
-    if request.family == "ncsn" and not (mean is None and std is None):
-        raise UsageError("--noise-mean and --noise-std are for denoisers", "leave them out for an ncsn")
+    if request.family != "denoiser" and not (mean is None and std is None):
+        raise UsageError("--noise-mean and --noise-std are for denoisers", "leave them out")
     if not math.isfinite(mean or 0.0) or not 0.0 < (1.0 if std is None else std) < math.inf:
         raise UsageError(f"noise of mean {mean} and deviation {std} in ln σ is none", "write -0.8 and 1.7")
 
 
-def _learnt(task: DenoiserTask) -> dict[str, Any]:
-    classes = list(task.model.live.config.classes)
-    return {"pictures": len(task.train.images), "classes": classes, "flip": task.flip}
+def of_data(request: Request, folder: Path, learn: Pictures, held_out: Pictures) -> dict[str, Any]:
+    """What a card says of the data of the prior in ``folder``, and of a density how well it knows them."""
+    prior = load_picture_prior(folder.parent)
+    told = {
+        "pictures": len(learn.images),
+        "classes": list(prior.config.classes),
+        "flip": _mirrored(request, learn),
+    }
+    if not isinstance(prior, GlowPrior):
+        return told
+    bits = negative_log_likelihood(prior.to(request.device), as_pictures(held_out.images)).mean()
+    return {**told, "bits_per_dim": round(float(bits), 4)}
 
 
-def _task(request: Request, learn: Pictures, held_out: Pictures) -> DenoiserTask:
-    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
-        torch.manual_seed(request.loop.seed)
-        network = _network(request, learn)
-    if request.init is not None:
-        _start_from(network, request.init)
-    model: Averaged[Trainable] = Averaged(network).to(request.device)
-    flip = learn.images.shape[1] == 3 if request.flip is None else request.flip
-    return DenoiserTask(model, learn, held_out, request.batch, flip)
+def task_of(network: Trainable, request: Request, learn: Pictures, held_out: Pictures) -> DenoiserTask:
+    """The training of a network, on the device that was asked for."""
+    model: Averaged[Trainable] = Averaged(network).to(request.device).train()
+    return DenoiserTask(model, learn, held_out, request.batch, _mirrored(request, learn))
+
+
+def _mirrored(request: Request, learn: Pictures) -> bool:
+    return learn.images.shape[1] == 3 if request.flip is None else request.flip
 
 
 def _network(request: Request, learn: Pictures) -> Trainable:
@@ -155,6 +181,13 @@ def _network(request: Request, learn: Pictures) -> Trainable:
     }
     if request.family == "ncsn":
         return NcsnPrior(NcsnConfig(**fields))
+    if request.family == "glow":
+        ladder = (0.0,) if request.clean else ()
+        flow = GlowPrior(GlowConfig(**fields, scales=fitting_scales(*size), ladder=ladder))
+        rng = np.random.default_rng(request.loop.seed)
+        chosen = rng.integers(0, len(learn.images), EXAMPLES)
+        flow.initialise(as_pictures(learn.images[chosen]), rng)
+        return flow
     (mean, std), (p_mean, p_std) = measure(learn), NOISE[channels]
     fields |= {
         "data_mean": mean,

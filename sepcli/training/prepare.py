@@ -18,7 +18,7 @@ from sepcli.errors import InputError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
 from sepcli.priors.transformer import TransformerConfig, TransformerPrior
 from sepcli.protocols import OnStep
-from sepcli.training import audio, pictures
+from sepcli.training import audio, ladder, pictures, waves
 from sepcli.training.kinds import Kind, kind_of
 from sepcli.training.lass import (
     CODEC_PRESETS,
@@ -32,7 +32,15 @@ from sepcli.training.lass import (
 from sepcli.training.loop import Progress, Task, train, write_text
 from sepcli.training.request import Request, check_free, training_entry
 
-PARTS = {"vqvae": "codec", "transformer": "prior", "latent": "latent", "denoiser": "denoiser", "ncsn": "ncsn"}
+PARTS = {
+    "vqvae": "codec",
+    "transformer": "prior",
+    "latent": "latent",
+    "denoiser": "denoiser",
+    "ncsn": "ncsn",
+    "glow": "glow",
+    "flow": "flow",
+}
 """The folder, inside a prior's folder, that each family writes."""
 
 
@@ -48,12 +56,25 @@ def run(
         UsageError: unknown family or preset, chunks too short, or other sources than the prior's.
         OutputError: there is something there already and neither resume nor overwrite was asked for.
         InputError: the data cannot be read.
-        PriorError: a transformer is asked for before its codec exists.
+        PriorError: a transformer is asked for before its codec exists, or a ladder before its flow.
     """
     if request.family not in PARTS:
         raise UsageError(f"unknown family '{request.family}'", f"one of: {', '.join(PARTS)}")
+    if request.clean and request.family not in ("glow", "flow"):
+        raise UsageError(
+            f"clean pictures only are for a glow, clean sounds for a flow, not for a {request.family}",
+            "leave out --clean",
+        )
+    if (request.variant or request.noise is not None) and request.family != "flow":
+        raise UsageError(
+            "--variant and --noise are for a flow of sound", "leave them out, or use --family flow"
+        )
     folder = request.out / PARTS[request.family]
+    if request.finetune_noise:
+        return ladder.run(request, folder, on_step, log, tell)
     check_free(folder, request.resume, request.overwrite)
+    if request.family == "flow":
+        return waves.run(request, folder, on_step, log)
     if request.family == "denoiser" and kind_of(request.data) is Kind.SOUND:
         return audio.run(request, folder, on_step, log)
     if request.family in pictures.PRESETS:

@@ -19,7 +19,8 @@ class Request:
 
     Attributes:
         family: a key of ``PARTS``.
-        data: folder of the data set (Slakh2100's layout, MNIST's files, recordings or pictures).
+        data: folder of the data set (Slakh2100's layout, MNIST's files, recordings or pictures), or the word
+            for toy waves.
         out: the prior's folder.
         preset: sizes, a key of the family's presets.
         sources: instrument classes.
@@ -41,6 +42,10 @@ class Request:
         flip: whether to learn from the mirror images of pictures as well; None: if they have colours.
         noise_mean: mean of ln σ in the training of a denoiser of pictures; None: that of their kind.
         noise_std: standard deviation of ln σ, likewise.
+        clean: whether a glow learns clean pictures only, or a flow of sound no noise but its own.
+        variant: of a flow of sound; None: the usual one.
+        noise: deviation of the noise that a flow of sound always adds to the data; None: the usual one.
+        finetune_noise: whether a finished glow is to become a ladder of copies, one per noise level.
     """
 
     family: str
@@ -66,6 +71,10 @@ class Request:
     flip: bool | None = None
     noise_mean: float | None = None
     noise_std: float | None = None
+    clean: bool = False
+    finetune_noise: bool = False
+    variant: str | None = None
+    noise: float | None = None
 
 
 def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> None:

@@ -2,55 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from tiny_sound import make_sound
 from torch import Tensor
 
-from sepcli.catalog import card as cards
+from sepcli.catalog import spectral
 from sepcli.catalog.build import load_separator
 from sepcli.catalog.spectral import SpectralSeparator, load_composed
 from sepcli.errors import PriorError, UsageError
 from sepcli.mdct import mdct
 from sepcli.mixing import WeightedSum
 from sepcli.posterior import DiracPosterior
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.priors.gaussian_bands import GaussianBands, fit_rest
+from sepcli.priors.joint import SourcePriors
 from sepcli.protocols import Posterior, Sampler
 from sepcli.samplers.multi_source import MultiSource
 from sepcli.samplers.projected import Projected
 from sepcli.separators import ScoreSeparator
-from sepcli.training.loop import write_weights
 
 BINS = 8
 STDS = ((0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.01, 0.01), (0.01, 0.02, 0.1, 0.1, 0.2, 0.2, 0.1, 0.05))
 
 
-@dataclass(frozen=True)
-class GaussianBands:
-    """Source k has independent coefficients of variance s_kf² in band f: s is (K, M)."""
-
-    stds: Tensor
-
-    def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        var = self.stds[None, :, None, :, None] ** 2
-        return x * var / (var + sigma**2), (var * sigma**2 / (var + sigma**2)).expand_as(x)
-
-    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        return (self.moments(x, sigma)[0] - x) / sigma**2
-
-
 def separator(sampler: Sampler, weights: tuple[float, ...] = (1.0, 1.0)) -> SpectralSeparator:
-    prior = GaussianBands(torch.tensor(STDS))
+    prior = SourcePriors([GaussianBands(torch.tensor(stds).square()[None, :, None]) for stds in STDS])
 
     def posterior(mixture: Tensor) -> Posterior:
         return DiracPosterior(prior, WeightedSum(weights), mixture, moments=prior.moments)
 
     inner = ScoreSeparator(posterior, sampler, ("a", "b"), weights, torch.device("cpu"), 1, 8000)
-    return SpectralSeparator(inner, BINS)
+    return SpectralSeparator(inner, BINS, weights)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -101,25 +86,9 @@ def test_an_item_depends_on_its_own_seeds_only() -> None:
     assert not torch.allclose(together[0, 0], together[0, 1])
 
 
-def make(folder: Path, source: str, **changes: object) -> str:
-    fields = {"bins": 32, "width": 8, "blocks": 1, "embedding": 8, "band_std": (0.1,), "sample_rate": 8000}
-    config = SpectralConfig(**{**fields, **changes})  # type: ignore[arg-type]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(len(source))
-        prior = SpectralPrior(config)
-        for parameter in prior.parameters():
-            parameter.data += 0.05 * torch.randn_like(parameter)
-    (folder / "denoiser").mkdir(parents=True)
-    write_weights(prior, folder / "denoiser" / "model.safetensors")
-    (folder / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
-    card = cards.Card(folder.name, cards.SOUND, (source,), (1.0,), config.sample_rate)
-    cards.write(cards.with_files(card, folder), folder)
-    return str(folder)
-
-
 @pytest.mark.parametrize("sampler", [None, "projected", "halving", "multi-source", "langevin"])
 def test_priors_from_disk(tmp_path: Path, sampler: str | None) -> None:
-    priors = [make(tmp_path / "a", "violin"), make(tmp_path / "b", "cello")]
+    priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
     separate = load_composed(priors, sampler=sampler, settings={"steps": "4"})
     assert (separate.names, separate.weights, separate.sample_rate) == (("violin", "cello"), (1.0, 1.0), 8000)
     mixture = 0.1 * noise(2, 1, 1000)
@@ -131,7 +100,9 @@ def test_priors_from_disk(tmp_path: Path, sampler: str | None) -> None:
 
 
 def test_one_prior_may_be_there_several_times(tmp_path: Path) -> None:
-    priors = [make(tmp_path / "a", "violin")] * 2 + [make(tmp_path / "b", "cello", variance=False)]
+    priors = [make_sound(tmp_path / "a", "violin")] * 2 + [
+        make_sound(tmp_path / "b", "cello", variance=False)
+    ]
     separate = load_composed(priors, (0.5, 0.5, 1.0), settings={"steps": "2"})
     assert separate.names == ("violin-1", "violin-2", "cello")
     assert separate.weights == (0.5, 0.5, 1.0)
@@ -141,22 +112,89 @@ def test_one_prior_may_be_there_several_times(tmp_path: Path) -> None:
         separate(0.1 * noise(1, 1, 100), torch.tensor([[1]]))
 
 
+@pytest.mark.parametrize("sampler", ["projected", "halving", "multi-source", "langevin"])
+def test_a_rest_is_one_more_source(tmp_path: Path, sampler: str) -> None:
+    priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
+    separate = load_composed(
+        priors, (0.5, 0.5), rest=True, sampler=sampler, settings={"steps": "4", "rest": "0.3"}
+    )
+    assert (separate.names, separate.weights) == (("violin", "cello", "rest"), (0.5, 0.5, 0.5))
+    mixture = torch.tensor([0.1, 0.01])[:, None, None] * noise(2, 1, 1000)
+    found = separate(mixture, torch.tensor([[1, 3], [2, 4]]))
+    assert found.shape == (2, 2, 3, 1, 1000)
+    alone = separate(mixture[1:], torch.tensor([[2, 4]]))  # the rest is fitted item by item
+    torch.testing.assert_close(found[1:], alone, atol=1e-5, rtol=1e-4)
+    assert torch.isfinite(found).all()
+    if sampler != "langevin":
+        torch.testing.assert_close(
+            0.5 * found.sum(2), mixture[:, None].expand(2, 2, 1, 1000), atol=1e-5, rtol=0
+        )
+
+
+def test_one_prior_and_a_rest_are_a_mixture(tmp_path: Path) -> None:
+    separate = load_composed([make_sound(tmp_path / "a", "violin")], rest=True, settings={"steps": "20"})
+    assert (separate.names, separate.weights) == (("violin", "rest"), (1.0, 1.0))
+    mixture = 0.1 * noise(1, 1, 4000)
+    found = separate(mixture, torch.tensor([[1]]))[0, 0, :, 0]
+    assert min(found.square().mean(-1)) > 0.05 * mixture.square().mean()
+    # 40 dB louder than the prior can be, the mixture is the rest's
+    found = separate(100 * mixture, torch.tensor([[1]]))[0, 0, :, 0]
+    assert found[0].square().mean() < 0.01 * found[1].square().mean()
+
+
+@pytest.mark.parametrize(
+    ("weights", "own"), [(None, 1.0), ((0.5, 0.5), 0.5), ((0.5, 0.25), 1.0), ((0.5, 0.5, -2.0), -2.0)]
+)
+def test_what_is_fitted_is_the_rest_before_it_is_weighted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: tuple[float, ...] | None, own: float
+) -> None:
+    seen: list[tuple[float, float]] = []
+
+    def watch(mixture: Tensor, share: float, frames: float) -> GaussianBands:
+        seen.append((share, frames))
+        return fit_rest(mixture, share, frames)
+
+    monkeypatch.setattr(spectral, "fit_rest", watch)
+    violin = make_sound(tmp_path / "a", "violin")
+    separate = load_composed([violin] * 2, weights, rest=True, settings={"steps": "2", "rest": "0.2"})
+    assert separate.weights[-1] == own
+    separate(noise(1, 1, 500), torch.tensor([[1]]))
+    scale = sum(abs(weight) for weight in separate.weights) / 3  # what the priors are told of is c x
+    assert seen == [(pytest.approx(0.2 * scale**2 / own**2), 0.75 * 8000 / 32)]
+
+
+def test_only_the_ratios_of_the_weights_count(tmp_path: Path) -> None:
+    priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
+    mixture, seeds, settings = 0.1 * noise(1, 1, 500), torch.tensor([[1]]), {"steps": "4"}
+    whole = load_composed(priors, (1.0, 2.0), settings=settings)
+    half = load_composed(priors, (0.5, 1.0), settings=settings)
+    assert (whole.weights, half.weights) == ((1.0, 2.0), (0.5, 1.0))
+    torch.testing.assert_close(half(mixture, seeds), 2 * whole(mixture, seeds))
+    sources = whole(mixture, seeds)[0]
+    torch.testing.assert_close(half.log_prior(2 * sources), whole.log_prior(sources))
+
+
 def refused(error: type[Exception], match: str, priors: Sequence[str], **options: object) -> None:
     with pytest.raises(error, match=match):
         load_composed(priors, **options)  # type: ignore[arg-type]
 
 
 def test_what_does_not_mix_is_refused(tmp_path: Path, tiny_prior: Path) -> None:
-    violin = make(tmp_path / "a", "violin")
+    violin = make_sound(tmp_path / "a", "violin")
     refused(UsageError, "violin alone", [violin])
     with pytest.raises(UsageError, match="violin alone"):
         load_separator(violin)
     refused(UsageError, "3 weights for 2 priors", [violin] * 2, weights=(1.0, 1.0, 1.0))
     refused(PriorError, "of lass", [violin, str(tiny_prior)])
-    refused(UsageError, "sample rate", [violin, make(tmp_path / "b", "cello", sample_rate=16000)])
+    refused(UsageError, "sample rate", [violin, make_sound(tmp_path / "b", "cello", sample_rate=16000)])
     refused(UsageError, "unknown sampler", [violin] * 2, sampler="magic")
     refused(UsageError, "unknown setting", [violin] * 2, settings={"lam": "2"})
-    bad = make(tmp_path / "c", "viola")
+    refused(UsageError, "unknown setting 'rest'", [violin] * 2, settings={"rest": "0.5"})
+    for share in ("0", "1.1", "-1", "much"):
+        refused(UsageError, f"rest={share}", [violin], rest=True, settings={"rest": share})
+    refused(UsageError, "4 weights for 2 priors", [violin] * 2, rest=True, weights=(1.0,) * 4)
+    refused(UsageError, "2 weights for 2 priors", [violin] * 2, names=("one",))
+    bad = make_sound(tmp_path / "c", "viola")
     config = Path(bad) / "denoiser" / "config.json"
     config.write_text(config.read_text().replace("0.1", "0.2"))
     refused(PriorError, "sha256", [violin, bad])

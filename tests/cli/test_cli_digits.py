@@ -40,15 +40,42 @@ def test_table_notes_and_plot(
     lines = out.splitlines()
     assert lines[0].split() == ["psnr", "first", "second", "average", "median", "tracks"]
     assert [line.split()[0] for line in lines[1:4]] == ["sepcli", "average", "nmf"]
-    assert len(lines) == 5  # the residual is no table
+    assert lines[6].startswith("psnr minus that of sepcli")
+    assert len(lines) == 10  # the residual is no table
     assert "2 evaluations per source, " in err
     assert "sepcli: the sources miss the mixture by " in err
     with Image.open(plot) as image:
         image.load()
+    assert evaluate(tiny_pictures, "--metric", "ssim", "--metric", "psnr", "-q") == 0
+    tables = capsys.readouterr().out.splitlines()
+    assert (tables[0].split()[0], tables[11].split()[0]) == ("ssim", "psnr")
+    assert tables[4].startswith("mean [95 % interval]")
+    assert tables[15].startswith("dB, mean [95 % interval]")
     assert evaluate(tiny_pictures, "--plot", plot) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert evaluate(tiny_pictures, "--plot", plot, "--overwrite", "-q") == 0
     assert capsys.readouterr().err == ""
+
+
+def test_the_likeliest_of_several_draws_has_a_row(
+    tiny_flow: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("--sampler", "langevin", "--set", "levels=2")
+    assert evaluate(tiny_flow, *settings, "--json", "-q") == 0
+    one = json.loads(capsys.readouterr().out)
+    assert evaluate(tiny_flow, *settings, "--samples", 3, "-o", tmp_path / "r.json") == 0
+    out, err = capsys.readouterr()
+    assert [line.split()[0] for line in out.splitlines()[1:5]] == ["sepcli", "sepcli-3x", "average", "nmf"]
+    assert "truth: " in err
+    several = json.loads((tmp_path / "r.json").read_text())
+    assert several["protocol"]["settings"]["draws"] == 3
+    for metric, row, stem in (
+        ("psnr", "sepcli", "first"),
+        ("nll", "sepcli", "mixture"),
+        ("nll", "truth", "mixture"),
+    ):
+        first, again = (report["results"][metric][row][stem]["mean"] for report in (one, several))
+        assert first == pytest.approx(again, abs=1e-4)  # the row of one draw is of the same draw
 
 
 @pytest.mark.parametrize(

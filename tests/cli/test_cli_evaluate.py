@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,7 +96,9 @@ def test_folders_as_tables(folders: tuple[Path, Path], capsys: pytest.CaptureFix
     assert lines[2].startswith("average")
     assert lines[3].startswith("oracle mask")
     assert "median over 1 s windows, then mean over tracks" in lines[4]
-    assert lines[6].startswith("usdr")
+    assert lines[6].split("  ")[0] == "sdr minus that of estimates"
+    assert [line.split("  ")[0] for line in lines[7:9]] == ["average", "oracle mask"]
+    assert lines[11].startswith("usdr")
     assert err == ""
 
 
@@ -106,6 +110,62 @@ def test_folders_as_json(folders: tuple[Path, Path], capsys: pytest.CaptureFixtu
     assert bass["n"] == 2
     assert document["protocol"]["stems"] == ["bass", "drums"]
     assert document["protocol"]["settings"] == {}
+
+
+def test_what_demucs_left_is_scored_against_musdb(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimates, references = folders
+    for model in ("htdemucs", "mdx"):
+        shutil.copytree(estimates, tmp_path / "separated" / model)
+    (tmp_path / "musdb" / "train").mkdir(parents=True)
+    references.rename(tmp_path / "musdb" / "test")
+    command = ["--estimates", tmp_path / "separated", "--dataset", "musdb", "--data", tmp_path / "musdb"]
+    files = [word for name in ("csv", "html", "out") for word in (f"--{name}", tmp_path / f"report.{name}")]
+    assert _run(*command, *files, "--json", "--metric", "usdr") == 0
+    document = json.loads(capsys.readouterr().out)
+    rows = document["results"]["usdr"]
+    assert list(rows) == ["htdemucs", "mdx", "average", "oracle mask"]
+    assert rows["mdx"]["bass"]["mean"] == pytest.approx(20.0, abs=1e-3)
+    assert document["differences"]["usdr"]["mdx"]["bass"]["mean"] == 0.0
+    assert "MUSDB18, subset test" in document["protocol"]["dataset"]
+    with (tmp_path / "report.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == len(document["tracks"]) == 2 * 4 * 2
+    assert [float(row["value"]) for row in table] == [score["value"] for score in document["tracks"]]
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<audio") == 2 * (2 + 2 * 2)  # two tracks: references, two models
+    assert json.loads((tmp_path / "report.out").read_text()) == document
+    assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.parametrize("dataset", ["musdb", "slakh"])
+def test_songs_are_separated_without_a_prior(
+    dataset: str, tmp_path: Path, tiny_slakh: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, subset, song = tiny_slakh, "valid", "Track00003"
+    if dataset == "musdb":
+        data, subset, song = tmp_path, "test", "A - One"
+        (tmp_path / "test" / song).mkdir(parents=True)
+        for stem in ("drums", "bass", "vocals"):
+            noise = np.random.default_rng(len(stem)).uniform(-0.4, 0.4, (RATE, 2))
+            soundfile.write(tmp_path / "test" / song / f"{stem}.wav", noise, RATE)
+    command = ["--dataset", dataset, "--data", data, "--subset", subset, "--method", "hpss"]
+    assert _run(*command, "--metric", "usdr", "--json", "--html", tmp_path / "page.html") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert list(document["results"]["usdr"]) == ["hpss", "average", "oracle mask"]
+    assert {score["track"] for score in document["tracks"]} == {song}
+    assert document["protocol"]["mixture"] == "0.5·drums + 0.5·bass"
+    assert "kept no sounds" in (tmp_path / "page.html").read_text()
+
+
+def test_references_may_follow_the_option(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(*folders, "--json") == 0
+    assert _run("--estimates", *folders, "--json") == 0
+    texts = capsys.readouterr().out.split("\n}\n")
+    assert texts[0] == texts[1]
 
 
 def test_a_failed_track_is_exit_3(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,6 +246,16 @@ def test_an_existing_report_is_kept(
         (["--dataset", "pairs"], 2, "go together"),
         (["--data", "."], 2, "go together"),
         (["a", "b", "--set", "beams=2"], 2, "without separating"),
+        (["a", "b", "c"], 2, "go together"),
+        (["--estimates", "a"], 2, "go together"),
+        (["--estimates", "a", "--dataset", "mnist", "--data", "."], 2, "not scored against"),
+        (["a", "b", "--subset", "test"], 2, "--subset"),
+        (["--dataset", "pairs", "--data", ".", "--metric", "ssim"], 2, "for pictures"),
+        (["--workers", "2"], 2, "--workers"),
+        (["--csv", "same", "--html", "same"], 2, "same file"),
+        (["--csv", "a.json.partial", "--out", "a.json"], 2, "what is finished"),
+        (["--dataset", "musdb", "--data", "."], 1, "no songs"),
+        ([".", ".", "--metric", "psnr", "--metric", "sdr"], 2, "different metrics"),
         (["--set", "beams"], 2, "key=value"),
         (["missing", "missing"], 1, "not a folder"),
         (["--out", "no-such-folder/report.json"], 1, "does not exist"),
@@ -207,3 +277,12 @@ def test_bad_requests(
 def test_an_unknown_prior_is_exit_4(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("--prior", "no-such-prior") == 4
     assert "no-such-prior" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--out", "--csv", "--html", "--plot"])
+def test_a_locked_folder_is_refused_before_the_work(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert _run(option, str(tmp_path / "report.png")) == 1
+    assert "may not be written" in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_two_folders_become_priors_and_a_duet_two_stems(
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "shaker.wav", "violin.wav"]
     record = json.loads((folder / "run.json").read_text())
     assert document["tracks"] == [record]
-    assert (record["method"], record["prior"]) == ("spectral", "violin+shaker")
+    assert (record["method"], record["prior"]) == ("score", "violin+shaker")
     assert (record["sampler"], record["weights"]) == ("projected", [1.0, 1.0])
     assert record["settings"]["steps"] == 3
     assert record["settings"]["sigma_max"] > 1  # four times the loudest band of either prior

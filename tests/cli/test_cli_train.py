@@ -132,6 +132,37 @@ def test_a_folder_of_pictures_separates_and_colours(train, pictures: Path, tmp_p
     assert read_picture(tmp_path / "c" / "0000" / "coloured.png").pixels.shape == (3, 8, 8)
 
 
+def test_a_flow_ranks_draws_by_its_density(
+    train, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sepcli.training.ladder.LEVELS", 2)
+    out = tmp_path / "p"
+    common = ["--family", "glow", "--data", pictures, "--preset", "tiny", "--batch", 3, "--device", "cpu"]
+    common += ["--size", 8, "-q", "-o", out]
+    code, text, _ = train(*common, "--steps", 2, "--clean")
+    assert code == 0
+    assert text.startswith(f"{out / 'glow'}: 2 steps, best at ")
+    code, _, err = train(*common, "--steps", 2)
+    assert (code, "finished part" in two_lines(err)[0]) == (1, True)
+    code, text, _ = train(*common, "--steps", 4, "--finetune-noise")
+    assert (code, text) == (0, f"{out / 'glow'}: 4 steps, best at 4\n")
+    assert json.loads((out / "glow" / "config.json").read_text())["ladder"] == [0.0, 0.01, 1.0]
+    mixture = str(pictures / "train" / "warm" / "0000.png")
+    steps = ["--set", "steps=2", "--set", "levels=3", "--device", "cpu", "-q"]
+    common = [mixture, "--prior", str(out), *steps, "-o"]
+    assert run(["separate", *common, str(tmp_path / "s"), "--samples", "3"]) == 0
+    record = json.loads((tmp_path / "s" / "0000" / "run.json").read_text())
+    assert record["sampler"] == "langevin"
+    least = min(draw["residual_rms"] for draw in record["draws"])
+    ranked = [d["log_prior_bound"] for d in record["draws"] if d["residual_rms"] <= least + 1 / 255]
+    assert ranked == sorted(ranked, reverse=True)
+    assert len({draw["log_prior_bound"] for draw in record["draws"]}) == 3
+    assert run(["colorize", *common, str(tmp_path / "c"), "--sampler", "langevin"]) == 0
+    odd = tmp_path / "odd.png"
+    Image.new("RGB", (9, 8)).save(odd)
+    assert run(["separate", str(odd), *common[1:], str(tmp_path / "o")]) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -143,9 +174,14 @@ def test_a_folder_of_pictures_separates_and_colours(train, pictures: Path, tmp_p
         (["--noise-std", "0"], 2, "ln σ"),
         (["--noise-mean", "nan"], 2, "ln σ"),
         (["--noise-mean", "0", "--family", "ncsn"], 2, "for denoisers"),
+        (["--noise-mean", "0", "--family", "glow"], 2, "for denoisers"),
+        (["--clean"], 2, "clean pictures only are for a glow"),
+        (["--finetune-noise"], 2, "only a finished glow is fine-tuned"),
+        (["--finetune-noise", "--family", "glow"], 4, "there is no finished flow"),
+        (["--size", "9", "--family", "glow"], 1, "a flow cannot halve pictures of 9 x 9"),
         (["--flip", "--family", "vqvae"], 2, "--flip is for priors of pictures, not for a vqvae"),
         (["--size", "8", "--data", "SLAKH"], 2, "priors of pictures, not for a denoiser of sound"),
-        (["--family", "ncsn", "--data", "SLAKH"], 2, "holds recordings, an ncsn is of pictures"),
+        (["--family", "ncsn", "--data", "SLAKH"], 2, "holds recordings, --family ncsn is for pictures"),
         (["--sources", "cat,dog"], 2, "one kind of source"),
         (["--data", "EMPTY"], 1, "neither recordings nor MNIST's files nor pictures"),
         (["--data", "BOTH"], 1, "both recordings and pictures"),

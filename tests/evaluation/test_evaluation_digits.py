@@ -23,7 +23,7 @@ from sepcli.evaluation.digits import (
     residual,
     score_digits,
 )
-from sepcli.metrics import psnr
+from sepcli.metrics import psnr, ssim
 from sepcli.separators import ScoreSeparator
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
@@ -84,6 +84,20 @@ def test_the_better_order_is_scored_and_pictures_are_clamped() -> None:
     assert second.value == pytest.approx(psnr(pair.sources[1], (pair.sources[1] + 0.1).clamp(0, 1)))
     assert [s.method for s in halves] == ["half", "half"]
     assert halves[0].value == pytest.approx(halves[1].value)  # half the sum is as far from one as the other
+
+
+def test_ssim_is_of_the_order_that_psnr_chose() -> None:
+    pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
+    drawn = Swapped(pair).drawn()
+    scores = score_digits(pair, ("a", "b"), {"ours": drawn}, ("ssim", "psnr"))
+    assert [(s.metric, s.stem) for s in scores] == [
+        ("ssim", "a"),
+        ("ssim", "b"),
+        ("psnr", "a"),
+        ("psnr", "b"),
+    ]
+    assert scores[0].value == pytest.approx(ssim(pair.sources[0], drawn[1].clamp(0, 1)))
+    assert scores[1].value == pytest.approx(ssim(pair.sources[1], drawn[0].clamp(0, 1)))
 
 
 def test_the_residual_is_of_draws_before_clamping() -> None:

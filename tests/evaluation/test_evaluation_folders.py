@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
-from sepcli.errors import InputError
-from sepcli.evaluation.folders import pair_folders, score_folders
+from sepcli.errors import InputError, OutputError, SepError
+from sepcli.evaluation.folders import score_folders
+from sepcli.evaluation.layouts import ESTIMATES, pair_folders
 from sepcli.evaluation.report import Failure
 from sepcli.evaluation.runs import evaluate_folders
+from sepcli.metrics import psnr, ssim
 
 RATE = 1000
 
@@ -34,11 +39,12 @@ def _tracks(folder: Path, pattern: str, seed: int = 0) -> Path:
 def test_both_layouts_pair(tmp_path: Path, estimates: str, references: str) -> None:
     pairing = pair_folders(_tracks(tmp_path / "est", estimates), _tracks(tmp_path / "ref", references))
     assert pairing.stems == ("bass", "drums")
-    assert [track for track, _, _ in pairing.tracks] == ["one", "two"]
-    for track, est, ref in pairing.tracks:
+    assert [track.name for track in pairing.tracks] == ["one", "two"]
+    for track in pairing.tracks:
         for stem in pairing.stems:
-            assert {track, stem} <= {est[stem].stem, est[stem].parent.name}
-            assert {track, stem} <= {ref[stem].stem, ref[stem].parent.name}
+            for path in (track.estimates[ESTIMATES][stem], track.references[stem]):
+                assert isinstance(path, Path)
+                assert {track.name, stem} <= {path.stem, path.parent.name}
     assert not pairing.failures
 
 
@@ -59,7 +65,7 @@ def test_stems_of_one_track_lie_in_the_folder_itself(tmp_path: Path, nested: str
         for stem in ("bass", "drums"):
             _write(folder / f"{stem}.wav")
     pairing = pair_folders(tmp_path / "estimates", tmp_path / "references")
-    assert [track for track, _, _ in pairing.tracks] == ["references" if nested == "neither" else "song"]
+    assert [track.name for track in pairing.tracks] == ["references" if nested == "neither" else "song"]
 
 
 def test_missing_partners_fail_their_track_only(tmp_path: Path) -> None:
@@ -72,7 +78,7 @@ def test_missing_partners_fail_their_track_only(tmp_path: Path) -> None:
     _write(est / "three" / "drums.wav")
     _write(ref / "one" / "vocals.wav")
     pairing = pair_folders(est, ref)
-    assert [track for track, _, _ in pairing.tracks] == ["one"]
+    assert [track.name for track in pairing.tracks] == ["one"]
     assert {f.track: f.reason for f in pairing.failures} == {
         "two": "no estimate of bass",
         "three": "no reference of bass, no reference of drums",
@@ -160,3 +166,115 @@ def test_nothing_scored_is_an_error(tmp_path: Path) -> None:
         _write(est / track / "bass.wav", rate=2000)
     with pytest.raises(InputError, match=r"none of 2 track\(s\) can be scored"):
         evaluate_folders(est, ref, ["sdr"])
+
+
+def _noisy(tmp_path: Path, tracks: int = 3) -> tuple[Path, Path]:
+    """Estimates of unlike quality, and references."""
+    for number in range(tracks):
+        for stem, seed in (("bass", 1), ("drums", 2)):
+            rng = np.random.default_rng([number, seed])
+            x = rng.uniform(-0.5, 0.5, 3 * RATE)
+            for folder, noise in (("ref", 0.0), ("est", 0.1 * (1 + number))):
+                (tmp_path / folder / str(number)).mkdir(parents=True, exist_ok=True)
+                y = x + noise * rng.uniform(-0.5, 0.5, x.size)
+                soundfile.write(tmp_path / folder / str(number) / f"{stem}.wav", y, RATE, subtype="FLOAT")
+    return tmp_path / "est", tmp_path / "ref"
+
+
+def test_a_stopped_run_goes_on_to_the_same_report(tmp_path: Path) -> None:
+    folders, journal = _noisy(tmp_path), tmp_path / "journal"
+    (folders[0] / "1" / "bass.wav").write_bytes(b"RIFF")  # fails each time
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.wav")}
+    whole = evaluate_folders(*folders, ["sdr", "si-sdr"])
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_folders(*folders, ["sdr", "si-sdr"], journal=journal, on_step=stop)
+    text = journal.read_text()
+    assert len(text.splitlines()) == 2
+    journal.write_text(text + text.splitlines()[1][:50])  # killed while writing the next
+    assert evaluate_folders(*folders, ["sdr", "si-sdr"], journal=journal) == whole
+    assert len(journal.read_text().splitlines()) == 3
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.wav")} == before
+    with pytest.raises(OutputError, match="other settings"):
+        evaluate_folders(*folders, ["sdr"], journal=journal)
+    _write(folders[0] / "2" / "bass.wav", length=3 * RATE)  # another estimate
+    with pytest.raises(OutputError, match="other settings"):
+        evaluate_folders(*folders, ["sdr", "si-sdr"], journal=journal)
+
+
+@pytest.mark.slow
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    folders = _noisy(tmp_path)
+    (folders[0] / "1" / "bass.wav").write_bytes(b"RIFF")
+    assert evaluate_folders(*folders, ["sdr"], workers=2) == evaluate_folders(*folders, ["sdr"])
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pool:
+        def __init__(self, *words: object, **options: object) -> None:
+            pass
+
+        def map(self, *words: object) -> Iterator[object]:
+            raise BrokenProcessPool
+
+        def shutdown(self, **options: object) -> None:
+            pass
+
+    monkeypatch.setattr("sepcli.evaluation.folders.ProcessPoolExecutor", Pool)
+    with pytest.raises(SepError, match="memory"):
+        evaluate_folders(*_noisy(tmp_path), ["sdr"], workers=2)
+
+
+@pytest.mark.parametrize("name", ["average", "oracle mask"])
+def test_models_and_stems_called_like_rows_and_columns_are_refused(tmp_path: Path, name: str) -> None:
+    est, ref = _noisy(tmp_path)
+    est.rename(tmp_path / name)
+    (tmp_path / "separated").mkdir()
+    (tmp_path / name).rename(tmp_path / "separated" / name)
+    with pytest.raises(InputError, match=f"called '{name}'"):
+        evaluate_folders(tmp_path / "separated", ref)
+    assert evaluate_folders(tmp_path / "separated" / name, ref).results  # no row of its own
+    for path in tmp_path.rglob("bass.wav"):
+        path.rename(path.with_name("average.wav"))
+    with pytest.raises(InputError, match="called 'average'"):
+        evaluate_folders(tmp_path / "separated" / name, ref)
+
+
+def test_the_best_order_is_taken_only_when_asked(tmp_path: Path) -> None:
+    est, ref = _noisy(tmp_path, 2)
+    straight = evaluate_folders(est, ref, ["usdr"]).results["usdr"]["estimates"]
+    (est / "1" / "bass.wav").rename(tmp_path / "bass.wav")
+    (est / "1" / "drums.wav").rename(est / "1" / "bass.wav")
+    (tmp_path / "bass.wav").rename(est / "1" / "drums.wav")
+    named = evaluate_folders(est, ref, ["usdr"])
+    assert named.results["usdr"]["estimates"]["bass"].mean < straight["bass"].mean - 5
+    best = evaluate_folders(est, ref, ["usdr"], any_order=True)
+    assert best.results["usdr"]["estimates"] == straight
+    assert "SI-SDR" in best.protocol.settings["order"]
+
+
+def test_folders_of_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = {
+        (folder, stem): rng.integers(0, 255, (13, 16), np.uint8)
+        for folder in ("est", "ref")
+        for stem in ("first", "second")
+    }
+    for (folder, stem), pixels in pictures.items():
+        (tmp_path / folder / "pair").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / folder / "pair" / f"{stem}.png")
+    report = evaluate_folders(tmp_path / "est", tmp_path / "ref")
+    assert list(report.results) == ["psnr", "ssim"]
+    assert list(report.results["psnr"]) == ["estimates", "average"]
+    x, y = pictures["ref", "first"][None] / 255, pictures["est", "first"][None] / 255
+    assert report.results["psnr"]["estimates"]["first"].mean == pytest.approx(psnr(x, y), abs=1e-4)
+    assert report.results["ssim"]["estimates"]["first"].mean == pytest.approx(ssim(x, y), abs=1e-4)
+    half = (x + pictures["ref", "second"][None] / 255) / 2
+    assert report.results["psnr"]["average"]["first"].mean == pytest.approx(psnr(x, half), abs=1e-4)
+    Image.fromarray(pictures["est", "first"][:9]).save(tmp_path / "est" / "pair" / "first.png")
+    with pytest.raises(InputError, match="differ in size"):
+        evaluate_folders(tmp_path / "est", tmp_path / "ref")

@@ -12,9 +12,11 @@ import pytest
 
 from sepcli.evaluation.journal import append_journal, read_journal, start_journal
 from sepcli.evaluation.protocol import AGGREGATION, Protocol
-from sepcli.evaluation.report import AVERAGE, make_report, summarise, table
+from sepcli.evaluation.report import difference_table, make_report, table
 from sepcli.evaluation.score import TrackScore, score_track
+from sepcli.evaluation.summary import AVERAGE, difference, summarise
 
+METRICS = ["sdr", "usdr", "si-sdr", "si-sdri"]
 PROTOCOL = Protocol(("sdr",), "test", ("bass", "drums"), "sum", tracks=3)
 
 
@@ -71,6 +73,53 @@ def test_the_median_is_that_of_the_average() -> None:
     assert rows[0][-2] == "4.00"  # of 1, 5 and 4
 
 
+def test_differences_are_paired_by_track() -> None:
+    ours = {"a": 1.0, "b": 2.0, "c": 6.0, "d": math.nan, "e": math.inf}
+    theirs = {"c": 3.0, "b": 3.0, "a": -1.0, "d": 7.0, "e": math.inf, "f": 0.0}
+    found = difference(ours, theirs, "theirs")
+    assert (found.against, found.n) == ("theirs", 3)
+    assert found.mean == pytest.approx((2.0 - 1.0 + 3.0) / 3)
+    assert found.better == pytest.approx(2 / 3)
+    assert found.ci95[0] <= found.mean <= found.ci95[1]
+    back = difference(theirs, ours, "ours")
+    assert (back.mean, back.better) == (pytest.approx(-found.mean), pytest.approx(1 / 3))
+    nothing = difference({"a": 1.0}, {"b": 1.0}, "x")
+    assert nothing.n == 0
+    assert math.isnan(nothing.better)
+
+
+def test_pairing_narrows_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    base = {str(track): 10 * value for track, value in enumerate(rng.standard_normal(50))}
+    shifted = {track: value + 1 + 0.1 * rng.standard_normal() for track, value in base.items()}
+    low, high = difference(shifted, base, "base").ci95
+    assert 0.9 < low < 1 < high < 1.1
+
+
+def test_every_method_is_compared_with_the_first() -> None:
+    scores = [
+        _score(t, s, float(i) + shift, m)
+        for m, shift in (("ours", 0.0), ("average", -2.0), ("oracle", 3.0))
+        for i, t in enumerate("abc")
+        for s in ("bass", "drums")
+    ]
+    report = make_report(PROTOCOL, scores)
+    document = report.as_dict()["differences"]["sdr"]
+    assert list(document) == ["average", "oracle"]
+    assert list(document["oracle"]) == ["bass", "drums", AVERAGE]
+    assert document["average"][AVERAGE] == {
+        "against": "ours",
+        "mean": -2.0,
+        "ci95": (-2.0, -2.0),
+        "better": 0.0,
+        "n": 3,
+    }
+    columns, rows = difference_table(report.differences, "sdr")
+    assert columns == ["sdr minus that of ours", "bass", "drums", AVERAGE, "better", "tracks"]
+    assert rows[1] == ["oracle", *["+3.00 [+3.00, +3.00]"] * 3, "100 %", "3"]
+    assert not make_report(PROTOCOL, scores[:6]).differences
+
+
 def test_notes_on_silence_and_infinity() -> None:
     scores = [TrackScore("a", "ours", "bass", "sdr", math.inf, left_out=2)]
     silence, infinite = make_report(PROTOCOL, scores).notes
@@ -86,7 +135,7 @@ def test_fingerprints_tell_protocols_apart() -> None:
 
 def test_score_track_knows_its_metrics() -> None:
     x = np.random.default_rng(0).standard_normal((2, 300, 1)).astype(np.float32)
-    scores = score_track("a", "ours", ("bass", "drums"), x, 0.9 * x, x.sum(0), list(AGGREGATION), 100)
+    scores = score_track("a", "ours", ("bass", "drums"), x, 0.9 * x, x.sum(0), METRICS, 100)
     by_metric = {s.metric: s.value for s in scores if s.stem == "bass"}
     assert by_metric["sdr"] == pytest.approx(20.0, abs=1e-4)
     assert by_metric["usdr"] == pytest.approx(20.0, abs=1e-4)

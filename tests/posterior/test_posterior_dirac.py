@@ -10,6 +10,7 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.mixing import WeightedSum
 from sepcli.posterior import DiracPosterior, NullSpace
+from sepcli.samplers.projected import Projected
 
 WEIGHTS = [(1.0, 1.0), (0.5, 0.5), (1.0, -3.0), (0.0, 1.0), (0.5, 1.0, 2.0), (1.0, 1.0, 1.0, 1.0)]
 
@@ -68,6 +69,48 @@ def test_with_exact_moments_it_is_the_score_of_the_noisy_posterior(
     noisy = noisy + sigma**2 * torch.eye(len(noisy), dtype=torch.float64)
     expected = torch.einsum("jk,bk...->bj...", torch.linalg.inv(noisy), gap)
     assert torch.allclose(posterior.score(state, sigma), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_isotropic_noise_leaves_the_estimate_on_the_constraint(weights: tuple[float, ...]) -> None:
+    k = len(weights)
+    prior = GaussianPixels(torch.linspace(-1, 1, k).tolist(), torch.linspace(0.1, 2, k).tolist())
+    m, sigma = random(2, 1, 4), torch.tensor(0.7, dtype=torch.float64)
+    whole = DiracPosterior(prior, WeightedSum(weights), m, moments=prior.moments, isotropic=True)
+    free = DiracPosterior(prior, WeightedSum(weights), m, moments=prior.moments)
+    x = random(2, k, 1, 4, seed=1)
+    assert whole.like.shape == x.shape
+    h = x + sigma**2 * whole.score(x, sigma)
+    assert torch.allclose(WeightedSum(weights)(h), m, atol=1e-12)
+    # of Gaussians, what noise there is along the mixture says nothing of the sources
+    null = NullSpace(weights)
+    z = null.coordinates(x)
+    assert torch.allclose(null.coordinates(h), z + sigma**2 * free.score(z, sigma), atol=1e-12)
+
+
+class LoudOrQuiet:
+    """Items that are loud or quiet as a whole: N(0, s² I) with s = 1 or 0.1, each as probable; exact."""
+
+    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """∇ log p_σ at x (B, K, 1, D)."""
+        v = torch.tensor([1.0, 0.01], dtype=x.dtype) + sigma**2
+        log_p = -0.5 * (x.square().sum(-1, keepdim=True) / v + x.shape[-1] * v.log())
+        score: Tensor = -x * (log_p.softmax(-1) / v).sum(-1, keepdim=True)
+        return score
+
+
+def test_a_prior_that_hears_loudness_needs_isotropic_noise() -> None:
+    """Two loud sources: on the constraint alone the noise is half of what the prior was told."""
+    sources = random(4, 2, 1, 200)
+    mixture, sampler = sources.sum(1), Projected(steps=200, sigma_max=10.0, sigma_min=0.01, eta=None)
+    power = {}
+    for isotropic in (False, True):
+        posterior = DiracPosterior(LoudOrQuiet(), WeightedSum((1.0, 1.0)), mixture, isotropic=isotropic)
+        drawn = posterior.sources(sampler(posterior, torch.arange(4)))
+        assert torch.allclose(drawn.sum(1), mixture, atol=1e-6)
+        power[isotropic] = float(drawn.square().mean())
+    assert power[True] == pytest.approx(1.0, abs=0.15)
+    assert power[False] < 0.7
 
 
 def test_the_estimate_moves_most_where_the_prior_is_least_sure() -> None:

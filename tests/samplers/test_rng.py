@@ -19,6 +19,26 @@ def test_an_item_does_not_depend_on_its_batch(name: str) -> None:
         assert len(numbers.flatten(1).unique(dim=0)) == 4
 
 
+@pytest.mark.parametrize("name", ["normal", "gumbel"])
+def test_blocks_of_equal_seeds_are_equal(name: str) -> None:
+    rng = Rng(torch.tensor([[1, 2, 3], [3, 4, 5], [2, 3, 1]]))
+    for _ in range(2):
+        first, second, third = getattr(rng, name)(torch.empty(3, 2, 12))
+        assert torch.equal(first[:, 8:], second[:, :4])
+        assert torch.equal(first[:, 4:], third[:, :8])
+        assert not torch.isclose(first[:, :4], second[:, :4]).any()
+    uniform = Rng(torch.tensor([[1, 2], [2, 7]])).uniform(3, 10)
+    assert torch.equal(uniform[0, :, 5:], uniform[1, :, :5])
+
+
+def test_one_block_is_none_and_the_last_may_be_short() -> None:
+    like = torch.empty(2, 3, 10)
+    assert torch.equal(Rng(torch.tensor([[1], [2]])).normal(like), Rng([1, 2]).normal(like))
+    seeds = torch.tensor([[5, 6, 7]])
+    whole, short = Rng(seeds).normal(torch.empty(1, 2, 12)), Rng(seeds).normal(like[:1, :2])
+    assert torch.equal(whole[..., :10], short)
+
+
 def test_moments_shape_and_type() -> None:
     like = torch.empty(2, 50_000, dtype=torch.float64)
     normal, gumbel = Rng([1, 2]).normal(like), Rng([1, 2]).gumbel(like)

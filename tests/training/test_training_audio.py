@@ -133,7 +133,7 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
     assert entry["hours_of_data"] == pytest.approx(22 / 3600, abs=6e-4)
     assert {"mse", "wiener", "nll"} == set(entry["validation"])
     prior = load_network(load_spectral, folder / "denoiser")
-    assert len(prior.config.band_std) == 256
+    assert len(prior.config.band_std) == 512
     assert max(prior.config.band_std) == entry["band_std"]["greatest"]
     with Image.open(out / "validation.png") as picture:
         assert picture.format == "PNG"
@@ -186,8 +186,7 @@ def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
     card, _ = cards.find(str(tmp_path / "p"))
     assert card.sources == ("Drums",)
     assert card.training["denoiser"]["hours_of_data"] == pytest.approx(8 / 3600, abs=6e-4)
-    alone = request(tiny_slakh / "train", tmp_path / "q", sources=("bass",))
-    learn, held_out = audio.open_banks(alone, SpectralConfig())
+    learn, held_out = audio.open_banks(tiny_slakh / "train", "bass", 22050, 65536)
     assert (len(learn.spans[0]), len(held_out.spans[0])) == (1, 1)
 
 

@@ -1,0 +1,114 @@
+"""What evaluations, draws and samplers buy in the separation of recordings with score priors.
+
+Every variant separates the same mixtures α_1 x_1 + α_2 x_2 + … of a folder of test items. Printed, per
+variant and number of draws, is the SDR of the mean of the draws as it is (it sums to the mixture) and after
+Wiener masks, as ``sepcli evaluate --metric sdr`` measures it: museval's SDR, median over one-second windows,
+mean over the items and the stems; and what a second of sound costs.
+
+    python examples/benchmarks/sound_sweep.py PAIRS --prior slakh-drums --prior slakh-bass \\
+        --variant steps=20 --variant steps=50 --variant steps=50,eta=0 --draws 1 2 4 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sepcli.catalog.spectral import SpectralSeparator, load_composed
+from sepcli.consistency import fft_size, wiener
+from sepcli.datasets.pairs import Pair, read_pairs
+from sepcli.evaluation.batches import draw_seeds
+from sepcli.evaluation.pairs import mix
+from sepcli.evaluation.score import score_track
+
+LEVEL = 0.1
+"""RMS that mixtures are brought to, as everywhere for priors of sound."""
+
+
+def separate(separator: SpectralSeparator, pairs: Sequence[Pair], draws: int, batch: int) -> list[Tensor]:
+    """Draws (S, K, T) of the sources of every item, as they are in the item."""
+    found: list[Tensor] = []
+    for start in range(0, len(pairs), batch):
+        part = pairs[start : start + batch]
+        mixtures = torch.stack([mix(torch.from_numpy(pair.sources), separator.weights) for pair in part])
+        gains = LEVEL / mixtures.square().mean(dim=-1, keepdim=True).sqrt()
+        seeds = torch.stack([draw_seeds(0, start + n, draws) for n in range(len(part))])
+        drawn = separator((gains * mixtures)[:, None], seeds)
+        found += [one[:, :, 0] / gain for one, gain in zip(drawn, gains, strict=True)]
+    return found
+
+
+def sdr(pair: Pair, names: Sequence[str], estimates: Tensor) -> float:
+    """Mean over the stems of estimates (K, T)."""
+    true, found = pair.sources[..., None], estimates.float().numpy()[..., None]
+    scores = score_track(pair.id, "", names, true, found, true.sum(0), ["sdr"], pair.sample_rate)
+    return sum(score.value for score in scores) / len(scores)
+
+
+def measure(
+    separator: SpectralSeparator, pairs: Sequence[Pair], draws: Sequence[int], exponent: float, batch: int
+) -> list[dict[str, float]]:
+    """One row per number of draws; the draws of a row are the first ones of the next."""
+    started = time.perf_counter()
+    found = separate(separator, pairs, max(draws), batch)
+    seconds = sum(pair.sources.shape[-1] / pair.sample_rate for pair in pairs)
+    cost = (time.perf_counter() - started) / seconds / max(draws)
+    alpha = torch.tensor(separator.weights)[:, None]
+    n_fft = fft_size(0.05, separator.sample_rate)
+    rows = []
+    for count in draws:
+        mean, masked = 0.0, 0.0
+        for pair, drawn in zip(pairs, found, strict=True):
+            some, mixture = drawn[:count], mix(torch.from_numpy(pair.sources), separator.weights)
+            refined = wiener(alpha * some, mixture[None], n_fft=n_fft, hop=n_fft // 4, exponent=exponent)
+            mean += sdr(pair, separator.names, some.mean(0)) / len(pairs)
+            masked += sdr(pair, separator.names, refined[:, 0] / alpha) / len(pairs)
+        rows.append(
+            {
+                "draws": count,
+                "SDR": round(mean, 2),
+                "SDR masked": round(masked, 2),
+                "s per s": round(cost * count, 3),
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Print a line per variant and number of draws."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("pairs", type=Path, help="folder of SOURCE/ITEM.flac")
+    parser.add_argument("--prior", action="append", required=True, help="one per source")
+    parser.add_argument("--names", nargs="+", default=["drums", "bass"], help="folders, in the priors' order")
+    parser.add_argument("--weights", default="0.5,0.5")
+    parser.add_argument("--variant", action="append", default=[], help="settings: key=value,key=value")
+    parser.add_argument("--sampler")
+    parser.add_argument("--draws", type=int, nargs="+", default=[1])
+    parser.add_argument("--exponent", type=float, default=2.0, help="of the masks")
+    parser.add_argument("--items", type=int, help="only the first ones")
+    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    a = parser.parse_args()
+    weights = tuple(float(word) for word in a.weights.split(","))
+    pairs = list(read_pairs(a.pairs, tuple(a.names), a.items))
+    rows = []
+    for variant in a.variant or [""]:
+        settings = dict(word.split("=", 1) for word in variant.split(",") if word)
+        separator = load_composed(a.prior, weights, names=a.names, sampler=a.sampler, settings=settings)
+        for row in measure(separator, pairs, a.draws, a.exponent, a.batch):
+            rows.append({"sampler": a.sampler or "", "settings": variant, "items": len(pairs), **row})
+            print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+    if a.json:
+        a.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Flows of waveforms → a separator of recordings: one prior per source, sampled on the samples themselves.
+
+Unlike priors of the MDCT domain they are densities: draws are ranked by log p itself. They know sources at
+the levels of their training, and the α_k are taken as they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sepcli.catalog.card import Card
+from sepcli.catalog.network import load_network
+from sepcli.catalog.score import assemble
+from sepcli.errors import UsageError
+from sepcli.priors.joint import SourcePriors
+from sepcli.priors.wave_flow import WaveFlow, WaveFlowConfig
+from sepcli.protocols import OnStep
+from sepcli.separators import ScoreSeparator
+
+PART = "flow"
+"""The part of a prior's folder that a flow of waveforms is in."""
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "langevin": {"sigma_max": 1.0, "sigma_min": 0.01, "levels": 20, "steps": 50},
+    "projected": {"steps": 100, "sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
+    "halving": {"sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
+    "multi-source": {"sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
+}
+"""What samplers are told unless it is said: from full scale down to 40 dB below it."""
+
+
+@dataclass(frozen=True)
+class WaveSeparator:
+    """Separation of waveforms with flows; fulfils ``sepcli.protocols.FramedSeparator``.
+
+    Attributes:
+        inner: separates signals (B, 1, T) whose length is a multiple of ``hop``.
+        hop: samples that become one place of the flows.
+    """
+
+    inner: ScoreSeparator
+    hop: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the K sources."""
+        return self.inner.names
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The α_k of the mixing m = Σ α_k x_k."""
+        return self.inner.weights
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.inner.sample_rate
+
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+        """Draw sources.
+
+        Args:
+            mixture: (B, 1, T), float32, full scale 1.
+            seeds: (B, S) int64, one per item and draw; or (B, S, Z), one per Z-th part of the signal, too; a
+                draw depends on its own seeds only.
+            on_step: told about progress, evaluation by evaluation.
+
+        Returns:
+            (B, S, K, 1, T) on the CPU: S draws of the unweighted sources.
+        """
+        return self.inner(self._whole(mixture), seeds, on_step)[..., : mixture.shape[-1]]
+
+    def log_prior(self, sources: Tensor) -> Tensor | None:
+        """log p of sources (B, K, 1, T) under the noise that the sampler leaves in them, (B,) in nats."""
+        return self.inner.log_prior(self._whole(sources))
+
+    def _whole(self, signal: Tensor) -> Tensor:
+        """The signal (..., T) with silence after it, as flows need it."""
+        return F.pad(signal, (0, -signal.shape[-1] % self.hop))
+
+
+@dataclass(frozen=True)
+class WaveDensities:
+    """p_σ(x) = Π_k p_σ(x_k) of flows; fulfils ``sepcli.protocols.DensityPrior``.
+
+    Attributes:
+        priors: K of them, in the order of the sources.
+        sigma: σ, the noise that the sources carry.
+    """
+
+    priors: Sequence[WaveFlow]
+    sigma: float
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Σ_k log p_σ at x (B, K, 1, T) in nats, (B,)."""
+        each = zip(self.priors, torch.split(x, 1, dim=1), strict=True)
+        return torch.stack([prior.log_prob(one, self.sigma) for prior, one in each]).sum(0)
+
+
+def is_flow(folder: Path) -> bool:
+    """Whether a prior of sound is a flow of waveforms."""
+    return (folder / PART).is_dir()
+
+
+def load_wave_flow(folder: Path) -> WaveFlow:
+    """The flow of a prior's folder, float32 on the CPU.
+
+    Raises:
+        PriorError: it is missing or damaged.
+    """
+    return load_network(lambda fields: WaveFlow(WaveFlowConfig(**fields)), folder / PART).requires_grad_(
+        False
+    )
+
+
+def assemble_waves(
+    found: Sequence[tuple[Card, Path]],
+    weights: Sequence[float],
+    names: Sequence[str],
+    *,
+    device: str = "cpu",
+    sampler: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> WaveSeparator:
+    """A separator of recordings out of one flow per source.
+
+    Args:
+        found: cards and verified folders, one per source.
+        weights: α_k of m = Σ α_k x_k.
+        names: of the sources.
+        device: where to compute.
+        sampler: a key of ``sepcli.catalog.score.SAMPLERS``; the first prior's own, or langevin, if None.
+        settings: of sampler and posterior, over the first card's own; an unknown key is an error.
+
+    Raises:
+        PriorError: a prior is damaged.
+        UsageError: the priors are not all flows of one sample rate; an unknown sampler or setting.
+    """
+    for card, folder in found:
+        if not is_flow(folder):
+            raise UsageError(
+                f"prior {card.name} is of the MDCT domain and the others are of waveforms",
+                "choose priors of one kind: all with --family denoiser, or all with --family flow",
+            )
+    folders = {folder for _, folder in found}
+    networks = {folder: load_wave_flow(folder).to(device) for folder in folders}
+    every = [networks[folder] for _, folder in found]
+    if len({network.config.sample_rate for network in every}) > 1:
+        told = ", ".join(
+            f"{card.name} {n.config.sample_rate} Hz" for (card, _), n in zip(found, every, strict=True)
+        )
+        raise UsageError(f"the priors differ in sample rate: {told}", "choose priors of one rate")
+    own = found[0][0].settings
+    chosen = sampler or str(own.get("sampler", "langevin"))
+    kept = {k: v for k, v in own.items() if k != "sampler"} if sampler is None else {}
+    options = {**DEFAULTS.get(chosen, {}), **kept, **(settings or {})}
+    inner = assemble(
+        SourcePriors(every), 1, tuple(names), tuple(weights), torch.device(device), chosen, options
+    )
+    left = float(getattr(inner.sampler, "sigma_min", 0.0))
+    inner = replace(
+        inner, sample_rate=every[0].config.sample_rate, batch=1, density=WaveDensities(every, left)
+    )
+    return WaveSeparator(inner, max(network.config.factor for network in every))

@@ -1,0 +1,116 @@
+"""``sepcli evaluate --metric cross-likelihood``: whether priors tell each other's sources apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sepcli.cli import console
+from sepcli.cli.fetch import fetch_if_new
+from sepcli.cli.records import write_record
+from sepcli.cli.reports import check_targets
+from sepcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sepcli.evaluation.cross_likelihood import CrossLikelihood
+
+ITEMS = 100
+"""Test items of every source, unless it is said."""
+
+
+def score_cross(
+    priors: Sequence[str],
+    data: Path | None,
+    unused: Mapping[str, object],
+    *,
+    pairs: int | None,
+    noise: float,
+    seed: int,
+    device: str,
+    out: Path | None,
+    plot: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print the table of priors against sources and whether the diagonal wins; write what is asked for.
+
+    Args:
+        priors: words, one per source.
+        data: the word for toy waves, or a folder of STEM/ITEM files.
+        unused: options that are of no use here, by name, as they were given.
+        pairs: how many items.
+        noise: σ under which items are looked at.
+        seed: of noise, toy waves and bootstrap.
+        device: where to compute.
+        out: a file for the document.
+        plot: a file for the heat map.
+        overwrite: whether files may be replaced.
+        as_json: print the document instead.
+        quiet: no progress, no notes.
+
+    Raises:
+        SepError: the priors cannot be compared, or the data cannot be read.
+    """
+    for option, value in unused.items():
+        if value:
+            raise UsageError(f"--metric cross-likelihood has no use for {option}", f"leave out {option}")
+    if data is None or not 0 <= noise < 1:
+        raise UsageError(
+            "cross-likelihood needs data, and noise from 0 to less than 1",
+            "give --data toy-waves, or --data DIR with STEM/ITEM.wav, and for example --noise 0.1",
+        )
+    check_targets({"--out": out, "--plot": plot}, overwrite)
+    fetch_if_new(priors, quiet)
+    found = _compute(priors, data, pairs or ITEMS, noise, seed, device, quiet)
+    document = found.as_dict()
+    if out is not None:
+        write_record(out, document)
+        console.note(f"wrote {out}", quiet)
+    if plot is not None:
+        from sepcli.evaluation.heat_map import save_heat_map
+
+        save_heat_map(found, plot)
+        console.note(f"wrote {plot}", quiet)
+    if as_json:
+        console.emit_json(document)
+        return
+    _print(found)
+
+
+def _compute(
+    priors: Sequence[str], data: Path, pairs: int, noise: float, seed: int, device: str, quiet: bool
+) -> CrossLikelihood:
+    from sepcli.cli.device import choose_device
+    from sepcli.evaluation.cross_likelihood import cross_likelihood
+    from sepcli.evaluation.judges import folder_items, open_judges, toy_items
+    from sepcli.training.kinds import TOY_WAVES
+
+    place = choose_device(device)
+    judges = open_judges(priors, noise, place)
+    names, rate = [judge.source for judge in judges], judges[0].kind["sample_rate"]
+    toy = str(data) == TOY_WAVES and not data.exists()
+    items, count = toy_items(names, pairs, rate, seed) if toy else folder_items(data, names, pairs, rate)
+    how = {
+        "data": str(data),
+        **judges[0].kind,
+        "files": {judge.prior: judge.files for judge in judges},
+        "device": str(place),
+    }
+    with console.progress("asking priors", quiet) as on_step:
+        return cross_likelihood(judges, items, count, how, seed=seed, on_step=on_step)
+
+
+def _print(found: CrossLikelihood) -> None:
+    rows = [
+        [prior, *(f"{value:.3f}" for value in row)]
+        for prior, row in zip(found.priors, found.means, strict=True)
+    ]
+    how = found.how
+    caption = (
+        f"nats per sample ({how['likelihood']}), mean of {found.values.shape[2]} items, under noise of "
+        f"{how['noise']:.3g}; rows are priors, columns sources"
+    )
+    console.table(["prior", *found.sources], rows, caption)
+    console.emit(found.sentence())

@@ -1,0 +1,111 @@
+"""MUSDB18 (Rafii, Liutkus, Stöter, Mimilakis & Bittner 2017): songs with four stems, in its two forms.
+
+::
+
+    musdb18hq/{train,test}/SONG/{mixture,drums,bass,other,vocals}.wav
+    musdb18/{train,test}/SONG.stem.mp4
+
+The validation songs are those of the training folder that the package ``musdb`` names.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import yaml
+
+from sepcli.datasets.songs import Recording, Signal, Songs, Stored
+from sepcli.errors import InputError
+
+Subset = Literal["train", "valid", "test"]
+STEMS = ("mixture", "drums", "bass", "other", "vocals")
+"""In the order of the streams of an MP4 file."""
+SUFFIX = ".stem.mp4"
+
+
+@dataclass(frozen=True)
+class MusdbStem:
+    """One stream of a ``.stem.mp4``; see ``sepcli.datasets.songs.Stored``."""
+
+    path: Path
+    stream: int
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
+    def read(self) -> tuple[Signal, int]:
+        """Decode it, with ``musdb``; ``InputError`` if it cannot be read, or ffmpeg is missing."""
+        if shutil.which("ffmpeg") is None:
+            raise InputError(
+                f"{self.path} is read with ffmpeg, which is missing",
+                "install ffmpeg, or use MUSDB18-HQ's WAV",
+            )
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of its imports, and of files without metadata
+                from musdb.audio_classes import MultiTrack
+
+                song = MultiTrack(path=str(self.path), name=self.path.name, stem_id=self.stream)
+                samples: Any = song.load_audio(str(self.path), self.stream)
+        except Exception as error:  # ffmpeg's and stempeg's own kinds
+            raise InputError(f"{self.path} cannot be read ({error})", "Copy or download it again.") from error
+        return np.asarray(samples, dtype=np.float32), round(float(song.rate))
+
+
+def musdb_songs(root: Path, subset: Subset = "test") -> Songs:
+    """The songs of an official subset: 86 for training, 14 for validation, 50 for testing.
+
+    Args:
+        root: Holds the folders ``train`` and ``test``.
+        subset: Which.
+
+    Returns:
+        By song, ``mixture`` and the stems that are there.
+
+    Raises:
+        InputError: There are none.
+    """
+    if subset not in get_args(Subset):
+        raise InputError(f"MUSDB18 has no subset {subset}", f"one of {', '.join(get_args(Subset))}")
+    folder = root / ("test" if subset == "test" else "train")
+    songs = _songs(folder) if folder.is_dir() else {}
+    if subset != "test":
+        valid = validation_songs()
+        songs = {song: stems for song, stems in songs.items() if (song in valid) == (subset == "valid")}
+    if not songs:
+        raise InputError(
+            f"{folder} holds no songs of MUSDB18's subset {subset}",
+            f"give the folder that holds train and test, with SONG/drums.wav … or SONG{SUFFIX}",
+        )
+    return songs
+
+
+def validation_songs() -> frozenset[str]:
+    """The names of the official validation songs."""
+    package = importlib.util.find_spec("musdb")  # importing it needs ffmpeg
+    if package is None or not package.submodule_search_locations:
+        raise InputError("the package musdb, which lists the validation songs, is missing", "install musdb")
+    path = Path(package.submodule_search_locations[0]) / "configs" / "mus.yaml"
+    return frozenset(yaml.safe_load(path.read_text(encoding="utf-8"))["validation_tracks"])
+
+
+def _songs(folder: Path) -> Songs:
+    songs: dict[str, dict[str, Stored]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.endswith(SUFFIX) and path.is_file() and not path.name.startswith("."):
+            stems: dict[str, Stored] = {name: MusdbStem(path, stream) for stream, name in enumerate(STEMS)}
+            songs[path.name.removesuffix(SUFFIX)] = stems
+        elif path.is_dir():
+            files = {name: path / f"{name}.wav" for name in STEMS}
+            found: dict[str, Stored] = {n: Recording((file,)) for n, file in files.items() if file.is_file()}
+            if found:
+                songs[path.name] = found
+    return songs

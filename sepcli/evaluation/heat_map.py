@@ -1,0 +1,53 @@
+"""A cross-likelihood table as a picture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from sepcli.errors import OutputError
+from sepcli.evaluation.cross_likelihood import CrossLikelihood
+
+
+def heat_map(found: CrossLikelihood) -> Figure:
+    """Means by prior and source, every column shaded by how far below its best they are, logarithmically.
+
+    The own prior's cell of every source has a frame.
+    """
+    means, count = found.means, len(found.sources)
+    below = np.log10(1e-3 + means.max(axis=0) - means)
+    figure = Figure(figsize=(2.6 + 1.1 * count, 1.6 + 0.8 * count), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(-below, cmap="viridis", aspect="auto")
+    middle = (below.max() + below.min()) / 2
+    for (row, column), value in np.ndenumerate(means):
+        colour = "white" if below[row, column] > middle else "black"
+        axes.text(column, row, f"{value:.3g}", ha="center", va="center", color=colour)
+    for k in range(count):
+        axes.add_patch(Rectangle((k - 0.5, k - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2))
+    axes.set_xticks(range(count), found.sources, parse_math=False)
+    axes.set_yticks(range(count), found.priors, parse_math=False)
+    axes.set_xlabel("test items")
+    axes.set_ylabel("prior")
+    axes.set_title("mean log-likelihood, nats per sample", fontsize="medium")
+    return figure
+
+
+def save_heat_map(found: CrossLikelihood, path: Path) -> None:
+    """Write ``heat_map`` to a file whose name ends in the format, atomically.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        heat_map(found).savefig(part, format=path.suffix[1:].lower(), dpi=150)
+        os.replace(part, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}", "choose another --plot") from error
+    finally:
+        part.unlink(missing_ok=True)

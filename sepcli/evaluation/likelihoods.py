@@ -1,0 +1,48 @@
+"""What a prior that is a density says of separations: the likeliest of several draws, and how typical it is.
+
+Source: Jayaram & Thickstun 2020 (BASIS), table 2 (Glow, 10x), and table 1, where log-likelihoods of
+    separations and of test pictures under the prior of the least noise stand side by side.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.priors.glow import bits_per_dim, noisy
+from sepcli.priors.joint import SourceDensities
+from sepcli.separators import ScoreSeparator
+
+NLL, OURS, TRUTH = "nll", "sepcli", "truth"
+"""The metric, and its rows: one draw, and the true sources."""
+
+
+def likeliest(separator: ScoreSeparator, draws: Tensor) -> Tensor:
+    """The draws (B, K, C, H, W), of S each, (B, S, K, C, H, W), that are the most probable to the prior.
+
+    Draws are clamped to [0, 1] before they are asked about; a prior that is no density ranks by its bound.
+    """
+    known = separator.log_prior(draws.clamp(0.0, 1.0).flatten(0, 1))
+    if known is None:
+        return draws[:, 0]
+    return draws[torch.arange(len(draws)), known.view(draws.shape[:2]).argmax(1)]
+
+
+def typicality(
+    separator: ScoreSeparator, drawn: Tensor, truth: Tensor, rng: np.random.Generator
+) -> dict[str, float]:
+    """Bits per dimension of a draw and of the true sources, both (K, C, H, W), under the least noise.
+
+    True sources get the noise that the sampler leaves in its draws, from ``rng``.
+
+    Returns:
+        By row; nothing if the prior is no density.
+    """
+    density = separator.density
+    if not isinstance(density, SourceDensities):
+        return {}
+    alike = noisy(truth, torch.full((len(truth),), density.sigma), rng)
+    rows = torch.stack([drawn, alike]).to(separator.device)
+    with torch.no_grad():
+        return dict(zip((OURS, TRUTH), bits_per_dim(density.log_prob(rows), rows).tolist(), strict=True))

@@ -1,0 +1,143 @@
+"""From the scores of tracks to numbers: means, medians, intervals, and differences between methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sepcli.evaluation.protocol import CHECKS, CI_LEVEL, CI_RESAMPLES
+from sepcli.evaluation.score import TrackScore
+from sepcli.metrics import bootstrap_ci
+
+AVERAGE = "average"
+"""The name of the column that averages each track's stems."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The values of many tracks in five numbers."""
+
+    mean: float
+    median: float
+    ci95: tuple[float, float]
+    """Of the mean, by bootstrap over tracks."""
+    n: int
+    """Tracks that have a value."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method against another, over the tracks for which both have a value."""
+
+    against: str
+    """The other method, the report's first."""
+    mean: float
+    """Of the differences, track by track; positive if this method has the higher values."""
+    ci95: tuple[float, float]
+    """Of this mean, by bootstrap over tracks."""
+    better: float
+    """Share of the tracks for which this method has the higher value, from 0 to 1."""
+    n: int
+    """Tracks."""
+
+
+Values = dict[str, dict[str, dict[str, dict[str, float]]]]
+"""``values[metric][method][stem][track]``."""
+Results = dict[str, dict[str, dict[str, Summary]]]
+"""``results[metric][method][stem]``."""
+Differences = dict[str, dict[str, dict[str, Difference]]]
+"""``differences[metric][method][stem]``, of all methods but the first."""
+
+
+def track_values(scores: Sequence[TrackScore]) -> Values:
+    """Scores by metric, method, stem and track; where there are several stems, with their average.
+
+    The average column is made track by track; it is NaN for tracks in which a stem has no value.
+
+    Args:
+        scores: Of all tracks; the order of metrics, methods and stems is that of their first appearance.
+    """
+    values: Values = {}
+    for score in scores:
+        stems = values.setdefault(score.metric, {}).setdefault(score.method, {})
+        stems.setdefault(score.stem, {})[score.track] = score.value
+    for methods in values.values():
+        for stems in methods.values():
+            if len(stems) > 1:
+                tracks = next(iter(stems.values()))
+                stems[AVERAGE] = {
+                    track: sum(by_track.get(track, np.nan) for by_track in stems.values()) / len(stems)
+                    for track in tracks
+                }
+    return values
+
+
+def summarise(values: Iterable[float], seed: int = 0) -> Summary:
+    """Summarise the values of one metric, method and stem; NaNs are left out."""
+    v = np.array([value for value in values if not np.isnan(value)], dtype=np.float64)
+    if v.size == 0:
+        return Summary(float("nan"), float("nan"), (float("nan"), float("nan")), 0)
+    interval = bootstrap_ci(v, CI_LEVEL, CI_RESAMPLES, seed)
+    with np.errstate(invalid="ignore"):  # of infinite values of both signs: NaN
+        return Summary(float(v.mean()), float(np.median(v)), interval, int(v.size))
+
+
+def summarise_scores(scores: Sequence[TrackScore], seed: int = 0) -> Results:
+    """Summarise per metric, method and stem, and over the stems.
+
+    Args:
+        scores: Of all tracks.
+        seed: Of the bootstrap.
+    """
+    return {
+        metric: {
+            method: {stem: summarise(by_track.values(), seed) for stem, by_track in stems.items()}
+            for method, stems in methods.items()
+        }
+        for metric, methods in track_values(scores).items()
+    }
+
+
+def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differences:
+    """Every method against the first one, track by track; checks are not compared.
+
+    Args:
+        scores: Of all tracks.
+        seed: Of the bootstrap.
+    """
+    found: Differences = {}
+    for metric, methods in track_values(scores).items():
+        (first, base), *others = methods.items()
+        if others and metric not in CHECKS:
+            found[metric] = {
+                method: {
+                    stem: difference(by_track, base[stem], first, seed)
+                    for stem, by_track in stems.items()
+                    if stem in base
+                }
+                for method, stems in others
+            }
+    return found
+
+
+def difference(
+    values: Mapping[str, float], base: Mapping[str, float], against: str, seed: int = 0
+) -> Difference:
+    """Compare two methods' values of one metric and stem by track.
+
+    Tracks without a value of either, or with the same infinite value of both, are left out.
+
+    Args:
+        values: Of one method.
+        base: Of the other, ``against``.
+        against: Its name.
+        seed: Of the bootstrap.
+    """
+    pairs = np.array([(value, base[track]) for track, value in values.items() if track in base])
+    pairs = pairs.reshape(-1, 2)
+    pairs = pairs[~np.isnan(pairs).any(axis=1) & ~((pairs[:, 0] == pairs[:, 1]) & np.isinf(pairs[:, 0]))]
+    summary = summarise(pairs[:, 0] - pairs[:, 1], seed)
+    better = float(np.mean(pairs[:, 0] > pairs[:, 1])) if len(pairs) else float("nan")
+    return Difference(against, summary.mean, summary.ci95, better, summary.n)

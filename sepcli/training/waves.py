@@ -1,0 +1,213 @@
+"""From a request to a finished flow of one kind of sound: waveforms, network, card, curve and samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.waves import PART, load_wave_flow
+from sepcli.datasets.stems import StemBank
+from sepcli.datasets.toy_waves import LENGTH, SHAPES, ToyWaves
+from sepcli.errors import UsageError
+from sepcli.priors.wave_flow import PRESETS, VARIANTS, WaveFlow, WaveFlowConfig
+from sepcli.protocols import OnStep
+from sepcli.training.audio import LEVELS, REFERENCE, open_banks
+from sepcli.training.curves import save_curve
+from sepcli.training.denoiser import Averaged, keep_mean
+from sepcli.training.kinds import Kind, kind_of
+from sepcli.training.lass import Levels, draw_sources
+from sepcli.training.listening import write_samples
+from sepcli.training.loop import Progress, train, write_text
+from sepcli.training.pictures import check_alone
+from sepcli.training.request import Request, training_entry
+
+FRAME = 256
+"""Samples of what ``Request.tokens`` counts."""
+USUAL = "waveglow"
+"""The variant that is trained unless another is asked for."""
+STREAM = {"window": 1.5, "overlap": 0.25, "batch": 1}
+"""What the card says of the stream: a score takes the memory of all that the flow computes on the way."""
+EXAMPLES = 64
+"""Chunks that a flow begins with unit variance on."""
+VALIDATED = 64
+"""Held-out chunks."""
+SAMPLES, SECONDS = 3, 2.0
+"""Draws that are left to be listened to, and how long they are."""
+CURVE = {"train_nats": "training, weights as they are", "valid_nats": "held out, mean of the weights"}
+
+Draw = Callable[[np.random.Generator, int], Tensor]
+"""(rng, B) → random chunks (B, T)."""
+
+
+@dataclass(frozen=True)
+class WaveTask:
+    """Maximum likelihood on chunks of sound; fulfils ``sepcli.training.loop.Task``.
+
+    Attributes:
+        model: the flow and its mean.
+        train: draws chunks to learn from.
+        held_out: draws chunks to validate on.
+        batch: chunks per step.
+    """
+
+    model: Averaged[WaveFlow]
+    train: Draw
+    held_out: Draw
+    batch: int
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a random batch; the mean takes in the weights of the step before."""
+        self.model.update()
+        return self.model.live.loss(self.train(rng, self.batch).to(self.model.steps.device), rng)
+
+    def validate(self) -> dict[str, float]:
+        """Figures of the mean weights on the same held-out chunks, with the same noise, every time."""
+        rng, device = np.random.default_rng(0), self.model.steps.device
+        rows = [self.model.mean.loss(self.held_out(rng, 8).to(device), rng)[1] for _ in range(VALIDATED // 8)]
+        nats = float(np.mean([row["nats"] for row in rows]))
+        return {"score": nats, "nats": nats}
+
+
+def run(
+    request: Request,
+    folder: Path,
+    on_step: OnStep | None = None,
+    log: Callable[[dict[str, float]], None] | None = None,
+) -> Progress:
+    """Train on toy waves or recordings into ``folder``, a part of the prior's folder.
+
+    Raises:
+        UsageError: unknown preset or variant, another noise than one can learn, chunks that are too long.
+        OutputError: the folder cannot be written, or the prior has another part.
+        InputError: the data cannot be read or are too little, or the checkpoint is of another network.
+    """
+    config = _config(request)
+    check_alone(folder)
+    task = _task(request, config)
+    progress = train(task, folder, request.loop, request.device, request.resume, on_step, log)
+    keep_mean(folder / "model.safetensors")
+    write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
+    flow = load_wave_flow(folder.parent).to(request.device)
+    _write_card(
+        request, folder, config, {**training_entry(request, progress), **_learnt(flow, request, task)}
+    )
+    save_curve(
+        progress.history, request.out / "validation.png", CURVE, "negative log-likelihood, nats per sample"
+    )
+    length = round(SECONDS * config.sample_rate / config.factor) * config.factor
+    drawn = flow.sample(SAMPLES, length, torch.Generator().manual_seed(request.loop.seed % 2**62))
+    write_samples(request.out / "samples", drawn.cpu(), config.sample_rate)
+    return progress
+
+
+def waves_of(data: Path, source: str, rate: int, length: int, cache: Path | None = None) -> tuple[Draw, Draw]:
+    """What draws chunks to learn from, and held-out ones.
+
+    Args:
+        data: the word for toy waves, a folder of recordings, or Slakh2100's layout.
+        source: a shape, what a folder's source is called, or a class of Slakh.
+        rate: Hz; of toy waves their own is meant.
+        length: samples of a chunk.
+        cache: a folder for decoded recordings.
+
+    Raises:
+        UsageError: there is no such shape, or chunks are longer than toy waves.
+        InputError: the data cannot be read, or are too little.
+    """
+    if kind_of(data) is Kind.TOY:
+        if length > LENGTH:
+            raise UsageError(
+                f"chunks of {length} samples are longer than a toy wave",
+                f"use --tokens {LENGTH // FRAME} or less",
+            )
+        splits = [ToyWaves((source,), split) for split in ("train", "test")]
+        first, last = (_of_toys(split, length) for split in splits)
+        return first, last
+    first, last = (_of_bank(bank, length) for bank in open_banks(data, source, rate, length, cache))
+    return first, last
+
+
+def _of_toys(waves: ToyWaves, length: int) -> Draw:
+    return lambda rng, count: torch.from_numpy(waves.draw(rng, count, length)[:, 0])
+
+
+def _of_bank(bank: StemBank, length: int) -> Draw:
+    levels = Levels(low=LEVELS.low, high=LEVELS.high, silent=0.0)
+
+    def draw(rng: np.random.Generator, count: int) -> Tensor:
+        chunks = draw_sources(bank, rng, count, length, levels)[:, 0]
+        return torch.from_numpy(chunks * rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1)))
+
+    return draw
+
+
+def _config(request: Request) -> WaveFlowConfig:
+    """What is asked for, or a refusal before any work."""
+    variant = request.variant or USUAL
+    if variant not in VARIANTS:
+        raise UsageError(f"unknown variant '{variant}'", f"one of: {', '.join(VARIANTS)}")
+    presets = PRESETS[variant]
+    if request.preset not in presets:
+        raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
+    fields: dict[str, Any] = {"variant": variant, **presets[request.preset]}
+    if request.noise is not None:
+        if not 1e-5 <= request.noise < 1.0:
+            raise UsageError(
+                f"noise of {request.noise:g} is out of range", "use 0.00001 or more, less than 1"
+            )
+        fields |= {"noise": request.noise, "sigma_min": 2 * request.noise}
+    if request.clean or 2 * (request.noise or 0.0) >= WaveFlowConfig.sigma_max:
+        fields["sigma_max"] = 0.0
+    return WaveFlowConfig(**fields)
+
+
+def _task(request: Request, config: WaveFlowConfig) -> WaveTask:
+    length = request.tokens * FRAME // config.factor * config.factor
+    learn, held_out = waves_of(request.data, request.sources[0], config.sample_rate, length, request.cache)
+    rng = np.random.default_rng(request.loop.seed)
+    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
+        torch.manual_seed(request.loop.seed)
+        flow = WaveFlow(config)
+    flow.initialise(learn(rng, EXAMPLES), rng)
+    return WaveTask(Averaged(flow).to(request.device).train(), learn, held_out, request.batch)
+
+
+def _learnt(flow: WaveFlow, request: Request, task: WaveTask) -> dict[str, Any]:
+    """What the flow is of, and how well it knows held-out chunks under no noise but its own."""
+    rng = np.random.default_rng(0)
+    chunks = task.held_out(rng, VALIDATED)
+    noise = flow.config.noise * rng.standard_normal(chunks.shape).astype(np.float32)
+    with torch.no_grad():
+        known = [
+            flow.log_prob(y[None, None, None].to(request.device)) for y in chunks + torch.from_numpy(noise)
+        ]
+    return {
+        "variant": flow.config.variant,
+        "noise": flow.config.noise,
+        "samples": chunks.shape[-1],
+        "nats_per_sample": round(float(torch.cat(known).mean()) / chunks.shape[-1], 4),
+    }
+
+
+def _write_card(request: Request, folder: Path, config: WaveFlowConfig, entry: dict[str, Any]) -> None:
+    out, toy = folder.parent, kind_of(request.data) is Kind.TOY
+    card = cards.Card(
+        name=out.resolve().name,
+        family=cards.SOUND,
+        sources=request.sources,
+        weights=(1 / len(SHAPES) if toy else 1.0,),
+        sample_rate=config.sample_rate,
+        data=request.data_note or ("toy waves" if toy else ""),
+        settings={"sampler": "langevin"},
+        stream={**STREAM, "reference_rms": 0 if toy else REFERENCE},
+        training={PART: entry},
+    )
+    cards.write(cards.with_files(card, out), out)

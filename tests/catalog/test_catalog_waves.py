@@ -1,0 +1,106 @@
+"""Separation of waveforms with flows: closed forms, levels and lengths, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_sound import make_sound
+from tiny_waves import make_flow
+
+from sepcli.catalog.spectral import load_composed
+from sepcli.catalog.waves import WaveSeparator, load_wave_flow
+from sepcli.errors import PriorError, UsageError
+from sepcli.protocols import FramedSeparator
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Two priors of white noise, of deviations 0.5 and 0.25."""
+    root = tmp_path_factory.mktemp("flows")
+    return make_flow(root / "loud", "loud", std=0.5), make_flow(root / "quiet", "quiet", std=0.25)
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_white_noise_gets_wieners_gain(pair: tuple[str, str]) -> None:
+    """With one level of noise, σ, the posterior of Gaussian sources and mixture is known."""
+    words = {"sigma_max": "0.2", "sigma_min": "0.1999", "levels": "2", "steps": "100", "ratio": "0.2"}
+    separator = load_composed(pair, (1.0, 0.5), sampler="langevin", settings=words)
+    assert isinstance(separator, WaveSeparator)
+    assert isinstance(separator, FramedSeparator)
+    assert (separator.names, separator.weights, separator.sample_rate) == (
+        ("loud", "quiet"),
+        (1.0, 0.5),
+        14700,
+    )
+    mixture = 0.6 * noise(1, 1, 1501)
+    found = separator(mixture, torch.tensor([[5]]))
+    assert found.shape == (1, 1, 2, 1, 1501)
+    powers, weights = torch.tensor([0.25, 0.0625]), torch.tensor([1.0, 0.5])
+    gains = weights * powers / ((weights**2 * powers).sum() + 0.04)
+    measured = (found[0, 0, :, 0] * mixture[0, 0]).mean(-1) / mixture.square().mean()
+    torch.testing.assert_close(measured, gains, atol=0.05, rtol=0)
+    spread = (found[0, 0, :, 0] - measured[:, None] * mixture[0]).std(dim=-1)
+    torch.testing.assert_close(spread, (powers - powers * weights * gains).sqrt(), rtol=0.1, atol=0)
+
+
+def test_draws_have_their_log_density(pair: tuple[str, str]) -> None:
+    separator = load_composed(pair)
+    sources = noise(3, 2, 1, 16)
+    known = separator.log_prior(sources)
+    expected = sum(
+        (-0.5 * (sources[:, k] / std) ** 2 - math.log(std) - 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+        for k, std in enumerate((0.5, 0.25))
+    )
+    torch.testing.assert_close(known, expected, rtol=1e-3, atol=0.05)
+
+
+def test_seeds_and_defaults(pair: tuple[str, str], tmp_path: Path) -> None:
+    few = {"levels": "2", "steps": "2"}
+    separator, mixture = load_composed(pair, settings=few), noise(2, 1, 64)
+    seeds = torch.tensor([[1, 2], [3, 1]])
+    together = separator(mixture, seeds)
+    alone = separator(mixture[1:], seeds[1:])
+    torch.testing.assert_close(together[1:], alone)
+    assert not torch.allclose(together[:, 0], together[:, 1])
+    assert (separator.inner.sampler.levels, separator.inner.sampler.sigma_min) == (2, 0.01)
+    own = make_flow(tmp_path / "own", "own", settings={"sampler": "projected", "steps": 3})
+    steps = load_composed((own, pair[0])).inner.sampler
+    assert (type(steps).__name__, steps.steps) == ("Projected", 3)
+    found = load_composed((own, pair[0]))(mixture, seeds[:, :1])
+    torch.testing.assert_close(found.sum(2)[:, 0], mixture, atol=1e-5, rtol=0)
+
+
+def test_what_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
+    slow = make_flow(tmp_path / "slow", "slow", sample_rate=8000)
+    spectral = make_sound(tmp_path / "spectral", "bands")
+    with pytest.raises(UsageError, match="differ in sample rate: loud 14700 Hz, slow 8000 Hz"):
+        load_composed((pair[0], slow))
+    for mixed in ((pair[0], spectral), (spectral, pair[0])):
+        with pytest.raises(UsageError, match="spectral is of the MDCT domain"):
+            load_composed(mixed)
+    with pytest.raises(UsageError, match="no rest"):
+        load_composed(pair, rest=True)
+    with pytest.raises(UsageError, match="unknown setting"):
+        load_composed(pair, settings={"lam": "3"})
+    with pytest.raises(PriorError, match="posterior variance"):
+        load_composed(pair, sampler="projected", settings={"weigh": "1"})(
+            noise(1, 1, 16), torch.tensor([[1]])
+        )
+
+
+@pytest.mark.parametrize(
+    "changes", [{"squeezes": [40]}, {"layers": 99}, {"width": 10**6}, {"variant": "nice"}]
+)
+def test_a_config_of_another_network_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    folder = Path(make_flow(tmp_path / "p", "p"))
+    config = json.loads((folder / "flow" / "config.json").read_text())
+    (folder / "flow" / "config.json").write_text(json.dumps({**config, **changes}))
+    with pytest.raises(PriorError, match="does not fit its config"):
+        load_wave_flow(folder)

@@ -1,0 +1,177 @@
+"""``--method lass|score`` for a prior that offers both, and ``--rest``, end to end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hub_server import Hub
+from tiny_sound import make_dual, make_sound
+
+from sepcli.catalog import card as cards
+from sepcli.cli.app import run
+
+RATE = 8000
+
+
+@pytest.fixture
+def dual(tiny_prior: Path, tmp_path: Path) -> Path:
+    return make_dual(tmp_path / "both", tiny_prior, "score")
+
+
+@pytest.fixture
+def mix(tmp_path: Path) -> Path:
+    sound = np.random.default_rng(0).normal(0, 0.1, RATE).clip(-1, 1)
+    soundfile.write(tmp_path / "mix.wav", sound, RATE, subtype="PCM_16")
+    return tmp_path / "mix.wav"
+
+
+def separate(mix: Path, out: Path, *words: object) -> int:
+    return run(["separate", str(mix), "-o", str(out), "--device", "cpu", "-q", *map(str, words)])
+
+
+def stems_and_record(folder: Path, mix: Path) -> tuple[list[str], dict[str, Any]]:
+    """Names of the stems, whose sum is the mixture, and run.json."""
+    paths = sorted((folder / "mix").glob("*.wav"))
+    total = sum(soundfile.read(path, dtype="int16")[0].astype(int) for path in paths)
+    assert np.array_equal(total, soundfile.read(mix, dtype="int16")[0])
+    return [path.stem for path in paths], json.loads((folder / "mix" / "run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "sampler"),
+    [
+        ((), "score", "projected"),
+        (("--sampler", "multi-source", "--set", "steps=2"), "score", "multi-source"),
+        (("--method", "lass"), "lass", None),
+        (("--sampler", "greedy"), "lass", "greedy"),
+    ],
+)
+def test_either_engine_makes_the_stems_of_the_card(
+    dual: Path, mix: Path, tmp_path: Path, words: tuple[str, ...], method: str, sampler: str | None
+) -> None:
+    assert separate(mix, tmp_path / "out", "--prior", dual, *words) == 0
+    names, record = stems_and_record(tmp_path / "out", mix)
+    assert names == ["bass", "drums"]
+    assert (record["method"], record["prior"], record["sampler"]) == (method, "tiny", sampler)
+    if method == "lass":
+        assert (record["settings"], record["stream"]["window"]) == ({"lam": 1.0}, 0.4)
+        assert "codec/model.safetensors" in record["files"]
+    else:
+        assert record["weights"] == [0.5, 0.5]
+        assert record["settings"]["steps"] == (2 if words else 3)
+        assert set(record["files"]) == {
+            f"{name}/denoiser/{file}"
+            for name in ("drums", "bass")
+            for file in ("config.json", "model.safetensors")
+        }
+
+
+def test_a_rest_takes_what_is_left(dual: Path, mix: Path, tmp_path: Path) -> None:
+    assert separate(mix, tmp_path / "a", "--prior", dual, "--rest", "--set", "rest=0.3") == 0
+    names, record = stems_and_record(tmp_path / "a", mix)
+    assert names == ["bass", "drums", "rest"]
+    assert (record["weights"], record["settings"]["rest"]) == ([0.5, 0.5, 0.5], "0.3")
+    violin = make_sound(tmp_path / "violin", "violin")
+    words = ("--prior", violin, "--rest", "--set", "steps=2")
+    assert separate(mix, tmp_path / "b", *words, "--weights", "1,2") == 0
+    names, record = stems_and_record(tmp_path / "b", mix)
+    assert names == ["rest", "violin"]
+    assert (record["weights"], record["settings"]["rest"], record["prior"]) == ([1.0, 2.0], 0.5, "violin")
+    assert separate(mix, tmp_path / "c", *words, "--prior", violin, "--samples", 2) == 0
+    assert sorted(path.stem for path in (tmp_path / "c").glob("mix/02/*")) == ["rest", "violin-1", "violin-2"]
+
+
+def test_what_has_no_use_for_them(
+    dual: Path,
+    mix: Path,
+    tiny_prior: Path,
+    tiny_pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    violin = make_sound(tmp_path / "violin", "violin")
+    cases = [
+        (("--prior", tiny_prior, "--rest"), "names no score priors"),
+        (("--prior", tiny_prior, "--method", "score"), "names no score priors"),
+        (("--prior", dual, "--method", "lass", "--rest"), "--rest is for score priors of sounds"),
+        (("--prior", tiny_pictures, "--rest"), "--rest is for score priors of sounds"),
+        (("--method", "hpss", "--rest"), "has no use for --rest"),
+        (("--prior", dual, "--method", "score", "--sampler", "beam"), "unknown sampler 'beam'"),
+        (("--prior", dual, "--method", "score", "--set", "lam=1"), "unknown setting 'lam'"),
+        (("--prior", dual, "--set", "rest=0.5"), "unknown setting 'rest'"),
+        (("--prior", violin, "--rest", "--set", "rest=2"), "rest=2 is no share"),
+        (("--prior", dual, "--prior", violin), "brings all its sources along"),
+        (("--prior", dual, "--rest", "--weights", "1,1,1"), "separates drums, bass"),
+        (("--prior", violin, "--rest", "--weights", "1,1,1"), "3 --weights for 1 --prior"),
+    ]
+    for words, message in cases:
+        assert separate(mix, tmp_path / "out", *words) == 2, words
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2
+        assert message in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_both_engines_are_evaluated(dual: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for rate in (4000, 8000):
+        for stem in ("drums", "bass"):
+            (tmp_path / str(rate) / stem).mkdir(parents=True)
+            soundfile.write(tmp_path / str(rate) / stem / "0.flac", rng.normal(0, 0.1, rate), rate)
+
+    def evaluate(rate: int, *words: str) -> int:
+        data = ["--dataset", "pairs", "--data", str(tmp_path / str(rate)), "--prior", str(dual)]
+        return run(["evaluate", *data, "--device", "cpu", "--json", "-q", *words])
+
+    for rate, words, method in [
+        (8000, (), "score"),
+        (8000, ("--method", "score", "--method", "rpca"), "score"),
+        (4000, ("--sampler", "greedy"), "lass"),
+    ]:
+        assert evaluate(rate, *words) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["protocol"]["settings"]["method"] == method
+        assert document["protocol"]["mixture"] == "0.5·drums + 0.5·bass"
+        assert ("rpca" in document["results"]["sdr"]) == ("rpca" in words)
+    assert evaluate(8000, "--method", "score", "--method", "lass") == 2
+    assert "two runs" in capsys.readouterr().err
+
+
+def test_score_priors_are_fetched_with_the_prior_that_names_them(
+    hub: Hub, dual: Path, mix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["fetch-priors", str(dual), "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)["priors"]
+    assert [(prior["name"], prior["verified"]) for prior in found] == [
+        (str(dual), True),
+        (str(dual / "beats"), True),
+        (str(dual / "low"), True),
+    ]
+    for name in ("beats", "low"):
+        hub.publish(f"tester/{name}", dual / name, "v1")
+    named = {"priors": ["hf:tester/beats@v1", "hf:tester/low@v1"]}
+    cards.write(replace(cards.read(dual), score=named), dual)
+    commit = hub.publish("tester/both", dual, "v1")
+    word = f"hf:tester/both@{commit}"
+    assert run(["fetch-priors", word, "--dry-run", "--json", "-q"]) == 0
+    planned = json.loads(capsys.readouterr().out)["priors"]
+    assert [prior["name"] for prior in planned] == [word, *named["priors"]]
+    assert all(prior["to_fetch"] for prior in planned)
+    assert separate(mix, tmp_path / "out", "--prior", word) == 0  # on first use
+    assert stems_and_record(tmp_path / "out", mix)[1]["method"] == "score"
+    assert run(["fetch-priors", "hf:tester/both", "--revision", commit, "--offline", "-q"]) == 0
+
+
+def test_a_card_that_names_itself_is_fetched_once(dual: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dual / "me").symlink_to(".")
+    cards.write(replace(cards.read(dual), score={"priors": ["me", "low"]}), dual)
+    assert run(["fetch-priors", str(dual), "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)["priors"]
+    assert [prior["name"] for prior in found] == [str(dual), str(dual / "me"), str(dual / "low")]
+    assert run(["separate", "x.wav", "--prior", str(dual), "--method", "score"]) != 0

@@ -1,0 +1,88 @@
+"""``sepcli separate --samples N`` of a recording: what run.json and the last lines say of the draws."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sepcli.catalog import card as cards
+from sepcli.cli.app import run
+from sepcli.draws import RULE
+from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.training.loop import write_weights
+
+RATE = 8000
+
+
+@pytest.fixture
+def priors(tmp_path: Path) -> list[str]:
+    """Two priors of one band each, as they are before training."""
+    words = []
+    for source, low in (("flute", True), ("shaker", False)):
+        stds = tuple(0.1 if (f < 8) == low else 0.01 for f in range(16))
+        config = SpectralConfig(RATE, 16, width=8, blocks=1, embedding=8, band_std=stds)
+        folder = tmp_path / source
+        (folder / "denoiser").mkdir(parents=True)
+        write_weights(SpectralPrior(config), folder / "denoiser" / "model.safetensors")
+        (folder / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
+        card = cards.Card(
+            source, cards.SOUND, (source,), (1.0,), RATE, stream={"window": 1.0, "overlap": 0.1}
+        )
+        cards.write(cards.with_files(card, folder), folder)
+        words += ["--prior", str(folder)]
+    return words
+
+
+@pytest.fixture
+def duet(tmp_path: Path) -> Path:
+    signal = 0.1 * np.random.default_rng(0).standard_normal((round(2.4 * RATE), 2))
+    signal[RATE : 2 * RATE] = 0
+    soundfile.write(tmp_path / "duet.wav", signal, RATE)
+    return tmp_path / "duet.wav"
+
+
+def separate(duet: Path, out: Path, *words: str) -> dict[str, object]:
+    common = ["-o", str(out), "--set", "steps=4", "--device", "cpu", "-q"]
+    assert run(["separate", str(duet), *common, *words]) == 0
+    return json.loads((out / "duet" / "run.json").read_text())
+
+
+def test_kept_draws_are_ranked(
+    priors: list[str], duet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = separate(duet, tmp_path / "out", *priors, "--samples", "3")
+    draws, confidence = record["draws"], record["confidence"]
+    assert [set(draw) for draw in draws] == [{"rank", "residual_rms", "log_prior_bound", "agreement_db"}] * 3
+    assert sorted(draw["rank"] for draw in draws) == [1, 2, 3]
+    assert (record["rank"], "draws" in record["report"]) == (RULE, False)
+    bounds = [draw["log_prior_bound"] for draw in draws]
+    assert draws[bounds.index(max(bounds))]["rank"] == 1
+    assert set(confidence) == {"flute", "shaker"}
+    assert all(len(seconds) == 3 for seconds in confidence.values())
+    line = capsys.readouterr().out.splitlines()[-1]
+    best, medoid = bounds.index(max(bounds)) + 1, record["medoid"]
+    assert line == f"  best of 3 draws by log prior: {best:02d}, medoid: {medoid:02d}"
+
+
+def test_merged_draws_have_confidence_and_single_ones_nothing(
+    priors: list[str], duet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = separate(duet, tmp_path / "merged", *priors, "--set", "draws=2")
+    assert set(record["confidence"]) == {"flute", "shaker"}
+    assert not {"draws", "rank", "medoid"} & set(record)
+    record = separate(duet, tmp_path / "single", *priors)
+    assert not {"draws", "rank", "medoid", "confidence"} & set(record)
+    assert "best" not in capsys.readouterr().out
+
+
+def test_a_silent_file_has_no_confidence(priors: list[str], tmp_path: Path) -> None:
+    silence = tmp_path / "duet.wav"
+    soundfile.write(silence, np.zeros((RATE, 1)), RATE)
+    record = separate(silence, tmp_path / "out", *priors, "--samples", "2")
+    assert record["confidence"] == {"flute": [None], "shaker": [None]}
+    assert [draw["rank"] for draw in record["draws"]] == [1, 2]

@@ -1,0 +1,55 @@
+"""The likeliest of several draws, and how likely separations and true sources are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sepcli.catalog.score import load_pictures
+from sepcli.evaluation.likelihoods import likeliest, typicality
+from sepcli.priors.glow import GlowConfig, GlowPrior
+from sepcli.priors.joint import SourceDensities
+from sepcli.separators import ScoreSeparator
+
+
+def white(prior: Path, sigma: float = 0.5) -> ScoreSeparator:
+    """A separator whose sources are N(1/2, I): a flow as it begins."""
+    made = load_pictures([str(prior)], (1.0, 1.0))
+    flow = GlowPrior(GlowConfig(scales=1, steps=1, width=4, embedding=4)).requires_grad_(False)
+    return replace(made, density=SourceDensities((flow, flow), (None, None), sigma))
+
+
+def test_the_likeliest_draw_of_each_item_is_chosen(tiny_flow: Path) -> None:
+    draws = torch.full((2, 3, 2, 1, 8, 8), 0.9)
+    draws[0, 1], draws[1, 2] = 0.4, 0.55
+    draws[1, 0] = 7.0  # clamped to 1
+    chosen = likeliest(white(tiny_flow), draws)
+    assert torch.equal(chosen, torch.stack([draws[0, 1], draws[1, 2]]))
+
+
+def test_a_prior_without_density_ranks_by_its_bound(tiny_pictures: Path) -> None:
+    separator = load_pictures([str(tiny_pictures)], (1.0, 1.0))
+    draws = torch.rand(2, 3, 2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    known = separator.log_prior(draws.flatten(0, 1))
+    assert known is not None
+    best = known.view(2, 3).argmax(1)
+    assert torch.equal(likeliest(separator, draws), draws[torch.arange(2), best])
+    assert typicality(separator, draws[0, 0], draws[0, 1], np.random.default_rng(0)) == {}
+
+
+def test_bits_are_those_of_the_density_and_truth_has_the_noise_of_draws(tiny_flow: Path) -> None:
+    drawn = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    truth = torch.full((2, 1, 64, 64), 0.5)
+    found = typicality(white(tiny_flow), drawn, truth, np.random.default_rng(0))
+
+    def bits(energy: float) -> float:
+        return (0.5 * energy + 0.5 * math.log(2 * math.pi)) / math.log(2) + math.log2(255)
+
+    assert found["sepcli"] == pytest.approx(bits(float((drawn - 0.5).square().mean())), abs=1e-3)
+    assert found["truth"] == pytest.approx(bits(0.5**2), abs=0.01)
+    assert typicality(white(tiny_flow), drawn, truth, np.random.default_rng(0)) == found

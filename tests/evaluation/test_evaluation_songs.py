@@ -1,0 +1,104 @@
+"""Whole songs: mixed, separated window by window, scored; stopping and going on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from sepcli.datasets.songs import Recording, Songs, song_pairs
+from sepcli.errors import InputError
+from sepcli.evaluation.songs import evaluate_songs, separate_song
+from sepcli.protocols import OnStep
+from sepcli.stream import StreamSettings
+
+RATE = 4000
+STREAM = StreamSettings(window=0.5, overlap=0.1, consistency="none", reference_rms=None)
+
+
+@dataclass
+class Scaled:
+    """Every source is the mixture over K times its weight; counts windows."""
+
+    names: tuple[str, ...] = ("drums", "bass")
+    weights: tuple[float, ...] = (0.5, 0.25)
+    sample_rate: int = RATE
+    windows: int = 0
+
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+        self.windows += len(mixture)
+        shares = torch.tensor([1 / (2 * w) for w in self.weights])
+        return (mixture[:, None] * shares[:, None, None])[:, None].expand(-1, seeds.shape[1], -1, -1, -1)
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> Songs:
+    """Four songs; the third lacks its bass, a file of the fourth is damaged."""
+    found: dict[str, dict[str, Recording]] = {}
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        for stem in ("bass", "drums", "vocals"):
+            path = tmp_path / f"{number}-{stem}.wav"
+            soundfile.write(path, rng.uniform(-0.5, 0.5, 2 * RATE), RATE, subtype="FLOAT")
+            found.setdefault(f"song {number}", {})[stem] = Recording((path,))
+    del found["song 2"]["bass"]
+    (tmp_path / "3-drums.wav").write_bytes(b"RIFF")
+    return found
+
+
+def test_a_song_goes_through_the_stream_and_back(songs: Songs) -> None:
+    pair, engine = next(song_pairs(songs, ("drums", "bass"), RATE)), Scaled()
+    told: list[tuple[int, int]] = []
+    estimates = separate_song(pair, engine, STREAM, 0, lambda *step: told.append(step))
+    mixture = 0.5 * pair.sources[0] + 0.25 * pair.sources[1]
+    np.testing.assert_allclose(estimates[0], mixture, atol=1e-5)
+    np.testing.assert_allclose(estimates[1], 2 * mixture, atol=1e-5)
+    assert engine.windows > 3
+    assert told[-1] == (2000, 2000)
+
+
+def test_songs_are_scored_and_failures_said(songs: Songs) -> None:
+    report = evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM)
+    rows = report.results["usdr"]
+    assert list(rows) == ["sepcli", "average", "oracle mask"]
+    for stem in ("drums", "bass"):
+        assert rows["sepcli"][stem].mean == pytest.approx(rows["average"][stem].mean, abs=1e-3)
+    assert {score.track for score in report.scores} == {"song 0", "song 1"}
+    assert [failure.track for failure in report.failures] == ["song 3"]
+    assert any("1 song(s) lack" in note for note in report.notes)
+    assert report.protocol.mixture == "0.5·drums + 0.25·bass"
+    assert report.protocol.settings["songs"] == ["song 0", "song 1", "song 3"]
+
+
+def test_a_stopped_run_goes_on_to_the_same_report(songs: Songs, tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    whole = evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM)
+
+    def stop(done: int, total: int) -> None:
+        if done > 1000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM, journal=journal, on_step=stop)
+    rest = Scaled()
+    assert evaluate_songs(songs, "test", rest, ["usdr"], stream=STREAM, journal=journal) == whole
+    once = Scaled()
+    evaluate_songs(songs, "test", once, ["usdr"], stream=STREAM, limit=1)
+    assert rest.windows == once.windows  # the first song was finished, the last one fails before
+    again = evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM, journal=journal)
+    assert again == whole  # the failure is found again
+    assert replace(again, failures=()) != again
+
+
+def test_nothing_to_score_is_an_error(songs: Songs) -> None:
+    with pytest.raises(InputError, match="song 3"):
+        evaluate_songs({"song 3": songs["song 3"]}, "test", Scaled(), ["usdr"], stream=STREAM)
+    with pytest.raises(InputError, match="no song has all"):
+        evaluate_songs({"song 2": songs["song 2"]}, "test", Scaled(), ["usdr"], stream=STREAM)
+    with pytest.raises(ValueError, match="neither"):
+        evaluate_songs(songs, "test", None, ["usdr"])

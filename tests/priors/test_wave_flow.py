@@ -1,0 +1,181 @@
+"""Flows of waveforms: density, Jacobian, score, noise levels, drawing, learning, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sepcli.errors import InputError, PriorError
+from sepcli.priors.joint import SourcePriors
+from sepcli.priors.wave_flow import PRESETS, VARIANTS, WaveFlow, WaveFlowConfig
+from sepcli.training.loop import write_weights
+
+
+def config(variant: str, **changes: Any) -> WaveFlowConfig:
+    return replace(WaveFlowConfig(variant=variant, **PRESETS[variant]["tiny"]), **changes)
+
+
+def flow(variant: str = "waveglow", shaken: float = 0.0, **changes: Any) -> WaveFlow:
+    """A flow as it begins, or with all parameters moved."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = WaveFlow(config(variant, **changes))
+        for parameter in made.parameters():
+            parameter.data += shaken * torch.randn(parameter.shape)
+    return made.eval().requires_grad_(False)
+
+
+def draw(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_begins_as_white_noise(variant: str) -> None:
+    p, x = flow(variant), draw(2, 3, 1, 16)
+    white = (-0.5 * x**2 - 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+    torch.testing.assert_close(p.log_prob(x), white)
+    torch.testing.assert_close(p.score(x, torch.tensor(0.3)), -x)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_inverse_and_log_determinant(variant: str) -> None:
+    p = flow(variant, shaken=0.2).double()
+    x, context = draw(1, 1, 16).double(), p._context(torch.tensor([0.1]).double())
+    latents, spread = p.layers(x, context)
+    torch.testing.assert_close(p.layers.inverse(latents, context), x, atol=1e-9, rtol=1e-9)
+
+    def one(row: Tensor) -> Tensor:
+        return torch.cat([z.flatten() for z in p.layers(row.view(1, 1, -1), context)[0]])
+
+    jacobian = torch.autograd.functional.jacobian(one, x.flatten())
+    assert float(torch.linalg.slogdet(jacobian)[1]) == pytest.approx(float(spread), abs=1e-9)
+    assert abs(float(spread)) > 0.1
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_its_density_integrates_to_one(variant: str) -> None:
+    p = flow(variant, shaken=0.2, squeezes=(1,), steps=3)
+    side, count = 14.0, 281
+    grid = torch.linspace(-side, side, count)
+    pairs = torch.cartesian_prod(grid, grid).view(-1, 1, 1, 2)
+    total = float(p.log_prob(pairs, 0.2).double().exp().sum()) * (2 * side / (count - 1)) ** 2
+    assert total == pytest.approx(1.0, abs=5e-3)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_score_is_the_slope_of_the_log_density(variant: str) -> None:
+    p, x, sigma = flow(variant, shaken=0.2), draw(2, 2, 1, 16), torch.tensor(0.4)
+    score, along, step = p.score(x, sigma), draw(2, 2, 1, 16, seed=2), 1e-2
+    rise = (p.log_prob(x + step * along, 0.4) - p.log_prob(x - step * along, 0.4)) / (2 * step)
+    torch.testing.assert_close((score * along).flatten(1).sum(1), rise, atol=0.02, rtol=0.01)
+    torch.testing.assert_close(p.log_prob(x[1:2], 0.4), p.log_prob(x, 0.4)[1:2])
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(p.score(x.clone(), sigma), score)
+    assert p.score(x.double(), sigma).dtype == torch.float64
+
+
+def test_it_is_told_the_noise_up_to_the_greatest() -> None:
+    p, x = flow(shaken=0.3, sigma_max=0.5), draw(2, 1, 1, 16)
+    assert not torch.allclose(p.log_prob(x, 0.4), p.log_prob(x, 0.05), atol=0.05)
+    torch.testing.assert_close(p.log_prob(x, 0.5), p.log_prob(x, 3.0))
+    nearest = p.score(x, torch.tensor(0.5))
+    torch.testing.assert_close(p.score(x, torch.tensor(3.0)), nearest * 0.5 / 3.0, rtol=1e-4, atol=1e-6)
+    deaf = flow(shaken=0.3, sigma_max=0.0, noise=0.1)
+    torch.testing.assert_close(deaf.log_prob(x, 0.4), deaf.log_prob(x))
+    expected = deaf.score(x, torch.tensor(0.0)) * 0.1 / math.hypot(0.1, 0.4)
+    torch.testing.assert_close(deaf.score(x, torch.tensor(0.4)), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_is_the_cross_entropy_of_noisy_sounds() -> None:
+    p, x = flow(sigma_max=0.0, noise=0.5), 0.3 * draw(200, 64)
+    loss, figures = p.loss(x, np.random.default_rng(0))
+    energy = float(x.square().mean()) + 0.25
+    assert float(loss) == pytest.approx(0.5 * energy + 0.5 * math.log(2 * math.pi), rel=5e-3)
+    assert figures == {"nats": float(loss)}
+    levels = flow(clean=0.2)._levels(1000, np.random.default_rng(0))
+    assert int((levels == 0.0).sum()) in (200, 201)
+    noise = levels[levels > 0.0].log10().sort().values
+    torch.testing.assert_close(noise, torch.linspace(math.log10(2e-3), 0.0, len(noise)), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_drawn_sounds_have_the_density_s_latents(variant: str) -> None:
+    p, rng = flow(variant, shaken=0.1), torch.Generator().manual_seed(0)
+    drawn = p.sample(100, 64, rng, sigma=0.1)
+    assert drawn.shape == (100, 64)
+    latents = p.layers(drawn[:, None], p._context(torch.full((100,), 0.1)))[0]
+    every = torch.cat([z.flatten() for z in latents])
+    assert float(every.mean()) == pytest.approx(0.0, abs=0.04)
+    assert float(every.std()) == pytest.approx(1.0, abs=0.04)
+    cold = p.sample(3, 64, rng, temperature=0.0)
+    torch.testing.assert_close(cold, cold[:1].expand_as(cold), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_it_learns_a_tone(variant: str) -> None:
+    p, rng = flow(variant, noise=0.05, sigma_max=0.0, width=8), np.random.default_rng(0)
+    tones = torch.sin(torch.arange(64) / 5 + torch.linspace(0.0, 6.0, 16)[:, None])
+    p.initialise(tones, rng)
+    p.train().requires_grad_(True)
+    optimizer, found = torch.optim.Adam(p.parameters(), 1e-2), []
+    for _ in range(60):
+        loss, _ = p.loss(tones, rng)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(float(loss.detach()))
+    white = 0.5 * math.log(2 * math.pi * math.e * 0.5)  # what its power alone would take
+    assert np.mean(found[-5:]) < white - 0.5
+    p.eval().requires_grad_(False)
+    noise = 0.05 * draw(16, 64)
+    known = p.log_prob((tones + noise)[:, None, None])
+    others = p.log_prob((tones.sign() * 0.5**0.5 + noise)[:, None, None])  # a square of the same power
+    assert (known > others + 10).all()
+
+
+def test_sources_are_asked_one_by_one() -> None:
+    first, second, x = flow(shaken=0.2), flow("flowavenet", shaken=0.2), draw(2, 2, 1, 16)
+    score = SourcePriors((first, second)).score(x, torch.tensor(0.2))
+    torch.testing.assert_close(score[:, 1:], second.score(x[:, 1:], torch.tensor(0.2)))
+
+
+def test_weights_are_stored_exactly(tmp_path: Path) -> None:
+    p = flow(shaken=0.2)
+    write_weights(p, tmp_path / "model.safetensors")
+    stored = load_file(tmp_path / "model.safetensors")
+    rounded = {name for name, tensor in stored.items() if tensor.dtype == torch.bfloat16}
+    assert all(".tell." in name and "net" not in name for name in rounded)
+    assert torch.equal(stored["embed.0.weight"], p.state_dict()["embed.0.weight"])
+
+
+def test_what_is_refused() -> None:
+    p = flow()
+    for shape in ((1, 1, 12), (1, 1, 1, 12), (1, 1, 2, 16), (1, 1, 1, 0)):
+        with pytest.raises(InputError, match="do not fit a flow of waveforms"):
+            p.log_prob(torch.zeros(shape))
+    with pytest.raises(PriorError, match="posterior variance"):
+        p.moments(torch.zeros(1, 1, 1, 16), torch.tensor(0.1))
+    wrong: list[dict[str, Any]] = [
+        {"variant": "realnvp"},
+        {"squeezes": ()},
+        {"squeezes": (3, 0)},
+        {"squeezes": (13,)},
+        {"layers": 60},
+        {"steps": 0},
+        {"noise": 0.0},
+        {"sigma_max": 1e-4},
+        {"clean": 2.0},
+    ]
+    make: Callable[..., WaveFlowConfig] = WaveFlowConfig
+    for fields in wrong:
+        with pytest.raises(ValueError, match="no flow"):
+            make(**fields)

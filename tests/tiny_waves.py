@@ -1,0 +1,52 @@
+"""Tiny priors of sounds on disk that are flows of waveforms, untrained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sepcli.catalog import card as cards
+from sepcli.priors.transforms import LIMIT
+from sepcli.priors.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
+from sepcli.training.loop import write_weights
+
+
+def make_flow(
+    folder: Path,
+    source: str,
+    *,
+    std: float = 1.0,
+    weight: float = 1.0,
+    settings: Mapping[str, Any] | None = None,
+    stream: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> str:
+    """A prior that takes its source for white noise of a deviation; ``changes`` are of its config."""
+    variant = changes.get("variant", "waveglow")
+    config = replace(WaveFlowConfig(**{"variant": variant, **PRESETS[variant]["tiny"]}), **changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(len(source))
+        flow = WaveFlow(config)
+    flow.layers.scales[-1].transforms[-1].log_scale.data -= torch.tensor(std).log()
+    for split in flow.layers.splits:
+        outer = split.coupling.net.leave.bias
+        outer.data[len(outer) // 2 :] -= LIMIT * (torch.tensor(std).log() / LIMIT).atanh()
+    (folder / "flow").mkdir(parents=True)
+    write_weights(flow, folder / "flow" / "model.safetensors")
+    (folder / "flow" / "config.json").write_text(json.dumps(asdict(config)))
+    card = cards.Card(
+        folder.name,
+        cards.SOUND,
+        (source,),
+        (weight,),
+        config.sample_rate,
+        settings=settings or {},
+        stream={"reference_rms": 0} if stream is None else stream,
+    )
+    cards.write(cards.with_files(card, folder), folder)
+    return str(folder)

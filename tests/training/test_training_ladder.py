@@ -1,0 +1,203 @@
+"""Training a flow of pictures, and making it a ladder of noise-conditioned copies."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.score import load_picture_prior, load_pictures
+from sepcli.errors import InputError, OutputError, PriorError, UsageError
+from sepcli.priors.glow import GlowPrior
+from sepcli.training import ladder, prepare
+from sepcli.training.loop import LoopSettings
+from sepcli.training.request import Request
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder of 8 x 8 pictures of two classes."""
+    rng = np.random.default_rng(0)
+    for name in ("dark", "light"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for n in range(6):
+            pixels = rng.integers(0, 60, (8, 8), np.uint8) + (180 if name == "light" else 0)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "data" / name / f"{n}.png")
+    return tmp_path / "data"
+
+
+def request(data: Path, out: Path, **changes: object) -> Request:
+    fields: dict[str, object] = {
+        "family": "glow",
+        "data": data,
+        "out": out,
+        "preset": "tiny",
+        "sources": ("shade",),
+        "weights": (1.0,),
+        "batch": 4,
+        "tokens": 0,
+        "cache": data.parent / "cache",
+        "loop": LoopSettings(seconds=None, steps=3, validations=2),
+        "device": torch.device("cpu"),
+    }
+    return Request(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None:
+    progress = prepare.run(request(data, tmp_path / "p", classes=("dark", "light")))
+    assert progress.step == 3
+    card, folder = cards.find(str(tmp_path / "p"))
+    assert (card.family, card.settings) == ("score", {"sampler": "langevin"})
+    assert sorted(card.files) == ["glow/config.json", "glow/model.safetensors"]
+    cards.verify(card, folder)
+    tensors = load_file(folder / "glow" / "model.safetensors")
+    kinds = {name.split(".")[-1]: tensor.dtype for name, tensor in tensors.items() if ".net." not in name}
+    assert (kinds["log_scale"], kinds["lower"], kinds["permutation"]) == (torch.float32,) * 3
+    assert tensors["flows.0.layers.scales.0.transforms.3.net.enter.weight"].dtype == torch.bfloat16
+    entry = card.training["glow"]
+    assert entry["classes"] == ["dark", "light"]
+    assert 0.0 < entry["bits_per_dim"] < 12.0
+    prior = load_picture_prior(folder)
+    assert isinstance(prior, GlowPrior)
+    assert (prior.config.size, prior.config.scales, prior.config.ladder) == ((8, 8), 1, ())
+    separator = load_pictures(
+        [str(tmp_path / "p")], (1.0, 1.0), labels=(0, 1), settings={"levels": "2", "steps": "2"}
+    )
+    drawn = separator(torch.rand(2, 1, 8, 8), torch.zeros(2, 1, dtype=torch.int64))[:, 0]
+    assert torch.isfinite(drawn).all()
+    known = prior.log_prob(drawn[:, :1], 0.01, 0) + prior.log_prob(drawn[:, 1:], 0.01, 1)
+    found = separator.log_prior(drawn)
+    assert found is not None
+    torch.testing.assert_close(found, known.detach())
+
+
+def test_stopped_and_resumed_is_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
+    asked = request(data, tmp_path / "whole", loop=LoopSettings(None, steps=4, checkpoint_seconds=0.0))
+    prepare.run(asked)
+    stopped, seen = replace(asked, out=tmp_path / "stopped"), []
+
+    def stop(done: int, steps: int) -> None:
+        seen.append(done)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare.run(stopped, stop)
+    prepare.run(replace(stopped, resume=True))
+    one, two = (load_file(out / "glow" / "model.safetensors") for out in (asked.out, stopped.out))
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+def test_a_flow_begins_at_the_data(data: Path, tmp_path: Path) -> None:
+    still = LoopSettings(None, steps=1, learning_rate=1e-12)
+    prepare.run(request(data, tmp_path / "p", loop=still))
+    tensors = load_file(tmp_path / "p" / "glow" / "model.safetensors")
+    norms = [t for name, t in tensors.items() if name.endswith("0.transforms.1.bias")]
+    assert len(norms) == 1
+    assert float(norms[0].abs().max()) > 0.01
+
+
+def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder, "LEVELS", 3)
+    out = tmp_path / "p"
+    asked = request(data, out, clean=True, data_note="shades")
+    prepare.run(asked)
+    clean = load_picture_prior(out)
+    assert isinstance(clean, GlowPrior)
+    assert clean.config.ladder == (0.0,)
+    before = (out / "card.toml").read_bytes()
+    tuned = replace(
+        asked, clean=False, finetune_noise=True, sources=("x",), loop=replace(asked.loop, steps=6)
+    )
+    done: list[tuple[int, int]] = []
+    logged: list[dict[str, float]] = []
+
+    def stop(step: int, steps: int) -> None:
+        done.append((step, steps))
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare.run(tuned, stop)
+    assert (out / "card.toml").read_bytes() == before
+    cards.verify(cards.read(out), out)
+    with pytest.raises(OutputError, match="unfinished"):
+        prepare.run(tuned)
+    progress = prepare.run(
+        replace(tuned, resume=True), lambda step, steps: done.append((step, steps)), logged.append
+    )
+    assert progress.step == 6
+    assert done[-1] == (3000, 3000)
+    assert {round(entry["sigma"], 3) for entry in logged} == {0.1, 1.0}  # that of 0.01 was done before
+    history = json.loads((out / "glow" / "history.json").read_text())
+    assert sorted({round(entry["sigma"], 3) for entry in history}) == [0.01, 0.1, 1.0]
+    assert not (out / "glow" / "ladder").exists()
+    card = cards.read(out)
+    cards.verify(card, out)
+    assert (card.sources, card.data) == (("shade",), "shades")
+    assert card.training["glow"]["init"]["steps"] == 3
+    made = load_picture_prior(out)
+    assert isinstance(made, GlowPrior)
+    assert made.config.ladder == pytest.approx((0.0, 0.01, 0.1, 1.0))
+    x = torch.rand(1, 2, 1, 8, 8)
+    torch.testing.assert_close(made.log_prob(x), clean.log_prob(x))
+    # every copy was trained from the one before it: in a few steps they cannot move apart
+    weights = [flow.layers.scales[0].transforms[1].bias for flow in made.flows]
+    assert all(0 < float((a - b).abs().max()) < 0.1 for a, b in itertools.pairwise(weights))
+    with pytest.raises(PriorError, match="already"):
+        prepare.run(tuned)
+
+
+def test_a_flow_of_all_noise_becomes_a_ladder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "LEVELS", 2)
+    asked = request(data, tmp_path / "p", classes=("dark", "light"))
+    prepare.run(asked)
+    prepare.run(replace(asked, finetune_noise=True, classes=(), loop=replace(asked.loop, steps=2)))
+    made = load_picture_prior(tmp_path / "p")
+    assert made.config.classes == ("dark", "light")
+    assert torch.isfinite(made.score(torch.rand(1, 2, 1, 8, 8), torch.tensor(0.3), 1)).all()
+
+
+def test_what_is_refused(data: Path, tmp_path: Path) -> None:
+    asked = request(data, tmp_path / "p")
+    tuned = replace(asked, finetune_noise=True)
+    with pytest.raises(PriorError, match="no finished flow"):
+        prepare.run(tuned)
+    for other in ({"family": "ncsn"}, {"init": "mnist"}, {"clean": True}):
+        with pytest.raises(UsageError, match="glow"):
+            prepare.run(replace(tuned, **other))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="clean pictures"):
+        prepare.run(replace(asked, family="denoiser", clean=True))
+    for asked_so in (asked, tuned):
+        with pytest.raises(UsageError, match="for denoisers"):
+            prepare.run(replace(asked_so, noise_mean=0.0))
+    with pytest.raises(InputError, match="halve"):
+        prepare.run(replace(asked, size=9))
+    assert not (tmp_path / "p").exists()
+    prepare.run(replace(asked, loop=replace(asked.loop, steps=1)))
+    with pytest.raises(InputError, match="another shape"):
+        prepare.run(replace(tuned, size=16))
+
+
+@pytest.mark.parametrize(
+    "claim", [{"steps": 10**12}, {"scales": 10**12}, {"ladder": [0.0] * 10**5}, {"width": 9}]
+)
+def test_a_config_of_another_flow_is_refused_at_once(
+    tiny_flow: Path, tmp_path: Path, claim: dict[str, object]
+) -> None:
+    folder = Path(shutil.copytree(tiny_flow, tmp_path / "p"))
+    config = folder / "glow" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | claim))
+    with pytest.raises(PriorError, match="does not fit its config"):
+        load_picture_prior(folder)
