@@ -4,10 +4,9 @@
 
     SepError                exit 1   anything that stops the work; carries a message and a hint
     ├── UsageError          exit 2   the request itself is wrong: unknown option value, contradicting options
-    ├── InputError          exit 1   a file that cannot be read, is empty, truncated, not finite, of the wrong
-    kind ├── OutputError         exit 1   a place that cannot be written, is full, or holds something that
-    would be overwritten └── PriorError          exit 4   a prior that is missing, offline, incomplete or
-    fails its hash
+    ├── InputError          exit 1   a file that cannot be read: empty, truncated, not finite, of the wrong kind
+    ├── OutputError         exit 1   a place that cannot be written, is full, or holds what must not be lost
+    └── PriorError          exit 4   a prior that is missing, offline, incomplete or fails its hash
 
 The command line catches ``SepError`` once and prints two lines: what is wrong, what to do.
 """

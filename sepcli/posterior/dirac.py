@@ -20,8 +20,8 @@ the spread of their geometric mean where the harmonic one is right.
 
 Noise on z alone is less than a denoiser was told: of the σ² on x_k, α_k²/‖a‖² are missing, half for two
 sources alike. A prior that measures how loud a sound is by how far it stands out of the noise then takes it
-for too quiet. With isotropic noise the state is all of x, with noise along a, too, and the score is (h - x)/σ²,
-that of p_σ(x | m). Whatever x is, h is on the constraint, and so is what a sampler ends with, its last h.
+for too quiet. With isotropic noise the state is all of x, with noise along a, too, and the score is
+(h - x)/σ², that of p_σ(x | m). Whatever x is, h is on the constraint, and so is what a sampler ends with.
 
 With σ_y > 0 the mixture is only known up to N(0, σ_y²); the noise is isotropic then.
 
