@@ -36,6 +36,7 @@ _ClickException: Any = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name="sepcli",
     help="Separate mixtures into their sources with generative priors.",
+    rich_markup_mode=None,  # boxes take longer to load than all else that --help does
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
