@@ -4,7 +4,7 @@
 
     SepError                exit 1   anything that stops the work; carries a message and a hint
     ├── UsageError          exit 2   the request itself is wrong: unknown option value, contradicting options
-    ├── InputError          exit 1   a file that cannot be read: empty, truncated, not finite, of the wrong kind
+    ├── InputError          exit 1   a file that cannot be read: empty, cut short, not finite, of another kind
     ├── OutputError         exit 1   a place that cannot be written, is full, or holds what must not be lost
     └── PriorError          exit 4   a prior that is missing, offline, incomplete or fails its hash
 
