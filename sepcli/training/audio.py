@@ -177,13 +177,14 @@ def _start_from(prior: SpectralPrior, init: str) -> SpectralPrior:
         )
     cards.verify(card, folder)
     before = load_network(load_spectral, folder / "denoiser")
-    noise = {"p_mean": prior.config.p_mean, "p_std": prior.config.p_std}
-    if replace(before.config, band_std=prior.config.band_std, **noise) != prior.config:
+    asked = prior.config
+    config = replace(before.config, p_mean=asked.p_mean, p_std=asked.p_std)
+    if replace(config, band_std=asked.band_std) != asked:
         raise PriorError(
             f"prior {card.name} is of another network than the one asked for",
             "give the --preset that it was trained with",
         )
-    started = SpectralPrior(replace(before.config, **noise))
+    started = SpectralPrior(config)
     started.load_state_dict(before.state_dict())
     return started
 

@@ -16,7 +16,7 @@ from sepcli.catalog.network import load_network
 from sepcli.catalog.spectral import load_spectral
 from sepcli.datasets.audio_folder import levelled
 from sepcli.datasets.stems import StemBank, concatenate
-from sepcli.errors import InputError, OutputError, UsageError
+from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.mdct import mdct
 from sepcli.priors.spectral import SpectralConfig, SpectralPrior
 from sepcli.training import audio, prepare
@@ -66,6 +66,25 @@ def finished(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """The folder and the progress of a run of four steps."""
     out = tmp_path_factory.mktemp("priors") / "p"
     return out, prepare.run(request(recordings, out))
+
+
+def test_it_starts_from_a_trained_prior(
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
+) -> None:
+    still = LoopSettings(seconds=None, steps=1, learning_rate=1e-12)
+    first, init = finished[0], str(finished[0])
+    prepare.run(request(recordings, tmp_path / "p", init=init, loop=still))
+    before, after = (load_network(load_spectral, out / "denoiser") for out in (first, tmp_path / "p"))
+    assert after.config == before.config
+    for ours, theirs in zip(after.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-2)
+    assert any(
+        float(p.abs().max()) > 0 for p in after.net.leave.parameters()
+    )  # where training begins at zero
+    told = cards.find(str(tmp_path / "p"))[0].training["denoiser"]["init"]
+    assert (told["prior"], told["steps"]) == ("p", 4)
+    with pytest.raises(PriorError, match="another network"):
+        prepare.run(request(recordings, tmp_path / "q", init=init, preset="small", loop=still))
 
 
 def test_chunks_have_all_levels_and_both_polarities() -> None:
