@@ -68,7 +68,8 @@ def colorize(
 ) -> None:
     """Colour grey pictures; the results keep size, transparency, bit depth and, to one level, the grey."""
     from sepcli.catalog import card as cards
-    from sepcli.cli.picture_jobs import plan_pictures, run_pictures, to_do
+    from sepcli.cli.inputs import to_do
+    from sepcli.cli.picture_jobs import plan_pictures, run_pictures
     from sepcli.cli.settings import parse_settings
 
     fetch_if_new([prior], quiet)

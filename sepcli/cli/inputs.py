@@ -156,6 +156,22 @@ def plan(
     return Job(source, track, sets, together / ("run.json" if own else f"{track}.run.json"))
 
 
+def to_do(jobs: Sequence[Job], *, overwrite: bool, resume: bool) -> list[Job]:
+    """The jobs that are left: all, or with ``resume`` those whose files are not all there.
+
+    Raises:
+        OutputError: a file of those exists, and is not to be replaced.
+    """
+    todo = [job for job in jobs if not (resume and all(path.is_file() for path in job.files))]
+    hint = "use --overwrite to replace it, --resume to skip it, or another --out folder"
+    if resume:
+        hint = "it is not of a finished run: add --overwrite to replace it, or choose another --out folder"
+    for path in (path for job in todo for path in job.files):
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(f"{path} exists already", hint)
+    return todo
+
+
 def refuse_collisions(jobs: Sequence[Job]) -> None:
     """No file may be written twice, by two mixtures or by one, and no input be written over.
 

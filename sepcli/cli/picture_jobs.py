@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
 from sepcli.cli.picture_sets import BESIDE
-from sepcli.cli.records import finish
-from sepcli.errors import OutputError, PriorError, SepError, UsageError
+from sepcli.cli.records import enough_memory, finish
+from sepcli.errors import PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.cli.inputs import Job
@@ -50,22 +49,6 @@ def plan_pictures(
     return jobs
 
 
-def to_do(jobs: Sequence[Job], *, overwrite: bool, resume: bool) -> list[Job]:
-    """The jobs that are left: all, or with ``resume`` those whose files are not all there.
-
-    Raises:
-        OutputError: a file of those exists, and is not to be replaced.
-    """
-    todo = [job for job in jobs if not (resume and all(path.is_file() for path in job.files))]
-    hint = "use --overwrite to replace it, --resume to skip it, or another --out folder"
-    if resume:
-        hint = "it is not of a finished run: add --overwrite to replace it, or choose another --out folder"
-    for path in (path for job in todo for path in job.files):
-        if os.path.lexists(path) and not overwrite:
-            raise OutputError(f"{path} exists already", hint)
-    return todo
-
-
 def run_pictures(
     jobs: Sequence[Job],
     todo: Sequence[Job],
@@ -90,7 +73,8 @@ def run_pictures(
     failed: dict[Path, SepError] = {}
     for job in todo:
         try:
-            records.append(_in_memory(work, job))
+            with enough_memory(job.source, "make the picture smaller"):
+                records.append(work(job))
             if not as_json:
                 console.emit(told(job))
         except SepError as error:
@@ -98,20 +82,6 @@ def run_pictures(
                 raise
             failed[job.source] = error
     finish("pictures", records, failed, as_json, len(jobs))
-
-
-def _in_memory(work: Callable[[Job], dict[str, Any]], job: Job) -> dict[str, Any]:
-    """``work(job)``; PyTorch says by a bare RuntimeError that it is too much for the memory.
-
-    Raises:
-        SepError: it is.
-    """
-    try:
-        return work(job)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        raise SepError(f"there is not enough memory for {job.source}", "make the picture smaller") from error
 
 
 def sheet_beside(record: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli import __version__
 from sepcli.cli import console
-from sepcli.cli.picture_jobs import plan_pictures, run_pictures, sheet_beside, to_do
+from sepcli.cli.picture_jobs import plan_pictures, run_pictures, sheet_beside
 from sepcli.cli.picture_sets import describe, seeds_of, write_sets
 from sepcli.cli.records import write_record
 from sepcli.cli.settings import parse_weights
@@ -68,6 +68,7 @@ def separate_pictures(request: PictureRequest) -> None:
     from sepcli.catalog.engines import source_names
     from sepcli.catalog.score import load_pictures
     from sepcli.cli.device import choose_device
+    from sepcli.cli.inputs import to_do
 
     weights = _weights(request)
     found = [cards.find(name) for name in request.priors] * (len(weights) // len(request.priors))

@@ -1,9 +1,10 @@
-"""How a batch of mixtures ends: a run.json each, one report of all, one exit code."""
+"""How a mixture of a batch ends, with a run.json or an error, and the batch: one report, one exit code."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,21 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
         raise OutputError(
             f"cannot write {path}: {error.strerror}", "free some space or choose another --out folder"
         ) from error
+
+
+@contextmanager
+def enough_memory(source: Path, hint: str) -> Iterator[None]:
+    """Say of which file there was too much; PyTorch says no more than a bare RuntimeError.
+
+    Raises:
+        SepError: the memory did not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise SepError(f"there is not enough memory for {source}", hint) from error
 
 
 def finish(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +13,7 @@ from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, find_card, load
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.records import finish, write_record
+from sepcli.cli.records import enough_memory, finish, write_record
 from sepcli.cli.sound_draws import describe, summary
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
@@ -137,8 +136,7 @@ def separate(
     files = words.collect(inputs)
     for_stream, for_engine = split_settings(given, card)
     jobs, failed = _plan(files, out, template, card, samples, container)
-    todo = [job for job in jobs if not (resume and _done(job))]
-    _refuse_existing(todo, overwrite, resume)
+    todo = words.to_do(jobs, overwrite=overwrite, resume=resume)
 
     separator, made_with = load(card, prior, device=device, sampler=sampler, settings=for_engine)
     streaming = stream_settings(for_stream, consistency=consistency.value, samples=samples)
@@ -185,20 +183,6 @@ def _plan(
     return jobs, failed
 
 
-def _done(job: Job) -> bool:
-    return job.record.is_file() and all(path.is_file() for paths in job.stems for path in paths)
-
-
-def _refuse_existing(jobs: Sequence[Job], overwrite: bool, resume: bool) -> None:
-    hint = "use --overwrite to replace it, --resume to skip it, or another --out folder"
-    if resume:
-        hint = "it is not of a finished run: add --overwrite to replace it, or choose another --out folder"
-    for job in jobs:
-        for path in (*(path for paths in job.stems for path in paths), job.record):
-            if os.path.lexists(path) and not overwrite:
-                raise OutputError(f"{path} exists already", hint)
-
-
 def _separate(
     job: Job,
     separator: Separator,
@@ -223,21 +207,15 @@ def _separate(
             for paths in job.stems
         ]
         on_step = stack.enter_context(console.progress(title, quiet))
-        try:
-            report = separate_stream(
-                reader,
-                writers,
-                separator,
-                streaming,
-                seed,
-                lambda done, total: on_step(round(done), round(total)),
-            )
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
-                raise
-            raise SepError(
-                f"not enough memory to separate {job.source}", "ask for less: --set batch=1, fewer draws"
-            ) from error
+        stack.enter_context(enough_memory(job.source, "ask for less: --set batch=1, fewer draws"))
+        report = separate_stream(
+            reader,
+            writers,
+            separator,
+            streaming,
+            seed,
+            lambda done, total: on_step(round(done), round(total)),
+        )
     for stems in report.sets:
         for stem in stems:
             if stem.silent and not report.silent:

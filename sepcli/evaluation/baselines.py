@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sepcli.consistency import fft_size
 
+AVERAGE, ORACLE = "average", "oracle mask"
+"""What the rows are called."""
 MASK_WINDOW_SECONDS = 2048 / 22050
 
 

@@ -27,7 +27,7 @@ from sepcli.blind.masks import Array
 from sepcli.datasets.idx import Digits, open_digits
 from sepcli.draws import STEP
 from sepcli.errors import InputError, UsageError
-from sepcli.evaluation.baselines import average
+from sepcli.evaluation.baselines import AVERAGE, average
 from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
 from sepcli.evaluation.journal import resume_journal
 from sepcli.evaluation.likelihoods import NLL, OURS, likeliest, typicality
@@ -39,8 +39,8 @@ from sepcli.protocols import OnStep
 from sepcli.separators import ScoreSeparator
 from sepcli.training.denoiser import HALVES, as_pictures
 
-AVERAGE, NMF = "average", "nmf"
-"""The rows besides one draw and the best of several: half the mixture for either source, dictionaries."""
+NMF = "nmf"
+"""The row of dictionaries."""
 RESIDUAL, MIXTURE = "residual", "mixture"
 """What is measured of a draw besides PSNR, and of what."""
 ATOMS = 25

@@ -15,7 +15,7 @@ import torch
 
 from sepcli import metrics as m
 from sepcli.errors import InputError, SepError
-from sepcli.evaluation.baselines import average, oracle_mask
+from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
 from sepcli.evaluation.layouts import MIXTURE, FolderTrack, Pairing, Source, Stems
 from sepcli.evaluation.protocol import PICTURES
 from sepcli.evaluation.report import Failure
@@ -23,8 +23,6 @@ from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.media.audio import AudioReader
 from sepcli.media.images import read_picture
 
-AVERAGE, ORACLE = "average", "oracle mask"
-"""The rows beside the estimates'."""
 Result = list[TrackScore] | Failure
 
 

@@ -12,16 +12,15 @@ from torch import Tensor
 from sepcli.consistency import fft_size, wiener
 from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError
-from sepcli.evaluation.baselines import average, oracle_mask
+from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
 from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
 from sepcli.evaluation.journal import Finished
 from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.protocols import OnStep, Separator
 from sepcli.stream import StreamSettings
 
-RAW, REFINED, AVERAGE, ORACLE = "sepcli raw", "sepcli", "average", "oracle mask"
-"""The rows of the prior, its first draw as it comes and all draws made consistent with the mixture; the two
-baselines that need no separator."""
+RAW, REFINED = "sepcli raw", "sepcli"
+"""The rows of the prior: its first draw as it comes, and all draws made consistent with the mixture."""
 
 Refine = Callable[[Tensor, Tensor], Tensor]
 """Draws (S, K, T), as they sound in the mixture, and the mixture (C, T) to stems (K, C, T) that sum to it."""
@@ -127,6 +126,12 @@ def wiener_refine(sample_rate: int, stream: StreamSettings) -> Refine:
 def mix(sources: Tensor, weights: Sequence[float]) -> Tensor:
     """Σ α_k x_k: (K, T) to (T,)."""
     return torch.einsum("k,kt->t", torch.tensor(list(weights), dtype=sources.dtype), sources)
+
+
+def mixture_words(separator: Separator) -> str:
+    """How a separator's mixtures are made of its sources, for a protocol: 0.5·drums + 0.5·bass."""
+    parts = zip(separator.weights, separator.names, strict=True)
+    return " + ".join(f"{weight:g}·{name}" for weight, name in parts)
 
 
 def _draw(

@@ -13,12 +13,13 @@ from sepcli.blind import SOURCES
 from sepcli.blind.separator import METHODS, BlindSeparator
 from sepcli.datasets.pairs import pair_ids, read_pairs
 from sepcli.errors import InputError, UsageError
-from sepcli.evaluation.folders import AVERAGE, ORACLE, score_folders
+from sepcli.evaluation.baselines import AVERAGE, ORACLE
+from sepcli.evaluation.folders import score_folders
 from sepcli.evaluation.journal import append_journal, resume_journal
 from sepcli.evaluation.layouts import PICTURES as PICTURE_FILES
 from sepcli.evaluation.layouts import SOUNDS as SOUND_FILES
 from sepcli.evaluation.layouts import Layout, Pairing, holds, pair_folders
-from sepcli.evaluation.pairs import evaluate_pairs, wiener_refine
+from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, wiener_refine
 from sepcli.evaluation.protocol import PICTURES, Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
@@ -190,7 +191,7 @@ def evaluate_dataset(
         metrics=tuple(metrics),
         dataset=f"{data.name}: {ids[0]} … {ids[-1]}",
         stems=tuple(frame.names),
-        mixture=" + ".join(f"{w:g}·{name}" for w, name in zip(frame.weights, frame.names, strict=True)),
+        mixture=mixture_words(frame),
         tracks=len(ids),
         seed=seed,
         settings={**(settings or {}), **_made_with(stream, batch, methods, separator is not None)},

@@ -23,7 +23,7 @@ from sepcli.datasets.songs import Songs, song_pairs
 from sepcli.errors import InputError, SepError
 from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
 from sepcli.evaluation.journal import resume_journal
-from sepcli.evaluation.pairs import REFINED, mix, part_of, score_pair
+from sepcli.evaluation.pairs import REFINED, mix, mixture_words, part_of, score_pair
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.runs import blind_rows
@@ -97,7 +97,7 @@ def evaluate_songs(
         metrics=tuple(metrics),
         dataset=f"{dataset}: {len(whole)} songs",
         stems=tuple(frame.names),
-        mixture=" + ".join(f"{w:g}·{name}" for w, name in zip(frame.weights, frame.names, strict=True)),
+        mixture=mixture_words(frame),
         tracks=len(whole),
         seed=seed,
         settings={
