@@ -30,7 +30,8 @@ from sepcli.catalog.score import PRESETS, load_pictures
 from sepcli.datasets.idx import Digits, open_digits
 from sepcli.errors import SepError
 from sepcli.evaluation.batches import draw_seeds
-from sepcli.evaluation.digits import DigitPair, digit_pairs, residual, score_digits
+from sepcli.evaluation.digits import digit_pairs
+from sepcli.evaluation.picture_pairs import PicturePair, residual, score_pair
 from sepcli.metrics import best_permutation
 from sepcli.protocols import Posterior
 from sepcli.samplers.langevin import Langevin
@@ -96,7 +97,7 @@ def four_at_once(separator: ScoreSeparator, digits: Digits, count: int, seed: in
     return figure
 
 
-def score_norms(separator: ScoreSeparator, pairs: Sequence[DigitPair], seed: int) -> dict[str, list[float]]:
+def score_norms(separator: ScoreSeparator, pairs: Sequence[PicturePair], seed: int) -> dict[str, list[float]]:
     """Figure 2: σ ‖∇ log p_σ(x + σ ε)‖/√dim of test digits, its mean and where 80 % of them are."""
     x = torch.stack([pair.sources for pair in pairs]).to(separator.device)
     rng = torch.Generator().manual_seed(seed)
@@ -128,7 +129,7 @@ def plot_norms(norms: dict[str, list[float]]) -> Figure:
 
 
 def trajectories(
-    separator: ScoreSeparator, langevin: Langevin, pair: DigitPair, seed: int
+    separator: ScoreSeparator, langevin: Langevin, pair: PicturePair, seed: int
 ) -> tuple[Figure, dict[str, list[float]]]:
     """Figure 3: one pair under Langevin dynamics, without the noise, without the annealing, without both.
 
@@ -162,12 +163,12 @@ def trajectories(
     return figure, curves
 
 
-def mean_psnr(pair: DigitPair, sources: Tensor) -> float:
+def mean_psnr(pair: PicturePair, sources: Tensor) -> float:
     """Of both sources, in their better order."""
-    return float(np.mean([s.value for s in score_digits(pair, ("first", "second"), {"": sources})]))
+    return float(np.mean([s.value for s in score_pair(pair, ("first", "second"), {"": sources})]))
 
 
-def reconstruction(separator: ScoreSeparator, pairs: Sequence[DigitPair], seed: int) -> dict[str, float]:
+def reconstruction(separator: ScoreSeparator, pairs: Sequence[PicturePair], seed: int) -> dict[str, float]:
     """By how many steps of 8 bits (rms over pixels) sources miss their mixture, before they are clamped."""
     drawn = separate(separator, torch.stack([pair.sources.sum(0) for pair in pairs]), seed)
     steps = np.array([residual(pair, draw).value for pair, draw in zip(pairs, drawn, strict=True)])

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 OnStep = Callable[[int, int], None]
@@ -192,6 +193,39 @@ class Separator(Protocol):
         Returns:
             (B, S, K, C, *D): S draws of the K sources, unweighted (the mixture is Σ α_k x_k).
         """
+        ...
+
+
+class PictureSeparator(Separator, Protocol):
+    """A separator of pictures, which also says how probable sources are."""
+
+    @property
+    def channels(self) -> int | None:
+        """C; None: any."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    @property
+    def sampler(self) -> object:
+        """What draws, for people."""
+        ...
+
+    @property
+    def evaluations(self) -> int:
+        """How often the prior is asked about every source of a draw."""
+        ...
+
+    @property
+    def density(self) -> DensityPrior | None:
+        """The prior, if it is a density of pictures."""
+        ...
+
+    def log_prior(self, sources: Tensor) -> Tensor | None:
+        """How probable sources (B, K, C, H, W) are, (B,) in nats up to a constant; None: unknown."""
         ...
 
 

@@ -7,8 +7,9 @@ score prior (Jayaram & Thickstun 2020, and the samplers beyond): follow the scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -111,6 +112,7 @@ class ScoreSeparator:
         batch: how many draws are computed at once.
         prior: p_σ(x) of the K sources side by side; None: nothing is known of how probable sources are.
         density: the same as a density, if it is one: it ranks draws exactly.
+        likelihood: the settings of the posterior, for records.
     """
 
     posterior: Callable[[Tensor], Posterior]
@@ -123,6 +125,7 @@ class ScoreSeparator:
     batch: int = 64
     prior: ScorePrior | None = None
     density: DensityPrior | None = None
+    likelihood: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def evaluations(self) -> int:

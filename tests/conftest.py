@@ -61,7 +61,7 @@ def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_weights(network, folder / name / "model.safetensors")
         (folder / name / "config.json").write_text(json.dumps(asdict(config)))
     counter = TripleCounter(32)
-    counter.add(*encode(codec.eval(), noise.numpy(), (0.5, 0.5)))
+    counter.add(*encode(codec.eval(), noise[:, :, None], (0.5, 0.5)))
     (folder / "table").mkdir()
     digest = cards.sha256(folder / "codec" / "model.safetensors")
     LikelihoodTable.of(counter, digest).save(folder / "table" / "table.safetensors")

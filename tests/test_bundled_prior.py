@@ -1,16 +1,18 @@
-"""The prior that ships, on the mix that ships: what a new user sees first."""
+"""The priors that ship, on the examples that ship: what a new user sees first."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
 from sepcli.metrics import usdr
 
-SONG = Path(__file__).parents[1] / "examples" / "song"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SONG, PHOTO = EXAMPLES / "song", EXAMPLES / "photo" / "cat.jpg"
 
 
 @pytest.mark.slow
@@ -25,6 +27,20 @@ def test_separates_the_example_song(tmp_path: Path) -> None:
     for name, stem in stems.items():
         estimate, reference, mixed = (x.astype(float)[None] for x in (stem, truth[name], mixture))
         assert usdr(reference, estimate)[0] > usdr(reference, mixed)[0]  # better than doing nothing
+
+
+@pytest.mark.slow
+def test_colours_the_example_photograph(tmp_path: Path) -> None:
+    words = ["colorize", str(PHOTO), "--samples", "3", "--out", str(tmp_path), "--quiet"]
+    assert run(words) == 0
+    grey = np.asarray(Image.open(PHOTO).convert("L")).astype(float)
+    drawn = [np.asarray(Image.open(tmp_path / "cat" / f"0{n}.png")).astype(float) for n in (1, 2, 3)]
+    for picture in drawn:
+        assert np.abs(picture @ (0.299, 0.587, 0.114) - grey).max() <= 1.0
+        tint = picture.mean((0, 1)) - grey.mean()
+        assert np.sqrt(np.square(picture - grey[..., None]).mean()) > 2.0  # there are colours
+        assert np.abs(tint).max() < 40.0  # but the whole is not steeped in one
+    assert np.abs(drawn[0] - drawn[1]).mean() > 1.0  # a grey picture does not say which
 
 
 @pytest.mark.parametrize("name", cards.names())

@@ -265,7 +265,7 @@ def test_missing_broken_and_unwritable_files(tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"not a table")
     with pytest.raises(PriorError, match="damaged"):
         LikelihoodTable.load(tmp_path / "broken.safetensors")
-    with pytest.raises(OutputError, match="Cannot write"):
+    with pytest.raises(OutputError, match="cannot write"):
         count(6, tokens(6)).save(tmp_path / "no" / "folder.safetensors")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The colour prior `cifar10`, from CIFAR-10 as small pictures (train/CLASS/*.jpg or *.png): bash cifar10.sh CIFAR10_DIR OUT_DIR
+# The bundled colour prior `cifar10` and its figures, from CIFAR-10 as small pictures (train/CLASS/*.jpg or *.png): bash cifar10.sh CIFAR10_DIR OUT_DIR
 #
 # An hour on two CPU cores; run again after an interruption, it goes on where it was. Where there is a GPU, set
 # PRESET=base and a BUDGET of your own. Then colour a grey picture: sepcli colorize photo.png --prior OUT_DIR/cifar10
@@ -10,3 +10,12 @@ mkdir -p "$out"
 [ -f "$out/cifar10/card.toml" ] || sepcli train-prior --family denoiser --data "$data" --out "$out/cifar10" \
   --preset "${PRESET:-small}" --size 32 --channels 3 --sources picture --note "CIFAR-10, 49,000 training pictures" \
   --time-budget "${BUDGET:-60m}" --resume
+
+evaluate() {  # NAME OPTION...
+  [ -f "$out/$1.json" ] || sepcli evaluate --dataset cifar10 --data "$data" --prior "$out/cifar10" --pairs "${PAIRS:-1000}" \
+    --out "$out/$1.json" "${@:2}"
+}
+pairs=(--metric "psnr,ssim,fd-cifar,cs-cifar" --batch 32 --sampler projected --set eta=ancestral --set weigh=1 --set sigma_max=10 --set rho=7)
+evaluate colours --task colorize --metric psnr,fd-cifar,cs-cifar --batch 16
+evaluate pairs-none --split none "${pairs[@]}"
+evaluate pairs-class --split class "${pairs[@]}"

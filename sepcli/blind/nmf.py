@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from sklearn.decomposition import NMF
 from torch import Tensor
@@ -30,13 +32,20 @@ def nmf(mixture: Tensor, sample_rate: int, components: int = 16, iterations: int
 
     def mask(magnitude: Array) -> Array:
         spectra, gains = factorise(magnitude, min(components, *magnitude.shape), iterations)
-        percussive = percussive_mask(magnitude)
-        powers = np.einsum("fk,fn,kn->k", spectra**2, percussive, gains**2)
-        totals = (spectra**2).sum(axis=0) * (gains**2).sum(axis=1)
-        drums = powers > totals / 2
-        return ratio(spectra[:, drums] @ gains[drums], spectra[:, ~drums] @ gains[~drums])
+        return share_components(magnitude, map(np.outer, spectra.T, gains))
 
     return split(mixture, sample_rate, mask)
+
+
+def share_components(magnitude: Array, parts: Iterable[Array]) -> Array:
+    """The drums' mask (F, N) from a spectrogram and its components, each of them (F, N)."""
+    percussive = percussive_mask(magnitude)
+    drums, bass = np.zeros_like(magnitude), np.zeros_like(magnitude)
+    for part in parts:
+        power = part**2
+        chosen = drums if np.vdot(percussive, power) > power.sum() / 2 else bass
+        chosen += part
+    return ratio(drums, bass)
 
 
 def factorise(magnitude: Array, components: int, iterations: int) -> tuple[Array, Array]:

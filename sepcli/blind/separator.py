@@ -14,6 +14,7 @@ from sepcli.blind.ft2d import ft2d
 from sepcli.blind.hpss import hpss
 from sepcli.blind.ica import ica
 from sepcli.blind.nmf import nmf
+from sepcli.blind.nmfd import nmfd
 from sepcli.blind.repet import repet, repet_sim
 from sepcli.blind.rpca import rpca
 from sepcli.errors import UsageError
@@ -36,6 +37,7 @@ METHODS: Mapping[str, Method] = {
     "ft2d": Method(ft2d, "drums are the foreground, bass the repeating background (a convention)"),
     "rpca": Method(rpca, "drums are the low-rank part, bass the sparse part (a convention)"),
     "nmf": Method(nmf, "drums are the components that are more percussive than harmonic"),
+    "convolutive-nmf": Method(nmfd, "drums are the components that are more percussive than harmonic"),
     "ica": Method(ica, "drums are the brighter components (a convention); no masks, no sum to the mixture"),
 }
 """By the word after ``--method``."""

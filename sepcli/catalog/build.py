@@ -15,6 +15,7 @@ from sepcli.catalog.network import load_network
 from sepcli.catalog.options import typed
 from sepcli.catalog.score import build_score
 from sepcli.catalog.spectral import build_spectral, load_composed
+from sepcli.catalog.variational import build_variational
 from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
 from sepcli.errors import PriorError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
@@ -23,7 +24,7 @@ from sepcli.priors.transformer import TransformerConfig, TransformerPrior
 from sepcli.protocols import Separator
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
-from sepcli.separators import LassSeparator, TokenSampler
+from sepcli.separators import LassSeparator
 from sepcli.table import LikelihoodTable
 
 SAMPLERS: Mapping[str, type[Any]] = {
@@ -73,6 +74,37 @@ def load_latent(folder: Path) -> LatentLikelihood:
     return load_network(lambda config: LatentLikelihood(LatentConfig(**config)), folder / "latent")
 
 
+def load_table(card: Card, folder: Path, vocabulary: int, digest: str) -> LikelihoodTable:
+    """The likelihood table of a prior's folder, for a codec of V codes and the sha256 ``digest``.
+
+    Raises:
+        PriorError: it is missing or damaged, or belongs to another codec.
+    """
+    table = LikelihoodTable.load(folder / "table" / "table.safetensors")
+    if table.codec != digest or table.vocabulary != vocabulary:
+        raise PriorError(
+            f"the likelihood table of {card.name} belongs to another codec",
+            "count it again with `sepcli build-likelihood`",
+        )
+    return table
+
+
+def check_prior(
+    card: Card, prior: TransformerPrior, sources: tuple[str, ...], vocabulary: int, digest: str
+) -> None:
+    """Refuse an autoregressive prior whose ``sources`` are not the card's, or that is of another codec.
+
+    Raises:
+        PriorError: it is.
+    """
+    made_for = card.training.get("prior", {}).get("codec", digest)
+    if (sources, prior.config.vocabulary, made_for) != (card.sources, vocabulary, digest):
+        raise PriorError(
+            f"the autoregressive prior of {card.name} was trained for another codec or other sources",
+            "train it again with `sepcli train-prior --family transformer --overwrite`",
+        )
+
+
 def load_separator(
     prior: str,
     *,
@@ -107,40 +139,51 @@ def load_separator(
             f"this version builds: {', '.join(BUILDERS)}",
         )
     cards.verify(card, folder)
+    chosen, options = choose_sampler(card, sampler, settings or {})
+    return BUILDERS[card.family](card, folder, torch.device(device), chosen, options)
+
+
+def choose_sampler(
+    card: Card, sampler: str | None, settings: Mapping[str, str]
+) -> tuple[str, dict[str, Any]]:
+    """A sampler's name and all settings, from a card and from what was asked for, which overrides it."""
     own = dict(card.settings)
     usual = str(own.pop("sampler", "ancestral"))
     chosen = usual if sampler is None else sampler
     # a card may hold the settings of several samplers; what was asked for by name is never ignored
     own = {key: value for key, value in own.items() if SAMPLER_SETTINGS.get(key, chosen) == chosen}
-    return BUILDERS[card.family](card, folder, torch.device(device), chosen, {**own, **(settings or {})})
+    return chosen, {**own, **settings}
+
+
+def check_lass_files(card: Card) -> None:
+    """Refuse a LASS prior of which a part is missing.
+
+    Raises:
+        PriorError: it is.
+    """
+    for name, hint in LASS_FILES.items():
+        if name not in card.files:
+            raise PriorError(f"prior {card.name} is not complete: its card lists no {name}", hint)
 
 
 def _lass(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
 ) -> Separator:
+    if card.of_pictures:
+        from sepcli.catalog.lass_pictures import build_lass_pictures  # it takes its parts from here
+
+        return build_lass_pictures(card, folder, device, sampler, options)
     if len(card.sources) != 2:
         raise PriorError(
             f"LASS separates two sources, {card.name} has {len(card.sources)}", "use a prior of two sources"
         )
-    for name, hint in LASS_FILES.items():
-        if name not in card.files:
-            raise PriorError(f"prior {card.name} is not complete: its card lists no {name}", hint)
-    chosen, rest = _token_sampler(sampler, options)
+    check_lass_files(card)
+    chosen, rest = token_sampler(sampler, options)
     settings = LassSettings(**typed(LassSettings, rest))
     codec, digest = load_codec(folder)
-    table = LikelihoodTable.load(folder / "table" / "table.safetensors")
-    if table.codec != digest or table.vocabulary != codec.vocabulary:
-        raise PriorError(
-            f"the likelihood table of {card.name} belongs to another codec",
-            "count it again with `sepcli build-likelihood`",
-        )
+    table = load_table(card, folder, codec.vocabulary, digest)
     prior = load_prior(folder)
-    made_for = card.training.get("prior", {}).get("codec", digest)
-    if (prior.config.sources, prior.config.vocabulary, made_for) != (card.sources, codec.vocabulary, digest):
-        raise PriorError(
-            f"the autoregressive prior of {card.name} was trained for another codec or other sources",
-            "train it again with `sepcli train-prior --family transformer --overwrite`",
-        )
+    check_prior(card, prior, prior.config.sources, codec.vocabulary, digest)
     latent = load_latent(folder).to(device) if "latent/model.safetensors" in card.files else None
     if settings.latent > 0 and (latent is None or not torch.equal(latent.codebook, codec.quantizer.codebook)):
         raise PriorError(
@@ -161,8 +204,12 @@ def _lass(
     )
 
 
-def _token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler, dict[str, Any]]:
-    """A sampler by name, and the options that are not its own."""
+def token_sampler(name: str, options: Mapping[str, Any]) -> tuple[Ancestral | Beam | Greedy, dict[str, Any]]:
+    """A sampler of tokens by name, and the options that are not its own.
+
+    Raises:
+        UsageError: it is unknown, an option is of another sampler, or a value is out of range.
+    """
     if name not in SAMPLERS:
         raise UsageError(f"unknown sampler '{name}'", f"one of: {', '.join(SAMPLERS)}")
     for key in options:
@@ -173,12 +220,17 @@ def _token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler,
     mine = {key: value for key, value in options.items() if key in SAMPLER_SETTINGS}
     if name == "top-k":
         mine.setdefault("top_k", 32)
-    made: TokenSampler = SAMPLERS[name](**typed(SAMPLERS[name], mine))
+    made: Ancestral | Beam | Greedy = SAMPLERS[name](**typed(SAMPLERS[name], mine))
     return made, {key: value for key, value in options.items() if key not in SAMPLER_SETTINGS}
 
 
 Builder = Callable[[Card, Path, torch.device, str, Mapping[str, Any]], Separator]
 """(card, its folder, device, sampler, settings) → separator."""
 
-BUILDERS: dict[str, Builder] = {"lass": _lass, "score": build_score, "spectral": build_spectral}
+BUILDERS: dict[str, Builder] = {
+    "lass": _lass,
+    "score": build_score,
+    "spectral": build_spectral,
+    "variational": build_variational,
+}
 """Family → builder."""

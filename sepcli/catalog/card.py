@@ -18,7 +18,8 @@ from typing import Any
 
 import tomli_w
 
-from sepcli.errors import OutputError, PriorError
+from sepcli.atomic import write_whole
+from sepcli.errors import PriorError
 
 BUNDLED = Path(__file__).parent / "bundled"
 """The folder of the priors that are part of the package."""
@@ -42,6 +43,8 @@ PICTURES = "score"
 """The family of the priors of pictures."""
 SOUND = "spectral"
 """The family of the priors of one kind of sound; a mixture takes several."""
+VARIATIONAL = "variational"
+"""The family of the encoders of mixtures, of all sources together."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class Card:
         revision: the commit of the repository.
         settings: the separator's defaults.
         stream: defaults of windows, draws and masks, likewise.
-        score: of the family lass, ``priors``: words for score priors of its sources, one each; see
-            ``sepcli.catalog.engines``.
+        score: of the families lass and variational, ``priors``: words for score priors of its sources, one
+            each; see ``sepcli.catalog.engines``.
         files: relative path → {"sha256": hex, "size": bytes}.
         training: per part, how it was trained (command, steps, seconds, hardware, figures).
         figures: what was measured, with protocol and command.
@@ -86,6 +89,11 @@ class Card:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it is of pictures, not of sound."""
+        return self.family == PICTURES or bool(self.resolution)
 
 
 def names() -> tuple[str, ...]:
@@ -171,14 +179,7 @@ def write(card: Card, folder: Path) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    part = folder / ".card.toml.part"
-    try:
-        part.write_bytes(tomli_w.dumps(_plain(asdict(card))).encode())
-        os.replace(part, folder / "card.toml")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {folder / 'card.toml'}: {error.strerror}", "check the folder and its free space"
-        ) from error
+    write_whole(folder / "card.toml", tomli_w.dumps(_plain(asdict(card))).encode())
 
 
 def with_files(card: Card, folder: Path) -> Card:
@@ -247,6 +248,8 @@ def _check_kinds(card: Card) -> None:
         raise ValueError("names and descriptions are of printable characters")
     if not all(isinstance(table, Mapping) for table in tables):
         raise TypeError("settings, stream, score, files, training and figures are tables")
+    if not all(isinstance(entry, Mapping) for entry in card.training.values()):
+        raise TypeError("the table training has a table per part")
     if not all(
         isinstance(entry, Mapping)
         and isinstance(entry.get("sha256"), str)
@@ -257,23 +260,24 @@ def _check_kinds(card: Card) -> None:
     _check_engines(card)
     if len(card.resolution) not in (0, 2) or not all(isinstance(n, int) and n > 0 for n in card.resolution):
         raise ValueError("resolution is a height and a width in pixels")
-    of_sound = card.family != PICTURES and not card.resolution
-    if not isinstance(card.sample_rate, int) or card.sample_rate < of_sound:
+    if not isinstance(card.sample_rate, int) or card.sample_rate < (not card.of_pictures):
         raise ValueError("sample_rate is a positive whole number")
     if not all(math.isfinite(weight) and weight != 0 for weight in card.weights):
         raise ValueError("weights are numbers, none of them 0")
 
 
 def _check_engines(card: Card) -> None:
-    words, method = card.score.get("priors", []), card.settings.get("method", LASS)
+    words, own = card.score.get("priors", []), card.family
+    method = card.settings.get("method", own)
     if not isinstance(words, list) or not all(isinstance(word, str) and word.isprintable() for word in words):
         raise TypeError("the priors of the table score are words")
-    if card.score and (card.family != LASS or card.score.keys() != {"priors"}):
-        raise ValueError("only a card of lass has a table score, and that only priors")
+    several = own in (LASS, VARIATIONAL)
+    if card.score and (not several or card.score.keys() != {"priors"}):
+        raise ValueError("only a card of lass or variational has a table score, and that only priors")
     if len(words) != len(card.sources) * bool(card.score):
         raise ValueError("the table score has one prior per source")
-    if card.family == LASS and method not in (LASS, "score")[: 1 + bool(words)]:
-        raise ValueError("the setting method is lass, or score if there are score priors")
+    if several and method not in (own, "score")[: 1 + bool(words)]:
+        raise ValueError(f"the setting method is {own}, or score if there are score priors")
 
 
 def _leaves(path: PurePosixPath) -> bool:

@@ -28,9 +28,9 @@ WIDE = {"sigma_max": 20.0, "rho": 7.0}
 """Levels that begin far above the pictures' own range: noise of σ is σ/√n in the mean colour of n pixels, so
 that on a ladder from σ = 2 the tint of the whole would be decided at the start."""
 USUAL: Mapping[str, Mapping[str, Any]] = {
-    "projected": {**WIDE, "eta": "ancestral"},
-    "halving": WIDE,
-    "multi-source": {**WIDE, "sigma_min": 0.01},
+    "projected": {**WIDE, "eta": "ancestral", "alike": 1},
+    "halving": {**WIDE, "alike": 1},
+    "multi-source": {**WIDE, "sigma_min": 0.01, "alike": 1},
 }
 """Sampler → its settings for colours; Langevin dynamics keep those of BASIS. Ancestral noise draws colours as
 uncertain as they are, where fresh noise alone (η = 1) draws them too alike; see ``samplers.projected``."""

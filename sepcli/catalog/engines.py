@@ -1,6 +1,6 @@
 """Which engine separates with a prior, and what its sources are called; from cards alone, without torch.
 
-A card of the family lass may name score priors, one for each of its sources, in their order::
+A card of the family lass, or variational, may name score priors, one for each of its sources, in order::
 
     [score]
     priors = ["slakh-drums", "slakh-bass"]
@@ -9,7 +9,8 @@ A card of the family lass may name score priors, one for each of its sources, in
     method = "score"
 
 These are words of the catalog or folders inside the card's own. ``method`` is the engine where none is asked
-for; it is lass if the card does not say. Whichever it is, name, sources and weights are those of the card.
+for; it is the card's family if the card does not say. Whichever it is, name, sources and weights are those of
+the card.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
 from sepcli.errors import UsageError
 
-LASS, SCORE = cards.LASS, "score"
-"""The engines: source separation among tokens, and among signals."""
+LASS, SCORE, VARIATIONAL = cards.LASS, "score", cards.VARIATIONAL
+"""The engines: source separation among tokens, among signals, and by encoders of the mixture."""
 SAMPLERS: Mapping[str, tuple[str, ...]] = {
     LASS: ("greedy", "ancestral", "top-k", "beam"),
     SCORE: ("projected", "halving", "langevin", "multi-source"),
@@ -54,7 +55,7 @@ def with_engine(
         UsageError: the prior is not for the method.
         PriorError: the first score prior is missing or has not been fetched.
     """
-    if card.family != LASS:
+    if card.family not in (LASS, VARIATIONAL):
         of_score = method == SCORE and card.family in (cards.PICTURES, cards.SOUND)
         if method not in (None, card.family) and not of_score:
             raise UsageError(
@@ -63,11 +64,22 @@ def with_engine(
             )
         return card
     words = score_priors(card, folder)
-    if (method or _usual(card, bool(words), sampler, rest)) == LASS:
+    chosen = method or _usual(card, bool(words), sampler, rest)
+    if chosen == VARIATIONAL == card.family and sampler is not None:
+        raise UsageError(
+            f"the encoders of prior {card.name} have no sampler",
+            "leave out --sampler, or let its flows separate: --method score",
+        )
+    if chosen == card.family:
         return replace(card, settings={k: v for k, v in card.settings.items() if k != "method"}, score={})
+    if chosen != SCORE:
+        raise UsageError(
+            f"prior {card.name} is not of the method {chosen} but of {card.family}",
+            "leave out --method and --sampler, or choose another --prior",
+        )
     if not words:
         raise UsageError(
-            f"prior {card.name} is of lass and names no score priors",
+            f"prior {card.name} is of {card.family} and names no score priors",
             "leave out --method and --rest, or give a prior of one sound per source: --prior A --prior B",
         )
     first, _ = cards.find(words[0])
@@ -85,16 +97,22 @@ def score_priors(card: Card, folder: Path | None) -> tuple[str, ...]:
     """The words for the score priors that a card names, to be looked up with ``cards.find``; () if none.
 
     Args:
-        card: of the family lass.
+        card: of the family lass or variational.
         folder: of the card; None: it is not known, and priors inside it are left out.
     """
-    known, found = {*cards.names(), *cards.remote_names()}, []
+    inner, found = inner_priors(card), []
     for word in card.score.get("priors", ()):
-        if word in known or word.startswith(cards.HUB):
+        if word not in inner:
             found.append(word)
         elif folder is not None:
             found.append(str(folder / word))
     return tuple(found)
+
+
+def inner_priors(card: Card) -> tuple[str, ...]:
+    """The score priors of a card that are folders inside its own, as they are called there, each once."""
+    known, words = {*cards.names(), *cards.remote_names()}, card.score.get("priors", ())
+    return tuple(dict.fromkeys(w for w in words if w not in known and not w.startswith(cards.HUB)))
 
 
 def source_names(owners: Sequence[Card]) -> tuple[str, ...]:
@@ -114,15 +132,22 @@ def add_rest(names: Sequence[str], weights: Sequence[float]) -> tuple[tuple[str,
     return _numbered([*names, REST]), (*weights, *own)
 
 
-def refuse_single(card: Card) -> NoReturn:
+PER_SOURCE = "give --prior once per source, as in --prior violin --prior cello, or add --rest for all else"
+
+
+def refuse_single(card: Card, hint: str = PER_SOURCE) -> NoReturn:
     """Say that a mixture has more than one source.
+
+    Args:
+        card: of one sound.
+        hint: what to do where there is no second prior to be given.
 
     Raises:
         UsageError: always.
     """
     raise UsageError(
         f"prior {card.name} knows {card.sources[0]} alone, and a mixture needs two sources or more",
-        "give --prior once per source, as in --prior violin --prior cello, or add --rest for all else",
+        hint,
     )
 
 
@@ -131,7 +156,7 @@ def _usual(card: Card, scored: bool, sampler: str | None, rest: bool) -> str:
     if rest:
         return SCORE
     having = [engine for engine, names in SAMPLERS.items() if sampler in names]
-    return having[0] if scored and having else str(card.settings.get("method", LASS))
+    return having[0] if scored and having else str(card.settings.get("method", card.family))
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:

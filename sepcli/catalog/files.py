@@ -19,6 +19,7 @@ from typing import Any
 from sepcli.catalog import card as cards
 from sepcli.catalog import diffusers, hub
 from sepcli.catalog.card import Card
+from sepcli.catalog.engines import inner_priors
 from sepcli.errors import PriorError, UsageError
 from sepcli.protocols import OnStep
 
@@ -130,18 +131,21 @@ def fetch(
     place = remote(word, revision)
     if place is None or offline or hub.is_offline():
         card, folder = cached(word, revision=revision, cache_dir=cache_dir)
-        cards.verify(card, folder)
+        cards.verify(_with_inner(card, folder), folder)
         return card, folder
     with suppress(PriorError):  # a damaged card of the cache is no reason not to fetch it
         found = _in_cache(place, cache_dir) if COMMIT.fullmatch(place.revision) else None
-        if found is not None and all(_is_intact(found[1] / n, e) for n, e in found[0].files.items()):
-            return found
+        if found is not None:
+            whole = _with_inner(*found)
+            if all(_is_intact(found[1] / name, entry) for name, entry in whole.files.items()):
+                return found
     listing = hub.listing(place.repo, place.revision)
     card = place.card or _own_card(place, listing, cache_dir)
-    wrong = _unlike(card, listing)
+    whole = _fetch_inner(card, place, listing, cache_dir)
+    wrong = _unlike(whole, listing)
     if wrong is not None:
-        raise _refused(wrong, card, place, listing, cache_dir)
-    folder = _fetch_files(card, place, listing, cache_dir, on_step)
+        raise _refused(wrong, whole, place, listing, cache_dir)
+    folder = _fetch_files(whole, place, listing, cache_dir, on_step)
     return replace(card, repo=place.repo, revision=listing.commit), folder
 
 
@@ -169,6 +173,7 @@ def preview(
         listing = hub.listing(place.repo, place.revision)
         with tempfile.TemporaryDirectory() as folder:
             card, commit = _own_card(place, listing, Path(folder)), listing.commit
+            card = _fetch_inner(card, place, listing, Path(folder))
     return card, tuple(n for n in card.files if hub.lookup(place.repo, n, commit, cache_dir) is None)
 
 
@@ -184,7 +189,12 @@ def _in_cache(place: Remote, cache_dir: Path | None) -> tuple[Card, Path] | None
         card = cards.read(folder)
     elif card is None:
         card = diffusers.read_card(folder, place.name, scheduled=True)
-    if card is None or not all((folder / name).is_file() for name in card.files):
+    if card is None:
+        return None
+    names = [*card.files, *(f"{word}/{CARD}" for word in inner_priors(card))]
+    if not all((folder / name).is_file() for name in names):
+        return None
+    if not all((folder / name).is_file() for name in _with_inner(card, folder).files):
         return None
     return replace(card, repo=place.repo, revision=folder.name), folder
 
@@ -214,6 +224,30 @@ def _own_card(place: Remote, listing: hub.Listing, cache_dir: Path | None) -> Ca
         hub.discard(path)
         raise
     return card
+
+
+def _fetch_inner(card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None) -> Card:
+    """The card with the files of the score priors in folders inside its own, whose cards are fetched."""
+    for word in inner_priors(card):
+        name = f"{word}/{CARD}"
+        if name not in listing.files:
+            raise _refused(f"it lacks the file {name}", card, place, listing, cache_dir)
+        path = hub.download_small(place.repo, name, place.revision, listing, cache_dir)
+        folder = hub.snapshot(path, name)
+    return _with_inner(card, folder) if inner_priors(card) else card
+
+
+def _with_inner(card: Card, folder: Path) -> Card:
+    """The card with the files of the score priors in folders inside its own.
+
+    Raises:
+        PriorError: the card of one of them is missing or cannot be read.
+    """
+    found = dict(card.files)
+    for word in inner_priors(card):
+        inner = cards.read(folder / word)
+        found |= {f"{word}/{name}": entry for name, entry in inner.files.items()}
+    return replace(card, files=found)
 
 
 def _fetch_files(
@@ -258,7 +292,7 @@ def _refused(
     reason: str, card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None
 ) -> PriorError:
     """The error of a repository that is not what its card says; nothing of it is kept."""
-    for name in (CARD, *card.files):
+    for name in (CARD, *(f"{word}/{CARD}" for word in inner_priors(card)), *card.files):
         path = hub.lookup(place.repo, name, listing.commit, cache_dir)
         if path is not None:
             hub.discard(path)

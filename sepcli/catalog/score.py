@@ -74,11 +74,13 @@ class DiracSettings:
         sigma_y: σ_y, the noise of the mixture.
         isotropic: whether the sampler's noise is in all directions, not only in those that the mixture leaves
             open: what a prior was trained on, and what one of sound depends on.
+        alike: whether the errors of the sources' estimates move together, as those of a picture's channels.
     """
 
     weigh: bool = False
     sigma_y: float = 0.0
     isotropic: bool = False
+    alike: bool = False
 
 
 NETWORKS: Mapping[str, Callable[[dict[str, Any]], PicturePrior]] = {
@@ -177,7 +179,9 @@ def open_card(name: str) -> tuple[Card, Path]:
     """
     card, folder = cards.find(name)
     if card.family != cards.PICTURES:
-        raise PriorError(f"prior {card.name} is not one of pictures but of {card.family}", "choose another")
+        raise PriorError(
+            f"prior {card.name} is not a score prior of pictures but of {card.family}", "choose another"
+        )
     cards.verify(card, folder)
     return card, folder
 
@@ -246,13 +250,13 @@ def assemble(
     options = _with_preset(chosen, {k: v for k, v in options.items() if not isinstance(v, Mapping)})
     kind = GaussianSettings if chosen == "langevin" else DiracSettings
     keys = {f.name for f in fields(kind)}
-    mine = typed(kind, {k: v for k, v in options.items() if k in keys})
+    mine = vars(kind(**typed(kind, {k: v for k, v in options.items() if k in keys})))
     made: Sampler = SAMPLERS[chosen](
         **_sampler_options(chosen, {k: options[k] for k in options.keys() - keys})
     )
     mixing = WeightedSum(weights)
     if isinstance(made, Langevin):
-        _check_step(made, mine.get("width", 1.0), weights)
+        _check_step(made, mine["width"], weights)
 
     def posterior(mixture: Tensor) -> Posterior:
         joint = prior if fitted is None else fitted(mixture)
@@ -260,11 +264,11 @@ def assemble(
             return GaussianPosterior(joint, mixing, mixture, len(names), **mine)
         rest = {key: value for key, value in mine.items() if key != "weigh"}
         return DiracPosterior(
-            joint, mixing, mixture, moments=joint.moments if mine.get("weigh") else None, **rest
+            joint, mixing, mixture, moments=joint.moments if mine["weigh"] else None, **rest
         )
 
     known = prior if fitted is None else None
-    return ScoreSeparator(posterior, made, names, weights, device, channels, prior=known)
+    return ScoreSeparator(posterior, made, names, weights, device, channels, prior=known, likelihood=mine)
 
 
 def _with_preset(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:

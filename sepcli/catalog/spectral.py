@@ -194,7 +194,9 @@ def build_spectral(
     Raises:
         UsageError: always.
     """
-    refuse_single(card)
+    refuse_single(
+        card, "use `sepcli separate` with a --prior per source, then `sepcli evaluate` on its stems"
+    )
 
 
 def load_spectral(fields: dict[str, Any]) -> SpectralPrior:

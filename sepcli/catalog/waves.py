@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
-from sepcli.catalog.score import assemble
+from sepcli.catalog.score import PRESETS, assemble
 from sepcli.errors import UsageError
 from sepcli.priors.joint import SourcePriors
 from sepcli.priors.wave_flow import WaveFlow, WaveFlowConfig
@@ -27,7 +27,14 @@ from sepcli.separators import ScoreSeparator
 PART = "flow"
 """The part of a prior's folder that a flow of waveforms is in."""
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "langevin": {"sigma_max": 1.0, "sigma_min": 0.01, "levels": 20, "steps": 50},
+    "langevin": {
+        "sigma_max": 0.5,
+        "sigma_min": 0.01,
+        "levels": 20,
+        "steps": 50,
+        "ratio": 0.05,
+        "centred": 1,
+    },
     "projected": {"steps": 100, "sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
     "halving": {"sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
     "multi-source": {"sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
@@ -156,10 +163,13 @@ def assemble_waves(
             f"{card.name} {n.config.sample_rate} Hz" for (card, _), n in zip(found, every, strict=True)
         )
         raise UsageError(f"the priors differ in sample rate: {told}", "choose priors of one rate")
-    own = found[0][0].settings
-    chosen = sampler or str(own.get("sampler", "langevin"))
-    kept = {k: v for k, v in own.items() if k != "sampler"} if sampler is None else {}
-    options = {**DEFAULTS.get(chosen, {}), **kept, **(settings or {})}
+    own = dict(found[0][0].settings)
+    usual = str(own.pop("sampler", "langevin"))
+    chosen = sampler or usual
+    kept = own if chosen == usual else {}
+    options = {**_defaults(chosen, weights), **kept, **(settings or {})}
+    if "preset" in options:  # it brings its own width and step
+        options = {k: v for k, v in options.items() if k not in PRESETS["paper"] or k in (settings or {})}
     inner = assemble(
         SourcePriors(every), 1, tuple(names), tuple(weights), torch.device(device), chosen, options
     )
@@ -168,3 +178,12 @@ def assemble_waves(
         inner, sample_rate=every[0].config.sample_rate, batch=1, density=WaveDensities(every, left)
     )
     return WaveSeparator(inner, max(network.config.factor for network in every))
+
+
+def _defaults(chosen: str, weights: Sequence[float]) -> dict[str, Any]:
+    """What a sampler is told unless it is said; the likelihood is as wide as BASIS', whatever the weights.
+
+    The noise of x is Σ α_k² σ² in A x; for two sources of weight 1 the paper's γ² is half of that.
+    """
+    own = dict(DEFAULTS.get(chosen, {}))
+    return {**own, "width": sum(w * w for w in weights) / 2} if chosen == "langevin" else own

@@ -68,6 +68,7 @@ def colorize(
 ) -> None:
     """Colour grey pictures; the results keep size, transparency, bit depth and, to one level, the grey."""
     from sepcli.catalog import card as cards
+    from sepcli.cli.earlier import refuse_unlike
     from sepcli.cli.inputs import to_do
     from sepcli.cli.picture_jobs import plan_pictures, run_pictures
     from sepcli.cli.settings import parse_settings
@@ -89,7 +90,9 @@ def colorize(
     place = str(choose_device(device))
     colourist = load_colours(prior, GREYS[grey.value], device=place, sampler=sampler, settings=given)
     made_with = {**_made_with(card, colourist, place), "grey": grey.value, "weights": list(GREYS[grey.value])}
-    made_with |= {"seed": seed, "evaluations": colourist.separator().evaluations}
+    made_with |= {"seed": seed, "samples": samples, "evaluations": colourist.separator().evaluations}
+    made_with |= {"hint": None if hint is None else str(hint)}
+    todo = refuse_unlike(jobs, todo, made_with, overwrite)
     task = Colouring(colourist, GREYS[grey.value], hint, samples, seed, overwrite, quiet, made_with)
 
     def told(job: Job) -> str:

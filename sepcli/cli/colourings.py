@@ -15,8 +15,8 @@ from torch import Tensor
 
 from sepcli import __version__
 from sepcli.cli import console
+from sepcli.cli.earlier import replace_record
 from sepcli.cli.picture_sets import describe, draw_labels, seeds_of
-from sepcli.cli.records import write_record
 from sepcli.colouring import diversity, enlarged, grey_of, hinted, locked, reduced, stretched, working_size
 from sepcli.draws import RankedDraws, ranked
 from sepcli.errors import InputError, SepError
@@ -86,7 +86,6 @@ def colour(job: Job, task: Colouring) -> dict[str, Any]:
         "colourings": [str(path) for (path,) in job.stems[: task.samples]],
         "contact_sheet": str(job.sheet),
         **task.made_with,
-        "hint": None if task.hint is None else str(task.hint),
         "size": [height, width],
         "working_size": list(small.shape),
         "residual_rms": sets.residual.tolist(),
@@ -94,7 +93,7 @@ def colour(job: Job, task: Colouring) -> dict[str, Any]:
         "seconds": time.monotonic() - started,
         "versions": {"sepcli": __version__, "torch": torch.__version__},
     }
-    write_record(job.record, record)
+    replace_record(job, record, task.quiet)
     return record
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,18 +16,20 @@ from typing import Any, TextIO
 
 from sepcli.protocols import OnStep
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys, but tabs and line ends: ESC and its kin, and what turns the reading direction."""
 _STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[33m"}
 
 
 def note(message: str, quiet: bool = False) -> None:
     """Print one message to stderr, unless ``quiet``."""
     if not quiet:
-        _print(message, sys.stderr)
+        _print(_harmless(message), sys.stderr)
 
 
 def warn(message: str) -> None:
     """Print ``warning: message`` to stderr; a warning is printed even when quiet."""
-    _print(f"{_label('warning')} {message}", sys.stderr)
+    _print(f"{_label('warning')} {_one_line(message)}", sys.stderr)
 
 
 def error(message: str, hint: str) -> None:
@@ -36,7 +39,7 @@ def error(message: str, hint: str) -> None:
 
 def emit(text: str) -> None:
     """Print a line of data to stdout."""
-    _print(text, sys.stdout)
+    _print(_harmless(text), sys.stdout)
 
 
 def emit_json(document: Mapping[str, Any]) -> None:
@@ -47,7 +50,8 @@ def emit_json(document: Mapping[str, Any]) -> None:
 def to_json(document: Mapping[str, Any]) -> str:
     """Indented JSON in which NaN and infinite numbers are null, and all text is valid UTF-8."""
     text = json.dumps(finite_or_null(document), indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate: its JSON escape
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate: its JSON escape
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
@@ -85,9 +89,10 @@ def progress(title: str, quiet: bool = False) -> Iterator[OnStep]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    named = TextColumn("{task.description}", markup=False)  # a track may be called [/]
+    columns = (named, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(_one_line(title), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
@@ -115,4 +120,9 @@ def _label(kind: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return _harmless(" ".join(text.split()))
+
+
+def _harmless(text: str) -> str:
+    """Text that cannot steer a terminal, which names of files might: control characters as escapes."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -24,18 +24,36 @@ class Method(StrEnum):
 
     LASS = "lass"
     SCORE = "score"
+    VARIATIONAL = "variational"
+    LANGEVIN = "langevin"
     HPSS = "hpss"
     REPET = "repet"
     REPET_SIM = "repet-sim"
     FT2D = "ft2d"
     RPCA = "rpca"
     NMF = "nmf"
+    CONVOLUTIVE_NMF = "convolutive-nmf"
     ICA = "ica"
 
     @property
     def blind(self) -> bool:
         """Whether it needs no prior."""
-        return self not in (Method.LASS, Method.SCORE)
+        return self not in (Method.LASS, Method.SCORE, Method.VARIATIONAL, Method.LANGEVIN)
+
+
+def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:
+    """``--method langevin`` in other words: the engine score with the sampler langevin.
+
+    Raises:
+        UsageError: another sampler was asked for besides.
+    """
+    if method is not Method.LANGEVIN:
+        return method, sampler
+    if sampler not in (None, "langevin"):
+        raise UsageError(
+            f"--method langevin and --sampler {sampler} contradict each other", "give one of them"
+        )
+    return Method.SCORE, "langevin"
 
 
 def find_card(
@@ -120,7 +138,7 @@ def compose(
     if len(owners) + rest < 2:
         refuse_single(card)
     own = tuple(owner.weights[0] for owner in owners)
-    names, alpha = source_names(owners), parse_weights(weights, None) if weights else own
+    names, alpha = source_names(owners), parse_weights(weights, None, 2 - rest) if weights else own
     if rest:
         names, alpha = add_rest(names, alpha)
     if len(alpha) != len(names):
@@ -148,7 +166,7 @@ def load(
     place = str(choose_device(device))
     separator = load_separator(
         prior or DEFAULT_PRIOR,
-        method=Method.LASS.value if card.family == Method.LASS else None,
+        method=card.family if card.family in (Method.LASS, Method.VARIATIONAL) else None,
         device=place,
         sampler=sampler,
         settings=settings,
@@ -168,6 +186,7 @@ def _load_composed(
 ) -> tuple[Separator, dict[str, Any]]:
     from sepcli.catalog import card as cards
     from sepcli.catalog import spectral
+    from sepcli.catalog.score import SAMPLERS
     from sepcli.cli.device import choose_device
 
     place = str(choose_device(device))
@@ -182,6 +201,7 @@ def _load_composed(
         sampler=sampler,
         settings=settings,
     )
+    inner = separator.inner
     share = {"rest": spectral.RestSettings.rest} if rest else {}
     return separator, {
         "method": Method.SCORE.value,
@@ -192,8 +212,8 @@ def _load_composed(
             for source, word in zip(card.sources, words, strict=False)
             for name, entry in cards.find(word)[0].files.items()
         },
-        "sampler": sampler or card.settings.get("sampler", "projected"),
-        "settings": {**card.settings, **share, **settings, **vars(separator.inner.sampler)},
+        "sampler": next(name for name, kind in SAMPLERS.items() if isinstance(inner.sampler, kind)),
+        "settings": {**card.settings, **share, **settings, **vars(inner.sampler), **inner.likelihood},
         "device": place,
     }
 

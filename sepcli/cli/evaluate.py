@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,54 +10,28 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.cross import score_cross
-from sepcli.cli.digits import score_digits
 from sepcli.cli.engine import DEFAULT_PRIOR, Method
+from sepcli.cli.evaluate_words import (
+    OF_PICTURES,
+    Dataset,
+    Metric,
+    Split,
+    Subset,
+    Task,
+    Words,
+    parse_metrics,
+)
 from sepcli.cli.fetch import fetch_if_new
+from sepcli.cli.picture_scoring import PictureTask, score_pictures
 from sepcli.cli.records import write_record
 from sepcli.cli.reports import check_targets, show, write_files
+from sepcli.cli.runner import run_program
 from sepcli.cli.scoring import Kept, open_songs, score_finished, separate_and_score
+from sepcli.cli.toys import score_toys
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.datasets.songs import Songs
-
-
-class Metric(StrEnum):
-    """What ``--metric`` takes."""
-
-    SDR = "sdr"
-    SI_SDR = "si-sdr"
-    USDR = "usdr"
-    SI_SDRI = "si-sdri"
-    BSSEVAL = "bsseval"
-    PSNR = "psnr"
-    SSIM = "ssim"
-    CROSS_LIKELIHOOD = "cross-likelihood"
-
-
-class Dataset(StrEnum):
-    """What ``--dataset`` takes."""
-
-    BUILTIN = "builtin"
-    PAIRS = "pairs"
-    MNIST = "mnist"
-    MUSDB = "musdb"
-    SLAKH = "slakh"
-
-
-class Subset(StrEnum):
-    """What ``--subset`` takes."""
-
-    TRAIN = "train"
-    VALID = "valid"
-    TEST = "test"
-
-
-class Split(StrEnum):
-    """What ``--split`` takes."""
-
-    CLASS = "class"
-    NONE = "none"
 
 
 def evaluate(
@@ -73,18 +46,29 @@ def evaluate(
         Path | None,
         typer.Option(help="What a program left (demucs: MODEL/TRACK/STEM.wav), for REFERENCES or --dataset."),
     ] = None,
-    metric: Annotated[
-        list[Metric] | None,
+    runner: Annotated[
+        str | None,
         typer.Option(
-            help="Repeatable; sdr, or psnr for pictures. bsseval, museval's sdr, isr, sir and sar, is slow. "
-            "cross-likelihood: whether priors of sounds, one --prior per source, tell them apart."
+            metavar="demucs[:MODEL]",
+            help="Let demucs separate the mixtures of the references first, into the folder of estimates; it "
+            "has to be installed, with its weights.",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="sdr, si-sdr, usdr, si-sdri or bsseval (museval's sdr, isr, sir and sar; slow); of pictures "
+            "psnr or ssim; of whole sets of them fd-mnist, cs-mnist, fd-cifar, cs-cifar, fid or is. "
+            "cross-likelihood: whether priors of sounds, one --prior per source, tell them apart. If not "
+            "given: sdr, or psnr for pictures.",
         ),
     ] = None,
     prior: Annotated[
         list[str] | None,
         typer.Option(
             help=f"Prior to separate with; {DEFAULT_PRIOR} if nothing is given. Repeatable for "
-            "cross-likelihood."
+            "cross-likelihood, toy-waves and two folders of pictures."
         ),
     ] = None,
     method: Annotated[
@@ -96,17 +80,29 @@ def evaluate(
     ] = None,
     dataset: Annotated[Dataset | None, typer.Option(help="What to separate; builtin if not given.")] = None,
     data: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             help="For pairs and cross-likelihood: folder of STEM/ITEM.flac; for others: that of the data "
-            "set. For cross-likelihood also the word toy-waves."
+            "set. For cross-likelihood also the word toy-waves. For pictures one folder, or two, of which "
+            "each pair has one of each."
         ),
+    ] = None,
+    task: Annotated[
+        Task, typer.Option(help="For cifar10 and pictures: colorize colours them from their grey.")
+    ] = Task.SEPARATE,
+    inception_weights: Annotated[
+        Path | None,
+        typer.Option(help="For fid and is: the original Inception network, as torch-fidelity has it."),
     ] = None,
     subset: Annotated[
         Subset | None, typer.Option(help="Of musdb and slakh; test if not given. The official ones.")
     ] = None,
     split: Annotated[
-        Split, typer.Option(help="For mnist: class mixes a digit of 0-4 with one of 5-9; none any two.")
+        Split,
+        typer.Option(
+            help="class: of mnist a digit of 0-4 with one of 5-9, of cifar10 an animal with a machine; "
+            "none: any two."
+        ),
     ] = Split.NONE,
     pairs: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
     noise: Annotated[
@@ -117,8 +113,8 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Posterior draws per mixture; the prior's own if not given. For mnist, the likeliest of "
-            "several has a row of its own.",
+            help="Posterior draws per mixture; the prior's own if not given. For pictures, the likeliest "
+            "of several has a row of its own.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and the bootstrap.")] = 0,
@@ -145,7 +141,9 @@ def evaluate(
     csv: Annotated[Path | None, typer.Option(help="Write a row per track, method, stem and metric.")] = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write one page with tables, plots and, of folders, sounds or pictures."),
+        typer.Option(
+            help="Write one page with tables, plots, and the best, median and worst to hear or see."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, not as tables.")] = False,
@@ -155,22 +153,30 @@ def evaluate(
 
     With ESTIMATES and REFERENCES, files are matched by name and scored.
     With --dataset pairs, musdb or slakh and --data DIR, clean stems are mixed, separated, scored.
-    With --dataset mnist --data DIR, sums of two test digits are.
+    With --dataset mnist, cifar10 or pictures and --data DIR, sums of two test pictures are.
+    With --dataset toy-waves means of toy waves are, with one --prior per shape or encoders.
     With --metric cross-likelihood nothing is separated: priors are asked about each other's sources.
     With nothing at all, that is done for a small set that comes with sepcli.
     """
-    priors = prior or []
-    if Metric.CROSS_LIKELIHOOD in (metric or []):
+    priors, places, named = prior or [], data or [], parse_metrics(metric or [])
+    if Metric.CROSS_LIKELIHOOD in named:
         unused: dict[str, Any] = {
-            "another --metric": len(set(metric or [])) > 1,
+            "another --metric": len(named) > 1,
             "ESTIMATES": folders or estimates,
         }
+        unused |= {"--inception-weights": inception_weights, "a second --data": len(places) > 1}
+        unused |= {"--task": task is not Task.SEPARATE}
         unused |= {"--method": method, "--dataset": dataset, "--subset": subset, "--samples": samples}
         unused |= {"--sampler": sampler, "--set": settings, "--csv": csv, "--html": html}
-        unused |= {"--any-order": any_order, "--workers": workers > 1, "--split": split is not Split.NONE}
+        unused |= {
+            "--any-order": any_order,
+            "--workers": workers > 1,
+            "--runner": runner,
+            "--split": split is not Split.NONE,
+        }
         score_cross(
             priors,
-            data,
+            places[0] if places else None,
             unused,
             pairs=pairs,
             noise=noise,
@@ -183,30 +189,33 @@ def evaluate(
             quiet=quiet,
         )
         return
-    if noise or len(priors) > 1:
-        what = "--noise" if noise else "several --prior"
-        raise UsageError(f"{what} is for --metric cross-likelihood", "leave it out, or give that metric")
+    if noise:
+        raise UsageError("--noise is for --metric cross-likelihood", "leave it out, or give that metric")
     from sepcli.evaluation.protocol import expand
 
-    metrics = expand(m.value for m in metric or [])
+    metrics = expand(m.value for m in named)
     finished = bool(folders or estimates)
-    _check_data(dataset, data, subset, split, finished, metrics)
+    asked = (dataset, places, subset, split, task, metrics, priors, inception_weights)
+    Words(*asked, finished, plotted=plot is not None).check()
     if finished and (pairs or sampler or settings or method or priors or samples):
         raise UsageError(
             "finished estimates are scored as they are, without separating",
             "leave out --prior, --method, --samples, --sampler, --set and --pairs, or leave out the folders",
         )
+    if runner is not None and not finished:
+        raise UsageError("--runner needs a folder for its stems, and references", "give --estimates DIR too")
     if not finished and (workers > 1 or any_order):
         raise UsageError("--workers and --any-order are for finished estimates", "leave them out")
     targets = {"--out": out, "--plot": plot, "--csv": csv, "--html": html}
     kept = Kept(None if out is None else out.parent / f"{out.name}.partial", overwrite, quiet)
     check_targets(targets, overwrite, kept.journal)
-    songs = None
-    if data is not None and dataset in (Dataset.MUSDB, Dataset.SLAKH):
-        songs = open_songs(dataset.value, data, subset.value if subset else Subset.TEST)
-    clips: tuple[Path, Path | Songs] | None = None
+    songs, folder = None, places[0] if places else None
+    if folder is not None and dataset in (Dataset.MUSDB, Dataset.SLAKH):
+        songs = open_songs(dataset.value, folder, subset.value if subset else Subset.TEST)
     if finished:
-        clips = given, known = _folders(folders or [], estimates, data if songs is None else songs[0])
+        given, known = _folders(folders or [], estimates, folder if songs is None else songs[0])
+        if runner is not None:
+            run_program(runner, known, given, device, quiet)
         options = {"any_order": any_order, "seed": seed, "workers": workers}
         report = score_finished(given, known, songs[1] if songs else None, metrics, options, kept)
     else:
@@ -218,49 +227,35 @@ def evaluate(
         chosen |= {"sampler": sampler, "settings": settings or [], "draws": samples}
         counts = {"limit": pairs, "seed": seed, "batch": batch}
         fetch_if_new(priors, quiet)
-        if dataset is Dataset.MNIST and data is not None:
-            report = score_digits(data, chosen, counts, split.value, metrics, kept.journal, overwrite, quiet)
+        if dataset is not None and dataset in OF_PICTURES:
+            colorize = task is Task.COLORIZE
+            report = score_pictures(
+                PictureTask(
+                    dataset.value,
+                    places,
+                    colorize,
+                    split.value,
+                    metrics,
+                    priors,
+                    chosen,
+                    counts,
+                    inception_weights,
+                    kept,
+                )
+            )
+        elif dataset is Dataset.TOY_WAVES:
+            report = score_toys(priors, metrics, chosen, counts, kept)
         else:
-            report = separate_and_score(songs or data, metrics or ("sdr",), chosen, counts, kept)
+            report = separate_and_score(songs or folder, metrics or ("sdr",), chosen, counts, kept)
     document = report.as_dict()
     if out is not None:
         write_record(out, document)
         console.note(f"wrote {out}", quiet)
-    write_files(report, targets, clips, quiet)
-    if kept.journal is not None:
-        kept.journal.unlink(missing_ok=True)
+    write_files(report, targets, quiet)
+    kept.drop()
     show(report, document, as_json, quiet)
     if report.failures:
         raise typer.Exit(3)
-
-
-def _check_data(
-    dataset: Dataset | None,
-    data: Path | None,
-    subset: Subset | None,
-    split: Split,
-    finished: bool,
-    metrics: Sequence[str],
-) -> None:
-    """Refuse data, and options of data, that do not fit."""
-    if (dataset not in (None, Dataset.BUILTIN)) != (data is not None):
-        raise UsageError(
-            "--data DIR and --dataset pairs, mnist, musdb or slakh go together", "give both, or neither"
-        )
-    if finished and dataset in (Dataset.BUILTIN, Dataset.MNIST):
-        raise UsageError(
-            f"finished estimates are not scored against --dataset {dataset}", "give the folder of references"
-        )
-    if subset is not None and dataset not in (Dataset.MUSDB, Dataset.SLAKH):
-        raise UsageError("--subset is for --dataset musdb or slakh", "leave it out")
-    pictures = finished or dataset is Dataset.MNIST
-    if (set(metrics) & {"psnr", "ssim"} and not pictures) or (split is Split.CLASS) > (
-        dataset is Dataset.MNIST
-    ):
-        raise UsageError(
-            "psnr, ssim and --split are for pictures",
-            "use them with --dataset mnist, psnr and ssim with folders",
-        )
 
 
 def _folders(

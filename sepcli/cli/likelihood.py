@@ -14,12 +14,20 @@ from sepcli.errors import UsageError
 def build_likelihood(
     prior: Annotated[Path, typer.Option("--prior", help="Folder of a prior with a trained codec.")],
     data: Annotated[
-        Path, typer.Option("--data", help="Data set in Slakh2100's layout (train/, validation/).")
+        Path,
+        typer.Option(
+            "--data",
+            help="Data set in Slakh2100's layout (train/, validation/); of a prior of pictures a folder of "
+            "them, or MNIST's files.",
+        ),
     ],
     tokens: Annotated[int, typer.Option(min=1, help="How many token triples to count.")] = 20_000_000,
     time_budget: Annotated[str | None, typer.Option(help="Stop earlier, after 90s, 10m, 1h.")] = None,
     symmetric: Annotated[
-        bool, typer.Option("--symmetric", help="Count both orders: the sources are exchangeable.")
+        bool,
+        typer.Option(
+            "--symmetric", help="Count both orders: the sources are exchangeable, as pictures always are."
+        ),
     ] = False,
     max_nonzeros: Annotated[int, typer.Option(min=1, help="Triples kept in the table.")] = 2_000_000,
     merge: Annotated[
@@ -27,7 +35,7 @@ def build_likelihood(
         typer.Option("--merge", help="Add these counts (files or priors) instead; repeatable."),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded recordings (default: PRIOR/cache).")
+        Path | None, typer.Option(help="Folder for decoded recordings and pictures (default: PRIOR/cache).")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the pairs; shards need different seeds.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli import __version__
+from sepcli.catalog.card import LASS
 from sepcli.cli import console
+from sepcli.cli.earlier import refuse_unlike, replace_record
 from sepcli.cli.picture_jobs import plan_pictures, run_pictures, sheet_beside
 from sepcli.cli.picture_sets import describe, seeds_of, write_sets
-from sepcli.cli.records import write_record
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import SepError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
     from sepcli.cli.inputs import Job
-    from sepcli.separators import ScoreSeparator
+    from sepcli.protocols import PictureSeparator
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def separate_pictures(request: PictureRequest) -> None:
     """Separate pictures; see ``sepcli.cli.separate``."""
     from sepcli.catalog import card as cards
     from sepcli.catalog.engines import source_names
-    from sepcli.catalog.score import load_pictures
+    from sepcli.catalog.pictures import load_pictures
     from sepcli.cli.device import choose_device
     from sepcli.cli.inputs import to_do
 
@@ -87,6 +88,7 @@ def separate_pictures(request: PictureRequest) -> None:
     )
     kinds = [(os.path.realpath(folder), w) for (_, folder), w in zip(found, weights, strict=True)]
     made_with = _made_with(owners, separator, weights, place, request)
+    todo = refuse_unlike(jobs, todo, made_with, request.overwrite)
 
     def separate_one(job: Job) -> dict[str, Any]:
         return _separate(job, separator, weights, kinds, request, made_with)
@@ -110,7 +112,7 @@ def _weights(request: PictureRequest) -> tuple[float, ...]:
 
 def _made_with(
     owners: Sequence[Card],
-    separator: ScoreSeparator,
+    separator: PictureSeparator,
     weights: Sequence[float],
     place: str,
     request: PictureRequest,
@@ -121,18 +123,24 @@ def _made_with(
     return {
         "prior": first.name if one else [card.name for card in owners],
         "files": files[0] if one else files,
-        "sampler": request.sampler or first.settings.get("sampler", "projected"),
+        "sampler": request.sampler or first.settings.get("sampler", _usual_sampler(first)),
         "settings": {**first.settings, **request.settings},
         "device": place,
         "seed": request.seed,
+        "samples": request.samples,
         "weights": list(weights),
         "evaluations": separator.evaluations,
     }
 
 
+def _usual_sampler(card: Card) -> str:
+    """The sampler of a prior whose card names none."""
+    return "ancestral" if card.family == LASS else "projected"
+
+
 def _separate(
     job: Job,
-    separator: ScoreSeparator,
+    separator: PictureSeparator,
     weights: Sequence[float],
     kinds: Sequence[tuple[str, float]],
     request: PictureRequest,
@@ -173,5 +181,5 @@ def _separate(
         "seconds": time.monotonic() - started,
         "versions": {"sepcli": __version__, "torch": torch.__version__},
     }
-    write_record(job.record, record)
+    replace_record(job, record, request.quiet)
     return record

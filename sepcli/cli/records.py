@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import typer
 
+from sepcli.atomic import write_whole
 from sepcli.cli import console
-from sepcli.errors import OutputError, SepError
+from sepcli.errors import SepError
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -20,15 +20,8 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
         OutputError: the place cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(console.to_json(record) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}", "free some space or choose another --out folder"
-        ) from error
+    data = f"{console.to_json(record)}\n".encode()
+    write_whole(path, data, "free some space or choose another --out folder")
 
 
 @contextmanager

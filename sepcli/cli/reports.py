@@ -11,7 +11,6 @@ from sepcli.cli import console
 from sepcli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from sepcli.datasets.songs import Songs
     from sepcli.evaluation.report import Report
 
 PLOTS = (".png", ".pdf", ".svg")
@@ -67,7 +66,6 @@ def show(report: Report, document: Mapping[str, Any], as_json: bool, quiet: bool
 def write_files(
     report: Report,
     targets: Mapping[str, Path | None],
-    folders: tuple[Path, Path | Songs] | None,
     quiet: bool,
 ) -> None:
     """Write the plot of the first metric, the scores as CSV and the page, as far as they are asked for.
@@ -75,8 +73,6 @@ def write_files(
     Args:
         report: What to write.
         targets: By option; others than these three are left alone.
-        folders: Estimates and references, from which the page has its sounds or pictures; None if there are
-            no files.
         quiet: Say nothing.
 
     Raises:
@@ -90,24 +86,24 @@ def write_files(
 
             save_histogram(report, report.protocol.metrics[0], path)
         else:
-            from sepcli.evaluation.exports import csv_text, write_whole
+            from sepcli.evaluation.exports import csv_text, write_text
 
-            write_whole(path, csv_text(report) if option == "--csv" else _page(report, folders), option)
+            write_text(path, csv_text(report) if option == "--csv" else _page(report, quiet), option)
         console.note(f"wrote {path}", quiet)
 
 
-def _page(report: Report, folders: tuple[Path, Path | Songs] | None) -> str:
-    from sepcli.evaluation.cases import folder_clips
+def _page(report: Report, quiet: bool) -> str:
     from sepcli.evaluation.page import html_page
 
-    return html_page(report, None if folders is None else folder_clips(*folders, report.protocol.metrics))
+    with console.progress("making the page", quiet):  # tracks to be listened to may be separated again
+        return html_page(report)
 
 
 def _print_tables(report: Report) -> None:
-    from sepcli.evaluation.protocol import AGGREGATION, PICTURES, UNITLESS
+    from sepcli.evaluation.protocol import AGGREGATION, PICTURES, SETS, UNITLESS
     from sepcli.evaluation.report import difference_table, table
 
-    rules = AGGREGATION | PICTURES
+    rules = AGGREGATION | PICTURES | SETS
     for number, metric in enumerate(metric for metric in report.results if metric in rules):
         if number:
             console.emit("")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sepcli.cli import console
-from sepcli.cli.engine import Method, find_card, load
+from sepcli.cli.engine import Method, engine_of, find_card, load
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ class Kept(NamedTuple):
     overwrite: bool
     """Whether another run's journal may be dropped."""
     quiet: bool
+
+    def drop(self) -> None:
+        """Remove what was kept of a run that is finished."""
+        if self.journal is not None:
+            self.journal.unlink(missing_ok=True)
+            self.journal.with_name(f"{self.journal.name}.pictures").unlink(missing_ok=True)
 
 
 def open_songs(dataset: str, data: Path, subset: str) -> tuple[Songs, str]:
@@ -58,7 +64,7 @@ def score_finished(
     """Score finished estimates; ``options`` are ``evaluate_folders``'s own."""
     from sepcli.evaluation.runs import evaluate_folders
 
-    with _resumable("tracks", kept), console.progress("scoring", kept.quiet) as on_step:
+    with resumable("tracks", kept), console.progress("scoring", kept.quiet) as on_step:
         return evaluate_folders(
             estimates,
             references,
@@ -100,12 +106,13 @@ def separate_and_score(
         raise UsageError("--method lass and --method score are two runs", "evaluate one engine at a time")
     needs_prior = bool(chosen["prior"] or families or not blind)
     leading = next(iter(families), None) if needs_prior else methods[0]
-    card = find_card(leading, chosen["prior"], chosen["sampler"], chosen["draws"] or 1)
+    leading, sampler = engine_of(leading, chosen["sampler"])
+    card = find_card(leading, chosen["prior"], sampler, chosen["draws"] or 1)
     for_stream, settings = split_settings(given, card)
     if chosen["draws"]:
         for_stream["draws"] = chosen["draws"]
     separator, made_with = load(
-        card, chosen["prior"], device=chosen["device"], sampler=chosen["sampler"], settings=settings
+        card, chosen["prior"], device=chosen["device"], sampler=sampler, settings=settings
     )
     stream = stream_settings(for_stream, consistency="wiener", samples=1)
     common: dict[str, Any] = {
@@ -117,7 +124,7 @@ def separate_and_score(
         "replace_journal": kept.overwrite,
     }
     engine = separator if needs_prior else None
-    with _resumable("items", kept), console.progress("separating", kept.quiet) as on_step:
+    with resumable("items", kept), console.progress("separating", kept.quiet) as on_step:
         common["on_step"] = on_step
         if isinstance(data, tuple):
             from sepcli.evaluation.songs import evaluate_songs
@@ -132,8 +139,8 @@ def separate_and_score(
 
 
 @contextmanager
-def _resumable(what: str, kept: Kept) -> Iterator[None]:
-    """Says on Ctrl-C that what is finished is kept."""
+def resumable(what: str, kept: Kept) -> Iterator[None]:
+    """Say on Ctrl-C that what is finished is kept."""
     try:
         yield
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,9 +12,10 @@ import typer
 
 from sepcli import __version__
 from sepcli.cli import console
-from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, find_card, load
+from sepcli.cli.earlier import refuse_unlike, replace_record
+from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, engine_of, find_card, load
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.records import enough_memory, finish, write_record
+from sepcli.cli.records import enough_memory, finish
 from sepcli.cli.sound_draws import describe, summary
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
@@ -70,8 +72,9 @@ def separate(
     method: Annotated[
         Method | None,
         typer.Option(
-            help="lass or score, the engine, for priors that offer both: if not given the one that has the "
-            "--sampler, score for a --rest, else the prior's own. The others need no prior."
+            help="lass, score or variational, the engine, for priors that offer several: if not given "
+            "the one that has the --sampler, score for a --rest, else the prior's own; langevin is score "
+            "with that sampler. The others need no prior."
         ),
     ] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the stems.")] = Path("separated"),
@@ -109,12 +112,13 @@ def separate(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same stems.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace stems that exist.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip mixtures whose stems exist.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip mixtures that are finished, with the same options.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
     """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
-    from sepcli.catalog.card import PICTURES
     from sepcli.cli import inputs as words
     from sepcli.cli.pictures import PictureRequest, separate_pictures
     from sepcli.cli.settings import parse_settings, split_settings, stream_settings
@@ -123,10 +127,11 @@ def separate(
     words.check_template(template, samples)
     prior = priors[0] if priors else None
     fetch_if_new(priors or (), quiet)
+    method, sampler = engine_of(method, sampler)
     # a misspelt name is answered before torch is imported
     card = find_card(method, prior, sampler, samples, rest)
     given = parse_settings(settings or [])
-    if card.family == PICTURES:
+    if card.of_pictures:
         if container is not None:
             raise UsageError("--format is for sound, pictures are stored as PNG", "leave it out")
         what = (inputs, priors or (), sources, weights, out, filename, samples, sampler, given)
@@ -140,12 +145,14 @@ def separate(
 
     separator, made_with = load(card, prior, device=device, sampler=sampler, settings=for_engine)
     streaming = stream_settings(for_stream, consistency=consistency.value, samples=samples)
+    made_with |= {"seed": seed, "stream": asdict(streaming)}
+    todo = refuse_unlike(jobs, todo, made_with, overwrite)
     records = [_skipped(job) for job in jobs if job not in todo]
     for number, job in enumerate(todo, 1):
         try:
             title = job.track if len(todo) == 1 else f"{job.track} ({number}/{len(todo)})"
             report = _separate(job, separator, streaming, seed, container, overwrite, title, quiet)
-            records.append(_record(job, report, streaming, {**made_with, "seed": seed}))
+            records.append(_record(job, report, made_with, quiet))
             if not as_json:
                 console.emit(
                     f"{job.stems[0][0].parent}: {', '.join(separator.names)}"
@@ -225,11 +232,8 @@ def _separate(
     return report
 
 
-def _record(
-    job: Job, report: StreamReport, streaming: StreamSettings, run: Mapping[str, Any]
-) -> dict[str, Any]:
+def _record(job: Job, report: StreamReport, run: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     """Write run.json: all that is needed to repeat and to judge the run."""
-    from dataclasses import asdict
     from importlib.metadata import version
 
     libraries = ["torch", "numpy", "soundfile", "soxr"]
@@ -239,12 +243,11 @@ def _record(
         "input": str(job.source),
         "stems": [[str(path) for path in paths] for paths in job.stems],
         **run,
-        "stream": asdict(streaming),
         **describe(report),
         "versions": {"sepcli": __version__, **versions},
         "report": {key: value for key, value in asdict(report).items() if key != "draws"},
     }
-    write_record(job.record, record)
+    replace_record(job, record, quiet)
     return record
 
 

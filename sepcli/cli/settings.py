@@ -40,11 +40,16 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def parse_weights(text: str | None, sources: int | None) -> tuple[float, ...]:
+def parse_weights(text: str | None, sources: int | None, least: int = 2) -> tuple[float, ...]:
     """``0.5,0.5`` or a number of sources → the w_k of the file's mixture.
 
+    Args:
+        text: the words.
+        sources: how many there have to be; any number if None.
+        least: how few may be given; 1 if that of a rest is left out.
+
     Raises:
-        UsageError: not numbers, fewer than two, a zero, or not as many as sources.
+        UsageError: not numbers, too few, a zero, or not as many as sources.
     """
     if text is None:
         if sources is not None and sources < 2:
@@ -54,8 +59,8 @@ def parse_weights(text: str | None, sources: int | None) -> tuple[float, ...]:
         weights = tuple(float(word) for word in text.split(","))
     except ValueError as error:
         raise UsageError(f"--weights {text} are not numbers", "write for example 0.5,0.5") from error
-    if len(weights) < 2 or not all(1e-6 <= abs(w) <= 1e6 for w in weights):
-        raise UsageError(f"--weights {text} do not mix", "give two or more, none of them 0")
+    if len(weights) < least or not all(1e-6 <= abs(w) <= 1e6 for w in weights):
+        raise UsageError(f"--weights {text} do not mix", "give one per source, none of them 0")
     if sources not in (None, len(weights)):
         raise UsageError(f"{len(weights)} --weights for --sources {sources}", "leave out --sources")
     return weights

@@ -37,8 +37,10 @@ DEFAULTS = {"vqvae": (24, 192, 2e-3), "transformer": (16, 512, 1e-3)}
 """Family → batch, tokens and learning rate."""
 OF_PICTURES, OF_SOUND, OTHERS = (128, 0, 1e-3), (16, 128, 1e-3), (16, 256, 2e-3)
 """The same of priors of pictures, of sound, and of all other families."""
-OF_WAVES = (16, 16, 1e-3)
-"""The same of flows of sound."""
+OF_WAVES = (16, 16, 3e-3)
+"""The same of flows of sound, and of encoders."""
+WAVES = ("flow", "variational")
+"""The families of waveforms."""
 
 
 def train_prior(
@@ -46,9 +48,10 @@ def train_prior(
         Path,
         typer.Option(
             "--data",
-            help="Data set in Slakh2100's layout (train/, validation/); for a denoiser also any folder of "
-            "recordings or of pictures, or MNIST's files; for an ncsn or a glow pictures or MNIST; for a "
-            "flow recordings, or the word toy-waves.",
+            help="Data set in Slakh2100's layout (train/, validation/); for a vqvae and its transformer also "
+            "any folder of pictures, or MNIST's files; for a denoiser these, or any folder of recordings; "
+            "for an ncsn or a glow pictures or MNIST; for a flow recordings, or the word toy-waves; for "
+            "variational mixtures, or that word.",
         ),
     ],
     out: Annotated[
@@ -58,7 +61,8 @@ def train_prior(
         str,
         typer.Option(
             help="vqvae (the codec, first), transformer (over its tokens), latent; denoiser, of pictures or "
-            "of one kind of sound; ncsn and glow (a flow, with log p), of pictures; flow, of waveforms."
+            "of one kind of sound; ncsn and glow (a flow, with log p), of pictures; flow, of waveforms; "
+            "variational: encoders of mixtures, for the flows of their sources (--prior)."
         ),
     ] = "vqvae",
     preset: Annotated[
@@ -134,8 +138,21 @@ def train_prior(
     ] = None,
     noise: Annotated[
         float | None,
-        typer.Option(help="Of a flow: deviation of the noise that is always on the data (default: 0.001)."),
+        typer.Option(
+            help="Of a flow: deviation of the noise that is always on the data (default: 0.001). Of "
+            "variational: the least noise under which the flows look at sources (default: 0.02)."
+        ),
     ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(help="Of variational: a flow of every source; repeatable. Toy waves are averaged."),
+    ] = None,
+    mixture_noise: Annotated[
+        float,
+        typer.Option(
+            help="Of variational: deviation of the noise of mixtures; 0: sources sum to them exactly."
+        ),
+    ] = 0.0,
     unlabelled: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of pictures whose class the prior is not told.")
     ] = 0.5,
@@ -164,16 +181,16 @@ def train_prior(
     """Train a prior on clean recordings or pictures; stop and resume at will."""
     seconds = None if steps else parse_duration(time_budget)
     from sepcli.cli.device import choose_device
-    from sepcli.training import pictures, prepare
-    from sepcli.training.kinds import Kind, kind_of
+    from sepcli.training import lass_pictures, pictures, prepare, variational
+    from sepcli.training.kinds import Kind, holds_pictures, kind_of
     from sepcli.training.loop import LoopSettings
     from sepcli.training.request import Request
 
-    one = family in (*pictures.PRESETS, "flow")
+    one = family in (*pictures.PRESETS, *WAVES) or (family in lass_pictures.PARTS and holds_pictures(data))
     kind = kind_of(data) if one else None
     of_sound = kind in (Kind.SOUND, Kind.TOY)
     _check_kind(data, kind, family)
-    usual = OF_WAVES if family == "flow" else OF_SOUND
+    usual = OF_WAVES if family in WAVES else OF_SOUND
     defaults = usual if of_sound else OF_PICTURES if one else DEFAULTS.get(family, OTHERS)
     for_pictures = {
         "--classes": None if classes is Classes.NONE else classes,
@@ -189,7 +206,10 @@ def train_prior(
         raise UsageError(f"{given[0]} is for priors of pictures, not for a {what}", "leave it out")
     if channels == 2:
         raise UsageError("pictures have 1 channel or 3, not 2", "use --channels 1 for grey, 3 for colour")
-    names = _source_names(sources, family, kind, data)
+    if family == variational.FAMILY:
+        names = variational.prior_sources(prior or (), sources)
+    else:
+        names = _source_names(sources, family, kind, data)
     if learning_rate is not None and not 0 < learning_rate < math.inf:
         raise UsageError(f"a learning rate of {learning_rate:g} trains nothing", "write for example 0.001")
     if resume and overwrite:
@@ -224,6 +244,8 @@ def train_prior(
         finetune_noise=finetune_noise,
         variant=variant,
         noise=noise,
+        priors=tuple(prior or ()),
+        mixture_noise=mixture_noise,
     )
 
     def log(entry: dict[str, float]) -> None:
@@ -243,13 +265,13 @@ def _check_kind(data: Path, kind: Kind | None, family: str) -> None:
     """Refuse data of another kind than the family is a prior of; ``kind`` None: the family is of several."""
     from sepcli.training.kinds import TOY_WAVES, Kind
 
-    if kind is Kind.SOUND and family not in ("denoiser", "flow"):
+    if kind is Kind.SOUND and family not in ("denoiser", *WAVES):
         raise UsageError(
             f"{data} holds recordings, --family {family} is for pictures", "use --family denoiser"
         )
-    if family == "flow" and kind not in (Kind.SOUND, Kind.TOY):
-        raise UsageError(f"{data} holds pictures, --family flow is for sound", "use --family glow")
-    if str(data) == TOY_WAVES and family != "flow" and not data.exists():
+    if family in WAVES and kind not in (Kind.SOUND, Kind.TOY):
+        raise UsageError(f"{data} holds pictures, --family {family} is for sound", "use --family glow")
+    if str(data) == TOY_WAVES and family not in WAVES and not data.exists():
         raise UsageError(f"toy waves are for --family flow, not for {family}", "use --family flow")
 
 

@@ -110,6 +110,7 @@ def open_pictures(
     *,
     cache: Path | None = None,
     shuffled: bool = False,
+    most: int | None = None,
 ) -> Pictures:
     """Open a folder of pictures.
 
@@ -121,6 +122,7 @@ def open_pictures(
         cache: a folder for the decoded pictures. The next call maps them into memory at once, unless a file
             has changed. Without it all is decoded into memory.
         shuffled: in an order drawn by lot, always the same, so that any part is a fair sample; else sorted.
+        most: only the first so many; None: all.
 
     Raises:
         InputError: there are no pictures, or one of them cannot be read.
@@ -129,7 +131,7 @@ def open_pictures(
     folder, files = find_pictures(root, split, suffixes)
     if shuffled:
         files = [files[n] for n in np.random.default_rng(0).permutation(len(files))]
-    classes = class_names(folder, files)
+    classes, files = class_names(folder, files), files[:most]
     numbers = {name: number for number, name in enumerate(classes)}
     labels = [numbers.get(path.relative_to(folder).parts[0], 0) for path in files]
     return Pictures(_decoded(files, decoder, cache), np.array(labels, dtype=np.int64), classes)

@@ -32,6 +32,7 @@ _FAST_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, t
 PEAK = 0.9
 SUFFIXES = (".flac", ".wav")
 CACHE_VERSION = 1
+METADATA = "metadata.yaml"
 LAYOUT = "Slakh2100 holds train/, validation/ and test/, each with folders TrackNNNNN."
 
 Samples = NDArray[np.int16]  # (T,), mono
@@ -79,19 +80,19 @@ def open_slakh(
 def find_tracks(root: Path, split: str) -> list[Path]:
     """The folders of the split that hold a metadata.yaml."""
     for folder in (root / split, root):
-        tracks = sorted(path.parent for path in folder.glob("*/metadata.yaml"))
+        tracks = sorted(path.parent for path in folder.glob(f"*/{METADATA}"))
         if tracks:
             return tracks
     if not root.is_dir():
         raise InputError(f"there is no folder {root}", "Give the folder of Slakh2100.")
-    splits = sorted({path.parent.parent.name for path in root.glob("*/*/metadata.yaml")})
+    splits = sorted({path.parent.parent.name for path in root.glob(f"*/*/{METADATA}")})
     found = f"Its splits are: {', '.join(splits)}." if splits else LAYOUT
     raise InputError(f"{root} has no tracks in a split {split}", found)
 
 
 def read_stems(track: Path, sources: Sequence[str]) -> tuple[list[list[Path]], set[str]]:
     """The files of each source in a track, and all classes of instruments that the track has."""
-    path = track / "metadata.yaml"
+    path = track / METADATA
     try:
         metadata = yaml.load(path.read_bytes(), Loader=_FAST_SAFE_LOADER)
         stems: dict[str, dict[str, Any]] = metadata["stems"]

@@ -60,6 +60,19 @@ class Recording:
         return total, rate
 
 
+@dataclass(frozen=True)
+class Damaged:
+    """A stem of a song of which nobody knows where its sound is: what describes the song is damaged."""
+
+    paths: tuple[Path, ...]
+    """The description."""
+    reason: InputError
+
+    def read(self) -> tuple[Signal, int]:
+        """See ``Stored``; there is nothing to be read."""
+        raise self.reason
+
+
 def song_pairs(
     songs: Songs, names: Sequence[str], sample_rate: int, limit: int | None = None
 ) -> Iterator[Pair]:

@@ -5,31 +5,38 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from sepcli.errors import OutputError
+from sepcli.atomic import write_whole
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.score import TrackScore
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that spreadsheets take for a formula (OWASP, "CSV injection")."""
 
 
 def csv_text(report: Report) -> str:
     """Comma-separated values, as of RFC 4180: a head, then a row per track, method, stem and metric.
 
     The columns are the fields of ``TrackScore``. A value that is not a number is left empty; infinite ones
-    are ``inf`` and ``-inf``.
+    are ``inf`` and ``-inf``. Text that a spreadsheet would take for a formula has a ``'`` before it: names of
+    files may hold anything.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(TrackScore)])
     writer.writeheader()
     for score in report.scores:
-        row = asdict(score)
+        row = {key: _as_text(cell) if isinstance(cell, str) else cell for key, cell in asdict(score).items()}
         writer.writerow(row | ({"value": ""} if math.isnan(score.value) else {}))
     return text.getvalue()
 
 
-def write_whole(path: Path, text: str, option: str) -> None:
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+def write_text(path: Path, text: str, option: str) -> None:
     """Write a file, atomically, as UTF-8; what UTF-8 lacks is escaped, for names of files may hold anything.
 
     Args:
@@ -40,11 +47,4 @@ def write_whole(path: Path, text: str, option: str) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(text.encode("utf-8", "backslashreplace"))
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}", f"choose another {option}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, text.encode("utf-8", "backslashreplace"), f"choose another {option}")

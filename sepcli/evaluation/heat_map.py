@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from sepcli.errors import OutputError
 from sepcli.evaluation.cross_likelihood import CrossLikelihood
+from sepcli.evaluation.plots import save_figure
 
 
 def heat_map(found: CrossLikelihood) -> Figure:
@@ -43,11 +42,4 @@ def save_heat_map(found: CrossLikelihood, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        heat_map(found).savefig(part, format=path.suffix[1:].lower(), dpi=150)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}", "choose another --plot") from error
-    finally:
-        part.unlink(missing_ok=True)
+    save_figure(heat_map(found), path)

@@ -7,11 +7,13 @@ cut off is ignored: its batch is evaluated again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from sepcli.atomic import write_whole
 from sepcli.errors import OutputError
 from sepcli.evaluation.score import TrackScore
 
@@ -31,7 +33,7 @@ def read_journal(path: Path, fingerprint: str) -> dict[str, list[TrackScore]] | 
     """
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     if len(lines) <= 2:  # at most a header: nothing was finished
         return {}
     if _parse(lines[0]) != {"protocol": fingerprint}:
@@ -39,7 +41,7 @@ def read_journal(path: Path, fingerprint: str) -> dict[str, list[TrackScore]] | 
     finished: dict[str, list[TrackScore]] = {}
     for line in lines[1:-1]:  # the last piece is empty, or a line that was cut off
         entry = _parse(line)
-        if isinstance(entry, dict):
+        with suppress(AttributeError, TypeError):  # a line that nobody wrote here: likewise
             finished |= {track: [TrackScore(**score) for score in scores] for track, scores in entry.items()}
     return finished
 
@@ -72,23 +74,22 @@ def resume_journal(journal: Path | None, fingerprint: str, replace: bool) -> dic
 
 def start_journal(path: Path, fingerprint: str, finished: Finished) -> None:
     """Write a journal that holds ``finished``, in place of whatever is there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps({"protocol": fingerprint}) + "\n", encoding="utf-8")
-    if finished:
-        append_journal(temporary, finished)
-    os.replace(temporary, path)
+    lines = [json.dumps({"protocol": fingerprint}), *([_line(finished)] if finished else [])]
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode(), "choose another --out")
 
 
 def append_journal(path: Path, finished: Finished) -> None:
     """Append one batch, in one write."""
-    entry = {track: [asdict(score) for score in scores] for track, scores in finished.items()}
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+        file.write(f"{_line(finished)}\n")
 
 
-def _parse(line: str) -> object:
+def _line(finished: Finished) -> str:
+    return json.dumps({track: [asdict(score) for score in scores] for track, scores in finished.items()})
+
+
+def _parse(line: str) -> Any:
     try:
-        parsed: object = json.loads(line)
-    except json.JSONDecodeError:
+        return json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return parsed

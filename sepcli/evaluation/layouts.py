@@ -117,6 +117,15 @@ def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str
     return Pairing(stems, tuple(complete), tuple(failures), tuple(sorted(everything - {*stems, MIXTURE})))
 
 
+def read_references(folder: Path) -> Layout:
+    """The tracks of a folder of references, of all its splits.
+
+    Raises:
+        InputError: The folder is missing, or ambiguous.
+    """
+    return _references(folder, set(), SOUNDS)
+
+
 def _labelled(rows: Mapping[str, Layout]) -> list[tuple[str, Layout]]:
     """What to call a file that is missing in a row."""
     return [("estimate" if row == ESTIMATES else f"estimate by {row}", est) for row, est in rows.items()]

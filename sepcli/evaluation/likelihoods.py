@@ -12,13 +12,13 @@ from torch import Tensor
 
 from sepcli.priors.glow import bits_per_dim, noisy
 from sepcli.priors.joint import SourceDensities
-from sepcli.separators import ScoreSeparator
+from sepcli.protocols import PictureSeparator
 
 NLL, OURS, TRUTH = "nll", "sepcli", "truth"
 """The metric, and its rows: one draw, and the true sources."""
 
 
-def likeliest(separator: ScoreSeparator, draws: Tensor) -> Tensor:
+def likeliest(separator: PictureSeparator, draws: Tensor) -> Tensor:
     """The draws (B, K, C, H, W), of S each, (B, S, K, C, H, W), that are the most probable to the prior.
 
     Draws are clamped to [0, 1] before they are asked about; a prior that is no density ranks by its bound.
@@ -30,7 +30,7 @@ def likeliest(separator: ScoreSeparator, draws: Tensor) -> Tensor:
 
 
 def typicality(
-    separator: ScoreSeparator, drawn: Tensor, truth: Tensor, rng: np.random.Generator
+    separator: PictureSeparator, drawn: Tensor, truth: Tensor, rng: np.random.Generator
 ) -> dict[str, float]:
     """Bits per dimension of a draw and of the true sources, both (K, C, H, W), under the least noise.
 

@@ -10,15 +10,18 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
-from sepcli.errors import InputError
-from sepcli.evaluation.cases import SECONDS, Case, Clip, ClipsOf, pick_cases
+from sepcli.errors import SepError
+from sepcli.evaluation.cases import Case, pick_cases
+from sepcli.evaluation.clips import SECONDS, Clip, ClipsOf
 from sepcli.evaluation.plots import as_svg, box_plots, stem_histograms
-from sepcli.evaluation.protocol import CHECKS, UNITLESS
+from sepcli.evaluation.protocol import CHECKS, SETS, UNITLESS
 from sepcli.evaluation.report import Report, difference_table, table
 
+ROOM = 8_000_000
+"""Bytes of sounds or pictures of a track, at most."""
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
@@ -32,16 +35,14 @@ img { max-width: 100% } img.clip { width: 8rem; image-rendering: pixelated; bord
 """
 
 
-def html_page(report: Report, clips_of: ClipsOf | None = None) -> str:
-    """The page: protocol, tables, differences, plots, and tracks to look at.
+def html_page(report: Report) -> str:
+    """The page: protocol, tables, differences, plots, and tracks to look at or to listen to.
 
-    Args:
-        report: What to show.
-        clips_of: Where the sounds or pictures of a track come from; None if the run kept none.
+    For these, ``report.clips_of`` is asked for three tracks at most; it may have to separate them again.
     """
     body = [f"<h1>{escape(report.protocol.dataset)}</h1>", _protocol(report.protocol.as_dict())]
     body += [_metric(report, metric) for metric in report.results if metric not in CHECKS]
-    body.append(_cases(report, clips_of))
+    body.append(_cases(report))
     if report.failures:
         rows = [[failure.track, failure.reason] for failure in report.failures]
         body += ["<h2>Not scored</h2>", _table(["track", "reason"], rows, "plain")]
@@ -78,32 +79,41 @@ def _metric(report: Report, metric: str) -> str:
             f"{unit}mean of the paired differences [95 % interval], share of the tracks that are better."
         )
         parts += [_table(*difference_table(report.differences, metric)), _small(caption)]
-    for figure in (box_plots(report, metric), stem_histograms(report, metric)):
+    drawn = () if metric in SETS else (box_plots, stem_histograms)  # a whole set has one value
+    for figure in (draw(report, metric) for draw in drawn):
         parts.append(
             f'<p><img alt="{escape(metric)} by stem" src="{_data("image/svg+xml", as_svg(figure))}"></p>'
         )
     return "\n".join(parts)
 
 
-def _cases(report: Report, clips_of: ClipsOf | None) -> str:
+def _cases(report: Report) -> str:
+    if report.protocol.metrics[0] in SETS:  # then all are: no track is better than another
+        return ""
     parts = [f"<h2>Best, median and worst by {escape(report.protocol.metrics[0])}</h2>"]
     for case in pick_cases(report):
         parts.append(f"<h3>{case.label}: {escape(case.track)}</h3><p>{case.value:.2f}, mean over stems</p>")
-        parts.append(_clips(case, clips_of))
-    said = f"Sound is the middle {SECONDS:g} s, mono." if clips_of else "The run kept no sounds or pictures."
+        parts.append(_clips(case, report.clips_of))
+    said = f"Sound is the middle {SECONDS:g} s, mono."
+    if report.clips_of is None:
+        said = "The run kept no sounds or pictures."
     return "\n".join([*parts, _small(said)])
 
 
 def _clips(case: Case, clips_of: ClipsOf | None) -> str:
     try:
         clips = clips_of(case.track) if clips_of else []
-    except InputError as error:
+    except SepError as error:
         return _small(error.message)
+    ends = accumulate(len(clip.data) for clip in clips)
+    shown = [clip for clip, end in zip(clips, ends, strict=True) if end <= ROOM]
     rows = [
         "".join([f"<tr><td>{escape(row)}</td>", *(_clip(clip) for clip in members), "</tr>"])
-        for row, members in groupby(clips, lambda clip: clip.row)
+        for row, members in groupby(shown, lambda clip: clip.row)
     ]
-    return f'<div class="wide"><table>{"".join(rows)}</table></div>' if rows else ""
+    table = f'<div class="wide"><table>{"".join(rows)}</table></div>' if rows else ""
+    more = len(clips) - len(shown)
+    return table + (_small(f"{more} more would make the page too large.") if more else "")
 
 
 def _clip(clip: Clip) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
 from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
+from sepcli.evaluation.clips import REFERENCE, Clip, ClipsOf, clips_of_rows, encode_sound
 from sepcli.evaluation.journal import Finished
 from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.protocols import OnStep, Separator
@@ -66,9 +68,7 @@ def evaluate_pairs(
         InputError: if an item does not fit a separator.
         ValueError: if there is no separator at all.
     """
-    engines = {**({} if separator is None else {RAW: separator}), **(others or {})}
-    if not engines:
-        raise ValueError("nothing to evaluate: no separator")
+    engines = _engines(separator, others)
     first = next(iter(engines.values()))
 
     def score(items: list[tuple[int, Pair]], told: OnStep | None) -> Scores:
@@ -81,6 +81,50 @@ def evaluate_pairs(
 
     return score_batches(
         pairs, score, batch=batch, total=total, finished=finished, journal=journal, on_step=on_step
+    )
+
+
+def pair_clips(
+    pairs: Callable[[], Iterable[Pair]],
+    separator: Separator | None,
+    *,
+    others: Mapping[str, Separator] | None = None,
+    seed: int = 0,
+    draws: int = 1,
+    level: float | None = None,
+    refine: Refine | None = None,
+) -> ClipsOf:
+    """Where the clips of items come from: an item is separated again, as it was to be scored.
+
+    Args:
+        pairs: To the same items, from the first, every time.
+        separator: This and the others: see ``evaluate_pairs``.
+        others: By row.
+        seed: Of the draws.
+        draws: S, per item.
+        level: RMS of mixtures.
+        refine: Adds the row of estimates made consistent with the mixture.
+    """
+    engines = _engines(separator, others)
+    first = next(iter(engines.values()))
+
+    def clips(track: str) -> list[Clip]:
+        number, pair = next((number, pair) for number, pair in enumerate(pairs()) if pair.id == track)
+        (drawn,) = _draw([pair], engines, draw_seeds(seed, number, draws)[None], level, None)
+        return sound_clips(pair, first, drawn, refine)
+
+    return clips
+
+
+def sound_clips(
+    pair: Pair, separator: Separator, drawn: Mapping[str, Tensor], refine: Refine | None = None
+) -> list[Clip]:
+    """An item's mixture, its sources and the estimates that ``score_pair`` scores, as clips."""
+    rows = {REFERENCE: torch.from_numpy(pair.sources), **_estimates(pair, separator, drawn, refine)}
+    mixture = mix(rows[REFERENCE], separator.weights)
+    encode = partial(encode_sound, rate=pair.sample_rate)
+    return clips_of_rows(
+        separator.names, _frames(mixture), {row: _frames(signals) for row, signals in rows.items()}, encode
     )
 
 
@@ -102,10 +146,7 @@ def score_pair(
     """
     sources = torch.from_numpy(pair.sources)
     mixture = mix(sources, separator.weights)
-    alpha = torch.tensor(list(separator.weights))[:, None]
-    rows = {row: draws[0] for row, draws in drawn.items()}
-    if refine is not None and RAW in drawn:
-        rows = {REFINED: refine(alpha * drawn[RAW], mixture[None])[:, 0] / alpha, **rows}
+    rows = _estimates(pair, separator, drawn, refine)
     rows[AVERAGE] = average(mixture[None], separator.weights)[:, 0]
     rows[ORACLE] = oracle_mask(mixture[None], sources[:, None], separator.weights, pair.sample_rate)[:, 0]
     scores: list[TrackScore] = []
@@ -132,6 +173,26 @@ def mixture_words(separator: Separator) -> str:
     """How a separator's mixtures are made of its sources, for a protocol: 0.5·drums + 0.5·bass."""
     parts = zip(separator.weights, separator.names, strict=True)
     return " + ".join(f"{weight:g}·{name}" for weight, name in parts)
+
+
+def _engines(separator: Separator | None, others: Mapping[str, Separator] | None) -> dict[str, Separator]:
+    """By row."""
+    engines = {**({} if separator is None else {RAW: separator}), **(others or {})}
+    if not engines:
+        raise ValueError("nothing to evaluate: no separator")
+    return engines
+
+
+def _estimates(
+    pair: Pair, separator: Separator, drawn: Mapping[str, Tensor], refine: Refine | None
+) -> dict[str, Tensor]:
+    """(K, T) by row: the refined estimates, every method's first draw."""
+    rows = {row: draws[0] for row, draws in drawn.items()}
+    if refine is not None and RAW in drawn:
+        alpha = torch.tensor(list(separator.weights))[:, None]
+        mixture = mix(torch.from_numpy(pair.sources), separator.weights)
+        rows = {REFINED: refine(alpha * drawn[RAW], mixture[None])[:, 0] / alpha, **rows}
+    return rows
 
 
 def _draw(

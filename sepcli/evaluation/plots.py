@@ -6,7 +6,6 @@ Names of methods and stems may come from folders: they are shown as text, never 
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from sepcli.errors import OutputError
+from sepcli.atomic import write_whole
 from sepcli.evaluation.protocol import UNITLESS
 from sepcli.evaluation.report import Report
 
@@ -111,14 +110,18 @@ def save_histogram(report: Report, metric: str, path: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        histogram(report, metric).savefig(part, format=path.suffix[1:].lower(), dpi=150)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}", "choose another --plot") from error
-    finally:
-        part.unlink(missing_ok=True)
+    save_figure(histogram(report, metric), path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to a file whose name ends in the format, atomically.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    file = io.BytesIO()
+    figure.savefig(file, format=path.suffix[1:].lower(), dpi=150)
+    write_whole(path, file.getvalue(), "choose another --plot")
 
 
 def _draw_histograms(axes: Axes, report: Report, metric: str, stem: str | None) -> None:

@@ -33,15 +33,30 @@ PICTURES = {
 }
 """The metrics of pictures, likewise."""
 
+_DISTANCE = "Fréchet distance (lower is better) of the whole set to all test pictures, in features of "
+_SCORE = "mean over 10 parts of the set of exp(mean KL(p(y|x), p(y))) (higher is better), classes of "
+_OWN = "sepcli's own classifier of"
+_LIBRARY = "the Inception network of torch-fidelity, with the weights that were given"
+SETS = {
+    "fd-mnist": f"{_DISTANCE}{_OWN} MNIST, not FID",
+    "cs-mnist": f"{_SCORE}{_OWN} MNIST, not Inception score",
+    "fd-cifar": f"{_DISTANCE}{_OWN} CIFAR-10, not FID",
+    "cs-cifar": f"{_SCORE}{_OWN} CIFAR-10, not Inception score",
+    "fid": f"{_DISTANCE}{_LIBRARY}",
+    "is": f"{_SCORE}{_LIBRARY}",
+}
+"""The metrics of whole sets of pictures, likewise."""
+
 GROUPS = {"bsseval": ("sdr", "isr", "sir", "sar")}
 """Names for several metrics that are computed together."""
 
-UNITLESS = frozenset({"ssim"})
+UNITLESS = frozenset({"ssim", *SETS})
 """Metrics that are not in dB."""
 
 CHECKS = {
     "residual": "rms over pixels of mixture - sum of the sources, before clamping, in steps of 1/255",
     "nll": "bits per dimension of a pair under the prior at the sampler's last noise, which true sources get",
+    "diversity": "mean over pairs of draws of the rms difference of their colours, in steps of 1/255",
 }
 """What is measured besides and is not in dB."""
 
@@ -58,7 +73,7 @@ class Protocol:
     """Everything that the numbers of a report depend on, besides the signals."""
 
     metrics: tuple[str, ...]
-    """Keys of ``AGGREGATION``, ``PICTURES`` or ``CHECKS``."""
+    """Keys of ``AGGREGATION``, ``PICTURES``, ``SETS`` or ``CHECKS``."""
     dataset: str
     """Which tracks, in words."""
     stems: tuple[str, ...]
@@ -73,9 +88,10 @@ class Protocol:
 
     def as_dict(self) -> dict[str, Any]:
         """The protocol for a report, with the rules that all reports share."""
+        rules = AGGREGATION | PICTURES | SETS | CHECKS
         return {
             **asdict(self),
-            "aggregation": {metric: (AGGREGATION | PICTURES | CHECKS)[metric] for metric in self.metrics},
+            "aggregation": {metric: rules[metric] for metric in self.metrics},
             "left_out": SILENCE,
             "ci95": f"percentile bootstrap of the mean over tracks, {CI_RESAMPLES} resamples",
             "version": __version__,

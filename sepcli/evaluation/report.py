@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from sepcli.evaluation.clips import ClipsOf
 from sepcli.evaluation.protocol import SILENCE, UNITLESS, Protocol
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.summary import Differences, Results, Summary, paired_differences, summarise_scores
@@ -49,6 +50,8 @@ class Report:
     notes: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
     """What separating took, where that was measured; it is no part of the protocol."""
+    clips_of: ClipsOf | None = field(default=None, compare=False, repr=False)
+    """What there is to hear or to see of a track that has scores; it is no part of the document."""
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON-like document, as described above; values without a number are NaN."""

@@ -14,12 +14,13 @@ from sepcli.blind.separator import METHODS, BlindSeparator
 from sepcli.datasets.pairs import pair_ids, read_pairs
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE
+from sepcli.evaluation.cases import folder_clips
 from sepcli.evaluation.folders import score_folders
 from sepcli.evaluation.journal import append_journal, resume_journal
 from sepcli.evaluation.layouts import PICTURES as PICTURE_FILES
 from sepcli.evaluation.layouts import SOUNDS as SOUND_FILES
 from sepcli.evaluation.layouts import Layout, Pairing, holds, pair_folders
-from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, wiener_refine
+from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, wiener_refine
 from sepcli.evaluation.protocol import PICTURES, Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
@@ -108,7 +109,8 @@ def evaluate_folders(
     notes = (
         [f"only in one of the folders, not scored: {', '.join(pairing.ignored)}"] if pairing.ignored else []
     )
-    return make_report(protocol, scores, failures, notes)
+    report = make_report(protocol, scores, failures, notes)
+    return replace(report, clips_of=folder_clips(pairing, pictures))
 
 
 def fingerprint(protocol: Protocol, pairing: Pairing) -> str:
@@ -197,23 +199,27 @@ def evaluate_dataset(
         settings={**(settings or {}), **_made_with(stream, batch, methods, separator is not None)},
     )
     finished = resume_journal(journal, protocol.fingerprint(), replace_journal)
+    drawing: dict[str, Any] = {
+        "others": blind,
+        "seed": seed,
+        "draws": stream.samples,
+        "level": stream.reference_rms,
+        "refine": wiener_refine(frame.sample_rate, stream),
+    }
     batches = evaluate_pairs(
         read_pairs(data, names, limit),
         separator,
-        others=blind,
+        **drawing,
         metrics=metrics,
-        seed=seed,
-        draws=stream.samples,
         batch=batch,
-        level=stream.reference_rms,
-        refine=wiener_refine(frame.sample_rate, stream),
         finished=finished,
         journal=journal,
         on_step=on_step,
         total=len(ids),
     )
     scores = [score for scored in batches for track in scored.values() for score in track]
-    return make_report(protocol, scores, notes=[f"{name}: {METHODS[name].rule}" for name in blind])
+    report = make_report(protocol, scores, notes=[f"{name}: {METHODS[name].rule}" for name in blind])
+    return replace(report, clips_of=pair_clips(lambda: read_pairs(data, names, limit), separator, **drawing))
 
 
 def blind_rows(methods: Sequence[str], separator: Separator | None, sample_rate: int) -> dict[str, Separator]:

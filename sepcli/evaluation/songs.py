@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from sepcli.datasets.pairs import Pair
 from sepcli.datasets.songs import Songs, song_pairs
 from sepcli.errors import InputError, SepError
 from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
+from sepcli.evaluation.clips import Clip
 from sepcli.evaluation.journal import resume_journal
-from sepcli.evaluation.pairs import REFINED, mix, mixture_words, part_of, score_pair
+from sepcli.evaluation.pairs import REFINED, mix, mixture_words, part_of, score_pair, sound_clips
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.runs import blind_rows
@@ -127,7 +128,8 @@ def evaluate_songs(
         )
     lacking = len(songs) - sum(all(name in stems for name in frame.names) for stems in songs.values())
     notes = [f"{lacking} song(s) lack a stem and are left out"] if lacking else []
-    return make_report(protocol, scores, run.failures, notes)
+    report = make_report(protocol, scores, run.failures, notes)
+    return replace(report, clips_of=lambda song: run.clips(whole.index(song), song))
 
 
 def separate_song(
@@ -185,6 +187,17 @@ class _Run:
             return {song.id: []}
 
     def _score(self, number: int, song: str, on_step: OnStep | None) -> list[TrackScore]:
+        pair, frame, drawn = self._separate(number, song, on_step)
+        return score_pair(pair, frame, drawn, self.metrics)
+
+    def clips(self, number: int, song: str) -> list[Clip]:
+        """What there is to hear of a song, which is separated again."""
+        return sound_clips(*self._separate(number, song, None))
+
+    def _separate(
+        self, number: int, song: str, on_step: OnStep | None
+    ) -> tuple[Pair, Separator, dict[str, Tensor]]:
+        """The song's stems, a separator that has their names and weights, and draws (1, K, T) by row."""
         frame, _ = next(iter(self.rows.values()))
         pair = next(song_pairs({song: self.songs[song]}, frame.names, frame.sample_rate))
         seed = int(draw_seeds(self.seed, number)[0])
@@ -192,7 +205,7 @@ class _Run:
         for place, (row, (separator, settings)) in enumerate(self.rows.items()):
             told = None if on_step is None else part_of(on_step, place, len(self.rows))
             drawn[row] = separate_song(pair, separator, settings, seed, told)[None]
-        return score_pair(pair, frame, drawn, self.metrics)
+        return pair, frame, drawn
 
 
 def _milliseconds(on_step: OnStep, done: float, total: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sepcli.evaluation.protocol import CHECKS, CI_LEVEL, CI_RESAMPLES
+from sepcli.evaluation.protocol import CHECKS, CI_LEVEL, CI_RESAMPLES, SETS
 from sepcli.evaluation.score import TrackScore
 from sepcli.metrics import bootstrap_ci
 
@@ -101,7 +101,7 @@ def summarise_scores(scores: Sequence[TrackScore], seed: int = 0) -> Results:
 
 
 def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differences:
-    """Every method against the first one, track by track; checks are not compared.
+    """Every method against the first one, track by track; checks and metrics of whole sets are not compared.
 
     Args:
         scores: Of all tracks.
@@ -110,7 +110,7 @@ def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differenc
     found: Differences = {}
     for metric, methods in track_values(scores).items():
         (first, base), *others = methods.items()
-        if others and metric not in CHECKS:
+        if others and metric not in CHECKS and metric not in SETS:
             found[metric] = {
                 method: {
                     stem: difference(by_track, base[stem], first, seed)

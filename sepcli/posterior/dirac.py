@@ -25,6 +25,15 @@ for too quiet. With isotropic noise the state is all of x, with noise along a, t
 
 With σ_y > 0 the mixture is only known up to N(0, σ_y²); the noise is isotropic then.
 
+The channels of a picture are not independent: what a denoiser does not know of one is much the same in all.
+If sources are alike, their errors are taken to be fully correlated, C_jk = √(C_j C_k), and in place of
+α_k C_k over Σ_j α_j² C_j there is
+
+    h_k = D_k + √C_k S (m - Σ_j α_j D_j)/(S² + σ_y²),   S = Σ_j α_j √C_j
+
+With C the same for all, what D lacks of the grey is then added to every channel alike; with independent
+errors, most to the channel of the greatest weight, and a picture in luma turns green where it is bright.
+
 Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac posterior takes x_K = m - Σ
     x_k; the symmetric form, the weights C and σ_y go beyond it (Kalman's update of independent Gaussians).
 """
@@ -96,9 +105,10 @@ class DiracPosterior:
             they are.
         sigma_y: σ_y, the standard deviation of the mixture's own noise.
         isotropic: whether there is noise in all directions, also in that which the mixture fixes.
+        alike: whether the errors of the sources' estimates are fully correlated, not independent.
 
     Raises:
-        UsageError: σ_y is negative, or the weights do not mix.
+        UsageError: σ_y is negative, the weights do not mix, or sources alike have one that is not positive.
         InputError: The mixture is empty or not finite.
     """
 
@@ -111,12 +121,15 @@ class DiracPosterior:
         moments: Moments | None = None,
         sigma_y: float = 0.0,
         isotropic: bool = False,
+        alike: bool = False,
     ) -> None:
         if not 0.0 <= sigma_y < float("inf"):
             raise UsageError(f"sigma_y is {sigma_y}", "Use 0 for an exact mixture, or more.")
+        if alike and min(mixing.weights) <= 0.0:
+            raise UsageError("sources alike need positive weights", "Leave out --set alike=1.")
         check_mixture(mixture)
         self._prior, self._mixing, self._mixture, self._moments = prior, mixing, mixture, moments
-        self._noise, self._whole = sigma_y**2, isotropic or sigma_y > 0.0
+        self._noise, self._whole, self._alike = sigma_y**2, isotropic or sigma_y > 0.0, alike
         self._null = NullSpace(mixing.weights)
 
     @property
@@ -146,6 +159,10 @@ class DiracPosterior:
         return self._reconciled(mean, variance, self._mixture - self._mixing(mean))
 
     def _reconciled(self, mean: Tensor, variance: Tensor, gap: Tensor) -> Tensor:
+        if self._alike:
+            deviation = variance.sqrt()
+            total = self._mixing(deviation)
+            return mean + deviation * (total * gap / (total.square() + self._noise))[:, None]
         weighted = self._mixing.adjoint(torch.ones_like(self._mixture)) * variance
         return mean + weighted * (gap / (self._mixing(weighted) + self._noise))[:, None]
 

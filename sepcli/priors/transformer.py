@@ -19,6 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MOST = 65_536
+"""Tokens of a context; beyond that, they only exhaust the memory."""
+
 
 @dataclass(frozen=True)
 class TransformerConfig:
@@ -33,6 +36,9 @@ class TransformerConfig:
         head_dim: dimensions of a head, even.
         context: how many tokens back attention sees, the token itself included.
         mlp_ratio: hidden width of the feed-forward part over ``dim``.
+
+    Raises:
+        ValueError: no weights have the shape of ``context`` or ``sources``, and these are out of range.
     """
 
     vocabulary: int
@@ -43,6 +49,11 @@ class TransformerConfig:
     head_dim: int = 64
     context: int = 256
     mlp_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        context = isinstance(self.context, int) and 1 <= self.context <= MOST
+        if not (context and isinstance(self.sources, tuple)):
+            raise ValueError(f"a context of {self.context} tokens, or sources that are no list of names")
 
 
 class State(NamedTuple):
@@ -56,6 +67,8 @@ class State(NamedTuple):
     """How many tokens have been fed, the start symbol included."""
     rows: int
     """R."""
+    sources: tuple[int, ...]
+    """Which source each of the K is."""
 
 
 class Block(nn.Module):
@@ -159,18 +172,24 @@ class TransformerPrior(nn.Module):
                 figures[f"nll_{name}"] = float(chosen.mean())
         return nll.mean(), figures
 
-    def start(self, rows: int) -> State:
-        """The state of ``rows`` rows before the first token."""
-        shape = (rows * len(self.config.sources), self.config.context, self.config.head_dim)
+    def start(self, rows: int, sources: tuple[int, ...] | None = None) -> State:
+        """The state of ``rows`` rows before the first token.
+
+        Args:
+            rows: R.
+            sources: which of the config's sources each of the K of a row is; None: each of them once.
+        """
+        chosen = tuple(range(len(self.config.sources))) if sources is None else sources
+        shape = (rows * len(chosen), self.config.context, self.config.head_dim)
         keys, values = (tuple(self.embed.weight.new_empty(shape) for _ in self.blocks) for _ in range(2))
-        return State(keys, values, 0, rows)
+        return State(keys, values, 0, rows, chosen)
 
     def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
         """Feed tokens (R, K), None for the start; return log-probabilities (R, K, V) of the next, float32."""
-        sources = len(self.config.sources)
+        where, sources = self.frequencies.device, len(state.sources)
         if tokens is None:
-            tokens = torch.full((state.rows, sources), self.config.vocabulary, device=self.frequencies.device)
-        source = torch.arange(sources, device=tokens.device).repeat(state.rows)
+            tokens = torch.full((state.rows, sources), self.config.vocabulary, device=where)
+        source = torch.tensor(state.sources, device=where).repeat(state.rows)
         x = (self.embed(tokens.flatten()) + self.source(source))[:, None]
         angles = (state.position * self.frequencies)[None]
         for block, keys, values in zip(self.blocks, state.keys, state.values, strict=True):
@@ -180,18 +199,50 @@ class TransformerPrior(nn.Module):
 
     def select(self, state: State, rows: Tensor) -> State:
         """The state whose row i is row ``rows[i]`` of ``state``; rows (R',) int64."""
-        sources = len(self.config.sources)
+        sources = len(state.sources)
         flat = (rows[:, None] * sources + torch.arange(sources, device=rows.device)).flatten()
         filled = min(state.position, self.config.context)
         keys, values = (
             tuple(_gather(ring, flat, filled) for ring in rings) for rings in (state.keys, state.values)
         )
-        return State(keys, values, state.position, len(rows))
+        return State(keys, values, state.position, len(rows), state.sources)
 
     def _head(self, x: Tensor, source: Tensor) -> Tensor:
         weight = self.embed.weight[: self.config.vocabulary]
         logits: Tensor = F.linear(self.norm(x), weight).float() + self.bias(source).float()
         return logits
+
+
+@dataclass(frozen=True)
+class ChosenSources:
+    """Some sources of one network side by side, the same one more than once if need be: a ``TokenPrior``.
+
+    Attributes:
+        network: of all its sources.
+        sources: which of the config's sources each of the K is.
+    """
+
+    network: TransformerPrior
+    sources: tuple[int, ...]
+
+    def start(self, rows: int) -> State:
+        """The state before the first token, for ``rows`` rows."""
+        return self.network.start(rows, self.sources)
+
+    def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
+        """Feed tokens (R, K), None for the start; return log-probabilities (R, K, V) of the next, float32."""
+        return self.network.step(state, tokens)
+
+    def select(self, state: State, rows: Tensor) -> State:
+        """The state whose row i is row ``rows[i]`` of ``state``; rows (R',) int64."""
+        return self.network.select(state, rows)
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32."""
+        source = torch.tensor(self.sources, device=tokens.device).repeat(len(tokens))
+        logits = self.network.logits(tokens.flatten(0, 1), source)
+        nll = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
+        return -nll.view(len(tokens), -1).sum(1)
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:

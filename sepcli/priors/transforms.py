@@ -40,6 +40,12 @@ class Transform(Protocol):
         ...
 
 
+class Linear(nn.Linear):
+    """A linear layer whose weights are not rounded when stored."""
+
+    exact = True
+
+
 class ActNorm(nn.Module):
     """y = e^s (x + b) per channel; s and b may be moved by a context.
 
@@ -55,7 +61,7 @@ class ActNorm(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
         self.log_scale = nn.Parameter(torch.zeros(channels))
-        self.tell = nn.Linear(context, 2 * channels) if context else None
+        self.tell = Linear(context, 2 * channels) if context else None
         if self.tell is not None:
             nn.init.zeros_(self.tell.weight)
             nn.init.zeros_(self.tell.bias)

@@ -25,14 +25,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.transforms import ActNorm, Chain, Coupling, Invertible1x1, MultiScale, Split, Squeeze
+from sepcli.priors.transforms import (
+    ActNorm,
+    Chain,
+    Coupling,
+    Invertible1x1,
+    Linear,
+    MultiScale,
+    Split,
+    Squeeze,
+)
 
 VARIANTS = ("flowavenet", "waveglow")
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -105,10 +114,23 @@ class Conv(nn.Conv1d):
     exact = True
 
 
-class Linear(nn.Linear):
-    """The same of a linear layer."""
+class WaveNetSizes(Protocol):
+    """What a ``WaveNet`` takes of a config; see ``WaveFlowConfig``."""
 
-    exact = True
+    @property
+    def width(self) -> int:
+        """Channels."""
+        ...
+
+    @property
+    def layers(self) -> int:
+        """Layer n looks 2^n places far."""
+        ...
+
+    @property
+    def embedding(self) -> int:
+        """Width of the context."""
+        ...
 
 
 class WaveNet(nn.Module):
@@ -120,7 +142,7 @@ class WaveNet(nn.Module):
         config: sizes.
     """
 
-    def __init__(self, inner: int, outer: int, config: WaveFlowConfig) -> None:
+    def __init__(self, inner: int, outer: int, config: WaveNetSizes) -> None:
         super().__init__()
         width, places = config.width, [2**n for n in range(config.layers)]
         self.enter = Conv(inner, width, 1)

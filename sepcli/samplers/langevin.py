@@ -2,9 +2,9 @@
 
     x ← x + η_i ∇ log p_σi(x | m) + √(2 η_i) ε,   η_i = δ σ_i²/σ_L²,   T steps on every level σ_1 > … > σ_L
 
-from x uniform on [0, 1). It draws from the posterior at σ_L, whose sources carry noise of σ_L. Steps of
-finite size widen what they draw: for a Gaussian posterior of precision λ the variance is (1/λ) / (1 - η
-λ/2), and there is none beyond η λ = 2.
+from x uniform on [0, 1), or from x = σ_1 ε. It draws from the posterior at σ_L, whose sources carry noise of
+σ_L. Steps of finite size widen what they draw: for a Gaussian posterior of precision λ the variance is (1/λ)
+/ (1 - η λ/2), and there is none beyond η λ = 2.
 
 Source: Jayaram & Thickstun 2020 (BASIS), algorithm 1 and section 4 (δ = 2·10⁻⁵, L = 10, T = 100); its
     poster prints 2 √η where √(2 η) is meant.
@@ -37,6 +37,7 @@ class Langevin:
         sigma_min: σ_L.
         noise: False leaves out ε: gradient ascent (the paper's figure 3).
         anneal: False spends all L·T steps on the last level (the same figure).
+        centred: start from σ_1 ε, for signals around 0, not uniformly on [0, 1), for pictures.
 
     Raises:
         UsageError: a setting is out of range.
@@ -49,6 +50,7 @@ class Langevin:
     sigma_min: float = 0.01
     noise: bool = True
     anneal: bool = True
+    centred: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.ratio < float("inf"):
@@ -80,7 +82,7 @@ class Langevin:
         """
         like, rng, done = posterior.like, Rng(seeds), 0
         with torch.no_grad():
-            x = rng.uniform(*like.shape[1:]).to(like)
+            x = self.sigma_max * rng.normal(like) if self.centred else rng.uniform(*like.shape[1:]).to(like)
             for sigma in self.ladder().to(like):
                 eta = self.ratio * sigma**2
                 for _ in range(self.steps):

@@ -8,7 +8,6 @@ of 255 and more also have their place in ``count.at`` and their value in ``count
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sepcli.errors import OutputError, PriorError
+from sepcli.atomic import write_whole
+from sepcli.errors import PriorError
 from sepcli.table.conditional import Conditional
 from sepcli.table.counts import MAX_VOCABULARY, Counts
 
@@ -30,23 +30,13 @@ FULL = 255
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a table under a temporary name, then rename it.
+    """Write a table, atomically.
 
     Raises:
         OutputError: The place cannot be written.
     """
-    waiting = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     small = {name: part for whole, t in tensors.items() for name, part in _small(whole, t).items()}
-    try:
-        waiting.write_bytes(save(small, {"format": FORMAT, "version": VERSION, **metadata}))
-        os.replace(waiting, path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"Cannot write the likelihood table {path}: {error}",
-            "Check the folder, its permissions and the disk.",
-        ) from error
-    finally:
-        waiting.unlink(missing_ok=True)
+    write_whole(path, save(small, {"format": FORMAT, "version": VERSION, **metadata}))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

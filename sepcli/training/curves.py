@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sepcli.errors import OutputError
+from sepcli.atomic import write_whole
 
 DENOISING: Mapping[str, str] = {
     "train_mse": "training, weights as they are",
@@ -44,13 +44,6 @@ def save_curve(
     axes.set_ylabel(what)
     axes.grid(alpha=0.3)
     axes.legend()
-    part = path.with_name(f".{path.name}.part")
-    try:
-        figure.savefig(part, format="png", dpi=120)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}", "check the folder and its free space"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    write_whole(path, file.getvalue())

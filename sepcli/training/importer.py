@@ -83,7 +83,7 @@ def import_ncsn(
     folder = out / "ncsn"
     check_free(folder, overwrite=overwrite)
     check_alone(folder)
-    tensors = {_renamed(name): tensor for name, tensor in _state(checkpoint).items()}
+    tensors = {_renamed(name): tensor for name, tensor in read_state(checkpoint).items()}
     config = _config(checkpoint, tensors, size)
     with torch.device("meta"):  # shapes without memory: a checkpoint may claim any width
         expected = {name: tensor.shape for name, tensor in NcsnPrior(config).state_dict().items()}
@@ -103,8 +103,12 @@ def import_ncsn(
     return config
 
 
-def _state(checkpoint: Path) -> dict[str, Tensor]:
-    """The tensors of the network by their own names, without the prefix of ``DataParallel``."""
+def read_state(checkpoint: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's network by their own names, without the prefix of ``DataParallel``.
+
+    Raises:
+        InputError: it cannot be read, or is of more than tensors.
+    """
     if not checkpoint.is_file():
         raise InputError(f"there is no file {checkpoint}", "name a checkpoint, such as checkpoint.pth")
     try:

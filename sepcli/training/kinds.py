@@ -51,3 +51,11 @@ def kind_of(data: Path) -> Kind:
 def is_slakh(data: Path) -> bool:
     """Whether a folder is of Slakh2100's layout."""
     return any(next(data.glob(pattern), None) for pattern in ("*/metadata.yaml", "*/*/metadata.yaml"))
+
+
+def holds_pictures(data: Path) -> bool:
+    """Whether data are pictures alone, for families of networks that are otherwise of Slakh2100's layout."""
+    if not data.is_dir() or is_slakh(data):
+        return False
+    digits = any(path.is_file() for path in data.glob("train-images*"))
+    return digits or (bool(picture_files(data, SUFFIXES)) and not audio_files(data))

@@ -20,18 +20,25 @@ from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec
+from sepcli.catalog.lass_pictures import load_picture_codec
 from sepcli.codecs.vqvae1d import Vqvae1d
+from sepcli.codecs.vqvae2d import Vqvae2d
 from sepcli.datasets.slakh import open_slakh
-from sepcli.datasets.stems import StemBank
 from sepcli.errors import OutputError, PriorError, UsageError
+from sepcli.lass_pictures import MIXED
 from sepcli.mixing import WeightedSum
 from sepcli.protocols import OnStep
 from sepcli.table import LikelihoodTable, TripleCounter
-from sepcli.training.lass import Levels, draw_sources
+from sepcli.training.lass import Levels
+from sepcli.training.picture_data import open_like
+from sepcli.training.source_pairs import PicturePairs, SourcePairs, StemPairs
 
 CHUNK_TOKENS = 512
 CHUNKS = 16
+PICTURES = 256
+"""Pairs of pictures that are counted at once."""
 HELD_OUT = 12
+"""Draws of pairs that the table is measured on."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class CountSettings:
     Attributes:
         tokens: stop after so many token triples; None: by time only.
         seconds: stop after so many seconds of this run; None: by tokens only.
-        symmetric: count both orders (sources that may be exchanged).
+        symmetric: count both orders (sources that may be exchanged, as pictures always may).
         max_nonzeros: triples kept in the table that ships.
         max_marginals: entries kept of each back-off table.
         seed: of the pairs; shards to be merged need different seeds.
@@ -68,8 +75,8 @@ def count(
     overwrite: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
-    """Count triples for the prior in ``folder`` from a data set in Slakh2100's layout, then write table and
-    card.
+    """Count triples for the prior in ``folder`` from a data set in Slakh2100's layout, or from pictures if it
+    is a prior of such, then write table and card.
 
     Returns:
         What was counted: see ``finish``.
@@ -81,11 +88,12 @@ def count(
         InputError: the data cannot be read.
     """
     card, codec, digest = _open(folder)
+    settings = replace(settings, symmetric=settings.symmetric or card.of_pictures)
     codec = codec.to(device)
     path = folder / "table" / "counts.safetensors"
     if path.exists() and not (resume or overwrite):
         raise OutputError(f"{path} exists", "add to it with --resume, or replace it with --overwrite")
-    bank = open_slakh(data, "train", card.sources, card.sample_rate, cache)
+    pairs = _open_pairs(card, codec, data, "train", cache, on_step)
     counted = LikelihoodTable.load(path) if resume and path.exists() else None
     if counted is not None:
         _check_same(path, counted, digest)
@@ -98,10 +106,8 @@ def count(
     done = counted.pairs if counted else 0
     counter = TripleCounter(codec.vocabulary, symmetric=settings.symmetric)
     while not _enough(done + counter.pairs, time.monotonic() - started, settings):
-        batch = (done + counter.pairs) // (CHUNKS * CHUNK_TOKENS)
-        rng = np.random.default_rng([settings.seed, batch, 7])
-        sources = draw_sources(bank, rng, CHUNKS, CHUNK_TOKENS * codec.config.hop, Levels())
-        counter.add(*encode(codec, sources, card.weights))
+        rng = np.random.default_rng([settings.seed, (done + counter.pairs) // pairs.tokens, 7])
+        counter.add(*encode(codec, pairs(rng), _mixed(card)))
         if on_step:
             on_step(*_progress(done + counter.pairs, time.monotonic() - started, settings))
         if time.monotonic() - saved > settings.save_seconds:
@@ -111,13 +117,7 @@ def count(
         counted, _ = _flush(counted, counter, digest, path)
     if counted is None:
         raise UsageError("nothing to count", "ask for at least one token or second")
-    return finish(
-        folder,
-        counted,
-        open_slakh(data, "validation", card.sources, card.sample_rate, cache),
-        codec,
-        settings,
-    )
+    return finish(folder, counted, _open_pairs(card, codec, data, "validation", cache), codec, settings)
 
 
 def merge(
@@ -150,7 +150,7 @@ def merge(
     tables = [LikelihoodTable.load(path) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         _check_same(path, table, digest)
-    held_out = open_slakh(data, "validation", card.sources, card.sample_rate, cache)
+    held_out = _open_pairs(card, codec, data, "validation", cache)
     merged = LikelihoodTable.merge(tables)
     _make(target.parent)
     merged.save(target)
@@ -158,7 +158,11 @@ def merge(
 
 
 def finish(
-    folder: Path, counted: LikelihoodTable, held_out: StemBank, codec: Vqvae1d, settings: CountSettings
+    folder: Path,
+    counted: LikelihoodTable,
+    held_out: SourcePairs,
+    codec: Vqvae1d | Vqvae2d,
+    settings: CountSettings,
 ) -> dict[str, Any]:
     """Prune, fit β and measure coverage on held-out pairs, write ``table.safetensors`` and the card.
 
@@ -169,11 +173,7 @@ def finish(
     """
     card = cards.read(folder)
     rng = np.random.default_rng([settings.seed, 1])
-    length = CHUNK_TOKENS * codec.config.hop
-    triples = [
-        encode(codec, draw_sources(held_out, rng, CHUNKS, length, None), card.weights)
-        for _ in range(HELD_OUT)
-    ]
+    triples = [encode(codec, held_out(rng), _mixed(card)) for _ in range(HELD_OUT)]
     a, b, m = (torch.cat(parts) for parts in zip(*triples, strict=True))
     kept = counted.prune(settings.max_nonzeros, settings.max_marginals)
     kept = replace(kept, nearest=nearest_seen(codec.quantizer.codebook.cpu(), counted))
@@ -206,11 +206,11 @@ def finish(
 
 @torch.inference_mode()
 def encode(
-    codec: Vqvae1d, sources: np.ndarray[Any, Any], weights: tuple[float, ...]
+    codec: Vqvae1d | Vqvae2d, sources: Tensor, weights: tuple[float, ...]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens of two sources (B, 2, T) and of their mixture Σ α_k x_k, (B·L,) each, on the CPU."""
-    x = torch.from_numpy(sources).to(codec.quantizer.codebook.device)
-    tokens = codec.encode(torch.cat([x[:, 0], x[:, 1], WeightedSum(weights)(x)])[:, None]).cpu()
+    """Tokens of two sources (B, 2, C, *D) and of their mixture Σ α_k x_k, (B·L,) each, on the CPU."""
+    x = sources.to(codec.quantizer.codebook.device)
+    tokens = codec.encode(torch.cat([x[:, 0], x[:, 1], WeightedSum(weights)(x)])).cpu()
     first, second, mixed = (part.flatten() for part in tokens.chunk(3))
     return first, second, mixed
 
@@ -224,15 +224,39 @@ def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
     return near
 
 
-def _open(folder: Path) -> tuple[cards.Card, Vqvae1d, str]:
-    """Card and codec of a prior of two sources, and the hash of the codec."""
+def _open(folder: Path) -> tuple[cards.Card, Vqvae1d | Vqvae2d, str]:
+    """Card and codec of a prior of two sources, or of pictures, and the hash of the codec."""
     card = cards.read(folder)
+    if card.of_pictures:
+        return card, *load_picture_codec(folder)
     if len(card.sources) != 2:
         raise PriorError(
             f"a likelihood table is over two sources, {card.name} has {len(card.sources)}",
             "train a prior of two sources",
         )
     return card, *load_codec(folder)
+
+
+def _open_pairs(
+    card: cards.Card,
+    codec: Vqvae1d | Vqvae2d,
+    data: Path,
+    split: str,
+    cache: Path | None,
+    on_step: OnStep | None = None,
+) -> SourcePairs:
+    """Pairs of a split, ``train`` or ``validation``."""
+    if isinstance(codec, Vqvae1d):
+        bank = open_slakh(data, split, card.sources, card.sample_rate, cache)
+        levels = Levels() if split == "train" else None
+        return StemPairs(bank, CHUNKS, CHUNK_TOKENS, codec.config.hop, levels)
+    height, width = codec.config.size
+    learn, held_out = open_like(data, (codec.config.channels, height, width), (), cache, on_step)
+    return PicturePairs(learn if split == "train" else held_out, PICTURES, codec.config.tokens)
+
+
+def _mixed(card: cards.Card) -> tuple[float, ...]:
+    return MIXED if card.of_pictures else card.weights
 
 
 def _check_same(path: Path, table: LikelihoodTable, digest: str) -> None:

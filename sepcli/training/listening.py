@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+from sepcli.atomic import MORE_SPACE, write_whole
 from sepcli.catalog.spectral import ladder
 from sepcli.errors import OutputError
 from sepcli.mdct import imdct
@@ -51,16 +52,11 @@ def write_samples(folder: Path, signals: Tensor, rate: int) -> None:
     Raises:
         OutputError: they cannot be written.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}", MORE_SPACE) from error
     for number, signal in enumerate(signals.clamp(-1.0, 1.0), 1):
-        path = folder / f"{number:02d}.flac"
-        part = path.with_name(f".{path.name}.part")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            soundfile.write(part, signal.numpy(), rate, format="FLAC", subtype="PCM_16")
-            os.replace(part, path)
-        except (OSError, soundfile.SoundFileError) as error:
-            raise OutputError(
-                f"cannot write {path}: {error}", "check the folder and its free space"
-            ) from error
-        finally:
-            part.unlink(missing_ok=True)
+        file = io.BytesIO()
+        soundfile.write(file, signal.numpy(), rate, format="FLAC", subtype="PCM_16")
+        write_whole(folder / f"{number:02d}.flac", file.getvalue())

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -23,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from sepcli.atomic import write_whole
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.protocols import OnStep
 
@@ -277,7 +277,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     Raises:
         OutputError: the place cannot be written.
     """
-    _write(path, lambda part: part.write_bytes(save(tensors)))  # save_file would keep others from reading
+    write_whole(path, save(tensors))  # save_file would keep others from reading
 
 
 def write_text(path: Path, text: str) -> None:
@@ -286,17 +286,4 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: the place cannot be written.
     """
-    _write(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def _write(path: Path, fill: Callable[[Path], object]) -> None:
-    """Fill a temporary file, then give it its name."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        fill(part)
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"cannot write {path}: {reason}", "check the folder and its free space") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, text.encode())

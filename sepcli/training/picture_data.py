@@ -40,32 +40,64 @@ def open_data(
         InputError: the data cannot be read, or hold no pictures.
         OutputError: the cache cannot be written.
     """
-    kind = kind_of(request.data)
+    if (request.size, request.channels) != (None, None) and kind_of(request.data) is Kind.DIGITS:
+        raise UsageError("--size and --channels are for folders of pictures", "leave them out for MNIST")
+    size = None if request.size is None else (request.size, request.size)
+    decoder = Decoder(read_pixels, size, request.channels, on_step, tell)
+    return open_splits(request.data, decoder, request.classes, request.cache)
+
+
+def open_like(
+    data: Path,
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...] = (),
+    cache: Path | None = None,
+    on_step: OnStep | None = None,
+) -> tuple[Pictures, Pictures]:
+    """The same for a network that takes pictures of one shape (C, H, W) only.
+
+    Raises:
+        InputError: see ``open_data``; or MNIST's pictures are of another shape.
+    """
+    decoder = Decoder(read_pixels, (shape[1], shape[2]), shape[0], on_step)
+    learn, held_out = open_splits(data, decoder, classes, cache)
+    if learn.images.shape[1:] != shape:
+        raise InputError(
+            f"{data} has pictures of {learn.images.shape[1:]} (channels, height, width), not of {shape}",
+            "give the data that its codec was trained on",
+        )
+    return learn, held_out
+
+
+def open_splits(
+    data: Path, decoder: Decoder, classes: tuple[str, ...], cache: Path | None
+) -> tuple[Pictures, Pictures]:
+    """Pictures to learn from and held-out ones; those of a folder come through the decoder.
+
+    Raises:
+        UsageError: the folder has no such classes.
+        InputError: the data cannot be read, or hold no pictures.
+        OutputError: the cache cannot be written.
+    """
+    kind = kind_of(data)
     if kind is Kind.SOUND:
-        raise InputError(f"{request.data} holds no pictures", "give a folder of pictures")
+        raise InputError(f"{data} holds no pictures", "give a folder of pictures")
     if kind is Kind.DIGITS:
-        return _divided(_digits(request))
-    decoder = Decoder(
-        read_pixels,
-        None if request.size is None else (request.size, request.size),
-        request.channels,
-        on_step,
-        tell,
-    )
-    learn = open_pictures(request.data, TAKEN, SUFFIXES, decoder, cache=request.cache, shuffled=True)
-    if request.classes not in ((), learn.classes):
+        return _divided(_digits(data, classes))
+    learn = open_pictures(data, TAKEN, SUFFIXES, decoder, cache=cache, shuffled=True)
+    if classes not in ((), learn.classes):
         raise UsageError(
-            f"{request.data} has no classes {', '.join(request.classes)}",
+            f"{data} has no classes {', '.join(classes)}",
             "use --classes folders, or leave --classes out",
         )
-    if "validation" not in split_folders(request.data, SUFFIXES):
+    if "validation" not in split_folders(data, SUFFIXES):
         return _divided(learn)
     channels, height, width = learn.images.shape[1:]
     alike = replace(decoder, size=(height, width), channels=channels)
-    held_out = open_pictures(request.data, "validation", SUFFIXES, alike, cache=request.cache, shuffled=True)
-    if request.classes and held_out.classes != learn.classes:
+    held_out = open_pictures(data, "validation", SUFFIXES, alike, cache=cache, shuffled=True)
+    if classes and held_out.classes != learn.classes:
         raise InputError(
-            f"the splits of {request.data} have other classes each",
+            f"the splits of {data} have other classes each",
             "leave --classes out, or mend the folders",
         )
     return learn, held_out.only(slice(HELD_OUT))
@@ -108,14 +140,12 @@ def measure(pictures: Pictures, part: int = 1024) -> tuple[float, float]:
     return mean, float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
 
 
-def _digits(request: Request) -> Pictures:
-    if request.size is not None or request.channels is not None:
-        raise UsageError("--size and --channels are for folders of pictures", "leave them out for MNIST")
-    digits = open_digits(request.data, TAKEN)
+def _digits(data: Path, classes: tuple[str, ...]) -> Pictures:
+    digits = open_digits(data, TAKEN)
     labels = digits.labels.astype(np.int64)
-    if request.classes == HALVES:
+    if classes == HALVES:
         labels //= 5
-    return Pictures(digits.images[:, None], labels, request.classes)
+    return Pictures(digits.images[:, None], labels, classes)
 
 
 def _divided(pictures: Pictures) -> tuple[Pictures, Pictures]:

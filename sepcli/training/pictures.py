@@ -101,7 +101,9 @@ def check_alone(folder: Path) -> None:
     """
     others = sorted(p.parent.name for p in folder.parent.glob("*/config.json") if p.parent != folder)
     if others:
-        raise OutputError(f"{folder.parent} is a prior with a {others[0]}", "choose another --out folder")
+        raise OutputError(
+            f"{folder.parent} is a prior with another part: {others[0]}", "choose another --out folder"
+        )
 
 
 def write_card(folder: Path, sources: Sequence[str], entry: Mapping[str, Any], data: str = "") -> None:
@@ -152,7 +154,7 @@ def of_data(request: Request, folder: Path, learn: Pictures, held_out: Pictures)
     told = {
         "pictures": len(learn.images),
         "classes": list(prior.config.classes),
-        "flip": _mirrored(request, learn),
+        "flip": mirrored(request, learn),
     }
     if not isinstance(prior, GlowPrior):
         return told
@@ -163,10 +165,11 @@ def of_data(request: Request, folder: Path, learn: Pictures, held_out: Pictures)
 def task_of(network: Trainable, request: Request, learn: Pictures, held_out: Pictures) -> DenoiserTask:
     """The training of a network, on the device that was asked for."""
     model: Averaged[Trainable] = Averaged(network).to(request.device).train()
-    return DenoiserTask(model, learn, held_out, request.batch, _mirrored(request, learn))
+    return DenoiserTask(model, learn, held_out, request.batch, mirrored(request, learn))
 
 
-def _mirrored(request: Request, learn: Pictures) -> bool:
+def mirrored(request: Request, learn: Pictures) -> bool:
+    """Whether to learn from mirror images, too: if that was asked for, or there are colours."""
     return learn.images.shape[1] == 3 if request.flip is None else request.flip
 
 

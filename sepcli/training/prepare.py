@@ -18,8 +18,8 @@ from sepcli.errors import InputError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
 from sepcli.priors.transformer import TransformerConfig, TransformerPrior
 from sepcli.protocols import OnStep
-from sepcli.training import audio, ladder, pictures, waves
-from sepcli.training.kinds import Kind, kind_of
+from sepcli.training import audio, ladder, lass_pictures, pictures, variational, waves
+from sepcli.training.kinds import Kind, holds_pictures, kind_of
 from sepcli.training.lass import (
     CODEC_PRESETS,
     LATENT_PRESETS,
@@ -40,6 +40,7 @@ PARTS = {
     "ncsn": "ncsn",
     "glow": "glow",
     "flow": "flow",
+    "variational": "encoders",
 }
 """The folder, inside a prior's folder, that each family writes."""
 
@@ -65,20 +66,21 @@ def run(
             f"clean pictures only are for a glow, clean sounds for a flow, not for a {request.family}",
             "leave out --clean",
         )
-    if (request.variant or request.noise is not None) and request.family != "flow":
-        raise UsageError(
-            "--variant and --noise are for a flow of sound", "leave them out, or use --family flow"
-        )
+    variational.check_options(request)
     folder = request.out / PARTS[request.family]
     if request.finetune_noise:
         return ladder.run(request, folder, on_step, log, tell)
     check_free(folder, request.resume, request.overwrite)
     if request.family == "flow":
         return waves.run(request, folder, on_step, log)
+    if request.family == "variational":
+        return variational.run(request, folder, on_step, log)
     if request.family == "denoiser" and kind_of(request.data) is Kind.SOUND:
         return audio.run(request, folder, on_step, log)
     if request.family in pictures.PRESETS:
         return pictures.run(request, folder, on_step, log, tell)
+    if request.family in lass_pictures.PARTS and holds_pictures(request.data):
+        return lass_pictures.run(request, folder, on_step, log, tell)
     _check_fits(request)
     shape = _codec_config(request)
     banks = [

@@ -44,7 +44,10 @@ class Request:
         noise_std: standard deviation of ln σ, likewise.
         clean: whether a glow learns clean pictures only, or a flow of sound no noise but its own.
         variant: of a flow of sound; None: the usual one.
-        noise: deviation of the noise that a flow of sound always adds to the data; None: the usual one.
+        noise: deviation of the noise that a flow of sound always adds to the data, or of the least under
+            which encoders ask flows; None: the usual one.
+        priors: of encoders of mixtures; words for the flows of their sources, one each.
+        mixture_noise: of encoders; σ_m, the deviation of the mixture's own noise.
         finetune_noise: whether a finished glow is to become a ladder of copies, one per noise level.
     """
 
@@ -75,6 +78,8 @@ class Request:
     finetune_noise: bool = False
     variant: str | None = None
     noise: float | None = None
+    priors: tuple[str, ...] = ()
+    mixture_noise: float = 0.0
 
 
 def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> None:

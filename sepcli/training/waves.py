@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.waves import PART, load_wave_flow
+from sepcli.catalog.waves import DEFAULTS, PART, load_wave_flow
 from sepcli.datasets.stems import StemBank
 from sepcli.datasets.toy_waves import LENGTH, SHAPES, ToyWaves
 from sepcli.errors import UsageError
@@ -42,6 +42,8 @@ VALIDATED = 64
 SAMPLES, SECONDS = 3, 2.0
 """Draws that are left to be listened to, and how long they are."""
 CURVE = {"train_nats": "training, weights as they are", "valid_nats": "held out, mean of the weights"}
+MIXTURE = "mixture"
+"""What the one source of a folder of mixtures is called."""
 
 Draw = Callable[[np.random.Generator, int], Tensor]
 """(rng, B) → random chunks (B, T)."""
@@ -123,24 +125,58 @@ def waves_of(data: Path, source: str, rate: int, length: int, cache: Path | None
         InputError: the data cannot be read, or are too little.
     """
     if kind_of(data) is Kind.TOY:
-        if length > LENGTH:
-            raise UsageError(
-                f"chunks of {length} samples are longer than a toy wave",
-                f"use --tokens {LENGTH // FRAME} or less",
-            )
+        _check_length(length)
         splits = [ToyWaves((source,), split) for split in ("train", "test")]
         first, last = (_of_toys(split, length) for split in splits)
         return first, last
-    first, last = (_of_bank(bank, length) for bank in open_banks(data, source, rate, length, cache))
+    levels = Levels(low=LEVELS.low, high=LEVELS.high, silent=0.0)
+    first, last = (_of_bank(bank, length, levels) for bank in open_banks(data, source, rate, length, cache))
     return first, last
+
+
+def mixtures_of(
+    data: Path, sources: Sequence[str], rate: int, length: int, cache: Path | None = None
+) -> tuple[Draw, Draw]:
+    """What draws chunks of mixtures to learn from, and held-out ones.
+
+    Args:
+        data: the word for toy waves, of which means are made, or a folder of recorded mixtures.
+        sources: shapes of toy waves; the sources of recordings are not known.
+        rate: Hz; of toy waves their own is meant.
+        length: samples of a chunk.
+        cache: a folder for decoded recordings.
+
+    Raises:
+        UsageError: there is no such shape, or chunks are longer than toy waves.
+        InputError: the data cannot be read, or are too little.
+    """
+    if kind_of(data) is Kind.TOY:
+        _check_length(length)
+        splits = [ToyWaves(sources, split) for split in ("train", "test")]
+        first, last = (_means_of_toys(split, length) for split in splits)
+        return first, last
+    first, last = (_of_bank(bank, length, None) for bank in open_banks(data, MIXTURE, rate, length, cache))
+    return first, last
+
+
+def _check_length(length: int) -> None:
+    if length > LENGTH:
+        raise UsageError(
+            f"chunks of {length} samples are longer than a toy wave",
+            f"use --tokens {LENGTH // FRAME} or less",
+        )
+
+
+def _means_of_toys(waves: ToyWaves, length: int) -> Draw:
+    return lambda rng, count: torch.from_numpy(waves.draw(rng, count, length).mean(1))
 
 
 def _of_toys(waves: ToyWaves, length: int) -> Draw:
     return lambda rng, count: torch.from_numpy(waves.draw(rng, count, length)[:, 0])
 
 
-def _of_bank(bank: StemBank, length: int) -> Draw:
-    levels = Levels(low=LEVELS.low, high=LEVELS.high, silent=0.0)
+def _of_bank(bank: StemBank, length: int, levels: Levels | None) -> Draw:
+    """Chunks of either polarity; without ``levels`` at that of the bank."""
 
     def draw(rng: np.random.Generator, count: int) -> Tensor:
         chunks = draw_sources(bank, rng, count, length, levels)[:, 0]
@@ -197,6 +233,13 @@ def _learnt(flow: WaveFlow, request: Request, task: WaveTask) -> dict[str, Any]:
     }
 
 
+def _langevin(noise: float) -> dict[str, Any]:
+    """Settings of Langevin dynamics; what is finer than the noise that is always there is not known."""
+    usual = DEFAULTS["langevin"]
+    low = max(usual["sigma_min"], noise)
+    return {**usual, "sigma_min": low, "sigma_max": max(usual["sigma_max"], 2 * low)}
+
+
 def _write_card(request: Request, folder: Path, config: WaveFlowConfig, entry: dict[str, Any]) -> None:
     out, toy = folder.parent, kind_of(request.data) is Kind.TOY
     card = cards.Card(
@@ -206,7 +249,7 @@ def _write_card(request: Request, folder: Path, config: WaveFlowConfig, entry: d
         weights=(1 / len(SHAPES) if toy else 1.0,),
         sample_rate=config.sample_rate,
         data=request.data_note or ("toy waves" if toy else ""),
-        settings={"sampler": "langevin"},
+        settings={"sampler": "langevin", **_langevin(config.noise)},
         stream={**STREAM, "reference_rms": 0 if toy else REFERENCE},
         training={PART: entry},
     )

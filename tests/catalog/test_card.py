@@ -73,6 +73,7 @@ def test_a_plain_card_has_defaults(tmp_path: Path) -> None:
         (PLAIN + "files = {a = {size = 1}}\n", "sha256"),
         (PLAIN + 'files = {a = {size = "1", sha256 = "00"}}\n', "size"),
         (PLAIN + "score = 3\n", "tables"),
+        (PLAIN + "training = {prior = 3}\n", "table per part"),
         (PLAIN + "score = {priors = 3}\n", "cannot read"),
         (PLAIN + "score = {priors = [1, 2]}\n", "words"),
         (PLAIN + 'score = {priors = ["a", "\\u001b[2J"]}\n', "words"),

@@ -105,7 +105,7 @@ def test_what_cannot_be_done_is_refused(tiny_pictures: Path, changes: dict[str, 
 def test_damaged_and_foreign_priors_are_refused(
     tiny_pictures: Path, tiny_prior: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(PriorError, match="not one of pictures"):
+    with pytest.raises(PriorError, match="not a score prior of pictures"):
         load_pictures([str(tiny_prior)], (1.0, 1.0))
     broken = shutil.copytree(tiny_pictures, tmp_path / "broken")
     (broken / "denoiser" / "model.safetensors").write_bytes(b"x")

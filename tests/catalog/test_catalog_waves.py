@@ -28,9 +28,11 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_white_noise_gets_wieners_gain(pair: tuple[str, str]) -> None:
+@pytest.mark.parametrize("width", [None, 1.0])
+def test_white_noise_gets_wieners_gain(pair: tuple[str, str], width: float | None) -> None:
     """With one level of noise, σ, the posterior of Gaussian sources and mixture is known."""
     words = {"sigma_max": "0.2", "sigma_min": "0.1999", "levels": "2", "steps": "100", "ratio": "0.2"}
+    words |= {} if width is None else {"width": str(width)}
     separator = load_composed(pair, (1.0, 0.5), sampler="langevin", settings=words)
     assert isinstance(separator, WaveSeparator)
     assert isinstance(separator, FramedSeparator)
@@ -43,11 +45,37 @@ def test_white_noise_gets_wieners_gain(pair: tuple[str, str]) -> None:
     found = separator(mixture, torch.tensor([[5]]))
     assert found.shape == (1, 1, 2, 1, 1501)
     powers, weights = torch.tensor([0.25, 0.0625]), torch.tensor([1.0, 0.5])
-    gains = weights * powers / ((weights**2 * powers).sum() + 0.04)
+    loose = 0.04 * (width or 1.25 / 2)  # γ²: half of the noise that Σ α² σ² is, unless it is said
+    gains = weights * powers / ((weights**2 * powers).sum() + loose)
     measured = (found[0, 0, :, 0] * mixture[0, 0]).mean(-1) / mixture.square().mean()
     torch.testing.assert_close(measured, gains, atol=0.05, rtol=0)
     spread = (found[0, 0, :, 0] - measured[:, None] * mixture[0]).std(dim=-1)
     torch.testing.assert_close(spread, (powers - powers * weights * gains).sqrt(), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_weak_mixtures_are_met_with_the_usual_steps(pair: tuple[str, str], count: int) -> None:
+    """Means of K waves, whose weights are 1/K: it holds at the end, as well as the last level says."""
+    few = {"levels": "5", "steps": "40"}
+    separator = load_composed(pair * (count // 2), (1 / count,) * count, settings=few)
+    sampler = separator.inner.sampler
+    assert (sampler.ratio, sampler.centred, sampler.sigma_max) == (0.05, 1, 0.5)
+    mixture = 0.2 * noise(1, 1, 1024)
+    found = separator(mixture, torch.tensor([[5]]))[0, 0, :, 0]
+    left = (found.mean(0) - mixture[0, 0]).square().mean()
+    precision = 2 * count / 0.01**2  # of the mean, by the likelihood; the prior is loose in comparison
+    step = 0.05 * 0.01**2 * precision / count
+    torch.testing.assert_close(left, torch.tensor(1 / (1 - step / 2) / precision), rtol=0.2, atol=0)
+
+
+def test_a_preset_and_the_own_settings_of_a_flow(pair: tuple[str, str], tmp_path: Path) -> None:
+    own = make_flow(tmp_path / "own", "own", settings={"sampler": "langevin", "ratio": 0.1, "levels": 7})
+    by_name = load_composed((own, pair[0]), sampler="langevin").inner.sampler
+    assert (by_name.ratio, by_name.levels) == (0.1, 7)  # that sampler's settings, asked for by name or not
+    preset = load_composed((own, pair[0]), (1.0, 1.0), settings={"preset": "released-mnist"}).inner.sampler
+    assert (preset.ratio, preset.levels) == (0.3, 7)
+    other = load_composed((own, pair[0]), sampler="projected").inner.sampler
+    assert type(other).__name__ == "Projected"
 
 
 def test_draws_have_their_log_density(pair: tuple[str, str]) -> None:

@@ -83,6 +83,8 @@ def test_a_rest_takes_what_is_left(dual: Path, mix: Path, tmp_path: Path) -> Non
     names, record = stems_and_record(tmp_path / "b", mix)
     assert names == ["rest", "violin"]
     assert (record["weights"], record["settings"]["rest"], record["prior"]) == ([1.0, 2.0], 0.5, "violin")
+    assert separate(mix, tmp_path / "one", *words, "--weights", "2") == 0  # the rest's own is left out
+    assert stems_and_record(tmp_path / "one", mix)[1]["weights"] == [2.0, 2.0]
     assert separate(mix, tmp_path / "c", *words, "--prior", violin, "--samples", 2) == 0
     assert sorted(path.stem for path in (tmp_path / "c").glob("mix/02/*")) == ["rest", "violin-1", "violin-2"]
 
@@ -166,6 +168,44 @@ def test_score_priors_are_fetched_with_the_prior_that_names_them(
     assert separate(mix, tmp_path / "out", "--prior", word) == 0  # on first use
     assert stems_and_record(tmp_path / "out", mix)[1]["method"] == "score"
     assert run(["fetch-priors", "hf:tester/both", "--revision", commit, "--offline", "-q"]) == 0
+
+
+def test_score_priors_in_folders_of_the_repository_are_fetched_with_it(
+    hub: Hub, dual: Path, mix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = [f"{name}/{file}" for name in ("beats", "low") for file in cards.read(dual / name).files]
+    commit = hub.publish("tester/both", dual, "v1")
+    word = f"hf:tester/both@{commit}"
+    assert run(["fetch-priors", word, "--dry-run", "--json", "-q"]) == 0
+    (planned,) = json.loads(capsys.readouterr().out)["priors"]
+    assert planned["to_fetch"].keys() == {*cards.read(dual).files, *inner}
+    assert separate(mix, tmp_path / "out", "--prior", word) == 0  # on first use
+    assert stems_and_record(tmp_path / "out", mix)[1]["method"] == "score"
+    hub.fetched()
+    assert run(["fetch-priors", word, "-q"]) == 0
+    assert run(["fetch-priors", word, "--offline", "-q"]) == 0
+    assert hub.fetched() == []
+    _, folder = cards.find(word)
+    weights = (folder / inner[0]).resolve()
+    weights.write_bytes(bytes(weights.stat().st_size))
+    assert run(["fetch-priors", word, "--offline", "-q"]) == 4
+    assert "sha256" in capsys.readouterr().err
+    assert run(["fetch-priors", word, "-q"]) == 0  # fetched anew
+    assert cards.sha256(folder / inner[0]) == cards.sha256(dual / inner[0])
+
+
+@pytest.mark.parametrize("change", ["gone", "other weights"])
+def test_a_repository_whose_inner_priors_are_not_whole_is_refused(
+    change: str, hub: Hub, dual: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if change == "gone":
+        (dual / "low" / "card.toml").unlink()
+    else:
+        (dual / "low" / next(iter(cards.read(dual / "low").files))).write_bytes(b"other")
+    hub.publish("tester/both", dual, "v1")
+    assert run(["fetch-priors", "hf:tester/both", "-q"]) == 4
+    assert "low/" in capsys.readouterr().err
+    assert not [path for path in hub.fetched() if path.endswith(".safetensors")]
 
 
 def test_a_card_that_names_itself_is_fetched_once(dual: Path, capsys: pytest.CaptureFixture[str]) -> None:

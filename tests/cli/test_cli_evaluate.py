@@ -156,7 +156,32 @@ def test_songs_are_separated_without_a_prior(
     assert list(document["results"]["usdr"]) == ["hpss", "average", "oracle mask"]
     assert {score["track"] for score in document["tracks"]} == {song}
     assert document["protocol"]["mixture"] == "0.5·drums + 0.5·bass"
-    assert "kept no sounds" in (tmp_path / "page.html").read_text()
+    assert (tmp_path / "page.html").read_text().count("<audio") == 1 + 2 + 2  # mixture, sources, hpss
+
+
+def test_one_damaged_song_of_slakh_stops_no_other(
+    tiny_slakh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(tiny_slakh, tmp_path / "slakh")
+    (data / "validation" / "Track00009").mkdir()
+    (data / "validation" / "Track00009" / "metadata.yaml").write_text("stems: [")
+    command = ["--dataset", "slakh", "--data", data, "--subset", "valid", "--json", "--metric", "usdr"]
+    assert _run(*command, "--method", "hpss") == 3
+    document = json.loads(capsys.readouterr().out)
+    assert {score["track"] for score in document["tracks"]} == {"Track00003"}
+    (failed,) = document["failed"]
+    assert failed["track"] == "Track00009"
+    assert "not the metadata" in failed["reason"]
+    for track in ("Track00003", "Track00009"):
+        (tmp_path / "est" / track).mkdir(parents=True)
+        for stem in ("bass", "drums"):
+            found = data / "validation" / "Track00003" / "stems"
+            shutil.copy(next(found.glob("*.flac")), tmp_path / "est" / track / f"{stem}.flac")
+    assert _run("--estimates", tmp_path / "est", *command) == 3
+    assert json.loads(capsys.readouterr().out)["failed"] == [failed]
+    (data / "validation" / "Track00003" / "metadata.yaml").write_text("stems: [")
+    assert _run(*command, "--method", "hpss") == 1
+    assert "not the metadata" in capsys.readouterr().err
 
 
 def test_references_may_follow_the_option(

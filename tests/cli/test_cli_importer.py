@@ -83,5 +83,5 @@ def test_a_score_network_is_trained_and_used(tmp_path: Path, capsys: pytest.Capt
     assert run(words) == 1
     assert run([*words, "--sources", "a,b", "--overwrite"]) == 2
     assert run([*words, "--family", "denoiser"]) == 1
-    assert "is a prior with a ncsn" in capsys.readouterr().err
+    assert "is a prior with another part: ncsn" in capsys.readouterr().err
     assert separate(prior, tmp_path / "out", capsys, "--set", "steps=1", "--set", "levels=2") == "langevin"

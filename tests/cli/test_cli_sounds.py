@@ -126,7 +126,10 @@ def test_what_is_refused(
         assert message in two_lines(capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
     assert run(["evaluate", "--prior", str(priors["violin"]), "-q"]) == 2
-    assert "violin alone" in two_lines(capsys.readouterr().err)
+    said, hint = capsys.readouterr().err.splitlines()
+    assert "violin alone" in said
+    assert "--rest" not in hint  # which only separate has
+    assert "sepcli separate" in hint
 
 
 def test_data_that_cannot_be_learnt_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
+from sepcli.codecs.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.protocols import Codec
 
 
@@ -19,7 +20,13 @@ def vqvae1d() -> tuple[Codec, torch.Tensor]:
     )
 
 
-CODECS: dict[str, Callable[[], tuple[Codec, torch.Tensor]]] = {"vqvae1d": vqvae1d}
+def vqvae2d() -> tuple[Codec, torch.Tensor]:
+    torch.manual_seed(0)
+    config = Vqvae2dConfig(3, (8, 12), widths=(8, 8), layers=1, vocabulary=24, code_dim=4)
+    return Vqvae2d(config).eval(), torch.rand(3, 3, 8, 12)
+
+
+CODECS: dict[str, Callable[[], tuple[Codec, torch.Tensor]]] = {"vqvae1d": vqvae1d, "vqvae2d": vqvae2d}
 """Name → a codec, and three signals of whole tokens."""
 
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from sepcli.priors.transformer import TransformerConfig, TransformerPrior
+from sepcli.priors.transformer import ChosenSources, TransformerConfig, TransformerPrior
 from sepcli.protocols import TokenPrior
 
 SOURCES, VOCABULARY = 2, 13
 
 
-def transformer() -> TokenPrior:
+def transformer(names: tuple[str, ...] = ("a", "b")) -> TransformerPrior:
     torch.manual_seed(0)
     config = TransformerConfig(
-        VOCABULARY, ("a", "b"), dim=16, layers=2, heads=2, head_dim=8, context=5, mlp_ratio=2
+        VOCABULARY, names, dim=16, layers=2, heads=2, head_dim=8, context=5, mlp_ratio=2
     )
     model = TransformerPrior(config).eval()
     for parameter in model.parameters():
@@ -25,7 +25,11 @@ def transformer() -> TokenPrior:
     return model
 
 
-PRIORS: dict[str, Callable[[], TokenPrior]] = {"transformer": transformer}
+PRIORS: dict[str, Callable[[], TokenPrior]] = {
+    "transformer": transformer,
+    "twice the same": lambda: ChosenSources(transformer(("a",)), (0, 0)),
+    "two of three": lambda: ChosenSources(transformer(("a", "b", "c")), (2, 0)),
+}
 
 
 @pytest.fixture(params=PRIORS.values(), ids=PRIORS.keys())

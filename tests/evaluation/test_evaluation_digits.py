@@ -15,14 +15,10 @@ from torch import Tensor
 from sepcli.catalog.score import load_pictures
 from sepcli.datasets.idx import Digits, open_digits
 from sepcli.errors import InputError, OutputError, UsageError
-from sepcli.evaluation.digits import (
-    DigitPair,
-    digit_pairs,
-    evaluate_digits,
-    learn_dictionaries,
-    residual,
-    score_digits,
-)
+from sepcli.evaluation.digits import digit_pairs, digit_source, learn_dictionaries
+from sepcli.evaluation.picture_pairs import PicturePair, evaluate_pairs, residual, score_pair
+from sepcli.evaluation.picture_runs import PictureRun
+from sepcli.evaluation.report import Report
 from sepcli.metrics import psnr, ssim
 from sepcli.separators import ScoreSeparator
 
@@ -33,11 +29,18 @@ def separator(prior: Path, weights: tuple[float, ...] = (1.0, 1.0)) -> ScoreSepa
     return load_pictures([str(prior)], weights, settings={"steps": "2"})
 
 
+def evaluate_digits(
+    data: Path, engine: ScoreSeparator, pairs: int, batch: int = 32, **options: object
+) -> Report:
+    run = PictureRun(batch=batch, **options)  # type: ignore[arg-type]
+    return evaluate_pairs(digit_source(data, "none", run.seed), engine, run, pairs)
+
+
 @dataclass(frozen=True)
 class Swapped:
     """Knows the answer, and gives it in the other order with a known error."""
 
-    pair: DigitPair
+    pair: PicturePair
 
     def drawn(self) -> Tensor:
         return self.pair.sources.flip(0) + torch.tensor([0.1, -0.01]).view(2, 1, 1, 1)
@@ -77,7 +80,7 @@ def test_a_set_without_pairs_is_refused() -> None:
 def test_the_better_order_is_scored_and_pictures_are_clamped() -> None:
     pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
     half = (pair.sources.sum(0) / 2).expand(2, -1, -1, -1)
-    scores = score_digits(pair, ("a", "b"), {"ours": Swapped(pair).drawn(), "half": half})
+    scores = score_pair(pair, ("a", "b"), {"ours": Swapped(pair).drawn(), "half": half})
     first, second, *halves = scores
     assert (first.method, first.stem, second.stem) == ("ours", "a", "b")
     assert first.value == pytest.approx(psnr(pair.sources[0], (pair.sources[0] - 0.01).clamp(0, 1)))
@@ -89,7 +92,7 @@ def test_the_better_order_is_scored_and_pictures_are_clamped() -> None:
 def test_ssim_is_of_the_order_that_psnr_chose() -> None:
     pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
     drawn = Swapped(pair).drawn()
-    scores = score_digits(pair, ("a", "b"), {"ours": drawn}, ("ssim", "psnr"))
+    scores = score_pair(pair, ("a", "b"), {"ours": drawn}, ("ssim", "psnr"))
     assert [(s.metric, s.stem) for s in scores] == [
         ("ssim", "a"),
         ("ssim", "b"),

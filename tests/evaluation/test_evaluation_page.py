@@ -7,6 +7,7 @@ import csv
 import io
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,8 +18,11 @@ import soundfile
 from PIL import Image
 
 from sepcli.errors import InputError, OutputError
-from sepcli.evaluation.cases import SECONDS, Clip, encode_sound, folder_clips, pick_cases
-from sepcli.evaluation.exports import csv_text, write_whole
+from sepcli.evaluation import page as pages
+from sepcli.evaluation.cases import folder_clips, pick_cases
+from sepcli.evaluation.clips import LARGEST, SECONDS, Clip, ClipsOf, encode_picture, encode_sound
+from sepcli.evaluation.exports import csv_text, write_text
+from sepcli.evaluation.layouts import PICTURES, SOUNDS, pair_folders
 from sepcli.evaluation.page import html_page
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
@@ -55,6 +59,10 @@ def report(*values: float, name: str = "track", metric: str = "sdr") -> Report:
     return make_report(protocol, scores, [Failure(name, name)], [name])
 
 
+def page_with(shown: Report, clips_of: ClipsOf) -> str:
+    return html_page(replace(shown, clips_of=clips_of))
+
+
 def read(page: str) -> Reader:
     reader = Reader()
     reader.feed(page)
@@ -65,7 +73,7 @@ def test_names_are_text_and_nothing_is_fetched() -> None:
     def clips(track: str) -> list[Clip]:
         return [Clip(NASTY, NASTY, "audio/flac", b"sound"), Clip(NASTY, NASTY, "image/png", b"picture")]
 
-    page = html_page(report(1.0, 2.0, 4.0, name=NASTY), clips)
+    page = page_with(report(1.0, 2.0, 4.0, name=NASTY), clips)
     reader = read(page)
     assert not {"script", "link", "iframe", "object"} & set(reader.tags)
     assert NASTY in reader.text
@@ -107,7 +115,21 @@ def test_clips_that_are_gone_are_said() -> None:
     def gone(track: str) -> list[Clip]:
         raise InputError(f"{track} is gone", "-")
 
-    assert "track 1 is gone" in "".join(read(html_page(report(1.0, 3.0), gone)).text)
+    assert "track 1 is gone" in "".join(read(page_with(report(1.0, 3.0), gone)).text)
+
+
+def test_a_page_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "ROOM", 25)
+
+    def clips(track: str) -> list[Clip]:
+        return [Clip("ours", str(k), "audio/flac", bytes(10)) for k in range(5)]
+
+    reader = read(page_with(report(1.0, 3.0), clips))
+    assert reader.tags.count("audio") == 2 * 2
+    assert reader.text.count("3 more would make the page too large.") == 2
+    _, data = encode_picture(np.zeros((3, 300, 3000)))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == (LARGEST, round(LARGEST / 10))
 
 
 def test_best_median_and_worst() -> None:
@@ -123,7 +145,9 @@ def test_best_median_and_worst() -> None:
 
 def test_sounds_are_the_middle_and_pictures_whole(tmp_path: Path) -> None:
     rate, ramp = 100, np.linspace(0, 1, 4000, dtype=np.float32)
-    sound, found = soundfile.read(io.BytesIO(encode_sound(np.stack([ramp, -ramp / 2], 1), rate)))
+    mime, data = encode_sound(np.stack([ramp, -ramp / 2], 1), rate)
+    sound, found = soundfile.read(io.BytesIO(data))
+    assert mime == "audio/flac"
     assert (found, sound.shape) == (rate, (round(SECONDS * rate),))
     assert sound.mean() == pytest.approx(0.125, abs=1e-3)
     for folder, names in (("est", ["a"]), ("ref", ["a", "mixture"])):
@@ -131,13 +155,13 @@ def test_sounds_are_the_middle_and_pictures_whole(tmp_path: Path) -> None:
             (tmp_path / folder / "t").mkdir(parents=True, exist_ok=True)
             soundfile.write(tmp_path / folder / "t" / f"{name}.wav", [0.5, 2.0], rate, subtype="FLOAT")
             Image.new("RGB", (3, 2), (9, 8, 7)).save(tmp_path / folder / "t" / f"{name}.png")
-    clips = folder_clips(tmp_path / "est", tmp_path / "ref", ["sdr"])("t")
+    clips = folder_clips(pair_folders(tmp_path / "est", tmp_path / "ref", SOUNDS), False)("t")
     assert [clip[:3] for clip in clips] == [
-        ("reference", "mixture", "audio/flac"),
+        ("mixture", "mixture", "audio/flac"),
         ("reference", "a", "audio/flac"),
         ("estimates", "a", "audio/flac"),
     ]
-    shown = folder_clips(tmp_path / "est", tmp_path / "ref", ["psnr"])("t")
+    shown = folder_clips(pair_folders(tmp_path / "est", tmp_path / "ref", PICTURES), True)("t")
     assert [clip[:3] for clip in shown] == [("reference", "a", "image/png"), ("estimates", "a", "image/png")]
     with Image.open(io.BytesIO(shown[1].data)) as image:
         assert image.getpixel((0, 0)) == (9, 8, 7)
@@ -152,8 +176,18 @@ def test_csv_has_a_row_per_score() -> None:
     assert [row["value"] for row in rows[2:6]] == ["", "", "inf", "inf"]
 
 
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_csv_holds_no_formulas(first: str) -> None:
+    name = f'{first}HYPERLINK("http://x")'
+    scores = [TrackScore(name, name, name, "sdr", -1.5)]
+    text = csv_text(make_report(Protocol(("sdr",), "x", (name,), "sum", 1), scores))
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert [row[key] for key in ("track", "method", "stem")] == [f"'{name}"] * 3
+    assert (row["metric"], row["value"]) == ("sdr", "-1.5")
+
+
 def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_whole(tmp_path / "a", "x\udcff\n", "--csv")
+    write_text(tmp_path / "a", "x\udcff\n", "--csv")
     assert (tmp_path / "a").read_bytes() == b"x\\udcff\n"
 
     def fail(*_: object) -> None:
@@ -161,6 +195,6 @@ def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OutputError, match="No space left"):
-        write_whole(tmp_path / "a", "y", "--csv")
+        write_text(tmp_path / "a", "y", "--csv")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes()[:1] == b"x"

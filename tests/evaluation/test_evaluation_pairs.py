@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sepcli.datasets.pairs import Pair, read_pairs
 from sepcli.errors import InputError, OutputError
 from sepcli.evaluation.pairs import evaluate_pairs, mix, wiener_refine
 from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
+from sepcli.metrics import usdr
 from sepcli.protocols import OnStep
 from sepcli.stream import StreamSettings
 
@@ -94,6 +96,20 @@ def test_items_do_not_depend_on_their_batch() -> None:
     assert _scores(batch=1, separator=one) == _scores(batch=3, separator=three)
     assert one.batches == [1, 1, 1, 1, 1]
     assert three.batches == [3, 1, 1]  # the last item is longer
+
+
+def test_items_can_be_heard_as_they_were_scored(tmp_path: Path) -> None:
+    items = write_items(tmp_path / "items", 3)
+    report = evaluate_dataset(items, FakeSeparator(), ["usdr"], methods=["hpss"], seed=3, batch=2)
+    assert report.clips_of is not None
+    clips = report.clips_of("001")
+    rows = ["mixture", *(row for row in ("reference", "sepcli", "sepcli raw", "hpss") for _ in range(2))]
+    assert [clip.row for clip in clips] == rows
+    heard = {clip[:2]: soundfile.read(io.BytesIO(clip.data), always_2d=True)[0] for clip in clips}
+    for row in ("sepcli", "sepcli raw", "hpss"):
+        for stem in ("drums", "bass"):
+            (scored,) = [s.value for s in report.scores if (s.track, s.method, s.stem) == ("001", row, stem)]
+            assert usdr(heard["reference", stem], heard[row, stem]) == pytest.approx(scored, abs=0.05)
 
 
 def test_seeds_matter_and_more_draws_keep_the_first() -> None:

@@ -155,6 +155,8 @@ def test_journal_comes_back_and_ignores_a_cut_line(tmp_path: Path) -> None:
     assert read_journal(path, "p") == {**first, "c": [_score("c", "bass", 2.0)]}
     path.write_bytes(path.read_bytes()[:-9])
     assert read_journal(path, "p") == first
+    path.write_bytes(path.read_bytes() + b'\xff{"d": 3}\n{"d": [{"track": 1}]}\n' + b"[" * 100_000 + b"\n")
+    assert read_journal(path, "p") == first
     assert read_journal(path, "q") is None
     start_journal(path, "q", {})  # nothing finished: free for any protocol
     assert read_journal(path, "p") == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,6 +74,26 @@ def test_songs_are_scored_and_failures_said(songs: Songs) -> None:
     assert any("1 song(s) lack" in note for note in report.notes)
     assert report.protocol.mixture == "0.5·drums + 0.25·bass"
     assert report.protocol.settings["songs"] == ["song 0", "song 1", "song 3"]
+
+
+def test_songs_can_be_heard(songs: Songs) -> None:
+    report = evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM)
+    assert report.clips_of is not None
+    clips = report.clips_of("song 1")
+    assert [clip[:2] for clip in clips] == [
+        ("mixture", "mixture"),
+        ("reference", "drums"),
+        ("reference", "bass"),
+        ("sepcli", "drums"),
+        ("sepcli", "bass"),
+    ]
+    pair = next(song_pairs({"song 1": songs["song 1"]}, ("drums", "bass"), RATE))
+    heard = [soundfile.read(io.BytesIO(clip.data))[0] for clip in clips]
+    np.testing.assert_allclose(heard[1], pair.sources[0], atol=1e-4)
+    np.testing.assert_allclose(heard[0], 0.5 * pair.sources[0] + 0.25 * pair.sources[1], atol=1e-4)
+    np.testing.assert_allclose(heard[3], heard[0], atol=1e-4)
+    with pytest.raises(InputError, match="drums"):
+        report.clips_of("song 3")
 
 
 def test_a_stopped_run_goes_on_to_the_same_report(songs: Songs, tmp_path: Path) -> None:

@@ -71,6 +71,38 @@ def test_with_exact_moments_it_is_the_score_of_the_noisy_posterior(
     assert torch.allclose(posterior.score(state, sigma), expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("sigma_y", [0.0, 0.3])
+def test_sources_alike_get_the_exact_mean_when_their_errors_are_fully_correlated(sigma_y: float) -> None:
+    a = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
+    spread = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    mean, m = random(1, 3, 1, 4), random(1, 1, 4, seed=1)
+    variance = spread.square()[None, :, None, None].expand_as(mean)
+    prior = GaussianPixels([0.0] * 3, [1.0] * 3)
+    posterior = DiracPosterior(prior, WeightedSum(a.tolist()), m, sigma_y=sigma_y, alike=True)
+    cov = torch.outer(spread, spread)
+    gain = cov @ a / (a @ cov @ a + sigma_y**2)
+    expected = mean + torch.einsum("k,bcd->bkcd", gain, m - torch.einsum("k,bkcd->bcd", a, mean))
+    assert torch.allclose(posterior.consistent(mean, variance), expected, atol=1e-12)
+
+
+def test_channels_alike_stay_grey_where_independent_ones_turn_green() -> None:
+    class Nothing:
+        def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+            return (0.5 - x) / sigma**2
+
+    luma, m = (0.299, 0.587, 0.114), torch.full((1, 1, 1), 0.9)
+    for alike in (True, False):
+        posterior = DiracPosterior(Nothing(), WeightedSum(luma), m, alike=alike)
+        x = posterior.sources(Projected(steps=4)(posterior, torch.tensor([0])))
+        assert torch.allclose(WeightedSum(luma)(x), m, atol=1e-5)
+        assert (float(x.std()) < 1e-5) == alike
+
+
+def test_sources_alike_need_positive_weights() -> None:
+    with pytest.raises(UsageError):
+        DiracPosterior(GaussianPixels([0.0], [1.0]), WeightedSum((1.0, -1.0)), random(1, 1, 4), alike=True)
+
+
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_isotropic_noise_leaves_the_estimate_on_the_constraint(weights: tuple[float, ...]) -> None:
     k = len(weights)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from sepcli.priors.transformer import State, TransformerConfig, TransformerPrior, rotate
+from sepcli.priors.transformer import ChosenSources, State, TransformerConfig, TransformerPrior, rotate
 
 CONFIG = TransformerConfig(
     vocabulary=11, sources=("drums", "bass"), dim=16, layers=2, heads=2, head_dim=8, context=6, mlp_ratio=2
@@ -172,3 +173,30 @@ def test_an_untrained_prior_is_nearly_uniform_and_learns() -> None:
         losses.append(loss.item())
     assert losses[0] == pytest.approx(math.log(11), abs=0.1)
     assert losses[-1] < 0.5
+
+
+@torch.inference_mode()
+def test_chosen_sources_are_those_of_the_network() -> None:
+    model, z = prior(), tokens(3, 6, 2)
+    found, _ = model.step(model.step(model.start(3), None)[1], z[:, 0])
+    for sources in ((1, 0), (1, 1)):
+        chosen = ChosenSources(model, sources)
+        step, state = chosen.step(chosen.start(3), None)
+        step, _ = chosen.step(state, z[:, 0])
+        expected = torch.stack([at_once(model, z)[:, 1, k] for k in (0, 1)], dim=1)
+        assert expected.shape == found.shape
+        for place, k in enumerate(sources):
+            alike = model.logits(z[..., place], torch.full((3,), k)).log_softmax(-1)[:, 1]
+            torch.testing.assert_close(step[:, place], alike, **CLOSE)
+        rows = torch.tensor(sources)
+        each = [model.logits(z[..., p], rows[p].expand(3)).log_softmax(-1) for p in (0, 1)]
+        total = sum(e.gather(-1, z[..., p, None]).sum((1, 2)) for p, e in enumerate(each))
+        torch.testing.assert_close(chosen.log_prob(z.transpose(1, 2)), total, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"context": 0}, {"context": 10**9}, {"context": 1.5}, {"sources": {"a": 1}}]
+)
+def test_what_no_weights_could_tell(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="context"):
+        TransformerConfig(**({"vocabulary": 8, "sources": ("a",)} | wrong))

@@ -1,0 +1,146 @@
+"""Cards of the family ``lass`` whose priors are of pictures → separators.
+
+Such a card has a ``resolution``, one source and the weight 1, as those of score priors of pictures have: the
+prior is of one picture, and both sources are such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import (
+    check_lass_files,
+    check_prior,
+    choose_sampler,
+    load_prior,
+    load_table,
+    token_sampler,
+)
+from sepcli.catalog.card import Card
+from sepcli.catalog.engines import source_names
+from sepcli.catalog.network import load_network
+from sepcli.catalog.options import typed
+from sepcli.codecs.vqvae2d import Vqvae2d, Vqvae2dConfig
+from sepcli.errors import PriorError, UsageError
+from sepcli.lass_pictures import LassPictures
+from sepcli.posterior import LassSettings
+from sepcli.priors.transformer import ChosenSources
+from sepcli.samplers.refinement import Refinement
+
+ROWS = {"cuda": 16384}
+"""Kind of device → hypotheses at once; others take ``LassPictures.rows``."""
+
+
+@dataclass(frozen=True)
+class PictureSettings(LassSettings):
+    """How candidates are drawn, and what is done with them.
+
+    Attributes:
+        candidates: see ``LassPictures``.
+        refine: steps of refinement.
+        refine_rate: its learning rate.
+        exact: whether the sources are made to sum to the mixture in the end.
+    """
+
+    candidates: int = LassPictures.candidates
+    refine: int = Refinement.steps
+    refine_rate: float = Refinement.rate
+    exact: bool = True
+
+
+def load_picture_codec(folder: Path) -> tuple[Vqvae2d, str]:
+    """The codec of a prior of pictures and the sha256 of its weights, float32 on the CPU.
+
+    Raises:
+        PriorError: it is missing or damaged.
+    """
+    codec = load_network(lambda config: Vqvae2d(Vqvae2dConfig(**config)), folder / "codec")
+    return codec.requires_grad_(False), cards.sha256(folder / "codec" / "model.safetensors")
+
+
+def load_lass_pictures(
+    prior: str,
+    weights: Sequence[float],
+    *,
+    labels: Sequence[int | None] | None = None,
+    device: str = "cpu",
+    sampler: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> LassPictures:
+    """The separator of a prior for two sources of known weights.
+
+    Args:
+        prior: name or folder.
+        weights: α_k, both the same.
+        labels: a class per source, for priors that are conditioned on classes; None: any.
+        device: where to compute.
+        sampler: greedy, ancestral, top-k or beam; the card's own if None.
+        settings: of ``LassSettings``, ``PictureSettings`` and the sampler, over the card's own.
+
+    Raises:
+        PriorError: it is missing, damaged or not complete.
+        UsageError: it is not for such sources; an unknown sampler or setting.
+    """
+    card, folder = cards.find(prior)
+    cards.verify(card, folder)
+    chosen, options = choose_sampler(card, sampler, settings or {})
+    return build_lass_pictures(card, folder, torch.device(device), chosen, options, weights, labels)
+
+
+def build_lass_pictures(
+    card: Card,
+    folder: Path,
+    device: torch.device,
+    sampler: str,
+    options: Mapping[str, Any],
+    weights: Sequence[float] = (1.0, 1.0),
+    labels: Sequence[int | None] | None = None,
+) -> LassPictures:
+    """The builder of ``catalog.build``; see ``load_lass_pictures``."""
+    check_lass_files(card)
+    chosen, rest = token_sampler(sampler, {k: v for k, v in options.items() if k != "method"})
+    own = PictureSettings(**typed(PictureSettings, rest))
+    if own.latent > 0:
+        raise UsageError(f"{card.name} has no latent likelihood", "leave out --set latent")
+    codec, digest = load_picture_codec(folder)
+    if codec.config.size != card.resolution:
+        raise PriorError(
+            f"the codec of {card.name} is not for pictures of its card's size", "train the prior again"
+        )
+    table = load_table(card, folder, codec.vocabulary, digest)
+    prior = load_prior(folder).requires_grad_(False)
+    check_prior(card, prior, prior.config.sources[:1], codec.vocabulary, digest)
+    return LassPictures(
+        codec.to(device),
+        ChosenSources(prior.to(device), _sources(prior.config.sources[1:], labels or (None, None))),
+        table,
+        chosen,
+        own,
+        source_names([card] * 2),
+        tuple(weights),
+        device,
+        Refinement(own.refine, own.refine_rate),
+        own.candidates,
+        own.exact,
+        ROWS.get(device.type, LassPictures.rows),
+    )
+
+
+def _sources(classes: Sequence[str], labels: Sequence[int | None]) -> tuple[int, ...]:
+    """Which of the network's sources each is: pictures of any class come first, then the classes.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    for label in labels:
+        if label is not None and not 0 <= label < len(classes):
+            raise UsageError(
+                f"the prior has no class {label}", "Use a prior that was trained with --classes."
+            )
+    return tuple(0 if label is None else label + 1 for label in labels)

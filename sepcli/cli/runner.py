@@ -1,0 +1,80 @@
+"""``sepcli evaluate --runner demucs[:MODEL]``: find the program, keep it offline, let it separate."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sepcli.cli import console
+from sepcli.errors import SepError, UsageError
+
+if TYPE_CHECKING:
+    from sepcli.datasets.songs import Songs
+
+NOWHERE = "http://127.0.0.1:9"
+"""A proxy that is not there: nobody listens on the port of ``discard``."""
+USUAL_MODEL = "htdemucs"
+
+
+def run_program(word: str, references: Path | Songs, out: Path, device: str, quiet: bool) -> None:
+    """Separate the mixtures of references by another program; tracks that it has done already are kept.
+
+    Args:
+        word: ``demucs``, or ``demucs:MODEL``.
+        references: a folder, or songs.
+        out: where its stems go, as ``MODEL/TRACK/STEM.wav``.
+        device: a word; ``auto`` leaves it to the program.
+        quiet: no progress.
+
+    Raises:
+        UsageError: there is no such program.
+        SepError: it is not installed, or separates nothing.
+        OutputError: the folder cannot be written.
+    """
+    program, _, model = word.partition(":")
+    if program != "demucs":
+        raise UsageError(f"--runner {word} is not known", "write --runner demucs, or demucs:MODEL")
+    found = find_demucs()
+    from sepcli.cli.device import choose_device
+    from sepcli.evaluation.layouts import read_references
+    from sepcli.evaluation.runners import Demucs, separate_tracks
+
+    place = None if device == "auto" else str(choose_device(device))
+    demucs = Demucs(found, model or USUAL_MODEL, place, kept_offline())
+    layout = read_references(references) if isinstance(references, Path) else references
+    try:
+        with console.progress(f"separating with {demucs.model}", quiet) as on_step:
+            failures = separate_tracks(layout, out, demucs, on_step)
+    except KeyboardInterrupt:
+        console.note(f"finished tracks are in {out}; the same command continues", quiet)
+        raise
+    for failure in failures:
+        console.warn(f"{failure.track} was not separated: {failure.reason}")
+
+
+def find_demucs() -> tuple[str, ...]:
+    """The words that start demucs: this Python's own, else the one on the PATH.
+
+    Raises:
+        SepError: there is none.
+    """
+    if importlib.util.find_spec("demucs") is not None:
+        return (sys.executable, "-m", "demucs")
+    there = shutil.which("demucs")
+    if there is None:
+        raise SepError(
+            "demucs is not installed",
+            "run `pip install sepcli[demucs]`, or put the demucs of another environment on the PATH",
+        )
+    return (os.path.abspath(there),)
+
+
+def kept_offline() -> dict[str, str]:
+    """The environment, but for every way to the network: a program must not fetch what nobody asked for."""
+    names = ("http_proxy", "https_proxy", "all_proxy")
+    blocked = {form(name): NOWHERE for name in names for form in (str.lower, str.upper)}
+    return {**os.environ, **blocked, "no_proxy": "", "NO_PROXY": "", "HF_HUB_OFFLINE": "1"}

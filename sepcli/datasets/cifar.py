@@ -1,0 +1,96 @@
+"""CIFAR-10's binary version: 32 x 32 colour pictures of ten classes, which are animals or machines.
+
+A record is one byte, the class, and 3 · 32 · 32 bytes, all of red, then green, then blue, row by row. There
+are five files of 10,000 records to learn from and one to test with. The Python version is of pickles, which
+can run anything when they are read, and is refused.
+
+Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images"; Jayaram & Thickstun 2020
+    (BASIS), section 5.1, for the two halves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sepcli.datasets.picture_folder import Pictures
+from sepcli.errors import InputError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""In the order of their numbers."""
+MACHINES = ("airplane", "automobile", "ship", "truck")
+HALVES = ("animals", "machines")
+"""The two parts of the class-split protocol."""
+SIDE = 32
+RECORD = 1 + 3 * SIDE * SIDE
+MOST = 10_000
+"""Records of a file."""
+FILES = {"train": tuple(f"data_batch_{n}.bin" for n in range(1, 6)), "test": ("test_batch.bin",)}
+"""Split → its files."""
+INSIDE = "cifar-10-batches-bin"
+"""The folder that the archive has."""
+PICKLED = ("test_batch", "data_batch_1", "cifar-10-batches-py")
+"""What tells the Python version."""
+
+
+def is_cifar(folder: Path) -> bool:
+    """Whether a folder is meant to hold CIFAR-10 as it is distributed; else it may hold pictures."""
+    everything = {name for names in FILES.values() for name in names} | {INSIDE, *PICKLED}
+    return any((folder / name).exists() for name in everything)
+
+
+def open_cifar(folder: Path, split: str) -> Pictures:
+    """Pictures (N, 3, 32, 32) and classes of a split.
+
+    Args:
+        folder: Holds the binary version's files, or their folder.
+        split: A key of ``FILES``.
+
+    Raises:
+        InputError: A file is missing, damaged or of another version.
+    """
+    inside = folder / INSIDE
+    place = inside if inside.is_dir() else folder
+    missing = [name for name in FILES[split] if not (place / name).is_file()]
+    if missing and any((folder / name).exists() for name in PICKLED):
+        raise InputError(
+            f"{folder} holds CIFAR-10's Python version: pickles, which could run any program when read",
+            "use the binary version, cifar-10-binary.tar.gz, or pictures in train/CLASS and test/CLASS",
+        )
+    if missing:
+        raise InputError(f"{place} has no {missing[0]}", "give the folder of CIFAR-10's binary version")
+    records = np.concatenate([_read(place / name) for name in FILES[split]])
+    images = records[:, 1:].reshape(-1, 3, SIDE, SIDE)
+    return Pictures(images, records[:, 0].astype(np.int64), CLASSES)
+
+
+def halves(pictures: Pictures) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which pictures are of animals, and which of machines.
+
+    Raises:
+        InputError: the classes are not CIFAR-10's.
+    """
+    if pictures.classes != CLASSES:
+        raise InputError(
+            "the pictures are not in folders of CIFAR-10's ten classes", f"call them {', '.join(CLASSES)}"
+        )
+    machines = np.isin(pictures.labels, [CLASSES.index(name) for name in MACHINES])
+    return np.flatnonzero(~machines), np.flatnonzero(machines)
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    """The records (N, RECORD) of a file."""
+    try:
+        if path.stat().st_size > MOST * RECORD:
+            raise InputError(f"{path} is larger than a file of CIFAR-10", "copy or download it again")
+        values = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error})", "copy or download it again") from error
+    if not values.size or values.size % RECORD:
+        raise InputError(f"{path} is not of whole records of {RECORD} bytes", "copy or download it again")
+    records = values.reshape(-1, RECORD)
+    if records[:, 0].max() >= len(CLASSES):
+        raise InputError(f"{path} has classes beyond {len(CLASSES)}", "use CIFAR-10, not CIFAR-100")
+    return records

@@ -1,0 +1,208 @@
+"""A run over pictures: items in batches, pictures kept for the metrics of whole sets, one report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from sepcli.errors import InputError
+from sepcli.evaluation.batches import Item, Scores, score_batches
+from sepcli.evaluation.clips import Clip
+from sepcli.evaluation.features import Extractor
+from sepcli.evaluation.journal import Finished, resume_journal, start_journal
+from sepcli.evaluation.picture_sets import (
+    NETWORKS,
+    Images,
+    PictureFile,
+    Sets,
+    has_pictures,
+    keep_pictures,
+    picture_place,
+)
+from sepcli.evaluation.protocol import Protocol as Rules
+from sepcli.evaluation.report import Report, make_report
+from sepcli.evaluation.score import TrackScore
+from sepcli.metrics import SSIM_WINDOW, psnr, ssim
+from sepcli.protocols import OnStep
+
+T = TypeVar("T", bound=Item)
+Work = TypeVar("Work", bound=Item, contravariant=True)
+
+
+@dataclass(frozen=True)
+class PictureRun:
+    """How a run goes, whatever its task.
+
+    Attributes:
+        metrics: keys of ``PICTURES`` and of ``SETS`` in ``sepcli.evaluation.protocol``.
+        networks: those that metrics of sets need, by name; see ``picture_sets.open_networks``.
+        seed: of items, draws and bootstrap.
+        batch: items that are worked on together.
+        draws: of several, the likeliest to the prior is a row of its own, beside that of the first.
+        settings: of the separator, for the protocol.
+        journal: keeps finished items; a run that finds its own journal continues it. Pictures are beside it.
+        replace_journal: start over when the journal is of a run with other settings.
+        on_step: told about progress, first of the items, then of the sets.
+    """
+
+    metrics: Sequence[str] = ("psnr",)
+    networks: Mapping[str, Extractor] = field(default_factory=dict)
+    seed: int = 0
+    batch: int = 32
+    draws: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    journal: Path | None = None
+    replace_journal: bool = False
+    on_step: OnStep | None = None
+
+    @property
+    def of_items(self) -> tuple[str, ...]:
+        """The metrics that every item has a value of."""
+        return tuple(metric for metric in self.metrics if metric not in NETWORKS)
+
+    def sets(self, originals: Images) -> Sets | None:
+        """What the sets are compared by; None if no metric is of sets."""
+        chosen = tuple(metric for metric in self.metrics if metric in NETWORKS)
+        return Sets(chosen, self.networks, originals) if chosen else None
+
+    def rules(self, checks: Sequence[str], **words: Any) -> Rules:
+        """The protocol: metrics of items first, those of sets, then checks."""
+        of_sets = [metric for metric in self.metrics if metric not in self.of_items]
+        settings = {
+            **self.settings,
+            "draws": self.draws,
+            "batch": self.batch,
+            **words.pop("settings", {}),
+            **({"networks": {n: dict(e.about) for n, e in self.networks.items()}} if of_sets else {}),
+        }
+        return Rules(metrics=(*self.of_items, *of_sets, *checks), seed=self.seed, settings=settings, **words)
+
+
+class ItemWork(Protocol[Work]):
+    """What is done to items."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Whose pictures it makes."""
+        ...
+
+    def __call__(
+        self, items: Sequence[tuple[int, Work]], on_step: OnStep | None
+    ) -> tuple[Scores, Mapping[str, Tensor]]:
+        """Scores by item, and by row the pictures (B, K, C, H, W)."""
+        ...
+
+    def clips(self, number: int, item: Work) -> list[Clip]:
+        """What there is to see of an item; does its work again."""
+        ...
+
+    def cost(self) -> dict[str, float]:
+        """What it took."""
+        ...
+
+
+def evaluate_items(
+    run: PictureRun,
+    rules: Rules,
+    items: Callable[[], Iterable[T]],
+    work: ItemWork[T],
+    originals: Images,
+    pictures: int,
+    notes: Sequence[str] = (),
+) -> Report:
+    """Do the work on all items and report.
+
+    Args:
+        run: how.
+        rules: the protocol.
+        items: from the first, in an order that is always the same; as many as the protocol says.
+        work: what is done.
+        originals: all test pictures (N, C, H, W), which sets are compared with.
+        pictures: K, of an item and row.
+        notes: for the report.
+
+    Returns:
+        The report; its ``cost`` is the work's.
+
+    Raises:
+        UsageError: a metric is not for such pictures.
+        InputError: the pictures are too small for SSIM.
+        OutputError: the journal is of a run with other settings, or cannot be written.
+    """
+    if "ssim" in run.metrics and min(originals.shape[2:]) < SSIM_WINDOW:
+        raise InputError(f"ssim needs pictures of {SSIM_WINDOW} pixels or more", "leave out --metric ssim")
+    sets, told = run.sets(originals), list(notes)
+    if sets is None:
+        scores = _scores(run, rules.tracks, items(), work, _finished(run, rules, True))
+    else:
+        sets.check(rules.tracks * pictures)
+        shape = (rules.tracks, pictures, *originals.shape[1:])
+        place = None if run.journal is None else picture_place(run.journal)
+        finished = _finished(run, rules, place is not None and has_pictures(place, work.rows, shape))
+        with keep_pictures(work.rows, shape, place, bool(finished)) as kept:
+            scores = _scores(run, rules.tracks, items(), work, finished, kept)
+            more, found = sets.score(kept.sets(), run.on_step)
+        scores, told = scores + more, told + found
+
+    def clips(name: str) -> list[Clip]:
+        for number, item in enumerate(items()):
+            if item.id == name:
+                return work.clips(number, item)
+        return []  # of the whole set
+
+    return replace(make_report(rules, scores, notes=told), cost=work.cost(), clips_of=clips)
+
+
+def _finished(run: PictureRun, rules: Rules, pictures: bool) -> Finished:
+    """What a journal has, if the pictures are there, too; else it is begun anew."""
+    finished = resume_journal(run.journal, rules.fingerprint(), run.replace_journal)
+    if run.journal is None or not finished or pictures:
+        return finished
+    start_journal(run.journal, rules.fingerprint(), {})
+    return {}
+
+
+def _scores(
+    run: PictureRun,
+    total: int,
+    items: Iterable[T],
+    work: ItemWork[T],
+    finished: Finished,
+    kept: PictureFile | None = None,
+) -> list[TrackScore]:
+    """Scores of all items; their pictures are kept before the journal takes the scores in."""
+
+    def score(members: Sequence[tuple[int, T]], on_step: OnStep | None) -> Scores:
+        scores, made = work(members, on_step)
+        if kept is not None:
+            for row, own in made.items():
+                for (number, _), each in zip(members, own, strict=True):
+                    kept.put(number, row, each)
+        return scores
+
+    batches = score_batches(
+        items,
+        score,
+        batch=run.batch,
+        total=total,
+        finished=finished,
+        journal=run.journal,
+        on_step=run.on_step,
+    )
+    return [score for scored in batches for item in scored.values() for score in item]
+
+
+def closeness(metric: str, truth: ArrayLike, estimate: ArrayLike) -> float:
+    """PSNR or SSIM of a picture (C, H, W), both in [0, 1]."""
+    return psnr(truth, estimate) if metric == "psnr" else ssim(truth, estimate)
+
+
+def residual_rms(mixture: Tensor, explained: Tensor) -> float:
+    """Root mean square over pixels of what is left of a mixture, in steps of 1/255."""
+    return 255.0 * float(np.sqrt(np.mean((mixture - explained).double().numpy() ** 2)))

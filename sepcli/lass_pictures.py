@@ -1,0 +1,222 @@
+"""LASS for pictures: many separations among tokens, the one that makes the mixture best, refined.
+
+The sum of two pictures in [0, 1] is encoded as their mean. Every draw is the best of several candidates by
+‖m - Σ α x_k‖², its latents are refined, and in the end the sources are moved to the nearest ones that are in
+[0, 1] and make the mixture exactly; the true sources are of that set, so the squared error cannot grow.
+
+Source: Postolache et al. 2023 (LASS), section "Image source separation": 512 candidates for MNIST. The last
+    step goes beyond it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.codecs.vqvae2d import Vqvae2d
+from sepcli.errors import InputError, UsageError
+from sepcli.mixing import WeightedSum
+from sepcli.posterior import LassPosterior, LassSettings
+from sepcli.priors.transformer import ChosenSources
+from sepcli.protocols import OnStep
+from sepcli.samplers.ancestral import Ancestral, Greedy
+from sepcli.samplers.beam import Beam
+from sepcli.samplers.refinement import Refinement
+from sepcli.table import LikelihoodTable
+
+MOST = 100_000
+"""Candidates of a draw; beyond that, they only exhaust the memory."""
+MIXED = (0.5, 0.5)
+"""The weights of the mixtures that the codec reads and the table is counted for."""
+SAMPLING = 0.7
+"""Share of the time that tokens are taken to need, for the display of progress."""
+
+
+@dataclass(frozen=True)
+class LassPictures:
+    """Separation of pictures in the token domain; fulfils ``sepcli.protocols.PictureSeparator``, K = 2.
+
+    Attributes:
+        codec: pictures ↔ tokens.
+        prior: p(z) of the two sources side by side.
+        table: p(z_m | z_1, z_2), of means of two pictures, counted in both orders.
+        sampler: greedy, ancestral or beam search.
+        settings: λ, temperature and how many pairs of codes are scored.
+        names: of the two sources.
+        weights: α_k of the mixing m = Σ α_k x_k, both the same.
+        device: where codec and prior are.
+        refinement: of the latents of a draw.
+        candidates: separations that every draw is the best of. A beam's best so many are compared; greedy
+            search has one.
+        exact: whether the sources are made to sum to the mixture, in [0, 1].
+        rows: hypotheses that are computed at once.
+    """
+
+    codec: Vqvae2d
+    prior: ChosenSources
+    table: LikelihoodTable
+    sampler: Ancestral | Beam | Greedy
+    settings: LassSettings
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    device: torch.device
+    refinement: Refinement
+    candidates: int = 512
+    exact: bool = True
+    rows: int = 1024
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.candidates <= MOST:
+            raise UsageError(f"{self.candidates} candidates", f"Use 1 to {MOST:,}.")
+        if len(self.weights) != 2 or self.weights[0] != self.weights[1] or self.weights[0] <= 0:
+            raise UsageError(
+                f"LASS separates two pictures of equal weight, not of weights {self.weights}",
+                "Leave out --weights and --sources, or use a score prior.",
+            )
+
+    @property
+    def sample_rate(self) -> int:
+        """0: pictures have none."""
+        return 0
+
+    @property
+    def density(self) -> None:
+        """None: tokens have probabilities, pictures no density."""
+        return None
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.codec.config.channels
+
+    @property
+    def evaluations(self) -> int:
+        """How often the prior is asked about every source of a draw: once per token and hypothesis."""
+        hypotheses = {Greedy: 1, Beam: getattr(self.sampler, "width", 1)}
+        return self.codec.config.tokens * hypotheses.get(type(self.sampler), self.candidates)
+
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+        """Draw sources.
+
+        Args:
+            mixture: (B, C, H, W), float32, of sources in [0, 1] with mixtures up to Σ α_k.
+            seeds: (B, S) int64, one per item and draw; a draw depends on its own seed only. Of a beam, the
+                draws are those S of its hypotheses that make the mixture best.
+            on_step: told about progress.
+
+        Returns:
+            (B, S, 2, C, H, W) on the CPU: S draws of the unweighted sources.
+
+        Raises:
+            InputError: the pictures are not of the codec's size.
+            UsageError: more draws are asked for than a beam has.
+        """
+        size = tuple(self.codec.config.size)
+        if tuple(mixture.shape[2:]) != size:
+            given = " x ".join(str(n) for n in mixture.shape[2:])
+            raise InputError(
+                f"a picture of {given} pixels (height x width) is not for this prior",
+                f"scale it to {size[0]} x {size[1]}, or use a score prior",
+            )
+        together = max(1, self.rows // (seeds.shape[1] * self.candidates))
+        parts = zip(torch.split(mixture, together), torch.split(seeds, together), strict=True)
+        count = -(-len(mixture) // together)
+        drawn = []
+        for number, (part, own) in enumerate(parts):
+            told = _between(on_step, number / count, (number + 1) / count)
+            drawn.append(self._draw(part.to(self.device), own, told))
+        return torch.cat(drawn)
+
+    def log_prior(self, sources: Tensor) -> Tensor:
+        """log p of the tokens of sources (B, 2, C, H, W), both together, in nats: (B,)."""
+        parts = []
+        with torch.inference_mode():
+            for part in torch.split(sources, max(1, self.rows // 2)):
+                tokens = self.codec.encode(part.to(self.device).flatten(0, 1))
+                parts.append(self.prior.log_prob(tokens.view(*part.shape[:2], -1)).cpu())
+        return torch.cat(parts)
+
+    def _draw(self, mixture: Tensor, seeds: Tensor, told: OnStep | None) -> Tensor:
+        """Draws (B, S, 2, C, H, W) of mixtures (B, C, H, W)."""
+        draws = seeds.shape[1]
+        with torch.inference_mode():
+            tokens = self._hypotheses(mixture, seeds, _between(told, 0.0, SAMPLING))
+            error = self._errors(tokens, mixture)
+            if isinstance(self.sampler, Ancestral):
+                of_draw = error.view(len(seeds), draws, -1)
+                best = of_draw.argmin(-1) + torch.arange(draws, device=error.device) * of_draw.shape[-1]
+            else:
+                best = error.argsort(dim=-1, stable=True)[:, :draws]
+            chosen = tokens.gather(1, best[..., None, None].expand(-1, -1, *tokens.shape[2:]))
+            codes = self.codec.quantizer.lookup(chosen.transpose(2, 3)).flatten(0, 1)
+        repeated = mixture.repeat_interleave(draws, dim=0)
+        mixing = WeightedSum(self.weights)
+        refining = _between(told, SAMPLING, 1.0)
+        sources = self.refinement(codes, self.codec.synthesise, mixing, repeated, refining)
+        if self.exact:
+            sources = nearest_exact(sources, repeated / self.weights[0])
+        return sources.view(*seeds.shape, *sources.shape[1:]).cpu()
+
+    def _hypotheses(self, mixture: Tensor, seeds: Tensor, told: OnStep | None) -> Tensor:
+        """Tokens (B, N, L, 2): every draw's candidates, draw after draw, or those of a search."""
+        observed = self.codec.encode(mixture / sum(self.weights))
+        posterior = LassPosterior(self.prior, self.table, observed, self.settings)
+        if not isinstance(self.sampler, Ancestral):
+            most = max(self.candidates, seeds.shape[1])
+            found = self.sampler(posterior, seeds, told).tokens[:, :most]
+            if found.shape[1] < seeds.shape[1]:
+                raise UsageError(
+                    f"the sampler keeps {found.shape[1]} hypotheses, {seeds.shape[1]} draws were asked for",
+                    "widen the beam (--set width=N) or ask for fewer --samples",
+                )
+            return found
+        parts = torch.split(candidate_seeds(seeds, self.candidates), self.rows, dim=1)
+        drawn = []
+        for number, part in enumerate(parts):
+            own = _between(told, number / len(parts), (number + 1) / len(parts))
+            drawn.append(self.sampler(posterior, part, own).tokens)
+        return torch.cat(drawn, dim=1)
+
+    def _errors(self, tokens: Tensor, mixture: Tensor) -> Tensor:
+        """‖m - Σ α dec(z_k)‖² of hypotheses (B, N, L, 2): (B, N)."""
+        mixing, errors = WeightedSum(self.weights), []
+        for part in torch.split(tokens, max(1, self.rows // len(mixture)), dim=1):
+            made = self.codec.decode(part.transpose(2, 3).flatten(0, 2))
+            mixed = mixing(made.view(-1, 2, *made.shape[1:])).view(*part.shape[:2], *made.shape[1:])
+            errors.append((mixture[:, None] - mixed).square().flatten(2).sum(-1))
+        return torch.cat(errors, dim=1)
+
+
+def candidate_seeds(seeds: Tensor, candidates: int) -> Tensor:
+    """Seeds (B, S) of draws to those of their candidates, (B, S · candidates); a single one keeps it."""
+    if candidates == 1:
+        return seeds
+    rows = [
+        np.random.default_rng(seed % (1 << 64)).integers(1 << 63, size=candidates)
+        for seed in seeds.flatten().tolist()
+    ]
+    return torch.from_numpy(np.stack(rows)).view(len(seeds), -1)
+
+
+def nearest_exact(sources: Tensor, total: Tensor) -> Tensor:
+    """The pictures in [0, 1] that sum to ``total`` and are nearest to two given ones.
+
+    Args:
+        sources: (N, 2, C, H, W).
+        total: (N, C, H, W); beyond [0, 2] there are none, and it is brought there.
+    """
+    goal = total.clamp(0.0, 2.0)
+    low, high = (goal - 1.0).clamp(min=0.0), goal.clamp(max=1.0)
+    first = 0.5 * (goal + sources[:, 0] - sources[:, 1])
+    first = torch.minimum(torch.maximum(first, low), high)
+    return torch.stack([first, goal - first], dim=1)
+
+
+def _between(on_step: OnStep | None, start: float, stop: float) -> OnStep | None:
+    """Progress in one part of the work as progress of the whole, in thousandths."""
+    if on_step is None:
+        return None
+    return lambda done, steps: on_step(int(1000 * (start + (stop - start) * done / steps)), 1000)

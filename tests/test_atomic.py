@@ -1,0 +1,43 @@
+"""Files that are there as a whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sepcli.atomic import write_whole
+from sepcli.errors import OutputError
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    write_whole(file, b"first")
+    write_whole(file, b"second")
+    assert file.read_bytes() == b"second"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_links_are_replaced_never_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"mine")
+    for name in ("a", ".a.part"):
+        (tmp_path / name).symlink_to(other)
+    write_whole(tmp_path / "a", b"new")
+    assert other.read_bytes() == b"mine"
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "other"]
+
+
+def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    for place in (
+        tmp_path / "file" / "a",
+        tmp_path / "folder",
+        tmp_path / "none" / "a",
+        tmp_path / (300 * "x"),
+    ):
+        with pytest.raises(OutputError, match="cannot write"):
+            write_whole(place, b"data")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

@@ -1,0 +1,52 @@
+"""A tiny LASS prior of pictures on disk: untrained networks and a counted table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sepcli.catalog import card as cards
+from sepcli.codecs.vqvae2d import Vqvae2d, Vqvae2dConfig
+from sepcli.lass_pictures import MIXED
+from sepcli.priors.transformer import TransformerConfig, TransformerPrior
+from sepcli.table import LikelihoodTable, TripleCounter
+from sepcli.training.likelihood import encode
+from sepcli.training.loop import write_weights
+
+CODES = 12
+FEW: dict[str, str] = {"candidates": "3", "refine": "2"}
+"""Settings for little work."""
+
+
+def make_tokens(
+    folder: Path, size: tuple[int, int] = (8, 8), classes: tuple[str, ...] = (), **settings: Any
+) -> Path:
+    """A prior of grey pictures, 4 x 4 pixels per token; ``settings`` are its card's."""
+    codec_config = Vqvae2dConfig(size=size, widths=(6, 8), layers=1, vocabulary=CODES, code_dim=4)
+    sizes = {"dim": 8, "layers": 1, "heads": 2, "head_dim": 4, "context": codec_config.tokens, "mlp_ratio": 2}
+    prior_config = TransformerConfig(CODES, ("digit", *classes), **sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        codec, prior = Vqvae2d(codec_config), TransformerPrior(prior_config)
+        for network in (codec, prior):  # so that pictures differ, and codes, and what is expected of them
+            for parameter in network.parameters():
+                parameter.data += 0.3 * torch.randn_like(parameter)
+        pictures = torch.rand(64, 2, 1, *size)
+    for name, network, config in (("codec", codec, codec_config), ("prior", prior, prior_config)):
+        (folder / name).mkdir(parents=True)
+        write_weights(network, folder / name / "model.safetensors")
+        (folder / name / "config.json").write_text(json.dumps(asdict(config)))
+    counter = TripleCounter(CODES, symmetric=True)
+    counter.add(*encode(codec.eval(), pictures, MIXED))
+    (folder / "table").mkdir()
+    digest = cards.sha256(folder / "codec" / "model.safetensors")
+    LikelihoodTable.of(counter, digest).save(folder / "table" / "table.safetensors")
+    card = cards.Card(
+        folder.name, cards.LASS, ("digit",), (1.0,), 0, resolution=size, settings={**FEW, **settings}
+    )
+    cards.write(cards.with_files(card, folder), folder)
+    return folder
