@@ -59,7 +59,8 @@ def evaluate(
         typer.Option(
             metavar="NAME,...",
             help="sdr, si-sdr, usdr, si-sdri or bsseval (museval's sdr, isr, sir and sar; slow); of pictures "
-            "psnr or ssim; of whole sets of them fd-mnist, cs-mnist, fd-cifar, cs-cifar, fid or is. "
+            "psnr, ssim or, of flows, nll (bits per dimension); of whole sets of them fd-mnist, cs-mnist, "
+            "fd-cifar, cs-cifar, fid or is. "
             "cross-likelihood: whether priors of sounds, one --prior per source, tell them apart. If not "
             "given: sdr, or psnr for pictures.",
         ),

@@ -20,6 +20,7 @@ class Metric(StrEnum):
     BSSEVAL = "bsseval"
     PSNR = "psnr"
     SSIM = "ssim"
+    NLL = "nll"
     FD_MNIST = "fd-mnist"
     CS_MNIST = "cs-mnist"
     FD_CIFAR = "fd-cifar"
@@ -142,6 +143,11 @@ class Words:
             raise UsageError(
                 f"{', '.join(sorted(metrics & OF_SETS))}: sets are compared of what is separated here",
                 "use --dataset mnist, cifar10 or pictures",
+            )
+        if Metric.NLL in metrics and not (pictures and self.task is Task.SEPARATE):
+            raise UsageError(
+                "nll is of pictures that a flow separates",
+                "use --dataset mnist, cifar10 or pictures; recordings: --metric cross-likelihood",
             )
         if self.plotted and metrics and metrics <= OF_SETS:
             raise UsageError(

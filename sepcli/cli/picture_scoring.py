@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
+from sepcli.cli.evaluate_words import Metric
 from sepcli.cli.scoring import Kept, resumable
 from sepcli.errors import UsageError
 
@@ -67,9 +68,10 @@ def score_pictures(task: PictureTask) -> Report:
 
     if not task.priors:
         raise UsageError(f"--dataset {task.dataset} needs a prior of pictures", "give --prior NAME or FOLDER")
-    if set(task.chosen["methods"]) - {"score", "lass"} or set(task.metrics) - (PICTURES.keys() | SETS.keys()):
+    known = [*PICTURES, Metric.NLL, *SETS]
+    if set(task.chosen["methods"]) - {"score", "lass"} or set(task.metrics) - set(known):
         raise UsageError(
-            f"pictures are scored by {', '.join([*PICTURES, *SETS])}", "leave out --method and other metrics"
+            f"pictures are scored by {', '.join(known)}", "leave out --method and other metrics"
         )
     from sepcli.catalog import card as cards
     from sepcli.catalog.engines import with_engine
@@ -103,6 +105,10 @@ def _separate(task: PictureTask, given: Mapping[str, str]) -> Report:
         settings=given,
     )
     card, _ = cards.find(task.priors[0])
+    if Metric.NLL in task.metrics and separator.density is None:
+        raise UsageError(
+            f"nll needs a density, and {card.name} is none", "use a flow: sepcli train-prior --family glow"
+        )
     own = card.settings if task.chosen["sampler"] is None else {}
     made_with = _made_with(task, separator, {**own, **given}, place) | {"class_conditional": conditional}
     with resumable("pairs", task.kept), console.progress("scoring", task.kept.quiet) as on_step:
@@ -194,7 +200,7 @@ def _run(task: PictureTask, made_with: Mapping[str, Any], place: str, on_step: A
     from sepcli.evaluation.picture_runs import PictureRun
     from sepcli.evaluation.picture_sets import open_networks
 
-    metrics = tuple(task.metrics) or ("psnr",)
+    metrics = tuple(metric for metric in task.metrics if metric != Metric.NLL) or ("psnr",)
     return PictureRun(
         metrics=metrics,
         networks=open_networks(metrics, task.inception, torch.device(place)),

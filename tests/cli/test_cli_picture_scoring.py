@@ -124,6 +124,16 @@ def test_two_folders_with_a_prior_each(
     assert json.loads(capsys.readouterr().out)["protocol"]["stems"] == ["first", "second"]
 
 
+def test_bits_per_dimension_of_a_flow(tiny_flow: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--dataset", "mnist", "--data", DIGITS, "--prior", tiny_flow, "--pairs", 2, "--json", "-q"]
+    fast = ["--sampler", "projected", "--set", "steps=2"]
+    assert evaluate(*words, *fast, "--metric", "nll") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["results"]["nll"]) == {"sepcli", "truth"}
+    assert found["results"]["nll"]["truth"]["mixture"]["n"] == 2
+    assert evaluate("--metric", "nll") == 2
+
+
 def test_digits_have_a_distance(
     tiny_pictures: Path, classifier: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +158,8 @@ def test_words_that_do_not_fit_are_refused(
         (["--prior", tiny_colours], "several --data"),
         (["--task", "colorize", "--split", "class"], "--split"),
         (["--method", "nmf"], "leave out --method"),
+        (["--metric", "nll"], "nll needs a density"),
+        (["--metric", "nll", "--task", "colorize"], "nll is of pictures that a flow separates"),
     ):
         assert evaluate(*words, *wrong) == 2
         assert said in capsys.readouterr().err
