@@ -222,3 +222,15 @@ def test_whole_track_values_follow_their_definitions() -> None:
             improvement = metrics.si_sdr_improvement(s, s_hat, s.sum(0))
             by_hand = metrics.si_sdr(s, s_hat) - [metrics.si_sdr(x, s.sum(0)) for x in s]
             np.testing.assert_allclose(improvement, by_hand, atol=1e-8)
+
+
+def test_what_is_measured_may_be_read_only() -> None:
+    reference, estimate = _material(0, 2, 4 * RATE, 2)
+    reference.flags.writeable = estimate.flags.writeable = False
+    for values in (
+        metrics.sdr(reference, estimate, RATE),
+        metrics.usdr(reference, estimate),
+        metrics.si_sdr(reference, estimate),
+        metrics.si_sdr_improvement(reference, estimate, reference[0] + reference[1]),
+    ):
+        assert np.isfinite(values).all()

@@ -251,6 +251,18 @@ def test_an_interrupted_run_resumes_to_the_identical_report(
     assert {path.name for path in tmp_path.iterdir()} == {"items", "whole.json", "killed.json"}
 
 
+def test_what_is_scored_is_not_changed(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    def contents() -> dict[Path, bytes]:
+        files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+        return {path: path.read_bytes() for path in files}
+
+    before = contents()
+    assert before
+    metrics = ["--metric", "sdr,si-sdr,si-sdri,usdr", "--any-order"]
+    assert _run(*folders, *metrics, "--html", tmp_path / "page.html", "--out", tmp_path / "report.json") == 0
+    assert contents() == before
+
+
 def test_an_existing_report_is_kept(
     items: Path, asked: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
