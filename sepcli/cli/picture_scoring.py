@@ -70,9 +70,7 @@ def score_pictures(task: PictureTask) -> Report:
         raise UsageError(f"--dataset {task.dataset} needs a prior of pictures", "give --prior NAME or FOLDER")
     known = [*PICTURES, Metric.NLL, *SETS]
     if set(task.chosen["methods"]) - {"score", "lass"} or set(task.metrics) - set(known):
-        raise UsageError(
-            f"pictures are scored by {', '.join(known)}", "leave out --method and other metrics"
-        )
+        raise UsageError(f"pictures are scored by {', '.join(known)}", "leave out --method and other metrics")
     from sepcli.catalog import card as cards
     from sepcli.catalog.engines import with_engine
     from sepcli.cli.settings import parse_settings
