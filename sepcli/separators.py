@@ -149,7 +149,7 @@ class ScoreSeparator:
         drawn = []
         for number, (part, own) in enumerate(zip(rows, parts, strict=True)):
             posterior = self.posterior(part)
-            told = None if on_step is None else _within(on_step, number, len(rows))
+            told = None if on_step is None else part_of(on_step, number, len(rows))
             drawn.append(posterior.sources(self.sampler(posterior, own, told)).cpu())
         found = torch.cat(drawn)
         return found.reshape(*seeds.shape[:2], *found.shape[1:])
@@ -181,6 +181,6 @@ class ScoreSeparator:
         return torch.cat(found)
 
 
-def _within(on_step: OnStep, number: int, parts: int) -> OnStep:
-    """Progress in one of equal parts as progress of the whole."""
+def part_of(on_step: OnStep, number: int, parts: int) -> OnStep:
+    """Progress in one of equal parts of the work as progress of the whole."""
     return lambda done, steps: on_step(number * steps + done, parts * steps)

@@ -148,16 +148,6 @@ def load_pictures(
     return replace(made, batch=together, density=_density(own_networks, told, made.sampler))
 
 
-def picture_classes(prior: str) -> tuple[str, ...]:
-    """Names of the classes that the network of a prior, a name or a folder, can be conditioned on.
-
-    Raises:
-        PriorError: it is missing, damaged or not of pictures.
-    """
-    _, folder = open_card(prior)
-    return tuple(load_picture_prior(folder).config.classes)
-
-
 def build_score(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
 ) -> ScoreSeparator:

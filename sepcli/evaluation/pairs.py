@@ -19,6 +19,7 @@ from sepcli.evaluation.clips import REFERENCE, Clip, ClipsOf, clips_of_rows, enc
 from sepcli.evaluation.journal import Finished
 from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.protocols import OnStep, Separator
+from sepcli.separators import part_of
 from sepcli.stream import StreamSettings
 
 RAW, REFINED = "sepcli raw", "sepcli"
@@ -209,11 +210,6 @@ def _draw(
         for found, draws in zip(rows, _separate(items, engine, seeds, level, told), strict=True):
             found[row] = draws
     return rows
-
-
-def part_of(on_step: OnStep, number: int, count: int) -> OnStep:
-    """Progress of one of ``count`` separators as progress of all."""
-    return lambda done, steps: on_step(number * steps + done, count * steps)
 
 
 def _separate(

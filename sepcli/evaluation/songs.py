@@ -24,7 +24,7 @@ from sepcli.errors import InputError, SepError
 from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
 from sepcli.evaluation.clips import Clip
 from sepcli.evaluation.journal import resume_journal
-from sepcli.evaluation.pairs import REFINED, mix, mixture_words, part_of, score_pair, sound_clips
+from sepcli.evaluation.pairs import REFINED, mix, mixture_words, score_pair, sound_clips
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.runs import blind_rows
@@ -32,6 +32,7 @@ from sepcli.evaluation.score import TrackScore
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter
 from sepcli.protocols import OnStep, Separator
+from sepcli.separators import part_of
 from sepcli.stream import StreamSettings, separate_stream
 
 BLIND = StreamSettings(

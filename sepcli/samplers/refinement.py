@@ -17,9 +17,6 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.protocols import Mixing, OnStep
 
-DECAY, FLOOR = (0.9, 0.999), 1e-8
-"""Of Adam; written out here, as the first use of PyTorch's own takes seconds to import."""
-
 
 @dataclass(frozen=True)
 class Refinement:
@@ -64,7 +61,7 @@ class Refinement:
         """
         with torch.inference_mode(False), torch.enable_grad():
             goal, moved = mixture.clone(), latents.detach().clone().requires_grad_()
-            mean, power = torch.zeros_like(moved), torch.zeros_like(moved)
+            optimizer = torch.optim.Adam([moved], lr=self.rate)
             best, least = torch.empty(0), goal.new_full((len(goal),), torch.inf)
             for step in range(self.steps + 1):
                 rows = decode(moved.flatten(0, 1))
@@ -76,16 +73,8 @@ class Refinement:
                 drawn = sources.detach()
                 best = drawn.clone() if step == 0 else torch.where(shown, drawn, best)
                 if step < self.steps:
-                    (slope,) = torch.autograd.grad(left.sum(), moved)
-                    mean, power = mean.lerp(slope, 1 - DECAY[0]), power.lerp(slope**2, 1 - DECAY[1])
-                    move = self.rate * _adam(mean, power, step + 1)
-                    moved = (moved.detach() - move).requires_grad_()
+                    (moved.grad,) = torch.autograd.grad(left.sum(), moved)
+                    optimizer.step()
                     if on_step is not None:
                         on_step(step + 1, self.steps)
         return best
-
-
-def _adam(mean: Tensor, power: Tensor, steps: int) -> Tensor:
-    """The step in units of the rate, of decaying means of slopes and of their squares after some steps."""
-    first, second = (1 - decay**steps for decay in DECAY)
-    return (mean / first) / ((power / second).sqrt() + FLOOR)
