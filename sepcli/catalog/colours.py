@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog.options import typed
-from sepcli.catalog.score import assemble, draws_at_once, load_picture_prior, open_card
+from sepcli.catalog.score import UNIT, assemble, draws_at_once, load_picture_prior, open_card, prepare
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.colour import ChannelsAsSources, Hinted
 from sepcli.priors.denoiser import DenoiserPrior
@@ -50,8 +50,8 @@ class HintSettings:
 
 
 HINT_KEYS = {f.name for f in fields(HintSettings)}
-Builder = Callable[[DenoisingPrior], ScoreSeparator]
-"""A prior of three sources, the channels, → what separates them."""
+Builder = Callable[[DenoisingPrior, Sequence[float]], ScoreSeparator]
+"""A prior of three sources, the channels, and the weights of their grey → what separates them."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Colourist:
 
     Attributes:
         network: the prior of colour pictures.
-        build: a prior of the channels → what separates a grey (B, 1, H, W) into them.
+        build: a prior of the channels, and weights → what separates a grey (B, 1, H, W) into them.
+        weights: w of the grey Σ w_c x_c.
         sampler: its name.
         settings: of sampler and posterior, where they are not the sampler's own.
         hint_sigma: see ``HintSettings``.
@@ -69,6 +70,7 @@ class Colourist:
 
     network: PicturePrior
     build: Builder
+    weights: Sequence[float]
     sampler: str
     settings: Mapping[str, Any]
     hint_sigma: float
@@ -87,10 +89,10 @@ class Colourist:
         """
         prior = ChannelsAsSources(ClassPrior(self.network, fast=True))
         if hint is None:
-            return self.build(prior)
+            return self.build(prior, self.weights)
         target, weight = (part.to(self.device) for part in hint)
         sure = isinstance(self.network, DenoiserPrior) and self.network.config.variance
-        return self.build(Hinted(prior, target[:, None], weight / self.hint_sigma**2, sure))
+        return self.build(Hinted(prior, target[:, None], weight / self.hint_sigma**2, sure), self.weights)
 
 
 def load_colours(
@@ -129,9 +131,10 @@ def load_colours(
     if hints.hint_sigma <= 0.0:
         raise UsageError(f"hint_sigma is {hints.hint_sigma}", "use more than 0; 0.05 if not given")
     place = torch.device(device)
+    prepare([network], options, place)
 
-    def build(channels: DenoisingPrior) -> ScoreSeparator:
-        made = assemble(channels, 1, NAMES, tuple(weights), place, chosen, options)
+    def build(channels: DenoisingPrior, of: Sequence[float]) -> ScoreSeparator:
+        made = assemble(channels, 1, NAMES, tuple(of), place, chosen, options, bounds=UNIT)
         return replace(made, batch=min(BATCH, draws_at_once(network)))
 
-    return Colourist(network, build, chosen, options, hints.hint_sigma, place)
+    return Colourist(network, build, weights, chosen, options, hints.hint_sigma, place)

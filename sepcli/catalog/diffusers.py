@@ -1,8 +1,9 @@
 """Networks of the package diffusers (``UNet2DModel``) as priors: where their files lie, and their cards.
 
 Such a folder or repository holds no card of ours. It holds the network's config and weights, in ``unet/`` or
-at the top, and mostly the config of a scheduler, which is the noise schedule. Only safetensors are read. A
-card is made on the fly; the hashes in it are those that the files are verified against:
+at the top, and mostly the config of a scheduler, which is the noise schedule. Only safetensors are read;
+of pickles ``sepcli import-prior`` makes some. A card is made on the fly; the hashes in it are those that the
+files are verified against:
 
 * From the Hub: of the weights the sha256 in the Hub's listing, under which its cache keeps them. The configs
   are checked against git's SHA-1 in the listing, under which the cache keeps them too.
@@ -13,10 +14,12 @@ card is made on the fly; the hashes in it are those that the files are verified 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sepcli.catalog import card as cards
@@ -28,10 +31,16 @@ CONFIGS = ("unet/config.json", "config.json")
 """Where the network's config is looked for."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PICKLE = "diffusion_pytorch_model.bin"
-"""What is never read."""
+"""What the library calls weights in a pickle."""
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+"""Suffixes of files that run code of their author's when they are read."""
+IMPORT = "`sepcli import-prior FOLDER --family diffusers --out DIR`"
+"""What makes safetensors of pickles."""
 SCHEDULERS = ("scheduler/scheduler_config.json", "scheduler_config.json")
 AUTOENCODERS = ("vae/config.json", "vqvae/config.json")
 """What is beside a network of latents, which is none of pictures."""
+MOST_LAYERS = 100
+"""Per block; the config of a network that was trained says a few."""
 OTHER = "choose another prior"
 
 
@@ -63,16 +72,42 @@ def find_parts(has: Callable[[str], bool]) -> Parts | None:
     """
     for config in filter(has, CONFIGS):
         weights = config.removesuffix("config.json") + WEIGHTS
-        if has(weights) and any(map(has, AUTOENCODERS)):
-            raise PriorError("the diffusion model is one of latents, not of pictures", OTHER)
         if has(weights):
-            return Parts(config, weights, next(filter(has, SCHEDULERS), None))
+            return _checked_parts(has, config, weights)
     return None
 
 
 def parts_in(folder: Path) -> Parts | None:
     """The files of a network in a folder; see ``find_parts``."""
-    return find_parts(lambda name: (folder / name).is_file())
+    return find_parts(lambda name: os.path.isfile(folder / name))
+
+
+def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
+    """The files of a network whose weights are pickles, among those of a folder or a repository.
+
+    Returns:
+        One for the pickle that is called as the library does, or one for each that is called otherwise.
+
+    Raises:
+        PriorError: it is one of latents.
+    """
+    for config in (config for config in CONFIGS if config in names):
+        place = PurePosixPath(config).parent
+        found = [name for name in map(PurePosixPath, names) if name.parent == place]
+        pickles = sorted(str(name) for name in found if name.suffix.lower() in PICKLES)
+        usual = [name for name in pickles if name == str(place / PICKLE)]
+        if pickles:
+            return tuple(_checked_parts(names.__contains__, config, name) for name in usual or pickles)
+    return ()
+
+
+def pickled_in(folder: Path) -> tuple[Parts, ...]:
+    """The files of a network in a folder whose weights are pickles; see ``find_pickled``."""
+    names = [name for name in (*SCHEDULERS, *AUTOENCODERS) if os.path.isfile(folder / name)]
+    for place in {(folder / config).parent for config in CONFIGS}:
+        with suppress(OSError):
+            names += [path.relative_to(folder).as_posix() for path in place.iterdir() if os.path.isfile(path)]
+    return find_pickled(names)
 
 
 def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
@@ -88,12 +123,13 @@ def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
         PriorError: it does, but one that is of no use as a prior of pictures, or a config is damaged.
     """
     parts = parts_in(folder)
-    if parts is None and any((folder / path).with_name(PICKLE).is_file() for path in CONFIGS):
+    pickled = () if parts else pickled_in(folder)
+    if pickled and make_card(folder, pickled[0], name):
         raise PriorError(
             f"the folder {folder} holds its weights as pickles, which can run code when they are read",
-            "save them as safetensors, where you trust them",
+            f"run {IMPORT}, which runs none and makes safetensors of them",
         )
-    card = None if parts is None else _make_card(folder, parts, name)
+    card = None if parts is None else make_card(folder, parts, name)
     if parts is None or card is None or (scheduled and parts.scheduler is None):
         return None
     try:
@@ -126,7 +162,7 @@ def fetch_card(
     if parts is None:
         return None
     paths = {path: hub.download_small(repo, path, revision, listing, cache_dir) for path in parts.configs}
-    card = _make_card(hub.snapshot(paths[parts.config], parts.config), parts, name)
+    card = make_card(hub.snapshot(paths[parts.config], parts.config), parts, name)
     if card is None:
         return None
     if parts.scheduler is None:
@@ -138,8 +174,12 @@ def fetch_card(
     return replace(card, files={**entries, parts.weights: {"sha256": weights.sha256, "size": weights.size}})
 
 
-def _make_card(folder: Path, parts: Parts, name: str) -> Card | None:
-    """The card without its files, of the configs in a folder; None if it is of something else."""
+def make_card(folder: Path, parts: Parts, name: str) -> Card | None:
+    """The card without its files, of the configs in a folder; None if it is of something else.
+
+    Raises:
+        PriorError: of no use as a prior of pictures, or the config is damaged.
+    """
     config = read_json(folder / parts.config)
     if config.get("_class_name") != "UNet2DModel":
         return None
@@ -149,12 +189,21 @@ def _make_card(folder: Path, parts: Parts, name: str) -> Card | None:
             f"the diffusion model {name} has {channels} channels in and {out} out, pictures have 1 or 3",
             OTHER,
         )
+    layers = config.get("layers_per_block", 2)
+    if not isinstance(layers, int) or not 0 < layers <= MOST_LAYERS:
+        raise PriorError(f"the config of the diffusion model {name} is damaged: layers_per_block", OTHER)
     if config.get("class_embed_type") is not None:
         raise PriorError(f"the diffusion model {name} is conditioned on more than a class", OTHER)
     name = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "prior"
     return Card(
         name, cards.PICTURES, (name,), (1.0,), 0, title="a diffusion model", resolution=picture_size(config)
     )
+
+
+def _checked_parts(has: Callable[[str], bool], config: str, weights: str) -> Parts:
+    if any(map(has, AUTOENCODERS)):
+        raise PriorError("the diffusion model is one of latents, not of pictures", OTHER)
+    return Parts(config, weights, next(filter(has, SCHEDULERS), None))
 
 
 def _entry(path: Path) -> dict[str, Any]:
@@ -187,7 +236,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PriorError(f"cannot read {path}", "fetch or save the network again") from error
     if not isinstance(config, Mapping):
         raise PriorError(f"{path} holds no config", "fetch or save the network again")

@@ -24,8 +24,6 @@ from sepcli.errors import PriorError, UsageError
 from sepcli.protocols import OnStep
 
 CARD = "card.toml"
-PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
-"""Suffixes of files that run code of their author's when they are read."""
 WORD = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -206,10 +204,12 @@ def _own_card(place: Remote, listing: hub.Listing, cache_dir: Path | None) -> Ca
         if made is not None:
             return made
         suffixes = {PurePosixPath(name).suffix.lower() for name in listing.files}
-        if suffixes & PICKLES and ".safetensors" not in suffixes:
+        if suffixes & diffusers.PICKLES and ".safetensors" not in suffixes:
+            import_it = f"download it yourself, then run {diffusers.IMPORT}"
+            known = diffusers.find_pickled(listing.files)
             raise PriorError(
                 f"{place.repo} holds its weights as pickles only, which can run code when they are read",
-                "ask its owner for safetensors, or choose another repository",
+                import_it if known else "ask its owner for safetensors, or choose another repository",
             )
         raise PriorError(
             f"{place.repo} is no prior of sepcli: it holds no {CARD}",
@@ -279,7 +279,7 @@ def _unlike(card: Card, listing: hub.Listing) -> str | None:
     """In which way a repository differs from a card, as far as one knows before fetching the files."""
     for name, entry in card.files.items():
         there = listing.files.get(name)
-        if PurePosixPath(name).suffix.lower() in PICKLES:
+        if PurePosixPath(name).suffix.lower() in diffusers.PICKLES:
             return f"{name} is a pickle, which can run code when it is read"
         if there is None:
             return f"it lacks the file {name} of its card"

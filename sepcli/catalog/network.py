@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sepcli.errors import PriorError
+from sepcli.errors import PriorError, UsageError
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -48,6 +48,23 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Netwo
             f"{part / 'model.safetensors'} does not fit its config", "fetch or train the prior again"
         ) from error
     return network.eval()
+
+
+def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> None:
+    """Have networks compiled when they are first asked, and again for questions of another shape.
+
+    Raises:
+        UsageError: nothing can be compiled for the device here.
+    """
+    try:
+        torch.compile(torch.neg)(torch.ones(1, device=device))
+    except RuntimeError as error:
+        raise UsageError(
+            "nothing can be compiled here: " + str(error).strip().partition("\n")[0],
+            "install a C++ compiler, or leave out --set compile=1",
+        ) from error
+    for network in networks:
+        network.compile(dynamic=False)
 
 
 def _check_shapes(

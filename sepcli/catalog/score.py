@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import diffusers
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import source_names
-from sepcli.catalog.network import load_network
+from sepcli.catalog.network import compile_networks, load_network
 from sepcli.catalog.options import typed
 from sepcli.catalog.unet import load_unet
 from sepcli.errors import PriorError, UsageError
@@ -48,6 +48,8 @@ PRESETS: Mapping[str, Mapping[str, float]] = {
 }
 """``--set preset=NAME`` of Langevin dynamics: the paper's settings and those of its released runs."""
 
+UNIT = (0.0, 1.0)
+"""The range of pictures' values."""
 BATCH = 64
 """Draws at once."""
 PIXELS = 2 * 256 * 256
@@ -75,12 +77,25 @@ class DiracSettings:
         isotropic: whether the sampler's noise is in all directions, not only in those that the mixture leaves
             open: what a prior was trained on, and what one of sound depends on.
         alike: whether the errors of the sources' estimates move together, as those of a picture's channels.
+        bounded: whether the sources' values are kept to the range that their kind has; sounds have none.
     """
 
     weigh: bool = False
     sigma_y: float = 0.0
     isotropic: bool = False
     alike: bool = False
+    bounded: bool = True
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Of the networks.
+
+    Attributes:
+        compile: whether they are compiled first, which takes up to a minute and makes each evaluation faster.
+    """
+
+    compile: bool = False
 
 
 NETWORKS: Mapping[str, Callable[[dict[str, Any]], PicturePrior]] = {
@@ -143,7 +158,10 @@ def load_pictures(
     joint = _joint(own_networks, told)
     names = source_names([found[name][0] for name in every])
     channels, options = networks[priors[0]].config.channels, {**own, **(settings or {})}
-    made = assemble(joint, channels, names, tuple(weights), torch.device(device), chosen, options)
+    prepare(networks.values(), options, torch.device(device))
+    made = assemble(
+        joint, channels, names, tuple(weights), torch.device(device), chosen, options, bounds=UNIT
+    )
     together = min(draws_at_once(network) for network in networks.values())
     return replace(made, batch=together, density=_density(own_networks, told, made.sampler))
 
@@ -157,7 +175,8 @@ def build_score(
     joint, names = _joint(two, told), source_names([card] * 2)
     chosen = "projected" if sampler == "ancestral" else sampler  # what ``load_separator`` takes for unsaid
     weights = card.weights[:1] * 2
-    made = assemble(joint, network.config.channels, names, weights, device, chosen, options)
+    channels = network.config.channels
+    made = assemble(joint, channels, names, weights, device, chosen, options, bounds=UNIT)
     return replace(made, batch=draws_at_once(network), density=_density(two, told, made.sampler))
 
 
@@ -174,6 +193,17 @@ def open_card(name: str) -> tuple[Card, Path]:
         )
     cards.verify(card, folder)
     return card, folder
+
+
+def prepare(networks: Iterable[PicturePrior], options: dict[str, Any], device: torch.device) -> None:
+    """Do to the networks what ``NetworkSettings`` among the options say, and take those out.
+
+    Raises:
+        UsageError: a value is neither 1 nor 0, or nothing can be compiled here.
+    """
+    keys = {f.name for f in fields(NetworkSettings)} & options.keys()
+    if NetworkSettings(**typed(NetworkSettings, {key: options.pop(key) for key in keys})).compile:
+        compile_networks(networks, device)
 
 
 def draws_at_once(network: PicturePrior) -> int:
@@ -219,6 +249,7 @@ def assemble(
     chosen: str,
     options: Mapping[str, Any],
     fitted: Callable[[Tensor], DenoisingPrior] | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> ScoreSeparator:
     """Prior, posterior and sampler put together.
 
@@ -231,6 +262,7 @@ def assemble(
         chosen: a key of ``SAMPLERS``.
         options: of the sampler and the posterior; an unknown key is an error, a table is another task's.
         fitted: mixtures (B, C, *D) → p(x) in the place of ``prior``, where it depends on them.
+        bounds: of the sources' values, if they have some.
 
     Raises:
         UsageError: an unknown sampler or setting, or a value out of range.
@@ -252,10 +284,10 @@ def assemble(
         joint = prior if fitted is None else fitted(mixture)
         if chosen == "langevin":
             return GaussianPosterior(joint, mixing, mixture, len(names), **mine)
-        rest = {key: value for key, value in mine.items() if key != "weigh"}
-        return DiracPosterior(
-            joint, mixing, mixture, moments=joint.moments if mine["weigh"] else None, **rest
-        )
+        rest = {key: value for key, value in mine.items() if key not in ("weigh", "bounded")}
+        moments = joint.moments if mine["weigh"] else None
+        kept = bounds if mine["bounded"] else None
+        return DiracPosterior(joint, mixing, mixture, moments=moments, bounds=kept, **rest)
 
     known = prior if fitted is None else None
     return ScoreSeparator(posterior, made, names, weights, device, channels, prior=known, likelihood=mine)

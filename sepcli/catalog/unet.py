@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sepcli.catalog.diffusers import OTHER, parts_in, picture_size, read_json
 from sepcli.errors import PriorError
 from sepcli.priors.diffusion_unet import DiffusionUnetConfig, DiffusionUnetPrior
@@ -54,17 +56,41 @@ def load_unet(folder: Path) -> DiffusionUnetPrior:
     return DiffusionUnetPrior(made, unet.float()).eval()
 
 
-def _load(weights: Path) -> Any:
-    """The library's own network, its config beside the weights; it knows the names of older weights."""
+def expected_shapes(folder: Path, config: str) -> dict[str, torch.Size]:
+    """Names and shapes of the tensors of a network, of its config, by the library's newest names.
+
+    Args:
+        folder: where it lies.
+        config: path of the config in there.
+
+    Raises:
+        PriorError: the package is not installed, or cannot make a network of the config.
+    """
+    network, settings = _network_class(folder), read_json(folder / config)
+    try:
+        with _quiet(), torch.device("meta"):  # no memory: a config may ask for any width
+            return {n: t.shape for n, t in network.from_config(dict(settings)).state_dict().items()}
+    except Exception as error:  # whatever the library makes of a damaged config
+        raise PriorError(f"{folder / config} describes no network of diffusers", OTHER) from error
+
+
+def _network_class(folder: Path) -> Any:
+    """The library's own class."""
     try:
         from diffusers import UNet2DModel
     except ImportError as error:
         raise PriorError(
-            f"the prior in {weights.parent} needs the package diffusers", "pip install 'sepcli[diffusers]'"
+            f"the prior in {folder} needs the package diffusers", "pip install 'sepcli[diffusers]'"
         ) from error
+    return UNet2DModel
+
+
+def _load(weights: Path) -> Any:
+    """The library's own network, its config beside the weights; it knows the names of older weights."""
+    network = _network_class(weights.parent)
     wrong = PriorError(f"{weights} does not fit its config", "fetch or save the network again")
     try:
-        unet, found = UNet2DModel.from_pretrained(
+        unet, found = network.from_pretrained(
             str(weights.parent),
             use_safetensors=True,
             low_cpu_mem_usage=False,
@@ -102,7 +128,7 @@ def _noise_levels(
         if prediction == "score":
             raise ValueError("prediction_type")
         return prediction, _ddpm_levels(settings)
-    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (TypeError, ValueError, IndexError, NotImplementedError, RuntimeError) as error:
         raise PriorError(f"the config of the scheduler {kind} is damaged: {error}", OTHER) from error
 
 

@@ -22,6 +22,7 @@ DEFAULT_PRIOR = "cifar10"
 class Grey(StrEnum):
     """What ``--grey`` takes."""
 
+    AUTO = "auto"
     LUMA = "luma"
     MEAN = "mean"
 
@@ -30,8 +31,12 @@ def colorize(
     inputs: Annotated[list[str], typer.Argument(help="Pictures; folders of them, or globs.")],
     prior: Annotated[str, typer.Option(help="Name or folder of a prior of colour pictures.")] = DEFAULT_PRIOR,
     grey: Annotated[
-        Grey, typer.Option(help="What the grey is of red, green and blue: luma, as in photographs; mean.")
-    ] = Grey.LUMA,
+        Grey,
+        typer.Option(
+            help="What the grey is of red, green and blue: luma, as in photographs; mean; auto: what the file"
+            " says, else luma."
+        ),
+    ] = Grey.AUTO,
     hint: Annotated[
         Path | None,
         typer.Option(help="A picture of the input's size: strokes of colour on transparency, to be kept to."),
@@ -86,20 +91,29 @@ def colorize(
     from sepcli.cli.colourings import Colouring, colour
     from sepcli.cli.device import choose_device
     from sepcli.colouring import GREYS
+    from sepcli.media.grey import USUAL
 
     place = str(choose_device(device))
-    colourist = load_colours(prior, GREYS[grey.value], device=place, sampler=sampler, settings=given)
-    made_with = {**_made_with(card, colourist, place), "grey": grey.value, "weights": list(GREYS[grey.value])}
+    asked = None if grey is Grey.AUTO else grey.value
+    colourist = load_colours(prior, GREYS[asked or USUAL], device=place, sampler=sampler, settings=given)
+    made_with = {**_made_with(card, colourist, place), "grey_asked": grey.value}
+    made_with |= {} if asked is None else {"grey": asked, "weights": list(GREYS[asked])}
     made_with |= {"seed": seed, "samples": samples, "evaluations": colourist.separator().evaluations}
     made_with |= {"hint": None if hint is None else str(hint)}
     todo = refuse_unlike(jobs, todo, made_with, overwrite)
-    task = Colouring(colourist, GREYS[grey.value], hint, samples, seed, overwrite, quiet, made_with)
+    task = Colouring(colourist, asked, hint, samples, seed, overwrite, quiet, made_with)
+    greys: dict[Path, str] = {}
+
+    def colour_one(job: Job) -> dict[str, Any]:
+        record = colour(job, task)
+        greys[job.source] = f"grey: {record['grey']}, {record['grey_from']}"
+        return record
 
     def told(job: Job) -> str:
         made = job.stems[0][0].name if samples == 1 else f"{samples} draws, mean, deviation"
-        return f"{job.stems[0][0].parent}: {made}, {job.sheet.name if job.sheet else ''}"
+        return f"{job.stems[0][0].parent}: {made}, {job.sheet.name if job.sheet else ''}; {greys[job.source]}"
 
-    run_pictures(jobs, todo, lambda job: colour(job, task), told, as_json)
+    run_pictures(jobs, todo, colour_one, told, as_json)
 
 
 def _made_with(card: Card, colourist: Colourist, place: str) -> dict[str, Any]:

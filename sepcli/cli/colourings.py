@@ -17,9 +17,20 @@ from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.earlier import replace_record
 from sepcli.cli.picture_sets import describe, draw_labels, seeds_of
-from sepcli.colouring import diversity, enlarged, grey_of, hinted, locked, reduced, stretched, working_size
+from sepcli.colouring import (
+    GREYS,
+    diversity,
+    enlarged,
+    grey_of,
+    hinted,
+    locked,
+    reduced,
+    stretched,
+    working_size,
+)
 from sepcli.draws import RankedDraws, ranked
 from sepcli.errors import InputError, SepError
+from sepcli.media.grey import find_grey, is_grey
 from sepcli.media.images import Picture, as_channels, read_picture, write_pictures
 from sepcli.media.sheets import CELL, contact_sheet
 
@@ -41,7 +52,7 @@ class Colouring:
 
     Attributes:
         colourist: prior and sampler.
-        weights: w of the grey Σ w_c x_c.
+        grey: a key of ``GREYS``; None: found for every picture.
         hint: a file of strokes.
         samples: how many draws.
         seed: of the draws.
@@ -51,13 +62,18 @@ class Colouring:
     """
 
     colourist: Colourist
-    weights: tuple[float, float, float]
+    grey: str | None
     hint: Path | None
     samples: int
     seed: int
     overwrite: bool
     quiet: bool
     made_with: Mapping[str, Any]
+
+    @property
+    def weights(self) -> Sequence[float]:
+        """The w of the grey Σ w_c x_c."""
+        return self.colourist.weights
 
 
 def colour(job: Job, task: Colouring) -> dict[str, Any]:
@@ -71,7 +87,11 @@ def colour(job: Job, task: Colouring) -> dict[str, Any]:
         OutputError: a place cannot be written.
     """
     started = time.monotonic()
-    picture, had_colours = _read_grey(job, task)
+    picture = read_picture(job.source, first=True)
+    kind, why = (task.grey, "as --grey says") if task.grey else find_grey(picture)
+    task = replace(task, colourist=replace(task.colourist, weights=GREYS[kind]))
+    had_colours = not is_grey(picture)
+    picture = _in_grey(job, picture, task)
     grey = torch.from_numpy(picture.pixels[0])
     height, width = grey.shape
     small = reduced(grey[None], working_size(height, width, task.colourist.short))[0]
@@ -86,6 +106,9 @@ def colour(job: Job, task: Colouring) -> dict[str, Any]:
         "colourings": [str(path) for (path,) in job.stems[: task.samples]],
         "contact_sheet": str(job.sheet),
         **task.made_with,
+        "grey": kind,
+        "grey_from": why,
+        "weights": list(task.weights),
         "size": [height, width],
         "working_size": list(small.shape),
         "residual_rms": sets.residual.tolist(),
@@ -97,17 +120,15 @@ def colour(job: Job, task: Colouring) -> dict[str, Any]:
     return record
 
 
-def _read_grey(job: Job, task: Colouring) -> tuple[Picture, bool]:
-    """The picture in grey, and whether its file has colours."""
-    picture = read_picture(job.source, first=True)
+def _in_grey(job: Job, picture: Picture, task: Colouring) -> Picture:
+    """The picture without its colours."""
     if picture.frames > 1:
         console.note(f"{job.track}: only the first of {picture.frames} pictures is coloured", task.quiet)
-    pixels = picture.pixels
-    if all(np.array_equal(pixels[0], channel) for channel in pixels[1:]):
-        return replace(picture, pixels=pixels[:1]), False
-    console.note(f"{job.track} has colours: its grey is coloured anew", task.quiet)
-    grey = grey_of(torch.from_numpy(pixels), task.weights).clamp(0.0, 1.0)
-    return replace(picture, pixels=grey[None].numpy()), True
+    if is_grey(picture):
+        return replace(picture, pixels=picture.pixels[:1])
+    console.note(f"{job.track} has colours: they are dropped, its grey is coloured anew", task.quiet)
+    grey = grey_of(torch.from_numpy(picture.pixels), task.weights).clamp(0.0, 1.0)
+    return replace(picture, pixels=grey[None].numpy())
 
 
 def _read_hint(path: Path, grey: Tensor, small: Tensor, weights: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,33 +14,83 @@ from sepcli.errors import UsageError
 
 def import_prior(
     checkpoint: Annotated[
-        Path, typer.Argument(help="The checkpoint, a file of torch.save; only weights are read from it.")
+        Path,
+        typer.Argument(
+            help="The checkpoint, a file of torch.save, or a folder of diffusers; nothing in it is run."
+        ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The prior's folder.")],
     family: Annotated[
-        str, typer.Option(help="ncsn: the score networks of Song & Ermon 2019, for pictures.")
+        str,
+        typer.Option(
+            help="ncsn: the score networks of Song & Ermon 2019, for pictures. diffusers: a diffusion model"
+            " whose weights are a pickle."
+        ),
     ] = "ncsn",
     size: Annotated[
         int | None,
-        typer.Option(min=1, help="Side of the pictures it was trained on (default: 28 grey, 32 colour)."),
+        typer.Option(
+            min=1, help="Of ncsn: side of the pictures it was trained on (default: 28 grey, 32 colour)."
+        ),
     ] = None,
-    sources: Annotated[str, typer.Option(help="What the pictures are of, one name.")] = "digit",
+    sources: Annotated[
+        str | None,
+        typer.Option(help="What the pictures are of, one name (default: digit; of diffusers the folder's)."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Make a prior of a released checkpoint, without running anything that it holds."""
-    if family != "ncsn":
-        raise UsageError(f"there is no importer for the family '{family}'", "use --family ncsn")
-    if not sources.strip() or "," in sources:
+    if family not in ("ncsn", "diffusers"):
+        raise UsageError(
+            f"there is no importer for the family '{family}'", "use --family ncsn or --family diffusers"
+        )
+    if sources is not None and (not sources.strip() or "," in sources or not sources.isprintable()):
         raise UsageError(f"--sources {sources!r} does not name one source", "write for example digit")
+    if family == "ncsn" and os.path.isdir(checkpoint):
+        raise UsageError(f"{checkpoint} is a folder", "name a file, or for diffusers add --family diffusers")
+    source = None if sources is None else sources.strip()
+    if family == "diffusers":
+        if size is not None:
+            raise UsageError("--size is for the family ncsn", "leave it out: the config says the size")
+        config, told = _import_diffusers(checkpoint, out, source, overwrite)
+    else:
+        config, told = _import_ncsn(checkpoint, out, source or "digit", size, overwrite)
+    if as_json:
+        console.emit_json({"out": str(out), "family": family, "config": config})
+    else:
+        console.emit(f"{out}: {told}")
+
+
+def _import_ncsn(
+    checkpoint: Path, out: Path, source: str, size: int | None, overwrite: bool
+) -> tuple[dict[str, Any], str]:
+    """The config, and what to print."""
     from dataclasses import asdict
 
     from sepcli.training.importer import import_ncsn
 
-    config = import_ncsn(checkpoint, out, source=sources.strip(), size=size, overwrite=overwrite)
-    if as_json:
-        console.emit_json({"out": str(out), "family": family, "config": asdict(config)})
-    else:
-        console.emit(
-            f"{out}: {config.levels} noise levels, width {config.width}, {config.channels} channel(s)"
-        )
+    config = import_ncsn(checkpoint, out, source=source, size=size, overwrite=overwrite)
+    told = f"{config.levels} noise levels, width {config.width}, {config.channels} channel(s)"
+    return asdict(config), told
+
+
+def _import_diffusers(
+    folder: Path, out: Path, source: str | None, overwrite: bool
+) -> tuple[dict[str, Any], str]:
+    """The config, and what to print."""
+    from sepcli.training.diffusers_importer import import_diffusers
+
+    found = import_diffusers(folder, out, source=source, overwrite=overwrite, tell=console.warn)
+    height, width = found.size
+    low, high = found.sigmas[0], found.sigmas[-1]
+    config = {
+        "channels": found.channels,
+        "size": [height, width],
+        "prediction": found.prediction,
+        "sigma_min": low,
+        "sigma_max": high,
+        "classes": list(found.classes),
+    }
+    told = f"{width} x {height} pixels, {found.channels} channel(s), predicts {found.prediction}"
+    return config, f"{told}, noise from {low:.3g} to {high:.3g}"

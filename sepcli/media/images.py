@@ -23,6 +23,8 @@ DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's modes of 16-bit grey pictures."""
 BROKEN = (OSError, ValueError, SyntaxError, EOFError)
 """What Pillow raises over a file that is no picture, or no whole one."""
+GREY = "sepcli:grey"
+"""The text chunk of a PNG file that says what its grey is of red, green and blue, a key of ``GREYS``."""
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 """What it raises over pictures of more pixels than ``Image.MAX_IMAGE_PIXELS``."""
 STRIP = 256
@@ -38,12 +40,14 @@ class Picture:
         alpha: opacity (H, W) uint8; None if there is no transparency.
         bits: 8 or 16 per value, as stored; colour of 16 bits is read as 8.
         frames: how many pictures the file holds, of which this is the first.
+        grey: what the file says in its text chunk ``GREY``, anything; "" if it has none.
     """
 
     pixels: NDArray[np.float32]
     alpha: NDArray[np.uint8] | None = None
     bits: int = 8
     frames: int = 1
+    grey: str = ""
 
 
 def read_picture(path: Path, *, first: bool = False) -> Picture:
@@ -64,7 +68,8 @@ def read_picture(path: Path, *, first: bool = False) -> Picture:
                 if frames > 1 and not first:
                     raise InputError(f"{path} holds several pictures", "Give one file per picture.")
                 image.load()
-                return replace(_decode(ImageOps.exif_transpose(image), path), frames=frames)
+                decoded = _decode(ImageOps.exif_transpose(image), path)
+                return replace(decoded, frames=frames, grey=str(image.info.get(GREY, "")))
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}", "Check the name.") from error
     except TOO_LARGE as error:

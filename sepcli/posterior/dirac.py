@@ -34,6 +34,14 @@ If sources are alike, their errors are taken to be fully correlated, C_jk = √(
 With C the same for all, what D lacks of the grey is then added to every channel alike; with independent
 errors, most to the channel of the greatest weight, and a picture in luma turns green where it is bright.
 
+Where the clean sources are known to lie in [low, high], as those of pictures in [0, 1], so does every mean of
+theirs: D is brought there first, and h is the nearest such point of the constraint,
+
+    h_k = clip(D_k + λ d_k),   d_k = α_k C_k, or √C_k of sources alike,
+
+with λ so that the mixture is met. The set is convex and holds the true sources, so h is never further from
+them than without. Where a mixture is dark, all its sources are; where it is brightest, so are they.
+
 Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac posterior takes x_K = m - Σ
     x_k; the symmetric form, the weights C and σ_y go beyond it (Kalman's update of independent Gaussians).
 """
@@ -47,6 +55,7 @@ from torch import Tensor
 
 from sepcli.errors import UsageError
 from sepcli.mixing import WeightedSum
+from sepcli.posterior.bounded import meet
 from sepcli.posterior.gaussian import check_mixture, misfit
 from sepcli.protocols import ScorePrior
 
@@ -106,9 +115,12 @@ class DiracPosterior:
         sigma_y: σ_y, the standard deviation of the mixture's own noise.
         isotropic: whether there is noise in all directions, also in that which the mixture fixes.
         alike: whether the errors of the sources' estimates are fully correlated, not independent.
+        bounds: (low, high) of the clean sources' values; None: they have none. A value of the mixture that no
+            sources within make is met as if there were none.
 
     Raises:
-        UsageError: σ_y is negative, the weights do not mix, or sources alike have one that is not positive.
+        UsageError: σ_y is negative, the weights do not mix, sources alike have one that is not positive, or
+            low is not below high.
         InputError: The mixture is empty or not finite.
     """
 
@@ -122,14 +134,18 @@ class DiracPosterior:
         sigma_y: float = 0.0,
         isotropic: bool = False,
         alike: bool = False,
+        bounds: tuple[float, float] | None = None,
     ) -> None:
         if not 0.0 <= sigma_y < float("inf"):
             raise UsageError(f"sigma_y is {sigma_y}", "Use 0 for an exact mixture, or more.")
         if alike and min(mixing.weights) <= 0.0:
             raise UsageError("sources alike need positive weights", "Leave out --set alike=1.")
+        if bounds is not None and not bounds[0] < bounds[1]:
+            raise UsageError(f"sources from {bounds[0]} to {bounds[1]}", "give the lower value first")
         check_mixture(mixture)
         self._prior, self._mixing, self._mixture, self._moments = prior, mixing, mixture, moments
         self._noise, self._whole, self._alike = sigma_y**2, isotropic or sigma_y > 0.0, alike
+        self._bounds = bounds
         self._null = NullSpace(mixing.weights)
 
     @property
@@ -146,6 +162,7 @@ class DiracPosterior:
         """The score, and ‖m - A D‖²/σ² (B,) for the estimates D before they are reconciled."""
         x = self.sources(state)
         mean, variance = self._denoised(x, sigma)
+        mean = mean if self._bounds is None else mean.clamp(*self._bounds)
         gap = self._mixture - self._mixing(mean)
         pull: Tensor = (self._reconciled(mean, variance, gap) - x) / sigma**2
         return (pull if self._whole else self._null.coordinates(pull)), misfit(gap, sigma)
@@ -160,11 +177,17 @@ class DiracPosterior:
 
     def _reconciled(self, mean: Tensor, variance: Tensor, gap: Tensor) -> Tensor:
         if self._alike:
-            deviation = variance.sqrt()
-            total = self._mixing(deviation)
-            return mean + deviation * (total * gap / (total.square() + self._noise))[:, None]
-        weighted = self._mixing.adjoint(torch.ones_like(self._mixture)) * variance
-        return mean + weighted * (gap / (self._mixing(weighted) + self._noise))[:, None]
+            way = variance.sqrt()
+            total = self._mixing(way)
+            noise: Tensor | float = self._noise / total
+        else:
+            way = self._mixing.adjoint(torch.ones_like(self._mixture)) * variance
+            total, noise = self._mixing(way), self._noise
+        free = mean + way * (gap / (total + noise))[:, None]
+        if self._bounds is None:
+            return free
+        bounded, reached = meet(mean, way, self._mixing, self._mixture, self._bounds, noise)
+        return torch.where(reached[:, None], bounded, free)
 
     def _denoised(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         if self._moments is not None:

@@ -109,7 +109,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
         rows = self.qkv(self.norm(x)).flatten(2)  # (N, 3C, HW)
-        q, k, v = (t.reshape(len(x), self.heads, -1, t.shape[-1]).mT for t in rows.chunk(3, dim=1))
+        split = (t.reshape(len(x), self.heads, -1, t.shape[-1]).mT for t in rows.chunk(3, dim=1))
+        q, k, v = (t.contiguous() for t in split)  # else CPUs go a slow way
         y = F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape)
         out: Tensor = x + self.merge(y)
         return out

@@ -10,9 +10,10 @@ chain is charged
 and at levels evenly spaced in ln σ from ``decide_from`` to ``decide_to`` the better half of the chains goes
 on; one is left after ⌈log2 N⌉ halvings. With one chain it is ``Projected`` with η = 1.
 
-From then on there is one explanation, and what is still open is of small scale. With E > 1 endings the chain
-goes on E times from ``end_from``, each time with noise of its own, and the mean of the ends is returned: a
-draw's squared error is the posterior's variance on top of that of the mean, which E ends divide by E.
+Then there is one explanation, and what is still open is of small scale. Noise of ``end_from`` is added to its
+estimate, if it has not that much anyway, and it goes on from there E times, each time with noise of its own;
+the mean of the E ends is returned: a draw's squared error is the posterior's variance on top of that of the
+mean, which E ends divide by E.
 
 What it returns is sharper than a draw from the posterior: a choice among N, at the lower temperature of η =
 1, and an average. It is for looking, listening and scoring, not for error bars.
@@ -34,6 +35,9 @@ from sepcli.protocols import OnStep, Posterior
 from sepcli.samplers.rng import Rng
 from sepcli.samplers.schedules import karras
 
+CHARGED = 1.5
+"""How far above the first halving, in σ, the charge begins."""
+
 
 @dataclass(frozen=True)
 class Halving:
@@ -45,7 +49,7 @@ class Halving:
         sigma_max: The first level.
         sigma_min: The last one.
         rho: Spacing of the levels; 1 is even.
-        decide_from: σ_from, of the first halving; the charge begins at one and a half times it.
+        decide_from: σ of the first halving; σ_from is ``CHARGED`` times that.
         decide_to: σ of the last one.
         endings: E, how many ends are averaged.
         end_from: σ below which they part.
@@ -69,30 +73,39 @@ class Halving:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", "Use 1 or more.")
         self.ladder()
-        if not 0.0 < self.end_from <= self.decide_to <= self.decide_from <= self.sigma_max:
+        if not 0.0 < self.decide_to <= self.decide_from <= self.sigma_max:
             raise UsageError(
                 f"chains that start at σ {self.sigma_max} cannot be chosen from {self.decide_from} to "
-                f"{self.decide_to} and part at {self.end_from}",
-                "Use sigma_max >= decide_from >= decide_to >= end_from > 0.",
+                f"{self.decide_to}",
+                "Use sigma_max >= decide_from >= decide_to > 0.",
+            )
+        if not 0.0 < self.end_from <= self.decide_from:
+            raise UsageError(
+                f"a chain that is chosen from σ {self.decide_from} cannot part at {self.end_from}",
+                "Use decide_from >= end_from > 0.",
             )
 
     @property
     def evaluations(self) -> int:
         """One score per level and chain."""
-        return sum(self.population())
+        return sum(chains for _, chains in self.contest() + self.ends())
 
     def ladder(self) -> Tensor:
         """The levels σ (steps,), float64."""
         return karras(self.sigma_max, self.sigma_min, self.steps, self.rho)
 
-    def population(self) -> list[int]:
-        """How many chains there are at each level."""
+    def contest(self) -> list[tuple[float, int]]:
+        """The levels σ until one chain is left, ``end_from`` at the least, and how many there are at each."""
         halvings = math.ceil(math.log2(self.candidates))
         span = torch.linspace(math.log(self.decide_from), math.log(self.decide_to), max(halvings, 1)).exp()
-        levels = self.ladder().tolist()
-        due = [sum(sigma < level for level in span.tolist()[:halvings]) for sigma in levels]
-        chains = [math.ceil(self.candidates / 2**n) for n in due]
-        return [self.endings if s < self.end_from else n for s, n in zip(levels, chains, strict=True)]
+        due = span.tolist()[:halvings]
+        last = min([self.end_from, *due])
+        levels = [sigma for sigma in self.ladder().tolist() if sigma >= last]
+        return [(s, math.ceil(self.candidates / 2 ** sum(s < level for level in due))) for s in levels]
+
+    def ends(self) -> list[tuple[float, int]]:
+        """The levels σ of the endings, and how many there are."""
+        return [(sigma, self.endings) for sigma in self.ladder().tolist() if sigma < self.end_from]
 
     def __call__(self, posterior: Posterior, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
         """Draw one state per item.
@@ -106,28 +119,29 @@ class Halving:
             The last estimate, or the mean of the last estimates, like ``posterior.like``.
         """
         like, rng, done = posterior.like, Rng(seeds), 0
-        sigmas, population = self.ladder().tolist(), self.population()
+
+        def estimate(means: Tensor, sigma: float, chains: int) -> tuple[Tensor, Tensor]:
+            nonlocal done
+            estimates, misfits = [], []
+            for state in means + sigma * torch.stack([rng.normal(like) for _ in range(chains)]):
+                score, misfit = posterior.assess(state, torch.tensor(sigma).to(like))
+                estimates.append(state + sigma**2 * score)
+                misfits.append(misfit)
+                done += 1
+                if on_step is not None:
+                    on_step(done, self.evaluations)
+            return torch.stack(estimates), torch.stack(misfits)
+
+        means, charges = torch.zeros_like(like)[None], like.new_zeros(1, len(like))
         with torch.no_grad():
-            states = torch.stack([sigmas[0] * rng.normal(like) for _ in range(population[0])])  # (N, B, ...)
-            charges = states.new_zeros(states.shape[:2])  # (N, B)
-            for sigma, following, chains in zip(
-                sigmas, [*sigmas[1:], 0.0], [*population[1:], self.endings], strict=True
-            ):
-                estimates, misfits = [], []
-                for state in states:
-                    score, misfit = posterior.assess(state, torch.tensor(sigma).to(like))
-                    estimates.append(state + sigma**2 * score)
-                    misfits.append(misfit)
-                    done += 1
-                    if on_step is not None:
-                        on_step(done, self.evaluations)
-                states = torch.stack(estimates)
-                if sigma >= self.end_from:
-                    charges = charges + torch.stack(misfits) * (sigma <= 1.5 * self.decide_from)
-                    states, charges = least(states, charges, chains if following >= self.end_from else 1)
-                if following:
-                    states = states + following * torch.stack([rng.normal(like) for _ in range(chains)])
-            return states.mean(0)
+            for sigma, chains in self.contest():
+                means, charges = least(means, charges, chains)
+                means, misfits = estimate(means, sigma, chains)
+                charges = charges + misfits * (sigma <= CHARGED * self.decide_from)
+            means, _ = least(means, charges, 1)
+            for sigma, chains in self.ends():
+                means, _ = estimate(means, sigma, chains)
+        return means.mean(0)
 
 
 def least(states: Tensor, charges: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -11,12 +11,13 @@ Source: github.com/ermongroup/ncsn, whose three released checkpoints (MNIST, CIF
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ def import_ncsn(
     config = _config(checkpoint, tensors, size)
     with torch.device("meta"):  # shapes without memory: a checkpoint may claim any width
         expected = {name: tensor.shape for name, tensor in NcsnPrior(config).state_dict().items()}
-    _check(checkpoint, tensors, expected)
+    check_tensors(checkpoint, tensors, expected, "import a checkpoint of the network CondRefineNetDilated")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -103,18 +104,23 @@ def import_ncsn(
     return config
 
 
-def read_state(checkpoint: Path) -> dict[str, Tensor]:
+def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
     """The tensors of a checkpoint's network by their own names, without the prefix of ``DataParallel``.
+
+    Args:
+        checkpoint: a file of ``torch.save``.
+        mapped: leave the tensors in the file until they are used, if its format allows it.
 
     Raises:
         InputError: it cannot be read, or is of more than tensors.
     """
-    if not checkpoint.is_file():
+    if not os.path.isfile(checkpoint):
         raise InputError(f"there is no file {checkpoint}", "name a checkpoint, such as checkpoint.pth")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on pickles for their authors
-            found = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            mapped = mapped and _is_stored(checkpoint)
+            found = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(
             f"cannot read {checkpoint}: {_reason(error)}",
@@ -130,6 +136,51 @@ def read_state(checkpoint: Path) -> dict[str, Tensor]:
             "save model.state_dict(), or a list that begins with it",
         )
     return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def check_tensors(
+    checkpoint: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], hint: str
+) -> None:
+    """Refuse tensors that are not those of a network.
+
+    Args:
+        checkpoint: what they are of.
+        tensors: by name.
+        expected: name → shape.
+        hint: what to do.
+
+    Raises:
+        InputError: names or shapes differ, or values are not finite floating-point numbers.
+    """
+    shared = [name for name in expected if name in tensors]
+    alike = [name for name in shared if tensors[name].shape == expected[name]]
+    problems = {
+        "missing": [name for name in expected if name not in tensors],
+        "unknown": [name for name in tensors if name not in expected],
+        "of another shape": [name for name in shared if name not in alike],
+        "not of finite numbers": [name for name in alike if not _finite(tensors[name])],
+    }
+    told = [
+        f"{len(names)} {what} ({', '.join(map(repr, names[:3]))}{', …' if len(names) > 3 else ''})"
+        for what, names in problems.items()
+        if names
+    ]
+    if told:
+        raise InputError(f"the tensors of {checkpoint} do not fit the network: {'; '.join(told)}", hint)
+
+
+def _is_stored(path: Path) -> bool:
+    """Whether a file is an archive of which nothing is compressed, as ``torch.save`` makes them.
+
+    Raises:
+        ValueError: it is one, and damaged; PyTorch does not look at checksums.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise ValueError("checksum")
+        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
 
 
 def _reason(error: Exception) -> str:
@@ -155,27 +206,6 @@ def _config(checkpoint: Path, tensors: Mapping[str, Tensor], size: int | None) -
     width, channels = enter.shape[:2]
     side = size or (28 if channels == 1 else 32)
     return NcsnConfig(channels=channels, size=(side, side), width=width, levels=table.shape[0])
-
-
-def _check(checkpoint: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Any]) -> None:
-    """Refuse tensors that are not those of the network."""
-    shared = [name for name in expected if name in tensors]
-    problems = {
-        "missing": [name for name in expected if name not in tensors],
-        "unknown": [name for name in tensors if name not in expected],
-        "of another shape": [name for name in shared if tensors[name].shape != expected[name]],
-        "not of finite numbers": [name for name in shared if not _finite(tensors[name])],
-    }
-    told = [
-        f"{len(names)} {what} ({', '.join(map(repr, names[:3]))}{', …' if len(names) > 3 else ''})"
-        for what, names in problems.items()
-        if names
-    ]
-    if told:
-        raise InputError(
-            f"the tensors of {checkpoint} do not fit the network: {'; '.join(told)}",
-            "import a checkpoint of the network CondRefineNetDilated",
-        )
 
 
 def _finite(tensor: Tensor) -> bool:

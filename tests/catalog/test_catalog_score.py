@@ -57,6 +57,34 @@ def test_many_draws_are_computed_in_parts(tiny_pictures: Path) -> None:
     assert torch.allclose(drawn[:, -1:], separator(mixtures()[:1], seeds[:, -1:]), atol=1e-4)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_compiled_networks_draw_the_same(tiny_pictures: Path) -> None:
+    prior, seeds = [str(tiny_pictures)], SEEDS[:, :1]
+    plain = load_pictures(prior, (1.0, 1.0), settings=FEW)(mixtures(), seeds)
+    compiled = load_pictures(prior, (1.0, 1.0), settings={**FEW, "compile": "1"})(mixtures(), seeds)
+    assert torch.allclose(compiled, plain, atol=0.02)  # products are rounded to bfloat16 elsewhere
+
+
+def test_what_cannot_be_compiled_is_said(tiny_pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no compiler here\nand much more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(UsageError, match=r"no compiler here$"):
+        load_pictures([str(tiny_pictures)], (1.0, 1.0), settings={"compile": "1"})
+    with pytest.raises(UsageError, match="neither 1 nor 0"):
+        load_pictures([str(tiny_pictures)], (1.0, 1.0), settings={"compile": "yes"})
+
+
+def test_pictures_stay_in_their_range_unless_told_otherwise(tiny_pictures: Path) -> None:
+    for bounded in ("0", "1"):
+        settings = {**FEW, "bounded": bounded}
+        drawn = load_pictures([str(tiny_pictures)], (1.0, 1.0), settings=settings)(mixtures(), SEEDS)
+        within = float(drawn.min()) >= -1e-6 and float(drawn.max()) <= 1 + 1e-6
+        assert within == (bounded == "1")
+
+
 def test_one_prior_per_source_and_classes(tiny_pictures: Path, tmp_path: Path) -> None:
     other = shutil.copytree(tiny_pictures, tmp_path / "other")
     two = load_pictures([str(tiny_pictures), str(other)], (1.0, 0.5), labels=(0, None), settings=FEW)

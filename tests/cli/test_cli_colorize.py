@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from sepcli.catalog import colours
 from sepcli.cli.app import run
+from sepcli.colouring import GREYS
 
 GREY = np.random.default_rng(0).integers(40, 215, (12, 14), np.uint8)
 
@@ -269,3 +273,98 @@ def test_wrong_words_are_refused(
     assert colorize(Path("no-such-prior"), picture, out) == 4
     assert "no prior named 'no-such-prior'" in capsys.readouterr().err
     assert not out.exists()
+
+
+def save_saying(path: Path, word: str, data: np.ndarray = GREY, kind: str = "tEXt") -> Path:
+    """A PNG file that says what its grey is."""
+    said = PngInfo()
+    if kind == "iTXt":
+        said.add_itxt("sepcli:grey", word)
+    else:
+        said.add_text("sepcli:grey", word, zip=kind == "zTXt")
+    Image.fromarray(data).save(path, pnginfo=said)
+    return path
+
+
+def test_what_the_grey_is_of_is_found_for_every_file(
+    tiny_colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rgb = tmp_path / "in", np.random.default_rng(1).integers(0, 256, (12, 14, 3), np.uint8)
+    folder.mkdir()
+    Image.fromarray(GREY).save(folder / "a-plain.png")
+    Image.fromarray(GREY).convert("RGB").save(folder / "b-stored.png")
+    Image.fromarray(rgb).save(folder / "c-colour.png")
+    for kind in ("tEXt", "zTXt", "iTXt"):
+        save_saying(folder / f"d-{kind}.png", "mean", kind=kind)
+    save_saying(folder / "e-says-luma.png", "luma")
+    save_saying(folder / "f-colour.png", "mean", rgb)
+    for number, word in enumerate(("MEAN", "mean ", "", "green", "mean\x00", "x" * 1000)):
+        save_saying(folder / f"g-other{number}.png", word)
+    loaded: list[Path] = []
+
+    def load(folder: Path, own: Callable[[Path], object] = colours.load_picture_prior) -> object:
+        loaded.append(folder)
+        return own(folder)
+
+    monkeypatch.setattr(colours, "load_picture_prior", load)
+    assert colorize(tiny_colours, folder, tmp_path / "out") == 0
+    assert len(loaded) == 1
+    told = capsys.readouterr()
+    assert sum("has colours: they are dropped" in line for line in told.err.splitlines()) == 2
+    expected = {
+        "a": ("luma", "usual for grey files"),
+        "b": ("luma", "grey stored as colour"),
+        "c": ("luma", "of a colour file, whose colours are dropped"),
+        "d": ("mean", "the file says so"),
+        "e": ("luma", "the file says so"),
+        "f": ("mean", "the file says so"),
+        "g": ("luma", "usual for grey files"),
+    }
+    for picture, line in zip(sorted(folder.iterdir()), told.out.splitlines(), strict=True):
+        record = json.loads((tmp_path / "out" / picture.stem / "run.json").read_text())
+        grey, why = expected[picture.stem[0]]
+        assert (record["grey"], record["grey_from"], record["grey_asked"]) == (grey, why, "auto")
+        assert record["weights"] == list(GREYS[grey])
+        assert line.endswith(f"; grey: {grey}, {why}")
+        made = Image.open(tmp_path / "out" / picture.stem / "coloured.png")
+        with Image.open(picture) as file:
+            assert np.abs(grey_of(made, grey) - grey_of(file, grey)).max() <= 1
+
+
+def test_the_option_goes_before_what_the_file_says(tiny_colours: Path, tmp_path: Path) -> None:
+    picture = save_saying(tmp_path / "photo.png", "mean")
+    assert colorize(tiny_colours, picture, tmp_path / "out", "--grey", "luma") == 0
+    record = json.loads((tmp_path / "out/photo/run.json").read_text())
+    assert (record["grey"], record["grey_from"]) == ("luma", "as --grey says")
+    assert record["weights"] == list(GREYS["luma"])
+    made = Image.open(tmp_path / "out/photo/coloured.png")
+    assert np.abs(grey_of(made, "luma") - GREY).max() <= 1
+
+
+def test_a_run_is_resumed_with_the_same_grey(
+    tiny_colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = save_saying(tmp_path / "photo.png", "mean")
+    out, record = tmp_path / "out", tmp_path / "out/photo/run.json"
+    assert colorize(tiny_colours, picture, out, "--resume") == 0
+    assert colorize(tiny_colours, picture, out, "--resume") == 0
+    for word in ("luma", "mean"):
+        assert colorize(tiny_colours, picture, out, "--resume", "--grey", word) == 1
+        assert "is of a run with another grey" in capsys.readouterr().err
+    earlier = json.loads(record.read_text())  # as before there was auto
+    del earlier["grey_asked"], earlier["grey_from"]
+    record.write_text(json.dumps(earlier))
+    assert colorize(tiny_colours, picture, out, "--resume", "--grey", "mean") == 0
+    assert colorize(tiny_colours, picture, out, "--resume", "--grey", "luma") == 1
+
+
+def test_a_text_that_is_too_large_is_not_unpacked(
+    tiny_colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = save_saying(tmp_path / "photo.png", "mean" * 10**6, kind="zTXt")
+    assert picture.stat().st_size < 10**5
+    assert colorize(tiny_colours, picture, tmp_path / "out") == 1
+    err = capsys.readouterr().err
+    assert "cannot be read as a picture" in err
+    assert len(err.splitlines()) == 2
+    assert not (tmp_path / "out").exists()

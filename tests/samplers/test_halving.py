@@ -34,11 +34,12 @@ def test_one_chain_is_projected() -> None:
 )
 def test_the_chains_halve_until_one_is_left(candidates: int, falls: list[int]) -> None:
     sampler = Halving(candidates=candidates, steps=60)
-    population, sigmas = sampler.population(), sampler.ladder().tolist()
-    assert list(dict.fromkeys(population)) == falls
-    assert sampler.evaluations == sum(population)
-    assert all(n == candidates for n, sigma in zip(population, sigmas, strict=True) if sigma >= 0.7)
-    assert all(n == 1 for n, sigma in zip(population, sigmas, strict=True) if sigma < 0.3)
+    contest = sampler.contest()
+    assert list(dict.fromkeys(n for _, n in contest)) == falls
+    assert sampler.evaluations == sum(n for _, n in contest) + len(sampler.ends())
+    assert [sigma for sigma, _ in contest + sampler.ends()] == sampler.ladder().tolist()
+    assert all(n == candidates for sigma, n in contest if sigma >= 0.7)
+    assert all(n == 1 for sigma, n in contest if sigma < 0.3)
 
 
 def test_least_keeps_the_least_charged_of_every_item() -> None:
@@ -52,10 +53,21 @@ def test_least_keeps_the_least_charged_of_every_item() -> None:
 
 def test_the_last_chain_parts_into_its_endings() -> None:
     sampler = Halving(candidates=4, steps=60, endings=8)
-    population, sigmas = sampler.population(), sampler.ladder().tolist()
-    assert list(dict.fromkeys(population)) == [4, 2, 1, 8]
-    assert all((n == 8) == (sigma < 0.25) for n, sigma in zip(population, sigmas, strict=True))
-    assert set(Halving(steps=60, endings=8, sigma_min=0.26).population()) == {4, 2, 1}
+    assert list(dict.fromkeys(n for _, n in sampler.contest())) == [4, 2, 1]
+    assert sampler.ends() == [(sigma, 8) for sigma in sampler.ladder().tolist() if sigma < 0.25]
+    assert not Halving(steps=60, endings=8, sigma_min=0.26).ends()
+
+
+def test_a_late_choice_is_made_before_the_endings_go_back() -> None:
+    sampler = Halving(candidates=4, steps=60, endings=2, decide_from=0.4, decide_to=0.1)
+    contest, ends = sampler.contest(), sampler.ends()
+    assert contest[-1] == (min(sigma for sigma in sampler.ladder().tolist() if sigma >= 0.1), 2)
+    assert ends[0][0] == max(sigma for sigma in sampler.ladder().tolist() if sigma < 0.25)
+    seen: list[tuple[int, int]] = []
+    posterior = exact(GaussianPixels((0.3, 0.6), (0.1, 0.2)), torch.rand(2, 1, 3, 3))
+    sampler(posterior, torch.tensor([1, 2]), lambda *step: seen.append(step))
+    total = sum(n for _, n in contest + ends)
+    assert seen == [(n + 1, total) for n in range(total)]
 
 
 def test_the_mean_of_endings_has_the_spread_of_the_mean() -> None:
@@ -125,7 +137,8 @@ def test_more_candidates_find_the_explanation_more_often() -> None:
     [
         {"candidates": 0},
         {"decide_from": 0.2},
-        {"decide_to": 0.2},
+        {"decide_to": 0.0},
+        {"end_from": 0.8},
         {"end_from": 0.0},
         {"endings": 0},
         {"sigma_max": 0.5},
