@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# The prior `slakh-drums-bass` in both engines and its figures, from Slakh2100 or songs that examples/render_slakh.py
+# --rest has put into its layout (train, validation, test): bash slakh-drums-bass.sh SLAKH_DIR OUT_DIR
+#
+# About seven hours on two CPU cores, three of them training (450 pairs, 16 songs of three minutes; computed from the
+# budgets and the cost of an evaluation, not measured); run again after an interruption, it goes on where it was. Where
+# there is a GPU, set PRESET=base, a BUDGET of your own for each of the five trainings, and TRAIN="--batch 64". Fewer
+# PAIRS and SONGS cost less; pairs that lie in OUT_DIR/pairs/test are used as they are. In lass.json `sepcli raw` is
+# the paper's LASS, `sepcli` has Wiener masks; cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`.
+set -euo pipefail
+data=${1:?SLAKH_DIR} out=${2:?OUT_DIR}
+codec=${BUDGET:-28m} prior=${BUDGET:-34m} latent=${BUDGET:-4m} denoiser=${SCORE_BUDGET:-${BUDGET:-47m}}
+examples=$(dirname "$0")/.. folder="$out/slakh-drums-bass"
+mkdir -p "$out/mixes"
+
+for mix in "$data"/test/*/mix.*; do  # a missing split is noticed before hours of training
+  track=$(basename "$(dirname "$mix")")
+  ln -sfn "$(realpath "$mix")" "$out/mixes/$track.${mix##*.}"
+done
+songs=("$out/mixes"/*)
+first=$(basename "${songs[0]%.*}")
+
+# 1. Both engines, into one folder; the default is the one that is better on validation pairs.
+train() {  # FAMILY FOLDER PART BUDGET OPTION...: once, or the rest of it
+  # shellcheck disable=SC2086 # words on purpose
+  [ -f "$2/$3/config.json" ] || sepcli train-prior --family "$1" --data "$data" --out "$2" --cache "$out/cache" \
+    --preset "${PRESET:-small}" --note "${NOTE:-recordings in the layout of Slakh2100}" --time-budget "$4" --resume \
+    "${@:5}" ${TRAIN:-}
+}
+train vqvae "$folder" codec "$codec"
+train transformer "$folder" prior "$prior"
+train latent "$folder" latent "$latent"
+[ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
+  --cache "$out/cache" --time-budget "${COUNTING:-7m}" --resume
+for source in drums bass; do
+  train denoiser "$folder/$source" denoiser "$denoiser" --sources "$source"
+done
+python "$examples/reproduce/two_engines.py" "$folder" --score drums bass --like slakh-drums-bass
+
+cut_pairs() {  # SPLIT COUNT
+  [ -d "$out/pairs/$1" ] || { python "$examples/make_pairs.py" "$data" --split "$1" --pairs "$2" \
+    --cache "$out/cache" --out "$out/pairs/$1.part" && mv "$out/pairs/$1.part" "$out/pairs/$1"; }
+}
+evaluate() {  # NAME SPLIT OPTION...
+  [ -f "$out/$1.json" ] || sepcli evaluate --dataset pairs --data "$out/pairs/$2" --prior "$folder" \
+    --metric sdr,si-sdr,si-sdri --pairs "${PAIRS:-450}" --out "$out/$1.json" "${@:3}"
+}
+cut_pairs validation "${VALIDATION_PAIRS:-50}"
+for engine in lass score; do
+  evaluate "validation-$engine" validation --method "$engine" --batch 50
+done
+python "$examples/reproduce/two_engines.py" "$folder" \
+  --choose lass="$out/validation-lass.json" score="$out/validation-score.json"
+
+# 2. Figures on pairs of the test split, and what a second of sound costs on the first of its songs.
+cut_pairs test "${PAIRS:-450}"
+measure() {  # NAME OPTION...
+  evaluate "$1" test "${@:2}"
+  [ -f "$out/cost/$1/$first/run.json" ] || sepcli separate "${songs[0]}" --prior "$folder" --out "$out/cost/$1" \
+    --overwrite "${@:2}"
+}
+evaluate lass test --method lass --method hpss --batch 50
+measure lass --method lass
+measure score --method score  # 50 steps and one draw, unless its card says otherwise
+for steps in ${STEPS-20 100 200}; do
+  measure "score-steps-$steps" --method score --set steps="$steps"
+done
+for draws in ${DRAWS-2 4 8}; do
+  measure "score-draws-$draws" --method score --set draws="$draws"
+done
+python "$examples/reproduce/two_engines.py" "$folder" --figures lass="$out/lass.json" score="$out/score.json"
+
+# 3. Whole songs, all stems mixed. Those that lack a stem are `failed` in the report, and exit code 3 says so.
+if [ ! -f "$out/full-mix.json" ]; then
+  sepcli separate "${songs[@]:0:${SONGS:-${#songs[@]}}}" --prior "$folder" --rest \
+    --out "$out/full-mix" --resume --overwrite || [ $? = 3 ]
+  sepcli evaluate --estimates "$out/full-mix" --dataset slakh --data "$data" --subset test --metric sdr,si-sdr,si-sdri \
+    --out "$out/full-mix.json" || [ $? = 3 ]
+fi

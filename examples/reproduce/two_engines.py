@@ -1,0 +1,112 @@
+"""Make one prior of two engines: a LASS prior's folder with a score prior for each source inside it.
+
+    python two_engines.py PRIOR --score drums bass --like slakh-drums-bass
+    python two_engines.py PRIOR --choose lass=validation-lass.json score=validation-score.json
+    python two_engines.py PRIOR --figures lass=lass.json score=score.json
+
+The first names PRIOR/drums and PRIOR/bass in the card of PRIOR, which takes title and settings from another
+prior's. The second makes the engine with the higher mean SDR (row ``sepcli``) the one that separates unless
+``--method`` says otherwise. The third copies the results of reports of ``sepcli evaluate`` into the card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.card import Card
+from sepcli.errors import PriorError, SepError
+
+
+def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None) -> Card:
+    """The card with a score prior per source, which are folders inside its own.
+
+    Args:
+        card: of a LASS prior; one that names them already stays as it is.
+        folder: of the card.
+        words: the folders, in the order of the card's sources.
+        like: a prior whose title and settings of LASS it takes.
+
+    Raises:
+        PriorError: a folder is no prior of its source, or there is no prior ``like``.
+    """
+    if card.score.get("priors") == list(words):
+        return card
+    found = [cards.read(folder / word) for word in words]
+    own = [(cards.SOUND, (source,)) for source in card.sources]
+    if [(one.family, one.sources) for one in found] != own:
+        raise PriorError(
+            f"{', '.join(words)} are not a score prior each of {', '.join(card.sources)}",
+            "train them with `sepcli train-prior --family denoiser`, and name them in this order",
+        )
+    if like is not None:
+        model, _ = cards.find(like)
+        settings = {key: value for key, value in model.settings.items() if key != "method"}
+        card = replace(card, title=model.title, settings=settings, stream=model.stream)
+    return replace(card, score={"priors": list(words)})
+
+
+def choose(card: Card, reports: Mapping[str, Any]) -> Card:
+    """The card with the engine as its default whose report has the higher mean SDR."""
+    means = {
+        engine: report["results"]["sdr"]["sepcli"]["average"]["mean"] for engine, report in reports.items()
+    }
+    return replace(card, settings={**card.settings, "method": max(means, key=means.__getitem__)})
+
+
+def with_figures(card: Card, reports: Mapping[str, Any]) -> Card:
+    """The card with the results of reports by name: metric, row and stem, in dB."""
+    figures = {}
+    for name, report in reports.items():
+        told = {key: report["protocol"][key] for key in ("dataset", "mixture", "tracks", "version")}
+        figures[name] = told | {
+            metric: {row: {stem: _rounded(s) for stem, s in stems.items()} for row, stems in rows.items()}
+            for metric, rows in report["results"].items()
+        }
+    return replace(card, figures=figures)
+
+
+def _rounded(summary: Mapping[str, Any]) -> dict[str, Any]:
+    ends = [round(end, 2) for end in summary["ci95"] if end is not None]
+    means = {key: round(summary[key], 2) for key in ("mean", "median") if summary[key] is not None}
+    return means | ({"ci95": ends} if len(ends) == 2 else {})
+
+
+def _reports(pairs: Sequence[str]) -> dict[str, Any]:
+    """By name, of words NAME=FILE."""
+    named = [pair.partition("=") for pair in pairs]
+    return {name: json.loads(Path(path).read_text(encoding="utf-8")) for name, _, path in named}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Change the card; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("prior", type=Path, help="folder of a LASS prior")
+    parser.add_argument("--score", nargs="+", metavar="FOLDER", help="score priors inside it, one per source")
+    parser.add_argument("--like", metavar="PRIOR", help="take title and settings from this prior")
+    parser.add_argument("--choose", nargs="+", metavar="ENGINE=REPORT", help="the better one is the default")
+    parser.add_argument("--figures", nargs="+", metavar="NAME=REPORT", help="results for the card")
+    options = parser.parse_args(argv)
+    try:
+        card = cards.read(options.prior)
+        if options.score:
+            card = join(card, options.prior, options.score, options.like)
+        if options.choose:
+            card = choose(card, _reports(options.choose))
+        if options.figures:
+            card = with_figures(card, _reports(options.figures))
+        cards.write(card, options.prior)
+    except SepError as error:
+        print(f"error: {error.message}\n{error.hint}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
