@@ -13,7 +13,7 @@ mkdir -p "$out"
 
 evaluate() {  # NAME OPTION...
   [ -f "$out/$1.json" ] || sepcli evaluate --dataset cifar10 --data "$data" --prior "$out/cifar10" --pairs "${PAIRS:-1000}" \
-    --out "$out/$1.json" "${@:2}"
+    --out "$out/$1.json" --set bounded=0 "${@:2}"
 }
 pairs=(--metric "psnr,ssim,fd-cifar,cs-cifar" --batch 32 --sampler projected --set eta=ancestral --set weigh=1 --set sigma_max=10 --set rho=7)
 evaluate colours --task colorize --metric psnr,fd-cifar,cs-cifar --batch 16

@@ -22,7 +22,7 @@ declare -A settings=(
   [langevin]="--sampler langevin --set preset=paper"
 )
 compile=()
-command -v c++ > /dev/null && compile=(--set compile=1)
+command -v g++ > /dev/null && compile=(--set compile=1)
 for row in ${ROWS:-halving-50 halving-400 langevin}; do
   for split in none class; do
     [ -f "$out/$row-$split.json" ] && continue

@@ -35,11 +35,12 @@ With C the same for all, what D lacks of the grey is then added to every channel
 errors, most to the channel of the greatest weight, and a picture in luma turns green where it is bright.
 
 Where the clean sources are known to lie in [low, high], as those of pictures in [0, 1], so does every mean of
-theirs: D is brought there first, and h is the nearest such point of the constraint,
+theirs: D is brought there first, and h is the point of the constraint
 
     h_k = clip(D_k + λ d_k),   d_k = α_k C_k, or √C_k of sources alike,
 
-with λ so that the mixture is met. The set is convex and holds the true sources, so h is never further from
+with λ so that the mixture is met. For independent errors it is the nearest one between the bounds in the
+metric of C; that set is convex and holds the true sources, so that in this metric h is never further from
 them than without. Where a mixture is dark, all its sources are; where it is brightest, so are they.
 
 Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac posterior takes x_K = m - Σ
