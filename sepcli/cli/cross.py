@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
 from sepcli.cli.fetch import fetch_if_new
@@ -14,6 +14,7 @@ from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.evaluation.cross_likelihood import CrossLikelihood
+    from sepcli.evaluation.judges import Signal
 
 ITEMS = 100
 """Test items of every source, unless it is said."""
@@ -28,6 +29,7 @@ def score_cross(
     noise: float,
     seed: int,
     device: str,
+    cache: Path | None,
     out: Path | None,
     plot: Path | None,
     overwrite: bool,
@@ -38,12 +40,13 @@ def score_cross(
 
     Args:
         priors: words, one per source.
-        data: the word for toy waves, or a folder of STEM/ITEM files.
+        data: the word for toy waves, or a folder of STEM/ITEM files or of songs with stems.
         unused: options that are of no use here, by name, as they were given.
         pairs: how many items.
         noise: σ under which items are looked at.
-        seed: of noise, toy waves and bootstrap.
+        seed: of noise, toy waves, segments of songs and bootstrap.
         device: where to compute.
+        cache: a folder for decoded songs.
         out: a file for the document.
         plot: a file for the heat map.
         overwrite: whether files may be replaced.
@@ -59,11 +62,12 @@ def score_cross(
     if data is None or not 0 <= noise < 1:
         raise UsageError(
             "cross-likelihood needs data, and noise from 0 to less than 1",
-            "give --data toy-waves, or --data DIR with STEM/ITEM.wav, and for example --noise 0.1",
+            "give --data toy-waves, or --data DIR with STEM/ITEM.wav or of Slakh2100 or MUSDB18, and for "
+            "example --noise 0.1",
         )
     check_targets({"--out": out, "--plot": plot}, overwrite)
     fetch_if_new(priors, quiet)
-    found = _compute(priors, data, pairs or ITEMS, noise, seed, device, quiet)
+    found = _compute(priors, data, pairs or ITEMS, noise, seed, device, cache, quiet)
     document = found.as_dict()
     if out is not None:
         write_record(out, document)
@@ -80,26 +84,49 @@ def score_cross(
 
 
 def _compute(
-    priors: Sequence[str], data: Path, pairs: int, noise: float, seed: int, device: str, quiet: bool
+    priors: Sequence[str],
+    data: Path,
+    pairs: int,
+    noise: float,
+    seed: int,
+    device: str,
+    cache: Path | None,
+    quiet: bool,
 ) -> CrossLikelihood:
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.cross_likelihood import cross_likelihood
-    from sepcli.evaluation.judges import folder_items, open_judges, toy_items
-    from sepcli.training.kinds import TOY_WAVES
+    from sepcli.evaluation.judges import open_judges
 
     place = choose_device(device)
     judges = open_judges(priors, noise, place)
     names, rate = [judge.source for judge in judges], judges[0].kind["sample_rate"]
-    toy = str(data) == TOY_WAVES and not data.exists()
-    items, count = toy_items(names, pairs, rate, seed) if toy else folder_items(data, names, pairs, rate)
-    how = {
-        "data": str(data),
-        **judges[0].kind,
-        "files": {judge.prior: judge.files for judge in judges},
-        "device": str(place),
-    }
     with console.progress("asking priors", quiet) as on_step:
+        items, count, told = _items(data, names, pairs, rate, seed, cache)
+        how = {
+            "data": str(data),
+            **told,
+            **judges[0].kind,
+            "files": {judge.prior: judge.files for judge in judges},
+            "device": str(place),
+        }
         return cross_likelihood(judges, items, count, how, seed=seed, on_step=on_step)
+
+
+def _items(
+    data: Path, names: Sequence[str], pairs: int, rate: int, seed: int, cache: Path | None
+) -> tuple[Iterator[Signal], int, dict[str, Any]]:
+    """Test items of the sources, how many there are, and what the report has to say of songs."""
+    from sepcli.evaluation.judges import LENGTH, folder_items, song_items, toy_items
+    from sepcli.training.kinds import TOY_WAVES, holds_songs
+    from sepcli.training.song_banks import held_out_split
+
+    if str(data) == TOY_WAVES and not data.exists():
+        return *toy_items(names, pairs, rate, seed), {}
+    if not holds_songs(data):
+        return *folder_items(data, names, pairs, rate), {}
+    split = held_out_split(data)
+    items = song_items(data, split, names, pairs, rate, seed, cache)
+    return items, pairs, {"subset": split, "samples": LENGTH}
 
 
 def _print(found: CrossLikelihood) -> None:

@@ -84,8 +84,8 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             help="For pairs and cross-likelihood: folder of STEM/ITEM.flac; for others: that of the data "
-            "set. For cross-likelihood also the word toy-waves. For pictures one folder, or two, of which "
-            "each pair has one of each."
+            "set. For cross-likelihood also the word toy-waves, or the folder of Slakh2100 or MUSDB18: "
+            "segments of its test songs. For pictures one folder, or two, of which each pair has one of each."
         ),
     ] = None,
     task: Annotated[
@@ -110,6 +110,9 @@ def evaluate(
         float,
         typer.Option(help="For cross-likelihood: σ of noise on the test items, which flows are told."),
     ] = 0.0,
+    cache: Annotated[
+        Path | None, typer.Option(help="For cross-likelihood: folder for decoded songs (default: memory).")
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -183,6 +186,7 @@ def evaluate(
             noise=noise,
             seed=seed,
             device=device,
+            cache=cache,
             out=out,
             plot=plot,
             overwrite=overwrite,
@@ -190,8 +194,11 @@ def evaluate(
             quiet=quiet,
         )
         return
-    if noise:
-        raise UsageError("--noise is for --metric cross-likelihood", "leave it out, or give that metric")
+    for option, value in {"--noise": noise, "--cache": cache}.items():
+        if value:
+            raise UsageError(
+                f"{option} is for --metric cross-likelihood", "leave it out, or give that metric"
+            )
     from sepcli.evaluation.protocol import expand
 
     metrics = expand(m.value for m in named)

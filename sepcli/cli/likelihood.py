@@ -17,8 +17,8 @@ def build_likelihood(
         Path,
         typer.Option(
             "--data",
-            help="Data set in Slakh2100's layout (train/, validation/); of a prior of pictures a folder of "
-            "them, or MNIST's files.",
+            help="Songs with stems, in Slakh2100's layout (train/, validation/) or MUSDB18; of a prior of "
+            "pictures a folder of them, or MNIST's files.",
         ),
     ],
     tokens: Annotated[int, typer.Option(min=1, help="How many token triples to count.")] = 20_000_000,

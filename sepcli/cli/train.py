@@ -48,10 +48,10 @@ def train_prior(
         Path,
         typer.Option(
             "--data",
-            help="Data set in Slakh2100's layout (train/, validation/); for a vqvae and its transformer also "
-            "any folder of pictures, or MNIST's files; for a denoiser these, or any folder of recordings; "
-            "for an ncsn or a glow pictures or MNIST; for a flow recordings, or the word toy-waves; for "
-            "variational mixtures, or that word.",
+            help="Songs with stems, in Slakh2100's layout (train/, validation/) or MUSDB18; for a vqvae and "
+            "its transformer also any folder of pictures, or MNIST's files; for a denoiser these, or any "
+            "folder of recordings; for an ncsn or a glow pictures or MNIST; for a flow songs, recordings, or "
+            "the word toy-waves; for variational a folder of mixtures, MUSDB18, or that word.",
         ),
     ],
     out: Annotated[
@@ -71,8 +71,9 @@ def train_prior(
     sources: Annotated[
         str | None,
         typer.Option(
-            help="Instrument classes, separated by commas; drums,bass if not given. Of a denoiser one name; "
-            "that of the folder if not given. Of toy-waves sine, square, sawtooth or triangle."
+            help="Instrument classes, or of MUSDB18 drums, bass, other, vocals or mixture, separated by "
+            "commas; drums,bass if not given. Of a denoiser or a flow one name; that of a folder of "
+            "recordings if not given. Of toy-waves sine, square, sawtooth or triangle."
         ),
     ] = None,
     classes: Annotated[

@@ -75,17 +75,18 @@ def musdb_songs(root: Path, subset: Subset = "test") -> Songs:
     """
     if subset not in get_args(Subset):
         raise InputError(f"MUSDB18 has no subset {subset}", f"one of {', '.join(get_args(Subset))}")
-    folder = root / ("test" if subset == "test" else "train")
-    songs = _songs(folder) if folder.is_dir() else {}
-    if subset != "test":
-        valid = validation_songs()
-        songs = {song: stems for song, stems in songs.items() if (song in valid) == (subset == "valid")}
+    songs = _subset(root, subset)
     if not songs:
         raise InputError(
-            f"{folder} holds no songs of MUSDB18's subset {subset}",
+            f"{_folder(root, subset)} holds no songs of MUSDB18's subset {subset}",
             f"give the folder that holds train and test, with SONG/drums.wav … or SONG{SUFFIX}",
         )
     return songs
+
+
+def has_songs(root: Path, subset: Subset) -> bool:
+    """Whether there are songs of an official subset."""
+    return bool(_subset(root, subset))
 
 
 def validation_songs() -> frozenset[str]:
@@ -95,6 +96,19 @@ def validation_songs() -> frozenset[str]:
         raise InputError("the package musdb, which lists the validation songs, is missing", "install musdb")
     path = Path(package.submodule_search_locations[0]) / "configs" / "mus.yaml"
     return frozenset(yaml.safe_load(path.read_text(encoding="utf-8"))["validation_tracks"])
+
+
+def _folder(root: Path, subset: Subset) -> Path:
+    return root / ("test" if subset == "test" else "train")
+
+
+def _subset(root: Path, subset: Subset) -> Songs:
+    folder = _folder(root, subset)
+    songs = _songs(folder) if folder.is_dir() else {}
+    if subset == "test":
+        return songs
+    valid = validation_songs()
+    return {song: stems for song, stems in songs.items() if (song in valid) == (subset == "valid")}
 
 
 def _songs(folder: Path) -> Songs:

@@ -22,20 +22,18 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from sepcli.datasets.cache import fill, fingerprint, open_cache
+from sepcli.datasets.cache import fingerprint
+from sepcli.datasets.decoded import PEAK, Samples, at_one_peak, gather
 from sepcli.datasets.recordings import read_resampled
-from sepcli.datasets.stems import StemBank, concatenate
+from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError
 
 _FAST_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast, where built
 
-PEAK = 0.9
 SUFFIXES = (".flac", ".wav")
 CACHE_VERSION = 1
 METADATA = "metadata.yaml"
 LAYOUT = "Slakh2100 holds train/, validation/ and test/, each with folders TrackNNNNN."
-
-Samples = NDArray[np.int16]  # (T,), mono
 
 
 def open_slakh(
@@ -66,15 +64,10 @@ def open_slakh(
         OutputError: If the cache cannot be written.
     """
     tracks = find_tracks(root, split)
-    if cache is None:
-        recordings: list[list[tuple[int, Samples]]] = [[] for _ in sources]
-        for k, song, samples in _decode(tracks, sources, sample_rate):
-            recordings[k].append((song, samples))
-        return concatenate(sources, sample_rate, recordings)
-    folder = cache / f"slakh-{split}-{_fingerprint(tracks, sources, sample_rate)}"
-    if not folder.is_dir():
-        fill(folder, _decode(tracks, sources, sample_rate), len(sources))
-    return open_cache(folder, sources, sample_rate)
+    folder = None
+    if cache is not None:
+        folder = cache / f"slakh-{split}-{_fingerprint(tracks, sources, sample_rate)}"
+    return gather(_decode(tracks, sources, sample_rate), sources, sample_rate, folder)
 
 
 def find_tracks(root: Path, split: str) -> list[Path]:
@@ -119,19 +112,12 @@ def _decode(tracks: Sequence[Path], sources: Sequence[str], rate: int) -> Iterat
             classes = sorted(set().union(*(found for _, found in stems)))
             hint = f"The classes are: {', '.join(classes) or 'none'}."
             raise InputError(f"no track has a stem of class {source}", hint)
-    heard: set[int] = set()
-    for song, (files, _) in enumerate(stems):
-        for k, paths in enumerate(files):
-            signal = _add([read_resampled(path, rate) for path in paths])
-            peak = float(np.abs(signal).max(initial=0.0))
-            if peak > 0:
-                heard.add(k)
-                yield k, song, np.round(signal * np.float32(PEAK * 32767 / peak)).astype(np.int16)
-    for k, source in enumerate(sources):
-        if k not in heard:
-            raise InputError(
-                f"all stems of class {source} are silent", "Check that the data set is complete."
-            )
+    signals = (
+        (k, song, _add([read_resampled(path, rate) for path in paths]))
+        for song, (files, _) in enumerate(stems)
+        for k, paths in enumerate(files)
+    )
+    yield from at_one_peak(signals, sources)
 
 
 def _add(signals: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -89,18 +89,18 @@ def song_pairs(
     """
     whole = [song for song, stems in songs.items() if all(name in stems for name in names)]
     for song in whole[:limit]:
-        signals = [_mono(songs[song][name], sample_rate) for name in names]
+        signals = [mono(songs[song][name], sample_rate) for name in names]
         length = max(map(len, signals))
         yield Pair(song, np.stack([_lengthened(signal, length)[:, 0] for signal in signals]), sample_rate)
 
 
-def _mono(stem: Stored, rate: int) -> Signal:
-    """(T, 1)."""
+def mono(stem: Stored, rate: int) -> Signal:
+    """A stem averaged over its channels, (T, 1), at ``rate`` Hz; ``InputError`` if it cannot be read."""
     signal, own = stem.read()
-    mono = signal.mean(axis=1)
+    mean = signal.mean(axis=1)
     if own != rate:
-        mono = soxr.resample(mono, own, rate)
-    return np.asarray(mono, dtype=np.float32)[:, None]
+        mean = soxr.resample(mean, own, rate)
+    return np.asarray(mean, dtype=np.float32)[:, None]
 
 
 def _lengthened(signal: Signal, length: int) -> Signal:

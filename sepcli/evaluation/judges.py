@@ -24,6 +24,8 @@ from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.mdct import mdct
 from sepcli.priors.bound import log_density_bound
+from sepcli.training.lass import draw_sources
+from sepcli.training.song_banks import open_songs
 
 LENGTH = 16_384
 """Samples of an item that are looked at, at most."""
@@ -112,6 +114,28 @@ def folder_items(folder: Path, names: Sequence[str], count: int, rate: int) -> t
     """
     found = len(pair_ids(folder, names)[:count])
     return islice(_read(folder, names, rate), found), found
+
+
+def song_items(
+    data: Path, split: str, names: Sequence[str], count: int, rate: int, seed: int, cache: Path | None = None
+) -> Iterator[Signal]:
+    """``count`` arrays (K, T) of segments of songs with stems, from unrelated places that are not quiet.
+
+    Args:
+        data: Slakh2100's layout, or MUSDB18.
+        split: ``train``, ``validation`` or ``test``.
+        names: K sources.
+        count: how many items; the first are the same for any count.
+        rate: Hz.
+        seed: of the places.
+        cache: a folder for decoded songs.
+
+    Raises:
+        InputError: the songs cannot be read, or lack a source; or (later) they are shorter than a segment.
+    """
+    bank = open_songs(data, split, tuple(names), rate, cache)
+    rng = np.random.default_rng([seed, 0, 0, 1])  # none of the streams [seed, n, k] of the items' noise
+    return (draw_sources(bank, rng, 1, LENGTH, None)[0] for _ in range(count))
 
 
 def _read(folder: Path, names: Sequence[str], rate: int) -> Iterator[Signal]:

@@ -16,7 +16,6 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.network import load_network
 from sepcli.catalog.spectral import load_spectral
 from sepcli.datasets.audio_folder import levelled, open_folder, split
-from sepcli.datasets.slakh import open_slakh
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError, UsageError
 from sepcli.mdct import mdct
@@ -24,12 +23,13 @@ from sepcli.priors.spectral import SpectralConfig, SpectralPrior
 from sepcli.protocols import OnStep
 from sepcli.training.curves import save_curve
 from sepcli.training.denoiser import Averaged, keep_mean
-from sepcli.training.kinds import is_slakh
+from sepcli.training.kinds import holds_songs
 from sepcli.training.lass import Levels, draw_sources
 from sepcli.training.listening import draw_samples, write_samples
 from sepcli.training.loop import Progress, train, write_text
 from sepcli.training.pictures import check_alone
 from sepcli.training.request import Request, training_entry
+from sepcli.training.song_banks import has_split, open_songs
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 32, "blocks": 2, "embedding": 16},
@@ -98,10 +98,10 @@ def default_source(data: Path) -> str:
     """What a prior of a folder of recordings calls its source: the folder's name.
 
     Raises:
-        UsageError: the folder is of Slakh2100, which has many sources.
+        UsageError: the folder is of songs, which have many sources.
     """
-    if is_slakh(data):
-        raise UsageError(f"{data} holds many instruments", "name one of its classes, such as --sources drums")
+    if holds_songs(data):
+        raise UsageError(f"{data} holds many instruments", "name one of them, such as --sources drums")
     return data.resolve().name
 
 
@@ -195,8 +195,9 @@ def open_banks(
     """Recordings to learn from and held-out ones, brought to one level.
 
     Args:
-        data: A folder of recordings, or Slakh2100's layout.
-        source: What a folder's source is called, or the class to take from Slakh.
+        data: A folder of recordings, Slakh2100's layout, or MUSDB18.
+        source: What a folder's source is called, or what to take from songs: a class of Slakh, a stem of
+            MUSDB18.
         rate: In Hz.
         length: Samples of a chunk.
         cache: A folder for decoded recordings.
@@ -204,12 +205,12 @@ def open_banks(
     Raises:
         InputError: The data cannot be read, or are too little.
     """
-    if not is_slakh(data):
+    if not holds_songs(data):
         return split(levelled(open_folder(data, source, rate, cache), REFERENCE), length)
-    bank = levelled(open_slakh(data, "train", (source,), rate, cache), REFERENCE)
-    if not any((data / "validation").glob("*/metadata.yaml")):
+    bank = levelled(open_songs(data, "train", (source,), rate, cache), REFERENCE)
+    if not has_split(data, "validation"):
         return split(bank, length)
-    return bank, levelled(open_slakh(data, "validation", (source,), rate, cache), REFERENCE)
+    return bank, levelled(open_songs(data, "validation", (source,), rate, cache), REFERENCE)
 
 
 def measure_bands(bank: StemBank, frames: int, bins: int) -> list[float]:

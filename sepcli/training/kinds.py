@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 from pathlib import Path
 
 from sepcli.datasets.audio_folder import audio_files
+from sepcli.datasets.musdb import STEMS, SUFFIX
 from sepcli.datasets.picture_folder import picture_files
 from sepcli.errors import InputError
 from sepcli.media.images import SUFFIXES
@@ -25,8 +27,8 @@ TOY_WAVES = "toy-waves"
 
 
 def kind_of(data: Path) -> Kind:
-    """What there is in a folder; Slakh2100's layout is of recordings. A folder of that name goes before the
-    word for toy waves.
+    """What there is in a folder; songs with stems are recordings. A folder of that name goes before the word
+    for toy waves.
 
     Raises:
         InputError: it holds nothing of the kind, or both recordings and pictures.
@@ -37,13 +39,13 @@ def kind_of(data: Path) -> Kind:
         return Kind.DIGITS
     if not data.is_dir():
         raise InputError(f"there is no folder {data}", "give a folder of recordings or of pictures")
-    sounds, images = bool(audio_files(data)) or is_slakh(data), bool(picture_files(data, SUFFIXES))
+    sounds, images = bool(audio_files(data)) or holds_songs(data), bool(picture_files(data, SUFFIXES))
     if sounds and images:
         raise InputError(f"{data} holds both recordings and pictures", "move one of them into another folder")
     if not (sounds or images):
         raise InputError(
             f"{data} holds neither recordings nor MNIST's files nor pictures",
-            "give a folder of audio files or of pictures, Slakh2100, or the folder of MNIST's four files",
+            "give a folder of audio files or of pictures, Slakh2100, MUSDB18, or that of MNIST's four files",
         )
     return Kind.SOUND if sounds else Kind.PICTURES
 
@@ -53,9 +55,23 @@ def is_slakh(data: Path) -> bool:
     return any(next(data.glob(pattern), None) for pattern in ("*/metadata.yaml", "*/*/metadata.yaml"))
 
 
+def is_musdb(data: Path) -> bool:
+    """Whether a folder is of MUSDB18, in either form; a song in WAV has two of its stems or more."""
+    for folder in (data / "train", data / "test"):
+        found = Counter(path.parent for stem in STEMS for path in folder.glob(f"*/{stem}.wav"))
+        if max(found.values(), default=0) > 1 or any(folder.glob(f"*{SUFFIX}")):
+            return True
+    return False
+
+
+def holds_songs(data: Path) -> bool:
+    """Whether a folder is of songs with stems: Slakh2100's layout, or MUSDB18."""
+    return is_slakh(data) or is_musdb(data)
+
+
 def holds_pictures(data: Path) -> bool:
-    """Whether data are pictures alone, for families of networks that are otherwise of Slakh2100's layout."""
-    if not data.is_dir() or is_slakh(data):
+    """Whether data are pictures alone, for families of networks that are otherwise of songs with stems."""
+    if not data.is_dir() or holds_songs(data):
         return False
     digits = any(path.is_file() for path in data.glob("train-images*"))
     return digits or (bool(picture_files(data, SUFFIXES)) and not audio_files(data))

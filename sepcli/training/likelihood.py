@@ -23,7 +23,6 @@ from sepcli.catalog.build import load_codec
 from sepcli.catalog.lass_pictures import load_picture_codec
 from sepcli.codecs.vqvae1d import Vqvae1d
 from sepcli.codecs.vqvae2d import Vqvae2d
-from sepcli.datasets.slakh import open_slakh
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.lass_pictures import MIXED
 from sepcli.mixing import WeightedSum
@@ -31,6 +30,7 @@ from sepcli.protocols import OnStep
 from sepcli.table import LikelihoodTable, TripleCounter
 from sepcli.training.lass import Levels
 from sepcli.training.picture_data import open_like
+from sepcli.training.song_banks import open_songs
 from sepcli.training.source_pairs import PicturePairs, SourcePairs, StemPairs
 
 CHUNK_TOKENS = 512
@@ -75,8 +75,8 @@ def count(
     overwrite: bool = False,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
-    """Count triples for the prior in ``folder`` from a data set in Slakh2100's layout, or from pictures if it
-    is a prior of such, then write table and card.
+    """Count triples for the prior in ``folder`` from songs of Slakh2100's layout or MUSDB18, or from pictures
+    if it is a prior of such, then write table and card.
 
     Returns:
         What was counted: see ``finish``.
@@ -247,7 +247,7 @@ def _open_pairs(
 ) -> SourcePairs:
     """Pairs of a split, ``train`` or ``validation``."""
     if isinstance(codec, Vqvae1d):
-        bank = open_slakh(data, split, card.sources, card.sample_rate, cache)
+        bank = open_songs(data, split, card.sources, card.sample_rate, cache)
         levels = Levels() if split == "train" else None
         return StemPairs(bank, CHUNKS, CHUNK_TOKENS, codec.config.hop, levels)
     height, width = codec.config.size

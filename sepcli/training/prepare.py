@@ -12,7 +12,6 @@ import torch
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec
 from sepcli.codecs.vqvae1d import SPECTRAL_SIZES, Vqvae1d, Vqvae1dConfig
-from sepcli.datasets.slakh import open_slakh
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
@@ -31,6 +30,7 @@ from sepcli.training.lass import (
 )
 from sepcli.training.loop import Progress, Task, train, write_text
 from sepcli.training.request import Request, check_free, training_entry
+from sepcli.training.song_banks import open_songs
 
 PARTS = {
     "vqvae": "codec",
@@ -84,7 +84,7 @@ def run(
     _check_fits(request)
     shape = _codec_config(request)
     banks = [
-        open_slakh(request.data, split, request.sources, shape.sample_rate, request.cache)
+        open_songs(request.data, split, request.sources, shape.sample_rate, request.cache)
         for split in ("train", "validation")
     ]
     chunk = request.tokens * shape.hop

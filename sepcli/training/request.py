@@ -19,8 +19,8 @@ class Request:
 
     Attributes:
         family: a key of ``PARTS``.
-        data: folder of the data set (Slakh2100's layout, MNIST's files, recordings or pictures), or the word
-            for toy waves.
+        data: folder of the data set (Slakh2100's layout, MUSDB18, MNIST's files, recordings or pictures), or
+            the word for toy waves.
         out: the prior's folder.
         preset: sizes, a key of the family's presets.
         sources: instrument classes.

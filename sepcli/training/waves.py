@@ -114,8 +114,8 @@ def waves_of(data: Path, source: str, rate: int, length: int, cache: Path | None
     """What draws chunks to learn from, and held-out ones.
 
     Args:
-        data: the word for toy waves, a folder of recordings, or Slakh2100's layout.
-        source: a shape, what a folder's source is called, or a class of Slakh.
+        data: the word for toy waves, a folder of recordings, Slakh2100's layout, or MUSDB18.
+        source: a shape, what a folder's source is called, a class of Slakh, or a stem of MUSDB18.
         rate: Hz; of toy waves their own is meant.
         length: samples of a chunk.
         cache: a folder for decoded recordings.
@@ -140,7 +140,7 @@ def mixtures_of(
     """What draws chunks of mixtures to learn from, and held-out ones.
 
     Args:
-        data: the word for toy waves, of which means are made, or a folder of recorded mixtures.
+        data: the word for toy waves, of which means are made, a folder of recorded mixtures, or MUSDB18.
         sources: shapes of toy waves; the sources of recordings are not known.
         rate: Hz; of toy waves their own is meant.
         length: samples of a chunk.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tiny_songs import HERTZ, RATE, make_musdb, tone
 from tiny_sound import make_sound
 from tiny_waves import make_flow
 
@@ -19,7 +20,7 @@ from sepcli.datasets.toy_waves import ToyWaves
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.cross_likelihood import CrossLikelihood, cross_likelihood
 from sepcli.evaluation.heat_map import heat_map, save_heat_map
-from sepcli.evaluation.judges import LENGTH, folder_items, open_judges, toy_items
+from sepcli.evaluation.judges import LENGTH, folder_items, open_judges, song_items, toy_items
 from sepcli.mdct import mdct
 from sepcli.priors.bound import log_density_bound
 
@@ -106,6 +107,22 @@ def test_items_are_of_toys_or_of_folders(tmp_path: Path) -> None:
     assert (count, len(found), found[0].shape) == (2, 2, (2, 1500))
     crossings = [int((np.diff(np.sign(row[100:-100])) != 0).sum()) for row in found[0]]
     assert crossings == pytest.approx([2 * 100 * 1300 / 4000, 2 * 400 * 1300 / 4000], abs=3)
+
+
+def test_items_of_songs_are_segments_that_are_not_quiet(tmp_path: Path) -> None:
+    data, names = make_musdb(tmp_path), ("bass", "vocals")
+    long_pause = np.concatenate([tone("bass"), np.zeros(12 * RATE)])
+    soundfile.write(data / "test" / "C - Three" / "bass.wav", long_pause, RATE)
+    found = np.stack(list(song_items(data, "test", names, 6, RATE, 0)))
+    assert found.shape == (6, 2, LENGTH)
+    assert np.sqrt(np.square(found).mean(axis=2)).min() > 0.02
+    for k, name in enumerate(names):
+        assert {int(np.abs(np.fft.rfft(x)).argmax() * RATE / LENGTH + 0.5) for x in found[:, k]} == {
+            HERTZ[name]
+        }
+    np.testing.assert_array_equal(list(song_items(data, "test", names, 2, RATE, 0)), found[:2])
+    assert not np.array_equal(list(song_items(data, "test", names, 6, RATE, 1)), found)
+    assert len(list(song_items(data, "validation", names, 3, RATE, 0))) == 3
 
 
 def test_what_is_refused(tmp_path: Path, tiny_pictures: Path) -> None:

@@ -1,0 +1,120 @@
+"""MUSDB18 as a bank of stems: what is in it, what is left out, what is kept in the cache."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_songs import RATE, make_musdb, make_song, tone
+
+from sepcli.datasets import musdb_bank
+from sepcli.datasets.decoded import PEAK
+from sepcli.datasets.musdb import STEMS, MusdbStem, has_songs, validation_songs
+from sepcli.datasets.musdb_bank import open_musdb
+from sepcli.datasets.stems import StemBank
+from sepcli.errors import InputError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """With a song to train that has silent vocals and no bass."""
+    make_musdb(tmp_path / "musdb", 0.5)
+    make_song(tmp_path / "musdb" / "train" / "D - Four", 0.25, silent=("vocals",), lacking=("bass",))
+    return tmp_path / "musdb"
+
+
+def recordings(bank: StemBank, k: int) -> list[np.ndarray]:
+    return [bank.samples[k][start:stop] / 32767 for start, stop in bank.spans[k]]
+
+
+def test_stems_are_mono_and_of_one_peak(root: Path) -> None:
+    bank = open_musdb(root, "train", ("Vocals", "bass", "drums"), RATE)
+    assert (bank.names, bank.sample_rate) == (("Vocals", "bass", "drums"), RATE)
+    assert [songs.tolist() for songs in bank.songs] == [[0, 1], [0, 1], [0, 1, 2]]
+    assert bank.seconds == (1.0, 1.0, 1.25)
+    for k, name in enumerate(("vocals", "bass", "drums")):
+        expected = tone(name, 0.5)
+        np.testing.assert_allclose(recordings(bank, k)[0], PEAK * expected / abs(expected).max(), atol=4e-4)
+
+
+def test_stems_are_resampled(root: Path) -> None:
+    bank = open_musdb(root, "test", ("bass",), 2 * RATE)
+    assert bank.seconds == (0.5,)
+    np.testing.assert_allclose(
+        recordings(bank, 0)[0][400:-400:2], PEAK / 0.2 * tone("bass", 0.5)[200:-200], atol=0.01
+    )
+
+
+def test_the_mixture_is_a_source_too(root: Path) -> None:
+    (mixture,) = recordings(open_musdb(root, "valid", ("mixture",), RATE), 0)
+    total = sum(tone(name, 0.5) for name in STEMS[1:])
+    np.testing.assert_allclose(mixture, PEAK * total / abs(total).max(), atol=4e-4)
+
+
+def test_the_mp4_form_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    valid = min(validation_songs())
+    for song in ("train/A - One", f"train/{valid}", "test/C - Three"):
+        (tmp_path / song).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{song}.stem.mp4").touch()
+    read = []
+
+    def decode(stem: MusdbStem) -> tuple[np.ndarray, int]:
+        read.append((stem.path.parent.name, stem.path.name, STEMS[stem.stream]))
+        return np.stack([tone(STEMS[stem.stream], 0.1)] * 2, axis=1), RATE
+
+    monkeypatch.setattr(MusdbStem, "read", decode)
+    bank = open_musdb(tmp_path, "valid", ("other", "bass"), RATE, tmp_path / "cache")
+    assert read == [("train", f"{valid}.stem.mp4", name) for name in ("other", "bass")]
+    np.testing.assert_allclose(recordings(bank, 1)[0], PEAK / 0.2 * tone("bass", 0.1), atol=1e-3)
+
+
+def test_the_cache_holds_the_same_until_a_file_changes(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(subset: str = "train", *sources: str) -> StemBank:
+        return open_musdb(root, subset, sources or ("drums", "bass"), RATE, tmp_path / "cache")  # type: ignore[arg-type]
+
+    plain, first = open_musdb(root, "train", ("drums", "bass"), RATE), opened()
+    with monkeypatch.context() as without:
+        without.setattr(musdb_bank, "mono", None)
+        cached = opened()
+    for bank in (first, cached):
+        assert (bank.names, bank.seconds) == (plain.names, plain.seconds)
+        for one, two in zip(plain.samples, bank.samples, strict=True):
+            np.testing.assert_array_equal(one, two)
+    assert opened("valid").seconds == opened("test").seconds == (0.5, 0.5)
+    assert opened("train", "bass", "drums").seconds == (1.0, 1.25)
+    shutil.rmtree(root / "train" / "A - One")
+    make_song(root / "train" / "A - One", 1.0)
+    assert opened().seconds == (1.75, 1.5)
+
+
+def test_what_is_not_there_is_named(root: Path) -> None:
+    with pytest.raises(InputError, match="subset train, has a source kazoo") as caught:
+        open_musdb(root, "train", ("drums", "kazoo"), RATE)
+    assert caught.value.hint == "The sources are: mixture, drums, bass, other, vocals."
+    shutil.rmtree(root / "test")
+    make_song(root / "test" / "E - Five", 0.1, silent=("drums",), lacking=("bass", "mixture"))
+    with pytest.raises(InputError, match="has a source bass") as caught:
+        open_musdb(root, "test", ("bass",), RATE)
+    assert caught.value.hint == "The sources are: drums, other, vocals."
+    with pytest.raises(InputError, match="all stems of drums are silent"):
+        open_musdb(root, "test", ("drums",), RATE)
+
+
+def test_a_damaged_file_leaves_no_cache(root: Path, tmp_path: Path) -> None:
+    (root / "train" / "B - Two" / "bass.wav").write_bytes(b"RIFF")
+    with pytest.raises(InputError, match=r"bass\.wav cannot be read"):
+        open_musdb(root, "train", ("drums", "bass"), RATE, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_subset_may_be_empty(root: Path) -> None:
+    assert has_songs(root, "valid")
+    shutil.rmtree(root / "train" / min(validation_songs()))
+    shutil.rmtree(root / "test")
+    assert [has_songs(root, subset) for subset in ("train", "valid", "test")] == [True, False, False]
+    with pytest.raises(InputError, match="no songs of MUSDB18's subset valid"):
+        open_musdb(root, "valid", ("bass",), RATE)
