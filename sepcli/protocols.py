@@ -142,7 +142,11 @@ class Posterior(Protocol):
         ...
 
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The score, and ‖m - A D‖²/σ² (B,): how far the prior's own estimates D are from making m."""
+        """The score, and how far the prior's own estimates D are from making m.
+
+        That is one number per item (B,), ‖m - A D‖²/σ², or one for every place along the state's last axis,
+        (B, F), of what is decided there independently of places far from it.
+        """
         ...
 
     def sources(self, state: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from exact_priors import MixturePixels
 from torch import Tensor
 
 from sepcli.catalog.spectral import SpectralSeparator
@@ -23,6 +24,7 @@ from sepcli.priors.gaussian_bands import GaussianBands
 from sepcli.priors.joint import SourcePriors
 from sepcli.priors.spectral import SpectralConfig, SpectralPrior
 from sepcli.protocols import DenoisingPrior, FramedSeparator, OnStep, Posterior, Separator
+from sepcli.samplers.halving import Halving
 from sepcli.samplers.projected import Projected
 from sepcli.separators import ScoreSeparator
 from sepcli.stream import StreamReport, StreamSettings, separate_stream
@@ -85,6 +87,18 @@ def engine(
     return SpectralSeparator(inner, bins, inner.weights)
 
 
+def choosing(prior: DenoisingPrior, local: int) -> SpectralSeparator:
+    """Two sources, drawn by chains that compete at every frame or as a whole (0)."""
+    separator = engine(prior, 2)
+
+    def posterior(mixture: Tensor) -> Posterior:
+        return DiracPosterior(prior, WeightedSum((1.0, 1.0)), mixture, moments=prior.moments, local=local)
+
+    levels = {"steps": 12, "sigma_max": 2.0, "sigma_min": 1e-3, "rho": 7.0}
+    sampler = Halving(candidates=4, decide_from=0.3, decide_to=0.03, end_from=0.03, **levels)  # type: ignore[arg-type]
+    return replace(separator, inner=replace(separator.inner, posterior=posterior, sampler=sampler))
+
+
 def bands(*variances: Sequence[float] | float) -> SourcePriors:
     """Independent Gaussian bands: per source a variance for every band, or one for all."""
     return SourcePriors(
@@ -115,6 +129,15 @@ def decibels(power: float) -> float:
     return 10 * float(np.log10(power))
 
 
+def step_at_borders(stems: np.ndarray) -> float:
+    """dB by which the middle of overlaps is louder than what lies clear of them; windows of 0.4 s."""
+    time, hop, overlap = np.arange(stems.shape[-1]), round(0.3 * RATE), round(0.1 * RATE)
+    border = (time % hop - overlap / 2 + 0.5) / overlap  # -1/2 to 1/2 across an overlap
+    inner = (time > hop) & (time < len(time) - 2 * hop)
+    middle = np.mean(stems[..., (np.abs(border) < 0.04) & inner] ** 2)
+    return decibels(middle / np.mean(stems[..., (np.abs(border) > 0.6) & inner] ** 2))
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("seconds", [0.01, 0.75, 2.0, 3.33])
 def test_windows_of_an_exact_prior_are_one_long_window(tmp_path: Path, seconds: float, batch: int) -> None:
@@ -134,32 +157,54 @@ def test_a_stationary_signal_keeps_its_level_at_window_borders(
     tmp_path: Path, shared: bool, dip: float
 ) -> None:
     """Of four equal sources a quarter of the power is known; half of the rest is lost between two draws."""
-    signal = noise(tmp_path / "mix.wav", 12.0)
+    noise(tmp_path / "mix.wav", 12.0)
     separator = engine(bands(*(0.3**2 / 4,) * 4), 4, steps=40)
     _, stems = separate(tmp_path / "mix.wav", separator if shared else Unshared(separator), window=0.4)
-    hop, overlap = round(0.3 * RATE), round(0.1 * RATE)
-    border = (np.arange(len(signal)) % hop - overlap / 2 + 0.5) / overlap  # -1/2 to 1/2 across an overlap
-    inner = (np.arange(len(signal)) > hop) & (np.arange(len(signal)) < len(signal) - 2 * hop)
-    middle = np.mean(stems[..., (np.abs(border) < 0.04) & inner] ** 2)
-    clear = np.mean(stems[..., (np.abs(border) > 0.6) & inner] ** 2)
-    assert decibels(middle / clear) == pytest.approx(dip, abs=0.3)
+    assert step_at_borders(stems) == pytest.approx(dip, abs=0.3)
 
 
-def test_windows_of_a_network_agree_where_they_are_joined(tmp_path: Path) -> None:
-    noise(tmp_path / "mix.wav", 2.5)
+def network() -> SpectralPrior:
+    """Random weights."""
     config = SpectralConfig(RATE, BINS, width=12, blocks=3, dilations=(1, 2), embedding=8, band_std=(0.2,))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         prior = SpectralPrior(config).requires_grad_(False)
         for parameter in prior.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)
-    separator = engine(prior, 2, steps=12)
+    return prior
+
+
+def test_windows_of_a_network_agree_where_they_are_joined(tmp_path: Path) -> None:
+    noise(tmp_path / "mix.wav", 2.5)
+    separator = engine(network(), 2, steps=12)
     _, whole = separate(tmp_path / "mix.wav", separator, window=WHOLE)
     _, joined = separate(tmp_path / "mix.wav", separator)
     _, unshared = separate(tmp_path / "mix.wav", Unshared(separator))
     error = np.mean((joined - whole) ** 2)
     assert decibels(error / np.mean(whole**2)) < -30
     assert decibels(error / np.mean((unshared - whole) ** 2)) < -30
+
+
+@pytest.mark.parametrize("local", [2, 0])
+@pytest.mark.parametrize("exact", [True, False])
+def test_windows_choose_the_same_frames_of_competing_chains(tmp_path: Path, exact: bool, local: int) -> None:
+    """Chains as a whole win in one window and lose in the next."""
+    noise(tmp_path / "mix.wav", 3.33)
+    separator = choosing(bands(0.06, 0.03) if exact else network(), local)
+    _, whole = separate(tmp_path / "mix.wav", separator, window=WHOLE)
+    report, joined = separate(tmp_path / "mix.wav", separator)
+    assert report.windows == 5
+    apart = np.mean((joined - whole) ** 2) / np.mean(whole**2)
+    assert apart < 1e-6 if local else apart > 0.02
+
+
+@pytest.mark.parametrize(("local", "dip"), [(2, 0.0), (0, -1.0)])
+def test_competing_chains_keep_the_level_at_window_borders(tmp_path: Path, local: int, dip: float) -> None:
+    """Almost nothing is heard of two sources, and every cell is one's 0.2 and the other's -0.2."""
+    noise(tmp_path / "mix.wav", 12.0, level=0.05)
+    prior = MixturePixels(torch.full((2, 2), 0.5), torch.tensor([[-0.2, 0.2]] * 2), torch.full((2, 2), 0.01))
+    _, stems = separate(tmp_path / "mix.wav", choosing(prior, local), window=0.4)
+    assert step_at_borders(stems) == pytest.approx(dip, abs=0.3)
 
 
 @pytest.mark.parametrize(("rate", "least"), [(16000, -60.0), (11025, -20.0), (6000, -20.0)])

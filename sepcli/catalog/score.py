@@ -78,6 +78,7 @@ class DiracSettings:
             open: what a prior was trained on, and what one of sound depends on.
         alike: whether the errors of the sources' estimates move together, as those of a picture's channels.
         bounded: whether the sources' values are kept to the range that their kind has; sounds have none.
+        local: of halving: 0: chains compete as a whole; w > 0: at every frame, judged by w to either side.
     """
 
     weigh: bool = False
@@ -85,6 +86,7 @@ class DiracSettings:
     isotropic: bool = False
     alike: bool = False
     bounded: bool = True
+    local: int = 0
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,7 @@ def assemble(
         raise UsageError(f"unknown sampler '{chosen}'", f"one of: {', '.join(SAMPLERS)}")
     options = _with_preset(chosen, {k: v for k, v in options.items() if not isinstance(v, Mapping)})
     kind = GaussianSettings if chosen == "langevin" else DiracSettings
-    keys = {f.name for f in fields(kind)}
+    keys = {f.name for f in fields(kind)} - ({"local"} if chosen != "halving" else set())
     mine = vars(kind(**typed(kind, {k: v for k, v in options.items() if k in keys})))
     made: Sampler = SAMPLERS[chosen](
         **_sampler_options(chosen, {k: options[k] for k in options.keys() - keys})

@@ -38,6 +38,8 @@ BATCH = 4
 """Windows and draws computed at once: windows are long enough to keep several cores busy."""
 HEARD = (1.0, 0.003)
 """Noise between which sources are judged by their prior: from full scale to 30 dB below a usual mixture."""
+NEAR = 0.19
+"""Seconds to either side by which chains are compared: longer than an onset, shorter than most notes."""
 
 
 @dataclass(frozen=True)
@@ -216,17 +218,20 @@ def greatest_std(networks: Sequence[SpectralPrior]) -> float:
 
 def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior]) -> dict[str, Any]:
     """What samplers are told unless it is said: levels, and to weigh sources if every prior can."""
-    levels, loudest = ladder(networks), greatest_std(networks)
+    levels, loudest, config = ladder(networks), greatest_std(networks), networks[0].config
     weigh = {"weigh": int(all(network.config.variance for network in networks)), "isotropic": 1}
     defaults: dict[str, dict[str, Any]] = {
         "projected": {"steps": 50, **levels, **weigh},
         "halving": {
-            "steps": 50,
-            "decide_from": round(loudest / 2, 5),
-            "decide_to": round(loudest / 10, 5),
-            "end_from": round(loudest / 10, 5),
             **levels,
             **weigh,
+            "steps": 50,
+            "candidates": 8,
+            "sigma_max": loudest,
+            "decide_from": loudest / 8,
+            "decide_to": loudest / 160,
+            "end_from": loudest / 160,
+            "local": max(1, round(NEAR * config.sample_rate / config.bins)),
         },
         "multi-source": {**levels, **weigh},
         "langevin": {"sigma_max": levels["sigma_max"], "sigma_min": 1e-3, "levels": 20, "steps": 20},

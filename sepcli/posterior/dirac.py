@@ -43,6 +43,14 @@ with λ so that the mixture is met. For independent errors it is the nearest one
 metric of C; that set is convex and holds the true sources, so that in this metric h is never further from
 them than without. Where a mixture is dark, all its sources are; where it is brightest, so are they.
 
+How badly the estimates explain the mixture is ‖m - A D‖²/σ², for an item as a whole. What is decided at one
+moment of a sound has little to do with what is decided seconds later; there each frame may be judged by
+
+    L = Σ (m - A D)²/v + ln v,   v = Σ_k α_k² C_k + σ_y²   (S² + σ_y² of sources alike)
+
+over its bands, averaged over the frames near it. For independent Gaussian sources and their own C it is, but
+for a constant, -2 ln p(m | x). Where C = σ² and σ_y = 0, it ranks states as ‖m - A D‖² does.
+
 Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac posterior takes x_K = m - Σ
     x_k; the symmetric form, the weights C and σ_y go beyond it (Kalman's update of independent Gaussians).
 """
@@ -57,7 +65,7 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.mixing import WeightedSum
 from sepcli.posterior.bounded import meet
-from sepcli.posterior.gaussian import check_mixture, misfit
+from sepcli.posterior.gaussian import check_mixture, local_misfit, misfit
 from sepcli.protocols import ScorePrior
 
 Moments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -118,10 +126,12 @@ class DiracPosterior:
         alike: whether the errors of the sources' estimates are fully correlated, not independent.
         bounds: (low, high) of the clean sources' values; None: they have none. A value of the mixture that no
             sources within make is met as if there were none.
+        local: 0: an item's misfit is one number; w > 0: it is L of every place of the last axis, averaged
+            over w to either side.
 
     Raises:
-        UsageError: σ_y is negative, the weights do not mix, sources alike have one that is not positive, or
-            low is not below high.
+        UsageError: σ_y or w is negative, the weights do not mix, sources alike have one that is not positive,
+            or low is not below high.
         InputError: The mixture is empty or not finite.
     """
 
@@ -136,6 +146,7 @@ class DiracPosterior:
         isotropic: bool = False,
         alike: bool = False,
         bounds: tuple[float, float] | None = None,
+        local: int = 0,
     ) -> None:
         if not 0.0 <= sigma_y < float("inf"):
             raise UsageError(f"sigma_y is {sigma_y}", "Use 0 for an exact mixture, or more.")
@@ -143,10 +154,12 @@ class DiracPosterior:
             raise UsageError("sources alike need positive weights", "Leave out --set alike=1.")
         if bounds is not None and not bounds[0] < bounds[1]:
             raise UsageError(f"sources from {bounds[0]} to {bounds[1]}", "give the lower value first")
+        if local < 0:
+            raise UsageError(f"local is {local}", "Use 0 for items as a whole, or how many frames are near.")
         check_mixture(mixture)
         self._prior, self._mixing, self._mixture, self._moments = prior, mixing, mixture, moments
         self._noise, self._whole, self._alike = sigma_y**2, isotropic or sigma_y > 0.0, alike
-        self._bounds = bounds
+        self._bounds, self._local = bounds, local
         self._null = NullSpace(mixing.weights)
 
     @property
@@ -160,13 +173,14 @@ class DiracPosterior:
         return self.assess(state, sigma)[0]
 
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The score, and ‖m - A D‖²/σ² (B,) for the estimates D before they are reconciled."""
+        """The score, and ‖m - A D‖²/σ² (B,) or L (B, F) for the estimates D before they are reconciled."""
         x = self.sources(state)
         mean, variance = self._denoised(x, sigma)
         mean = mean if self._bounds is None else mean.clamp(*self._bounds)
         gap = self._mixture - self._mixing(mean)
         pull: Tensor = (self._reconciled(mean, variance, gap) - x) / sigma**2
-        return (pull if self._whole else self._null.coordinates(pull)), misfit(gap, sigma)
+        charge = local_misfit(gap, self._spread(variance), self._local) if self._local else misfit(gap, sigma)
+        return (pull if self._whole else self._null.coordinates(pull)), charge
 
     def sources(self, state: Tensor) -> Tensor:
         """The sources (B, K, C, *D) of a state; unless noise is isotropic their sum is the mixture."""
@@ -177,18 +191,25 @@ class DiracPosterior:
         return self._reconciled(mean, variance, self._mixture - self._mixing(mean))
 
     def _reconciled(self, mean: Tensor, variance: Tensor, gap: Tensor) -> Tensor:
-        if self._alike:
-            way = variance.sqrt()
-            total = self._mixing(way)
-            noise: Tensor | float = self._noise / total
-        else:
-            way = self._mixing.adjoint(torch.ones_like(self._mixture)) * variance
-            total, noise = self._mixing(way), self._noise
+        way = self._way(variance)
+        total = self._mixing(way)
+        noise: Tensor | float = self._noise / total if self._alike else self._noise
         free = mean + way * (gap / (total + noise))[:, None]
         if self._bounds is None:
             return free
         bounded, reached = meet(mean, way, self._mixing, self._mixture, self._bounds, noise)
         return torch.where(reached[:, None], bounded, free)
+
+    def _way(self, variance: Tensor) -> Tensor:
+        """d (B, K, C, *D), along which the sources are moved."""
+        if self._alike:
+            return variance.sqrt()
+        return self._mixing.adjoint(torch.ones_like(self._mixture)) * variance
+
+    def _spread(self, variance: Tensor) -> Tensor:
+        """v (B, C, *D), the variance of the mixture given x."""
+        total = self._mixing(self._way(variance))
+        return (total.square() if self._alike else total) + self._noise
 
     def _denoised(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         if self._moments is not None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sepcli.errors import InputError, UsageError
@@ -20,6 +21,8 @@ from sepcli.protocols import Mixing, ScorePrior
 
 WIDTHS: Mapping[str, float] = {"paper": 1.0, "released-mnist": 1 / 2, "released-colour": 1 / 3}
 """c = γ²/σ² of the paper and of the released runs."""
+LEAST = 1e-8
+"""Variance of one value of a mixture below which it is not believed: 80 dB below full scale."""
 
 
 class GaussianPosterior:
@@ -73,6 +76,23 @@ class GaussianPosterior:
 def misfit(gap: Tensor, sigma: Tensor) -> Tensor:
     """‖gap‖²/σ² of every item: (B, C, *D) to (B,)."""
     return gap.flatten(1).square().sum(1) / sigma**2
+
+
+def local_misfit(gap: Tensor, variance: Tensor, near: int) -> Tensor:
+    """-2 ln N(gap; 0, v) + constant, summed over all axes but the last and averaged over what is near.
+
+    Args:
+        gap: m - A D (B, C, *D).
+        variance: v, like it; at least ``LEAST`` is taken.
+        near: how many places of the last axis to either side; fewer where it ends.
+
+    Returns:
+        (B, F), F places.
+    """
+    v = variance.clamp(min=LEAST)
+    each = (gap.square() / v + v.log()).flatten(1, -2).sum(1)
+    near = min(near, each.shape[-1] - 1)
+    return F.avg_pool1d(each, 2 * near + 1, stride=1, padding=near, count_include_pad=False)
 
 
 def check_mixture(mixture: Tensor) -> None:

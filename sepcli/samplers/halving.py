@@ -10,6 +10,11 @@ chain is charged
 and at levels evenly spaced in ln σ from ``decide_from`` to ``decide_to`` the better half of the chains goes
 on; one is left after ⌈log2 N⌉ halvings. With one chain it is ``Projected`` with η = 1.
 
+A posterior may charge every frame on its own, of a sound whose seconds are decided independently. Then it is
+not chains that go on, but frame by frame the better half of what the chains have there: the r-th chain that
+is left consists of the r-th best frames. Noise of the next level and the priors' view of more than a frame
+bring neighbours of different origin together.
+
 Then there is one explanation, and what is still open is of small scale. Noise of ``end_from`` is added to its
 estimate, if it has not that much anyway, and it goes on from there E times, each time with noise of its own;
 the mean of the E ends is returned: a draw's squared error is the posterior's variance on top of that of the
@@ -26,6 +31,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -132,20 +138,31 @@ class Halving:
                     on_step(done, self.evaluations)
             return torch.stack(estimates), torch.stack(misfits)
 
-        means, charges = torch.zeros_like(like)[None], like.new_zeros(1, len(like))
+        means, charges = torch.zeros_like(like)[None], like.new_zeros(())
         with torch.no_grad():
-            for sigma, chains in self.contest():
-                means, charges = least(means, charges, chains)
+            for (sigma, chains), (_, left) in pairwise([*self.contest(), (0.0, 1)]):
                 means, misfits = estimate(means, sigma, chains)
                 charges = charges + misfits * (sigma <= CHARGED * self.decide_from)
-            means, _ = least(means, charges, 1)
+                means, charges = least(means, charges, left)
             for sigma, chains in self.ends():
                 means, _ = estimate(means, sigma, chains)
         return means.mean(0)
 
 
 def least(states: Tensor, charges: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """For every item, the ``count`` of the chains (N, B, ...) with the least charges (N, B), and those."""
+    """The ``count`` least charged of N chains, for every item or for every frame of every item.
+
+    Args:
+        states: (N, B, ..., F).
+        charges: (N, B), or (N, B, F).
+        count: how many to keep.
+
+    Returns:
+        Their states and charges, the least charged first.
+    """
+    if charges.dim() > 2 and count == len(charges):
+        return states, charges  # frames stay with their neighbours unless there is a choice to make
     order = charges.argsort(dim=0, stable=True)[:count]
-    index = order.view(*order.shape, *[1] * (states.dim() - 2)).expand(-1, -1, *states.shape[2:])
+    between = [1] * (states.dim() - order.dim())
+    index = order.view(*order.shape[:2], *between, *order.shape[2:]).expand(-1, -1, *states.shape[2:])
     return states.gather(0, index), charges.gather(0, order)

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from sepcli.catalog import spectral
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.spectral import SpectralSeparator, load_composed
+from sepcli.catalog.spectral import SpectralSeparator, load_composed, sampler_defaults
 from sepcli.errors import PriorError, UsageError
 from sepcli.mdct import mdct
 from sepcli.mixing import WeightedSum
 from sepcli.posterior import DiracPosterior
 from sepcli.priors.gaussian_bands import GaussianBands, fit_rest
 from sepcli.priors.joint import SourcePriors
+from sepcli.priors.spectral import SpectralConfig, SpectralPrior
 from sepcli.protocols import Posterior, Sampler
 from sepcli.samplers.multi_source import MultiSource
 from sepcli.samplers.projected import Projected
@@ -97,6 +98,13 @@ def test_priors_from_disk(tmp_path: Path, sampler: str | None) -> None:
     assert torch.isfinite(found).all()
     if sampler != "langevin":
         torch.testing.assert_close(found.sum(2)[:, 0], mixture, atol=1e-5, rtol=0)
+
+
+def test_chains_compete_frame_by_frame_within_the_same_time_at_any_rate() -> None:
+    for rate, bins, frames in ((22050, 512, 8), (44100, 512, 16), (8000, 32, 48), (8000, 4096, 1)):
+        prior = SpectralPrior(SpectralConfig(rate, bins, width=4, blocks=1, embedding=4))
+        assert sampler_defaults("halving", [prior])["local"] == frames
+        assert "local" not in sampler_defaults("projected", [prior])
 
 
 def test_one_prior_may_be_there_several_times(tmp_path: Path) -> None:
