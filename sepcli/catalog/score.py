@@ -78,7 +78,8 @@ class DiracSettings:
             open: what a prior was trained on, and what one of sound depends on.
         alike: whether the errors of the sources' estimates move together, as those of a picture's channels.
         bounded: whether the sources' values are kept to the range that their kind has; sounds have none.
-        local: of halving: 0: chains compete as a whole; w > 0: at every frame, judged by w to either side.
+        local: of halving of sounds: 0: chains compete as a whole; w > 0: at every frame (of a flow: sample),
+            judged by w to either side.
     """
 
     weigh: bool = False
@@ -273,7 +274,9 @@ def assemble(
         raise UsageError(f"unknown sampler '{chosen}'", f"one of: {', '.join(SAMPLERS)}")
     options = _with_preset(chosen, {k: v for k, v in options.items() if not isinstance(v, Mapping)})
     kind = GaussianSettings if chosen == "langevin" else DiracSettings
-    keys = {f.name for f in fields(kind)} - ({"local"} if chosen != "halving" else set())
+    keys = {f.name for f in fields(kind)}
+    if chosen != "halving" or bounds is not None:  # one chain; or pictures, whose columns are no frames
+        keys.discard("local")
     mine = vars(kind(**typed(kind, {k: v for k, v in options.items() if k in keys})))
     made: Sampler = SAMPLERS[chosen](
         **_sampler_options(chosen, {k: options[k] for k in options.keys() - keys})

@@ -65,9 +65,12 @@ def open_cache(folder: Path, sources: Sequence[str], sample_rate: int) -> StemBa
         index = json.loads((folder / "index.json").read_text("utf-8"))
         tables = [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in index]
         ends = [np.cumsum([0, *table[:, 1]], dtype=np.int64) for table in tables]
-        shapes = [(int(end[-1]),) for end in ends]
-        samples = [np.memmap(folder / f"{k}.i16", "<i2", "r", shape=shape) for k, shape in enumerate(shapes)]
-    except (OSError, ValueError, TypeError) as error:
+        files = [folder / f"{k}.i16" for k in range(len(sources))]
+        sizes = [file.stat().st_size for file in files]
+        if sizes != [2 * int(end[-1]) for end in ends] or any((table < 0).any() for table in tables):
+            raise ValueError("its index is of other files")
+        samples = [np.memmap(file, "<i2", "r") for file in files]
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         message = f"the cache {folder} is damaged ({error})"
         raise InputError(message, "Delete that folder and start again.") from error
     return StemBank(

@@ -14,6 +14,8 @@ from sepcli.errors import InputError
 
 PEAK = 0.9
 """Peak of every stem as stored."""
+SILENT = 1e-6
+"""Peak, of full scale, up to which a stem is silent: -120 dB, which no one hears and no 16 bits hold."""
 
 Samples = NDArray[np.int16]  # (T,), mono
 
@@ -36,7 +38,7 @@ def at_one_peak(
     heard: set[int] = set()
     for k, song, signal in signals:
         peak = float(np.abs(signal).max(initial=0.0))
-        if peak > 0:
+        if peak > SILENT:
             heard.add(k)
             yield k, song, np.round(signal * np.float32(PEAK * 32767 / peak)).astype(np.int16)
     for k, source in enumerate(sources):

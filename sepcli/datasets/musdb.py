@@ -104,7 +104,12 @@ def _folder(root: Path, subset: Subset) -> Path:
 
 def _subset(root: Path, subset: Subset) -> Songs:
     folder = _folder(root, subset)
-    songs = _songs(folder) if folder.is_dir() else {}
+    try:
+        songs = _songs(folder) if folder.is_dir() else {}
+    except OSError as error:
+        raise InputError(
+            f"the songs of {folder} cannot be listed ({error})", "Check that you are allowed to read them."
+        ) from error
     if subset == "test":
         return songs
     valid = validation_songs()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,12 @@ def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
     if not path.is_file():
         raise InputError(f"there is no file {path}", "Check that the data set is complete.")
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        raise InputError(f"{path} cannot be read as audio ({error})", "Copy or download it again.") from error
+        reason = getattr(error, "error_string", error)  # without the name, which is bytes
+        raise InputError(
+            f"{path} cannot be read as audio ({reason})", "Copy or download it again."
+        ) from error
     mono: NDArray[np.float32] = samples.mean(axis=1)
     if mono.size == 0:
         raise InputError(f"{path} holds no samples", "Copy or download it again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +110,12 @@ def _lengthened(signal: Signal, length: int) -> Signal:
 
 def _read(path: Path) -> tuple[Signal, int]:
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        raise InputError(f"{path} cannot be read as audio ({error})", "Copy or download it again.") from error
+        reason = getattr(error, "error_string", error)  # without the name, which is bytes
+        raise InputError(
+            f"{path} cannot be read as audio ({reason})", "Copy or download it again."
+        ) from error
     if not len(samples) or not np.isfinite(samples).all():
         raise InputError(f"{path} holds no samples, or not finite ones", "Copy or download it again.")
     return samples, int(rate)

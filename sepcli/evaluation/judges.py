@@ -80,7 +80,7 @@ def open_judges(priors: Sequence[str], noise: float, device: torch.device) -> li
     if len(priors) < 2:
         raise UsageError("one prior has nothing to be compared with", "give --prior once per source")
     judges = [_open(name, noise, device) for name in priors]
-    if len({judge.source for judge in judges}) < len(judges):
+    if len({judge.source.casefold() for judge in judges}) < len(judges):
         told = ", ".join(f"{judge.prior} ({judge.source})" for judge in judges)
         raise UsageError(f"two of the priors are of the same source: {told}", "give one per source")
     for judge in judges[1:]:

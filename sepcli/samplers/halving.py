@@ -81,13 +81,13 @@ class Halving:
         self.ladder()
         if not 0.0 < self.decide_to <= self.decide_from <= self.sigma_max:
             raise UsageError(
-                f"chains that start at σ {self.sigma_max} cannot be chosen from {self.decide_from} to "
-                f"{self.decide_to}",
+                f"chains that start at σ {self.sigma_max:g} cannot be chosen from {self.decide_from:g} to "
+                f"{self.decide_to:g}",
                 "Use sigma_max >= decide_from >= decide_to > 0.",
             )
         if not 0.0 < self.end_from <= self.decide_from:
             raise UsageError(
-                f"a chain that is chosen from σ {self.decide_from} cannot part at {self.end_from}",
+                f"a chain that is chosen from σ {self.decide_from:g} cannot part at {self.end_from:g}",
                 "Use decide_from >= end_from > 0.",
             )
 

@@ -84,3 +84,11 @@ def test_what_is_refused(
     assert message in first
     assert second.startswith("  → ")
     assert not out.exists()
+
+
+def test_pictures_have_no_frames(
+    tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--prior", str(tiny_pictures), "--set", "local=8", "-o", str(tmp_path / "out"))
+    assert run(["separate", str(tmp_path / "mix.png"), *FEW, *words]) == 2
+    assert "unknown setting 'local'" in capsys.readouterr().err

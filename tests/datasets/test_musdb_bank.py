@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from tiny_songs import RATE, make_musdb, make_song, tone
 
 from sepcli.datasets import musdb_bank
@@ -109,6 +111,58 @@ def test_a_damaged_file_leaves_no_cache(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"bass\.wav cannot be read"):
         open_musdb(root, "train", ("drums", "bass"), RATE, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "[]",
+        "[[[0, 4000]]]",
+        "[[[0, 4000]], [[0, 4000]], []]",
+        "[[[0, -1]], [[0, 4000]]]",
+        "[[[0, 1e300]], [[0, 4000]]]",
+        "[[[0, 9223372036854775807]], [[0, 4000]]]",
+        "[[], []]",
+        "[" * 100_000,
+        "null",
+    ],
+    ids=lambda index: index[:20],
+)
+def test_a_damaged_index_is_refused(root: Path, tmp_path: Path, index: str) -> None:
+    def opened() -> StemBank:
+        return open_musdb(root, "test", ("drums", "bass"), RATE, tmp_path / "cache")
+
+    opened()
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / "index.json").write_text(index)
+    with pytest.raises(InputError, match=r"the cache .* is damaged"):
+        opened()
+
+
+def test_a_stem_that_nobody_hears_is_silent(root: Path) -> None:
+    for song, peak in (("A - One", 1e-40), ("B - Two", 5e-7), ("D - Four", 2e-6)):
+        soundfile.write(root / "train" / song / "drums.wav", np.float32(peak) * np.ones(80), RATE, "FLOAT")
+    bank = open_musdb(root, "train", ("drums",), RATE)
+    assert bank.songs[0].tolist() == [2]
+    assert set(bank.samples[0].tolist()) == {round(PEAK * 32767)}
+
+
+def test_songs_that_may_not_be_listed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match=r"cannot be listed .*Permission denied"):
+        open_musdb(root, "test", ("bass",), RATE)
+
+
+def test_songs_may_have_any_name(root: Path) -> None:
+    song = root / "test" / "C - Three"
+    folder = song.rename(song.with_name(os.fsdecode(b"\xff \x1b[31m=1+1 %s")))
+    assert open_musdb(root, "test", ("bass",), RATE).seconds == (0.5,)
+    (folder / "bass.wav").write_bytes(b"RIFF")
+    with pytest.raises(InputError, match=r"bass\.wav cannot be read as audio \(Format not"):
+        open_musdb(root, "test", ("bass",), RATE)
 
 
 def test_a_subset_may_be_empty(root: Path) -> None:

@@ -130,6 +130,7 @@ def test_what_is_refused(tmp_path: Path, tiny_pictures: Path) -> None:
     cases: list[tuple[list[str], float, type[SepError], str]] = [
         ([first], 0.0, UsageError, "nothing to be compared with"),
         ([first, first], 0.0, UsageError, "same source"),
+        ([first, make_flow(tmp_path / "capital", "A")], 0.0, UsageError, "same source"),
         ([first, make_flow(tmp_path / "b", "b", noise=0.1)], 0.0, UsageError, "differ in noise"),
         ([first, make_flow(tmp_path / "c", "c", sample_rate=8000)], 0.0, UsageError, "sample_rate"),
         ([first, make_sound(tmp_path / "d", "d")], 0.0, UsageError, "differ in likelihood"),
