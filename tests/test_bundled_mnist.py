@@ -1,7 +1,8 @@
-"""The bundled prior of digits does what the README says, on the example and on a few test digits."""
+"""The bundled priors of digits do what the README says, on the example and on a few test digits."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from sepcli.cli.app import run
 from sepcli.metrics import best_permutation, psnr
 
 DIGITS = Path(__file__).parents[1] / "examples" / "digits"
+TEST_DIGITS = Path(__file__).parent / "data" / "digits"
 
 
 def read(path: Path) -> np.ndarray:
@@ -28,3 +30,12 @@ def test_the_example_is_separated(tmp_path: Path) -> None:
     order = best_permutation(table)
     assert np.mean([table[k, order[k]] for k in range(2)]) > 25.0  # half the mixture: 15.1
     assert np.abs(sum(found) / 2 - read(DIGITS / "mix.png")).max() <= 2 / 255
+
+
+@pytest.mark.slow
+def test_tokens_separate_test_digits(tmp_path: Path) -> None:
+    words = ["evaluate", "--dataset", "mnist", "--data", str(TEST_DIGITS), "--prior", "mnist-lass"]
+    assert run([*words, "--pairs", "4", "--metric", "psnr", "--out", str(tmp_path / "r.json"), "-q"]) == 0
+    rows = json.loads((tmp_path / "r.json").read_text())["results"]["psnr"]
+    means = {name: row["average"]["mean"] for name, row in rows.items()}
+    assert means["sepcli"] > 20.0 > means["average"]  # of single pairs 14 to 30

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # A Glow of MNIST's digits, and BASIS with it, by one draw and by the likeliest of ten: bash mnist-glow.sh MNIST_DIR OUT_DIR
 #
-# About 40 minutes of training on two CPU cores, and as long for the separations; run again after an interruption, it
-# goes on where it was. By default one flow is told the noise, which is the cheaper way; LADDER=1 is the paper's, a
+# About 40 minutes of training on two CPU cores, and half an hour for the separations; run again after an interruption,
+# it goes on where it was. By default one flow is told the noise, which is the cheaper way; LADDER=1 is the paper's, a
 # flow of clean pictures first and then a copy of it for every noise level. Where there is a GPU, set PRESET=base,
-# BUDGET, PAIRS=6000 and LANGEVIN="--set preset=paper" (1,000 evaluations).
+# BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with the paper's settings (1,000 evaluations) and of
+# halving, by one draw and by the likeliest of ten; ROWS="langevin-1 halving-1 halving-10" leaves out the dearest.
 set -euo pipefail
 data=${1:?MNIST_DIR} out=${2:?OUT_DIR}
-preset=${PRESET:-small} pairs=${PAIRS:-8} langevin=${LANGEVIN---set preset=paper --set levels=10 --set steps=10}
+preset=${PRESET:-small} pairs=${PAIRS:-16}
 mkdir -p "$out"
 
 train() {  # NAME BUDGET OPTION...: once, or the rest of it
@@ -23,11 +24,16 @@ else
   train mnist-glow "${BUDGET:-40m}"
 fi
 
-for draws in 1 10; do
-  for split in none class; do
-    [ -f "$out/langevin-$draws-$split.json" ] && continue
+declare -A settings=(
+  [langevin]="--sampler langevin --set preset=paper"
+  [halving]="--sampler halving --set weigh=0 --set candidates=8 --set steps=30 --set sigma_max=1 --set rho=2
+             --set decide_from=0.4 --set decide_to=0.06"
+)
+for split in ${SPLITS:-none class}; do
+  for row in ${ROWS:-langevin-1 langevin-10 halving-1 halving-10}; do
+    [ -f "$out/$row-$split.json" ] && continue
     # shellcheck disable=SC2086 # words on purpose
     sepcli evaluate --dataset mnist --data "$data" --prior "$out/mnist-glow" --pairs "$pairs" --split "$split" \
-      --metric psnr --batch 8 --samples "$draws" --sampler langevin --out "$out/langevin-$draws-$split.json" $langevin
+      --metric psnr --batch 16 --samples "${row##*-}" ${settings[${row%-*}]} --out "$out/$row-$split.json"
   done
 done

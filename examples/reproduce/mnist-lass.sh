@@ -7,7 +7,7 @@
 # candidates of a draw, then refinement; a beam's likeliest); the last also moves the sources onto the mixture.
 set -euo pipefail
 data=${1:?MNIST_DIR} out=${2:?OUT_DIR}
-preset=${PRESET:-small} codec=${BUDGET:-6m} prior=${BUDGET:-12m} counting=${COUNTING:-3m} pairs=${PAIRS:-200}
+preset=${PRESET:-small} codec=${BUDGET:-6m} prior=${BUDGET:-12m} counting=${COUNTING:-3m} pairs=${PAIRS:-100}
 folder="$out/mnist-lass"
 mkdir -p "$out"
 
@@ -20,6 +20,7 @@ train transformer prior "$prior" --learning-rate 2e-3 --classes halves
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
   --tokens 200000000 --time-budget "$counting" --resume
 
+chosen="--set temperature=0.6 --set max_candidates=4096"  # on 24 pairs of the 1,000 digits held out from training
 declare -A settings=(
   [greedy]="--sampler greedy --set exact=0"
   [beam]="--sampler beam --set width=100 --set candidates=1 --set exact=0"
@@ -31,5 +32,5 @@ for row in ${ROWS:-greedy beam ancestral top-k exact}; do
   [ -f "$out/$row.json" ] && continue
   # shellcheck disable=SC2086 # words on purpose
   sepcli evaluate --dataset mnist --data "$data" --prior "$folder" --pairs "$pairs" --metric psnr \
-    --out "$out/$row.json" ${settings[$row]} ${EXTRA:-}
+    --out "$out/$row.json" ${settings[$row]} $chosen ${EXTRA:-}
 done
