@@ -116,9 +116,9 @@ def _items(
     data: Path, names: Sequence[str], pairs: int, rate: int, seed: int, cache: Path | None
 ) -> tuple[Iterator[Signal], int, dict[str, Any]]:
     """Test items of the sources, how many there are, and what the report has to say of songs."""
+    from sepcli.datasets.song_banks import held_out_split, holds_songs
     from sepcli.evaluation.judges import LENGTH, folder_items, song_items, toy_items
-    from sepcli.training.kinds import TOY_WAVES, holds_songs
-    from sepcli.training.song_banks import held_out_split
+    from sepcli.training.kinds import TOY_WAVES
 
     if str(data) == TOY_WAVES and not data.exists():
         return *toy_items(names, pairs, rate, seed), {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -82,6 +83,15 @@ def musdb_songs(root: Path, subset: Subset = "test") -> Songs:
             f"give the folder that holds train and test, with SONG/drums.wav … or SONG{SUFFIX}",
         )
     return songs
+
+
+def is_musdb(data: Path) -> bool:
+    """Whether a folder is of MUSDB18, in either form; a song in WAV has two of its stems or more."""
+    for folder in (data / "train", data / "test"):
+        found = Counter(path.parent for stem in STEMS for path in folder.glob(f"*/{stem}.wav"))
+        if max(found.values(), default=0) > 1 or any(folder.glob(f"*{SUFFIX}")):
+            return True
+    return False
 
 
 def has_songs(root: Path, subset: Subset) -> bool:

@@ -1,4 +1,4 @@
-"""One audio file of a data set as a mono signal."""
+"""One audio file of a data set."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ import soxr
 from numpy.typing import NDArray
 
 from sepcli.errors import InputError
+
+
+def decode(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Samples (T, C) of a file that libsndfile knows, and the sample rate in Hz; they need not be finite.
+
+    Raises:
+        InputError: If it cannot be decoded.
+    """
+    try:
+        samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
+        reason = getattr(error, "error_string", error)  # without the name, which is bytes
+        raise InputError(
+            f"{path} cannot be read as audio ({reason})", "Copy or download it again."
+        ) from error
+    return samples, int(rate)
 
 
 def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -27,19 +43,13 @@ def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}", "Check that the data set is complete.")
-    try:
-        samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        reason = getattr(error, "error_string", error)  # without the name, which is bytes
-        raise InputError(
-            f"{path} cannot be read as audio ({reason})", "Copy or download it again."
-        ) from error
+    samples, rate = decode(path)
     mono: NDArray[np.float32] = samples.mean(axis=1)
     if mono.size == 0:
         raise InputError(f"{path} holds no samples", "Copy or download it again.")
     if not np.isfinite(mono).all():
         raise InputError(f"{path} holds samples that are not finite", "Write it again.")
-    return mono, int(rate)
+    return mono, rate
 
 
 def read_resampled(path: Path, rate: int) -> NDArray[np.float32]:

@@ -70,6 +70,11 @@ def open_slakh(
     return gather(_decode(tracks, sources, sample_rate), sources, sample_rate, folder)
 
 
+def is_slakh(data: Path) -> bool:
+    """Whether a folder is of Slakh2100's layout."""
+    return any(next(data.glob(pattern), None) for pattern in (f"*/{METADATA}", f"*/*/{METADATA}"))
+
+
 def find_tracks(root: Path, split: str) -> list[Path]:
     """The folders of the split that hold a metadata.yaml."""
     for folder in (root / split, root):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from sepcli.datasets.pairs import Pair
+from sepcli.datasets.recordings import decode
 from sepcli.errors import InputError
 
 Signal = NDArray[np.float32]
@@ -109,13 +108,7 @@ def _lengthened(signal: Signal, length: int) -> Signal:
 
 
 def _read(path: Path) -> tuple[Signal, int]:
-    try:
-        samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, RuntimeError) as error:
-        reason = getattr(error, "error_string", error)  # without the name, which is bytes
-        raise InputError(
-            f"{path} cannot be read as audio ({reason})", "Copy or download it again."
-        ) from error
+    samples, rate = decode(path)
     if not len(samples) or not np.isfinite(samples).all():
         raise InputError(f"{path} holds no samples, or not finite ones", "Copy or download it again.")
-    return samples, int(rate)
+    return samples, rate

@@ -20,12 +20,12 @@ from sepcli.catalog.network import load_network
 from sepcli.catalog.spectral import HEARD, FastPrior, load_spectral
 from sepcli.catalog.waves import is_flow, load_wave_flow
 from sepcli.datasets.pairs import pair_ids, read_pairs
+from sepcli.datasets.song_banks import open_songs
 from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.mdct import mdct
 from sepcli.priors.bound import log_density_bound
 from sepcli.training.lass import draw_sources
-from sepcli.training.song_banks import open_songs
 
 LENGTH = 16_384
 """Samples of an item that are looked at, at most."""

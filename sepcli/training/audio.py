@@ -16,6 +16,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.network import load_network
 from sepcli.catalog.spectral import load_spectral
 from sepcli.datasets.audio_folder import levelled, open_folder, split
+from sepcli.datasets.song_banks import has_split, holds_songs, open_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError, UsageError
 from sepcli.mdct import mdct
@@ -23,13 +24,11 @@ from sepcli.priors.spectral import SpectralConfig, SpectralPrior
 from sepcli.protocols import OnStep
 from sepcli.training.curves import save_curve
 from sepcli.training.denoiser import Averaged, keep_mean
-from sepcli.training.kinds import holds_songs
 from sepcli.training.lass import Levels, draw_sources
 from sepcli.training.listening import draw_samples, write_samples
 from sepcli.training.loop import Progress, train, write_text
 from sepcli.training.pictures import check_alone
 from sepcli.training.request import Request, training_entry
-from sepcli.training.song_banks import has_split, open_songs
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 32, "blocks": 2, "embedding": 16},

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from enum import Enum
 from pathlib import Path
 
 from sepcli.datasets.audio_folder import audio_files
-from sepcli.datasets.musdb import STEMS, SUFFIX
 from sepcli.datasets.picture_folder import picture_files
+from sepcli.datasets.song_banks import holds_songs
 from sepcli.errors import InputError
 from sepcli.media.images import SUFFIXES
 
@@ -48,25 +47,6 @@ def kind_of(data: Path) -> Kind:
             "give a folder of audio files or of pictures, Slakh2100, MUSDB18, or that of MNIST's four files",
         )
     return Kind.SOUND if sounds else Kind.PICTURES
-
-
-def is_slakh(data: Path) -> bool:
-    """Whether a folder is of Slakh2100's layout."""
-    return any(next(data.glob(pattern), None) for pattern in ("*/metadata.yaml", "*/*/metadata.yaml"))
-
-
-def is_musdb(data: Path) -> bool:
-    """Whether a folder is of MUSDB18, in either form; a song in WAV has two of its stems or more."""
-    for folder in (data / "train", data / "test"):
-        found = Counter(path.parent for stem in STEMS for path in folder.glob(f"*/{stem}.wav"))
-        if max(found.values(), default=0) > 1 or any(folder.glob(f"*{SUFFIX}")):
-            return True
-    return False
-
-
-def holds_songs(data: Path) -> bool:
-    """Whether a folder is of songs with stems: Slakh2100's layout, or MUSDB18."""
-    return is_slakh(data) or is_musdb(data)
 
 
 def holds_pictures(data: Path) -> bool:

@@ -23,6 +23,7 @@ from sepcli.catalog.build import load_codec
 from sepcli.catalog.lass_pictures import load_picture_codec
 from sepcli.codecs.vqvae1d import Vqvae1d
 from sepcli.codecs.vqvae2d import Vqvae2d
+from sepcli.datasets.song_banks import open_songs
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.lass_pictures import MIXED
 from sepcli.mixing import WeightedSum
@@ -30,7 +31,6 @@ from sepcli.protocols import OnStep
 from sepcli.table import LikelihoodTable, TripleCounter
 from sepcli.training.lass import Levels
 from sepcli.training.picture_data import open_like
-from sepcli.training.song_banks import open_songs
 from sepcli.training.source_pairs import PicturePairs, SourcePairs, StemPairs
 
 CHUNK_TOKENS = 512

@@ -12,6 +12,7 @@ import torch
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec
 from sepcli.codecs.vqvae1d import SPECTRAL_SIZES, Vqvae1d, Vqvae1dConfig
+from sepcli.datasets.song_banks import open_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
@@ -30,7 +31,6 @@ from sepcli.training.lass import (
 )
 from sepcli.training.loop import Progress, Task, train, write_text
 from sepcli.training.request import Request, check_free, training_entry
-from sepcli.training.song_banks import open_songs
 
 PARTS = {
     "vqvae": "codec",

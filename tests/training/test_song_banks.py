@@ -11,13 +11,14 @@ import torch
 from tiny_songs import RATE, make_musdb, make_song
 
 from sepcli.catalog import card as cards
-from sepcli.datasets.musdb import validation_songs
+from sepcli.datasets.musdb import is_musdb, validation_songs
+from sepcli.datasets.slakh import is_slakh
+from sepcli.datasets.song_banks import has_split, held_out_split, holds_songs, open_songs
 from sepcli.errors import InputError, UsageError
 from sepcli.training import audio, likelihood, prepare
-from sepcli.training.kinds import Kind, holds_pictures, holds_songs, is_musdb, is_slakh, kind_of
+from sepcli.training.kinds import Kind, holds_pictures, kind_of
 from sepcli.training.likelihood import CountSettings
 from sepcli.training.loop import LoopSettings
-from sepcli.training.song_banks import has_split, held_out_split, open_songs
 from sepcli.training.waves import mixtures_of
 
 SPLITS = ("train", "validation", "test")

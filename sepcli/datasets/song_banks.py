@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sepcli.datasets.musdb import Subset, has_songs
+from sepcli.datasets.musdb import Subset, has_songs, is_musdb
 from sepcli.datasets.musdb_bank import open_musdb
-from sepcli.datasets.slakh import METADATA, open_slakh
+from sepcli.datasets.slakh import METADATA, is_slakh, open_slakh
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError
-from sepcli.training.kinds import is_musdb, is_slakh
 
 SUBSETS: Mapping[str, Subset] = {"train": "train", "validation": "valid", "test": "test"}
 """What MUSDB18 calls Slakh2100's splits."""
+
+
+def holds_songs(data: Path) -> bool:
+    """Whether a folder is of songs with stems: Slakh2100's layout, or MUSDB18."""
+    return is_slakh(data) or is_musdb(data)
 
 
 def open_songs(
