@@ -233,11 +233,11 @@ class LikelihoodTable:
         Raises:
             OutputError: The place cannot be written.
         """
-        tensors = pack("joint", self.joint, self.vocabulary)
+        tensors = pack("joint", self.joint)
         if self.pruned:
-            tensors |= {"unigram": self.coarse.unigram, **pack("first", self.coarse.first, self.vocabulary)}
+            tensors |= {"unigram": self.coarse.unigram, **pack("first", self.coarse.first)}
             if self.coarse.second is not None:
-                tensors |= pack("second", self.coarse.second, self.vocabulary)
+                tensors |= pack("second", self.coarse.second)
         if self.nearest is not None:
             tensors["nearest"] = self.nearest
         numbers = {"vocabulary": self.vocabulary, "pairs": self.pairs, "beta": self.beta}

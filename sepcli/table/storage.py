@@ -1,9 +1,10 @@
 """The file of a likelihood table: one safetensors file, written as a whole, checked before it is believed.
 
-Every conditional is stored by mixture code: ``offsets`` (V + 1,), the context as ``a`` (and ``b`` for pairs),
-``count``, and, where something was pruned, ``total``: the exact n_c of the contexts held, in rising order.
-Integers take the smallest type that holds them; counts, of which few are large, take one byte each, and those
-of 255 and more also have their place in ``count.at`` and their value in ``count.large``.
+Every conditional is stored as its keys m · size + c in rising order: ``step``, from each key to the next (the
+first from -1), and ``count``; where something was pruned, also ``total``, the exact n_c of the contexts held,
+in rising order. Of these lists few numbers are large, so that they take one or two bytes each, whichever is
+shorter in all; numbers that this does not hold have their place in ``.at`` and their value in ``.large``.
+Other integers take the smallest type that holds them.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from sepcli.table.conditional import Conditional
 from sepcli.table.counts import MAX_VOCABULARY, Counts
 
 FORMAT = "sepcli-likelihood-table"
-VERSION = "1"
-COUNTED = (".count", ".total")
-"""Names of tensors that hold counts."""
-FULL = 255
-"""What one byte holds at most; it also says: look under ``large``."""
+VERSION = "2"
+MOSTLY_SMALL = (".step", ".count", ".total")
+"""Names of lists in which few numbers are large."""
+NARROW = (torch.uint8, torch.int16)
+"""What their small numbers may be stored as."""
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -68,14 +69,10 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return _whole({name: tensor.to(torch.int64) for name, tensor in tensors.items()}, path), metadata
 
 
-def pack(name: str, part: Conditional, vocabulary: int) -> dict[str, Tensor]:
+def pack(name: str, part: Conditional) -> dict[str, Tensor]:
     """The tensors of one conditional, their names beginning with ``name``."""
-    context = part.counts.keys % part.size
-    tensors = {f"{name}.offsets": part.offsets(vocabulary), f"{name}.count": part.counts.values}
-    if part.size == vocabulary:
-        tensors[f"{name}.a"] = context
-    else:
-        tensors |= {f"{name}.a": context // vocabulary, f"{name}.b": context % vocabulary}
+    keys = part.counts.keys
+    tensors = {f"{name}.step": keys.diff(prepend=keys.new_tensor([-1])), f"{name}.count": part.counts.values}
     if int(part.lost.sum()):
         tensors[f"{name}.total"] = part.contexts.values
     return tensors
@@ -87,28 +84,16 @@ def unpack(name: str, tensors: Mapping[str, Tensor], vocabulary: int, size: int,
     Raises:
         PriorError: Something is missing, out of order or out of range.
     """
-    names = ["offsets", "count", "a", *(["b"] if size > vocabulary else [])]
     try:
-        offsets, count, *codes = (tensors[f"{name}.{n}"] for n in names)
+        step, count = (tensors[f"{name}.{n}"] for n in ("step", "count"))
     except KeyError as error:
         raise _broken(path, f"{error.args[0]} is missing") from error
-    steps = offsets.diff()
-    check(
-        path, len(offsets) == vocabulary + 1 and bool((steps >= 0).all()), f"{name}.offsets are out of order"
-    )
-    check(
-        path,
-        bool(offsets[0] == 0) and all(len(c) == offsets[-1] for c in [count, *codes]),
-        f"{name} is cut short",
-    )
-    check(
-        path, all(_within(c, 0, vocabulary - 1) for c in codes), f"{name} holds codes outside the vocabulary"
-    )
+    check(path, len(step) == len(count), f"{name} is cut short")
+    check(path, _within(step, 1, MAX_VOCABULARY**3), f"{name} is not sorted")
+    inside = float(step.double().sum()) < 2.0**62 and int(step.sum()) <= vocabulary * size
+    check(path, inside, f"{name} holds codes outside the vocabulary")
     check(path, _within(count, 1, 1 << 48), f"{name}.count holds impossible counts")
-    context = codes[0] if len(codes) == 1 else codes[0] * vocabulary + codes[1]
-    keys = torch.repeat_interleave(torch.arange(vocabulary), steps) * size + context
-    check(path, bool((keys.diff() > 0).all()), f"{name} is not sorted")
-    whole = Conditional.of(Counts(keys, count), size)
+    whole = Conditional.of(Counts(step.cumsum(0) - 1, count), size)
     total = tensors.get(f"{name}.total", whole.contexts.values)
     check(path, len(total) == len(whole.contexts), f"{name}.total is cut short")
     lost = total - whole.contexts.values
@@ -152,11 +137,18 @@ def _within(values: Tensor, low: int, high: int) -> bool:
 
 
 def _small(name: str, values: Tensor) -> dict[str, Tensor]:
-    """The same integers in few bytes, as one tensor or, for counts, as bytes and the large ones apart."""
-    if not name.endswith(COUNTED):
+    """The same integers in few bytes: as one tensor or, where few are large, with the large ones apart."""
+    if not name.endswith(MOSTLY_SMALL):
         return {name: _shrink(values)}
-    large = (values >= FULL).nonzero()[:, 0]
-    parts = {name: values.clamp(max=FULL).to("cpu", torch.uint8).contiguous()}
+    ways = [_split(name, values.cpu(), dtype) for dtype in NARROW]
+    return min(ways, key=lambda parts: sum(part.nbytes for part in parts.values()))
+
+
+def _split(name: str, values: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Integers in a narrow type, and apart from them those that it does not hold."""
+    most = torch.iinfo(dtype).max
+    large = (values > most).nonzero()[:, 0]
+    parts = {name: values.clamp(max=most).to(dtype).contiguous()}
     if len(large):
         parts |= {f"{name}.at": _shrink(large), f"{name}.large": _shrink(values[large])}
     return parts
