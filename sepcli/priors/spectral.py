@@ -18,9 +18,10 @@ loss is
 
     E Σ_f w_f(σ) (D - x_0)²,   w_f(σ) ∝ s_f/σ²,   ln σ ~ N(P_mean, P_std²)
 
-and the likelihood of (D - x_0)² under C. The weights are scaled so that Wiener's filter scores one at every
-σ. Most bands of music hold little of its energy; weighed by s_f, errors count where they would be heard, and
-few parameters are spent on what lies below the noise.
+and the likelihood of (D - x_0)² under C, in which surprises of more than a thousand C count by their
+logarithm: one onset in a band that is silent otherwise must not outweigh all else. The weights are scaled so
+that Wiener's filter scores one at every σ. Most bands of music hold little of its energy; weighed by s_f,
+errors count where they would be heard, and few parameters are spent on what lies below the noise.
 
 The network is a stack of residual blocks over time, the bands as channels, with dilated convolutions;
 normalisation is per frame. So D is as long as its input, and a frame depends on those within ``reach``.
@@ -39,6 +40,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
+
+SURPRISING = 1e3
+"""Squared errors of so many times C are told of no more than by their logarithm."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +238,9 @@ class SpectralPrior(nn.Module):
         if not config.variance:
             return mse, figures
         unit = level**2 * s**2 / (level**2 + s**2)  # Wiener's C, so that the figure has no units
-        nll = 0.5 * (error.detach() / variance + (variance / unit).log()).mean()
+        surprise = error.detach() / variance
+        held = surprise.clamp(max=SURPRISING) + SURPRISING * (surprise / SURPRISING).clamp(min=1.0).log()
+        nll = 0.5 * (held + (variance / unit).log()).mean()
         return mse + 0.1 * nll, {**figures, "nll": float(nll.detach())}
 
     def _moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:

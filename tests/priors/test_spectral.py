@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.priors.spectral import SURPRISING, SpectralConfig, SpectralPrior
 
 BANDS = tuple(float(s) for s in np.geomspace(0.5, 1e-3, 8))
 TINY = SpectralConfig(bins=8, width=16, blocks=3, dilations=(1, 2), embedding=8, band_std=BANDS)
@@ -82,6 +82,17 @@ def test_it_learns_mean_and_variance() -> None:
     assert error < 0.1 * usual
     off, unaware = ((c / spread).log().abs().median() for c in (variance, var))
     assert off < 0.3 * unaware
+
+
+def test_a_surprise_does_not_outweigh_all_else() -> None:
+    """One loud onset in a band that is silent otherwise."""
+    config = replace(TINY, p_mean=float(np.log(1e-3)), p_std=0.0)
+    model, x = prior(config).requires_grad_(True), 1e-3 * noise(4, 8, 50)
+    x[0, -1, 25] = 10.0
+    loss, _ = model.loss(x, np.random.default_rng(0))
+    loss.backward()
+    r = model.get_parameter("net.leave.bias").grad[2 * 8 :]  # type: ignore[index]
+    assert 0 < r.norm() < 0.1 * 0.5 * 1.1 * SURPRISING / x.numel()
 
 
 @pytest.mark.parametrize("variance", [True, False])
