@@ -5,7 +5,7 @@
 One WaveNet (see ``sepcli.priors.wave_flow``) per source gives f_k and r_k; before training both are 0, so
 that every source begins as its share of the mixture. s is the deviation of the noise under which the priors
 look at sources, and the networks are told it. Being asked at many s, coarse and fine, is what leads them from
-the former to the latter. All is computed in float32, and stored so.
+the former to the latter. All is computed in float32.
 
 Source: Frank 2020, the posteriors q(s_k | m) of "Modeling the posteriors"; Rethage et al. 2018 for a
     non-causal WaveNet that hears a mixture.

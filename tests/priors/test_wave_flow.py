@@ -148,11 +148,13 @@ def test_sources_are_asked_one_by_one() -> None:
     torch.testing.assert_close(score[:, 1:], second.score(x[:, 1:], torch.tensor(0.2)))
 
 
-def test_weights_are_stored_exactly(tmp_path: Path) -> None:
+def test_only_weights_of_wavenets_are_rounded(tmp_path: Path) -> None:
     p = flow(shaken=0.2)
     write_weights(p, tmp_path / "model.safetensors")
     stored = load_file(tmp_path / "model.safetensors")
-    assert all(torch.equal(tensor, p.state_dict()[name]) for name, tensor in stored.items())
+    for name, tensor in p.state_dict().items():
+        assert (stored[name].dtype == torch.bfloat16) == (".net." in name)
+        torch.testing.assert_close(stored[name].float(), tensor, rtol=2**-8 * (".net." in name), atol=0)
 
 
 def test_what_is_refused() -> None:
