@@ -1,12 +1,13 @@
-"""Make one prior of two engines: a LASS prior's folder with a score prior for each source inside it.
+"""Make one prior of two engines: a LASS prior's folder and a score prior for each of its sources.
 
     python two_engines.py PRIOR --score drums bass --like slakh-drums-bass
     python two_engines.py PRIOR --choose lass=validation-lass.json score=validation-score.json
     python two_engines.py PRIOR --figures lass=lass.json score=score.json
 
 The first names PRIOR/drums and PRIOR/bass in the card of PRIOR, which takes title and settings from another
-prior's. The second makes the engine with the higher mean SDR (row ``sepcli``) the one that separates unless
-``--method`` says otherwise. The third copies the results of reports of ``sepcli evaluate`` into the card.
+prior's; words that are no folders there are looked up as ``--prior`` is. The second makes the engine with the
+higher mean SDR (row ``sepcli``) the one that separates unless ``--method`` says otherwise. The third copies
+the results of reports of ``sepcli evaluate`` into the card.
 """
 
 from __future__ import annotations
@@ -21,24 +22,26 @@ from typing import Any
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
+from sepcli.catalog.engines import score_priors
 from sepcli.errors import PriorError, SepError
 
 
 def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None) -> Card:
-    """The card with a score prior per source, which are folders inside its own.
+    """The card with a score prior per source.
 
     Args:
         card: of a LASS prior; one that names them already stays as it is.
         folder: of the card.
-        words: the folders, in the order of the card's sources.
+        words: folders inside its own or names of other priors, in the order of the card's sources.
         like: a prior whose title and settings of LASS it takes.
 
     Raises:
-        PriorError: a folder is no prior of its source, or there is no prior ``like``.
+        PriorError: one is no prior of its source, or there is no prior ``like``.
     """
     if card.score.get("priors") == list(words):
         return card
-    found = [cards.read(folder / word) for word in words]
+    named = replace(card, score={"priors": list(words)})
+    found = [cards.find(word)[0] for word in score_priors(named, folder)]
     own = [(cards.SOUND, (source,)) for source in card.sources]
     if [(one.family, one.sources) for one in found] != own:
         raise PriorError(
@@ -49,7 +52,7 @@ def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None
         model, _ = cards.find(like)
         settings = {key: value for key, value in model.settings.items() if key != "method"}
         card = replace(card, title=model.title, settings=settings, stream=model.stream)
-    return replace(card, score={"priors": list(words)})
+    return replace(card, score=named.score)
 
 
 def choose(card: Card, reports: Mapping[str, Any]) -> Card:
@@ -88,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Change the card; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("prior", type=Path, help="folder of a LASS prior")
-    parser.add_argument("--score", nargs="+", metavar="FOLDER", help="score priors inside it, one per source")
+    parser.add_argument("--score", nargs="+", metavar="WORD", help="score priors, one per source")
     parser.add_argument("--like", metavar="PRIOR", help="take title and settings from this prior")
     parser.add_argument("--choose", nargs="+", metavar="ENGINE=REPORT", help="the better one is the default")
     parser.add_argument("--figures", nargs="+", metavar="NAME=REPORT", help="results for the card")
