@@ -66,7 +66,7 @@ def find_card(
     """The prior's card for one engine (see ``sepcli.catalog.engines``), or what a blind method separates.
 
     Raises:
-        UsageError: the method has no use for the prior, the sampler, more than one draw or a rest.
+        UsageError: the method has no use for the prior, the sampler or a rest, or it knows one answer only.
         PriorError: no such prior.
     """
     from sepcli.catalog import card as cards
@@ -79,6 +79,11 @@ def find_card(
             raise UsageError(
                 f"--rest is for score priors of sounds, and {card.name} is of {card.family}",
                 "leave it out" + (", or --method lass" if card.family == Method.LASS else ""),
+            )
+        if samples > 1 and (sampler or card.settings.get("sampler")) == "greedy":
+            raise UsageError(
+                f"greedy search finds one answer, not {samples}",
+                "leave out --samples, or choose --sampler ancestral",
             )
         return card
     given = {"--prior": prior is not None, "--sampler": sampler is not None, "--samples": samples > 1}

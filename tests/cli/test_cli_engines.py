@@ -108,6 +108,7 @@ def test_what_has_no_use_for_them(
         (("--prior", dual, "--method", "score", "--set", "lam=1"), "unknown setting 'lam'"),
         (("--prior", dual, "--set", "rest=0.5"), "unknown setting 'rest'"),
         (("--prior", violin, "--rest", "--set", "rest=2"), "rest=2 is no share"),
+        (("--prior", tiny_prior, "--sampler", "greedy", "--samples", 2), "greedy search finds one answer"),
         (("--prior", dual, "--prior", violin), "brings all its sources along"),
         (("--prior", dual, "--rest", "--weights", "1,1,1"), "separates drums, bass"),
         (("--prior", violin, "--rest", "--weights", "1,1,1"), "3 --weights for 1 --prior"),
