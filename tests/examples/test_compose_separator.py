@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
+from example_scripts import run_script
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -58,13 +55,9 @@ def test_a_duet_is_the_sum_of_new_solos(program: ModuleType, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_from_recordings_to_figures(tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "PRESET": "tiny", "SOUNDS": "--seconds 12 --recordings 3"}
-    command = ["bash", str(EXAMPLES / "compose_separator.sh"), str(tmp_path / "out"), "1s"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    tiny = {"PRESET": "tiny", "SOUNDS": "--seconds 12 --recordings 3"}
+    done = run_script("compose_separator.sh", tmp_path / "out", "1s", **tiny)
     assert done.stderr.count("+ sepcli train-prior --family denoiser") == 2
     stems = {path.name for path in (tmp_path / "out" / "estimates" / "duet-3").iterdir()}
     assert stems == {"pluck.flac", "flute.flac", "run.json"}

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from example_scripts import run_script
 
-ROOT = Path(__file__).parents[2]
+DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_mnist_lass_goes_from_data_to_figures_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    few = {
         "PRESET": "tiny",
         "BUDGET": "1s",
         "COUNTING": "1s",
@@ -27,10 +21,11 @@ def test_mnist_lass_goes_from_data_to_figures_and_goes_on_where_it_was(tmp_path:
         "ROWS": "greedy exact",
         "EXTRA": "--set refine=2 --set candidates=2",
     }
-    command = ["bash", str(ROOT / "examples" / "reproduce" / "mnist-lass.sh")]
-    command += [str(ROOT / "tests" / "data" / "digits"), str(tmp_path / "out")]
-    first = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert first.returncode == 0, first.stderr
+
+    def start() -> None:
+        run_script("reproduce/mnist-lass.sh", DIGITS, tmp_path / "out", **few)
+
+    start()
     residuals = []
     for row in ("greedy", "exact"):
         report = json.loads((tmp_path / "out" / f"{row}.json").read_text())
@@ -38,6 +33,5 @@ def test_mnist_lass_goes_from_data_to_figures_and_goes_on_where_it_was(tmp_path:
         residuals.append(report["results"]["residual"]["sepcli"]["mixture"]["mean"])
     assert residuals[1] < 0.01 < residuals[0]
     card = (tmp_path / "out" / "mnist-lass" / "card.toml").read_text()
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
+    start()
     assert (tmp_path / "out" / "mnist-lass" / "card.toml").read_text() == card

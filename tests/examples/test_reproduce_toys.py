@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "reproduce" / "toy-waves.sh"
+from example_scripts import run_script
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_toy_waves_go_from_nothing_to_figures(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    few = {
         "PRESET": "tiny",
         "FLOW_BUDGET": "1s",
         "ENCODER_BUDGET": "1s",
@@ -28,9 +20,7 @@ def test_toy_waves_go_from_nothing_to_figures(tmp_path: Path) -> None:
         "LANGEVIN_PAIRS": "1",
         "LANGEVIN": "--set levels=2 --set steps=2",
     }
-    command = ["bash", str(SCRIPT), str(tmp_path / "out")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_script("reproduce/toy-waves.sh", tmp_path / "out", **few)
     for name, count in (("variational", 2), ("langevin", 1)):
         report = json.loads((tmp_path / "out" / f"{name}.json").read_text())
         assert report["protocol"]["stems"] == ["sine", "square", "sawtooth", "triangle"]
