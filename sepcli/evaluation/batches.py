@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sepcli.errors import SepError
 from sepcli.evaluation.journal import Finished, append_journal
 from sepcli.evaluation.score import TrackScore
 from sepcli.protocols import OnStep
@@ -80,6 +81,19 @@ def draw_seeds(seed: int, number: int, draws: int = 1) -> Tensor:
         for draw in range(draws)
     ]
     return torch.tensor([int(state >> np.uint64(1)) for state in states], dtype=torch.int64)
+
+
+def check_finite(draws: Tensor, items: Iterable[Item]) -> None:
+    """Refuse draws (B, ...) of items that went astray: they have no score.
+
+    Raises:
+        SepError: one of them is not finite.
+    """
+    for item, own in zip(items, draws, strict=True):
+        if not bool(torch.isfinite(own).all()):
+            raise SepError(
+                f"the estimates of {item.id} are not finite", "use more steps, or another sampler or prior"
+            )
 
 
 def _within(on_step: OnStep | None, start: int, count: int, total: int) -> OnStep | None:

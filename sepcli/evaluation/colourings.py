@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sepcli.colouring import GREYS, diversity, grey_of, locked
 from sepcli.errors import UsageError
-from sepcli.evaluation.batches import Scores, draw_seeds
+from sepcli.evaluation.batches import Scores, check_finite, draw_seeds
 from sepcli.evaluation.clips import REFERENCE, Clip, clips_of_rows, encode_picture
 from sepcli.evaluation.likelihoods import OURS, likeliest
 from sepcli.evaluation.picture_pairs import MIXTURE, RESIDUAL
@@ -114,6 +114,7 @@ class _Colouring:
         seeds = torch.stack([draw_seeds(self.run.seed, number, self.run.draws) for number, _ in items])
         started = time.monotonic()
         found = self.separator(greys[:, None], seeds, on_step)  # (B, S, 3, 1, H, W)
+        check_finite(found, [picture for _, picture in items])
         chosen = [likeliest(self.separator, found)] if self.run.draws > 1 else []
         self.seconds, self.pictures = self.seconds + time.monotonic() - started, self.pictures + len(items)
         draws = _exact(found[:, :, :, 0], greys[:, None])

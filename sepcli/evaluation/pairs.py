@@ -14,7 +14,7 @@ from sepcli.consistency import fft_size, wiener
 from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
-from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
+from sepcli.evaluation.batches import Scores, check_finite, draw_seeds, score_batches
 from sepcli.evaluation.clips import REFERENCE, Clip, ClipsOf, clips_of_rows, encode_sound
 from sepcli.evaluation.journal import Finished
 from sepcli.evaluation.score import Signals, TrackScore, score_track
@@ -67,6 +67,7 @@ def evaluate_pairs(
 
     Raises:
         InputError: if an item does not fit a separator.
+        SepError: if what a separator returns is not finite.
         ValueError: if there is no separator at all.
     """
     engines = _engines(separator, others)
@@ -226,6 +227,7 @@ def _separate(
         )
         gains = _gains(mixtures, level)
         result = separator((gains * mixtures)[:, None], torch.stack([row for _, row in members]), on_step)
+        check_finite(result, [pair for pair, _ in members])
         drawn += [d[:, :, 0].float().cpu() / gain for d, gain in zip(result.detach(), gains, strict=True)]
     return drawn
 

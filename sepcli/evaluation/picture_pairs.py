@@ -23,7 +23,7 @@ from sepcli.blind import dictionary
 from sepcli.blind.masks import Array
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import AVERAGE, average
-from sepcli.evaluation.batches import Scores, draw_seeds
+from sepcli.evaluation.batches import Scores, check_finite, draw_seeds
 from sepcli.evaluation.clips import REFERENCE, Clip, clips_of_rows, encode_picture
 from sepcli.evaluation.likelihoods import NLL, OURS, likeliest, typicality
 from sepcli.evaluation.picture_runs import PictureRun, closeness, evaluate_items, residual_rms
@@ -209,6 +209,7 @@ class _Separating:
         seeds = torch.stack([draw_seeds(self.run.seed, number, self.run.draws) for number, _ in items])
         started = time.monotonic()
         found = self.separator(mixtures, seeds, on_step)
+        check_finite(found, [pair for _, pair in items])
         made = [found[:, 0]]
         if self.run.draws > 1:
             made.append(likeliest(self.separator, found))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sepcli.datasets.pairs import Pair, read_pairs
-from sepcli.errors import InputError, OutputError
+from sepcli.errors import InputError, OutputError, SepError
 from sepcli.evaluation.pairs import evaluate_pairs, mix, wiener_refine
 from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
 from sepcli.metrics import usdr
@@ -130,6 +130,17 @@ def test_level_is_undone() -> None:
         values = {(s.method, s.stem): s.value for s in scores}  # type: ignore[attr-defined]
         for stem in ("drums", "bass"):
             assert values["sepcli raw", stem] == pytest.approx(values["average", stem], abs=1e-4)
+
+
+def test_estimates_that_went_astray_have_no_score() -> None:
+    class Astray(FakeSeparator):
+        def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+            draws = super().__call__(mixture, seeds, on_step)
+            draws[-1, 0, 1, 0, 5] = torch.nan
+            return draws
+
+    with pytest.raises(SepError, match="the estimates of 1 are not finite"):
+        _scores(batch=2, separator=Astray())
 
 
 def test_finished_batches_are_not_separated_again() -> None:
