@@ -142,7 +142,8 @@ def assemble_waves(
         weights: α_k of m = Σ α_k x_k.
         names: of the sources.
         device: where to compute.
-        sampler: a key of ``sepcli.catalog.score.SAMPLERS``; the first prior's own, or langevin, if None.
+        sampler: a key of ``sepcli.catalog.score.SAMPLERS``; if None the first prior's own, or projected where
+            all flows know how far sounds are from 0, for estimates are kept within that, or else langevin.
         settings: of sampler and posterior, over the first card's own; an unknown key is an error.
 
     Raises:
@@ -163,16 +164,17 @@ def assemble_waves(
             f"{card.name} {n.config.sample_rate} Hz" for (card, _), n in zip(found, every, strict=True)
         )
         raise UsageError(f"the priors differ in sample rate: {told}", "choose priors of one rate")
+    peaks = [network.config.peak for network in every]
+    bounds = (-max(peaks), max(peaks)) if all(peaks) else None
     own = dict(found[0][0].settings)
-    usual = str(own.pop("sampler", "langevin"))
+    usual = str(own.pop("sampler", "langevin" if bounds is None else "projected"))
     chosen = sampler or usual
     kept = own if chosen == usual else {}
     options = {**_defaults(chosen, weights), **kept, **(settings or {})}
     if "preset" in options:  # it brings its own width and step
         options = {k: v for k, v in options.items() if k not in PRESETS["paper"] or k in (settings or {})}
-    inner = assemble(
-        SourcePriors(every), 1, tuple(names), tuple(weights), torch.device(device), chosen, options
-    )
+    joint, place = SourcePriors(every), torch.device(device)
+    inner = assemble(joint, 1, tuple(names), tuple(weights), place, chosen, options, bounds=bounds)
     left = float(getattr(inner.sampler, "sigma_min", 0.0))
     inner = replace(
         inner, sample_rate=every[0].config.sample_rate, batch=1, density=WaveDensities(every, left)

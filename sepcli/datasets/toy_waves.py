@@ -26,8 +26,8 @@ SIZES: Mapping[str, int] = {"train": 5_000, "test": 1_500}
 """Split → its number of items."""
 KEYS = np.arange(1, 650) / 10
 """Keys of a piano, counted from 1, and what is between them."""
-QUIETEST = 0.8
-"""The least amplitude."""
+QUIETEST, PEAK = 0.8, 1.0
+"""The least amplitude, and what all are below."""
 
 Array = NDArray[np.float64]
 
@@ -115,4 +115,4 @@ def _parameters(rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64]
     """Periods, phases and amplitudes of so many items, each (count,)."""
     hertz = 440.0 * 2 ** ((rng.choice(KEYS, count) - 49) / 12)
     periods = (SAMPLE_RATE // hertz).astype(np.int64)
-    return periods, rng.integers(0, periods), rng.uniform(QUIETEST, 1.0, count)
+    return periods, rng.integers(0, periods), rng.uniform(QUIETEST, PEAK, count)

@@ -79,6 +79,7 @@ class WaveFlowConfig:
         sigma_max: the greatest σ that it is trained on; 0: no noise but σ_0.
         sigma_min: the least but 0.
         clean: share of training chunks with σ = 0.
+        peak: no sample of such sounds is further from 0; 0: there is no such bound.
 
     Raises:
         ValueError: no such variant, or numbers that make no flow.
@@ -95,12 +96,20 @@ class WaveFlowConfig:
     sigma_max: float = 1.0
     sigma_min: float = 2e-3
     clean: float = 0.1
+    peak: float = 0.0
 
     def __post_init__(self) -> None:
         whole = min(self.squeezes, default=0) >= 1 and sum(self.squeezes) <= MOST
         sizes = min(self.steps, self.width, self.layers) >= 1 and self.layers <= MOST and self.embedding >= 2
         levels = self.noise > 0 and (self.sigma_max == 0 or 0 < self.sigma_min < self.sigma_max < math.inf)
-        if not (self.variant in VARIANTS and whole and sizes and levels and 0 <= self.clean <= 1):
+        if not (
+            self.variant in VARIANTS
+            and whole
+            and sizes
+            and levels
+            and 0 <= self.clean <= 1
+            and self.peak >= 0
+        ):
             raise ValueError("these numbers make no flow")
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.catalog.waves import DEFAULTS, PART, load_wave_flow
 from sepcli.datasets.stems import StemBank
-from sepcli.datasets.toy_waves import LENGTH, SHAPES, ToyWaves
+from sepcli.datasets.toy_waves import LENGTH, PEAK, SHAPES, ToyWaves
 from sepcli.errors import UsageError
 from sepcli.priors.wave_flow import PRESETS, VARIANTS, WaveFlow, WaveFlowConfig
 from sepcli.protocols import OnStep
@@ -194,6 +194,8 @@ def _config(request: Request) -> WaveFlowConfig:
     if request.preset not in presets:
         raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
     fields: dict[str, Any] = {"variant": variant, **presets[request.preset]}
+    if kind_of(request.data) is Kind.TOY:
+        fields["peak"] = PEAK
     if request.noise is not None:
         if not 1e-5 <= request.noise < 1.0:
             raise UsageError(

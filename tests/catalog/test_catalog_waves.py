@@ -78,6 +78,22 @@ def test_a_preset_and_the_own_settings_of_a_flow(pair: tuple[str, str], tmp_path
     assert type(other).__name__ == "Projected"
 
 
+def test_sounds_of_a_known_peak_stay_within_it(pair: tuple[str, str], tmp_path: Path) -> None:
+    bounded = [
+        make_flow(tmp_path / name, name, std=0.5, peak=peak) for name, peak in (("a", 0.3), ("b", 0.6))
+    ]
+    mixture = (0.2 * noise(1, 1, 64)).clamp(-0.5, 0.5)
+    for priors, peak in ((bounded, 0.6), ((bounded[0], pair[0]), None)):
+        separator = load_composed(priors, (0.5, 0.5))
+        assert type(separator.inner.sampler).__name__ == ("Langevin" if peak is None else "Projected")
+        found = separator(mixture, torch.tensor([[5]]))[0, 0, :, 0]
+        if peak is not None:
+            torch.testing.assert_close(found.mean(0), mixture[0, 0], atol=1e-5, rtol=0)
+            assert 0.5 < found.abs().max() <= peak + 1e-6
+    free = load_composed(bounded, (0.5, 0.5), settings={"bounded": "0"})(mixture, torch.tensor([[5]]))
+    assert free.abs().max() > 0.6
+
+
 def test_draws_have_their_log_density(pair: tuple[str, str]) -> None:
     separator = load_composed(pair)
     sources = noise(3, 2, 1, 16)
