@@ -3,8 +3,8 @@
     python examples/benchmarks/separate_cost.py --minutes 0.05 3 --memory 1 10 60
 
 A file of each length is made by repeating ``examples/song/mix.flac`` and separated by ``sepcli separate`` in
-a process of its own. Times include start-up. The lengths under ``--memory`` are separated with ``--set
-draws=1`` and the greedy sampler, which is faster and holds no less of the file at a time.
+a process of its own. Times include start-up. The lengths under ``--memory`` are separated in few steps, which
+is faster and holds no less of the file at a time.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> None:
         "--options", nargs=argparse.REMAINDER, default=[], help="passed on to sepcli separate"
     )
     given = parser.parse_args()
-    cheap = ["--sampler", "greedy", "--set", "draws=1"]
+    cheap = ["--set", "steps=4"]
     report = {
         "speed": [cost(minutes, given.options) for minutes in given.minutes],
         "memory": [cost(minutes, [*cheap, *given.options]) for minutes in given.memory],

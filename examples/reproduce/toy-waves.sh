@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Toy waves, from nothing: four flows, whether they tell each other's waves apart, encoders of mixtures learnt from
-# mixtures alone, and both separations: bash toy-waves.sh OUT_DIR
+# mixtures alone, and separations by these and by the flows: bash toy-waves.sh OUT_DIR
 #
 # About 80 minutes on two CPU cores, half of them training; run again after an interruption, it goes on where it was.
 # OUT_DIR/toy-waves then separates by encoders or by the flows: sepcli separate mix.wav --prior OUT_DIR/toy-waves
-# --method variational|langevin. Where there is a GPU, set PRESET=base, LANGEVIN="" (the prior's own, 1,000
-# evaluations), LANGEVIN_PAIRS=100 and a FLOW_BUDGET and an ENCODER_BUDGET of an hour or more.
+# --method variational|score|langevin. Where there is a GPU, set PRESET=base, LANGEVIN="" (the prior's own, 1,000
+# evaluations), LANGEVIN_PAIRS=100, FLOW_PAIRS=100 and a FLOW_BUDGET and an ENCODER_BUDGET of an hour or more.
 # FLOW="--clean --noise 0.1" trains flows of one noise level, as the thesis' are.
 set -euo pipefail
 out=${1:?OUT_DIR}
@@ -35,3 +35,5 @@ score() {  # NAME OPTION...
 score variational --prior "$out/toy-waves" --method variational --pairs "${PAIRS:-100}"
 # shellcheck disable=SC2086 # words on purpose
 score langevin --prior "$out/toy-waves" --method langevin --pairs "${LANGEVIN_PAIRS:-4}" --batch 4 $langevin
+# shellcheck disable=SC2086 # words on purpose
+score projected --prior "$out/toy-waves" --method score --pairs "${FLOW_PAIRS:-12}" --batch 4 ${PROJECTED-}

@@ -147,7 +147,8 @@ def load_composed(
         names: of the sources, a rest last; the priors' own if None.
         rest: add a last source, ``rest``, for what no prior explains.
         device: where to compute.
-        sampler: a key of ``sepcli.catalog.score.SAMPLERS``; the first prior's own, or projected, if None.
+        sampler: a key of ``sepcli.catalog.score.SAMPLERS``; the first prior's own if None, else halving, or
+            projected where a prior does not know its variance.
         settings: of sampler, posterior and rest, over the first card's own; an unknown key is an error.
 
     Raises:
@@ -172,7 +173,8 @@ def load_composed(
     networks = _load({folder for _, folder in found}, device)
     every = [networks[folder] for _, folder in found]
     _check_alike(owners, every)
-    chosen = sampler or str(owners[0].settings.get("sampler", "projected"))
+    usual = "halving" if all(network.config.variance for network in every) else "projected"
+    chosen = sampler or str(owners[0].settings.get("sampler", usual))
     own = {k: v for k, v in owners[0].settings.items() if k != "sampler"} if sampler is None else {}
     options = {**sampler_defaults(chosen, every), **own, **(settings or {})}
     fast = {id(network): FastPrior(network) for network in every}

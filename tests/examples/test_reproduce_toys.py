@@ -1,4 +1,4 @@
-"""``toy-waves.sh`` with tiny networks and budgets: flows, encoders and both separations."""
+"""``toy-waves.sh`` with tiny networks and budgets: flows, encoders and what separates by them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ def test_toy_waves_go_from_nothing_to_figures(tmp_path: Path) -> None:
         "PAIRS": "2",
         "LANGEVIN_PAIRS": "1",
         "LANGEVIN": "--set levels=2 --set steps=2",
+        "FLOW_PAIRS": "1",
+        "PROJECTED": "--set steps=2",
     }
     run_script("reproduce/toy-waves.sh", tmp_path / "out", **few)
-    for name, count in (("variational", 2), ("langevin", 1)):
+    for name, count in (("variational", 2), ("langevin", 1), ("projected", 1)):
         report = json.loads((tmp_path / "out" / f"{name}.json").read_text())
         assert report["protocol"]["stems"] == ["sine", "square", "sawtooth", "triangle"]
         assert report["results"]["si-sdr"]["average"]["sine"]["n"] == count
