@@ -176,7 +176,7 @@ def load_composed(
     usual = "halving" if all(network.config.variance for network in every) else "projected"
     chosen = sampler or str(owners[0].settings.get("sampler", usual))
     own = {k: v for k, v in owners[0].settings.items() if k != "sampler"} if sampler is None else {}
-    options = {**sampler_defaults(chosen, every), **own, **(settings or {})}
+    options = {**sampler_defaults(chosen, every, rest), **own, **(settings or {})}
     fast = {id(network): FastPrior(network) for network in every}
     asked = [fast[id(network)] for network in every]
     scale = sum(abs(alpha) for alpha in alphas) / len(alphas) or 1.0
@@ -218,8 +218,11 @@ def greatest_std(networks: Sequence[SpectralPrior]) -> float:
     return max(float(network.band_std.max()) for network in networks)
 
 
-def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior]) -> dict[str, Any]:
-    """What samplers are told unless it is said: levels, and to weigh sources if every prior can."""
+def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], rest: bool = False) -> dict[str, Any]:
+    """What samplers are told unless it is said: levels, and to weigh sources if every prior can.
+
+    Halving begins no louder than the sounds themselves, unless there is a rest, which may be louder.
+    """
     levels, loudest, config = ladder(networks), greatest_std(networks), networks[0].config
     weigh = {"weigh": int(all(network.config.variance for network in networks)), "isotropic": 1}
     defaults: dict[str, dict[str, Any]] = {
@@ -229,7 +232,7 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior]) -> dict[str
             **weigh,
             "steps": 50,
             "candidates": 8,
-            "sigma_max": loudest,
+            "sigma_max": levels["sigma_max"] if rest else loudest,
             "decide_from": loudest / 8,
             "decide_to": loudest / 160,
             "end_from": loudest / 160,

@@ -15,7 +15,7 @@ from sepcli.catalog.build import load_separator
 from sepcli.catalog.spectral import SpectralSeparator
 from sepcli.errors import PriorError, UsageError
 from sepcli.samplers.beam import Beam
-from sepcli.samplers.projected import Projected
+from sepcli.samplers.halving import Halving
 from sepcli.separators import LassSeparator
 
 
@@ -69,7 +69,7 @@ def test_a_separator_of_either_engine(tiny_prior: Path, tmp_path: Path) -> None:
     made = load_separator(folder, method="score")
     assert isinstance(made, SpectralSeparator)
     assert (made.names, made.weights, made.sample_rate) == (("drums", "bass"), (0.5, 0.5), 8000)
-    assert isinstance(made.inner.sampler, Projected)
+    assert isinstance(made.inner.sampler, Halving)
     assert made.inner.sampler.steps == 3
     torch.testing.assert_close(0.5 * made(mixture, seeds).sum(2)[:, 0], mixture, atol=1e-5, rtol=0)
     beam = load_separator(folder, sampler="beam", settings={"width": "2"})

@@ -46,7 +46,7 @@ def stems_and_record(folder: Path, mix: Path) -> tuple[list[str], dict[str, Any]
 @pytest.mark.parametrize(
     ("words", "method", "sampler"),
     [
-        ((), "score", "projected"),
+        ((), "score", "halving"),
         (("--sampler", "multi-source", "--set", "steps=2"), "score", "multi-source"),
         (("--method", "lass"), "lass", None),
         (("--sampler", "greedy"), "lass", "greedy"),
