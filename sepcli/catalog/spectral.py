@@ -148,7 +148,7 @@ def load_composed(
         rest: add a last source, ``rest``, for what no prior explains.
         device: where to compute.
         sampler: a key of ``sepcli.catalog.score.SAMPLERS``; the first prior's own if None, else halving, or
-            projected where a prior does not know its variance.
+            projected beside a rest and where a prior does not know its variance.
         settings: of sampler, posterior and rest, over the first card's own; an unknown key is an error.
 
     Raises:
@@ -173,7 +173,7 @@ def load_composed(
     networks = _load({folder for _, folder in found}, device)
     every = [networks[folder] for _, folder in found]
     _check_alike(owners, every)
-    usual = "halving" if all(network.config.variance for network in every) else "projected"
+    usual = "halving" if all(network.config.variance for network in every) and not rest else "projected"
     chosen = sampler or str(owners[0].settings.get("sampler", usual))
     own = {k: v for k, v in owners[0].settings.items() if k != "sampler"} if sampler is None else {}
     options = {**sampler_defaults(chosen, every, rest), **own, **(settings or {})}
@@ -221,10 +221,12 @@ def greatest_std(networks: Sequence[SpectralPrior]) -> float:
 def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], rest: bool = False) -> dict[str, Any]:
     """What samplers are told unless it is said: levels, and to weigh sources if every prior can.
 
-    Halving begins no louder than the sounds themselves, unless there is a rest, which may be louder.
+    Beside a rest they are not weighed: it is never as certain as a network, so that it took what the others
+    leave, and left them less at every level. Halving begins as loud as the sounds; a rest may be louder.
     """
     levels, loudest, config = ladder(networks), greatest_std(networks), networks[0].config
-    weigh = {"weigh": int(all(network.config.variance for network in networks)), "isotropic": 1}
+    certain = all(network.config.variance for network in networks) and not rest
+    weigh = {"weigh": int(certain), "isotropic": 1}
     defaults: dict[str, dict[str, Any]] = {
         "projected": {"steps": 50, **levels, **weigh},
         "halving": {

@@ -35,7 +35,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "ratio": 0.05,
         "centred": 1,
     },
-    "projected": {"steps": 100, "sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
+    "projected": {"steps": 150, "sigma_max": 1.0, "sigma_min": 0.005, "rho": 3.0},
     "halving": {"sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
     "multi-source": {"sigma_max": 1.0, "sigma_min": 0.01, "rho": 3.0},
 }

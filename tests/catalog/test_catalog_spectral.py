@@ -142,6 +142,7 @@ def test_a_rest_is_one_more_source(tmp_path: Path, sampler: str) -> None:
 def test_one_prior_and_a_rest_are_a_mixture(tmp_path: Path) -> None:
     separate = load_composed([make_sound(tmp_path / "a", "violin")], rest=True, settings={"steps": "20"})
     assert (separate.names, separate.weights) == (("violin", "rest"), (1.0, 1.0))
+    assert (type(separate.inner.sampler).__name__, separate.inner.likelihood["weigh"]) == ("Projected", 0)
     mixture = 0.1 * noise(1, 1, 4000)
     found = separate(mixture, torch.tensor([[1]]))[0, 0, :, 0]
     assert min(found.square().mean(-1)) > 0.05 * mixture.square().mean()
