@@ -235,11 +235,12 @@ def _learnt(flow: WaveFlow, request: Request, task: WaveTask) -> dict[str, Any]:
     }
 
 
-def _langevin(noise: float) -> dict[str, Any]:
-    """Settings of Langevin dynamics; what is finer than the noise that is always there is not known."""
-    usual = DEFAULTS["langevin"]
-    low = max(usual["sigma_min"], noise)
-    return {**usual, "sigma_min": low, "sigma_max": max(usual["sigma_max"], 2 * low)}
+def _sampler(config: WaveFlowConfig) -> dict[str, Any]:
+    """What separates by the flow; what is finer than the noise that is always there is not known."""
+    sampler = "projected" if config.peak else "langevin"
+    usual = DEFAULTS[sampler]
+    low = max(usual["sigma_min"], config.noise)
+    return {"sampler": sampler, **usual, "sigma_min": low, "sigma_max": max(usual["sigma_max"], 2 * low)}
 
 
 def _write_card(request: Request, folder: Path, config: WaveFlowConfig, entry: dict[str, Any]) -> None:
@@ -251,7 +252,7 @@ def _write_card(request: Request, folder: Path, config: WaveFlowConfig, entry: d
         weights=(1 / len(SHAPES) if toy else 1.0,),
         sample_rate=config.sample_rate,
         data=request.data_note or ("toy waves" if toy else ""),
-        settings={"sampler": "langevin", **_langevin(config.noise)},
+        settings=_sampler(config),
         stream={**STREAM, "reference_rms": 0 if toy else REFERENCE},
         training={PART: entry},
     )
