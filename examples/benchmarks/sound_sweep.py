@@ -6,7 +6,7 @@ Wiener masks, as ``sepcli evaluate --metric sdr`` measures it: museval's SDR, me
 mean over the items and the stems; and what a second of sound costs.
 
     python examples/benchmarks/sound_sweep.py PAIRS --prior slakh-drums --prior slakh-bass \\
-        --variant steps=20 --variant steps=50 --variant steps=50,eta=0 --draws 1 2 4 8
+        --sampler projected --variant steps=20 --variant steps=50 --variant steps=50,eta=0 --draws 1 2 4 8
 """
 
 from __future__ import annotations

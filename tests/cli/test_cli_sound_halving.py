@@ -70,7 +70,7 @@ def test_pairs_are_scored(tiny_prior: Path, tmp_path: Path, capsys: pytest.Captu
     [
         (["--sampler", "halving", "--set", "local=-1"], "local is -1"),
         (["--sampler", "halving", "--set", "local=much"], "local=much is not a whole number"),
-        (["--set", "local=8"], "unknown setting 'local'"),  # of the default, which has no chains to compare
+        (["--sampler", "projected", "--set", "local=8"], "unknown setting 'local'"),  # no chains to compare
     ],
 )
 def test_what_is_refused(

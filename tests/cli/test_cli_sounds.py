@@ -75,7 +75,7 @@ def test_two_folders_become_priors_and_a_duet_two_stems(
     record = json.loads((folder / "run.json").read_text())
     assert document["tracks"] == [record]
     assert (record["method"], record["prior"]) == ("score", "violin+shaker")
-    assert (record["sampler"], record["weights"]) == ("projected", [1.0, 1.0])
+    assert (record["sampler"], record["weights"]) == ("halving", [1.0, 1.0])
     assert record["settings"]["steps"] == 3
     assert record["settings"]["sigma_max"] > 1  # four times the loudest band of either prior
     assert set(record["files"]) == {

@@ -24,6 +24,7 @@ def test_variants_and_draws_are_scored(tmp_path: Path, monkeypatch: pytest.Monke
                 tmp_path / "pairs" / name / f"{item}.flac", 0.1 * rng.standard_normal(16000), 8000
             )
     words = [str(tmp_path / "pairs"), "--names", "violin", "cello", "--draws", "1", "8"]
+    words += ["--sampler", "projected"]
     for name in ("violin", "cello"):
         words += ["--prior", make_sound(tmp_path / name, name)]
     words += ["--variant", "steps=2", "--variant", "steps=4,eta=0", "--json", str(tmp_path / "rows.json")]
