@@ -2,9 +2,9 @@
 # A Glow of MNIST's digits, and BASIS with it, by one draw and by the likeliest of ten: bash mnist-glow.sh MNIST_DIR OUT_DIR
 #
 # 40 minutes of training on two CPU cores, and about as long for the separations (computed from single rows, not measured
-# as a whole); run again after an interruption, it goes on where it was. By default one flow is told the noise, which is the cheaper way; LADDER=1 is the paper's, a
-# flow of clean pictures first and then a copy of it for every noise level. Where there is a GPU, set PRESET=base,
-# BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with the paper's settings (1,000 evaluations) and of
+# as a whole); run again after an interruption, it goes on where it was. By default one flow is told the noise, which is
+# the cheaper way; LADDER=1 is the paper's, a flow of clean pictures first and then a copy of it for every noise level.
+# Where there is a GPU, set PRESET=base, BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with the paper's settings (1,000 evaluations) and of
 # halving, by one draw and by the likeliest of ten; ROWS="langevin-1 halving-1 halving-10" leaves out the dearest.
 set -euo pipefail
 data=${1:?MNIST_DIR} out=${2:?OUT_DIR}

@@ -2,7 +2,7 @@
 # The prior `slakh-drums-bass` in both engines and its figures, from Slakh2100 or songs that examples/render_slakh.py
 # --rest has put into its layout (train, validation, test): bash slakh-drums-bass.sh SLAKH_DIR OUT_DIR
 #
-# About seven hours on two CPU cores, three of them training (450 pairs, 16 songs of three minutes; computed from the
+# About eleven hours on two CPU cores, three of them training (450 pairs, 16 songs of three minutes; computed from the
 # budgets and the cost of an evaluation, not measured); run again after an interruption, it goes on where it was. Where
 # there is a GPU, set PRESET=base, a BUDGET of your own for each of the five trainings, and TRAIN="--batch 64". Fewer
 # PAIRS and SONGS cost less; pairs that lie in OUT_DIR/pairs/test are used as they are. In lass.json `sepcli raw` is

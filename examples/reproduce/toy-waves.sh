@@ -2,7 +2,7 @@
 # Toy waves, from nothing: four flows, whether they tell each other's waves apart, encoders of mixtures learnt from
 # mixtures alone, and separations by these and by the flows: bash toy-waves.sh OUT_DIR
 #
-# About 80 minutes on two CPU cores, half of them training; run again after an interruption, it goes on where it was.
+# About 90 minutes on two CPU cores, half of them training (computed from single rows, not measured as a whole); run again after an interruption, it goes on where it was.
 # OUT_DIR/toy-waves then separates by encoders or by the flows: sepcli separate mix.wav --prior OUT_DIR/toy-waves
 # --method variational|score|langevin. Where there is a GPU, set PRESET=base, LANGEVIN="" (the prior's own, 1,000
 # evaluations), LANGEVIN_PAIRS=100, FLOW_PAIRS=100 and a FLOW_BUDGET and an ENCODER_BUDGET of an hour or more.
