@@ -24,6 +24,8 @@ from sepcli.media.audio import AudioReader
 from sepcli.media.images import read_picture
 
 Result = list[TrackScore] | Failure
+OTHERS = 0.01
+"""Share of the mixture's power that the scored stems may leave to coding and mastering: -20 dB."""
 
 
 def score_folders(
@@ -32,7 +34,8 @@ def score_folders(
     """Read and score one track after the other, beside the baselines.
 
     The mixture is the references' own ``mixture.*`` if there is one, else the sum of the stems; of pictures
-    always the sum.
+    always the sum. Where it holds more than the stems that are scored, the baselines know the rest as one
+    more source.
 
     Args:
         pairing: From ``pair_folders``.
@@ -87,21 +90,29 @@ def _score_sounds(
     signals, rate = read_alike(track.references, wanted)
     sources = signals[: len(stems)]
     mixture = signals[-1] if MIXTURE in wanted else sources.sum(axis=0)
-    weights = (1.0,) * len(stems)
-    mixed, x = torch.from_numpy(mixture).T, torch.from_numpy(sources).transpose(1, 2)
+    mixed, x = torch.from_numpy(mixture).T, _with_rest(sources, mixture)
+    weights, asked = (1.0,) * len(x), slice(len(stems))
     rows: dict[str, Callable[[], Signals]] = {
         row: partial(_read_estimates, estimates, stems, sources, rate, any_order)
         for row, estimates in track.estimates.items()
     }
     rows |= {
-        AVERAGE: lambda: average(mixed, weights).transpose(1, 2).numpy(),
-        ORACLE: lambda: oracle_mask(mixed, x, weights, rate).transpose(1, 2).numpy(),
+        AVERAGE: lambda: average(mixed, weights)[asked].transpose(1, 2).numpy(),
+        ORACLE: lambda: oracle_mask(mixed, x, weights, rate)[asked].transpose(1, 2).numpy(),
     }
     return [
         score
         for method, row in rows.items()
         for score in score_track(track.name, method, stems, sources, row(), mixture, metrics, rate)
     ]
+
+
+def _with_rest(sources: Signals, mixture: Signals) -> torch.Tensor:
+    """Sources (K, T, C) as (K, C, T), and as one more what they leave of the mixture (T, C) if it is much."""
+    rest = mixture - sources.sum(axis=0)
+    heard = np.square(rest, dtype=np.float64).sum() > OTHERS * np.square(mixture, dtype=np.float64).sum()
+    every = np.concatenate([sources, rest[None]]) if heard else sources
+    return torch.from_numpy(every).transpose(1, 2)
 
 
 def _read_estimates(

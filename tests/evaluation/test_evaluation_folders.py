@@ -16,7 +16,7 @@ from sepcli.evaluation.folders import score_folders
 from sepcli.evaluation.layouts import ESTIMATES, pair_folders
 from sepcli.evaluation.report import Failure
 from sepcli.evaluation.runs import evaluate_folders
-from sepcli.metrics import psnr, ssim
+from sepcli.metrics import psnr, si_sdr, ssim
 
 RATE = 1000
 
@@ -126,6 +126,26 @@ def test_unlike_files_fail_their_track(tmp_path: Path, change: dict[str, int], r
     assert isinstance(bad, Failure)
     assert reason in bad.reason
     assert isinstance(good, list)
+
+
+@pytest.mark.parametrize("loudness", [0.0, 1.0], ids=["whole", "partial"])
+def test_baselines_know_what_the_scored_stems_leave_of_the_mixture(tmp_path: Path, loudness: float) -> None:
+    rng, t = np.random.default_rng(0), np.arange(3 * RATE) / RATE
+    sounds = {"bass": np.sin(2 * np.pi * 60 * t), "drums": 0.5 * rng.standard_normal(len(t))}
+    rest = loudness * 0.5 * rng.standard_normal(len(t))
+    for folder in ("ref", "est"):
+        (tmp_path / folder / "song").mkdir(parents=True)
+        for stem, sound in sounds.items():
+            soundfile.write(tmp_path / folder / "song" / f"{stem}.wav", 0.2 * sound, RATE, subtype="FLOAT")
+    mixture = 0.2 * (sum(sounds.values()) + rest)
+    soundfile.write(tmp_path / "ref" / "song" / "mixture.wav", mixture, RATE, subtype="FLOAT")
+    report = evaluate_folders(tmp_path / "est", tmp_path / "ref", ["si-sdr"])
+    drums = {row: stems["drums"].mean for row, stems in report.results["si-sdr"].items()}
+    assert drums["average"] == pytest.approx(si_sdr(sounds["drums"][:, None], mixture[:, None]))
+    if loudness:  # half of the noise is not drums, and a mask that knows it leaves no more than half in
+        assert drums["oracle mask"] == pytest.approx(3.0, abs=1.5)
+    else:
+        assert drums["oracle mask"] > 10.0
 
 
 def test_scores_are_those_of_the_files(tmp_path: Path) -> None:
