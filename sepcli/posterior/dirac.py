@@ -176,7 +176,7 @@ class DiracPosterior:
         """The score, and ‖m - A D‖²/σ² (B,) or L (B, F) for the estimates D before they are reconciled."""
         x = self.sources(state)
         mean, variance = self._denoised(x, sigma)
-        mean = mean if self._bounds is None else mean.clamp(*self._bounds)
+        mean = self._bounded(mean)
         gap = self._mixture - self._mixing(mean)
         pull: Tensor = (self._reconciled(mean, variance, gap) - x) / sigma**2
         charge = local_misfit(gap, self._spread(variance), self._local) if self._local else misfit(gap, sigma)
@@ -188,7 +188,11 @@ class DiracPosterior:
 
     def consistent(self, mean: Tensor, variance: Tensor) -> Tensor:
         """h: estimates (B, K, C, *D) moved towards the mixture, most where their variance is largest."""
+        mean = self._bounded(mean)
         return self._reconciled(mean, variance, self._mixture - self._mixing(mean))
+
+    def _bounded(self, mean: Tensor) -> Tensor:
+        return mean if self._bounds is None else mean.clamp(*self._bounds)
 
     def _reconciled(self, mean: Tensor, variance: Tensor, gap: Tensor) -> Tensor:
         way = self._way(variance)

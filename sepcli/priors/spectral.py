@@ -18,7 +18,7 @@ loss is
 
     E Σ_f w_f(σ) (D - x_0)²,   w_f(σ) ∝ s_f/σ²,   ln σ ~ N(P_mean, P_std²)
 
-and the likelihood of (D - x_0)² under C, in which surprises of more than a thousand C count by their
+and the likelihood of (D - x_0)² under C, in which surprises of more than 200 C count by their
 logarithm: one onset in a band that is silent otherwise must not outweigh all else. The weights are scaled so
 that Wiener's filter scores one at every σ. Most bands of music hold little of its energy; weighed by s_f,
 errors count where they would be heard, and few parameters are spent on what lies below the noise.
@@ -41,7 +41,7 @@ from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
 
-SURPRISING = 1e3
+SURPRISING = 200.0
 """Squared errors of so many times C are told of no more than by their logarithm."""
 
 

@@ -55,6 +55,9 @@ def test_the_estimate_is_within_bounds_and_on_the_constraint(weights: tuple[floa
     free = DiracPosterior(Outside(), mixing, m, alike=alike)
     state, sigma = uniform(*posterior.like.shape, seed=3), torch.tensor(0.5, dtype=torch.float64)
     h = posterior.sources(state + sigma**2 * posterior.score(state, sigma))
+    x = posterior.sources(state)
+    estimate = x + sigma**2 * Outside().score(x, sigma)
+    assert torch.allclose(posterior.consistent(estimate, (sigma**2).expand_as(x)), h, atol=1e-12)
     assert torch.allclose(mixing(h), m, atol=1e-12)
     assert float(h.min()) >= -1e-12
     assert float(h.max()) <= 1.0 + 1e-12
