@@ -5,11 +5,13 @@
 # About eleven hours on two CPU cores, three of them training (450 pairs, 16 songs of three minutes; computed from the
 # budgets and the cost of an evaluation, not measured); run again after an interruption, it goes on where it was. Where
 # there is a GPU, set PRESET=base, a BUDGET of your own for each of the five trainings, and TRAIN="--batch 64". Fewer
-# PAIRS and SONGS cost less; pairs that lie in OUT_DIR/pairs/test are used as they are. In lass.json `sepcli raw` is
-# the paper's LASS, `sepcli` has Wiener masks; cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`.
+# PAIRS and SONGS cost less; pairs that lie in OUT_DIR/pairs/test are used as they are. Row `sepcli raw` of a report is
+# what was drawn first, `sepcli` has Wiener masks; in lass-SAMPLER.json it is the paper's LASS, without latent likelihood
+# and by one draw. cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`. The priors that come with sepcli
+# were trained by these commands, but in several runs, each from the weights of the one before (see their cards).
 set -euo pipefail
 data=${1:?SLAKH_DIR} out=${2:?OUT_DIR}
-codec=${BUDGET:-28m} prior=${BUDGET:-34m} latent=${BUDGET:-4m} denoiser=${SCORE_BUDGET:-${BUDGET:-47m}}
+codec=${BUDGET:-28m} prior=${BUDGET:-34m} latent=${BUDGET:-4m} denoiser=${SCORE_BUDGET:-${BUDGET:-90m}}
 examples=$(dirname "$0")/.. folder="$out/slakh-drums-bass"
 mkdir -p "$out/mixes"
 
@@ -33,7 +35,7 @@ train latent "$folder" latent "$latent"
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
   --cache "$out/cache" --time-budget "${COUNTING:-7m}" --resume
 for source in drums bass; do
-  train denoiser "$folder/$source" denoiser "$denoiser" --sources "$source"
+  train denoiser "$folder/$source" denoiser "$denoiser" --sources "$source" --batch 12 --learning-rate 7e-4
 done
 python "$examples/reproduce/two_engines.py" "$folder" --score drums bass --like slakh-drums-bass
 
@@ -61,9 +63,13 @@ measure() {  # NAME OPTION...
 }
 evaluate lass test --method lass --method hpss --batch 50
 measure lass --method lass
-measure score --method score  # 50 steps and one draw, unless its card says otherwise
-for steps in ${STEPS-20 100 200}; do
-  measure "score-steps-$steps" --method score --set steps="$steps"
+for sampler in ${SAMPLERS-greedy beam ancestral top-k}; do
+  evaluate "lass-$sampler" test --method lass --sampler "$sampler" --set latent=0 --samples 1 --batch 50 \
+    --pairs "${SAMPLER_PAIRS:-50}"
+done
+measure score --method score
+for steps in ${STEPS-20 50 100 200}; do
+  measure "projected-$steps" --method score --sampler projected --set steps="$steps"
 done
 for draws in ${DRAWS-2 4 8}; do
   measure "score-draws-$draws" --method score --set draws="$draws"

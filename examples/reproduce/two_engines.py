@@ -25,6 +25,8 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.engines import score_priors
 from sepcli.errors import PriorError, SepError
 
+COMMAND = "examples/reproduce/slakh-drums-bass.sh"
+
 
 def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None) -> Card:
     """The card with a score prior per source.
@@ -65,9 +67,12 @@ def choose(card: Card, reports: Mapping[str, Any]) -> Card:
 
 def with_figures(card: Card, reports: Mapping[str, Any]) -> Card:
     """The card with the results of reports by name: metric, row and stem, in dB."""
-    figures = {}
+    figures: dict[str, Any] = {"command": COMMAND}
     for name, report in reports.items():
-        told = {key: report["protocol"][key] for key in ("dataset", "mixture", "tracks", "version")}
+        protocol = report["protocol"]
+        told = {key: protocol[key] for key in ("dataset", "mixture", "tracks", "version")}
+        ways = protocol.get("settings", {})
+        told |= {key: ways[key] for key in ("method", "sampler", "draws", "device") if key in ways}
         figures[name] = told | {
             metric: {row: {stem: _rounded(s) for stem, s in stems.items()} for row, stems in rows.items()}
             for metric, rows in report["results"].items()

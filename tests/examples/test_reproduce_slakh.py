@@ -71,6 +71,8 @@ class Script:
             "VALIDATION_PAIRS": "1",
             "PAIRS": "1",
             "STEPS": "2",
+            "SAMPLERS": "top-k",
+            "SAMPLER_PAIRS": "1",
             "DRAWS": "2",
         }
 
@@ -130,10 +132,14 @@ def test_slakh_goes_from_songs_to_two_engines_and_goes_on_where_it_was(
     assert card.figures["score"]["sdr"]["sepcli"]["bass"]["mean"] == pytest.approx(
         reports["score"]["results"]["sdr"]["sepcli"]["bass"]["mean"], abs=0.01
     )
-    used = {name: reports[f"score-{name}"]["protocol"]["settings"] for name in ("steps-2", "draws-2")}
-    assert used["steps-2"]["settings"]["steps"] == 2
-    assert used["draws-2"]["draws"] == 2
-    for name in ("lass", "score", "score-steps-2", "score-draws-2"):
+    rows = ("projected-2", "score-draws-2", "lass-top-k")
+    used = {name: reports[name]["protocol"]["settings"] for name in rows}
+    assert used["projected-2"]["sampler"] == "projected"
+    assert used["projected-2"]["settings"]["steps"] == 2
+    assert used["score-draws-2"]["draws"] == 2
+    assert used["lass-top-k"]["sampler"] == "top-k"
+    assert float(used["lass-top-k"]["settings"]["latent"]) == 0
+    for name in ("lass", "score", "projected-2", "score-draws-2"):
         record = json.loads((out / "cost" / name / "Track00009" / "run.json").read_text())
         assert record["report"]["elapsed"] > 0
         assert record["report"]["seconds"] == 4.0
