@@ -3,8 +3,8 @@
     python examples/benchmarks/separate_cost.py --minutes 0.05 3 --memory 1 10 60
 
 A file of each length is made by repeating ``examples/song/mix.flac`` and separated by ``sepcli separate`` in
-a process of its own. Times include start-up. The lengths under ``--memory`` are separated in four steps of the
-score engine, which is faster and holds no less of the file at a time.
+a process of its own. Times include start-up. The lengths under ``--memory`` are separated in four steps of
+the score engine, which is faster and holds no less of the file at a time.
 """
 
 from __future__ import annotations
