@@ -87,12 +87,12 @@ def engine(
     return SpectralSeparator(inner, bins, inner.weights)
 
 
-def choosing(prior: DenoisingPrior, local: int) -> SpectralSeparator:
+def choosing(prior: DenoisingPrior, local: int, isotropic: bool = False) -> SpectralSeparator:
     """Two sources, drawn by chains that compete at every frame or as a whole (0)."""
-    separator = engine(prior, 2)
+    separator, mixing = engine(prior, 2), WeightedSum((1.0, 1.0))
 
     def posterior(mixture: Tensor) -> Posterior:
-        return DiracPosterior(prior, WeightedSum((1.0, 1.0)), mixture, moments=prior.moments, local=local)
+        return DiracPosterior(prior, mixing, mixture, moments=prior.moments, isotropic=isotropic, local=local)
 
     levels = {"steps": 12, "sigma_max": 2.0, "sigma_min": 1e-3, "rho": 7.0}
     sampler = Halving(candidates=4, decide_from=0.3, decide_to=0.03, end_from=0.03, **levels)  # type: ignore[arg-type]
@@ -185,12 +185,15 @@ def test_windows_of_a_network_agree_where_they_are_joined(tmp_path: Path) -> Non
     assert decibels(error / np.mean((unshared - whole) ** 2)) < -30
 
 
+@pytest.mark.parametrize("isotropic", [True, False])
 @pytest.mark.parametrize("local", [2, 0])
 @pytest.mark.parametrize("exact", [True, False])
-def test_windows_choose_the_same_frames_of_competing_chains(tmp_path: Path, exact: bool, local: int) -> None:
+def test_windows_choose_the_same_frames_of_competing_chains(
+    tmp_path: Path, exact: bool, local: int, isotropic: bool
+) -> None:
     """Chains as a whole win in one window and lose in the next."""
     noise(tmp_path / "mix.wav", 3.33)
-    separator = choosing(bands(0.06, 0.03) if exact else network(), local)
+    separator = choosing(bands(0.06, 0.03) if exact else network(), local, isotropic)
     _, whole = separate(tmp_path / "mix.wav", separator, window=WHOLE)
     report, joined = separate(tmp_path / "mix.wav", separator)
     assert report.windows == 5

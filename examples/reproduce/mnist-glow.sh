@@ -17,9 +17,9 @@ train() {  # NAME BUDGET OPTION...: once, or the rest of it
 }
 if [ -n "${LADDER:-}" ]; then
   train mnist-glow "${BUDGET:-24m}" --clean
-  [ -f "$out/ladder-done" ] || sepcli train-prior --family glow --data "$data" --out "$out/mnist-glow" --finetune-noise \
-    --time-budget "${LADDER_BUDGET:-16m}" --resume
-  touch "$out/ladder-done"
+  # a ladder's card, which is written last, says what the ladder was made of
+  grep -qxF '[training.glow.init]' "$out/mnist-glow/card.toml" || sepcli train-prior --family glow --data "$data" \
+    --out "$out/mnist-glow" --finetune-noise --time-budget "${LADDER_BUDGET:-16m}" --resume
 else
   train mnist-glow "${BUDGET:-40m}"
 fi
@@ -34,6 +34,6 @@ for split in ${SPLITS:-none class}; do
     [ -f "$out/$row-$split.json" ] && continue
     # shellcheck disable=SC2086 # words on purpose
     sepcli evaluate --dataset mnist --data "$data" --prior "$out/mnist-glow" --pairs "$pairs" --split "$split" \
-      --metric psnr --batch 16 --samples "${row##*-}" ${settings[${row%-*}]} --out "$out/$row-$split.json"
+      --metric psnr,nll --batch 16 --samples "${row##*-}" ${settings[${row%-*}]} --out "$out/$row-$split.json"
   done
 done

@@ -101,13 +101,14 @@ def run(
         progress.elapsed += own.elapsed
         progress.history += own.history
     progress.best_step = progress.step
+    # of the clean flow, before anything is replaced: it takes seconds, and the figure is the ladder's, too
+    entry = {**training_entry(request, progress), **of_data(request, folder, learn, held_out)}
     whole = {f"{FIRST[:-2]}{n}.{name}": t for n, state in enumerate(states) for name, t in state.items()}
     write_tensors(folder / "model.safetensors", whole)
     write_text(folder / "config.json", json.dumps(asdict(replace(config, ladder=(0.0, *sigmas))), indent=1))
     write_text(folder / "history.json", json.dumps(progress.history, indent=1))
-    shutil.rmtree(work)
-    entry = {**training_entry(request, progress), **of_data(request, folder, learn, held_out)}
     _update_card(folder, entry)
+    shutil.rmtree(work)
     return progress
 
 

@@ -192,8 +192,8 @@ def _check(request: Request) -> None:
         raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
     if request.classes and request.family == "vqvae":
         raise UsageError("a codec knows no classes", "give --classes to the transformer")
-    if (request.init, request.noise_mean, request.noise_std) != (None, None, None):
-        raise UsageError("--init, --noise-mean and --noise-std are for score priors", "leave them out")
+    if (request.noise_mean, request.noise_std) != (None, None):
+        raise UsageError("--noise-mean and --noise-std are for score priors", "leave them out")
     if not (request.out / "card.toml").exists():
         return
     card = cards.read(request.out)

@@ -33,6 +33,7 @@ from sepcli.training.denoiser import (
 from sepcli.training.loop import Progress, train, write_text
 from sepcli.training.picture_data import measure, open_data
 from sepcli.training.request import Request, training_entry
+from sepcli.training.viewing import draw_pictures, save_sheet
 
 PRESETS = {"denoiser": DENOISER_PRESETS, "ncsn": NCSN_PRESETS, "glow": GLOW_PRESETS}
 """Family → its sizes."""
@@ -41,6 +42,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "glow": {"sampler": "langevin"},
 }
 """Family → what its card says of separating: these know the noise of Langevin dynamics only."""
+SAMPLES = "samples.png"
+"""The file, in a prior's folder, of draws from a flow."""
 EXAMPLES = 256
 """Pictures that a flow begins with unit variance on."""
 NOISE = {1: (-1.2, 1.4), 3: (-0.8, 1.7)}
@@ -60,6 +63,8 @@ def run(
     tell: Callable[[str], None] | None = None,
 ) -> Progress:
     """Train on MNIST's training pictures, or on a folder of pictures, into ``folder``, a part of the prior's.
+
+    A flow leaves draws beside it, ``SAMPLES``.
 
     Args:
         request: what to train.
@@ -90,6 +95,8 @@ def run(
         before = cards.find(request.init)[0]
         entry["init"] = {"prior": before.name, **before.training.get(folder.name, {})}
     write_card(folder, request.sources, entry, request.data_note)
+    if isinstance(prior := load_picture_prior(request.out), GlowPrior):
+        save_sheet(request.out / SAMPLES, draw_pictures(prior.to(request.device), request.loop.seed))
     return progress
 
 

@@ -54,7 +54,8 @@ def run(
     """Train what is asked for and leave ``model.safetensors``, ``config.json`` and an updated ``card.toml``.
 
     Raises:
-        UsageError: unknown family or preset, chunks too short, or other sources than the prior's.
+        UsageError: unknown family or preset, an option of another family, chunks too short, or other sources
+            than the prior's.
         OutputError: there is something there already and neither resume nor overwrite was asked for.
         InputError: the data cannot be read.
         PriorError: a transformer is asked for before its codec exists, or a ladder before its flow.
@@ -65,6 +66,11 @@ def run(
         raise UsageError(
             f"clean pictures only are for a glow, clean sounds for a flow, not for a {request.family}",
             "leave out --clean",
+        )
+    if request.init is not None and request.family not in pictures.PRESETS:
+        raise UsageError(
+            f"--init is for score priors, not for a {request.family}",
+            f"leave it out, or use --family {' or '.join(pictures.PRESETS)}",
         )
     variational.check_options(request)
     folder = request.out / PARTS[request.family]

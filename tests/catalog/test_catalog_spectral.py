@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from sepcli.priors.gaussian_bands import GaussianBands, fit_rest
 from sepcli.priors.joint import SourcePriors
 from sepcli.priors.spectral import SpectralConfig, SpectralPrior
 from sepcli.protocols import Posterior, Sampler
+from sepcli.samplers.halving import Halving
 from sepcli.samplers.multi_source import MultiSource
 from sepcli.samplers.projected import Projected
 from sepcli.separators import ScoreSeparator
@@ -98,6 +100,49 @@ def test_priors_from_disk(tmp_path: Path, sampler: str | None) -> None:
     assert torch.isfinite(found).all()
     if sampler != "langevin":
         torch.testing.assert_close(found.sum(2)[:, 0], mixture, atol=1e-5, rtol=0)
+
+
+@dataclass(frozen=True)
+class Estimating:
+    """A posterior that keeps its states, and the estimates x + σ² score that samplers make of them."""
+
+    inner: DiracPosterior
+    seen: list[tuple[Tensor, Tensor]]
+
+    @property
+    def like(self) -> Tensor:
+        return self.inner.like
+
+    def score(self, state: Tensor, sigma: Tensor) -> Tensor:
+        return self.assess(state, sigma)[0]
+
+    def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        score, misfit = self.inner.assess(state, sigma)
+        self.seen.append((self.sources(state), self.sources(state + sigma**2 * score)))
+        return score, misfit
+
+    def sources(self, state: Tensor) -> Tensor:
+        return self.inner.sources(state)
+
+
+@pytest.mark.parametrize("sampler", [None, "projected"])
+def test_estimates_make_the_mixture_at_every_level_whatever_the_noise(
+    tmp_path: Path, sampler: str | None
+) -> None:
+    priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
+    separate, seen = load_composed(priors, (1.0, 0.5), sampler=sampler, settings={"steps": "12"}), []
+    inner, known = separate.inner, separate.inner.likelihood
+    assert type(inner.sampler) is (Halving if sampler is None else Projected)
+    assert (known["isotropic"], known["weigh"]) == (1, 1)
+    assert known["local"] == (48 if sampler is None else 0)
+    watched = replace(inner, posterior=lambda mixture: Estimating(inner.posterior(mixture), seen))
+    mixture = 0.1 * noise(2, 1, 1000)
+    replace(separate, inner=watched)(mixture, torch.tensor([[1], [2]]))
+    assert len(seen) == inner.evaluations
+    mixing, expected = WeightedSum(inner.weights), mdct(mixture, 32)
+    for state, estimate in seen:
+        torch.testing.assert_close(mixing(estimate), expected, atol=2e-6, rtol=0)
+        assert not torch.allclose(mixing(state), expected, atol=1e-4)  # there is noise in every direction
 
 
 def test_chains_compete_frame_by_frame_within_the_same_time_at_any_rate() -> None:

@@ -19,6 +19,7 @@ COMMANDS = (
     ["colorize"],
     ["evaluate"],
     ["train-prior"],
+    ["import-prior"],
     ["build-likelihood"],
 )
 PROBE = """

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from example_scripts import run_script
 
+from sepcli.cli.app import run
+from sepcli.training import ladder
+
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
 
@@ -15,6 +18,24 @@ DIGITS = Path(__file__).parents[1] / "data" / "digits"
 def test_mnist_glow_goes_from_data_to_figures(tmp_path: Path) -> None:
     few = {"PRESET": "tiny", "BUDGET": "1s", "PAIRS": "2", "SPLITS": "none", "ROWS": "halving-1 halving-2"}
     run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
-    protocols = [json.loads((tmp_path / f"halving-{n}-none.json").read_text())["protocol"] for n in (1, 2)]
+    reports = [json.loads((tmp_path / f"halving-{n}-none.json").read_text()) for n in (1, 2)]
+    protocols = [report["protocol"] for report in reports]
+    assert all(set(report["results"]) >= {"psnr", "nll"} for report in reports)
     assert [protocol["settings"]["draws"] for protocol in protocols] == [1, 2]
     assert all(protocol["settings"]["sampler"].startswith("Halving(") for protocol in protocols)
+
+
+@pytest.mark.slow
+def test_a_finished_ladder_is_gone_on_with_whenever_the_script_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ladder, "LEVELS", 2)
+    train = ["train-prior", "--family", "glow", "--data", str(DIGITS), "--out", str(tmp_path / "mnist-glow")]
+    train += ["--preset", "tiny", "--steps", "2", "--batch", "4", "--device", "cpu", "-q"]
+    assert run([*train, "--clean"]) == 0
+    assert run([*train, "--finetune-noise"]) == 0
+    few = {"LADDER": "1", "PAIRS": "1", "SPLITS": "none", "ROWS": "halving-1"}
+    card = (tmp_path / "mnist-glow" / "card.toml").read_bytes()
+    run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
+    assert (tmp_path / "mnist-glow" / "card.toml").read_bytes() == card
+    assert (tmp_path / "halving-1-none.json").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,11 @@ from safetensors.torch import load_file
 from sepcli.catalog import card as cards
 from sepcli.catalog.score import load_picture_prior, load_pictures
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.priors.glow import GlowPrior
+from sepcli.priors.glow import GlowPrior, negative_log_likelihood
 from sepcli.training import ladder, prepare
+from sepcli.training.denoiser import as_pictures
 from sepcli.training.loop import LoopSettings
+from sepcli.training.picture_data import open_data
 from sepcli.training.request import Request
 
 
@@ -63,6 +66,9 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
     kinds = {name.split(".")[-1]: tensor.dtype for name, tensor in tensors.items() if ".net." not in name}
     assert (kinds["log_scale"], kinds["lower"], kinds["permutation"]) == (torch.float32,) * 3
     assert tensors["flows.0.layers.scales.0.transforms.3.net.enter.weight"].dtype == torch.bfloat16
+    with Image.open(folder / "samples.png") as sheet:
+        assert (sheet.width // 112, sheet.height // 112) == (8, 4)  # that many, magnified to 112 x 112
+        assert len(np.unique(np.asarray(sheet))) > 50
     entry = card.training["glow"]
     assert entry["classes"] == ["dark", "light"]
     assert 0.0 < entry["bits_per_dim"] < 12.0
@@ -155,6 +161,27 @@ def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: 
     assert all(0 < float((a - b).abs().max()) < 0.1 for a, b in itertools.pairwise(weights))
     with pytest.raises(PriorError, match="already"):
         prepare.run(tuned)
+
+
+def test_every_copy_learns_its_own_noise(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More noise takes more bits, no fewer than the noise alone has, and not as many as before tuning."""
+    monkeypatch.setattr(ladder, "LEVELS", 3)
+    out, loop = tmp_path / "p", LoopSettings(seconds=None, steps=40, learning_rate=0.01, warmup=5)
+    asked = request(data, out, clean=True, loop=loop)
+    prepare.run(asked)
+    clean = load_picture_prior(out)
+    prepare.run(replace(asked, clean=False, finetune_noise=True, loop=replace(loop, steps=120)))
+    made, images = load_picture_prior(out), as_pictures(open_data(asked)[0].images)
+    assert isinstance(clean, GlowPrior)
+    assert isinstance(made, GlowPrior)
+    bits, before = (
+        [float(negative_log_likelihood(flow, images, sigma=sigma).mean()) for sigma in made.config.ladder]
+        for flow in (made, clean)
+    )
+    assert bits[0] == before[0]
+    assert bits[1] < bits[2] < bits[3]
+    for sigma, own, other in list(zip(made.config.ladder, bits, before, strict=True))[1:]:
+        assert math.log2(255 * sigma * math.sqrt(2 * math.pi * math.e)) < own < other
 
 
 def test_a_flow_of_all_noise_becomes_a_ladder(

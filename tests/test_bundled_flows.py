@@ -1,0 +1,52 @@
+"""The bundled flows know what they are of, and the encoders separate by them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.score import load_picture_prior
+from sepcli.cli.app import run
+from sepcli.datasets.idx import open_digits
+from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
+from sepcli.evaluation.cross_likelihood import cross_likelihood
+from sepcli.evaluation.judges import open_judges
+from sepcli.priors.glow import GlowPrior, negative_log_likelihood
+from sepcli.training.denoiser import as_pictures
+
+DIGITS = Path(__file__).parent / "data" / "digits"
+
+
+def test_every_flow_of_toy_waves_finds_its_own_shape_the_most_likely() -> None:
+    card, folder = cards.find("toy-waves")
+    judges = open_judges([str(folder / word) for word in card.score["priors"]], 0.02, torch.device("cpu"))
+    assert [judge.source for judge in judges] == list(card.sources)
+    waves = ToyWaves(card.sources, "test")
+    found = cross_likelihood(judges, (waves.item(n, 2048) for n in range(3)), 3, {})
+    assert found.means.argmax(axis=0).tolist() == [0, 1, 2, 3]
+
+
+def test_toy_waves_are_separated_by_the_encoders(tmp_path: Path) -> None:
+    waves = ToyWaves(split="test").item(0, SAMPLE_RATE)
+    soundfile.write(tmp_path / "wave.wav", waves.mean(0), SAMPLE_RATE, subtype="PCM_16")
+    words = ["separate", str(tmp_path / "wave.wav"), "--prior", "toy-waves", "--method", "variational"]
+    assert run([*words, "-o", str(tmp_path / "out"), "--device", "cpu", "-q"]) == 0
+    folder = tmp_path / "out" / "wave"
+    assert json.loads((folder / "run.json").read_text())["method"] == "variational"
+    names = ("sine", "square", "sawtooth", "triangle")
+    stems = [soundfile.read(folder / f"{name}.wav", dtype="int16")[0].astype(int) for name in names]
+    assert np.array_equal(sum(stems), soundfile.read(tmp_path / "wave.wav", dtype="int16")[0])
+    quarter = np.std(sum(stems)) / 4
+    assert max(np.std(stem - sum(stems) / 4) for stem in stems) > quarter  # more than its even share of all
+
+
+def test_the_flow_of_digits_knows_digits() -> None:
+    prior = load_picture_prior(cards.find("mnist-glow")[1])
+    assert isinstance(prior, GlowPrior)
+    digits = as_pictures(open_digits(DIGITS, "test").images[:16])
+    assert negative_log_likelihood(prior, digits).max() < 3.0
