@@ -18,7 +18,7 @@ from torch import Tensor
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.catalog.score import PRESETS, assemble
-from sepcli.errors import UsageError
+from sepcli.errors import PriorError, UsageError
 from sepcli.priors.joint import SourcePriors
 from sepcli.priors.wave_flow import WaveFlow, WaveFlowConfig
 from sepcli.protocols import OnStep
@@ -126,6 +126,21 @@ def load_wave_flow(folder: Path) -> WaveFlow:
     )
 
 
+def load_source_flow(card: Card, folder: Path) -> WaveFlow:
+    """The flow of a prior that is to separate, so that nothing may be known of a sound but itself.
+
+    Raises:
+        PriorError: it is missing or damaged, or conditioned on mel frames.
+    """
+    flow = load_wave_flow(folder)
+    if flow.config.mels:
+        raise PriorError(
+            f"prior {card.name} cannot separate: it needs mel frames of every source, which are not known",
+            "choose a prior that was trained without --mels",
+        )
+    return flow
+
+
 def assemble_waves(
     found: Sequence[tuple[Card, Path]],
     weights: Sequence[float],
@@ -147,7 +162,7 @@ def assemble_waves(
         settings: of sampler and posterior, over the first card's own; an unknown key is an error.
 
     Raises:
-        PriorError: a prior is damaged.
+        PriorError: a prior is damaged, or conditioned on mel frames.
         UsageError: the priors are not all flows of one sample rate; an unknown sampler or setting.
     """
     for card, folder in found:
@@ -156,8 +171,8 @@ def assemble_waves(
                 f"prior {card.name} is of the MDCT domain and the others are of waveforms",
                 "choose priors of one kind: all with --family denoiser, or all with --family flow",
             )
-    folders = {folder for _, folder in found}
-    networks = {folder: load_wave_flow(folder).to(device) for folder in folders}
+    cards = {folder: card for card, folder in found}
+    networks = {folder: load_source_flow(card, folder).to(device) for folder, card in cards.items()}
     every = [networks[folder] for _, folder in found]
     if len({network.config.sample_rate for network in every}) > 1:
         told = ", ".join(

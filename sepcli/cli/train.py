@@ -115,7 +115,8 @@ def train_prior(
         typer.Option(help="Standard deviation of ln σ (default: 1.4 for grey, 1.7 for colour)."),
     ] = None,
     init: Annotated[
-        str | None, typer.Option(help="For a prior of pictures: start from the weights of this prior.")
+        str | None,
+        typer.Option(help="Of a denoiser, an ncsn or a glow: start from the weights of this prior."),
     ] = None,
     clean: Annotated[
         bool,
@@ -135,8 +136,20 @@ def train_prior(
     ] = False,
     variant: Annotated[
         str | None,
-        typer.Option(help="Of a flow: waveglow (invertible 1x1; if not given) or flowavenet (even and odd)."),
+        typer.Option(
+            help="Of a flow: waveglow (invertible 1x1; if not given), flowavenet (even and odd) or spectral "
+            "(as waveglow, of the frames of a lapped transform)."
+        ),
     ] = None,
+    mels: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=128,
+            help="Of a flow: condition it on mel frames of so many bands, such as 80 (0: on none). It then "
+            "says how likely sounds are, but cannot separate.",
+        ),
+    ] = 0,
     noise: Annotated[
         float | None,
         typer.Option(
@@ -165,7 +178,11 @@ def train_prior(
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Chunks or pictures per step.")] = None,
     tokens: Annotated[
-        int | None, typer.Option(min=16, help="Tokens, or frames of 512 samples, per chunk.")
+        int | None,
+        typer.Option(
+            min=16,
+            help="Tokens, or frames, per chunk: of 512 samples, of a flow and of variational of 256.",
+        ),
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine schedule.")] = None,
     cache: Annotated[
@@ -244,6 +261,7 @@ def train_prior(
         clean=clean,
         finetune_noise=finetune_noise,
         variant=variant,
+        mels=mels,
         noise=noise,
         priors=tuple(prior or ()),
         mixture_noise=mixture_noise,

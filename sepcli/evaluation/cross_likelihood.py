@@ -2,7 +2,8 @@
 
 A prior is of use for separation if it finds other sources less likely than its own; so the prior of a source
 has to be the one that finds it the most likely. Values are in nats per sample. Flows know log p itself, of
-waveforms with a little noise; denoisers a bound on it up to a constant, the same for all of them.
+waveforms with a little noise, or given the mel frames of the clean item if they are conditioned on such;
+denoisers a bound on it up to a constant, the same for all of them.
 
 Source: Frank 2020, "Unsupervised variational source separation with deep priors", the test of the priors.
 """

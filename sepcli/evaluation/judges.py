@@ -177,9 +177,11 @@ def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
     spread = float(flow.noise_at(torch.tensor(noise)))
 
     def ask(x: Tensor, eps: Tensor) -> Tensor:
-        return flow.log_prob((x + spread * eps).to(device)[None, None, None], noise)
+        clean, noisy = x.to(device)[None, None], (x + spread * eps).to(device)[None, None, None]
+        return flow.log_prob(noisy, noise, flow.mel_frames(clean))
 
-    return {"likelihood": "log p", "noise": spread}, ask, config.factor
+    likelihood = f"log p given {config.mels} mel bands" if config.mels else "log p"
+    return {"likelihood": likelihood, "noise": spread}, ask, config.factor
 
 
 def _denoiser(card: Card, folder: Path, noise: float, device: torch.device) -> Made:

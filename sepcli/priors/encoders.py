@@ -2,7 +2,7 @@
 
     μ_k = m/(K α_k) + f_k(m, s),   ρ_k = s e^{r_k(m, s)}
 
-One WaveNet (see ``sepcli.priors.wave_flow``) per source gives f_k and r_k; before training both are 0, so
+One WaveNet (see ``sepcli.priors.wavenet``) per source gives f_k and r_k; before training both are 0, so
 that every source begins as its share of the mixture. s is the deviation of the noise under which the priors
 look at sources, and the networks are told it. Being asked at many s, coarse and fine, is what leads them from
 the former to the latter. All is computed in float32.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.priors.transforms import Linear
-from sepcli.priors.wave_flow import MOST, WaveNet
+from sepcli.priors.wavenet import MOST, WaveNet
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"squeezes": 2, "width": 4, "layers": 2, "embedding": 4},

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sepcli.mdct import imdct, mdct
+
 LIMIT = 2.0
 """Couplings scale by e^±2 at most: unbounded ones learn to squash, and then their inverse explodes."""
 LEAST_STD = 1e-4
@@ -29,7 +31,10 @@ LEAST_STD = 1e-4
 
 
 class Transform(Protocol):
-    """An invertible map; ``context`` (B, E) is what a flow is conditioned on, None if on nothing."""
+    """An invertible map; ``context`` is what a flow is conditioned on, None if on nothing.
+
+    It is one (B, E) for the whole signal, or, in time, frames (B, E, F) that are spread evenly over it.
+    """
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Signals (B, C, *D) to others, (B, C', *D'), and the log-determinant (B,)."""
@@ -47,7 +52,7 @@ class Linear(nn.Linear):
 
 
 class ActNorm(nn.Module):
-    """y = e^s (x + b) per channel; s and b may be moved by a context.
+    """y = e^s (x + b) per channel; s and b may be moved by a context, of frames by their mean.
 
     Args:
         channels: C.
@@ -88,7 +93,8 @@ class ActNorm(nn.Module):
         """b and s, (B, C, 1, ...) or (1, C, 1, ...)."""
         both = torch.cat([self.bias, self.log_scale])[None]
         if self.tell is not None:
-            both = both + self.tell(context).to(x.dtype)
+            whole = context.mean(2) if context is not None and context.dim() == 3 else context
+            both = both + self.tell(whole).to(x.dtype)
         bias, log_scale = both.view(*both.shape, *[1] * (x.dim() - 2)).chunk(2, dim=1)
         return bias, log_scale
 
@@ -186,6 +192,31 @@ class Squeeze(nn.Module):
         if y.dim() == 4:
             return F.pixel_shuffle(y, 2)
         return y.reshape(len(y), -1, 2, y.shape[-1]).movedim(2, -1).flatten(-2)
+
+
+class Lapped(nn.Module):
+    """The MDCT of sounds (B, C, T): bands become channels, (B, C M, T/M), and frames are places.
+
+    The transform is orthogonal: a square matrix, which inverts exactly.
+
+    Args:
+        hop: M, even; it divides T.
+    """
+
+    def __init__(self, hop: int) -> None:
+        super().__init__()
+        self.hop = hop
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See ``Transform``."""
+        with torch.autocast(x.device.type, enabled=False):
+            return mdct(x, self.hop).flatten(1, 2), x.new_zeros(len(x))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
+        """See ``Transform``."""
+        with torch.autocast(y.device.type, enabled=False):
+            bands = y.reshape(len(y), -1, self.hop, y.shape[2])
+            return imdct(bands, self.hop * y.shape[2])
 
 
 class Chain(nn.Module):

@@ -8,17 +8,23 @@ that is always there: without it, waves that repeat exactly have no density. It 
 for a smoother density (the noise augmentation of the thesis). Beyond it one flow is told σ by its networks
 and its ``ActNorm``s, as ``sepcli.priors.glow`` is; with ``sigma_max`` = 0 it is trained on σ_0 alone.
 
-Two variants differ in how channels meet between couplings; samples become channels by squeezing:
+Three variants differ in what channels are and how they meet between couplings:
 
     flowavenet    half of the samples, even or odd, are moved given the others, in turns: channels are flipped
     waveglow      channels are mixed by a learnt invertible matrix; several squeezes come first
+    spectral      as waveglow, but channels are bands and places are frames of a lapped transform, the MDCT;
+                  it is orthogonal, so that log p is of samples all the same
 
-Both ask a WaveNet, non-causal, gated and dilated, for shift and scale. All is computed in float32: what is
-left of a predictable wave is as small as σ_0, and rounding must be smaller. The weights of the WaveNets are
-stored in bfloat16, which flows of toy waves were none the worse for.
+Samples become channels by squeezing, in the first scale of ``spectral`` by the transform. All ask a WaveNet,
+non-causal, gated and dilated, for shift and scale. All is computed in float32: what is left of a predictable
+wave is as small as σ_0, and rounding must be smaller. The weights of the WaveNets are stored in bfloat16,
+which flows of toy waves were none the worse for.
 
-Source: Kim et al. 2019 (FloWaveNet); Prenger et al. 2019 (WaveGlow), both here without mel frames; van den
-    Oord et al. 2016 (WaveNet); Perez et al. 2018 (FiLM); Frank 2020, the thesis whose priors these are.
+With ``mels`` > 0 the flow is conditioned on mel frames of the clean sound: p_σ(y | mel(x)), with which
+``sample`` is a vocoder. It cannot separate: the mel frames of the sources of a mixture are not known.
+
+Source: Kim et al. 2019 (FloWaveNet); Prenger et al. 2019 (WaveGlow); Malvar 1992 (lapped transforms);
+    Perez et al. 2018 (FiLM); Frank 2020, the thesis whose priors these are.
 """
 
 from __future__ import annotations
@@ -26,25 +32,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
+from sepcli.priors.mel import HOP, MOST_BANDS, MelFrames
 from sepcli.priors.transforms import (
     ActNorm,
     Chain,
     Coupling,
     Invertible1x1,
+    Lapped,
     Linear,
     MultiScale,
     Split,
     Squeeze,
 )
+from sepcli.priors.wavenet import MOST, WaveNet
 
-VARIANTS = ("flowavenet", "waveglow")
+VARIANTS = ("flowavenet", "waveglow", "spectral")
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "waveglow": {
         "tiny": {"squeezes": (2, 1), "steps": 1, "width": 4, "layers": 2, "embedding": 4},
@@ -56,10 +65,13 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "small": {"squeezes": (1, 1, 1, 1, 1), "steps": 2, "width": 24, "layers": 6},
         "base": {"squeezes": (1,) * 6, "steps": 6, "width": 96, "layers": 8, "embedding": 64},
     },
+    "spectral": {
+        "tiny": {"squeezes": (2,), "steps": 2, "width": 4, "layers": 2, "embedding": 4},
+        "small": {"squeezes": (6,), "steps": 8, "width": 64, "layers": 5},
+        "base": {"squeezes": (8,), "steps": 10, "width": 192, "layers": 7, "embedding": 64},
+    },
 }
 """Variant → sizes: ``small`` for ten minutes on two CPU cores, ``base`` for a GPU, ``tiny`` for tests."""
-MOST = 12
-"""Squeezes in all, at most: 4,096 samples become one place."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +82,17 @@ class WaveFlowConfig:
         sample_rate: Hz.
         variant: one of ``VARIANTS``.
         squeezes: how often each scale halves the time axis; half of the channels leave after each but the
-            last.
+            last. The first of ``spectral`` has 2^n bands instead.
         steps: steps of flow per scale.
         width: channels of the WaveNets.
         layers: of each WaveNet; layer n looks 2^n places far.
-        embedding: width of what tells the flow σ.
+        embedding: width of what tells the flow σ, and mel frames.
         noise: σ_0, the noise that is always there.
         sigma_max: the greatest σ that it is trained on; 0: no noise but σ_0.
         sigma_min: the least but 0.
         clean: share of training chunks with σ = 0.
         peak: no sample of such sounds is further from 0; 0: there is no such bound.
+        mels: bands of the mel frames that it is conditioned on; 0: on none.
 
     Raises:
         ValueError: no such variant, or numbers that make no flow.
@@ -97,6 +110,7 @@ class WaveFlowConfig:
     sigma_min: float = 2e-3
     clean: float = 0.1
     peak: float = 0.0
+    mels: int = 0
 
     def __post_init__(self) -> None:
         whole = min(self.squeezes, default=0) >= 1 and sum(self.squeezes) <= MOST
@@ -109,65 +123,16 @@ class WaveFlowConfig:
             and levels
             and 0 <= self.clean <= 1
             and self.peak >= 0
+            and 0 < self.sample_rate < math.inf
+            and 0 <= self.mels <= MOST_BANDS
         ):
             raise ValueError("these numbers make no flow")
 
     @property
     def factor(self) -> int:
-        """Signals must be a multiple of so many samples long."""
-        return int(2 ** sum(self.squeezes))
-
-
-class WaveNetSizes(Protocol):
-    """What a ``WaveNet`` takes of a config; see ``WaveFlowConfig``."""
-
-    @property
-    def width(self) -> int:
-        """Channels."""
-        ...
-
-    @property
-    def layers(self) -> int:
-        """Layer n looks 2^n places far."""
-        ...
-
-    @property
-    def embedding(self) -> int:
-        """Width of the context."""
-        ...
-
-
-class WaveNet(nn.Module):
-    """What a coupling asks: gated convolutions over time, each looking twice as far as the one before.
-
-    Args:
-        inner: channels that are known.
-        outer: channels of the answer.
-        config: sizes.
-    """
-
-    def __init__(self, inner: int, outer: int, config: WaveNetSizes) -> None:
-        super().__init__()
-        width, places = config.width, [2**n for n in range(config.layers)]
-        self.enter = nn.Conv1d(inner, width, 1)
-        self.gates = nn.ModuleList(nn.Conv1d(width, 2 * width, 3, padding=d, dilation=d) for d in places)
-        self.onward = nn.ModuleList(nn.Conv1d(width, 2 * width, 1) for _ in places)
-        self.tell = nn.Linear(config.embedding, 2 * width * config.layers)
-        self.leave = nn.Conv1d(width, outer, 1)
-        for parameter in (*self.tell.parameters(), *self.leave.parameters()):
-            nn.init.zeros_(parameter)
-
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(B, inner, N) and the embedding (B, E) to (B, outer, N)."""
-        x = self.enter(x)
-        told = self.tell(context)[..., None].chunk(len(self.gates), dim=1)
-        skipped = torch.zeros_like(x)
-        for gate, onward, own in zip(self.gates, self.onward, told, strict=True):
-            value, opening = (gate(x) + own).chunk(2, dim=1)
-            more, skip = onward(value.tanh() * opening.sigmoid()).chunk(2, dim=1)
-            x, skipped = x + more, skipped + skip
-        out: Tensor = self.leave(skipped)
-        return out
+        """Signals must be a multiple of so many samples long; each such part has one mel frame."""
+        place = int(2 ** sum(self.squeezes))
+        return max(place, HOP) if self.mels else place
 
 
 class Flip(nn.Module):
@@ -193,46 +158,53 @@ class WaveFlow(nn.Module):
         half = config.embedding // 2
         self.register_buffer("frequencies", torch.logspace(0.0, 1.0, half, dtype=torch.float32), False)
         self.embed = nn.Sequential(
-            Linear(2 * half, config.embedding), nn.SiLU(), Linear(config.embedding, config.embedding)
+            Linear(2 * half + config.mels, config.embedding),
+            nn.SiLU(),
+            Linear(config.embedding, config.embedding),
         )
+        self.hear = MelFrames(config.mels, config.factor, config.sample_rate) if config.mels else None
         scales, splits, channels = [], [], 1
         for number, squeezes in enumerate(config.squeezes):
             channels *= 2**squeezes
-            last = number == len(config.squeezes) - 1
-            scales.append(_scale(config, channels, squeezes, last))
-            if not last:
+            scales.append(_scale(config, channels, number))
+            if number < len(config.squeezes) - 1:
                 channels //= 2
                 splits.append(Split(WaveNet(channels, 2 * channels, config)))
         self.layers = MultiScale(scales, splits)
 
-    def log_prob(self, x: Tensor, sigma: float = 0.0) -> Tensor:
+    def mel_frames(self, x: Tensor) -> Tensor | None:
+        """What clean sounds (..., T) are to be known by, (..., mels, T/factor); None if by nothing."""
+        return None if self.hear is None else self.hear(x)
+
+    def log_prob(self, x: Tensor, sigma: float = 0.0, mels: Tensor | None = None) -> Tensor:
         """Σ_k log p_σ(x_k).
 
         Args:
             x: (B, K, 1, T), sounds with noise of s(σ) in them; T is a multiple of ``config.factor``.
             sigma: σ; beyond ``config.sigma_max`` that is meant.
+            mels: ``mel_frames`` of the clean sounds (B, K, T).
 
         Returns:
             (B,) in nats, differentiable.
 
         Raises:
-            InputError: the signals are not of one channel and such a length.
+            InputError: the signals are not of one channel and such a length, or have no mel frames.
         """
         with torch.autocast(x.device.type, enabled=False):
-            return self._asked(x, x.new_tensor(sigma)).view(x.shape[:2]).sum(1)
+            return self._asked(x, x.new_tensor(sigma), mels).view(x.shape[:2]).sum(1)
 
-    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """∇ log p_σ at x (B, K, 1, T) for σ (), by autograd.
+    def score(self, x: Tensor, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
+        """∇ log p_σ at x (B, K, 1, T) for σ () and mel frames as for ``log_prob``, by autograd.
 
         Beyond the noise that was learnt it is that of the nearest level, rescaled.
 
         Raises:
-            InputError: the signals are not of one channel and a fitting length.
+            InputError: see ``log_prob``.
         """
         off_device = torch.autocast(x.device.type, enabled=False)
         with torch.inference_mode(False), torch.enable_grad(), off_device:
             free = x.detach().clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(self._asked(free, sigma).sum(), free)
+            (gradient,) = torch.autograd.grad(self._asked(free, sigma, mels).sum(), free)
         ratio = self.noise_at(self._known(sigma)) / self.noise_at(sigma)
         return gradient * ratio.to(gradient)
 
@@ -257,18 +229,27 @@ class WaveFlow(nn.Module):
         sigma = self._levels(len(x), rng).to(x.device)
         with torch.autocast(x.device.type, enabled=False):
             y = self._noisy(x[:, None], sigma, rng)
-            nats = -self.layers.log_prob(y, self._context(sigma)).mean() / x.shape[-1]
+            context = self._context(sigma, self.mel_frames(x))
+            nats = -self.layers.log_prob(y, context).mean() / x.shape[-1]
         return nats, {"nats": float(nats.detach())}
 
     @torch.no_grad()
     def initialise(self, x: Tensor, rng: np.random.Generator) -> None:
         """Let every ``ActNorm`` begin at unit variance for sounds (B, T), with noise of training."""
         sigma = self._levels(len(x), rng).to(x.device)
-        self.layers.initialise(self._noisy(x[:, None], sigma, rng), self._context(sigma))
+        context = self._context(sigma, self.mel_frames(x))
+        self.layers.initialise(self._noisy(x[:, None], sigma, rng), context)
 
     @torch.no_grad()
     def sample(
-        self, count: int, length: int, rng: torch.Generator, *, sigma: float = 0.0, temperature: float = 1.0
+        self,
+        count: int,
+        length: int,
+        rng: torch.Generator,
+        *,
+        sigma: float = 0.0,
+        temperature: float = 1.0,
+        mels: Tensor | None = None,
     ) -> Tensor:
         """Draw sounds.
 
@@ -278,12 +259,17 @@ class WaveFlow(nn.Module):
             rng: on the CPU.
             sigma: of the noise in them, besides σ_0.
             temperature: the latents' standard deviation; less than 1 for likelier sounds.
+            mels: ``mel_frames`` that the sounds are to have, (B, mels, T/factor).
 
         Returns:
             (B, T).
+
+        Raises:
+            InputError: there are no such frames.
         """
         like = self.frequencies.new_zeros(count, 1, length)
-        context = self._context(self._known(like.new_tensor(sigma)).expand(count))
+        self._check_frames(mels, (count, self.config.mels, length // self.config.factor))
+        context = self._context(self._known(like.new_tensor(sigma)).expand(count), mels)
         latents, _ = self.layers(like, context)
         drawn = [temperature * torch.randn(z.shape, generator=rng).to(z) for z in latents]
         signals: Tensor = self.layers.inverse(drawn, context)
@@ -313,28 +299,46 @@ class WaveFlow(nn.Module):
         """The nearest σ that was learnt."""
         return sigma.clamp(max=self.config.sigma_max)
 
-    def _context(self, sigma: Tensor) -> Tensor:
-        """The embedding (B, E) of σ (B,)."""
+    def _context(self, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
+        """The embedding (B, E) of σ (B,), or (B, E, F) of σ and mel frames (B, M, F)."""
         angles = (self.noise_at(sigma).log() / 4)[:, None] * self.frequencies
-        told: Tensor = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
-        return told
+        waves = torch.cat([angles.cos(), angles.sin()], dim=1)
+        if mels is None:
+            told: Tensor = self.embed(waves)
+            return told
+        frames = torch.cat([waves[..., None].expand(-1, -1, mels.shape[-1]), mels.to(waves) / 4], dim=1)
+        every: Tensor = self.embed(frames.mT).mT
+        return every
 
-    def _asked(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def _asked(self, x: Tensor, sigma: Tensor, mels: Tensor | None) -> Tensor:
         """log p of every signal of x (B, K, 1, T) for σ (), (B·K,)."""
         if x.dim() != 4 or x.shape[2] != 1 or x.shape[3] % self.config.factor or not x.shape[3]:
             raise InputError(
                 f"signals of shape {tuple(x.shape)} do not fit a flow of waveforms",
                 f"use one channel and a length that is a multiple of {self.config.factor} samples",
             )
+        self._check_frames(mels, (*x.shape[:2], self.config.mels, x.shape[3] // self.config.factor))
         rows = x.flatten(0, 1).to(self.frequencies)  # in the precision of the flow
-        return self.layers.log_prob(rows, self._context(self._known(sigma).to(rows).expand(len(rows))))
+        known = self._known(sigma).to(rows).expand(len(rows))
+        return self.layers.log_prob(rows, self._context(known, None if mels is None else mels.flatten(0, 1)))
+
+    def _check_frames(self, mels: Tensor | None, shape: tuple[int, ...]) -> None:
+        """Refuse mel frames of another shape, or none, where the flow is conditioned on them; else any."""
+        needed = shape if self.config.mels else None
+        if needed != (None if mels is None else tuple(mels.shape)):
+            told = f"mel frames of shape {shape}" if needed else "no mel frames"
+            raise InputError(f"the flow needs {told}", "give what its mel_frames() gives")
 
 
-def _scale(config: WaveFlowConfig, channels: int, squeezes: int, last: bool) -> Chain:
-    """Squeeze, then the steps of flow at this many channels; the last scale ends in unit variance."""
+def _scale(config: WaveFlowConfig, channels: int, number: int) -> Chain:
+    """Make channels of time, then the steps of flow; the last scale ends in unit variance."""
     half = channels // 2
-    layers: list[nn.Module] = [Squeeze() for _ in range(squeezes)]
+    lapped = config.variant == "spectral" and number == 0
+    layers: list[nn.Module] = (
+        [Lapped(channels)] if lapped else [Squeeze() for _ in range(config.squeezes[number])]
+    )
     for _ in range(config.steps):
-        mix = Invertible1x1(channels) if config.variant == "waveglow" else Flip()
+        mix = Flip() if config.variant == "flowavenet" else Invertible1x1(channels)
         layers += [ActNorm(channels, config.embedding), mix, Coupling(WaveNet(half, channels, config))]
+    last = number == len(config.squeezes) - 1
     return Chain(*layers, *([ActNorm(channels, config.embedding)] if last else []))

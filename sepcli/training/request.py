@@ -44,6 +44,7 @@ class Request:
         noise_std: standard deviation of ln σ, likewise.
         clean: whether a glow learns clean pictures only, or a flow of sound no noise but its own.
         variant: of a flow of sound; None: the usual one.
+        mels: bands of the mel frames that a flow of sound is conditioned on; 0: on none.
         noise: deviation of the noise that a flow of sound always adds to the data, or of the least under
             which encoders ask flows; None: the usual one.
         priors: of encoders of mixtures; words for the flows of their sources, one each.
@@ -77,6 +78,7 @@ class Request:
     clean: bool = False
     finetune_noise: bool = False
     variant: str | None = None
+    mels: int = 0
     noise: float | None = None
     priors: tuple[str, ...] = ()
     mixture_noise: float = 0.0

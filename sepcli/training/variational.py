@@ -26,7 +26,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import source_names
 from sepcli.catalog.variational import PART, posterior
-from sepcli.catalog.waves import is_flow, load_wave_flow
+from sepcli.catalog.waves import is_flow, load_source_flow
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.encoders import PRESETS, Encoders, EncodersConfig
 from sepcli.priors.wave_flow import WaveFlow
@@ -131,6 +131,7 @@ def check_options(request: Request) -> None:
     """
     given = {
         "--variant": (request.variant, ("flow",)),
+        "--mels": (request.mels, ("flow",)),
         "--noise": (request.noise is not None, ("flow", FAMILY)),
         "--prior": (request.priors, (FAMILY,)),
         "--mixture-noise": (request.mixture_noise, (FAMILY,)),
@@ -153,12 +154,12 @@ def run(
 
     Raises:
         UsageError: unknown preset, priors of different rates, noise out of range, chunks that are too long.
-        PriorError: a prior is missing, damaged or not a flow of waveforms.
+        PriorError: a prior is missing, damaged, not a flow of waveforms, or conditioned on mel frames.
         OutputError: the folder cannot be written, or is of another prior.
         InputError: the data cannot be read or are too little, or the checkpoint is of another network.
     """
     found = _open(request.priors)
-    flows = [load_wave_flow(place).to(request.device) for _, place in found]
+    flows = [load_source_flow(card, place).to(request.device) for card, place in found]
     config = _config(request, found, flows)
     _check_place(request.out)
     task = _task(request, config, flows)

@@ -40,7 +40,7 @@ EXAMPLES = 64
 VALIDATED = 64
 """Held-out chunks."""
 SAMPLES, SECONDS = 3, 2.0
-"""Draws that are left to be listened to, and how long they are."""
+"""Draws that are left to be listened to, and how long they are; with mel frames as long as chunks."""
 CURVE = {"train_nats": "training, weights as they are", "valid_nats": "held out, mean of the weights"}
 MIXTURE = "mixture"
 """What the one source of a folder of mixtures is called."""
@@ -104,9 +104,7 @@ def run(
     save_curve(
         progress.history, request.out / "validation.png", CURVE, "negative log-likelihood, nats per sample"
     )
-    length = round(SECONDS * config.sample_rate / config.factor) * config.factor
-    drawn = flow.sample(SAMPLES, length, torch.Generator().manual_seed(request.loop.seed % 2**62))
-    write_samples(request.out / "samples", drawn.cpu(), config.sample_rate)
+    write_samples(request.out / "samples", _drawn(flow, request, task).cpu(), config.sample_rate)
     return progress
 
 
@@ -202,6 +200,9 @@ def _config(request: Request) -> WaveFlowConfig:
                 f"noise of {request.noise:g} is out of range", "use 0.00001 or more, less than 1"
             )
         fields |= {"noise": request.noise, "sigma_min": 2 * request.noise}
+    if request.mels:  # one vector carries both
+        width = max(request.mels, fields.get("embedding", WaveFlowConfig.embedding))
+        fields |= {"mels": request.mels, "embedding": width}
     if request.clean or 2 * (request.noise or 0.0) >= WaveFlowConfig.sigma_max:
         fields["sigma_max"] = 0.0
     return WaveFlowConfig(**fields)
@@ -223,16 +224,29 @@ def _learnt(flow: WaveFlow, request: Request, task: WaveTask) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     chunks = task.held_out(rng, VALIDATED)
     noise = flow.config.noise * rng.standard_normal(chunks.shape).astype(np.float32)
+    noisy = (chunks + torch.from_numpy(noise)).to(request.device)
     with torch.no_grad():
         known = [
-            flow.log_prob(y[None, None, None].to(request.device)) for y in chunks + torch.from_numpy(noise)
+            flow.log_prob(y[None, None, None], mels=flow.mel_frames(x[None, None]))
+            for x, y in zip(chunks.to(request.device), noisy, strict=True)
         ]
     return {
         "variant": flow.config.variant,
+        **({"mels": flow.config.mels} if flow.config.mels else {}),
         "noise": flow.config.noise,
         "samples": chunks.shape[-1],
         "nats_per_sample": round(float(torch.cat(known).mean()) / chunks.shape[-1], 4),
     }
+
+
+def _drawn(flow: WaveFlow, request: Request, task: WaveTask) -> Tensor:
+    """Draws (``SAMPLES``, T), of the mel frames of held-out chunks if the flow is conditioned on them."""
+    config, rng = flow.config, torch.Generator().manual_seed(request.loop.seed % 2**62)
+    if not config.mels:
+        length = round(SECONDS * config.sample_rate / config.factor) * config.factor
+        return flow.sample(SAMPLES, length, rng)
+    chunks = task.held_out(np.random.default_rng(0), SAMPLES).to(request.device)
+    return flow.sample(SAMPLES, chunks.shape[-1], rng, mels=flow.mel_frames(chunks))
 
 
 def _sampler(config: WaveFlowConfig) -> dict[str, Any]:

@@ -139,8 +139,28 @@ def test_what_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
         )
 
 
+def test_a_flow_that_needs_mel_frames_cannot_separate(pair: tuple[str, str], tmp_path: Path) -> None:
+    told = make_flow(tmp_path / "told", "told", mels=2)
+    for priors in ((told, pair[0]), (pair[0], told)):
+        with pytest.raises(PriorError, match="told cannot separate: it needs mel frames"):
+            load_composed(priors)
+
+
+def test_a_config_from_before_mel_frames_is_the_same_flow(pair: tuple[str, str]) -> None:
+    folder, x = Path(pair[0]), noise(2, 1, 1, 16)
+    flow, file = load_wave_flow(folder), folder / "flow" / "config.json"
+    told = file.read_text()
+    config = json.loads(told)
+    assert config.pop("mels") == 0
+    file.write_text(json.dumps(config))
+    earlier = load_wave_flow(folder)
+    file.write_text(told)
+    assert earlier.config == flow.config
+    assert torch.equal(earlier.log_prob(x), flow.log_prob(x))
+
+
 @pytest.mark.parametrize(
-    "changes", [{"squeezes": [40]}, {"layers": 99}, {"width": 10**6}, {"variant": "nice"}]
+    "changes", [{"squeezes": [40]}, {"layers": 99}, {"width": 10**6}, {"variant": "nice"}, {"mels": 4}]
 )
 def test_a_config_of_another_network_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
     folder = Path(make_flow(tmp_path / "p", "p"))

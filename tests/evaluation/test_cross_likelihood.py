@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import save_file
 from tiny_songs import HERTZ, RATE, make_musdb, tone
 from tiny_sound import make_sound
 from tiny_waves import make_flow
 
+from sepcli.catalog import card as cards
 from sepcli.catalog.network import load_network
 from sepcli.catalog.spectral import HEARD, load_spectral
+from sepcli.catalog.waves import load_wave_flow
 from sepcli.datasets.toy_waves import ToyWaves
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.cross_likelihood import CrossLikelihood, cross_likelihood
@@ -61,6 +64,25 @@ def test_nor_does_a_diagonal_that_wins_by_chance() -> None:
     chance = next(v for v in found.verdicts() if v.source == "a")
     assert not chance.sure
     assert not found.discriminates
+
+
+def test_conditioned_flows_are_told_the_mel_frames_of_the_clean_item(tmp_path: Path) -> None:
+    words = [make_flow(tmp_path / name, name, mels=2) for name in "ab"]
+    rng = torch.Generator().manual_seed(0)
+    for folder in map(Path, words):
+        flow = load_wave_flow(folder)
+        for parameter in flow.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=rng)
+        save_file(flow.state_dict(), folder / "flow" / "model.safetensors")
+        cards.write(cards.with_files(cards.read(folder), folder), folder)
+    judge, flow = open_judges(words, 0.3, CPU)[1], load_wave_flow(Path(words[1]))
+    assert judge.kind["likelihood"] == "log p given 2 mel bands"
+    signal, eps = (np.random.default_rng(n).standard_normal(600, np.float32) for n in range(2))
+    clean, noisy = 0.01 * signal, 0.01 * signal + float(flow.noise_at(torch.tensor(0.3))) * eps
+    x, y = (torch.from_numpy(one[:512])[None, None].float() for one in (clean, noisy))
+    expected = float(flow.log_prob(y[:, :, None], 0.3, flow.mel_frames(x))) / 512
+    assert judge(clean, eps) == pytest.approx(expected, rel=1e-5)
+    assert abs(float(flow.log_prob(y[:, :, None], 0.3, flow.mel_frames(y))) / 512 - expected) > 1e-3
 
 
 def test_flows_say_log_p_per_sample_under_noise(tmp_path: Path) -> None:
@@ -134,6 +156,7 @@ def test_what_is_refused(tmp_path: Path, tiny_pictures: Path) -> None:
         ([first, make_flow(tmp_path / "b", "b", noise=0.1)], 0.0, UsageError, "differ in noise"),
         ([first, make_flow(tmp_path / "c", "c", sample_rate=8000)], 0.0, UsageError, "sample_rate"),
         ([first, make_sound(tmp_path / "d", "d")], 0.0, UsageError, "differ in likelihood"),
+        ([first, make_flow(tmp_path / "m", "m", mels=2)], 0.0, UsageError, "differ in likelihood"),
         ([first, make_flow(tmp_path / "e", "e", stream={})], 0.0, UsageError, "differ in level"),
         ([first, make_flow(tmp_path / "f", "f", sigma_max=0.0)], 0.2, UsageError, "knows noise up to 0"),
         ([first, str(tiny_pictures)], 0.0, PriorError, "not one of a single sound"),

@@ -8,7 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sepcli.priors.transforms import ActNorm, Chain, Coupling, Invertible1x1, MultiScale, Split, Squeeze
+from sepcli.mdct import mdct
+from sepcli.priors.transforms import (
+    ActNorm,
+    Chain,
+    Coupling,
+    Invertible1x1,
+    Lapped,
+    MultiScale,
+    Split,
+    Squeeze,
+)
 
 CONTEXT = 3
 
@@ -60,12 +70,16 @@ MAKERS: dict[str, Callable[[bool], nn.Module]] = {
     "affine": lambda pictures: Coupling(Net(1, 2, pictures)),
     "additive": lambda pictures: Coupling(Net(1, 1, pictures), affine=False),
     "squeeze": lambda pictures: Squeeze(),
+    "lapped": lambda pictures: Lapped(2),  # of sounds only
     "chain": chain,
 }
 
 
-@pytest.mark.parametrize("pictures", [False, True], ids=["time", "pictures"])
-@pytest.mark.parametrize("name", MAKERS)
+CASES = [(name, pictures) for name in MAKERS for pictures in (False, True)]
+CASES.remove(("lapped", True))
+
+
+@pytest.mark.parametrize(("name", "pictures"), CASES)
 def test_inverse_and_log_determinant(name: str, pictures: bool) -> None:
     transform = shaken(MAKERS[name](pictures))
     x, context = draw(3, 2, *((2, 4) if pictures else (6,))), draw(3, CONTEXT, seed=2)
@@ -101,6 +115,23 @@ def test_squeezing_keeps_neighbours_together() -> None:
     assert Squeeze()(torch.arange(6.0).view(1, 1, 6))[0].tolist() == [[[0, 2, 4], [1, 3, 5]]]
     picture = torch.arange(16.0).view(1, 1, 4, 4)
     assert Squeeze()(picture)[0][0, :, 0, 1].tolist() == [2, 3, 6, 7]
+
+
+def test_bands_of_a_lapped_transform_are_channels() -> None:
+    lapped, x = Lapped(4), draw(3, 1, 20).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        y, spread = lapped(x)
+        back = lapped.inverse(y)
+    torch.testing.assert_close(y, mdct(x[:, 0], 4))
+    assert torch.equal(spread, torch.zeros(3))
+    torch.testing.assert_close(back, x, atol=1e-5, rtol=0)
+
+
+def test_actnorm_hears_the_mean_of_frames() -> None:
+    norm, x, frames = shaken(ActNorm(2, CONTEXT)), draw(3, 2, 6), draw(3, CONTEXT, 4, seed=2)
+    for found, expected in zip(norm(x, frames), norm(x, frames.mean(2)), strict=True):
+        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(norm.inverse(norm(x, frames)[0], frames), x)
 
 
 @pytest.mark.parametrize("shape", [(50, 3, 7), (20, 3, 4, 6)])

@@ -46,10 +46,12 @@ def test_it_begins_as_white_noise(variant: str) -> None:
     torch.testing.assert_close(p.score(x, torch.tensor(0.3)), -x)
 
 
+@pytest.mark.parametrize("mels", [0, 3])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_inverse_and_log_determinant(variant: str) -> None:
-    p = flow(variant, shaken=0.2).double()
-    x, context = draw(1, 1, 16).double(), p._context(torch.tensor([0.1]).double())
+def test_inverse_and_log_determinant(variant: str, mels: int) -> None:
+    p = flow(variant, shaken=0.2, mels=mels).double()
+    frames = draw(1, mels, 2, seed=2).double() if mels else None
+    x, context = draw(1, 1, 16).double(), p._context(torch.tensor([0.1]).double(), frames)
     latents, spread = p.layers(x, context)
     torch.testing.assert_close(p.layers.inverse(latents, context), x, atol=1e-9, rtol=1e-9)
 
@@ -174,6 +176,9 @@ def test_what_is_refused() -> None:
         {"noise": 0.0},
         {"sigma_max": 1e-4},
         {"clean": 2.0},
+        {"sample_rate": math.nan},
+        {"mels": -1},
+        {"mels": 129},
     ]
     make: Callable[..., WaveFlowConfig] = WaveFlowConfig
     for fields in wrong:
