@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The bundled colour prior `cifar10` and its figures, from CIFAR-10 as small pictures (train/CLASS/*.jpg or *.png): bash cifar10.sh CIFAR10_DIR OUT_DIR
+# The bundled colour prior `cifar10` and its figures, from CIFAR-10 as small pictures (train/CLASS/*.jpg or *.png):
+# bash cifar10.sh CIFAR10_DIR OUT_DIR
 #
 # An hour on two CPU cores; run again after an interruption, it goes on where it was. Where there is a GPU, set
 # PRESET=base and a BUDGET of your own. Then colour a grey picture: sepcli colorize photo.png --prior OUT_DIR/cifar10
@@ -11,7 +12,9 @@ mkdir -p "$out"
   --preset "${PRESET:-small}" --size 32 --channels 3 --sources picture --note "CIFAR-10, 49,000 training pictures" \
   --time-budget "${BUDGET:-60m}" --resume
 
+figures=()
 evaluate() {  # NAME OPTION...
+  figures+=("$1=$out/$1.json")
   [ -f "$out/$1.json" ] || sepcli evaluate --dataset cifar10 --data "$data" --prior "$out/cifar10" --pairs "${PAIRS:-1000}" \
     --out "$out/$1.json" --set bounded=0 "${@:2}"
 }
@@ -19,3 +22,5 @@ pairs=(--metric "psnr,ssim,fd-cifar,cs-cifar" --batch 32 --sampler projected --s
 evaluate colours --task colorize --metric psnr,fd-cifar,cs-cifar --batch 16
 evaluate pairs-none --split none "${pairs[@]}"
 evaluate pairs-class --split class "${pairs[@]}"
+python "$(dirname "$0")/finish_card.py" "$out/cifar10" --like cifar10 --figures "${figures[@]}" \
+  --command examples/reproduce/cifar10.sh

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# A Glow of MNIST's digits, and BASIS with it, by one draw and by the likeliest of ten: bash mnist-glow.sh MNIST_DIR OUT_DIR
+# A Glow of MNIST's digits, and BASIS with it, by one draw and by the likeliest of ten:
+# bash mnist-glow.sh MNIST_DIR OUT_DIR
 #
-# 40 minutes of training on two CPU cores, and about as long for the separations (computed from single rows, not measured
-# as a whole); run again after an interruption, it goes on where it was. By default one flow is told the noise, which is
-# the cheaper way; LADDER=1 is the paper's, a flow of clean pictures first and then a copy of it for every noise level.
-# Where there is a GPU, set PRESET=base, BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with the paper's settings (1,000 evaluations) and of
-# halving, by one draw and by the likeliest of ten; ROWS="langevin-1 halving-1 halving-10" leaves out the dearest.
+# 40 minutes of training on two CPU cores, and about as long for the separations (computed from single rows, not
+# measured as a whole); run again after an interruption, it goes on where it was. By default one flow is told the noise,
+# which is the cheaper way; LADDER=1 is the paper's, a flow of clean pictures first and then a copy of it for every
+# noise level. Where there is a GPU, set PRESET=base, BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with
+# the paper's settings (1,000 evaluations) and of halving, by one draw and by the likeliest of ten;
+# ROWS="langevin-1 halving-1 halving-10" leaves out the dearest.
 set -euo pipefail
 data=${1:?MNIST_DIR} out=${2:?OUT_DIR}
 preset=${PRESET:-small} pairs=${PAIRS:-16}
@@ -29,11 +31,15 @@ declare -A settings=(
   [halving]="--sampler halving --set weigh=0 --set candidates=8 --set steps=30 --set sigma_max=1 --set rho=2
              --set decide_from=0.4 --set decide_to=0.06"
 )
+figures=()
 for split in ${SPLITS:-none class}; do
   for row in ${ROWS:-langevin-1 langevin-10 halving-1 halving-10}; do
+    figures+=("$row-$split=$out/$row-$split.json")
     [ -f "$out/$row-$split.json" ] && continue
     # shellcheck disable=SC2086 # words on purpose
     sepcli evaluate --dataset mnist --data "$data" --prior "$out/mnist-glow" --pairs "$pairs" --split "$split" \
       --metric psnr,nll --batch 16 --samples "${row##*-}" ${settings[${row%-*}]} --out "$out/$row-$split.json"
   done
 done
+python "$(dirname "$0")/finish_card.py" "$out/mnist-glow" --like mnist-glow --figures "${figures[@]}" \
+  --command examples/reproduce/mnist-glow.sh

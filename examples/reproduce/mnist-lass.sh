@@ -28,9 +28,13 @@ declare -A settings=(
   [top-k]="--sampler top-k --set top_k=32 --set exact=0"
   [exact]="--sampler ancestral"
 )
+figures=()
 for row in ${ROWS:-greedy beam ancestral top-k exact}; do
+  figures+=("$row=$out/$row.json")
   [ -f "$out/$row.json" ] && continue
   # shellcheck disable=SC2086 # words on purpose
   sepcli evaluate --dataset mnist --data "$data" --prior "$folder" --pairs "$pairs" --metric psnr \
     --out "$out/$row.json" ${settings[$row]} $chosen ${EXTRA:-}
 done
+python "$(dirname "$0")/finish_card.py" "$folder" --like mnist-lass --figures "${figures[@]}" \
+  --command examples/reproduce/mnist-lass.sh

@@ -6,9 +6,10 @@
 # budgets and the cost of an evaluation, not measured); run again after an interruption, it goes on where it was. Where
 # there is a GPU, set PRESET=base, a BUDGET of your own for each of the five trainings, and TRAIN="--batch 64". Fewer
 # PAIRS and SONGS cost less; pairs that lie in OUT_DIR/pairs/test are used as they are. Row `sepcli raw` of a report is
-# what was drawn first, `sepcli` has Wiener masks; in lass-SAMPLER.json it is the paper's LASS, without latent likelihood
-# and by one draw. cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`. The priors that come with sepcli
-# were trained by these commands, but in several runs, each from the weights of the one before (see their cards).
+# what was drawn first, `sepcli` has Wiener masks; in lass-SAMPLER.json it is the paper's LASS, without latent
+# likelihood and by one draw. cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`. The priors that come
+# with sepcli were trained by these commands, but in several runs, each from the weights of the one before (see their
+# cards).
 set -euo pipefail
 data=${1:?SLAKH_DIR} out=${2:?OUT_DIR}
 codec=${BUDGET:-28m} prior=${BUDGET:-34m} latent=${BUDGET:-4m} denoiser=${SCORE_BUDGET:-${BUDGET:-90m}}
@@ -74,7 +75,8 @@ done
 for draws in ${DRAWS-2 4 8}; do
   measure "score-draws-$draws" --method score --set draws="$draws"
 done
-python "$examples/reproduce/two_engines.py" "$folder" --figures lass="$out/lass.json" score="$out/score.json"
+python "$examples/reproduce/finish_card.py" "$folder" --figures lass="$out/lass.json" score="$out/score.json" \
+  --command examples/reproduce/slakh-drums-bass.sh
 
 # 3. Whole songs, all stems mixed. Those that lack a stem are `failed` in the report, and exit code 3 says so.
 if [ ! -f "$out/full-mix.json" ]; then

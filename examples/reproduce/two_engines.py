@@ -2,30 +2,27 @@
 
     python two_engines.py PRIOR --score drums bass --like slakh-drums-bass
     python two_engines.py PRIOR --choose lass=validation-lass.json score=validation-score.json
-    python two_engines.py PRIOR --figures lass=lass.json score=score.json
 
 The first names PRIOR/drums and PRIOR/bass in the card of PRIOR, which takes title and settings from another
 prior's; words that are no folders there are looked up as ``--prior`` is. The second makes the engine with the
-higher mean SDR (row ``sepcli``) the one that separates unless ``--method`` says otherwise. The third copies
-the results of reports of ``sepcli evaluate`` into the card.
+higher mean SDR (row ``sepcli``) the one that separates unless ``--method`` says otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from finish_card import read_reports, with_defaults_of
+
 from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import score_priors
 from sepcli.errors import PriorError, SepError
-
-COMMAND = "examples/reproduce/slakh-drums-bass.sh"
 
 
 def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None) -> Card:
@@ -51,9 +48,9 @@ def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None
             "train them with `sepcli train-prior --family denoiser`, and name them in this order",
         )
     if like is not None:
-        model, _ = cards.find(like)
-        settings = {key: value for key, value in model.settings.items() if key != "method"}
-        card = replace(card, title=model.title, settings=settings, stream=model.stream)
+        card = with_defaults_of(card, like)
+        settings = {key: value for key, value in card.settings.items() if key != "method"}
+        card = replace(card, settings=settings)
     return replace(card, score=named.score)
 
 
@@ -65,33 +62,6 @@ def choose(card: Card, reports: Mapping[str, Any]) -> Card:
     return replace(card, settings={**card.settings, "method": max(means, key=means.__getitem__)})
 
 
-def with_figures(card: Card, reports: Mapping[str, Any]) -> Card:
-    """The card with the results of reports by name: metric, row and stem, in dB."""
-    figures: dict[str, Any] = {"command": COMMAND}
-    for name, report in reports.items():
-        protocol = report["protocol"]
-        told = {key: protocol[key] for key in ("dataset", "mixture", "tracks", "version")}
-        ways = protocol.get("settings", {})
-        told |= {key: ways[key] for key in ("method", "sampler", "draws", "device") if key in ways}
-        figures[name] = told | {
-            metric: {row: {stem: _rounded(s) for stem, s in stems.items()} for row, stems in rows.items()}
-            for metric, rows in report["results"].items()
-        }
-    return replace(card, figures=figures)
-
-
-def _rounded(summary: Mapping[str, Any]) -> dict[str, Any]:
-    ends = [round(end, 2) for end in summary["ci95"] if end is not None]
-    means = {key: round(summary[key], 2) for key in ("mean", "median") if summary[key] is not None}
-    return means | ({"ci95": ends} if len(ends) == 2 else {})
-
-
-def _reports(pairs: Sequence[str]) -> dict[str, Any]:
-    """By name, of words NAME=FILE."""
-    named = [pair.partition("=") for pair in pairs]
-    return {name: json.loads(Path(path).read_text(encoding="utf-8")) for name, _, path in named}
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Change the card; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -99,16 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--score", nargs="+", metavar="WORD", help="score priors, one per source")
     parser.add_argument("--like", metavar="PRIOR", help="take title and settings from this prior")
     parser.add_argument("--choose", nargs="+", metavar="ENGINE=REPORT", help="the better one is the default")
-    parser.add_argument("--figures", nargs="+", metavar="NAME=REPORT", help="results for the card")
     options = parser.parse_args(argv)
     try:
         card = cards.read(options.prior)
         if options.score:
             card = join(card, options.prior, options.score, options.like)
         if options.choose:
-            card = choose(card, _reports(options.choose))
-        if options.figures:
-            card = with_figures(card, _reports(options.figures))
+            card = choose(card, read_reports(options.choose))
         cards.write(card, options.prior)
     except SepError as error:
         print(f"error: {error.message}\n{error.hint}", file=sys.stderr)

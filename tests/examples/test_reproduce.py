@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from example_scripts import run_script
+from finished_cards import check_card
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
@@ -22,6 +23,8 @@ def test_mnist_goes_from_data_to_figures_and_goes_on_where_it_was(tmp_path: Path
         report = json.loads((tmp_path / "out" / f"halving-50-{split}.json").read_text())
         assert report["results"]["psnr"]["sepcli"]["average"]["n"] == 2
         assert report["cost"]["evaluations"] <= 50
-    card = (tmp_path / "out" / "mnist" / "card.toml").read_text()
+    out = tmp_path / "out"
+    check_card(out / "mnist", "mnist", out / "halving-50-none.json", out / "halving-50-class.json")
+    card = (out / "mnist" / "card.toml").read_bytes()
     start()
-    assert (tmp_path / "out" / "mnist" / "card.toml").read_text() == card
+    assert (out / "mnist" / "card.toml").read_bytes() == card

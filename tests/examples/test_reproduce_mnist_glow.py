@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from example_scripts import run_script
+from finished_cards import check_card
 
+from sepcli.catalog import card as cards
 from sepcli.cli.app import run
 from sepcli.training import ladder
 
@@ -23,6 +25,8 @@ def test_mnist_glow_goes_from_data_to_figures(tmp_path: Path) -> None:
     assert all(set(report["results"]) >= {"psnr", "nll"} for report in reports)
     assert [protocol["settings"]["draws"] for protocol in protocols] == [1, 2]
     assert all(protocol["settings"]["sampler"].startswith("Halving(") for protocol in protocols)
+    paths = [tmp_path / f"halving-{n}-none.json" for n in (1, 2)]
+    check_card(tmp_path / "mnist-glow", "mnist-glow", *paths)
 
 
 @pytest.mark.slow
@@ -35,7 +39,11 @@ def test_a_finished_ladder_is_gone_on_with_whenever_the_script_was_stopped(
     assert run([*train, "--clean"]) == 0
     assert run([*train, "--finetune-noise"]) == 0
     few = {"LADDER": "1", "PAIRS": "1", "SPLITS": "none", "ROWS": "halving-1"}
+    made = cards.read(tmp_path / "mnist-glow")
+    run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
+    finished = cards.read(tmp_path / "mnist-glow")
+    assert (finished.training, finished.files) == (made.training, made.files)
+    check_card(tmp_path / "mnist-glow", "mnist-glow", tmp_path / "halving-1-none.json")
     card = (tmp_path / "mnist-glow" / "card.toml").read_bytes()
     run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
     assert (tmp_path / "mnist-glow" / "card.toml").read_bytes() == card
-    assert (tmp_path / "halving-1-none.json").is_file()

@@ -1,0 +1,167 @@
+"""``examples/reproduce/finish_card.py``: settings and figures into a card."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.card import Card
+from sepcli.evaluation.cross_likelihood import CrossLikelihood
+
+PROGRAM = Path(__file__).parents[2] / "examples" / "reproduce" / "finish_card.py"
+KINDS = {"pictures": cards.PICTURES, "encoders": cards.VARIATIONAL}
+
+
+@pytest.fixture(scope="module")
+def program() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("finish_card", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def priors(tmp_path: Path) -> Path:
+    """A folder of fresh cards, one of each kind."""
+    for name, family in KINDS.items():
+        (tmp_path / name).mkdir()
+        rate = 0 if family == cards.PICTURES else 8000
+        cards.write(Card(name, family, ("digit",), (1.0,), rate, training={"part": {}}), tmp_path / name)
+    return tmp_path
+
+
+def report(metric: str, **means: float | None) -> dict[str, Any]:
+    stems = {stem: {"mean": mean, "median": mean, "ci95": [mean, mean]} for stem, mean in means.items()}
+    protocol = {"dataset": "pairs", "mixture": "a sum", "tracks": 1, "version": "1", "seed": 0}
+    return {"protocol": protocol, "results": {metric: {"sepcli": stems}}}
+
+
+def write(folder: Path, **reports: dict[str, Any]) -> list[str]:
+    """The words for reports, written there."""
+    for name, document in reports.items():
+        (folder / f"{name}.json").write_text(json.dumps(document))
+    return [f"{name}={folder / f'{name}.json'}" for name in reports]
+
+
+def test_settings_come_from_another_prior_and_single_words(program: ModuleType, priors: Path) -> None:
+    words = [str(priors / "pictures"), "--like", "mnist", "--set", "candidates=8", "rho=2.5", "note=a=b"]
+    assert program.main(words) == 0
+    card, model = cards.read(priors / "pictures"), cards.find("mnist")[0]
+    assert (card.name, card.title, card.training) == ("pictures", model.title, {"part": {}})
+    assert card.settings == {**model.settings, "candidates": 8, "rho": 2.5, "note": "a=b"}
+    assert isinstance(card.settings["candidates"], int)
+
+
+def test_figures_have_no_numbers_that_reports_lack(program: ModuleType, priors: Path) -> None:
+    known = report("sdr", drums=1.236, bass=None)
+    known["protocol"]["settings"] = {"method": "lass", "draws": 4, "prior": "tiny"}
+    assert program.main([str(priors / "pictures"), "--figures", *write(priors, lass=known)]) == 0
+    assert cards.read(priors / "pictures").figures == {
+        "lass": {
+            "dataset": "pairs",
+            "mixture": "a sum",
+            "tracks": 1,
+            "version": "1",
+            "method": "lass",
+            "draws": 4,
+            "sdr": {"sepcli": {"drums": {"mean": 1.24, "median": 1.24, "ci95": [1.24, 1.24]}, "bass": {}}},
+        }
+    }
+
+
+def test_what_has_no_unit_keeps_four_digits_and_pictures_their_cost(
+    program: ModuleType, priors: Path
+) -> None:
+    seen = {**report("ssim", digit=0.98765), "cost": {"evaluations": 50, "seconds_per_pair": 0.123456}}
+    assert program.main([str(priors / "pictures"), "--figures", *write(priors, seen=seen)]) == 0
+    figures = cards.read(priors / "pictures").figures["seen"]
+    assert figures["ssim"]["sepcli"]["digit"]["mean"] == 0.9877
+    assert figures["cost"] == {"evaluations": 50, "seconds_per_pair": 0.1235}
+
+
+def test_a_cross_likelihood_gives_verdict_and_margins(program: ModuleType, priors: Path) -> None:
+    values = np.zeros((2, 2, 3))
+    values[0, 0], values[1, 1] = [1.23456, 1.23456, 1.23456], [-0.00012, 0.00036, 0.00012]
+    how = {"data": "somewhere/toys", "noise": 0.1, "device": "cpu", "seed": 0}
+    found = CrossLikelihood(("sine", "square"), ("a", "b"), values, how)
+    words = ["--figures", *write(priors, cross=found.as_dict())]
+    assert program.main([str(priors / "encoders"), *words]) == 0
+    figures = cards.read(priors / "encoders").figures["cross"]
+    assert figures["verdict"] == found.sentence()
+    assert (figures["dataset"], figures["noise"], figures["n"]) == ("toys", 0.1, 3)
+    assert figures["margins"]["sine"] == {"against": "square", "margin": 1.23, "ci95": [1.23, 1.23]}
+    assert figures["margins"]["square"] == {"against": "sine", "margin": 0.00012, "ci95": [-0.00012, 0.00036]}
+
+
+def test_a_cross_likelihood_of_one_item_has_no_interval(program: ModuleType, priors: Path) -> None:
+    how = {"data": "toy-waves", "noise": 0.0, "device": "cpu", "seed": 0}
+    document = CrossLikelihood(("sine", "square"), ("a", "b"), np.eye(2)[..., None], how).as_dict()
+    for margin in document["margins"]:
+        margin["ci95"] = [None, None]  # as NaN is written
+    assert program.main([str(priors / "encoders"), "--figures", *write(priors, cross=document)]) == 0
+    assert cards.read(priors / "encoders").figures["cross"]["margins"] == {
+        "sine": {"against": "square", "margin": 1.0},
+        "square": {"against": "sine", "margin": 1.0},
+    }
+
+
+def test_the_same_words_change_nothing_and_other_figures_stay(program: ModuleType, priors: Path) -> None:
+    first, second = write(priors, first=report("psnr", digit=20.0), second=report("psnr", digit=30.0))
+    words = [str(priors / "pictures"), "--like", "cifar10", "--command", "make.sh", "--figures"]
+    for figures in (first, second):
+        assert program.main([*words, figures]) == 0
+    found = cards.read(priors / "pictures").figures
+    assert (found["command"], set(found)) == ("make.sh", {"command", "first", "second"})
+    before = (priors / "pictures" / "card.toml").read_bytes()
+    assert program.main([*words, first, second]) == 0
+    assert (priors / "pictures" / "card.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (["--like", "mnist"], 4, "mnist is of the family score"),
+        (["--like", "nonsense"], 4, "no prior named 'nonsense'"),
+        (["--set", "method=nonsense"], 2, "the card cannot have method=nonsense"),
+        (["--set", "method"], 2, "method is not of the form NAME=VALUE"),
+        (["--figures", "=report.json"], 2, "=report.json is not of the form NAME=VALUE"),
+        (["--figures", "a=missing.json"], 1, "cannot read missing.json"),
+        (["--figures", "a=words.json"], 1, "cannot read words.json"),
+        (["--figures", "a=other.json"], 1, "a is no report of sepcli evaluate"),
+        (["--figures", "a=list.json"], 1, "a is no report of sepcli evaluate"),
+    ],
+)
+def test_an_error_is_two_lines_and_the_card_stays(
+    program: ModuleType,
+    priors: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    why: str,
+) -> None:
+    monkeypatch.chdir(priors)
+    for name, text in {"words": "no JSON", "other": '{"protocol": {}}', "list": "[1]"}.items():
+        Path(f"{name}.json").write_text(text)
+    before = Path("encoders/card.toml").read_bytes()
+    assert program.main(["encoders", *words]) == code
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: {why}")
+    assert second
+    assert Path("encoders/card.toml").read_bytes() == before
+
+
+def test_a_folder_without_a_card_is_refused(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.main([str(tmp_path), "--set", "rho=2"]) == 4
+    assert len(capsys.readouterr().err.splitlines()) == 2
