@@ -118,6 +118,13 @@ def train_prior(
         str | None,
         typer.Option(help="Of a denoiser, an ncsn or a glow: start from the weights of this prior."),
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a denoiser of sound: folder of other recordings, or class of the songs in --data, "
+            "whose sounds it is to learn not to take for its own; repeatable.",
+        ),
+    ] = None,
     clean: Annotated[
         bool,
         typer.Option(
@@ -262,6 +269,7 @@ def train_prior(
         finetune_noise=finetune_noise,
         variant=variant,
         mels=mels,
+        against=tuple(against or ()),
         noise=noise,
         priors=tuple(prior or ()),
         mixture_noise=mixture_noise,

@@ -41,6 +41,9 @@ from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
 
+LOUD = 8.0
+"""Deviations of its band from which on the level of a cell counts by its logarithm: what is foreign to the
+sound may be a thousand times as loud as its softest bands, and nothing else would be seen beside it."""
 SURPRISING = 200.0
 """Squared errors of so many times C are told of no more than by their logarithm."""
 
@@ -178,7 +181,11 @@ class SpectralPrior(nn.Module):
             U, F and R, each (B, M, N), float32; R is zero without a variance head.
         """
         level = sigma[:, None, None]
-        features = torch.cat([x * (level**2 + self.band_std**2).rsqrt(), (x / level).asinh()], dim=1)
+        own = x * (level**2 + self.band_std**2).rsqrt()
+        beyond = own - own.clamp(-LOUD, LOUD)
+        features = torch.cat(
+            [own - beyond + beyond.sign() * beyond.abs().log1p(), (x / level).asinh()], dim=1
+        )
         angles = (sigma.log() / 4)[:, None] * self.frequencies
         told = F.silu(self.embed(torch.cat([angles.cos(), angles.sin()], dim=1)))
         u, f, *rest = self.net(features, told).float().chunk(self.heads, dim=1)
@@ -211,12 +218,15 @@ class SpectralPrior(nn.Module):
             raise PriorError("the prior does not know its posterior variance", "separate with --set weigh=0")
         return self._moments(x, sigma)
 
-    def loss(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, x: Tensor, rng: np.random.Generator, foreign: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
         """Denoising score matching on clean coefficients, with a random σ for each item.
 
         Args:
             x: (B, M, N).
             rng: of noise levels and noise.
+            foreign: like x, sounds of another kind that are to be taken for noise; None: there are none.
 
         Returns:
             The loss (), and the figures ``mse`` (its first part), ``wiener`` (the same for Wiener's filter,
@@ -228,12 +238,14 @@ class SpectralPrior(nn.Module):
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(x.shape, generator=generator).to(x.device)
         level = sigma[:, None, None]
-        noisy = x + level * noise
+        noisy = x + level * noise + (0.0 if foreign is None else foreign)
         mean, variance = self.denoise(noisy, sigma)
         error = (mean - x).square()
         weight = s / (s**3 / (s**2 + level**2)).mean(dim=1, keepdim=True) / level**2
-        mse = (weight * error).mean()
         usual = (noisy * s**2 / (level**2 + s**2) - x).square()
+        if foreign is not None:  # a loud one would outweigh all else where there is little noise
+            weight = weight / (weight * usual).mean(dim=(1, 2), keepdim=True).clamp(min=1.0)
+        mse = (weight * error).mean()
         figures = {"mse": float(mse.detach()), "wiener": float((weight * usual).mean())}
         if not config.variance:
             return mse, figures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ MEASURED = 512
 """Chunks that the bands are measured on."""
 VALIDATED = 64
 """Held-out chunks."""
+FOREIGN = 0.5
+"""Share of chunks with other sounds in them, where there are some to learn from."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class AudioTask:
         held_out: recordings to validate on.
         batch: chunks per step.
         frames: MDCT frames per chunk.
+        foreign: recordings of other sounds, to learn from and held out; a share ``FOREIGN`` of the chunks has
+            some in it.
     """
 
     model: Averaged[SpectralPrior]
@@ -68,11 +73,13 @@ class AudioTask:
     held_out: StemBank
     batch: int
     frames: int
+    foreign: tuple[tuple[StemBank, StemBank], ...] = ()
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of a random batch; the mean takes in the weights of the step before."""
         self.model.update()
-        return self.model.live.loss(self._draw(self.train, rng, self.batch), rng)
+        x, foreign = self._draw(self.train, rng, self.batch), self._draw_foreign(0, rng, self.batch)
+        return self.model.live.loss(x, rng, foreign)
 
     def validate(self) -> dict[str, float]:
         """Figures of the mean weights on the same held-out chunks, with the same noise, every time.
@@ -81,11 +88,22 @@ class AudioTask:
         that were never heard in training would outweigh all others in a mean.
         """
         rng = np.random.default_rng(0)
-        rows = [self.model.mean.loss(self._draw(self.held_out, rng, 1), rng)[1] for _ in range(VALIDATED)]
+        rows = []
+        for _ in range(VALIDATED):
+            x, foreign = self._draw(self.held_out, rng, 1), self._draw_foreign(1, rng, 1)
+            rows.append(self.model.mean.loss(x, rng, foreign)[1])
         found = {key: np.array([row[key] for row in rows]) for key in rows[0]}
         typical = {key: float(np.expm1(np.log1p(found[key]).mean())) for key in ("mse", "wiener")}
         nll = {"nll": float(np.median(found["nll"]))} if "nll" in found else {}
         return {"score": typical["mse"], **typical, **nll}
+
+    def _draw_foreign(self, split: int, rng: np.random.Generator, count: int) -> Tensor | None:
+        """Other sounds, of those to learn from (0) or held out (1), in some of the chunks."""
+        if not self.foreign:
+            return None
+        bank = self.foreign[int(rng.integers(len(self.foreign)))][split]
+        there = torch.from_numpy(rng.random((count, 1, 1)) < FOREIGN)
+        return there.to(self.model.steps.device) * self._draw(bank, rng, count)
 
     def _draw(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
         return draw_coefficients(bank, rng, count, self.frames, self.model.live.config.bins).to(
@@ -158,7 +176,20 @@ def _task(request: Request) -> AudioTask:
     if request.init is not None:
         prior = _start_from(prior, request.init)
     model = Averaged(prior).to(request.device)
-    return AudioTask(model, bank, held_out, request.batch, request.tokens)
+    foreign = tuple(
+        open_banks(place, source, config.sample_rate, length, request.cache)
+        for place, source in map(partial(_foreign, request.data), request.against)
+    )
+    return AudioTask(model, bank, held_out, request.batch, request.tokens, foreign)
+
+
+def _foreign(data: Path, word: str) -> tuple[Path, str]:
+    """Where sounds of another kind are, a folder or the songs that are learnt from, and what they are."""
+    if Path(word).is_dir():
+        return Path(word), default_source(Path(word))
+    if holds_songs(data):
+        return data, word
+    raise UsageError(f"there is no folder {word}", "give --against a folder of recordings")
 
 
 def _start_from(prior: SpectralPrior, init: str) -> SpectralPrior:
@@ -234,6 +265,7 @@ def _learnt(task: AudioTask) -> dict[str, Any]:
         "hours_of_data": round(task.train.seconds[0] / 3600, 3),
         "frames": task.frames,
         "gains_db": [LEVELS.low, LEVELS.high],
+        **({"foreign_share": FOREIGN} if task.foreign else {}),
         "band_std": {
             "least": float(stds.min()),
             "median": round(float(np.median(stds)), 7),

@@ -72,6 +72,8 @@ def run(
             f"--init is for score priors, not for a {request.family}",
             f"leave it out, or use --family {' or '.join(pictures.PRESETS)}",
         )
+    if request.against and not (request.family == "denoiser" and kind_of(request.data) is Kind.SOUND):
+        raise UsageError("--against is for denoisers of sound", "leave it out")
     variational.check_options(request)
     folder = request.out / PARTS[request.family]
     if request.finetune_noise:

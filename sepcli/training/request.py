@@ -49,6 +49,8 @@ class Request:
             which encoders ask flows; None: the usual one.
         priors: of encoders of mixtures; words for the flows of their sources, one each.
         mixture_noise: of encoders; σ_m, the deviation of the mixture's own noise.
+        against: of a denoiser of sound; folders of recordings, or classes of the songs in ``data``, that it
+            is not to take for its own sound.
         finetune_noise: whether a finished glow is to become a ladder of copies, one per noise level.
     """
 
@@ -79,6 +81,7 @@ class Request:
     finetune_noise: bool = False
     variant: str | None = None
     mels: int = 0
+    against: tuple[str, ...] = ()
     noise: float | None = None
     priors: tuple[str, ...] = ()
     mixture_noise: float = 0.0

@@ -84,6 +84,27 @@ def test_it_learns_mean_and_variance() -> None:
     assert off < 0.3 * unaware
 
 
+def test_a_foreign_sound_is_noise_of_another_kind_and_counts_for_no_more_than_its_chunk() -> None:
+    x, rng = noise(64, 8, 200) * torch.tensor(BANDS)[:, None], np.random.default_rng
+    _, alone = prior().loss(x, rng(0), torch.zeros_like(x))
+    assert 0.8 < alone["wiener"] <= 1.0
+    there = (torch.arange(64) < 32).float()[:, None, None]
+    _, beside = prior().loss(x, rng(0), 100.0 * there * noise(64, 8, 200, seed=1))
+    assert alone["wiener"] < beside["wiener"] <= 1.0
+    assert beside["mse"] == pytest.approx(beside["wiener"], rel=1e-2)
+
+
+def test_what_is_far_too_loud_for_its_band_leaves_the_others_to_be_seen() -> None:
+    heard: list[Tensor] = []
+    net = torch.nn.Identity()
+    net.forward = lambda features, told: heard.append(features) or features.new_zeros(1, 24, 3)  # type: ignore
+    x = torch.tensor(BANDS)[None, :, None].expand(1, 8, 3).clone()
+    x[0, -1] = 1.0  # a thousand times its band's deviation
+    SpectralPrior(TINY, net).denoise(x, torch.tensor([1e-4]))
+    assert heard[0][0, :7, 0].tolist() == pytest.approx([1.0] * 7, rel=0.01)
+    assert 8.0 < float(heard[0][0, 7, 0]) < 16.0
+
+
 def test_a_surprise_does_not_outweigh_all_else() -> None:
     """One loud onset in a band that is silent otherwise."""
     config = replace(TINY, p_mean=float(np.log(1e-3)), p_std=0.0)

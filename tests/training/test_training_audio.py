@@ -135,6 +135,48 @@ def test_a_task_learns_to_tell_a_tone_from_noise() -> None:
     assert after["score"] == after["mse"] < 0.7 * after["wiener"]
 
 
+def test_sounds_of_another_kind_are_learnt_not_to_be_taken_for_its_own() -> None:
+    """Two tones of one band, an octave of which is either's own."""
+
+    def both(low: float, high: float) -> StemBank:
+        found = [10000 * np.sin(2 * np.pi * hertz * np.arange(8 * 8000) / 8000) for hertz in (low, high)]
+        songs = [(n, tone.astype(np.int16)) for n, tone in enumerate(found)]
+        return levelled(concatenate(("tones",), 8000, [songs]), audio.REFERENCE)
+
+    own, other, left = both(400.0, 1900.0), both(1150.0, 2650.0), {}
+    config = SpectralConfig(8000, 16, 24, 2, embedding=16, band_std=(0.1,))
+    for foreign in ((), ((other, other),)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            task = audio.AudioTask(Averaged(SpectralPrior(config)), own, own, 16, 16, foreign)
+        optimizer = torch.optim.Adam(task.model.live.parameters(), lr=5e-3)
+        for step in range(150):
+            loss, _ = task.loss(np.random.default_rng(step))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        x = audio.draw_coefficients(other, np.random.default_rng(1), 32, 16, 16)
+        with torch.no_grad():
+            taken, _ = task.model.live.denoise(x, torch.full((32,), 0.01))
+        left[bool(foreign)] = float(taken.square().mean() / x.square().mean())
+    assert left[True] < 0.4 * left[False]
+
+
+def test_what_it_is_against_is_a_folder_or_a_class_of_the_songs(
+    recordings: Path, tiny_slakh: Path, tmp_path: Path
+) -> None:
+    still = LoopSettings(seconds=None, steps=1)
+    words = {"sources": ("Drums",), "against": ("bass", str(recordings)), "loop": still}
+    prepare.run(request(tiny_slakh, tmp_path / "p", **words))
+    card, _ = cards.find(str(tmp_path / "p"))
+    assert card.training["denoiser"]["foreign_share"] == audio.FOREIGN
+    with pytest.raises(UsageError, match="no folder bass"):
+        prepare.run(request(recordings, tmp_path / "q", against=("bass",)))
+    with pytest.raises(UsageError, match="--against"):
+        prepare.run(request(recordings, tmp_path / "q", family="flow", against=("bass",)))
+    assert not (tmp_path / "q").exists()
+
+
 def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tuple[Path, Progress]) -> None:
     out, progress = finished
     assert progress.step == 4
