@@ -105,17 +105,20 @@ def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> N
 
 
 def training_entry(request: Request, progress: Progress) -> dict[str, Any]:
-    """How a part was trained, for the card."""
-    last = progress.history[-1] if progress.history else {}
+    """How a part was trained, and the figures of the weights that were kept, for the card."""
+    kept = [entry for entry in progress.history if entry["step"] == progress.best_step] or progress.history
     return {
         "command": request.command,
         "preset": request.preset,
+        "batch": request.batch,
         "steps": progress.step,
         "seconds": round(progress.elapsed),
         "device": f"{request.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
         "torch": torch.__version__.split("+")[0],
         "best_step": progress.best_step,
         "validation": {
-            key[6:]: value for key, value in last.items() if key.startswith("valid_") and key != "valid_score"
+            key[6:]: value
+            for key, value in (kept[-1] if kept else {}).items()
+            if key.startswith("valid_") and key != "valid_score"
         },
     }

@@ -24,6 +24,7 @@ from sepcli.training.denoiser import Averaged
 from sepcli.training.kinds import Kind, kind_of
 from sepcli.training.listening import draw_samples
 from sepcli.training.loop import LoopSettings, Progress
+from sepcli.training.request import training_entry
 
 
 def bank(seconds: float = 30.0, hertz: float = 1000.0) -> StemBank:
@@ -208,6 +209,14 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
     assert not list(out.rglob("*.part"))
     with pytest.raises(OutputError, match="finished"):
         prepare.run(request(recordings, out))
+
+
+def test_the_card_says_how_good_the_weights_are_that_were_kept(recordings: Path, tmp_path: Path) -> None:
+    history = [{"step": n, "valid_score": mse, "valid_mse": mse} for n, mse in ((1, 0.5), (2, 0.3), (3, 0.4))]
+    progress = Progress(step=3, elapsed=9.0, best=0.3, best_step=2, history=history)
+    entry = training_entry(request(recordings, tmp_path, batch=5), progress)
+    assert (entry["steps"], entry["best_step"], entry["batch"]) == (3, 2, 5)
+    assert entry["validation"] == {"mse": 0.3}
 
 
 def test_untrained_samples_have_the_spectrum_of_the_bands() -> None:
