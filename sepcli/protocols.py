@@ -137,6 +137,11 @@ class Posterior(Protocol):
         """An empty tensor of the state's shape (B, ...), type and device."""
         ...
 
+    @property
+    def start(self) -> Tensor:
+        """What the noise is added to that a sampler begins with, of the state's shape."""
+        ...
+
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ(state | m) for σ (), of the state's shape."""
         ...

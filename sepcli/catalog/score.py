@@ -78,6 +78,8 @@ class DiracSettings:
             open: what a prior was trained on, and what one of sound depends on.
         alike: whether the errors of the sources' estimates move together, as those of a picture's channels.
         bounded: whether the sources' values are kept to the range that their kind has; sounds have none.
+        from_mixture: whether sampling begins with all of the mixture in every source, for priors that learnt
+            what is not theirs; it needs ``isotropic``.
         local: of halving of sounds: 0: chains compete as a whole; w > 0: at every frame (of a flow: sample),
             judged by w to either side.
     """
@@ -88,6 +90,7 @@ class DiracSettings:
     alike: bool = False
     bounded: bool = True
     local: int = 0
+    from_mixture: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,16 @@ HEARD = (1.0, 0.003)
 NEAR = 0.19
 """Seconds to either side by which chains are compared: longer than an onset, shorter than most notes."""
 
+SELECTIVE: Mapping[str, Any] = {
+    "from_mixture": 1,
+    "steps": 13,
+    "sigma_max": 0.1,
+    "sigma_min": 3e-3,
+    "rho": 3.0,
+}
+"""What ``projected`` is told where all priors are selective: they take from the mixture what is theirs, so
+that little noise and few steps will do. Found on validation songs."""
+
 
 @dataclass(frozen=True)
 class SpectralSeparator:
@@ -147,8 +157,8 @@ def load_composed(
         names: of the sources, a rest last; the priors' own if None.
         rest: add a last source, ``rest``, for what no prior explains.
         device: where to compute.
-        sampler: a key of ``sepcli.catalog.score.SAMPLERS``; the first prior's own if None, else halving, or
-            projected beside a rest and where a prior does not know its variance.
+        sampler: a key of ``sepcli.catalog.score.SAMPLERS``; the first prior's own if None, else that of
+            ``usual_sampler``.
         settings: of sampler, posterior and rest, over the first card's own; an unknown key is an error.
 
     Raises:
@@ -173,8 +183,7 @@ def load_composed(
     networks = _load({folder for _, folder in found}, device)
     every = [networks[folder] for _, folder in found]
     _check_alike(owners, every)
-    usual = "halving" if all(network.config.variance for network in every) and not rest else "projected"
-    chosen = sampler or str(owners[0].settings.get("sampler", usual))
+    chosen = sampler or str(owners[0].settings.get("sampler", usual_sampler(every, rest)))
     own = {k: v for k, v in owners[0].settings.items() if k != "sampler"} if sampler is None else {}
     options = {**sampler_defaults(chosen, every, rest), **own, **(settings or {})}
     fast = {id(network): FastPrior(network) for network in every}
@@ -218,6 +227,17 @@ def greatest_std(networks: Sequence[SpectralPrior]) -> float:
     return max(float(network.band_std.max()) for network in networks)
 
 
+def usual_sampler(networks: Sequence[SpectralPrior], rest: bool = False) -> str:
+    """Halving; projected where all are selective or one does not know its variance, and beside a rest."""
+    halves = all(network.config.variance for network in networks) and not selective(networks) and not rest
+    return "halving" if halves else "projected"
+
+
+def selective(networks: Sequence[SpectralPrior]) -> bool:
+    """Whether all have learnt to leave out what is not theirs."""
+    return all(network.config.selective for network in networks)
+
+
 def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], rest: bool = False) -> dict[str, Any]:
     """What samplers are told unless it is said: levels, and to weigh sources if every prior can.
 
@@ -225,10 +245,11 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], rest: bool 
     leave, and left them less at every level. Halving begins as loud as the sounds; a rest may be louder.
     """
     levels, loudest, config = ladder(networks), greatest_std(networks), networks[0].config
+    taking = selective(networks) and not rest
     certain = all(network.config.variance for network in networks) and not rest
     weigh = {"weigh": int(certain), "isotropic": 1}
     defaults: dict[str, dict[str, Any]] = {
-        "projected": {"steps": 50, **levels, **weigh},
+        "projected": {"steps": 50, **levels, **weigh, **(SELECTIVE if taking else {})},
         "halving": {
             **levels,
             **weigh,

@@ -128,10 +128,12 @@ class DiracPosterior:
             sources within make is met as if there were none.
         local: 0: an item's misfit is one number; w > 0: it is L of every place of the last axis, averaged
             over w to either side.
+        from_mixture: whether sampling begins with all of the mixture in every source, m/α_k, not with none of
+            it: for priors that take from it what is theirs.
 
     Raises:
         UsageError: σ_y or w is negative, the weights do not mix, sources alike have one that is not positive,
-            or low is not below high.
+            low is not below high, or sources that begin as the mixture are not free of it, or have no weight.
         InputError: The mixture is empty or not finite.
     """
 
@@ -147,6 +149,7 @@ class DiracPosterior:
         alike: bool = False,
         bounds: tuple[float, float] | None = None,
         local: int = 0,
+        from_mixture: bool = False,
     ) -> None:
         if not 0.0 <= sigma_y < float("inf"):
             raise UsageError(f"sigma_y is {sigma_y}", "Use 0 for an exact mixture, or more.")
@@ -156,10 +159,15 @@ class DiracPosterior:
             raise UsageError(f"sources from {bounds[0]} to {bounds[1]}", "give the lower value first")
         if local < 0:
             raise UsageError(f"local is {local}", "Use 0 for items as a whole, or how many frames are near.")
+        if from_mixture and not ((isotropic or sigma_y > 0.0) and all(mixing.weights)):
+            raise UsageError(
+                "sources begin as the mixture only with noise in all directions, and none of weight 0",
+                "add --set isotropic=1, or leave out --set from_mixture=1",
+            )
         check_mixture(mixture)
         self._prior, self._mixing, self._mixture, self._moments = prior, mixing, mixture, moments
         self._noise, self._whole, self._alike = sigma_y**2, isotropic or sigma_y > 0.0, alike
-        self._bounds, self._local = bounds, local
+        self._bounds, self._local, self._from_mixture = bounds, local, from_mixture
         self._null = NullSpace(mixing.weights)
 
     @property
@@ -167,6 +175,13 @@ class DiracPosterior:
         """An empty tensor of the state's shape, type and device."""
         batch, *signal = self._mixture.shape
         return self._mixture.new_empty((batch, self._null.free + self._whole, *signal))
+
+    @property
+    def start(self) -> Tensor:
+        """m/α_k for every source k if it is to be from the mixture, else zeros."""
+        if not self._from_mixture:
+            return torch.zeros_like(self.like)
+        return torch.stack([self._mixture / weight for weight in self._mixing.weights], dim=1)
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         """The score at the state for σ (), of the state's shape."""

@@ -58,6 +58,11 @@ class GaussianPosterior:
         batch, *signal = self._mixture.shape
         return self._mixture.new_empty((batch, self._sources, *signal))
 
+    @property
+    def start(self) -> Tensor:
+        """Zeros (B, K, C, *D)."""
+        return torch.zeros_like(self.like)
+
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ(x | m) at x (B, K, C, *D) for σ ()."""
         return self.assess(state, sigma)[0]

@@ -63,6 +63,7 @@ class SpectralConfig:
         band_std: s_f, one per band, or one for all.
         p_mean: mean of ln σ in training.
         p_std: standard deviation of ln σ in training.
+        selective: whether it learnt to leave out sounds of other kinds.
     """
 
     sample_rate: int = 22050
@@ -75,6 +76,7 @@ class SpectralConfig:
     band_std: tuple[float, ...] = (0.1,)
     p_mean: float = -2.5
     p_std: float = 1.5
+    selective: bool = False
 
     @property
     def reach(self) -> int:

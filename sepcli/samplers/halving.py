@@ -138,7 +138,7 @@ class Halving:
                     on_step(done, self.evaluations)
             return torch.stack(estimates), torch.stack(misfits)
 
-        means, charges = torch.zeros_like(like)[None], like.new_zeros(())
+        means, charges = posterior.start[None], like.new_zeros(())
         with torch.no_grad():
             for (sigma, chains), (_, left) in pairwise([*self.contest(), (0.0, 1)]):
                 means, misfits = estimate(means, sigma, chains)

@@ -79,7 +79,7 @@ class MultiSource:
         like, rng, sigmas = posterior.like, Rng(seeds), self.ladder().tolist()
         grow = 1.0 + min(self.churn / self.steps, math.sqrt(2.0) - 1.0)
         with torch.no_grad():
-            x: Tensor = sigmas[0] * rng.normal(like)
+            x: Tensor = posterior.start + sigmas[0] * rng.normal(like)
             for step, (sigma, following) in enumerate(zip(sigmas, [*sigmas[1:], 0.0], strict=True)):
                 for repeat in range(self.repeats):
                     if repeat:

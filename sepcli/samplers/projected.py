@@ -83,7 +83,7 @@ class Projected:
         """
         like, rng, sigmas = posterior.like, Rng(seeds), self.ladder().tolist()
         with torch.no_grad():
-            x: Tensor = sigmas[0] * rng.normal(like)
+            x: Tensor = posterior.start + sigmas[0] * rng.normal(like)
             for step, (sigma, following) in enumerate(zip(sigmas, [*sigmas[1:], 0.0], strict=True), 1):
                 direction = -sigma * posterior.score(x, torch.tensor(sigma).to(like))  # (x - h)/σ
                 x = x - sigma * direction

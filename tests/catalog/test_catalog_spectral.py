@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sepcli.catalog import spectral
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.spectral import SpectralSeparator, load_composed, sampler_defaults
+from sepcli.catalog.spectral import SELECTIVE, SpectralSeparator, load_composed, sampler_defaults
 from sepcli.errors import PriorError, UsageError
 from sepcli.mdct import mdct
 from sepcli.mixing import WeightedSum
@@ -113,6 +113,10 @@ class Estimating:
     def like(self) -> Tensor:
         return self.inner.like
 
+    @property
+    def start(self) -> Tensor:
+        return self.inner.start
+
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         return self.assess(state, sigma)[0]
 
@@ -143,6 +147,21 @@ def test_estimates_make_the_mixture_at_every_level_whatever_the_noise(
     for state, estimate in seen:
         torch.testing.assert_close(mixing(estimate), expected, atol=2e-6, rtol=0)
         assert not torch.allclose(mixing(state), expected, atol=1e-4)  # there is noise in every direction
+
+
+def test_selective_priors_begin_with_the_mixture(tmp_path: Path) -> None:
+    priors = [make_sound(tmp_path / name, name, selective=True) for name in ("violin", "cello")]
+    unselective = make_sound(tmp_path / "harp", "harp")
+    separate = load_composed(priors)
+    assert isinstance(separate.inner.sampler, Projected)
+    assert separate.inner.sampler.evaluations == SELECTIVE["steps"]
+    mixture = 0.1 * noise(1, 1, 32, 10)
+    torch.testing.assert_close(
+        separate.inner.posterior(mixture).start, mixture[:, None].expand(-1, 2, -1, -1, -1)
+    )
+    for mixed in (load_composed([priors[0], unselective]), load_composed(priors, rest=True)):
+        assert not mixed.inner.posterior(mixture).start.any()
+    assert isinstance(load_composed([priors[0], unselective]).inner.sampler, Halving)
 
 
 def test_chains_compete_frame_by_frame_within_the_same_time_at_any_rate() -> None:

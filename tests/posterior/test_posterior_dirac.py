@@ -10,6 +10,9 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.mixing import WeightedSum
 from sepcli.posterior import DiracPosterior, NullSpace
+from sepcli.protocols import Sampler
+from sepcli.samplers.halving import Halving
+from sepcli.samplers.multi_source import MultiSource
 from sepcli.samplers.projected import Projected
 
 WEIGHTS = [(1.0, 1.0), (0.5, 0.5), (1.0, -3.0), (0.0, 1.0), (0.5, 1.0, 2.0), (1.0, 1.0, 1.0, 1.0)]
@@ -158,6 +161,40 @@ def test_a_noisy_mixture_without_moments_is_a_gaussian_likelihood() -> None:
     own = prior.score(x, sigma)
     gap = (m - mixing(x + sigma**2 * own)) / (1.25 * sigma**2 + 0.2**2)
     assert torch.allclose(score, own + mixing.adjoint(gap))
+
+
+class Watched(DiracPosterior):
+    """It keeps the states that it is asked about."""
+
+    seen: list[Tensor]
+
+    def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        self.seen.append(state)
+        return super().assess(state, sigma)
+
+
+LITTLE = {"sigma_max": 1e-6, "sigma_min": 1e-7}
+SAMPLERS = [Projected(2, **LITTLE), MultiSource(2, **LITTLE)]
+SAMPLERS.append(Halving(2, 3, **LITTLE, decide_from=1e-6, decide_to=1e-7, end_from=1e-7))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: type(sampler).__name__)
+@pytest.mark.parametrize("from_mixture", [False, True])
+def test_where_sampling_begins(sampler: Sampler, from_mixture: bool) -> None:
+    prior, mixing, m = GaussianPixels((0.1, 0.4), (0.2, 0.9)), WeightedSum((1.0, 0.5)), random(2, 1, 6)
+    posterior = Watched(prior, mixing, m, isotropic=True, from_mixture=from_mixture)
+    posterior.seen = []
+    sampler(posterior, torch.arange(2))
+    expected = torch.stack([m, 2 * m], dim=1) * from_mixture
+    assert torch.equal(posterior.start, expected)
+    assert torch.allclose(posterior.seen[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("weights", "isotropic"), [((1.0, 1.0), False), ((1.0, 0.0), True)])
+def test_not_every_source_can_begin_as_the_mixture(weights: tuple[float, ...], isotropic: bool) -> None:
+    prior, m = GaussianPixels((0, 0), (1, 1)), torch.ones(1, 1, 1)
+    with pytest.raises(UsageError, match="begin as the mixture"):
+        DiracPosterior(prior, WeightedSum(weights), m, isotropic=isotropic, from_mixture=True)
 
 
 def test_what_cannot_be_used_is_refused() -> None:

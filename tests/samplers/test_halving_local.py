@@ -37,6 +37,7 @@ class Halves:
 
     local: bool
     like: Tensor = field(default_factory=lambda: torch.empty(2, 1, 1, 3, FRAMES))
+    start: Tensor = field(default_factory=lambda: torch.zeros(2, 1, 1, 3, FRAMES))
     asked: int = 0
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
