@@ -36,6 +36,10 @@ class _Unconditional:
     prior: SpectralPrior
     like: Tensor
 
+    @property
+    def start(self) -> Tensor:
+        return torch.zeros_like(self.like)
+
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         return self.prior.score(state, sigma)
 
