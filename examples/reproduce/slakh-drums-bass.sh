@@ -35,8 +35,10 @@ train transformer "$folder" prior "$prior"
 train latent "$folder" latent "$latent"
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
   --cache "$out/cache" --time-budget "${COUNTING:-7m}" --resume
-for source in drums bass; do
-  train denoiser "$folder/$source" denoiser "$denoiser" --sources "$source" --batch 12 --learning-rate 7e-4
+against() { [ "$1" = drums ] && echo bass || echo drums; }
+for source in drums bass; do  # each learns what is not its own from the other's clean recordings
+  train denoiser "$folder/$source" denoiser "$denoiser" --sources "$source" --against "$(against "$source")" \
+    --batch 12 --learning-rate 7e-4
 done
 python "$examples/reproduce/two_engines.py" "$folder" --score drums bass --like slakh-drums-bass
 
