@@ -1,5 +1,6 @@
 """The priors that ship, on the examples that ship: what a new user sees first."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,14 @@ def test_stems_of_the_example_song_are_nearer_to_the_truth_than_the_mixture_is(t
 
 
 @pytest.mark.slow
+def test_drums_and_bass_of_the_built_in_pairs_are_told_apart(tmp_path: Path) -> None:
+    assert run(["evaluate", "--metric", "sdr", "--out", str(tmp_path / "report.json"), "--quiet"]) == 0
+    found = json.loads((tmp_path / "report.json").read_text())["results"]["sdr"]
+    for stem in ("drums", "bass"):
+        assert found["sepcli"][stem]["mean"] > found["average"][stem]["mean"] + 1.0
+
+
+@pytest.mark.slow
 def test_colours_the_example_photograph(tmp_path: Path) -> None:
     words = ["colorize", str(PHOTO), "--samples", "3", "--out", str(tmp_path), "--quiet"]
     assert run(words) == 0
@@ -52,3 +61,4 @@ def test_bundled_files_are_those_of_the_card(name: str) -> None:
     assert card.licence
     assert card.data
     assert card.training
+    assert card.figures
