@@ -23,6 +23,10 @@ logarithm: one onset in a band that is silent otherwise must not outweigh all el
 that Wiener's filter scores one at every σ. Most bands of music hold little of its energy; weighed by s_f,
 errors count where they would be heard, and few parameters are spent on what lies below the noise.
 
+A denoiser copies what stands out from the noise, so that what is foreign to its sound, once it is there,
+stays. A ``selective`` one has met other sounds besides the noise, x_0 + c + σ ε, and still had to say x_0: D
+is then no score of p_σ, but leaves to other sources what is theirs.
+
 The network is a stack of residual blocks over time, the bands as channels, with dilated convolutions;
 normalisation is per frame. So D is as long as its input, and a frame depends on those within ``reach``.
 
