@@ -110,7 +110,7 @@ def _score_sounds(
 def _with_rest(sources: Signals, mixture: Signals) -> torch.Tensor:
     """Sources (K, T, C) as (K, C, T), and as one more what they leave of the mixture (T, C) if it is much."""
     rest = mixture - sources.sum(axis=0)
-    heard = np.square(rest, dtype=np.float64).sum() > OTHERS * np.square(mixture, dtype=np.float64).sum()
+    heard = np.vdot(rest, rest) > OTHERS * np.vdot(mixture, mixture)
     every = np.concatenate([sources, rest[None]]) if heard else sources
     return torch.from_numpy(every).transpose(1, 2)
 

@@ -95,7 +95,7 @@ def run(
         before = cards.find(request.init)[0]
         entry["init"] = {"prior": before.name, **before.training.get(folder.name, {})}
     write_card(folder, request.sources, entry, request.data_note)
-    if isinstance(prior := load_picture_prior(request.out), GlowPrior):
+    if request.family == "glow" and isinstance(prior := load_picture_prior(request.out), GlowPrior):
         save_sheet(request.out / SAMPLES, draw_pictures(prior.to(request.device), request.loop.seed))
     return progress
 
