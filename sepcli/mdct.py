@@ -23,6 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_COSINES: dict[int, Tensor] = {}
+"""Bases that were needed before, float64; a cache that compilers of networks can look into."""
+
 
 def mdct(signal: Tensor, hop: int) -> Tensor:
     """Signals to coefficients.
@@ -37,7 +40,7 @@ def mdct(signal: Tensor, hop: int) -> Tensor:
     Raises:
         ValueError: the hop is odd.
     """
-    basis = _basis(hop).to(signal)
+    basis = _basis(hop, signal)
     padded = F.pad(signal, (0, -signal.shape[-1] % hop))
     frames = _rotate(padded.reshape(*padded.shape[:-1], -1, hop), 1.0)
     return (frames @ basis).mT
@@ -45,17 +48,19 @@ def mdct(signal: Tensor, hop: int) -> Tensor:
 
 def imdct(coefficients: Tensor, length: int) -> Tensor:
     """Coefficients (..., M, N) to signals (..., length), length ≤ M N: the inverse, which is the adjoint."""
-    frames = coefficients.mT @ _basis(coefficients.shape[-2]).to(coefficients).mT
+    frames = coefficients.mT @ _basis(coefficients.shape[-2], coefficients).mT
     return _rotate(frames, -1.0).flatten(-2)[..., :length]
 
 
-def _basis(hop: int) -> Tensor:
-    """The cosines of one frame, orthogonal: (samples, bands), float64."""
+def _basis(hop: int, like: Tensor) -> Tensor:
+    """The cosines of one frame, orthogonal: (samples, bands)."""
     if hop % 2:
         raise ValueError(f"the hop must be even, not {hop}")
-    n, k = torch.arange(hop, dtype=torch.float64), torch.arange(hop, dtype=torch.float64)
-    angles = torch.outer(n + 0.5 + hop, k + 0.5) * (math.pi / hop)
-    return angles.cos() * math.sqrt(2.0 / hop)
+    if hop not in _COSINES:
+        n, k = torch.arange(hop, dtype=torch.float64), torch.arange(hop, dtype=torch.float64)
+        angles = torch.outer(n + 0.5 + hop, k + 0.5) * (math.pi / hop)
+        _COSINES[hop] = angles.cos() * math.sqrt(2.0 / hop)
+    return _COSINES[hop].to(like)
 
 
 def _rotate(frames: Tensor, sign: float) -> Tensor:

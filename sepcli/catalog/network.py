@@ -50,8 +50,8 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Netwo
     return network.eval()
 
 
-def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> None:
-    """Have networks compiled when they are first asked, and again for questions of another shape.
+def check_compiler(device: torch.device) -> None:
+    """Try to compile something.
 
     Raises:
         UsageError: nothing can be compiled for the device here.
@@ -61,8 +61,17 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
     except RuntimeError as error:
         raise UsageError(
             "nothing can be compiled here: " + str(error).strip().partition("\n")[0],
-            "install a C++ compiler, or leave out --set compile=1",
+            "install a C++ compiler, or do not ask for it",
         ) from error
+
+
+def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> None:
+    """Have networks compiled when they are first asked, and again for questions of another shape.
+
+    Raises:
+        UsageError: nothing can be compiled for the device here.
+    """
+    check_compiler(device)
     for network in networks:
         network.compile(dynamic=False)
 

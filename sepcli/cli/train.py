@@ -125,6 +125,22 @@ def train_prior(
             "whose sounds it is to learn not to take for its own; repeatable.",
         ),
     ] = None,
+    low_bands: Annotated[
+        bool,
+        typer.Option(
+            "--low-bands",
+            help="Of a denoiser of sound, with --init and --against: leave its network as it is, and train "
+            "one for the waveform of the lowest bands, where most of the power is.",
+        ),
+    ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Of a denoiser of sound: compile the loss first. That takes a minute and a C++ compiler, "
+            "and every step takes less time.",
+        ),
+    ] = False,
     clean: Annotated[
         bool,
         typer.Option(
@@ -270,6 +286,8 @@ def train_prior(
         variant=variant,
         mels=mels,
         against=tuple(against or ()),
+        low_bands=low_bands,
+        compiled=compiled,
         noise=noise,
         priors=tuple(prior or ()),
         mixture_noise=mixture_noise,

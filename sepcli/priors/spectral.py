@@ -37,6 +37,7 @@ Source: Karras et al. 2022 (EDM), table 1 and equation 8, here per band; van den
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -44,12 +45,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
+from sepcli.priors.frame_net import Block, FrameConv, FrameNorm, over_noise
+from sepcli.priors.low_net import LowNet
 
 LOUD = 8.0
 """Deviations of its band from which on the level of a cell counts by its logarithm: what is foreign to the
 sound may be a thousand times as loud as its softest bands, and nothing else would be seen beside it."""
 SURPRISING = 200.0
 """Squared errors of so many times C are told of no more than by their logarithm."""
+LEAST_DOUBT, MOST_DOUBT = -12.0, 6.0
+"""Of R, and of what the network of the lowest bands adds to it."""
+HIDDEN = 1e-3
+"""Errors so much below the power of what is seen are as good as none."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class SpectralConfig:
         p_mean: mean of ln σ in training.
         p_std: standard deviation of ln σ in training.
         selective: whether it learnt to leave out sounds of other kinds.
+        low: L, lowest bands that have a network of their own besides, see ``sepcli.priors.low_net``.
+        low_width: its channels.
     """
 
     sample_rate: int = 22050
@@ -81,47 +90,14 @@ class SpectralConfig:
     p_mean: float = -2.5
     p_std: float = 1.5
     selective: bool = False
+    low: int = 0
+    low_width: int = 160
 
     @property
     def reach(self) -> int:
         """How many frames to either side a frame of D depends on."""
-        return sum(self.dilations[n % len(self.dilations)] for n in range(self.blocks))
-
-
-class FrameNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each frame, in float32 whatever autocast says."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, W, N) to the same, float32."""
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float().mT).mT
-
-
-class Block(nn.Module):
-    """A convolution over time and one over channels, beside a short cut; scaled and shifted by the embedding.
-
-    Args:
-        width: W.
-        embedding: E.
-        dilation: frames between the three taps.
-    """
-
-    def __init__(self, width: int, embedding: int, dilation: int) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = FrameNorm(width), FrameNorm(width)
-        self.conv1 = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-        self.conv2 = nn.Conv1d(width, width, 1)
-        self.tell = nn.Linear(embedding, 2 * width)
-        for parameter in (*self.conv2.parameters(), *self.tell.parameters()):
-            nn.init.zeros_(parameter)
-
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """(B, W, N) and the embedding (B, E) to (B, W, N)."""
-        scale, shift = self.tell(told)[..., None].chunk(2, dim=1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = F.silu(self.norm2(h) * (1 + scale) + shift)
-        out: Tensor = x + self.conv2(h)
-        return out
+        apart = sum(self.dilations[n % len(self.dilations)] for n in range(self.blocks))
+        return apart + (LowNet.reach(self.low) if self.low else 0)
 
 
 class FrameNet(nn.Module):
@@ -129,22 +105,26 @@ class FrameNet(nn.Module):
 
     def __init__(self, config: SpectralConfig, inner: int, outer: int) -> None:
         super().__init__()
-        self.enter = nn.Conv1d(inner, config.width, 1)
+        self.enter = FrameConv(inner, config.width)
         self.blocks = nn.ModuleList(
             Block(config.width, config.embedding, config.dilations[n % len(config.dilations)])
             for n in range(config.blocks)
         )
-        self.norm, self.leave = FrameNorm(config.width), nn.Conv1d(config.width, outer, 1)
+        self.norm, self.leave = FrameNorm(config.width), FrameConv(config.width, outer)
         for parameter in self.leave.parameters():
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         """See the class."""
-        x = self.enter(x)
+        out: Tensor = self.leave(self.trunk(x, told)).mT
+        return out
+
+    def trunk(self, x: Tensor, told: Tensor) -> Tensor:
+        """The channels (B, N, W) that ``leave`` makes the output of."""
+        x = self.enter(x.mT)
         for block in self.blocks:
             x = block(x, told)
-        out: Tensor = self.leave(F.silu(self.norm(x)))
-        return out
+        return F.silu(self.norm(x))
 
 
 class SpectralPrior(nn.Module):
@@ -163,6 +143,9 @@ class SpectralPrior(nn.Module):
         super().__init__()
         self.config = config
         self.net = FrameNet(config, 2 * config.bins, self.heads * config.bins) if net is None else net
+        self.low = (
+            LowNet(config.low, config.low_width, config.embedding, config.width) if config.low else None
+        )
         half = config.embedding // 2
         self.embed = nn.Sequential(
             nn.Linear(2 * half, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
@@ -176,31 +159,39 @@ class SpectralPrior(nn.Module):
         """How many numbers the network says of every cell."""
         return 3 if self.config.variance else 2
 
-    def forward(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """U, F and R at noisy coefficients.
+    def denoise(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """D and C at noisy coefficients.
 
         Args:
             x: (B, M, N), float32.
             sigma: (B,), positive.
 
         Returns:
-            U, F and R, each (B, M, N), float32; R is zero without a variance head.
+            Two tensors like x.
         """
         level = sigma[:, None, None]
         own = x * (level**2 + self.band_std**2).rsqrt()
         beyond = own - own.clamp(-LOUD, LOUD)
         features = torch.cat(
-            [own - beyond + beyond.sign() * beyond.abs().log1p(), (x / level).asinh()], dim=1
+            [own - beyond + beyond.sign() * beyond.abs().log1p(), over_noise(x / level)], dim=1
         )
         angles = (sigma.log() / 4)[:, None] * self.frequencies
         told = F.silu(self.embed(torch.cat([angles.cos(), angles.sin()], dim=1)))
-        u, f, *rest = self.net(features, told).float().chunk(self.heads, dim=1)
-        return u, f, rest[0].clamp(-12.0, 6.0) if rest else torch.zeros_like(f)
+        if self.low is None:
+            return self._moments_from(self.net(features, told), x, level)
+        net, bands = cast(FrameNet, self.net), slice(0, self.config.low)
+        heard = net.trunk(features, told)
+        mean, variance = self._moments_from(net.leave(heard).mT, x, level)
+        std = (level**2 + self.band_std[bands] ** 2).sqrt()
+        more, doubt = self.low(x[:, bands], mean[:, bands], std, level, heard, told)
+        lower = variance[:, bands] * doubt.clamp(LEAST_DOUBT, MOST_DOUBT).exp()
+        rest = slice(self.config.low, None)
+        return torch.cat([mean[:, bands] + more, mean[:, rest]], 1), torch.cat([lower, variance[:, rest]], 1)
 
-    def denoise(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """D and C at noisy coefficients (B, M, N) for σ (B,); see ``forward``."""
-        u, f, r = self(x, sigma)
-        level = sigma[:, None, None]
+    def _moments_from(self, said: Tensor, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """D and C from U, F and R, side by side (B, 3M, N)."""
+        u, f, *rest = said.float().chunk(self.heads, dim=1)
+        r = rest[0].clamp(LEAST_DOUBT, MOST_DOUBT) if rest else torch.zeros_like(f)
         gain = torch.sigmoid(2.0 * (self.band_std / level).log() + u)
         mean = gain * x + level * gain.sqrt() * f
         return mean, level**2 * gain.detach() * r.exp()  # C learns by r alone
@@ -238,28 +229,75 @@ class SpectralPrior(nn.Module):
             The loss (), and the figures ``mse`` (its first part), ``wiener`` (the same for Wiener's filter,
             which every network begins as) and ``nll`` (of the variance head).
         """
-        config, s = self.config, self.band_std
-        draws = np.exp(config.p_mean + config.p_std * rng.standard_normal(len(x)))
+        sigma, noisy = self.disturb(x, rng, foreign)
+        mse, wiener, nll = self.errors(x, noisy, sigma, foreign is not None)
+        figures = {"mse": float(mse.detach()), "wiener": float(wiener)}
+        if not self.config.variance:
+            return mse, figures
+        return mse + 0.1 * nll, {**figures, "nll": float(nll.detach())}
+
+    def low_loss(
+        self, x: Tensor, rng: np.random.Generator, foreign: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """What trains the network of the lowest bands: the logarithm of every item's error in them.
+
+        Args:
+            x: (B, M, N).
+            rng: of noise levels and noise.
+            foreign: like x; see ``loss``.
+
+        Returns:
+            The loss (), and the figures ``error`` (its first part in dB, compared with the sound itself) and
+            ``nll`` (of the variance).
+        """
+        sigma, noisy = self.disturb(x, rng, foreign)
+        error, nll = self.low_errors(x, noisy, sigma)
+        figures = {"error": 10 / float(np.log(10)) * float(error.detach()), "nll": float(nll.detach())}
+        return error + (0.1 * nll if self.config.variance else 0.0), figures
+
+    def disturb(self, x: Tensor, rng: np.random.Generator, foreign: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A random σ for each item (B,), and the items (B, M, N) under noise and other sounds."""
+        draws = np.exp(self.config.p_mean + self.config.p_std * rng.standard_normal(len(x)))
         sigma = torch.from_numpy(draws).float().to(x.device)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(x.shape, generator=generator).to(x.device)
-        level = sigma[:, None, None]
-        noisy = x + level * noise + (0.0 if foreign is None else foreign)
+        return sigma, x + sigma[:, None, None] * noise + (0.0 if foreign is None else foreign)
+
+    def errors(self, x: Tensor, noisy: Tensor, sigma: Tensor, among: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted errors of D and of Wiener's filter, and the likelihood of D's under C; each ().
+
+        Args:
+            x: clean coefficients (B, M, N).
+            noisy: what is seen of them, like x.
+            sigma: (B,).
+            among: whether there are other sounds in ``noisy``.
+        """
+        s, level = self.band_std, sigma[:, None, None]
         mean, variance = self.denoise(noisy, sigma)
         error = (mean - x).square()
         weight = s / (s**3 / (s**2 + level**2)).mean(dim=1, keepdim=True) / level**2
         usual = (noisy * s**2 / (level**2 + s**2) - x).square()
-        if foreign is not None:  # a loud one would outweigh all else where there is little noise
+        if among:  # a loud one would outweigh all else where there is little noise
             weight = weight / (weight * usual).mean(dim=(1, 2), keepdim=True).clamp(min=1.0)
-        mse = (weight * error).mean()
-        figures = {"mse": float(mse.detach()), "wiener": float((weight * usual).mean())}
-        if not config.variance:
-            return mse, figures
+        nll = self._surprise(error, variance, level)
+        return (weight * error).mean(), (weight * usual).mean(), nll
+
+    def low_errors(self, x: Tensor, noisy: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean logarithm of the error of D in the lowest bands, and its likelihood under C; each ()."""
+        bands = slice(0, self.config.low)
+        mean, variance = (y[:, bands] for y in self.denoise(noisy, sigma))
+        error, power = (mean - x[:, bands]).square(), x[:, bands].square().mean(dim=(1, 2))
+        least = HIDDEN * noisy[:, bands].square().mean(dim=(1, 2))
+        ratio = (error.mean(dim=(1, 2)) + least) / (power + least)
+        return ratio.log().mean(), self._surprise(error, variance, sigma[:, None, None])
+
+    def _surprise(self, error: Tensor, variance: Tensor, level: Tensor) -> Tensor:
+        """The negative log likelihood () of squared errors (B, L, N) of the lowest L bands under C."""
+        s = self.band_std[: error.shape[1]]
         unit = level**2 * s**2 / (level**2 + s**2)  # Wiener's C, so that the figure has no units
         surprise = error.detach() / variance
         held = surprise.clamp(max=SURPRISING) + SURPRISING * (surprise / SURPRISING).clamp(min=1.0).log()
-        nll = 0.5 * (held + (variance / unit).log()).mean()
-        return mse + 0.1 * nll, {**figures, "nll": float(nll.detach())}
+        return 0.5 * (held + (variance / unit).log()).mean()
 
     def _moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         if x.dim() != 5 or tuple(x.shape[2:4]) != (1, self.config.bins):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.network import load_network
+from sepcli.catalog.network import check_compiler, load_network
 from sepcli.catalog.spectral import load_spectral
 from sepcli.datasets.audio_folder import levelled, open_folder, split
 from sepcli.datasets.song_banks import has_split, holds_songs, open_songs
@@ -52,6 +52,11 @@ VALIDATED = 64
 """Held-out chunks."""
 FOREIGN = 0.5
 """Share of chunks with other sounds in them, where there are some to learn from."""
+LOW: Mapping[str, Any] = {"low": 32, "p_mean": -3.5, "p_std": 1.2}
+"""Bands that a network of their own is for, up to 690 Hz, and the noise it is trained under: that of a
+separation by priors that have learnt what is not theirs."""
+LOW_FOREIGN = 0.9
+"""Share of chunks with other sounds in its training."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class AudioTask:
         frames: MDCT frames per chunk.
         foreign: recordings of other sounds, to learn from and held out; a share ``FOREIGN`` of the chunks has
             some in it.
+        low: whether only the network of the lowest bands is trained.
     """
 
     model: Averaged[SpectralPrior]
@@ -74,20 +80,26 @@ class AudioTask:
     batch: int
     frames: int
     foreign: tuple[tuple[StemBank, StemBank], ...] = ()
+    low: bool = False
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of a random batch; the mean takes in the weights of the step before."""
         self.model.update()
         x, foreign = self._draw(self.train, rng, self.batch), self._draw_foreign(0, rng, self.batch)
-        return self.model.live.loss(x, rng, foreign)
+        return (
+            self.model.live.low_loss(x, rng, foreign) if self.low else self.model.live.loss(x, rng, foreign)
+        )
 
     def validate(self) -> dict[str, float]:
         """Figures of the mean weights on the same held-out chunks, with the same noise, every time.
 
         They are of the typical chunk, e^(mean ln(1 + error)) - 1 (``nll``: the median): a chunk with sounds
-        that were never heard in training would outweigh all others in a mean.
+        that were never heard in training would outweigh all others in a mean. ``error`` of the lowest bands
+        is a mean of decibels.
         """
         rng = np.random.default_rng(0)
+        if self.low:
+            return self._validate_low(rng)
         rows = []
         chunks = VALIDATED * (4 if self.foreign else 1)  # more, as their errors differ more
         for _ in range(chunks):
@@ -98,12 +110,20 @@ class AudioTask:
         nll = {"nll": float(np.median(found["nll"]))} if "nll" in found else {}
         return {"score": typical["mse"], **typical, **nll}
 
+    def _validate_low(self, rng: np.random.Generator) -> dict[str, float]:
+        rows = []
+        for _ in range(4 * VALIDATED // self.batch):
+            x, foreign = self._draw(self.held_out, rng, self.batch), self._draw_foreign(1, rng, self.batch)
+            rows.append(self.model.mean.low_loss(x, rng, foreign)[1])
+        means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+        return {"score": means["error"], **means}
+
     def _draw_foreign(self, split: int, rng: np.random.Generator, count: int) -> Tensor | None:
         """Other sounds, of those to learn from (0) or held out (1), in some of the chunks."""
         if not self.foreign:
             return None
         bank = self.foreign[int(rng.integers(len(self.foreign)))][split]
-        there = torch.from_numpy(rng.random((count, 1, 1)) < FOREIGN)
+        there = torch.from_numpy(rng.random((count, 1, 1)) < (LOW_FOREIGN if self.low else FOREIGN))
         return there.to(self.model.steps.device) * self._draw(bank, rng, count)
 
     def _draw(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
@@ -170,18 +190,28 @@ def _task(request: Request) -> AudioTask:
     length = request.tokens * config.bins
     bank, held_out = open_banks(request.data, request.sources[0], config.sample_rate, length, request.cache)
     stds = measure_bands(bank, request.tokens, config.bins)
-    config = SpectralConfig(**fields, band_std=tuple(stds), selective=bool(request.against))
+    low = LOW if request.low_bands else {}
+    config = SpectralConfig(**fields, **low, band_std=tuple(stds), selective=bool(request.against))
     with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
         torch.manual_seed(request.loop.seed)
-        prior = SpectralPrior(config)
-    if request.init is not None:
-        prior = _start_from(prior, request.init)
+        prior = SpectralPrior(config) if request.init is None else _start_from(config, request.init)
+    if request.low_bands and prior.low is not None:
+        prior.requires_grad_(False)
+        prior.low.requires_grad_(True)
     model = Averaged(prior).to(request.device)
+    if request.compiled:
+        _compile_losses(model.live, request.device)
     foreign = tuple(
         open_banks(place, source, config.sample_rate, length, request.cache)
         for place, source in map(partial(_foreign, request.data), request.against)
     )
-    return AudioTask(model, bank, held_out, request.batch, request.tokens, foreign)
+    return AudioTask(model, bank, held_out, request.batch, request.tokens, foreign, request.low_bands)
+
+
+def _compile_losses(prior: SpectralPrior, device: torch.device) -> None:
+    check_compiler(device)
+    for name in ("errors", "low_errors"):
+        setattr(prior, name, torch.compile(getattr(prior, name), dynamic=False))
 
 
 def _foreign(data: Path, word: str) -> tuple[Path, str]:
@@ -193,10 +223,11 @@ def _foreign(data: Path, word: str) -> tuple[Path, str]:
     raise UsageError(f"there is no folder {word}", "give --against a folder of recordings")
 
 
-def _start_from(prior: SpectralPrior, init: str) -> SpectralPrior:
-    """The network of a trained prior, to be trained on as ``prior`` would have been.
+def _start_from(asked: SpectralConfig, init: str) -> SpectralPrior:
+    """The network of a trained prior, to be trained on as one of ``asked`` would have been.
 
-    The deviations of the bands are part of what its weights mean, so that they are kept.
+    The deviations of the bands are part of what its weights mean, so that they are kept. A network of the
+    lowest bands is kept or, where it is asked for, added.
 
     Raises:
         PriorError: there is no such prior, or it is of another network.
@@ -208,15 +239,17 @@ def _start_from(prior: SpectralPrior, init: str) -> SpectralPrior:
         )
     cards.verify(card, folder)
     before = load_network(load_spectral, folder / "denoiser")
-    asked = prior.config
-    config = replace(before.config, p_mean=asked.p_mean, p_std=asked.p_std, selective=asked.selective)
-    if replace(config, band_std=asked.band_std) != asked:
+    low = before.config.low or asked.low
+    config = replace(
+        before.config, low=low, p_mean=asked.p_mean, p_std=asked.p_std, selective=asked.selective
+    )
+    if replace(config, band_std=asked.band_std) != replace(asked, low=low):
         raise PriorError(
             f"prior {card.name} is of another network than the one asked for",
             "give the --preset that it was trained with",
         )
     started = SpectralPrior(config)
-    started.load_state_dict(before.state_dict())
+    started.load_state_dict(before.state_dict(), strict=low == before.config.low)
     return started
 
 
@@ -266,7 +299,7 @@ def _learnt(task: AudioTask) -> dict[str, Any]:
         "hours_of_data": round(task.train.seconds[0] / 3600, 3),
         "frames": task.frames,
         "gains_db": [LEVELS.low, LEVELS.high],
-        **({"foreign_share": FOREIGN} if task.foreign else {}),
+        **({"foreign_share": LOW_FOREIGN if task.low else FOREIGN} if task.foreign else {}),
         "band_std": {
             "least": float(stds.min()),
             "median": round(float(np.median(stds)), 7),

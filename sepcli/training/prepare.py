@@ -72,8 +72,12 @@ def run(
             f"--init is for score priors, not for a {request.family}",
             f"leave it out, or use --family {' or '.join(pictures.PRESETS)}",
         )
-    if request.against and not (request.family == "denoiser" and kind_of(request.data) is Kind.SOUND):
-        raise UsageError("--against is for denoisers of sound", "leave it out")
+    of_sound = {"--against": request.against, "--low-bands": request.low_bands, "--compile": request.compiled}
+    given = [option for option, value in of_sound.items() if value]
+    if given and not (request.family == "denoiser" and kind_of(request.data) is Kind.SOUND):
+        raise UsageError(f"{given[0]} is for denoisers of sound", "leave it out")
+    if request.low_bands and (request.init is None or not request.against):
+        raise UsageError("--low-bands adds to a trained prior", "give it --init and --against")
     variational.check_options(request)
     folder = request.out / PARTS[request.family]
     if request.finetune_noise:

@@ -51,6 +51,8 @@ class Request:
         mixture_noise: of encoders; σ_m, the deviation of the mixture's own noise.
         against: of a denoiser of sound; folders of recordings, or classes of the songs in ``data``, that it
             is not to take for its own sound.
+        low_bands: of a denoiser of sound; whether only the network of the lowest bands is trained.
+        compiled: of a denoiser of sound; whether the loss is compiled first.
         finetune_noise: whether a finished glow is to become a ladder of copies, one per noise level.
     """
 
@@ -78,6 +80,8 @@ class Request:
     noise_mean: float | None = None
     noise_std: float | None = None
     clean: bool = False
+    low_bands: bool = False
+    compiled: bool = False
     finetune_noise: bool = False
     variant: str | None = None
     mels: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +87,48 @@ def test_it_starts_from_a_trained_prior(
     assert (told["prior"], told["steps"]) == ("p", 4)
     with pytest.raises(PriorError, match="another network"):
         prepare.run(request(recordings, tmp_path / "q", init=init, preset="small", loop=still))
+
+
+def test_the_lowest_bands_get_a_network_of_their_own(
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
+) -> None:
+    words = {"init": str(finished[0]), "against": (str(recordings),), "low_bands": True}
+    prepare.run(request(recordings, tmp_path / "p", **words))
+    before, after = (load_network(load_spectral, out / "denoiser") for out in (finished[0], tmp_path / "p"))
+    assert (after.config.low, after.config.selective) == (audio.LOW["low"], True)
+    assert after.low is not None
+    assert float(after.low.leave.weight.abs().max()) > 0
+    for key, value in before.state_dict().items():
+        assert torch.equal(after.state_dict()[key], value)
+    entry = cards.find(str(tmp_path / "p"))[0].training["denoiser"]
+    assert entry["foreign_share"] == audio.LOW_FOREIGN
+    assert "error" in entry["validation"]
+    again = {"init": str(tmp_path / "p"), "against": (str(recordings),)}
+    prepare.run(request(recordings, tmp_path / "q", **again))  # all of it
+    assert load_network(load_spectral, tmp_path / "q" / "denoiser").config.low == audio.LOW["low"]
+    for lacking in ({"init": None}, {"against": ()}):
+        with pytest.raises(UsageError, match="adds to a trained prior"):
+            prepare.run(request(recordings, tmp_path / "r", **{**words, **lacking}))
+    with pytest.raises(UsageError, match="--low-bands is for denoisers of sound"):
+        prepare.run(request(recordings, tmp_path / "r", family="flow", low_bands=True))
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_loss_is_compiled_where_it_is_asked_for(
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+
+    def compile(function: Callable[..., object], **how: object) -> Callable[..., object]:
+        compiled.append(function.__name__)
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile)
+    prepare.run(request(recordings, tmp_path / "p", compiled=True))
+    assert {"errors", "low_errors"} < set(compiled)
+    ours, theirs = (load_network(load_spectral, out / "denoiser") for out in (tmp_path / "p", finished[0]))
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(ours.state_dict()[key], value)
 
 
 def test_chunks_have_all_levels_and_both_polarities() -> None:
@@ -229,24 +272,28 @@ def test_untrained_samples_have_the_spectrum_of_the_bands() -> None:
     torch.testing.assert_close(spectrum, torch.tensor(stds), rtol=0.12, atol=0)
 
 
+@pytest.mark.parametrize("low", [False, True])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
-    recordings: Path, finished: tuple[Path, Progress], tmp_path: Path
+    recordings: Path, finished: tuple[Path, Progress], tmp_path: Path, low: bool
 ) -> None:
+    words = {"init": str(finished[0]), "against": (str(recordings),), "low_bands": True} if low else {}
+
     def stop(done: int, total: int) -> None:
         if done >= total // 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare.run(request(recordings, tmp_path / "p"), stop)
+        prepare.run(request(recordings, tmp_path / "p", **words), stop)
     assert not (tmp_path / "p" / "card.toml").exists()
     with pytest.raises(OutputError, match="unfinished"):
-        prepare.run(request(recordings, tmp_path / "p"))
-    resumed = prepare.run(request(recordings, tmp_path / "p", resume=True))
-    assert figures(resumed) == pytest.approx(figures(finished[1]), rel=1e-3)
+        prepare.run(request(recordings, tmp_path / "p", **words))
+    resumed = prepare.run(request(recordings, tmp_path / "p", resume=True, **words))
+    whole = prepare.run(request(recordings, tmp_path / "q", **words)) if low else finished[1]
+    assert figures(resumed) == pytest.approx(figures(whole), rel=1e-3)
 
 
 def figures(progress: Progress) -> list[float]:
-    return [progress.step, *(entry["valid_mse"] for entry in progress.history)]
+    return [progress.step, *(entry["valid_score"] for entry in progress.history)]
 
 
 def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
