@@ -4,7 +4,7 @@
 #
 # About eleven hours on two CPU cores, three of them training (450 pairs, 16 songs of three minutes; computed from the
 # budgets and the cost of an evaluation, not measured); run again after an interruption, it goes on where it was. Where
-# there is a GPU, set PRESET=base, a BUDGET of your own for each of the five trainings, and TRAIN="--batch 64". Fewer
+# there is a GPU, set PRESET=base, a BUDGET of your own for each of the seven trainings, and TRAIN="--batch 64". Fewer
 # PAIRS and SONGS cost less; pairs that lie in OUT_DIR/pairs/test are used as they are. Row `sepcli raw` of a report is
 # what was drawn first, `sepcli` has Wiener masks; in lass-SAMPLER.json it is the paper's LASS, without latent
 # likelihood and by one draw. cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`. The priors that come
@@ -13,6 +13,7 @@
 set -euo pipefail
 data=${1:?SLAKH_DIR} out=${2:?OUT_DIR}
 codec=${BUDGET:-28m} prior=${BUDGET:-34m} latent=${BUDGET:-4m} denoiser=${SCORE_BUDGET:-${BUDGET:-90m}}
+low=${LOW_BUDGET:-${BUDGET:-32m}}
 examples=$(dirname "$0")/.. folder="$out/slakh-drums-bass"
 mkdir -p "$out/mixes"
 
@@ -36,9 +37,13 @@ train latent "$folder" latent "$latent"
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
   --cache "$out/cache" --time-budget "${COUNTING:-7m}" --resume
 against() { [ "$1" = drums ] && echo bass || echo drums; }
-for source in drums bass; do  # each learns what is not its own from the other's clean recordings
-  train denoiser "$folder/$source" denoiser "$denoiser" --sources "$source" --against "$(against "$source")" \
-    --batch 12 --learning-rate 7e-4
+compile=${COMPILE-$(command -v g++ > /dev/null && echo --compile || true)}
+for source in drums bass; do  # each learns what is not its own from the other's clean recordings, then its lowest bands
+  words=(--sources "$source" --against "$(against "$source")" --batch 12)
+  train denoiser "$out/first/$source" denoiser "$denoiser" "${words[@]}" --learning-rate 7e-4
+  # shellcheck disable=SC2086 # a word or none
+  train denoiser "$folder/$source" denoiser "$low" "${words[@]}" --learning-rate 1e-3 --init "$out/first/$source" \
+    --low-bands $compile
 done
 python "$examples/reproduce/two_engines.py" "$folder" --score drums bass --like slakh-drums-bass
 

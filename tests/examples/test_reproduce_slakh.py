@@ -68,6 +68,7 @@ class Script:
             "CALLS": str(self.calls),
             "PRESET": "tiny",
             "TRAIN": "--steps 1 --batch 2",
+            "COMPILE": "",  # which takes a minute
             "COUNTING": "1s",
             "VALIDATION_PAIRS": "1",
             "PAIRS": "1",
