@@ -3,7 +3,8 @@
 Two ways: ``wiener`` shares every time-frequency bin of the mixture among the stems in proportion to the power
 of their estimates, ``project`` adds what is missing. Wiener masks keep the mixture's own phase, stereo image
 and full band, whatever the rate and the channels of the estimates (Liutkus and Badeau, "Generalized Wiener
-filtering with fractional power spectrograms", ICASSP 2015).
+filtering with fractional power spectrograms", ICASSP 2015). Where estimates are better than masks made of
+them, only what they lack of the mixture, such as its stereo image and upper band, is shared by masks.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ SONG, PHOTO = EXAMPLES / "song", EXAMPLES / "photo" / "cat.jpg"
 
 
 @pytest.mark.slow
-def test_stems_of_the_example_song_are_nearer_to_the_truth_than_the_mixture_is(tmp_path: Path) -> None:
+def test_stems_of_the_example_song_are_nearer_to_the_truth_than_half_of_it_is(tmp_path: Path) -> None:
     assert run(["separate", str(SONG / "mix.flac"), "--out", str(tmp_path), "--quiet"]) == 0
     mixture, rate = soundfile.read(SONG / "mix.flac", dtype="int32")
     stems = {path.stem: soundfile.read(path, dtype="int32")[0] for path in (tmp_path / "mix").glob("*.flac")}
@@ -27,8 +27,7 @@ def test_stems_of_the_example_song_are_nearer_to_the_truth_than_the_mixture_is(t
     truth = {name: soundfile.read(SONG / "stems" / f"{name}.flac", dtype="int32")[0] for name in stems}
     for name, stem in stems.items():
         estimate, reference, mixed = (x.astype(float)[None] for x in (stem, truth[name], mixture))
-        # no more than that: half of the mixture is nearer than the mixture, too
-        assert usdr(reference, estimate)[0] > usdr(reference, mixed)[0]
+        assert usdr(reference, estimate)[0] > usdr(reference, mixed / 2)[0] + 1.0
 
 
 @pytest.mark.slow

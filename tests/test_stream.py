@@ -111,7 +111,7 @@ def load(path: Path) -> np.ndarray:
     return soundfile.read(path, always_2d=True)[0].T
 
 
-@pytest.mark.parametrize("consistency", ["wiener", "project"])
+@pytest.mark.parametrize("consistency", ["wiener", "residual", "project"])
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2), (96000, 6)])
 def test_stems_sum_to_the_input_exactly(
@@ -141,7 +141,7 @@ def test_other_formats(tmp_path: Path, extension: str) -> None:
     assert not any(stem.silent or stem.equals_mixture for stem in report.sets[0])
 
 
-@pytest.mark.parametrize("consistency", ["wiener", "project", "none"])
+@pytest.mark.parametrize("consistency", ["wiener", "residual", "project", "none"])
 @pytest.mark.parametrize("frames", [1, 2, 100, 5000])
 def test_short_files(tmp_path: Path, frames: int, consistency: str) -> None:
     path = tmp_path / "mix.wav"
@@ -153,7 +153,7 @@ def test_short_files(tmp_path: Path, frames: int, consistency: str) -> None:
         np.testing.assert_array_equal(stems[0].sum(axis=0), load(path))
 
 
-@pytest.mark.parametrize("consistency", ["wiener", "project", "none"])
+@pytest.mark.parametrize("consistency", ["wiener", "residual", "project", "none"])
 def test_silence_in_silence_out_without_the_engine(tmp_path: Path, consistency: str) -> None:
     path = tmp_path / "mix.wav"
     soundfile.write(path, np.zeros((30000, 2)), 8000)
@@ -179,7 +179,7 @@ def test_only_silent_windows_skip_the_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 2.0)])
-@pytest.mark.parametrize("consistency", ["wiener", "project", "none"])
+@pytest.mark.parametrize("consistency", ["wiener", "residual", "project", "none"])
 def test_an_oracle_separates_tones(tmp_path: Path, consistency: str, weights: tuple[float, float]) -> None:
     path = tmp_path / "mix.wav"
     t = np.arange(44100 * 2) / 44100
@@ -193,20 +193,21 @@ def test_an_oracle_separates_tones(tmp_path: Path, consistency: str, weights: tu
     assert report.residual < (0.05 if consistency == "none" else 1e-6)  # resampling rings at the ends
 
 
-def test_above_the_band_of_the_engine_the_stereo_image_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("consistency", ["wiener", "residual"])
+def test_above_the_band_of_the_engine_the_stereo_image_is_kept(tmp_path: Path, consistency: str) -> None:
     path = tmp_path / "mix.wav"
     t = np.arange(44100) / 44100
     high = 0.2 * (np.sin(2 * np.pi * 4000 * t) + np.sin(2 * np.pi * 9000 * t) + np.sin(2 * np.pi * 16000 * t))
     low = 0.4 * np.sin(2 * np.pi * 200 * t)
     soundfile.write(path, np.stack([low, high], axis=1), 44100, subtype="FLOAT")
-    _, stems = separate(path, Bands(), window=0.5, overlap=0.1)
+    _, stems = separate(path, Bands(), window=0.5, overlap=0.1, consistency=consistency)
     inner = slice(2000, -2000)
     assert np.abs(stems[0, 0, 0, inner] - low[inner]).max() < 0.02
     assert np.abs(stems[0, 1, 1, inner] - high[inner]).max() < 0.02
     assert np.abs(stems[0, 0, 1, inner]).max() < 0.02
 
 
-@pytest.mark.parametrize("consistency", ["wiener", "project", "none"])
+@pytest.mark.parametrize("consistency", ["wiener", "residual", "project", "none"])
 def test_channels_in_antiphase_are_heard(tmp_path: Path, consistency: str) -> None:
     path = tmp_path / "mix.wav"
     mono = noise(20000, 1)
@@ -216,6 +217,18 @@ def test_channels_in_antiphase_are_heard(tmp_path: Path, consistency: str) -> No
     assert engine.seen[0].abs().max() > 0.05
     np.testing.assert_allclose(stems[:, :, 0], -stems[:, :, 1], atol=1e-6)
     assert np.abs(stems[0, 0]).max() > 0.4
+
+
+def test_estimates_that_make_the_mixture_are_left_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "mix.wav"
+    soundfile.write(path, noise(20000, 1), 22050, subtype="FLOAT")
+    options = {"window": 0.4, "overlap": 0.1, "reference_rms": None}
+    found = {
+        how: separate(path, Fractions(parts=(0.75, 0.25)), consistency=how, **options)[1][0]
+        for how in ("residual", "none", "wiener")
+    }
+    np.testing.assert_allclose(found["residual"], found["none"], atol=1e-6)
+    assert np.abs(found["wiener"] - found["none"]).max() > 0.01
 
 
 def test_none_is_the_decoded_stems(tmp_path: Path) -> None:

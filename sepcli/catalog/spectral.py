@@ -63,12 +63,15 @@ class SpectralSeparator:
         scale: c; the priors know the sources as c x_k, and ``inner`` mixes those with the weights α_k/c.
             Priors of sound were trained at the levels that sources have in a mixture, and a mixture comes at
             one level whatever the α_k add up to; so c is their mean size, and only their ratios count.
+        taking: whether every prior takes what is its own from the mixture, so that estimates are nearer to
+            the sources than masks made of them are.
     """
 
     inner: ScoreSeparator
     hop: int
     weights: tuple[float, ...]
     scale: float = 1.0
+    taking: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -196,7 +199,8 @@ def load_composed(
     joint, place = SourcePriors(asked), torch.device(device)
     inner = assemble(joint, 1, sources, relative, place, chosen, options, fitted)
     inner = replace(inner, sample_rate=owners[0].sample_rate, batch=BATCH)
-    return SpectralSeparator(inner, every[0].config.bins, alphas, scale)
+    taking = selective(every) and not rest and chosen == "projected"
+    return SpectralSeparator(inner, every[0].config.bins, alphas, scale, taking)
 
 
 def build_spectral(

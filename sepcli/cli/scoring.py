@@ -96,7 +96,7 @@ def separate_and_score(
     Raises:
         SepError: What was chosen does not fit, or the data cannot be read.
     """
-    from sepcli.cli.settings import parse_settings, split_settings, stream_settings
+    from sepcli.cli.settings import parse_settings, split_settings, stream_settings, usual_consistency
 
     given = parse_settings(chosen["settings"])
     methods: list[Method] = chosen["methods"]
@@ -114,7 +114,7 @@ def separate_and_score(
     separator, made_with = load(
         card, chosen["prior"], device=chosen["device"], sampler=sampler, settings=settings
     )
-    stream = stream_settings(for_stream, consistency="wiener", samples=1)
+    stream = stream_settings(for_stream, consistency=usual_consistency(separator), samples=1)
     common: dict[str, Any] = {
         "methods": blind,
         "limit": counts["limit"],

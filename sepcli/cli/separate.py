@@ -30,6 +30,7 @@ class Consistency(StrEnum):
     """What ``--consistency`` takes."""
 
     WIENER = "wiener"
+    RESIDUAL = "residual"
     PROJECT = "project"
     NONE = "none"
 
@@ -85,9 +86,13 @@ def separate(
         ),
     ] = None,
     consistency: Annotated[
-        Consistency,
-        typer.Option(help="wiener: masks on the mixture; project: add what is missing; none: raw estimates."),
-    ] = Consistency.WIENER,
+        Consistency | None,
+        typer.Option(
+            help="wiener: masks on the mixture; residual: estimates, and masks on what they lack of it; "
+            "project: estimates, and equal parts of that; none: raw estimates. Default: residual where the "
+            "priors have learnt what is not theirs, else wiener."
+        ),
+    ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Keep so many posterior draws, each with stems of its own.")
     ] = 1,
@@ -121,7 +126,7 @@ def separate(
     """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
     from sepcli.cli import inputs as words
     from sepcli.cli.pictures import PictureRequest, separate_pictures
-    from sepcli.cli.settings import parse_settings, split_settings, stream_settings
+    from sepcli.cli.settings import parse_settings, split_settings, stream_settings, usual_consistency
 
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}")
     words.check_template(template, samples)
@@ -144,7 +149,8 @@ def separate(
     todo = words.to_do(jobs, overwrite=overwrite, resume=resume)
 
     separator, made_with = load(card, prior, device=device, sampler=sampler, settings=for_engine)
-    streaming = stream_settings(for_stream, consistency=consistency.value, samples=samples)
+    chosen = usual_consistency(separator) if consistency is None else consistency.value
+    streaming = stream_settings(for_stream, consistency=chosen, samples=samples)
     made_with |= {"seed": seed, "stream": asdict(streaming)}
     todo = refuse_unlike(jobs, todo, made_with, overwrite)
     records = [_skipped(job) for job in jobs if job not in todo]

@@ -10,6 +10,7 @@ from sepcli.errors import PriorError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
+    from sepcli.protocols import Separator
     from sepcli.stream import StreamSettings
 
 STREAM: Mapping[str, tuple[type[int] | type[float], float, float]] = {
@@ -98,6 +99,11 @@ def _number(key: str, word: str) -> float:
             "leave it out for the prior's own",
         )
     return value
+
+
+def usual_consistency(separator: Separator) -> str:
+    """What estimates of an engine are brought to sum to the mixture by."""
+    return "residual" if getattr(separator, "taking", False) else "wiener"
 
 
 def stream_settings(stream: Mapping[str, Any], *, consistency: Any, samples: int) -> StreamSettings:

@@ -158,12 +158,20 @@ def score_pair(
     return scores
 
 
-def wiener_refine(sample_rate: int, stream: StreamSettings) -> Refine:
-    """Wiener masks from the draws, as ``sepcli separate`` makes them with these settings."""
+def refine_as(sample_rate: int, stream: StreamSettings) -> Refine:
+    """Masks from the draws, as ``sepcli separate`` makes them with these settings."""
     n_fft = fft_size(stream.fft_seconds, sample_rate)
-    return lambda draws, mixture: wiener(
-        draws, mixture, n_fft=n_fft, hop=n_fft // 4, exponent=stream.exponent
-    )
+
+    def refine(draws: Tensor, mixture: Tensor) -> Tensor:
+        kept = torch.zeros_like(draws[0])
+        if stream.consistency == "residual":
+            kept = draws.mean(dim=0)
+        masked = wiener(
+            draws, mixture - kept.sum(dim=0), n_fft=n_fft, hop=n_fft // 4, exponent=stream.exponent
+        )
+        return kept[:, None] + masked
+
+    return refine
 
 
 def mix(sources: Tensor, weights: Sequence[float]) -> Tensor:

@@ -20,7 +20,7 @@ from sepcli.evaluation.journal import append_journal, resume_journal
 from sepcli.evaluation.layouts import PICTURES as PICTURE_FILES
 from sepcli.evaluation.layouts import SOUNDS as SOUND_FILES
 from sepcli.evaluation.layouts import Layout, Pairing, holds, pair_folders
-from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, wiener_refine
+from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, refine_as
 from sepcli.evaluation.protocol import PICTURES, Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
@@ -204,7 +204,7 @@ def evaluate_dataset(
         "seed": seed,
         "draws": stream.samples,
         "level": stream.reference_rms,
-        "refine": wiener_refine(frame.sample_rate, stream),
+        "refine": refine_as(frame.sample_rate, stream),
     }
     batches = evaluate_pairs(
         read_pairs(data, names, limit),
@@ -240,6 +240,7 @@ def _made_with(stream: StreamSettings, batch: int, methods: Sequence[str], prior
     if prior:
         used |= {
             "draws": stream.samples,
+            "consistency": stream.consistency,
             "mask_window_seconds": stream.fft_seconds,
             "mask_exponent": stream.exponent,
         }

@@ -15,7 +15,7 @@ from sepcli.datasets.pairs import Pair
 from sepcli.datasets.toy_waves import SAMPLE_RATE, SHAPES, ToyWaves
 from sepcli.errors import UsageError
 from sepcli.evaluation.journal import resume_journal
-from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, wiener_refine
+from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, refine_as
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Report, make_report
 from sepcli.protocols import OnStep, Separator
@@ -90,7 +90,7 @@ def evaluate_toys(
     drawing: dict[str, Any] = {
         "seed": seed,
         "draws": draws,
-        "refine": wiener_refine(SAMPLE_RATE, stream),
+        "refine": refine_as(SAMPLE_RATE, stream),
     }
     scored = evaluate_pairs(
         toy_pairs(waves, count),

@@ -190,19 +190,25 @@ class _Job:
 
     def _consistent(self, estimates: Signal, window: Signal) -> Signal:
         """Estimates (S, K, samples) of a window (C, samples) to stems (K, C, samples)."""
-        mixture = torch.from_numpy(window)
         if self.settings.consistency == "wiener":
-            return wiener(
-                torch.from_numpy(estimates),
-                mixture,
-                n_fft=self.n_fft,
-                hop=self.n_fft // 4,
-                exponent=self.settings.exponent,
-                cutoff=min(0.5, PASSBAND * self.separator.sample_rate / self.reader.info.sample_rate),
-            ).numpy()
+            return self._masked(estimates, window)
         raw = estimates.mean(axis=0)[:, None] * downmix(window).spread[:, None]
         if self.settings.consistency == "none":
             return np.asarray(raw, dtype=np.float64)
+        if self.settings.consistency == "residual":
+            return np.asarray(raw + self._masked(estimates, window - raw.sum(axis=0)), dtype=np.float64)
+        mixture = torch.from_numpy(window)
         weights = torch.tensor(self.separator.weights, dtype=torch.float64)
         stems = project(torch.from_numpy(raw), mixture, weights)
         return np.asarray(stems.numpy(), dtype=np.float64)
+
+    def _masked(self, estimates: Signal, signal: Signal) -> Signal:
+        """A signal (C, samples) shared among K stems by masks of estimates (S, K, samples)."""
+        return wiener(
+            torch.from_numpy(estimates),
+            torch.from_numpy(signal),
+            n_fft=self.n_fft,
+            hop=self.n_fft // 4,
+            exponent=self.settings.exponent,
+            cutoff=min(0.5, PASSBAND * self.separator.sample_rate / self.reader.info.sample_rate),
+        ).numpy()

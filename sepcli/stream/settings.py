@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from sepcli.errors import UsageError
 
-Consistency = Literal["wiener", "project", "none"]
+Consistency = Literal["wiener", "residual", "project", "none"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class StreamSettings:
     keep_samples: bool = False
     """Write every draw as its own set of stems, instead of one set from all of them."""
     consistency: Consistency = "wiener"
-    """wiener: masks on the mixture; project: estimates plus what is missing; none: bare estimates."""
+    """wiener: masks on the mixture; residual: estimates, and masks on what they lack of it; project:
+    estimates, and equal parts of that; none: bare estimates."""
     exponent: float = 2.0
     """Of the masks."""
     fft_seconds: float = 0.05

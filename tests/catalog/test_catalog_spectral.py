@@ -159,7 +159,10 @@ def test_selective_priors_begin_with_the_mixture(tmp_path: Path) -> None:
     torch.testing.assert_close(
         separate.inner.posterior(mixture).start, mixture[:, None].expand(-1, 2, -1, -1, -1)
     )
+    assert separate.taking
+    assert not load_composed(priors, sampler="halving").taking
     for mixed in (load_composed([priors[0], unselective]), load_composed(priors, rest=True)):
+        assert not mixed.taking
         assert not mixed.inner.posterior(mixture).start.any()
     assert isinstance(load_composed([priors[0], unselective]).inner.sampler, Halving)
 

@@ -117,7 +117,7 @@ def test_one_sample_is_separated(separate, rate: int) -> None:
     assert np.array_equal(sum(read(f"separated/mix/{stem}.wav") for stem in STEMS), read("mix.wav"))
 
 
-@pytest.mark.parametrize("consistency", ["wiener", "project", "none"])
+@pytest.mark.parametrize("consistency", ["wiener", "residual", "project", "none"])
 def test_silence_stays_silent(separate, consistency: str) -> None:
     soundfile.write("mix.wav", np.zeros((5000, 2)), 8000)
     code, _, err = separate("mix.wav", "--consistency", consistency)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from tiny_sound import make_sound
 
 from sepcli.cli.app import run
 
@@ -86,6 +87,16 @@ def test_two_folders_become_priors_and_a_duet_two_stems(
     assert rate == RATE
     assert np.array_equal(sum(stem.astype(int) for stem in stems), mixture)
     assert all(np.any(stem) for stem in stems)
+
+
+def test_estimates_are_kept_where_priors_take_what_is_theirs(duet: Path, tmp_path: Path) -> None:
+    for selective, usual in ((True, "residual"), (False, "wiener")):
+        out = tmp_path / usual
+        made = [make_sound(out / name, name, selective=selective) for name in ("violin", "shaker")]
+        words = [word for prior in made for word in ("--prior", prior)]
+        assert separate(duet, out, *words) == 0
+        record = json.loads((out / "duet" / "run.json").read_text())
+        assert record["stream"]["consistency"] == usual
 
 
 def test_seeds_draws_and_weights(priors: dict[str, Path], duet: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sepcli.datasets.pairs import Pair, read_pairs
 from sepcli.errors import InputError, OutputError, SepError
-from sepcli.evaluation.pairs import evaluate_pairs, mix, wiener_refine
+from sepcli.evaluation.pairs import evaluate_pairs, mix, refine_as
 from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
 from sepcli.metrics import usdr
 from sepcli.protocols import OnStep
@@ -82,13 +82,26 @@ def _scores(**options: object) -> dict[str, list[object]]:
 
 
 def test_rows_and_order() -> None:
-    scores = _scores(refine=wiener_refine(RATE, StreamSettings()))
+    scores = _scores(refine=refine_as(RATE, StreamSettings()))
     assert list(scores) == ["0", "1", "2", "3", "4"]
     assert [(s.method, s.stem) for s in scores["0"]] == [  # type: ignore[attr-defined]
         (method, stem)
         for method in ("sepcli", "sepcli raw", "average", "oracle mask")
         for stem in ("drums", "bass")
     ]
+
+
+def test_what_estimates_lack_is_shared_by_masks_where_they_are_kept() -> None:
+    draws = torch.randn(2, 2, RATE, generator=torch.Generator().manual_seed(0))
+    lacking = torch.randn(1, RATE, generator=torch.Generator().manual_seed(1))
+    mean = draws.mean(dim=0)
+    refine = refine_as(RATE, StreamSettings(consistency="residual"))
+    exact = refine(draws, mean.sum(dim=0)[None])
+    torch.testing.assert_close(exact[:, 0], mean, atol=1e-5, rtol=0)
+    parts = refine(draws, mean.sum(dim=0) + lacking)
+    torch.testing.assert_close(parts.sum(dim=0), mean.sum(dim=0) + lacking, atol=1e-5, rtol=0)
+    shares = refine_as(RATE, StreamSettings())(draws, lacking)
+    torch.testing.assert_close(parts - mean[:, None], shares, atol=1e-5, rtol=0)
 
 
 def test_items_do_not_depend_on_their_batch() -> None:
