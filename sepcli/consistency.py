@@ -10,6 +10,7 @@ them, only what they lack of the mixture, such as its stereo image and upper ban
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,6 +69,21 @@ def wiener(
         mask = mask + _mask(magnitude, exponent, cutoff) / len(estimates)  # (K, F, N)
     spectrum = transform(mixture)  # (C, F, N)
     return torch.stack([invert(share * spectrum) for share in mask])  # one by one: spectra are large
+
+
+def completed(estimates: Tensor, kept: Tensor, mixture: Tensor, **masks: Any) -> Tensor:
+    """Keep estimates, and share what they lack of the mixture by the masks that they make.
+
+    Args:
+        estimates: (S, K, T); see ``wiener``.
+        kept: (K, C, T), stems as they sound in the mixture.
+        mixture: (C, T).
+        **masks: of ``wiener``.
+
+    Returns:
+        (K, C, T), summing over K to the mixture up to rounding.
+    """
+    return kept + wiener(estimates, mixture - kept.sum(dim=0), **masks)
 
 
 def _mask(magnitude: Tensor, exponent: float, cutoff: float) -> Tensor:

@@ -137,8 +137,7 @@ def train_prior(
         bool,
         typer.Option(
             "--compile",
-            help="Of a denoiser of sound: compile the loss first. That takes a minute and a C++ compiler, "
-            "and every step takes less time.",
+            help="Of a denoiser of sound: compile the loss first, which takes a minute and a C++ compiler.",
         ),
     ] = False,
     clean: Annotated[

@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sepcli.consistency import fft_size, wiener
+from sepcli.consistency import completed, fft_size, wiener
 from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
@@ -163,13 +164,10 @@ def refine_as(sample_rate: int, stream: StreamSettings) -> Refine:
     n_fft = fft_size(stream.fft_seconds, sample_rate)
 
     def refine(draws: Tensor, mixture: Tensor) -> Tensor:
-        kept = torch.zeros_like(draws[0])
+        masks: dict[str, Any] = {"n_fft": n_fft, "hop": n_fft // 4, "exponent": stream.exponent}
         if stream.consistency == "residual":
-            kept = draws.mean(dim=0)
-        masked = wiener(
-            draws, mixture - kept.sum(dim=0), n_fft=n_fft, hop=n_fft // 4, exponent=stream.exponent
-        )
-        return kept[:, None] + masked
+            return completed(draws, draws.mean(dim=0)[:, None], mixture, **masks)
+        return wiener(draws, mixture, **masks)
 
     return refine
 

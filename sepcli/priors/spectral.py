@@ -28,7 +28,8 @@ stays. A ``selective`` one has met other sounds besides the noise, x_0 + c + σ 
 is then no score of p_σ, but leaves to other sources what is theirs.
 
 The network is a stack of residual blocks over time, the bands as channels, with dilated convolutions;
-normalisation is per frame. So D is as long as its input, and a frame depends on those within ``reach``.
+normalisation is per frame. So D is as long as its input, and a frame depends on those within ``reach``. To
+the lowest bands a second network may add what their waveform tells (see ``sepcli.priors.low_net``).
 
 Source: Karras et al. 2022 (EDM), table 1 and equation 8, here per band; van den Oord et al. 2016 (dilations);
     Perez et al. 2018 (FiLM). The local gain g, the second view and w_f are ours.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 
-from sepcli.consistency import fft_size, project, wiener
+from sepcli.consistency import completed, fft_size, project, wiener
 from sepcli.errors import OutputError, SepError, UsageError
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter
@@ -190,25 +191,20 @@ class _Job:
 
     def _consistent(self, estimates: Signal, window: Signal) -> Signal:
         """Estimates (S, K, samples) of a window (C, samples) to stems (K, C, samples)."""
+        mixture, draws = torch.from_numpy(window), torch.from_numpy(estimates)
+        masks: dict[str, Any] = {
+            "n_fft": self.n_fft,
+            "hop": self.n_fft // 4,
+            "exponent": self.settings.exponent,
+            "cutoff": min(0.5, PASSBAND * self.separator.sample_rate / self.reader.info.sample_rate),
+        }
         if self.settings.consistency == "wiener":
-            return self._masked(estimates, window)
+            return wiener(draws, mixture, **masks).numpy()
         raw = estimates.mean(axis=0)[:, None] * downmix(window).spread[:, None]
         if self.settings.consistency == "none":
             return np.asarray(raw, dtype=np.float64)
+        kept = torch.from_numpy(raw)
         if self.settings.consistency == "residual":
-            return np.asarray(raw + self._masked(estimates, window - raw.sum(axis=0)), dtype=np.float64)
-        mixture = torch.from_numpy(window)
+            return completed(draws, kept, mixture, **masks).numpy()
         weights = torch.tensor(self.separator.weights, dtype=torch.float64)
-        stems = project(torch.from_numpy(raw), mixture, weights)
-        return np.asarray(stems.numpy(), dtype=np.float64)
-
-    def _masked(self, estimates: Signal, signal: Signal) -> Signal:
-        """A signal (C, samples) shared among K stems by masks of estimates (S, K, samples)."""
-        return wiener(
-            torch.from_numpy(estimates),
-            torch.from_numpy(signal),
-            n_fft=self.n_fft,
-            hop=self.n_fft // 4,
-            exponent=self.settings.exponent,
-            cutoff=min(0.5, PASSBAND * self.separator.sample_rate / self.reader.info.sample_rate),
-        ).numpy()
+        return np.asarray(project(kept, mixture, weights).numpy(), dtype=np.float64)

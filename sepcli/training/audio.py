@@ -69,8 +69,8 @@ class AudioTask:
         held_out: recordings to validate on.
         batch: chunks per step.
         frames: MDCT frames per chunk.
-        foreign: recordings of other sounds, to learn from and held out; a share ``FOREIGN`` of the chunks has
-            some in it.
+        foreign: recordings of other sounds, to learn from and held out; a share ``FOREIGN`` of the chunks, or
+            ``LOW_FOREIGN``, has some in it.
         low: whether only the network of the lowest bands is trained.
     """
 
@@ -112,7 +112,7 @@ class AudioTask:
 
     def _validate_low(self, rng: np.random.Generator) -> dict[str, float]:
         rows = []
-        for _ in range(4 * VALIDATED // self.batch):
+        for _ in range(max(1, 4 * VALIDATED // self.batch)):
             x, foreign = self._draw(self.held_out, rng, self.batch), self._draw_foreign(1, rng, self.batch)
             rows.append(self.model.mean.low_loss(x, rng, foreign)[1])
         means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}

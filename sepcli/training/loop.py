@@ -170,7 +170,10 @@ def _optimizer(model: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")  # one pass over the weights, not ten
+    fused = next(model.parameters()).device.type in (
+        "cpu",
+        "cuda",
+    )  # not on every other kind, with every torch
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=fused)
 
 

@@ -114,6 +114,15 @@ def test_the_lowest_bands_get_a_network_of_their_own(
     assert not (tmp_path / "r").exists()
 
 
+def test_a_batch_may_be_larger_than_what_is_validated(
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "VALIDATED", 0)
+    words = {"init": str(finished[0]), "against": (str(recordings),), "low_bands": True}
+    progress = prepare.run(request(recordings, tmp_path / "p", **words))
+    assert np.isfinite(progress.best)
+
+
 def test_a_loss_is_compiled_where_it_is_asked_for(
     finished: tuple[Path, Progress], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
