@@ -45,8 +45,10 @@ PRESETS: Mapping[str, Mapping[str, float]] = {
     "paper": {"width": WIDTHS["paper"], "ratio": 0.2},
     "released-mnist": {"width": WIDTHS["released-mnist"], "ratio": 0.3},
     "released-colour": {"width": WIDTHS["released-colour"], "ratio": 0.2},
+    "fine": {"width": WIDTHS["released-mnist"], "ratio": 0.3, "levels": 200, "steps": 10, "polish": 20},
 }
-"""``--set preset=NAME`` of Langevin dynamics: the paper's settings and those of its released runs."""
+"""``--set preset=NAME`` of Langevin dynamics: the paper's settings, those of its released runs, and ours: the
+noise falls in smaller steps, and the last steps are without it."""
 
 UNIT = (0.0, 1.0)
 """The range of pictures' values."""

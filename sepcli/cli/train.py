@@ -116,7 +116,9 @@ def train_prior(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="Of a denoiser, an ncsn or a glow: start from the weights of this prior."),
+        typer.Option(
+            help="Of a denoiser, an ncsn, a glow or a transformer: start from the weights of this prior."
+        ),
     ] = None,
     against: Annotated[
         list[str] | None,

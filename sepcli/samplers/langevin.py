@@ -3,8 +3,8 @@
     x ← x + η_i ∇ log p_σi(x | m) + √(2 η_i) ε,   η_i = δ σ_i²/σ_L²,   T steps on every level σ_1 > … > σ_L
 
 from x uniform on [0, 1), or from x = σ_1 ε. It draws from the posterior at σ_L, whose sources carry noise of
-σ_L. Steps of finite size widen what they draw: for a Gaussian posterior of precision λ the variance is (1/λ)
-/ (1 - η λ/2), and there is none beyond η λ = 2.
+σ_L; a few last steps without ε take it off. Steps of finite size widen what they draw: for a Gaussian
+posterior of precision λ the variance is (1/λ) / (1 - η λ/2), and there is none beyond η λ = 2.
 
 Source: Jayaram & Thickstun 2020 (BASIS), algorithm 1 and section 4 (δ = 2·10⁻⁵, L = 10, T = 100); its
     poster prints 2 √η where √(2 η) is meant.
@@ -38,6 +38,7 @@ class Langevin:
         noise: False leaves out ε: gradient ascent (the paper's figure 3).
         anneal: False spends all L·T steps on the last level (the same figure).
         centred: start from σ_1 ε, for signals around 0, not uniformly on [0, 1), for pictures.
+        polish: steps without ε that follow on the last level; the paper has none.
 
     Raises:
         UsageError: a setting is out of range.
@@ -51,18 +52,21 @@ class Langevin:
     noise: bool = True
     anneal: bool = True
     centred: bool = False
+    polish: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 < self.ratio < float("inf"):
             raise UsageError(f"ratio is {self.ratio}", "Use more than 0; 0.2 is the paper's.")
         if self.steps < 1:
             raise UsageError(f"steps is {self.steps}", "Use 1 or more.")
+        if self.polish < 0:
+            raise UsageError(f"polish is {self.polish}", "Use 0 or more.")
         self.ladder()
 
     @property
     def evaluations(self) -> int:
-        """L · T scores."""
-        return self.levels * self.steps
+        """L · T scores, and one for each last step."""
+        return self.levels * self.steps + self.polish
 
     def ladder(self) -> Tensor:
         """The levels σ (L,), float64; all of them σ_L without annealing."""
@@ -83,11 +87,13 @@ class Langevin:
         like, rng, done = posterior.like, Rng(seeds), 0
         with torch.no_grad():
             x = self.sigma_max * rng.normal(like) if self.centred else rng.uniform(*like.shape[1:]).to(like)
-            for sigma in self.ladder().to(like):
+            sigmas = self.ladder().to(like)
+            stages = [(sigma, self.steps, self.noise) for sigma in sigmas]
+            for sigma, steps, noise in [*stages, (sigmas[-1], self.polish, False)]:
                 eta = self.ratio * sigma**2
-                for _ in range(self.steps):
+                for _ in range(steps):
                     x = x + eta * posterior.score(x, sigma)
-                    if self.noise:
+                    if noise:
                         x = x + math.sqrt(2.0) * eta.sqrt() * rng.normal(like)
                     done += 1
                     if on_step is not None:

@@ -29,7 +29,7 @@ from sepcli.training.lass import Levels, draw_sources
 from sepcli.training.listening import draw_samples, write_samples
 from sepcli.training.loop import Progress, train, write_text
 from sepcli.training.pictures import check_alone
-from sepcli.training.request import Request, training_entry
+from sepcli.training.request import Request, init_entry, training_entry
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 32, "blocks": 2, "embedding": 16},
@@ -165,10 +165,7 @@ def run(
     keep_mean(folder / "model.safetensors")
     config = task.model.live.config
     write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
-    entry = {**training_entry(request, progress), **_learnt(task)}
-    if request.init is not None:
-        before = cards.find(request.init)[0]
-        entry["init"] = {"prior": before.name, **before.training.get(folder.name, {})}
+    entry = {**training_entry(request, progress), **_learnt(task), **init_entry(request, folder.name)}
     _write_card(request, folder, entry, config)
     save_curve(progress.history, request.out / "validation.png")
     prior = load_network(load_spectral, folder).to(request.device)

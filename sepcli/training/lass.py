@@ -11,12 +11,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import load_prior
 from sepcli.codecs.quantizer import perplexity
 from sepcli.codecs.vqvae1d import Vqvae1d
 from sepcli.datasets.stems import StemBank
+from sepcli.errors import PriorError
 from sepcli.latent import LatentLikelihood
 from sepcli.mixing import WeightedSum
-from sepcli.priors.transformer import TransformerPrior
+from sepcli.priors.transformer import TransformerConfig, TransformerPrior
 
 CODEC_PRESETS: Mapping[str, Mapping[str, object]] = {
     "tiny": {"dim": 64, "encoder_dilations": (1, 1), "decoder_dilations": (1, 1), "vocabulary": 256},
@@ -177,6 +180,36 @@ class PriorTask:
         device = self.codec.quantizer.codebook.device
         tokens = self.codec.encode(torch.from_numpy(sources).flatten(0, 1)[:, None].to(device))
         return tokens, torch.arange(sources.shape[1], device=device).repeat(len(sources))
+
+
+def new_prior(config: TransformerConfig, codec: str, init: str | None) -> TransformerPrior:
+    """An autoregressive prior to be trained: a new one, or one that was trained before.
+
+    Args:
+        config: of the network that is asked for.
+        codec: sha256 of the weights of the codec whose tokens it is for.
+        init: a trained prior, name or folder; None: begin anew.
+
+    Raises:
+        PriorError: there is no such prior, or it is of another network or codec.
+    """
+    if init is None:
+        return TransformerPrior(config)
+    card, folder = cards.find(init)
+    if not {"codec/model.safetensors", "prior/model.safetensors"} <= card.files.keys():
+        raise PriorError(f"prior {card.name} has no autoregressive prior", "give one of the method lass")
+    cards.verify(card, folder)
+    if cards.sha256(folder / "codec" / "model.safetensors") != codec:
+        raise PriorError(
+            f"prior {card.name} is over the tokens of another codec", "copy its codec/ into the --out folder"
+        )
+    before = load_prior(folder)
+    if before.config != config:
+        raise PriorError(
+            f"prior {card.name} is of another network than the one asked for",
+            "give the --preset, --sources and --classes that it was trained with",
+        )
+    return before
 
 
 class LatentTask:

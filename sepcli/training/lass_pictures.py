@@ -23,10 +23,11 @@ from sepcli.mixing import WeightedSum
 from sepcli.priors.transformer import TransformerConfig, TransformerPrior
 from sepcli.protocols import OnStep
 from sepcli.training.denoiser import as_pictures
+from sepcli.training.lass import new_prior
 from sepcli.training.loop import Progress, Task, train, write_text
 from sepcli.training.picture_data import open_data, open_like
 from sepcli.training.pictures import mirrored
-from sepcli.training.request import Request, training_entry
+from sepcli.training.request import Request, init_entry, training_entry
 from sepcli.training.source_pairs import PicturePairs, mirror_half
 
 CODEC_PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -182,7 +183,8 @@ def run(
     made.task.model.train()
     progress = train(made.task, folder, request.loop, request.device, request.resume, on_step, log)
     write_text(folder / "config.json", json.dumps(asdict(made.config), indent=1))
-    _update_card(request, made.size, {**training_entry(request, progress), **made.told})
+    entry = {**training_entry(request, progress), **made.told, **init_entry(request, PARTS[request.family])}
+    _update_card(request, made.size, entry)
     return progress
 
 
@@ -239,7 +241,8 @@ def _prior_task(request: Request, on_step: OnStep | None, tell: Callable[[str], 
     sources = (*request.sources, *request.classes)
     sizes = PRIOR_PRESETS[request.preset]
     config = TransformerConfig(codec.vocabulary, sources, context=codec.config.tokens, **sizes)
-    model, flip = TransformerPrior(config).to(request.device), mirrored(request, learn)
+    model = new_prior(config, digest, request.init).to(request.device)
+    flip = mirrored(request, learn)
     codec = codec.to(request.device)
     task = PicturePriorTask(model, codec, learn, held_out, request.batch, request.unlabelled, flip)
     told = {"pictures": len(learn.images), "classes": list(request.classes), "flip": flip, "codec": digest}

@@ -32,7 +32,7 @@ from sepcli.training.denoiser import (
 )
 from sepcli.training.loop import Progress, train, write_text
 from sepcli.training.picture_data import measure, open_data
-from sepcli.training.request import Request, training_entry
+from sepcli.training.request import Request, init_entry, training_entry
 from sepcli.training.viewing import draw_pictures, save_sheet
 
 PRESETS = {"denoiser": DENOISER_PRESETS, "ncsn": NCSN_PRESETS, "glow": GLOW_PRESETS}
@@ -91,9 +91,7 @@ def run(
     keep_mean(folder / "model.safetensors")
     write_text(folder / "config.json", json.dumps(asdict(network.config), indent=1))
     entry = {**training_entry(request, progress), **of_data(request, folder, learn, held_out)}
-    if request.init is not None:
-        before = cards.find(request.init)[0]
-        entry["init"] = {"prior": before.name, **before.training.get(folder.name, {})}
+    entry |= init_entry(request, folder.name)
     write_card(folder, request.sources, entry, request.data_note)
     if request.family == "glow" and isinstance(prior := load_picture_prior(request.out), GlowPrior):
         save_sheet(request.out / SAMPLES, draw_pictures(prior.to(request.device), request.loop.seed))

@@ -16,7 +16,7 @@ from sepcli.datasets.song_banks import open_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
-from sepcli.priors.transformer import TransformerConfig, TransformerPrior
+from sepcli.priors.transformer import TransformerConfig
 from sepcli.protocols import OnStep
 from sepcli.training import audio, ladder, lass_pictures, pictures, variational, waves
 from sepcli.training.kinds import Kind, holds_pictures, kind_of
@@ -28,9 +28,10 @@ from sepcli.training.lass import (
     CodecTask,
     LatentTask,
     PriorTask,
+    new_prior,
 )
 from sepcli.training.loop import Progress, Task, train, write_text
-from sepcli.training.request import Request, check_free, training_entry
+from sepcli.training.request import Request, check_free, init_entry, training_entry
 
 PARTS = {
     "vqvae": "codec",
@@ -67,10 +68,11 @@ def run(
             f"clean pictures only are for a glow, clean sounds for a flow, not for a {request.family}",
             "leave out --clean",
         )
-    if request.init is not None and request.family not in pictures.PRESETS:
+    trained_on = (*pictures.PRESETS, "transformer")
+    if request.init is not None and request.family not in trained_on:
         raise UsageError(
-            f"--init is for score priors, not for a {request.family}",
-            f"leave it out, or use --family {' or '.join(pictures.PRESETS)}",
+            f"--init is not for a {request.family}",
+            f"leave it out, or use --family {' or '.join(trained_on)}",
         )
     of_sound = {"--against": request.against, "--low-bands": request.low_bands, "--compile": request.compiled}
     given = [option for option, value in of_sound.items() if value]
@@ -161,12 +163,12 @@ def _new_task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[st
         return CodecTask(codec, bank, held_out, request.weights, request.batch, request.tokens), asdict(
             codec_config
         )
-    trained, _ = load_codec(request.out)
+    trained, digest = load_codec(request.out)
     trained = trained.to(request.device)
     if request.family == "latent":
         return _latent_task(request, trained, bank, held_out)
     config = TransformerConfig(trained.vocabulary, request.sources, **presets[request.preset])
-    prior = TransformerPrior(config).to(request.device)
+    prior = new_prior(config, digest, request.init).to(request.device)
     return PriorTask(prior, trained, bank, held_out, request.batch, request.tokens), asdict(config)
 
 
@@ -191,7 +193,7 @@ def _update_card(request: Request, progress: Progress, seconds: tuple[float, ...
             sample_rate=_codec_config(request).sample_rate,
         )
     )
-    entry = training_entry(request, progress)
+    entry = {**training_entry(request, progress), **init_entry(request, PARTS[request.family])}
     entry["hours_of_data"] = {
         name: round(s / 3600, 2) for name, s in zip(request.sources, seconds, strict=True)
     }

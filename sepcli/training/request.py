@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from sepcli.catalog import card as cards
 from sepcli.errors import OutputError
 from sepcli.training.loop import LoopSettings, Progress
 
@@ -36,7 +37,8 @@ class Request:
         data_note: a sentence on the data, for the card.
         classes: names of the classes that a prior of pictures is conditioned on.
         unlabelled: share of training pictures whose class is withheld.
-        init: a trained prior, name or folder, whose weights training starts from.
+        init: a trained prior, name or folder, whose weights training starts from; of a transformer, one over
+            the tokens of the same codec.
         size: side that the pictures of a folder are brought to; None: see ``datasets.picture_decoder``.
         channels: of the pictures of a folder, likewise.
         flip: whether to learn from the mirror images of pictures as well; None: if they have colours.
@@ -106,6 +108,14 @@ def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> N
         raise OutputError(
             f"{folder} holds a finished part", "choose another --out folder, or replace it with --overwrite"
         )
+
+
+def init_entry(request: Request, part: str) -> dict[str, Any]:
+    """Which prior's ``part`` the training began from, and how that had been trained, for the card."""
+    if request.init is None:
+        return {}
+    before, _ = cards.find(request.init)
+    return {"init": {"prior": before.name, **before.training.get(part, {})}}
 
 
 def training_entry(request: Request, progress: Progress) -> dict[str, Any]:

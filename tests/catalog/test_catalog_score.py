@@ -100,6 +100,9 @@ def test_settings_reach_sampler_and_posterior(tiny_pictures: Path) -> None:
     released = load_pictures(name, (1, 1), sampler="langevin", settings={"preset": "released-mnist"})
     assert released.sampler == Langevin(ratio=0.3)
     assert released.evaluations == 1000
+    fine = load_pictures(name, (1, 1), sampler="langevin", settings={"preset": "fine", "levels": "100"})
+    assert fine.sampler == Langevin(ratio=0.3, levels=100, steps=10, polish=20)
+    assert fine.evaluations == 1020
     ancestral = load_pictures(name, (1, 1), settings={"eta": "ancestral", "weigh": "1", "steps": "2"})
     assert ancestral.sampler == Projected(steps=2, eta=None)
     plain = load_pictures(name, (1, 1), settings={"eta": "ancestral", "weigh": "0", "steps": "2"})

@@ -47,14 +47,15 @@ def chain(
     mu, v, a = (torch.tensor(t, dtype=torch.float64) for t in (mean, var, weights))
     m = torch.full_like(mu, 0.5)
     cov = torch.eye(len(mu), dtype=torch.float64) / 12
-    for sigma in sampler.ladder().tolist():
+    stages = [(sigma, sampler.steps, sampler.noise) for sigma in sampler.ladder().tolist()]
+    for sigma, steps, noise in [*stages, (sampler.sigma_min, sampler.polish, False)]:
         eta, gamma2 = sampler.ratio * sigma**2, width * sigma**2
         step = torch.eye(len(mu), dtype=torch.float64) - eta * (
             (1 / (v + sigma**2)).diag() + torch.outer(a, a) / gamma2
         )
-        for _ in range(sampler.steps):
+        for _ in range(steps):
             m = step @ m + eta * (mu / (v + sigma**2) + a * MIXTURE / gamma2)
-            cov = step @ cov @ step.T + 2 * eta * sampler.noise * torch.eye(len(mu), dtype=torch.float64)
+            cov = step @ cov @ step.T + 2 * eta * noise * torch.eye(len(mu), dtype=torch.float64)
     return m, cov
 
 
@@ -67,6 +68,7 @@ def chain(
         (Langevin(ratio=0.3, levels=3, steps=15, sigma_min=0.1), 1 / 0.9),
         (Langevin(levels=5, steps=8, noise=False), 1.0),
         (Langevin(levels=5, steps=8, anneal=False), 1.0),
+        (Langevin(levels=4, steps=8, sigma_min=0.1, polish=3), 1.0),
     ],
 )
 def test_every_step_is_the_equation(
@@ -152,6 +154,15 @@ def test_without_noise_it_climbs_to_the_mode() -> None:
     noisy = [v + 0.3**2 for v in var]
     assert torch.allclose(found, gaussian_posterior(mean, noisy, weights, MIXTURE, 0.3**2)[0], atol=1e-4)
     assert cov.abs().max() < 1e-8
+
+
+def test_polish_takes_the_noise_off_where_the_prior_is_sharp() -> None:
+    sharp, weights = GaussianPixels((0.6, 0.1), (1e-6, 1e-6)), (1.0, 1.0)
+    _, noisy = moments_of(draw(sharp, weights, Langevin(ratio=0.3, levels=5, sigma_min=0.05)))
+    sampler = Langevin(ratio=0.3, levels=5, sigma_min=0.05, polish=20)
+    _, polished = moments_of(draw(sharp, weights, sampler))
+    assert sampler.evaluations == 520
+    assert (polished.diag() < 1e-3 * noisy.diag()).all()
 
 
 def test_without_annealing_all_steps_are_on_the_last_level() -> None:

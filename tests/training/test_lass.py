@@ -136,6 +136,15 @@ def test_impossible_requests(
     assert not (tmp_path / "p").exists()
 
 
+def test_a_prior_starts_from_a_trained_one(tiny_slakh: Path, trained: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(trained, tmp_path / "more"))
+    asked = request(tiny_slakh, out, "transformer", init=str(trained), overwrite=True)
+    prepare.run(replace(asked, loop=replace(LOOP, learning_rate=1e-12)))
+    one, two = (load_prior(folder).state_dict() for folder in (trained, out))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert cards.read(out).training["prior"]["init"]["prior"] == "sines"
+
+
 def test_a_part_of_other_sources_is_refused(tiny_slakh: Path, trained: Path) -> None:
     swapped = request(tiny_slakh, trained, "transformer", sources=("bass", "drums"), overwrite=True)
     with pytest.raises(UsageError, match="is a prior of drums, bass, not of bass, drums"):

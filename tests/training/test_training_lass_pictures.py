@@ -97,6 +97,25 @@ def test_codec_and_prior_are_trained_and_described(trained: Path) -> None:
     assert 0 < card.training["prior"]["validation"]["nll"] < 6
 
 
+def test_a_prior_starts_from_a_trained_one(strokes: Path, trained: Path, prior: Path, tmp_path: Path) -> None:
+    classes, still = ("lying", "standing"), replace(LOOP, learning_rate=1e-12)
+    asked = request(strokes, prior, "transformer", classes=classes, loop=still, overwrite=True)
+    prepare.run(replace(asked, init=str(trained)))
+    one, two = (load_prior(folder).state_dict() for folder in (trained, prior))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    entry = cards.read(prior).training["prior"]
+    assert entry["init"]["prior"] == "bars"
+    assert entry["init"]["steps"] == 4
+    with pytest.raises(PriorError, match="another network"):
+        prepare.run(replace(asked, init=str(trained), classes=()))
+    with pytest.raises(PriorError, match="no autoregressive prior"):
+        prepare.run(replace(asked, init="mnist"))
+    other = tmp_path / "other"
+    prepare.run(request(strokes, other, loop=replace(LOOP, seed=1)))
+    with pytest.raises(PriorError, match="another codec"):
+        prepare.run(replace(asked, init=str(trained), out=other))
+
+
 def test_training_is_repeatable(strokes: Path, trained: Path, tmp_path: Path) -> None:
     torch.manual_seed(11)
     before = torch.get_rng_state()
@@ -128,7 +147,7 @@ def test_an_interrupted_training_goes_on(strokes: Path, trained: Path, tmp_path:
     [
         ({"preset": "huge"}, UsageError, "unknown preset 'huge'"),
         ({"classes": ("lying", "standing")}, UsageError, "a codec knows no classes"),
-        ({"init": "mnist"}, UsageError, "for score priors"),
+        ({"init": "mnist"}, UsageError, "--init is not for a vqvae"),
         ({"noise_std": 1.0}, UsageError, "for score priors"),
         ({"family": "transformer"}, PriorError, "no usable codec"),
         ({"size": 10}, UsageError, "whole patches of 4"),
