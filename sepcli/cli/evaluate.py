@@ -10,7 +10,7 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.cross import score_cross
-from sepcli.cli.engine import DEFAULT_PRIOR, Method
+from sepcli.cli.engine import CONSISTENCY, DEFAULT_PRIOR, Consistency, Method
 from sepcli.cli.evaluate_words import (
     OF_PICTURES,
     Dataset,
@@ -126,6 +126,9 @@ def evaluate(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A sampler setting; repeatable.")
     ] = None,
+    consistency: Annotated[
+        Consistency | None, typer.Option(help=f"For sounds that are separated with a prior. {CONSISTENCY}")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Mixtures separated at once.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Processes that score finished estimates.")] = 1,
@@ -172,6 +175,7 @@ def evaluate(
         unused |= {"--task": task is not Task.SEPARATE}
         unused |= {"--method": method, "--dataset": dataset, "--subset": subset, "--samples": samples}
         unused |= {"--sampler": sampler, "--set": settings, "--csv": csv, "--html": html}
+        unused |= {"--consistency": consistency}
         unused |= {
             "--any-order": any_order,
             "--workers": workers > 1,
@@ -212,6 +216,10 @@ def evaluate(
         )
     if runner is not None and not finished:
         raise UsageError("--runner needs a folder for its stems, and references", "give --estimates DIR too")
+    if consistency and (finished or dataset in OF_PICTURES or dataset is Dataset.TOY_WAVES):
+        raise UsageError("--consistency is for sounds that are separated with a prior", "leave it out")
+    if consistency is Consistency.NONE and samples:
+        raise UsageError("--consistency none scores the bare first draw", "leave out --samples")
     if not finished and (workers > 1 or any_order):
         raise UsageError("--workers and --any-order are for finished estimates", "leave them out")
     targets = {"--out": out, "--plot": plot, "--csv": csv, "--html": html}
@@ -233,6 +241,7 @@ def evaluate(
             "device": device,
         }
         chosen |= {"sampler": sampler, "settings": settings or [], "draws": samples}
+        chosen |= {"consistency": consistency and consistency.value}
         counts = {"limit": pairs, "seed": seed, "batch": batch}
         fetch_if_new(priors, quiet)
         if dataset is not None and dataset in OF_PICTURES:

@@ -89,14 +89,15 @@ def separate_and_score(
     Args:
         data: A folder, songs and what to call them, or None.
         metrics: What to measure.
-        chosen: ``prior``, ``methods``, ``device``, ``sampler``, ``settings`` (words), ``draws``.
+        chosen: ``prior``, ``methods``, ``device``, ``sampler``, ``settings`` (words), ``draws``,
+            ``consistency``.
         counts: ``limit``, ``seed``, ``batch``.
         kept: See there.
 
     Raises:
         SepError: What was chosen does not fit, or the data cannot be read.
     """
-    from sepcli.cli.settings import parse_settings, split_settings, stream_settings, usual_consistency
+    from sepcli.cli.settings import consistency_for, parse_settings, split_settings, stream_settings
 
     given = parse_settings(chosen["settings"])
     methods: list[Method] = chosen["methods"]
@@ -105,6 +106,10 @@ def separate_and_score(
     if len(families) > 1:
         raise UsageError("--method lass and --method score are two runs", "evaluate one engine at a time")
     needs_prior = bool(chosen["prior"] or families or not blind)
+    if chosen["consistency"] and not needs_prior:
+        raise UsageError(
+            "--consistency is for a prior, and none separates here", "leave it out, or give --prior"
+        )
     leading = next(iter(families), None) if needs_prior else methods[0]
     leading, sampler = engine_of(leading, chosen["sampler"])
     card = find_card(leading, chosen["prior"], sampler, chosen["draws"] or 1)
@@ -114,7 +119,8 @@ def separate_and_score(
     separator, made_with = load(
         card, chosen["prior"], device=chosen["device"], sampler=sampler, settings=settings
     )
-    stream = stream_settings(for_stream, consistency=usual_consistency(separator), samples=1)
+    consistency = consistency_for(separator, chosen["consistency"])
+    stream = stream_settings(for_stream, consistency=consistency, samples=1)
     common: dict[str, Any] = {
         "methods": blind,
         "limit": counts["limit"],

@@ -13,7 +13,16 @@ import typer
 from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.earlier import refuse_unlike, replace_record
-from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, engine_of, find_card, load
+from sepcli.cli.engine import (
+    CONSISTENCY,
+    DEFAULT_PRIOR,
+    Consistency,
+    Method,
+    compose,
+    engine_of,
+    find_card,
+    load,
+)
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.records import enough_memory, finish
 from sepcli.cli.sound_draws import describe, summary
@@ -24,15 +33,6 @@ if TYPE_CHECKING:
     from sepcli.cli.inputs import Job
     from sepcli.protocols import Separator
     from sepcli.stream import StreamReport, StreamSettings
-
-
-class Consistency(StrEnum):
-    """What ``--consistency`` takes."""
-
-    WIENER = "wiener"
-    RESIDUAL = "residual"
-    PROJECT = "project"
-    NONE = "none"
 
 
 class Format(StrEnum):
@@ -87,11 +87,7 @@ def separate(
     ] = None,
     consistency: Annotated[
         Consistency | None,
-        typer.Option(
-            help="wiener: masks on the mixture; residual: estimates, and masks on what they lack of it; "
-            "project: estimates, and equal parts of that; none: raw estimates. Default: residual where the "
-            "priors have learnt what is not theirs, else wiener."
-        ),
+        typer.Option(help=CONSISTENCY),
     ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Keep so many posterior draws, each with stems of its own.")
@@ -126,7 +122,7 @@ def separate(
     """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
     from sepcli.cli import inputs as words
     from sepcli.cli.pictures import PictureRequest, separate_pictures
-    from sepcli.cli.settings import parse_settings, split_settings, stream_settings, usual_consistency
+    from sepcli.cli.settings import consistency_for, parse_settings, split_settings, stream_settings
 
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}")
     words.check_template(template, samples)
@@ -149,7 +145,7 @@ def separate(
     todo = words.to_do(jobs, overwrite=overwrite, resume=resume)
 
     separator, made_with = load(card, prior, device=device, sampler=sampler, settings=for_engine)
-    chosen = usual_consistency(separator) if consistency is None else consistency.value
+    chosen = consistency_for(separator, consistency)
     streaming = stream_settings(for_stream, consistency=chosen, samples=samples)
     made_with |= {"seed": seed, "stream": asdict(streaming)}
     todo = refuse_unlike(jobs, todo, made_with, overwrite)

@@ -101,9 +101,9 @@ def _number(key: str, word: str) -> float:
     return value
 
 
-def usual_consistency(separator: Separator) -> str:
-    """What estimates of an engine are brought to sum to the mixture by."""
-    return "residual" if getattr(separator, "taking", False) else "wiener"
+def consistency_for(separator: Separator, asked: str | None) -> str:
+    """What estimates of an engine are brought to sum to the mixture by, where nothing is asked for, too."""
+    return str(asked or ("residual" if getattr(separator, "taking", False) else "wiener"))
 
 
 def stream_settings(stream: Mapping[str, Any], *, consistency: Any, samples: int) -> StreamSettings:

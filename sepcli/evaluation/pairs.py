@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sepcli.consistency import completed, fft_size, wiener
+from sepcli.consistency import completed, fft_size, project, wiener
 from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
@@ -159,14 +159,24 @@ def score_pair(
     return scores
 
 
-def refine_as(sample_rate: int, stream: StreamSettings) -> Refine:
-    """Masks from the draws, as ``sepcli separate`` makes them with these settings."""
+def refine_as(sample_rate: int, stream: StreamSettings, weights: Sequence[float]) -> Refine | None:
+    """Stems from the draws, as ``sepcli separate`` makes them with these settings; None: as they are drawn.
+
+    Args:
+        sample_rate: in Hz.
+        stream: settings.
+        weights: α_k of the mixing.
+    """
+    if stream.consistency == "none":
+        return None
     n_fft = fft_size(stream.fft_seconds, sample_rate)
 
     def refine(draws: Tensor, mixture: Tensor) -> Tensor:
         masks: dict[str, Any] = {"n_fft": n_fft, "hop": n_fft // 4, "exponent": stream.exponent}
         if stream.consistency == "residual":
             return completed(draws, draws.mean(dim=0)[:, None], mixture, **masks)
+        if stream.consistency == "project":
+            return project(draws.mean(dim=0)[:, None], mixture, torch.tensor(list(weights)))
         return wiener(draws, mixture, **masks)
 
     return refine

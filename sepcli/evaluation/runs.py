@@ -204,7 +204,7 @@ def evaluate_dataset(
         "seed": seed,
         "draws": stream.samples,
         "level": stream.reference_rms,
-        "refine": refine_as(frame.sample_rate, stream),
+        "refine": refine_as(frame.sample_rate, stream, frame.weights),
     }
     batches = evaluate_pairs(
         read_pairs(data, names, limit),

@@ -90,7 +90,7 @@ def evaluate_toys(
     drawing: dict[str, Any] = {
         "seed": seed,
         "draws": draws,
-        "refine": refine_as(SAMPLE_RATE, stream),
+        "refine": refine_as(SAMPLE_RATE, stream, separator.weights),
     }
     scored = evaluate_pairs(
         toy_pairs(waves, count),

@@ -225,6 +225,21 @@ def test_pairs_are_separated_with_the_prior(
     assert document["protocol"]["mixture"] == "0.5·drums + 0.5·bass"
 
 
+def test_estimates_are_made_consistent_as_asked(
+    items: Path, asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--dataset", "pairs", "--data", items, "--device", "cpu", "--json", "--metric", "usdr"]
+    found = {}
+    for how in ("wiener", "project", "none"):
+        assert _run(*command, "--consistency", how) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert document["protocol"]["settings"]["consistency"] == how
+        found[how] = document["results"]["usdr"]
+    assert "sepcli" not in found["none"]
+    assert found["none"]["sepcli raw"] == found["project"]["sepcli raw"]
+    assert found["wiener"]["sepcli"] != found["project"]["sepcli"]
+
+
 def test_without_arguments_the_builtin_set_is_separated(
     asked: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -289,6 +304,10 @@ def test_an_existing_report_is_kept(
         (["a", "b", "--subset", "test"], 2, "--subset"),
         (["--dataset", "pairs", "--data", ".", "--metric", "ssim"], 2, "for pictures"),
         (["--workers", "2"], 2, "--workers"),
+        (["a", "b", "--consistency", "wiener"], 2, "with a prior"),
+        (["--dataset", "mnist", "--data", ".", "--consistency", "none"], 2, "with a prior"),
+        (["--method", "hpss", "--consistency", "project"], 2, "none separates"),
+        (["--consistency", "none", "--samples", "2"], 2, "bare first draw"),
         (["--csv", "same", "--html", "same"], 2, "same file"),
         (["--csv", "a.json.partial", "--out", "a.json"], 2, "what is finished"),
         (["--dataset", "musdb", "--data", "."], 1, "no songs"),

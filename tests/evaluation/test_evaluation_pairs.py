@@ -82,7 +82,7 @@ def _scores(**options: object) -> dict[str, list[object]]:
 
 
 def test_rows_and_order() -> None:
-    scores = _scores(refine=refine_as(RATE, StreamSettings()))
+    scores = _scores(refine=refine_as(RATE, StreamSettings(), (0.5, 0.5)))
     assert list(scores) == ["0", "1", "2", "3", "4"]
     assert [(s.method, s.stem) for s in scores["0"]] == [  # type: ignore[attr-defined]
         (method, stem)
@@ -95,13 +95,26 @@ def test_what_estimates_lack_is_shared_by_masks_where_they_are_kept() -> None:
     draws = torch.randn(2, 2, RATE, generator=torch.Generator().manual_seed(0))
     lacking = torch.randn(1, RATE, generator=torch.Generator().manual_seed(1))
     mean = draws.mean(dim=0)
-    refine = refine_as(RATE, StreamSettings(consistency="residual"))
+    refine = refine_as(RATE, StreamSettings(consistency="residual"), (0.5, 0.5))
+    assert refine is not None
     exact = refine(draws, mean.sum(dim=0)[None])
     torch.testing.assert_close(exact[:, 0], mean, atol=1e-5, rtol=0)
     parts = refine(draws, mean.sum(dim=0) + lacking)
     torch.testing.assert_close(parts.sum(dim=0), mean.sum(dim=0) + lacking, atol=1e-5, rtol=0)
-    shares = refine_as(RATE, StreamSettings())(draws, lacking)
-    torch.testing.assert_close(parts - mean[:, None], shares, atol=1e-5, rtol=0)
+    masks = refine_as(RATE, StreamSettings(), (0.5, 0.5))
+    assert masks is not None
+    torch.testing.assert_close(parts - mean[:, None], masks(draws, lacking), atol=1e-5, rtol=0)
+
+
+def test_what_estimates_lack_is_shared_by_weight_where_they_are_projected() -> None:
+    draws = torch.randn(2, 2, RATE, generator=torch.Generator().manual_seed(0))
+    mixture = torch.randn(1, RATE, generator=torch.Generator().manual_seed(1))
+    refine = refine_as(RATE, StreamSettings(consistency="project"), (2.0, 1.0))
+    assert refine is not None
+    lacking = mixture - draws.mean(dim=0).sum(dim=0)
+    moved = refine(draws, mixture)[:, 0] - draws.mean(dim=0)
+    torch.testing.assert_close(moved, lacking * torch.tensor([[0.8], [0.2]]), atol=1e-5, rtol=0)
+    assert refine_as(RATE, StreamSettings(consistency="none"), (0.5, 0.5)) is None
 
 
 def test_items_do_not_depend_on_their_batch() -> None:
