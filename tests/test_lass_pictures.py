@@ -57,6 +57,22 @@ def test_of_the_candidates_the_closest_is_taken(made: LassPictures) -> None:
         torch.testing.assert_close(best[b, s], shown[b, s, int(error[b, s].argmin())])
 
 
+def test_the_prior_has_a_say_in_the_choice(made: LassPictures) -> None:
+    mixture, seeds = truth(2).sum(1), torch.tensor([[5], [7]])
+    tokens = plain(made, candidates=1)._hypotheses(mixture, candidate_seeds(seeds, 6), None)
+    every = plain(made, candidates=1)(mixture, candidate_seeds(seeds, 6))
+    error, n = residual(mixture, every), torch.arange(2)
+    likely = torch.stack([made.prior.log_prob(row.transpose(1, 2)) for row in tokens])
+    assert likely.argmax(1).tolist() != error.argmin(1).tolist()  # so that the two disagree
+    for noise in (0.1, 1.0, 1e4):
+        best = plain(made, candidates=6, noise=noise)(mixture, seeds)[:, 0]
+        cost = error / (2 * noise**2) - likely
+        torch.testing.assert_close(best, every[n, cost.argmin(1)])
+    torch.testing.assert_close(best, every[n, likely.argmax(1)])
+    close = plain(made, candidates=6, noise=1e-3)(mixture, seeds)[:, 0]
+    torch.testing.assert_close(close, every[n, error.argmin(1)])
+
+
 def test_refinement_and_exactness_do_not_harm(made: LassPictures) -> None:
     mixture, seeds = truth(3).sum(1), torch.arange(3)[:, None]
     raw = plain(made)(mixture, seeds)
@@ -156,3 +172,6 @@ def test_what_cannot_be_separated(made: LassPictures) -> None:
             replace(made, weights=weights)
     with pytest.raises(UsageError, match="candidates"):
         replace(made, candidates=0)
+    for noise in (-0.1, float("nan")):
+        with pytest.raises(UsageError, match="noise is"):
+            replace(made, noise=noise)

@@ -46,12 +46,14 @@ class PictureSettings(LassSettings):
         refine: steps of refinement.
         refine_rate: its learning rate.
         exact: whether the sources are made to sum to the mixture in the end.
+        noise: how much of a candidate's error is let pass for a likelier one; see ``LassPictures``.
     """
 
     candidates: int = LassPictures.candidates
     refine: int = Refinement.steps
     refine_rate: float = Refinement.rate
     exact: bool = True
+    noise: float = LassPictures.noise
 
 
 def load_picture_codec(folder: Path) -> tuple[Vqvae2d, str]:
@@ -128,6 +130,7 @@ def build_lass_pictures(
         Refinement(own.refine, own.refine_rate),
         own.candidates,
         own.exact,
+        own.noise,
         ROWS.get(device.type, LassPictures.rows),
     )
 
