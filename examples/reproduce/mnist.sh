@@ -20,6 +20,7 @@ declare -A settings=(
   [halving-50]="--sampler halving --set weigh=1 --set candidates=3 --set steps=22 --set sigma_max=1.2 --set sigma_min=0.03 --set decide_from=0.5 --set decide_to=0.35 --set endings=2 --set end_from=0.2 --set bounded=0"
   [halving-400]="--sampler halving --set weigh=1 --set candidates=16 --set steps=30 --set sigma_max=1 --set rho=2 --set decide_from=0.4 --set decide_to=0.06 --set endings=9"
   [langevin]="--sampler langevin --set preset=paper"
+  [langevin-fine]="--sampler langevin --set preset=fine" # five seconds and more a pair: only if ROWS says so
 )
 compile=()
 command -v g++ > /dev/null && compile=(--set compile=1)
