@@ -129,7 +129,7 @@ def test_cross_likelihood(flows: dict[str, Path], tmp_path: Path, capsys: pytest
         (["--sources", "sine", "--preset", "huge"], "unknown preset 'huge'"),
         (["--sources", "sine", "--tokens", "900"], "longer than a toy wave"),
         (["--sources", "sine", "--size", "8"], "not for a flow of sound"),
-        (["--sources", "sine", "--init", "toy-waves"], "--init is for score priors, not for a flow"),
+        (["--sources", "sine", "--init", "toy-waves"], "--init is not for a flow"),
         (["--sources", "sine", "--family", "denoiser"], "toy waves are for --family flow"),
         (["--sources", "sine", "--family", "vqvae"], "toy waves are for --family flow"),
         (["--data", str(Path(__file__).parents[1] / "data" / "digits")], "--family flow is for sound"),

@@ -167,7 +167,7 @@ def test_what_is_refused_of_toy_waves(
         (2, ["--preset", "huge"], "unknown preset"),
         (2, ["--variant", "waveglow"], "--variant is not for a variational"),
         (2, ["--size", "8"], "is for priors of pictures"),
-        (2, ["--init", "toy-waves"], "--init is for score priors, not for a variational"),
+        (2, ["--init", "toy-waves"], "--init is not for a variational"),
         (2, ["--family", "flow", "--sources", "sine"], "--prior is not for a flow"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
