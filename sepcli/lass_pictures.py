@@ -190,7 +190,7 @@ class LassPictures:
         return torch.cat(drawn, dim=1)
 
     def _costs(self, tokens: Tensor, mixture: Tensor) -> Tensor:
-        """What the best of hypotheses (B, N, L, 2) has least of: (B, N)."""
+        """The cost by which hypotheses (B, N, L, 2) are compared, least for the best: (B, N)."""
         mixing, costs = WeightedSum(self.weights), []
         for part in torch.split(tokens, max(1, self.rows // len(mixture)), dim=1):
             made = self.codec.decode(part.transpose(2, 3).flatten(0, 2))

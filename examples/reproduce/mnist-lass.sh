@@ -4,9 +4,9 @@
 # Codec, autoregressive prior and likelihood table take 37 minutes on two CPU cores, then every sampler is measured;
 # run again after an interruption, it goes on where it was. Where there is a GPU, set PRESET=base, a BUDGET of your
 # own for each of the three trainings, and PAIRS=6000. The rows are those of the paper (Postolache et al. 2023, table
-# 3: candidates of a draw, then refinement; a beam's likeliest); in the last the prior has a say in which candidate is
-# the best, and the sources are moved onto the mixture. The prior is trained twice: the second time from the weights
-# of the first.
+# 3: candidates of a draw, then refinement; a beam's likeliest); in the last two the sources are moved onto the
+# mixture, and in the last the prior has a say in which candidate is the best. The prior is trained twice: the second
+# time from the weights of the first.
 set -euo pipefail
 data=${1:?MNIST_DIR} out=${2:?OUT_DIR}
 preset=${PRESET:-small} codec=${BUDGET:-6m} prior=${BUDGET:-12m} again=${BUDGET:-16m} counting=${COUNTING:-3m}
@@ -31,10 +31,11 @@ declare -A settings=(
   [beam]="--sampler beam --set width=100 --set candidates=1 --set exact=0 --set noise=0"
   [ancestral]="--sampler ancestral --set exact=0 --set noise=0"
   [top-k]="--sampler top-k --set top_k=32 --set exact=0 --set noise=0"
-  [exact]="--sampler ancestral --set noise=0.3"
+  [exact]="--sampler ancestral --set noise=0"
+  [likeliest]="--sampler ancestral --set noise=0.3"
 )
 figures=()
-for row in ${ROWS:-greedy beam ancestral top-k exact}; do
+for row in ${ROWS:-greedy beam ancestral top-k exact likeliest}; do
   figures+=("$row=$out/$row.json")
   [ -f "$out/$row.json" ] && continue
   # shellcheck disable=SC2086 # words on purpose

@@ -41,23 +41,6 @@ class Method(StrEnum):
         return self not in (Method.LASS, Method.SCORE, Method.VARIATIONAL, Method.LANGEVIN)
 
 
-class Consistency(StrEnum):
-    """What ``--consistency`` takes."""
-
-    WIENER = "wiener"
-    RESIDUAL = "residual"
-    PROJECT = "project"
-    NONE = "none"
-
-
-CONSISTENCY = (
-    "wiener: masks on the mixture; residual: estimates, and masks on what they lack of it; project: "
-    "estimates, and equal parts of that; none: raw estimates. Default: residual where the priors have learnt "
-    "what is not theirs, else wiener."
-)
-"""The help of ``--consistency``."""
-
-
 def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:
     """``--method langevin`` in other words: the engine score with the sampler langevin.
 

@@ -10,7 +10,7 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.cross import score_cross
-from sepcli.cli.engine import CONSISTENCY, DEFAULT_PRIOR, Consistency, Method
+from sepcli.cli.engine import DEFAULT_PRIOR, Method
 from sepcli.cli.evaluate_words import (
     OF_PICTURES,
     Dataset,
@@ -27,6 +27,7 @@ from sepcli.cli.records import write_record
 from sepcli.cli.reports import check_targets, show, write_files
 from sepcli.cli.runner import run_program
 from sepcli.cli.scoring import Kept, open_songs, score_finished, separate_and_score
+from sepcli.cli.settings import CONSISTENCY, Consistency
 from sepcli.cli.toys import score_toys
 from sepcli.errors import UsageError
 
@@ -241,7 +242,7 @@ def evaluate(
             "device": device,
         }
         chosen |= {"sampler": sampler, "settings": settings or [], "draws": samples}
-        chosen |= {"consistency": consistency and consistency.value}
+        chosen |= {"consistency": consistency}
         counts = {"limit": pairs, "seed": seed, "batch": batch}
         fetch_if_new(priors, quiet)
         if dataset is not None and dataset in OF_PICTURES:

@@ -13,18 +13,17 @@ import typer
 from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.earlier import refuse_unlike, replace_record
-from sepcli.cli.engine import (
-    CONSISTENCY,
-    DEFAULT_PRIOR,
-    Consistency,
-    Method,
-    compose,
-    engine_of,
-    find_card,
-    load,
-)
+from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, engine_of, find_card, load
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.records import enough_memory, finish
+from sepcli.cli.settings import (
+    CONSISTENCY,
+    Consistency,
+    consistency_for,
+    parse_settings,
+    split_settings,
+    stream_settings,
+)
 from sepcli.cli.sound_draws import describe, summary
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
@@ -122,7 +121,6 @@ def separate(
     """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
     from sepcli.cli import inputs as words
     from sepcli.cli.pictures import PictureRequest, separate_pictures
-    from sepcli.cli.settings import consistency_for, parse_settings, split_settings, stream_settings
 
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}")
     words.check_template(template, samples)

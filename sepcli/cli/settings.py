@@ -1,9 +1,10 @@
-"""``--set key=value`` → settings of the stream and of the engine, over the card's own; ``--weights``."""
+"""``--set key=value`` → settings of stream and engine, over the card's; ``--weights``; ``--consistency``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sepcli.errors import PriorError, UsageError
@@ -24,6 +25,23 @@ STREAM: Mapping[str, tuple[type[int] | type[float], float, float]] = {
 }
 """What the stream may be told: kind, least, most; ``draws`` are the posterior draws of one set of stems. A
 ``reference_rms`` may also be 0: the mixture is left at its level."""
+
+
+class Consistency(StrEnum):
+    """What ``--consistency`` takes."""
+
+    WIENER = "wiener"
+    RESIDUAL = "residual"
+    PROJECT = "project"
+    NONE = "none"
+
+
+CONSISTENCY = (
+    "wiener: masks on the mixture; residual: estimates, and masks on what they lack of it; project: "
+    "estimates, and equal parts of that; none: raw estimates. Default: residual where the priors have learnt "
+    "what is not theirs, else wiener."
+)
+"""The help of ``--consistency``."""
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:

@@ -170,10 +170,8 @@ def _optimizer(model: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    fused = next(model.parameters()).device.type in (
-        "cpu",
-        "cuda",
-    )  # not on every other kind, with every torch
+    # not on every other kind, with every torch
+    fused = next(model.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=fused)
 
 
