@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,9 +23,8 @@ def write_whole(path: Path, data: bytes, hint: str = MORE_SPACE) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".sepcli-{os.getpid()}-{secrets.token_hex(4)}.part")  # nobody else's
     try:
-        part.unlink(missing_ok=True)  # a link there would lead elsewhere
         with part.open("xb") as file:
             file.write(data)
         os.replace(part, path)

@@ -91,14 +91,16 @@ def _mask(magnitude: Tensor, exponent: float, cutoff: float) -> Tensor:
     loudest = magnitude.amax()
     if loudest <= 0:
         return torch.full_like(magnitude, 1 / magnitude.shape[0])
-    power = (magnitude / loudest).clamp(min=FLOOR) ** exponent
-    mask = power / power.sum(dim=0, keepdim=True)
+    log_power = (
+        exponent * (magnitude / loudest).clamp(min=FLOOR).log()
+    )  # a power itself may be 0 for all sources
+    mask = log_power.softmax(dim=0)
     last = magnitude.shape[1] - 1  # this bin is half a cycle per sample
     top = max(1, int(2 * cutoff * last))
     if top >= last:
         return mask
-    band = power[:, min(int(BAND * top), top - 1) : top].sum(dim=1, keepdim=True)  # (K, 1, N)
-    above = (band / band.sum(dim=0, keepdim=True)).expand(-1, last + 1 - top, -1)
+    band = log_power[:, min(int(BAND * top), top - 1) : top].logsumexp(dim=1, keepdim=True)  # (K, 1, N)
+    above = band.softmax(dim=0).expand(-1, last + 1 - top, -1)
     return torch.cat([mask[:, :top], above], dim=1)
 
 

@@ -112,8 +112,9 @@ class LassPictures:
 
         Args:
             mixture: (B, C, H, W), float32, of sources in [0, 1] with mixtures up to Σ α_k.
-            seeds: (B, S) int64, one per item and draw; a draw depends on its own seed only. Of a beam, the
-                draws are the S best of its hypotheses.
+            seeds: (B, S) int64, one per item and draw; a draw depends on its own seed only, but with a
+                ``shortlist``, which what is drawn together shares. Of a beam, the draws are the S best of its
+                hypotheses.
             on_step: told about progress.
 
         Returns:

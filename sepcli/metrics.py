@@ -260,8 +260,12 @@ def _any_silent(sources: Array) -> bool:
 
 
 def _decibels(signal: Array, error: Array, silent: float = np.nan) -> Array:
-    """10 log10 of the energy ratio over the last two axes; inf without error, ``silent`` without signal."""
+    """10 log10 of the energy ratio over the last two axes; inf without error, ``silent`` without signal.
+
+    What is no number has no ratio: NaN.
+    """
     num: Any = np.sum(signal * signal, axis=(-2, -1))
     den: Any = np.sum(error * error, axis=(-2, -1))
     ratio = np.where((num > 0) & (den > 0), num, 1.0) / np.where((num > 0) & (den > 0), den, 1.0)
+    ratio = np.where(np.isnan(num) | np.isnan(den), np.nan, ratio)
     return np.asarray(np.where(num == 0, silent, np.where(den == 0, np.inf, 10 * np.log10(ratio))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,12 +22,26 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 def test_links_are_replaced_never_followed(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_bytes(b"mine")
-    for name in ("a", ".a.part"):
-        (tmp_path / name).symlink_to(other)
+    (tmp_path / "a").symlink_to(other)
     write_whole(tmp_path / "a", b"new")
     assert other.read_bytes() == b"mine"
     assert (tmp_path / "a").read_bytes() == b"new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "other"]
+
+
+def test_two_writers_do_not_disturb_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, replace = tmp_path / "a", os.replace
+
+    def slow(part: Path, place: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace)
+        write_whole(file, b"second")  # while the first is about to give its file its name
+        assert file.read_bytes() == b"second"
+        replace(part, place)
+
+    monkeypatch.setattr(os, "replace", slow)
+    write_whole(file, b"first, and longer")
+    assert file.read_bytes() == b"first, and longer"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def test_a_louder_exponent_is_more_decided() -> None:
         torch.testing.assert_close(stems[0], share * mixture, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("cutoff", [0.5, 0.2])
+def test_the_largest_exponent_is_finite_in_single_precision(cutoff: float) -> None:
+    mixture = normal(1, 4000).float()
+    estimates = normal(1, 2, 4000, seed=1).float()
+    stems = wiener(estimates, mixture, n_fft=256, hop=64, exponent=50.0, cutoff=cutoff)
+    double = wiener(estimates.double(), mixture.double(), n_fft=256, hop=64, exponent=50.0, cutoff=cutoff)
+    torch.testing.assert_close(stems.double(), double, atol=1e-3, rtol=0)
+
+
 def test_project_adds_what_is_missing() -> None:
     estimates, mixture = normal(3, 2, 100), normal(2, 100, seed=1)
     stems = project(estimates, mixture)

@@ -86,6 +86,18 @@ def test_a_wholly_silent_source_gives_nan_and_a_perfect_estimate_inf() -> None:
     assert np.isnan(metrics.si_sdr(reference, np.zeros_like(reference))).all()
 
 
+def test_what_is_no_number_has_no_figure() -> None:
+    reference, estimate = _material(7, 2, 2 * RATE, 1)
+    estimate[1, 10] = np.nan
+    for metric in (metrics.usdr, metrics.si_sdr):
+        values = metric(reference, estimate)
+        assert np.isfinite(values[0]).all()
+        assert np.isnan(values[1]).all()
+    windows = metrics.sdr(reference, estimate, RATE)
+    assert np.isfinite(windows[0]).all()
+    assert np.isnan(windows[1, 0])
+
+
 def test_one_source_and_no_samples() -> None:
     reference, estimate = _material(6, 1, 2 * RATE, 2)
     single = metrics.sdr(reference[0], estimate[0], RATE)

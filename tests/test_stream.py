@@ -19,6 +19,7 @@ from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter, stem_format
 from sepcli.protocols import OnStep
 from sepcli.stream import StreamReport, StreamSettings, separate_stream
+from sepcli.stream.signal import cutoff
 
 
 @dataclass
@@ -426,3 +427,10 @@ def test_a_negative_seed_and_the_wrong_number_of_writers_are_refused(tmp_path: P
         separate(path, Fractions(), seed=-1)
     with AudioReader(path) as reader, pytest.raises(ValueError, match="writers"):
         separate_stream(reader, [], Fractions(), StreamSettings(), 0)
+
+
+@pytest.mark.parametrize(
+    ("engine", "file", "expected"), [(8000, 8000, 0.5), (8000, 16000, 0.225), (44100, 8000, 0.5)]
+)
+def test_estimates_end_at_half_their_rate_unless_resampled(engine: int, file: int, expected: float) -> None:
+    assert cutoff(engine, file) == pytest.approx(expected)

@@ -41,8 +41,12 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("sums", codes.clone())
 
     def nearest(self, latents: Tensor) -> Tensor:
-        """Latents (..., D), any length, to tokens (...), int64."""
-        return (latents.float() @ self.codebook.T).argmax(-1)
+        """Latents (..., D), any length, to tokens (...), int64; searched in float32, under autocast too.
+
+        In bfloat16 codes that lie near each other tie, and a tie is a wrong token.
+        """
+        with torch.autocast(latents.device.type, enabled=False):
+            return (latents.float() @ self.codebook.T).argmax(-1)
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Tokens (...) to unit codes (..., D)."""

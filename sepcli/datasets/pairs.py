@@ -65,6 +65,18 @@ def pair_ids(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(items[0])) if items else ()
 
 
+def pair_files(folder: Path, names: Sequence[str], limit: int | None = None) -> Iterator[Path]:
+    """The files that ``read_pairs`` reads.
+
+    Raises:
+        InputError: as ``pair_ids``.
+    """
+    ids = pair_ids(folder, names)[:limit]
+    for name in names:
+        found = _files(folder / name)
+        yield from (found[item] for item in ids)
+
+
 def read_pairs(folder: Path, names: Sequence[str] | None = None, limit: int | None = None) -> Iterator[Pair]:
     """Read the items one after the other.
 

@@ -34,7 +34,8 @@ def typicality(
 ) -> dict[str, float]:
     """Bits per dimension of a draw and of the true sources, both (K, C, H, W), under the least noise.
 
-    True sources get the noise that the sampler leaves in its draws, from ``rng``.
+    Both get noise of the level that the density is asked at, from ``rng``, a draw only if its sampler leaves
+    it none: log p_σ is of noisy signals, and clean ones are likelier than these, true or not.
 
     Returns:
         By row; nothing if the prior is no density.
@@ -42,7 +43,9 @@ def typicality(
     density = separator.density
     if not isinstance(density, SourceDensities):
         return {}
-    alike = noisy(truth, torch.full((len(truth),), density.sigma), rng)
-    rows = torch.stack([drawn, alike]).to(separator.device)
+    levels = torch.full((len(truth),), density.sigma)
+    left = getattr(separator.sampler, "noise_left", 0.0)  # of the samplers, only Langevin dynamics leave any
+    rows = torch.stack([drawn if left else noisy(drawn, levels, rng), noisy(truth, levels, rng)])
+    rows = rows.to(separator.device)
     with torch.no_grad():
         return dict(zip((OURS, TRUTH), bits_per_dim(density.log_prob(rows), rows).tolist(), strict=True))

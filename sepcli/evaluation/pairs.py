@@ -22,6 +22,7 @@ from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.protocols import OnStep, Separator
 from sepcli.separators import part_of
 from sepcli.stream import StreamSettings
+from sepcli.stream.signal import gain_to
 
 RAW, REFINED = "sepcli raw", "sepcli"
 """The rows of the prior: its first draw as it comes, and all draws made consistent with the mixture."""
@@ -241,17 +242,20 @@ def _separate(
         mixtures = torch.stack(
             [mix(torch.from_numpy(pair.sources), separator.weights) for pair, _ in members]
         )
-        gains = _gains(mixtures, level)
+        gains = _gains(mixtures, level, separator.sample_rate)
         result = separator((gains * mixtures)[:, None], torch.stack([row for _, row in members]), on_step)
         check_finite(result, [pair for pair, _ in members])
         drawn += [d[:, :, 0].float().cpu() / gain for d, gain in zip(result.detach(), gains, strict=True)]
     return drawn
 
 
-def _gains(mixtures: Tensor, level: float | None) -> Tensor:
-    """(B, 1), what brings mixtures (B, T) to the RMS ``level``; 1 for silent ones."""
-    rms = mixtures.square().mean(dim=-1, keepdim=True).sqrt()
-    return torch.ones_like(rms) if level is None else torch.where(rms > 0, level / rms, 1.0)
+def _gains(mixtures: Tensor, level: float | None, second: int) -> Tensor:
+    """(B, 1), what brings mixtures (B, T) to the RMS ``level``, as ``sepcli separate`` finds it."""
+    parts = torch.split(mixtures.double(), second, dim=-1)
+    energies = torch.stack([part.square().mean(dim=-1) for part in parts], dim=-1)
+    peaks = mixtures.abs().amax(-1).tolist()
+    gains = [gain_to(rows.numpy(), peak, level) for rows, peak in zip(energies, peaks, strict=True)]
+    return torch.tensor(gains)[:, None]
 
 
 def _check(pair: Pair, separator: Separator) -> None:

@@ -138,13 +138,14 @@ def evaluate_items(
     if "ssim" in run.metrics and min(originals.shape[2:]) < SSIM_WINDOW:
         raise InputError(f"ssim needs pictures of {SSIM_WINDOW} pixels or more", "leave out --metric ssim")
     sets, told = run.sets(originals), list(notes)
+    mark = rules.fingerprint(content=originals.tobytes())
     if sets is None:
-        scores = _scores(run, rules.tracks, items(), work, _finished(run, rules, True))
+        scores = _scores(run, rules.tracks, items(), work, _finished(run, mark, True))
     else:
         sets.check(rules.tracks * pictures)
         shape = (rules.tracks, pictures, *originals.shape[1:])
         place = None if run.journal is None else picture_place(run.journal)
-        finished = _finished(run, rules, place is not None and has_pictures(place, work.rows, shape))
+        finished = _finished(run, mark, place is not None and has_pictures(place, work.rows, shape))
         with keep_pictures(work.rows, shape, place, bool(finished)) as kept:
             scores = _scores(run, rules.tracks, items(), work, finished, kept)
             more, found = sets.score(kept.sets(), run.on_step)
@@ -159,12 +160,12 @@ def evaluate_items(
     return replace(make_report(rules, scores, notes=told), cost=work.cost(), clips_of=clips)
 
 
-def _finished(run: PictureRun, rules: Rules, pictures: bool) -> Finished:
-    """What a journal has, if the pictures are there, too; else it is begun anew."""
-    finished = resume_journal(run.journal, rules.fingerprint(), run.replace_journal)
+def _finished(run: PictureRun, mark: str, pictures: bool) -> Finished:
+    """What a journal of this fingerprint has, if the pictures are there, too; else it is begun anew."""
+    finished = resume_journal(run.journal, mark, run.replace_journal)
     if run.journal is None or not finished or pictures:
         return finished
-    start_journal(run.journal, rules.fingerprint(), {})
+    start_journal(run.journal, mark, {})
     return {}
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sepcli import __version__
@@ -97,7 +98,13 @@ class Protocol:
             "version": __version__,
         }
 
-    def fingerprint(self) -> str:
-        """A hash that two protocols share only when their numbers may be mixed."""
-        text = json.dumps(self.as_dict(), sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+    def fingerprint(self, files: Iterable[Path] = (), content: bytes = b"") -> str:
+        """A hash that two runs share only when their numbers may be mixed.
+
+        Args:
+            files: what is scored; their places, sizes and times count.
+            content: of what is scored, where that is no file.
+        """
+        about = sorted((str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
+        text = json.dumps([self.as_dict(), about], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode() + content).hexdigest()

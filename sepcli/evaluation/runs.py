@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sepcli.blind import SOURCES
 from sepcli.blind.separator import METHODS, BlindSeparator
-from sepcli.datasets.pairs import pair_ids, read_pairs
+from sepcli.datasets.pairs import pair_files, pair_ids, read_pairs
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE
 from sepcli.evaluation.cases import folder_clips
@@ -86,7 +84,7 @@ def evaluate_folders(
         seed=seed,
         settings={"order": BEST_ORDER} if any_order else {},
     )
-    finished = resume_journal(journal, fingerprint(protocol, pairing), replace_journal)
+    finished = resume_journal(journal, protocol.fingerprint(_files(pairing)), replace_journal)
     left = replace(pairing, tracks=tuple(t for t in pairing.tracks if t.name not in finished))
     results = score_folders(left, metrics, any_order=any_order, workers=workers)
     scores: list[TrackScore] = []
@@ -113,16 +111,12 @@ def evaluate_folders(
     return replace(report, clips_of=folder_clips(pairing, pictures))
 
 
-def fingerprint(protocol: Protocol, pairing: Pairing) -> str:
-    """A hash of how finished stems are scored, and of their files' names, sizes and times."""
-    files = []
+def _files(pairing: Pairing) -> Iterator[Path]:
+    """All that is read of finished stems and their references."""
     for track in pairing.tracks:
         for stems in (*track.estimates.values(), track.references):
             for source in stems.values():
-                for path in [source] if isinstance(source, Path) else source.paths:
-                    about = path.stat()
-                    files.append((str(path), about.st_size, about.st_mtime_ns))
-    return hashlib.sha256(json.dumps([protocol.fingerprint(), sorted(files)]).encode()).hexdigest()
+                yield from [source] if isinstance(source, Path) else source.paths
 
 
 def _refuse_taken_names(estimates: Path, pairing: Pairing) -> None:
@@ -198,7 +192,8 @@ def evaluate_dataset(
         seed=seed,
         settings={**(settings or {}), **_made_with(stream, batch, methods, separator is not None)},
     )
-    finished = resume_journal(journal, protocol.fingerprint(), replace_journal)
+    files = pair_files(data, names, limit)
+    finished = resume_journal(journal, protocol.fingerprint(files), replace_journal)
     drawing: dict[str, Any] = {
         "others": blind,
         "seed": seed,

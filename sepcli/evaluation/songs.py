@@ -110,7 +110,8 @@ def evaluate_songs(
             "methods": {method: repr(BLIND) for method in methods},
         },
     )
-    finished = resume_journal(journal, protocol.fingerprint(), replace_journal)
+    files = (path for song in whole for stem in songs[song].values() for path in stem.paths)
+    finished = resume_journal(journal, protocol.fingerprint(files), replace_journal)
     batches = score_batches(
         [_Song(song) for song in whole],
         run,

@@ -64,6 +64,11 @@ class Langevin:
         self.ladder()
 
     @property
+    def noise_left(self) -> float:
+        """Deviation of the noise that is still in a draw; 0 after steps without it."""
+        return self.sigma_min if self.noise and not self.polish else 0.0
+
+    @property
     def evaluations(self) -> int:
         """L · T scores, and one for each last step."""
         return self.levels * self.steps + self.polish

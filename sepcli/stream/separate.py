@@ -19,14 +19,11 @@ from sepcli.stream.draws import DrawTally
 from sepcli.stream.layout import lay_out
 from sepcli.stream.report import StreamReport, Tally
 from sepcli.stream.settings import StreamSettings
-from sepcli.stream.signal import Signal, downmix, measure_gain, resample
+from sepcli.stream.signal import Signal, cutoff, downmix, measure_gain, resample
 from sepcli.windows import Joiner
 
 OnSeconds = Callable[[float, float], None]
 """Progress: called with (seconds of audio done, seconds in all)."""
-
-PASSBAND = 0.45
-"""Up to this fraction of the engine's rate its output survives resampling undamped."""
 
 
 def separate_stream(
@@ -196,7 +193,7 @@ class _Job:
             "n_fft": self.n_fft,
             "hop": self.n_fft // 4,
             "exponent": self.settings.exponent,
-            "cutoff": min(0.5, PASSBAND * self.separator.sample_rate / self.reader.info.sample_rate),
+            "cutoff": cutoff(self.separator.sample_rate, self.reader.info.sample_rate),
         }
         if self.settings.consistency == "wiener":
             return wiener(draws, mixture, **masks).numpy()

@@ -16,6 +16,8 @@ CANCELLED = 0.1
 """A mean of the channels with less than this fraction of their mean energy has lost the signal."""
 GATE = 1e-3
 """Seconds with less than this fraction of the loudest second's energy are pauses: no part of the level."""
+PASSBAND = 0.45
+"""Up to this fraction of the engine's rate its output survives resampling undamped."""
 
 
 class Mono(NamedTuple):
@@ -50,8 +52,8 @@ def measure_gain(reader: AudioReader, reference: float | None) -> float:
 
     Args:
         reader: At its start; it is rewound.
-        reference: RMS wanted of one channel without its pauses; None for no gain. It holds 8 bytes per second
-            of audio.
+        reference: RMS wanted of one channel without its pauses; None for no gain. One number is held per
+            second of audio.
 
     Returns:
         The gain; it does not bring peaks above full scale, and is 1 for silence.
@@ -66,7 +68,16 @@ def measure_gain(reader: AudioReader, reference: float | None) -> float:
         energies.append(float(np.mean(mono**2)))
         peak = max(peak, float(np.abs(mono).max()))
     reader.rewind()
-    energy = np.array(energies)
+    return gain_to(np.array(energies), peak, reference)
+
+
+def cutoff(engine_rate: int, rate: int) -> float:
+    """Where an engine's estimates end, brought to ``rate``, in cycles per sample of it."""
+    return 0.5 if engine_rate == rate else min(0.5, PASSBAND * engine_rate / rate)
+
+
+def gain_to(energy: NDArray[np.float64], peak: float, reference: float | None) -> float:
+    """The gain of ``measure_gain``, of the mean squares of every second of a channel and of its peak."""
     if reference is None or energy.max() <= 0:
         return 1.0
     rms = float(np.sqrt(energy[energy >= GATE * energy.max()].mean()))

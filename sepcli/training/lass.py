@@ -182,19 +182,22 @@ class PriorTask:
         return tokens, torch.arange(sources.shape[1], device=device).repeat(len(sources))
 
 
-def new_prior(config: TransformerConfig, codec: str, init: str | None) -> TransformerPrior:
+def new_prior(config: TransformerConfig, codebook: Tensor, codec: str, init: str | None) -> TransformerPrior:
     """An autoregressive prior to be trained: a new one, or one that was trained before.
 
     Args:
         config: of the network that is asked for.
-        codec: sha256 of the weights of the codec whose tokens it is for.
+        codebook: (V, D) of the codec whose tokens it is for; a new prior's embeddings begin in its order.
+        codec: sha256 of that codec's weights.
         init: a trained prior, name or folder; None: begin anew.
 
     Raises:
         PriorError: there is no such prior, or it is of another network or codec.
     """
     if init is None:
-        return TransformerPrior(config)
+        prior = TransformerPrior(config)
+        prior.embed_codes(codebook)
+        return prior
     card, folder = cards.find(init)
     if not {"codec/model.safetensors", "prior/model.safetensors"} <= card.files.keys():
         raise PriorError(f"prior {card.name} has no autoregressive prior", "give one of the method lass")

@@ -241,7 +241,7 @@ def _prior_task(request: Request, on_step: OnStep | None, tell: Callable[[str], 
     sources = (*request.sources, *request.classes)
     sizes = PRIOR_PRESETS[request.preset]
     config = TransformerConfig(codec.vocabulary, sources, context=codec.config.tokens, **sizes)
-    model = new_prior(config, digest, request.init).to(request.device)
+    model = new_prior(config, codec.quantizer.codebook, digest, request.init).to(request.device)
     flip = mirrored(request, learn)
     codec = codec.to(request.device)
     task = PicturePriorTask(model, codec, learn, held_out, request.batch, request.unlabelled, flip)

@@ -154,7 +154,7 @@ def merge(
     merged = LikelihoodTable.merge(tables)
     _make(target.parent)
     merged.save(target)
-    return finish(folder, merged, held_out, codec, settings)
+    return finish(folder, merged, held_out, codec, replace(settings, symmetric=merged.symmetric))
 
 
 def finish(
@@ -176,7 +176,7 @@ def finish(
     triples = [encode(codec, held_out(rng), _mixed(card)) for _ in range(HELD_OUT)]
     a, b, m = (torch.cat(parts) for parts in zip(*triples, strict=True))
     kept = counted.prune(settings.max_nonzeros, settings.max_marginals)
-    kept = replace(kept, nearest=nearest_seen(codec.quantizer.codebook.cpu(), counted))
+    kept = replace(kept, nearest=nearest_seen(codec.quantizer.codebook.cpu(), kept))
     kept = replace(kept, beta=kept.fit_beta(a, b, m))
     path = folder / "table" / "table.safetensors"
     kept.save(path)

@@ -3,7 +3,7 @@
 The learning rate follows a cosine over the *budget* (seconds or steps, whichever is given), so that a run of
 any length ends annealed. All randomness of step n comes from (seed, n): a run that was stopped and resumed
 continues as if it had not been. The folder holds ``model.safetensors`` (the best validation so far),
-``history.json`` and, while the run is unfinished, ``checkpoint.safetensors`` with ``checkpoint.json``.
+``history.json`` and, while the run is unfinished, ``checkpoint.safetensors``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from sepcli.atomic import write_whole
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.protocols import OnStep
+
+CHECKPOINT = "checkpoint.safetensors"
+"""Weights, optimizer and progress of an unfinished run: one file, which is there as a whole or not at all."""
 
 
 class Task(Protocol):
@@ -73,7 +76,7 @@ class LoopSettings:
 
 @dataclass
 class Progress:
-    """Where a run stands; stored beside the checkpoint."""
+    """Where a run stands; stored in the checkpoint, so that weights and step are always of one moment."""
 
     step: int = 0
     elapsed: float = 0.0
@@ -81,6 +84,8 @@ class Progress:
     best: float = math.inf
     best_step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    running: dict[str, list[float]] = field(default_factory=dict)
+    """Figures of the steps since the last validation."""
 
 
 def train(
@@ -120,7 +125,6 @@ def train(
         forget(folder)
     progress = _restore(task.model, optimizer, folder) if resume else Progress()
     saved = started = time.monotonic() - progress.elapsed
-    running: dict[str, list[float]] = {}
     while (spent := _spent(progress, settings)) < 1.0:
         rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * spent))
         figures = _step(
@@ -132,15 +136,19 @@ def train(
             device,
         )
         for key, value in figures.items():
-            running.setdefault(key, []).append(value)
+            progress.running.setdefault(key, []).append(value)
         progress.step += 1
         progress.elapsed = time.monotonic() - started
         spent = _spent(progress, settings)
         if on_step:
             on_step(min(1000, int(1000 * spent)), 1000)
         if spent >= 1.0 or spent * settings.validations >= progress.validated + 1:
-            entry = _validate(task, folder, progress, running, device)
-            running = {}
+            entry = _validate(task, folder, progress, device)
+            progress.elapsed = time.monotonic() - started
+            overdue = int(_spent(progress, settings) * settings.validations)
+            progress.validated = max(
+                progress.validated, overdue
+            )  # those that it took the time of are left out
             if log:
                 log(entry)
         if time.monotonic() - saved > settings.checkpoint_seconds:
@@ -195,7 +203,10 @@ def _step(
 
 
 def _validate(
-    task: Task, folder: Path, progress: Progress, running: dict[str, list[float]], device: torch.device
+    task: Task,
+    folder: Path,
+    progress: Progress,
+    device: torch.device,
 ) -> dict[str, float]:
     task.model.eval()
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
@@ -203,7 +214,8 @@ def _validate(
     task.model.train()
     progress.validated += 1
     entry = {"step": float(progress.step), "elapsed": round(progress.elapsed, 1)}
-    entry |= {f"train_{key}": round(float(np.mean(values)), 4) for key, values in running.items()}
+    entry |= {f"train_{key}": round(float(np.mean(values)), 4) for key, values in progress.running.items()}
+    progress.running = {}
     entry |= {f"valid_{key}": round(value, 4) for key, value in figures.items()}
     progress.history.append(entry)
     if figures["score"] < progress.best:
@@ -242,16 +254,16 @@ def _save(model: nn.Module, optimizer: torch.optim.AdamW, progress: Progress, fo
         tensors |= {
             f"optimizer.{index}.{name}": torch.as_tensor(value).cpu() for name, value in state.items()
         }
-    write_tensors(folder / "checkpoint.safetensors", tensors)
-    write_text(folder / "checkpoint.json", json.dumps(asdict(progress)))
+    write_tensors(folder / CHECKPOINT, tensors, {"progress": json.dumps(asdict(progress))})
 
 
 def _restore(model: nn.Module, optimizer: torch.optim.AdamW, folder: Path) -> Progress:
-    if not (folder / "checkpoint.json").exists():
+    if not (folder / CHECKPOINT).exists():
         return Progress()
     try:
-        tensors = load_file(folder / "checkpoint.safetensors")
-        progress = Progress(**json.loads((folder / "checkpoint.json").read_text(encoding="utf-8")))
+        with safe_open(folder / CHECKPOINT, "pt") as stored:
+            progress = Progress(**json.loads(stored.metadata()["progress"]))
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no dict)
         model.load_state_dict({name[6:]: t for name, t in tensors.items() if name.startswith("model.")})
     except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
         raise InputError(
@@ -269,17 +281,16 @@ def _restore(model: nn.Module, optimizer: torch.optim.AdamW, folder: Path) -> Pr
 
 def forget(folder: Path) -> None:
     """Remove the checkpoint: it belongs to a run that is finished, or that is not to be continued."""
-    for name in ("checkpoint.json", "checkpoint.safetensors"):
-        (folder / name).unlink(missing_ok=True)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write safetensors, atomically.
 
     Raises:
         OutputError: the place cannot be written.
     """
-    write_whole(path, save(tensors))  # save_file would keep others from reading
+    write_whole(path, save(tensors, metadata))  # save_file would keep others from reading
 
 
 def write_text(path: Path, text: str) -> None:

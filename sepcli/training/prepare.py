@@ -168,7 +168,7 @@ def _new_task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[st
     if request.family == "latent":
         return _latent_task(request, trained, bank, held_out)
     config = TransformerConfig(trained.vocabulary, request.sources, **presets[request.preset])
-    prior = new_prior(config, digest, request.init).to(request.device)
+    prior = new_prior(config, trained.quantizer.codebook, digest, request.init).to(request.device)
     return PriorTask(prior, trained, bank, held_out, request.batch, request.tokens), asdict(config)
 
 

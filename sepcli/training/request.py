@@ -11,7 +11,7 @@ import torch
 
 from sepcli.catalog import card as cards
 from sepcli.errors import OutputError
-from sepcli.training.loop import LoopSettings, Progress
+from sepcli.training.loop import CHECKPOINT, LoopSettings, Progress
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> N
     Raises:
         OutputError: it does, and neither resume nor overwrite was asked for.
     """
-    unfinished = (folder / "checkpoint.json").exists()
+    unfinished = (folder / CHECKPOINT).exists()
     if unfinished and not (resume or overwrite):
         raise OutputError(
             f"{folder} holds an unfinished run", "continue it with --resume, or replace it with --overwrite"

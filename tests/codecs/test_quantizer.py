@@ -26,6 +26,16 @@ def test_the_nearest_code_is_that_of_brute_force(seed: int, length: float) -> No
     torch.testing.assert_close(distance.gather(-1, tokens[..., None])[..., 0], distance.amin(-1))
 
 
+def test_codes_that_lie_near_each_other_are_told_apart_under_autocast() -> None:
+    quantizer = VectorQuantizer(512, 16)
+    quantizer.codebook.copy_(F.normalize(quantizer.codebook[:1] + 0.02 * quantizer.codebook, dim=-1))
+    h = quantizer.codebook + 0.001 * latents(512, 16)
+    tokens = quantizer.nearest(h)
+    assert len(tokens.unique()) > 400
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(quantizer.nearest(h), tokens)
+
+
 def test_codes_are_unit_vectors_that_are_their_own_tokens() -> None:
     quantizer = VectorQuantizer(17, 5)
     tokens = torch.arange(17)

@@ -16,9 +16,11 @@ from sepcli.datasets.pairs import Pair, read_pairs
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.evaluation.pairs import evaluate_pairs, mix, refine_as
 from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
+from sepcli.media.audio import AudioReader
 from sepcli.metrics import usdr
 from sepcli.protocols import OnStep
 from sepcli.stream import StreamSettings
+from sepcli.stream.signal import measure_gain
 
 RATE = 8000
 
@@ -148,14 +150,39 @@ def test_level_is_undone() -> None:
         def __call__(
             self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: object = None
         ) -> torch.Tensor:
-            rms = mixture.square().mean(dim=-1).sqrt()
-            torch.testing.assert_close(rms, torch.full_like(rms, 0.1))
+            second = mixture[..., :RATE]
+            rms = second.square().mean(dim=-1).sqrt()
+            torch.testing.assert_close(rms, torch.full_like(rms, 0.1), rtol=0.1, atol=0)
             return mixture[:, None, None].expand(-1, seeds.shape[1], 2, -1, -1)
 
     for scores in _scores(level=0.1, separator=Linear()).values():
         values = {(s.method, s.stem): s.value for s in scores}  # type: ignore[attr-defined]
         for stem in ("drums", "bass"):
             assert values["sepcli raw", stem] == pytest.approx(values["average", stem], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["noise", "pauses", "clicks", "silence"])
+def test_the_level_is_that_of_separate(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(2)
+    signal = 0.3 * rng.standard_normal(3 * RATE + 700).astype(np.float32).clip(-2, 2)
+    if kind == "pauses":
+        signal[RATE : 3 * RATE] = 0
+    elif kind == "clicks":
+        signal[np.arange(len(signal)) % 4000 != 0] = 0
+    elif kind == "silence":
+        signal[:] = 0
+    soundfile.write(tmp_path / "mix.wav", signal, RATE, subtype="FLOAT")
+    heard: list[float] = []
+
+    class Listening(FakeSeparator):
+        def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+            heard.append(float(mixture.abs().max()))
+            return super().__call__(mixture, seeds, on_step)
+
+    pair = Pair("one", np.stack([signal, signal]), RATE)
+    list(evaluate_pairs([pair], Listening(), metrics=["usdr"], level=0.1))
+    expected = measure_gain(AudioReader(tmp_path / "mix.wav"), 0.1) * np.abs(signal).max()
+    assert heard == [pytest.approx(expected, rel=1e-4)]
 
 
 def test_estimates_that_went_astray_have_no_score() -> None:
@@ -214,6 +241,18 @@ def test_a_journal_of_other_settings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="other settings"):
         evaluate_dataset(data, FakeSeparator(), ["sdr"], seed=1, journal=journal)
     evaluate_dataset(data, FakeSeparator(), ["sdr"], seed=1, journal=journal, replace_journal=True)
+
+
+def test_a_journal_of_other_items_of_the_same_names_is_refused(tmp_path: Path) -> None:
+    one, two, journal = (
+        write_items(tmp_path / "a" / "items", 2),
+        tmp_path / "b" / "items",
+        tmp_path / "journal",
+    )
+    write_items(two, 2, seconds=3.0)
+    evaluate_dataset(one, FakeSeparator(), ["sdr"], journal=journal)
+    with pytest.raises(OutputError, match="other settings"):
+        evaluate_dataset(two, FakeSeparator(), ["sdr"], journal=journal)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -173,6 +174,26 @@ def test_an_untrained_prior_is_nearly_uniform_and_learns() -> None:
         losses.append(loss.item())
     assert losses[0] == pytest.approx(math.log(11), abs=0.1)
     assert losses[-1] < 0.5
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+def test_embeddings_lie_as_the_codes_do(scale: float) -> None:
+    model = TransformerPrior(replace(CONFIG, dim=4096)).eval()
+    start = model.embed.weight[-1].clone()
+    codes = torch.randn(CONFIG.vocabulary, 5, generator=torch.Generator().manual_seed(3))
+    codes[7] = codes[2]
+    model.embed_codes(scale * codes)
+    embeddings = model.embed.weight[:-1]
+    near, far = (torch.cdist(x, x) for x in (codes, embeddings))
+    assert torch.allclose(near / near.mean(), far / far.mean(), atol=0.1)
+    assert 0.05 < float(embeddings.std()) < 0.07
+    assert torch.equal(model.embed.weight[-1], start)
+    seven = model.logits(torch.tensor([[7, 0]]), torch.zeros(1, dtype=torch.int64))[0, 1]
+    assert torch.equal(seven, model.logits(torch.tensor([[2, 0]]), torch.zeros(1, dtype=torch.int64))[0, 1])
+    assert seven[7] == seven[2]
+    with pytest.raises(ValueError, match="10 codes for 11 tokens"):
+        model.embed_codes(codes[:10])
 
 
 @torch.inference_mode()

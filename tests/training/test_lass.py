@@ -106,14 +106,14 @@ def test_what_is_there_is_not_replaced_unasked(tiny_slakh: Path, trained: Path, 
     for resume in (False, True):
         with pytest.raises(OutputError, match="finished part"):
             prepare.run(request(tiny_slakh, out, resume=resume))
-    (out / "codec" / "checkpoint.json").write_text("{}")
+    (out / "codec" / "checkpoint.safetensors").write_bytes(b"")
     with pytest.raises(OutputError, match="unfinished run"):
         prepare.run(request(tiny_slakh, out))
     assert (out / "codec" / "model.safetensors").read_bytes() == before
     one_step = replace(LOOP, steps=1)
     prepare.run(request(tiny_slakh, out, overwrite=True, loop=one_step))
     assert (out / "codec" / "model.safetensors").read_bytes() != before
-    assert not (out / "codec" / "checkpoint.json").exists()
+    assert not (out / "codec" / "checkpoint.safetensors").exists()
     card = cards.read(out)
     cards.verify(card, out)
     assert set(card.training) == {"codec", "prior"}
@@ -134,6 +134,20 @@ def test_impossible_requests(
     with pytest.raises(UsageError, match=message):
         prepare.run(replace(request(tiny_slakh, tmp_path / "p"), **fields))  # type: ignore[arg-type]
     assert not (tmp_path / "p").exists()
+
+
+def test_a_new_prior_begins_in_the_order_of_the_codes(
+    tiny_slakh: Path, trained: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(trained, tmp_path / "anew"))
+    asked = request(tiny_slakh, out, "transformer", overwrite=True)
+    prepare.run(replace(asked, loop=replace(LOOP, learning_rate=1e-12)))
+    codes = load_codec(out)[0].quantizer.codebook
+    embeddings = load_prior(out).embed.weight[:-1].detach().float()
+    near, far = (
+        torch.nn.functional.cosine_similarity(x[:, None], x[None], dim=-1) for x in (codes, embeddings)
+    )
+    assert float(torch.corrcoef(torch.stack([near.flatten(), far.flatten()]))[0, 1]) > 0.9
 
 
 def test_a_prior_starts_from_a_trained_one(tiny_slakh: Path, trained: Path, tmp_path: Path) -> None:

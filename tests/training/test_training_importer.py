@@ -148,10 +148,10 @@ def test_what_is_there_is_kept(tmp_path: Path, tiny_pictures: Path) -> None:
     with pytest.raises(OutputError, match="finished"):
         import_ncsn(second, out, source="digit")
     assert (out / "card.toml").read_bytes() == before
-    (out / "ncsn" / "checkpoint.json").write_text("{}")
+    (out / "ncsn" / "checkpoint.safetensors").write_bytes(b"")
     import_ncsn(second, out, source="digit", overwrite=True)
     assert cards.read(out).training["ncsn"]["checkpoint"] == "2.pth"
-    assert not (out / "ncsn" / "checkpoint.json").exists()
+    assert not (out / "ncsn" / "checkpoint.safetensors").exists()
     cards.verify(cards.read(out), out)
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="denoiser"):

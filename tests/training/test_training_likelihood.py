@@ -228,6 +228,18 @@ def test_counts_of_another_codec_are_not_resumed(
         counting(prior, resume=True)
 
 
+def test_what_was_pruned_is_read_as_the_nearest_that_was_kept(
+    prior: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    counting(prior, replace(SETTINGS, max_nonzeros=20))
+    table = LikelihoodTable.load(prior / "table" / "table.safetensors")
+    codes = torch.arange(32)
+    assert int((counts(prior).support(codes) >= 0).sum()) > len(
+        table.support(codes).unique()
+    )  # some were pruned away
+    assert int(table.support(codes).min()) >= 0
+
+
 def test_the_nearest_code_that_was_seen(tiny_prior: Path) -> None:
     codebook = load_codec(tiny_prior)[0].quantizer.codebook
     counter = TripleCounter(32)
