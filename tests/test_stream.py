@@ -244,6 +244,13 @@ def test_none_is_the_decoded_stems(tmp_path: Path) -> None:
     assert report.gain == 1
 
 
+def test_levels_beyond_all_measure_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mix.wav"
+    soundfile.write(path, 1e200 * noise(4000, 1), 8000, subtype="DOUBLE")
+    with np.errstate(over="ignore"), pytest.raises(InputError, match="samples up to"):
+        separate(path, Fractions(), reference_rms=0.1)
+
+
 @pytest.mark.parametrize("level", [1e-4, 0.05, 1.9])
 def test_the_engine_hears_a_usual_level_and_the_stems_keep_theirs(tmp_path: Path, level: float) -> None:
     path = tmp_path / "mix.wav"

@@ -11,6 +11,7 @@ The subcommands import their work inside their bodies, so that ``--help`` never 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -71,6 +72,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Args:
         argv: The arguments after the program's name; ``sys.argv[1:]`` if None.
     """
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what is half written is removed
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by whoever started this
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 

@@ -116,8 +116,7 @@ def colour(job: Job, task: Colouring) -> dict[str, Any]:
         "seconds": time.monotonic() - started,
         "versions": {"sepcli": __version__, "torch": torch.__version__},
     }
-    replace_record(job, record, task.quiet)
-    return record
+    return replace_record(job, record, task.quiet)
 
 
 def _in_grey(job: Job, picture: Picture, task: Colouring) -> Picture:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sepcli.catalog.card import sha256
 from sepcli.cli import console
 from sepcli.cli.records import write_record
 from sepcli.errors import OutputError
@@ -22,6 +23,8 @@ LISTED = ("stems", "sources", "colourings", "mean", "deviation", "contact_sheet"
 """Entries of a record that name files which the run wrote."""
 WRITTEN = (".wav", ".flac", ".png")
 """What the files are called that runs write beside their record; anybody may have edited one."""
+DIGEST = "input_sha256"
+"""The entry that tells whether a mixture is still the one that the run separated."""
 SPEED_ONLY = {"": {"device"}, "stream": {"batch"}}
 """Entries by table that two runs may differ in and still be the same."""
 
@@ -29,7 +32,7 @@ SPEED_ONLY = {"": {"device"}, "stream": {"batch"}}
 def refuse_unlike(
     jobs: Sequence[Job], todo: Sequence[Job], made_with: Mapping[str, Any], overwrite: bool
 ) -> list[Job]:
-    """The jobs that are left, with those that were finished with another prior, seed or settings.
+    """The jobs that are left, with those that were finished with another prior, seed, settings or mixture.
 
     Args:
         jobs: all.
@@ -42,7 +45,7 @@ def refuse_unlike(
     """
     wanted, left = json.loads(console.to_json(made_with)), []
     for job in jobs:
-        key = None if job in todo else _difference(_read(job.record), wanted)
+        key = None if job in todo else _difference(_read(job.record), wanted) or _other_input(job)
         if key is not None and not overwrite:
             raise OutputError(
                 f"{job.record} is of a run with another {key}",
@@ -53,8 +56,13 @@ def refuse_unlike(
     return left
 
 
-def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:
+def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     """Write run.json, then remove what an earlier run with the same prior wrote and this one did not.
+
+    Where it cannot be written, nothing of the run is left.
+
+    Returns:
+        The record as it was written, with the hash of the mixture.
 
     These are the further draws of an earlier ``--samples``, for example. A file is left alone unless the
     earlier run.json lists it, it is called as stems are (``WRITTEN``), it lies in the same folder as that or
@@ -65,9 +73,16 @@ def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:
     """
     earlier = _read(job.record)
     written = job.record.stat().st_mtime_ns if earlier else 0
-    write_record(job.record, record)
+    whole = {**record, DIGEST: sha256(job.source)}
+    try:
+        write_record(job.record, whole)
+    except OutputError:
+        for path in (*job.files, job.record):  # stems without a record of their own, and a record of others
+            with suppress(OSError):
+                path.unlink()
+        raise
     if any(earlier.get(key) != record.get(key) for key in ("method", "prior")):
-        return
+        return whole
     mine = {os.path.realpath(path) for path in (*job.files, job.source)}
     for path in _listed(earlier):
         with suppress(OSError, ValueError):  # no name of a file at all
@@ -75,6 +90,7 @@ def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:
                 path.unlink()
                 console.note(f"removed {path}, of the earlier run", quiet)
                 path.parent.rmdir()  # unless something else is in it
+    return whole
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -84,6 +100,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _other_input(job: Job) -> str | None:
+    """A word for the mixture, if a finished job was of another one; records of before tell nothing."""
+    there = _read(job.record).get(DIGEST)
+    return "input" if there is not None and there != sha256(job.source) else None
 
 
 def _difference(record: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:

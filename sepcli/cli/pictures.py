@@ -181,5 +181,4 @@ def _separate(
         "seconds": time.monotonic() - started,
         "versions": {"sepcli": __version__, "torch": torch.__version__},
     }
-    replace_record(job, record, request.quiet)
-    return record
+    return replace_record(job, record, request.quiet)

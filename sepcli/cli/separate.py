@@ -133,11 +133,16 @@ def separate(
     if card.of_pictures:
         if container is not None:
             raise UsageError("--format is for sound, pictures are stored as PNG", "leave it out")
+        if consistency is not None:
+            raise UsageError("--consistency is for sound", "leave it out")
         what = (inputs, priors or (), sources, weights, out, filename, samples, sampler, given)
         separate_pictures(PictureRequest(*what, seed, device, overwrite, resume, as_json, quiet))
         return
     card = compose(card, priors or (), weights, sources, rest)
     files = words.collect(inputs)
+    if "draws" in given and (samples > 1 or consistency == "none"):
+        other = "--samples keeps every draw" if samples > 1 else "--consistency none is one draw"
+        raise UsageError(f"draws are made one set of stems, but {other}", "leave out one of them")
     for_stream, for_engine = split_settings(given, card)
     jobs, failed = _plan(files, out, template, card, samples, container)
     todo = words.to_do(jobs, overwrite=overwrite, resume=resume)
@@ -247,8 +252,7 @@ def _record(job: Job, report: StreamReport, run: Mapping[str, Any], quiet: bool)
         "versions": {"sepcli": __version__, **versions},
         "report": {key: value for key, value in asdict(report).items() if key != "draws"},
     }
-    replace_record(job, record, quiet)
-    return record
+    return replace_record(job, record, quiet)
 
 
 def _skipped(job: Job) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -246,6 +247,8 @@ def train_prior(
     if given and (of_sound or not one):
         what = f"{family} of sound" if of_sound else family
         raise UsageError(f"{given[0]} is for priors of pictures, not for a {what}", "leave it out")
+    if tokens is not None and not defaults[1]:
+        raise UsageError("--tokens is for priors of sound, a picture has its own number", "leave it out")
     if channels == 2:
         raise UsageError("pictures have 1 channel or 3, not 2", "use --channels 1 for grey, 3 for colour")
     if family == variational.FAMILY:
@@ -293,6 +296,8 @@ def train_prior(
         priors=tuple(prior or ()),
         mixture_noise=mixture_noise,
     )
+
+    request = replace(request, loop=replace(request.loop, run=request.identity()))
 
     def log(entry: dict[str, float]) -> None:
         console.note("  ".join(f"{key} {value:g}" for key, value in entry.items()), quiet)

@@ -18,6 +18,7 @@ stems.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -79,6 +80,11 @@ def make_report(
         found.append(f"{len(silent)} track(s) have windows without SDR: {SILENCE}")
     if any(np.isinf(score.value) for score in scores):
         found.append("some values are infinite: an estimate equals its reference, or has nothing of it")
+    missing = Counter(score.metric for score in scores if np.isnan(score.value) and not score.left_out)
+    for metric, count in missing.items():
+        found.append(
+            f"{count} value(s) of {metric} are missing, and in no mean: there is silence, or no number"
+        )
     results = summarise_scores(scores, protocol.seed)
     differences = paired_differences(scores, protocol.seed)
     return Report(protocol, tuple(scores), results, differences, tuple(failures), tuple(found))

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from sepcli.errors import InputError
 from sepcli.media.mp3 import untagged
 
+SLACK = 1024
+"""So many bytes may lack of a file as a whole: some programs miscount their headers."""
 PLACEHOLDER = 0x7FFF0000
 """Data sizes from here on are what programs that stream write to a WAV header: the size is not known yet."""
 UNKNOWN = 1 << 48
@@ -184,9 +186,14 @@ def _count(path: Path, file: Any, *, counting: bool) -> int:
 
 
 def _announces_more_bytes(log: str) -> bool:
-    """Whether libsndfile noted that a WAV or AIFF file is shorter than its data chunk (it accepts that)."""
-    sizes = re.findall(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    return any(int(actual) < int(announced) < PLACEHOLDER for announced, actual in sizes)
+    """Whether libsndfile noted that a file is shorter than its data, or as a whole (it accepts that)."""
+    chunks = re.findall(r"^\s*(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    wholes = re.findall(r"^\s*(?:riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    return any(
+        int(actual) + slack < int(announced) < most
+        for found, slack, most in ((chunks, 0, PLACEHOLDER), (wholes, SLACK, 1 << 62))
+        for announced, actual in found
+    )
 
 
 def _ends_in_last_page(path: Path) -> bool:

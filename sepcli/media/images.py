@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import struct
 import warnings
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +23,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", "
 """What is taken from a folder; a file named by itself may be called anything."""
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's modes of 16-bit grey pictures."""
-BROKEN = (OSError, ValueError, SyntaxError, EOFError)
+BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
 """What Pillow raises over a file that is no picture, or no whole one."""
 GREY = "sepcli:grey"
 """The text chunk of a PNG file that says what its grey is of red, green and blue, a key of ``GREYS``."""

@@ -8,6 +8,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from sepcli.errors import InputError
 from sepcli.media.audio import AudioReader
 
 Signal = NDArray[np.float64]
@@ -59,7 +60,7 @@ def measure_gain(reader: AudioReader, reference: float | None) -> float:
         The gain; it does not bring peaks above full scale, and is 1 for silence.
 
     Raises:
-        InputError: The file is damaged, or not finite.
+        InputError: The file is damaged, not finite, or beyond all measure.
     """
     energies: list[float] = []
     peak = 0.0
@@ -68,7 +69,10 @@ def measure_gain(reader: AudioReader, reference: float | None) -> float:
         energies.append(float(np.mean(mono**2)))
         peak = max(peak, float(np.abs(mono).max()))
     reader.rewind()
-    return gain_to(np.array(energies), peak, reference)
+    gain = gain_to(np.array(energies), peak, reference)
+    if not 0 < gain < np.inf:
+        raise InputError(f"{reader.info.path} holds samples up to {peak:.3g}", "scale it to ±1")
+    return gain
 
 
 def cutoff(engine_rate: int, rate: int) -> float:

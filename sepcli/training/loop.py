@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,6 +61,7 @@ class LoopSettings:
         validations: how many validations over the budget.
         checkpoint_seconds: a checkpoint at least this often.
         seed: of all randomness.
+        run: what is trained and on what, as JSON has it; a checkpoint of another run is not continued.
     """
 
     seconds: float | None = 600.0
@@ -70,8 +71,14 @@ class LoopSettings:
     weight_decay: float = 0.01
     clip: float = 1.0
     validations: int = 10
-    checkpoint_seconds: float = 120.0
+    checkpoint_seconds: float = 60.0
     seed: int = 0
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run may not be continued with another one of; its budget may change."""
+        return {**self.run, "seed": self.seed, "learning rate": self.learning_rate}
 
 
 @dataclass
@@ -86,6 +93,8 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     running: dict[str, list[float]] = field(default_factory=dict)
     """Figures of the steps since the last validation."""
+    identity: dict[str, Any] = field(default_factory=dict)
+    """That of the settings."""
 
 
 def train(
@@ -111,7 +120,7 @@ def train(
 
     Raises:
         OutputError: the folder cannot be written.
-        InputError: the checkpoint belongs to another network.
+        InputError: the checkpoint belongs to another network, or to a run on other data, for example.
         SepError: no validation gave a number.
     """
     try:
@@ -123,7 +132,10 @@ def train(
     optimizer = _optimizer(task.model, settings)
     if not resume:
         forget(folder)
-    progress = _restore(task.model, optimizer, folder) if resume else Progress()
+    progress = _restore(task.model, optimizer, folder, settings) if resume else Progress()
+    progress.identity = settings.identity
+    if not progress.step:
+        _save(task.model, optimizer, progress, folder)  # from now on the folder holds an unfinished run
     saved = started = time.monotonic() - progress.elapsed
     while (spent := _spent(progress, settings)) < 1.0:
         rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * spent))
@@ -257,7 +269,9 @@ def _save(model: nn.Module, optimizer: torch.optim.AdamW, progress: Progress, fo
     write_tensors(folder / CHECKPOINT, tensors, {"progress": json.dumps(asdict(progress))})
 
 
-def _restore(model: nn.Module, optimizer: torch.optim.AdamW, folder: Path) -> Progress:
+def _restore(
+    model: nn.Module, optimizer: torch.optim.AdamW, folder: Path, settings: LoopSettings
+) -> Progress:
     if not (folder / CHECKPOINT).exists():
         return Progress()
     try:
@@ -270,6 +284,12 @@ def _restore(model: nn.Module, optimizer: torch.optim.AdamW, folder: Path) -> Pr
             f"the checkpoint in {folder} does not fit this run",
             "use the options it was started with, or --overwrite",
         ) from error
+    unlike = [key for key, value in settings.identity.items() if progress.identity.get(key) != value]
+    if unlike:
+        raise InputError(
+            f"the checkpoint in {folder} is of a run with another {unlike[0]}",
+            "use the options it was started with, or --overwrite",
+        )
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

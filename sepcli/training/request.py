@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,12 @@ class Request:
     noise: float | None = None
     priors: tuple[str, ...] = ()
     mixture_noise: float = 0.0
+
+    def identity(self) -> dict[str, Any]:
+        """What makes the weights, as JSON has it: not where they go, nor how long and how fast it takes."""
+        apart = {"out", "cache", "loop", "device", "resume", "overwrite", "command", "data_note", "compiled"}
+        fields = {key: value for key, value in asdict(self).items() if key not in apart}
+        return dict(json.loads(json.dumps({**fields, "data": self.data.resolve().name})))
 
 
 def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -222,3 +223,28 @@ def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str])
 def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     console.table(["sdr", "bass"], [["average", "1.0"], ["ours", "10.0"]], "dB")
     assert capsys.readouterr().out == "sdr      bass\naverage   1.0\nours     10.0\ndB\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_kill_is_an_interruption(number: signal.Signals) -> None:
+    probe = """
+import os, sys
+from sepcli.cli import app
+def run(argv):
+    try:
+        os.kill(os.getpid(), int(argv[0]))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+app.run = run
+app.main()
+"""
+    assert _run("-c", probe, str(int(number))).returncode == 130
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_change_no_exit_code(closed: str) -> None:
+    line = f'"{sys.executable}" -m sepcli --version {closed}'
+    assert subprocess.run(["sh", "-c", line], timeout=60, check=False).returncode == 0

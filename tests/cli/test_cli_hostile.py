@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.score import load_picture_prior
 from sepcli.cli import pictures
 from sepcli.cli.app import run
-from sepcli.errors import PriorError
+from sepcli.errors import InputError, PriorError
+from sepcli.media.images import read_picture
 from sepcli.training.loop import write_tensors
 
 
@@ -51,6 +54,29 @@ def test_a_seed_may_be_any_whole_number(tiny_pictures: Path, picture: Path, tmp_
     assert separate(picture, tiny_pictures, tmp_path / "out", "--seed", str(2**70), "--samples", "2") == 0
     draws = json.loads((tmp_path / "out" / "mix" / "run.json").read_text())["draws"]
     assert len({draw["seed"] for draw in draws}) == 2
+
+
+def test_consistency_is_for_sound(
+    tiny_pictures: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert separate(picture, tiny_pictures, tmp_path / "out", "--consistency", "none") == 2
+    assert "--consistency is for sound" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp"])
+def test_whatever_pillow_raises_is_a_damaged_picture(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole.{suffix}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16), np.uint8)).save(whole)
+    data, rng = whole.read_bytes(), np.random.default_rng(1)
+    for _ in range(150):
+        harmed = bytearray(data)
+        for position in rng.integers(0, len(data), rng.integers(1, 6)):
+            harmed[position] = rng.integers(256)
+        (tmp_path / f"harmed.{suffix}").write_bytes(harmed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(InputError):
+                read_picture(tmp_path / f"harmed.{suffix}")
 
 
 def test_a_width_of_zero_is_refused(

@@ -15,7 +15,9 @@ import soundfile
 import torch
 
 import sepcli
+from sepcli.cli import earlier
 from sepcli.cli.app import run
+from sepcli.errors import OutputError
 from sepcli.separators import LassSeparator
 
 STEMS = ("drums", "bass")
@@ -454,6 +456,42 @@ def test_resume_does_not_take_half_a_track_for_done(separate, lost: str) -> None
     assert "--overwrite" in two_lines(err)[1]
     assert separate("mix.wav", "--resume", "--overwrite")[0] == 0
     assert len(files("separated")) == 3
+
+
+def test_resume_does_not_take_another_mixture_for_the_one_that_is_done(separate) -> None:
+    write("mix.wav")
+    assert separate("mix.wav")[0] == 0
+    write("b/mix.wav", seed=1)
+    code, _, err = separate("b/mix.wav", "--resume")
+    assert code == 1
+    assert "another input" in two_lines(err)[0]
+    Path("b/mix.wav").write_bytes(Path("mix.wav").read_bytes())  # the same sound, somewhere else
+    assert separate("b/mix.wav", "--resume")[0] == 0
+
+
+def test_without_a_record_nothing_is_left(separate, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("mix.wav")
+
+    def full(*args: object) -> None:
+        raise OutputError("cannot write run.json: No space left on device", "free some space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(earlier, "write_record", full)
+        code, _, err = separate("mix.wav")
+    assert code == 1
+    assert "No space" in two_lines(err)[0]
+    assert files("separated") == []
+    assert separate("mix.wav", "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("--samples", 2, "--set", "draws=3"), ("--consistency", "none", "--set", "draws=3")]
+)
+def test_draws_that_would_not_be_drawn_are_refused(separate, words: tuple[object, ...]) -> None:
+    write("mix.wav")
+    code, _, err = separate("mix.wav", *words)
+    assert code == 2
+    assert "leave out one of them" in two_lines(err)[1]
 
 
 def test_a_record_of_another_run_is_not_replaced(separate) -> None:

@@ -183,6 +183,7 @@ def test_a_flow_ranks_draws_by_its_density(
         (["--finetune-noise", "--family", "glow"], 4, "there is no finished flow"),
         (["--size", "9", "--family", "glow"], 1, "a flow cannot halve pictures of 9 x 9"),
         (["--flip", "--family", "latent"], 2, "--flip is for priors of pictures, not for a latent"),
+        (["--tokens", "32", "--family", "glow"], 2, "--tokens is for priors of sound"),
         (["--size", "8", "--data", "SLAKH"], 2, "priors of pictures, not for a denoiser of sound"),
         (["--family", "ncsn", "--data", "SLAKH"], 2, "holds recordings, --family ncsn is for pictures"),
         (["--sources", "cat,dog"], 2, "one kind of source"),

@@ -120,6 +120,12 @@ def test_every_method_is_compared_with_the_first() -> None:
     assert not make_report(PROTOCOL, scores[:6]).differences
 
 
+def test_a_note_on_values_that_are_missing() -> None:
+    scores = [_score("a", "bass", math.nan), _score("b", "bass", 1.0), _score("a", "drums", 2.0)]
+    (note,) = make_report(PROTOCOL, scores).notes
+    assert note.startswith("1 value(s) of ")
+
+
 def test_notes_on_silence_and_infinity() -> None:
     scores = [TrackScore("a", "ours", "bass", "sdr", math.inf, left_out=2)]
     silence, infinite = make_report(PROTOCOL, scores).notes

@@ -125,7 +125,7 @@ def refused(path: Path, *words: str) -> None:
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
-@pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "mp3", "ogg", "rf64", "w64", "au", "caf"])
 def test_a_truncated_file_is_refused(tmp_path: Path, extension: str, keep: float) -> None:
     whole, path = tmp_path / f"whole.{extension}", tmp_path / f"cut.{extension}"
     soundfile.write(whole, noise(100000, 2), 44100)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,8 +128,23 @@ def test_a_fresh_run_forgets_the_checkpoint_of_another(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(Line(), tmp_path, settings, CPU, on_step=stop_at(5))
     with pytest.raises(KeyboardInterrupt):
-        train(Line(), tmp_path, SETTINGS, CPU, on_step=stop_at(2))  # too short for a checkpoint of its own
-    assert "checkpoint.safetensors" not in files(tmp_path)
+        train(Line(), tmp_path, SETTINGS, CPU, on_step=stop_at(2))  # too short for a second checkpoint
+    steps: list[int] = []
+    train(Line(), tmp_path, SETTINGS, CPU, resume=True, on_step=lambda done, _: steps.append(done))
+    assert len(steps) == 12  # from the first, which is kept from the beginning
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [({"seed": 1}, "seed"), ({"learning_rate": 0.5}, "learning rate"), ({"run": {"data": "b"}}, "data")],
+)
+def test_a_run_with_other_options_is_not_continued(tmp_path: Path, other: dict[str, Any], what: str) -> None:
+    settings = replace(SETTINGS, checkpoint_seconds=0, run={"data": "a"})
+    with pytest.raises(KeyboardInterrupt):
+        train(Line(), tmp_path, settings, CPU, on_step=stop_at(5))
+    with pytest.raises(InputError, match=f"another {what}"):
+        train(Line(), tmp_path, replace(settings, **other), CPU, resume=True)
+    assert train(Line(), tmp_path, replace(settings, steps=14), CPU, resume=True).step == 14
 
 
 def test_the_best_weights_are_kept_and_not_the_last(tmp_path: Path) -> None:
