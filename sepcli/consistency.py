@@ -91,9 +91,8 @@ def _mask(magnitude: Tensor, exponent: float, cutoff: float) -> Tensor:
     loudest = magnitude.amax()
     if loudest <= 0:
         return torch.full_like(magnitude, 1 / magnitude.shape[0])
-    log_power = (
-        exponent * (magnitude / loudest).clamp(min=FLOOR).log()
-    )  # a power itself may be 0 for all sources
+    # a power itself may be 0 for all sources
+    log_power = exponent * (magnitude / loudest).clamp(min=FLOOR).log()
     mask = log_power.softmax(dim=0)
     last = magnitude.shape[1] - 1  # this bin is half a cycle per sample
     top = max(1, int(2 * cutoff * last))

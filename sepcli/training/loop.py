@@ -157,10 +157,8 @@ def train(
         if spent >= 1.0 or spent * settings.validations >= progress.validated + 1:
             entry = _validate(task, folder, progress, device)
             progress.elapsed = time.monotonic() - started
-            overdue = int(_spent(progress, settings) * settings.validations)
-            progress.validated = max(
-                progress.validated, overdue
-            )  # those that it took the time of are left out
+            missed = int(_spent(progress, settings) * settings.validations)  # while this one went on
+            progress.validated = max(progress.validated, missed)
             if log:
                 log(entry)
         if time.monotonic() - saved > settings.checkpoint_seconds:
@@ -279,7 +277,7 @@ def _restore(
             progress = Progress(**json.loads(stored.metadata()["progress"]))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no dict)
         model.load_state_dict({name[6:]: t for name, t in tensors.items() if name.startswith("model.")})
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise InputError(
             f"the checkpoint in {folder} does not fit this run",
             "use the options it was started with, or --overwrite",
