@@ -111,6 +111,12 @@ def run(argv: Sequence[str]) -> int:
             traceback.print_exc()
         console.error("there is not enough memory", "ask for less at once, such as a smaller batch")
         return 1
+    except OSError as problem:
+        if debug:
+            traceback.print_exc()
+        place = f"{problem.filename}: " if problem.filename else ""
+        console.error(f"{place}{problem.strerror or problem}", "check names, rights and free space")
+        return 1
     except Exception as problem:
         if debug:
             traceback.print_exc()

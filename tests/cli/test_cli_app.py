@@ -125,6 +125,16 @@ def _failing(monkeypatch: pytest.MonkeyPatch, problem: BaseException | int) -> N
                 "  → rerun with SEPCLI_DEBUG=1 for the traceback",
             ],
         ),
+        (
+            OSError(36, "File name too long", "xxx.json"),
+            1,
+            ["error: xxx.json: File name too long", "  → check names, rights and free space"],
+        ),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            ["error: No space left on device", "  → check names, rights and free space"],
+        ),
         (KeyboardInterrupt(), 130, ["interrupted"]),
         (130, 130, ["interrupted"]),
         (3, 3, []),
