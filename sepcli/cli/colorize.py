@@ -99,8 +99,8 @@ def colorize(
     made_with = {**_made_with(card, colourist, place), "grey_asked": grey.value}
     made_with |= {} if asked is None else {"grey": asked, "weights": list(GREYS[asked])}
     made_with |= {"seed": seed, "samples": samples, "evaluations": colourist.separator().evaluations}
-    if hint is not None:
-        made_with |= {"hint": str(hint), "hint_sha256": cards.sha256(hint) if hint.is_file() else None}
+    digest = cards.sha256(hint) if hint is not None and hint.is_file() else None
+    made_with |= {"hint": None if hint is None else str(hint), "hint_sha256": digest}
     todo = refuse_unlike(jobs, todo, made_with, overwrite)
     task = Colouring(colourist, asked, hint, samples, seed, overwrite, quiet, made_with)
     greys: dict[Path, str] = {}

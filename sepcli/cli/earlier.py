@@ -59,14 +59,12 @@ def refuse_unlike(
 def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> dict[str, Any]:
     """Write run.json, then remove what an earlier run with the same prior wrote and this one did not.
 
-    Where it cannot be written, nothing of the run is left.
+    These are the further draws of an earlier ``--samples``, for example. A file is left alone unless the
+    earlier run.json lists it, it is called as stems are (``WRITTEN``), it lies in the same folder as that or
+    below, is no newer, and is not the input. Where run.json cannot be written, nothing of the run is left.
 
     Returns:
         The record as it was written, with the hash of the mixture.
-
-    These are the further draws of an earlier ``--samples``, for example. A file is left alone unless the
-    earlier run.json lists it, it is called as stems are (``WRITTEN``), it lies in the same folder as that or
-    below, is no newer, and is not the input.
 
     Raises:
         OutputError: the place cannot be written.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from sepcli.catalog import colours
@@ -186,6 +186,21 @@ def test_hints_are_kept_to(tiny_colours: Path, tmp_path: Path) -> None:
     assert np.abs(made[:, :5] - wanted).max() < 8
     assert np.abs(made[:, 8:] - wanted).max() > 8
     assert json.loads((tmp_path / "out/flat/run.json").read_text())["hint"] == str(tmp_path / "hint.png")
+
+
+def test_resume_tells_hints_apart(
+    tiny_colours: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, file = tmp_path / "out", hint(tmp_path / "hint.png")
+    words = ["--resume", "--hint", str(file)]
+    assert colorize(tiny_colours, picture, out, *words) == 0
+    assert colorize(tiny_colours, picture, out, *words) == 0
+    assert colorize(tiny_colours, picture, out, "--resume") == 1
+    assert "another hint" in capsys.readouterr().err
+    with Image.open(file) as painted:
+        ImageOps.invert(painted.convert("RGB")).save(file)
+    assert colorize(tiny_colours, picture, out, *words) == 1
+    assert "another hint_sha256" in capsys.readouterr().err
 
 
 def test_hints_that_cannot_be_used_are_refused(
