@@ -38,6 +38,10 @@ class Codec(Protocol):
         """Signals (B, C, *D) to what ``encode`` quantises, (B, L, D), up to a factor per token."""
         ...
 
+    def features(self, signal: Tensor) -> Tensor:
+        """Signals (B, C, *D) to what the latents are a linear map of, (B, L, F)."""
+        ...
+
 
 class TokenPrior(Protocol):
     """p(z) = Π p(z_t | z_<t) over tokens, for rows of K sources side by side.

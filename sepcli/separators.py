@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sepcli.context import ContextLikelihood
 from sepcli.errors import UsageError
 from sepcli.latent import LatentLikelihood
-from sepcli.posterior import LassPosterior, LassSettings, LatentEvidence
+from sepcli.posterior import ContextEvidence, LassPosterior, LassSettings, LatentEvidence
 from sepcli.priors.bound import log_density_bound
 from sepcli.protocols import (
     Codec,
@@ -49,8 +50,9 @@ class LassSeparator:
         names: of the two sources.
         weights: α_k of the mixing m = Σ α_k x_k.
         sample_rate: Hz.
-        device: where codec, prior and latent likelihood are.
+        device: where codec, prior and likelihoods are.
         latent: p(h_m | z_1, z_2) of the mixture's latents, used when ``settings.latent`` is not 0.
+        context: p(c | z_k) of the mixture around a token, used when ``settings.context`` is not 0.
     """
 
     codec: Codec
@@ -63,6 +65,7 @@ class LassSeparator:
     sample_rate: int
     device: torch.device
     latent: LatentLikelihood | None = None
+    context: ContextLikelihood | None = None
 
     def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
         """Draw sources.
@@ -81,11 +84,13 @@ class LassSeparator:
         with torch.inference_mode():
             signal = mixture.to(self.device)
             tokens = self.codec.encode(signal)
-            evidence = None
+            latent = context = None
             if self.latent is not None and self.settings.latent > 0:
                 latents = F.normalize(self.codec.latents(signal).float(), dim=-1)
-                evidence = LatentEvidence(self.latent, latents, self.settings.latent)
-            posterior = LassPosterior(self.prior, self.table, tokens, self.settings, evidence)
+                latent = LatentEvidence(self.latent, latents, self.settings.latent)
+            if self.context is not None and self.settings.context > 0:
+                context = ContextEvidence(self.context, self.codec.features(signal), self.settings.context)
+            posterior = LassPosterior(self.prior, self.table, tokens, self.settings, latent, context)
             found = self.sampler(posterior, seeds, on_step).tokens[:, : seeds.shape[1]]
             if found.shape[1] < seeds.shape[1]:
                 raise UsageError(

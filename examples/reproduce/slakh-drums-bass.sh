@@ -2,18 +2,18 @@
 # The prior `slakh-drums-bass` in both engines and its figures, from Slakh2100 or songs that examples/render_slakh.py
 # --rest has put into its layout (train, validation, test): bash slakh-drums-bass.sh SLAKH_DIR OUT_DIR
 #
-# About eleven hours on two CPU cores, three of them training (450 pairs, 16 songs of three minutes; computed from the
+# About fourteen hours on two CPU cores, six of them training (450 pairs, 16 songs of three minutes; computed from the
 # budgets and the cost of an evaluation, not measured); run again after an interruption, it goes on where it was. Where
-# there is a GPU, set PRESET=base, a BUDGET of your own for each of the seven trainings, and TRAIN="--batch 64". Fewer
+# there is a GPU, set PRESET=base, a BUDGET of your own for each of the eight trainings, and TRAIN="--batch 64". Fewer
 # PAIRS and SONGS cost less; pairs that lie in OUT_DIR/pairs/test are used as they are. Row `sepcli raw` of a report is
-# what was drawn first, `sepcli` has Wiener masks; in lass-SAMPLER.json it is the paper's LASS, without latent
-# likelihood and by one draw. cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`. The priors that come
-# with sepcli were trained by these commands, but in several runs, each from the weights of the one before (see their
-# cards).
+# what was drawn first, `sepcli` has Wiener masks; in lass-SAMPLER.json it is the paper's LASS, without latent and
+# context likelihood and by one draw. cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`. The priors
+# that come with sepcli were trained by these commands, but in several runs, each from the weights of the one before
+# (see their cards).
 set -euo pipefail
 data=${1:?SLAKH_DIR} out=${2:?OUT_DIR}
-codec=${BUDGET:-28m} prior=${BUDGET:-34m} latent=${BUDGET:-4m} denoiser=${SCORE_BUDGET:-${BUDGET:-90m}}
-low=${LOW_BUDGET:-${BUDGET:-32m}}
+codec=${BUDGET:-28m} prior=${BUDGET:-34m} latent=${BUDGET:-4m} context=${BUDGET:-40m}
+denoiser=${SCORE_BUDGET:-${BUDGET:-90m}} low=${LOW_BUDGET:-${BUDGET:-32m}}
 examples=$(dirname "$0")/.. folder="$out/slakh-drums-bass"
 mkdir -p "$out/mixes"
 
@@ -34,6 +34,7 @@ train() {  # FAMILY FOLDER PART BUDGET OPTION...: once, or the rest of it
 train vqvae "$folder" codec "$codec"
 train transformer "$folder" prior "$prior"
 train latent "$folder" latent "$latent"
+train context "$folder" context "$context"
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
   --cache "$out/cache" --time-budget "${COUNTING:-7m}" --resume
 against() { [ "$1" = drums ] && echo bass || echo drums; }
@@ -72,8 +73,8 @@ measure() {  # NAME OPTION...
 evaluate lass test --method lass --method hpss --batch 50
 measure lass --method lass
 for sampler in ${SAMPLERS-greedy beam ancestral top-k}; do
-  evaluate "lass-$sampler" test --method lass --sampler "$sampler" --set latent=0 --samples 1 --batch 50 \
-    --pairs "${SAMPLER_PAIRS:-50}"
+  evaluate "lass-$sampler" test --method lass --sampler "$sampler" --set latent=0 --set context=0 \
+    --set shortlist=0 --samples 1 --batch 50 --pairs "${SAMPLER_PAIRS:-50}"
 done
 measure score --method score
 for steps in ${STEPS-20 50 100 200}; do

@@ -17,6 +17,7 @@ from sepcli.catalog.score import build_score
 from sepcli.catalog.spectral import build_spectral, load_composed
 from sepcli.catalog.variational import build_variational
 from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
+from sepcli.context import ContextConfig, ContextLikelihood
 from sepcli.errors import PriorError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
 from sepcli.posterior import LassSettings
@@ -72,6 +73,20 @@ def load_latent(folder: Path) -> LatentLikelihood:
         PriorError: it is missing or damaged.
     """
     return load_network(lambda config: LatentLikelihood(LatentConfig(**config)), folder / "latent")
+
+
+def load_context(folder: Path) -> ContextLikelihood:
+    """The context likelihood of a prior's folder, float32 on the CPU.
+
+    Raises:
+        PriorError: it is missing or damaged.
+    """
+    context = load_network(lambda config: ContextLikelihood(ContextConfig(**config)), folder / "context")
+    if not bool((context.counts.isfinite() & (context.counts >= 1)).all()):  # NaN fails both
+        raise PriorError(
+            f"{folder / 'context' / 'model.safetensors'} counts no tokens", "fetch or train the prior again"
+        )
+    return context
 
 
 def load_table(card: Card, folder: Path, vocabulary: int, digest: str) -> LikelihoodTable:
@@ -184,11 +199,22 @@ def _lass(
     table = load_table(card, folder, codec.vocabulary, digest)
     prior = load_prior(folder)
     check_prior(card, prior, prior.config.sources, codec.vocabulary, digest)
-    latent = load_latent(folder).to(device) if "latent/model.safetensors" in card.files else None
+    latent = load_latent(folder).to(device) if _is_used("latent", settings.latent, card) else None
     if settings.latent > 0 and (latent is None or not torch.equal(latent.codebook, codec.quantizer.codebook)):
         raise PriorError(
             f"{card.name} has no latent likelihood for its codec",
             "train it with `sepcli train-prior --family latent`, or give --set latent=0",
+        )
+    context = load_context(folder).to(device) if _is_used("context", settings.context, card) else None
+    if settings.context > 0 and (
+        context is None
+        or card.training.get("context", {}).get("codec", digest) != digest
+        or (context.config.vocabulary, context.config.features) != (codec.vocabulary, codec.config.dim)
+        or context.config.sources != card.sources
+    ):
+        raise PriorError(
+            f"{card.name} has no context likelihood for its codec and sources",
+            "train it with `sepcli train-prior --family context`, or give --set context=0",
         )
     return LassSeparator(
         codec.to(device),
@@ -201,7 +227,13 @@ def _lass(
         card.sample_rate,
         device,
         latent,
+        context,
     )
+
+
+def _is_used(part: str, power: float, card: Card) -> bool:
+    """Whether a likelihood beside the table has a say, and is there."""
+    return power > 0 and f"{part}/model.safetensors" in card.files
 
 
 def token_sampler(name: str, options: Mapping[str, Any]) -> tuple[Ancestral | Beam | Greedy, dict[str, Any]]:

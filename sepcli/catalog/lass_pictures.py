@@ -108,8 +108,9 @@ def build_lass_pictures(
     check_lass_files(card)
     chosen, rest = token_sampler(sampler, {k: v for k, v in options.items() if k != "method"})
     own = PictureSettings(**typed(PictureSettings, rest))
-    if own.latent > 0:
-        raise UsageError(f"{card.name} has no latent likelihood", "leave out --set latent")
+    for likelihood in ("latent", "context"):
+        if getattr(own, likelihood) > 0:
+            raise UsageError(f"{card.name} has no {likelihood} likelihood", f"leave out --set {likelihood}")
     codec, digest = load_picture_codec(folder)
     if codec.config.size != card.resolution:
         raise PriorError(

@@ -34,7 +34,7 @@ CLASSES = {
     Classes.DIGITS: tuple("0123456789"),
 }
 """The names of the classes, where the data are MNIST's."""
-DEFAULTS = {"vqvae": (24, 192, 2e-3), "transformer": (16, 512, 1e-3)}
+DEFAULTS = {"vqvae": (24, 192, 2e-3), "transformer": (16, 512, 1e-3), "context": (6, 512, 3e-3)}
 """Family → batch, tokens and learning rate."""
 OF_PICTURES, OF_SOUND, OTHERS = (128, 0, 1e-3), (16, 128, 1e-3), (16, 256, 2e-3)
 """The same of priors of pictures, of sound, and of all other families."""
@@ -61,9 +61,9 @@ def train_prior(
     family: Annotated[
         str,
         typer.Option(
-            help="vqvae (the codec, first), transformer (over its tokens), latent; denoiser, of pictures or "
-            "of one kind of sound; ncsn and glow (a flow, with log p), of pictures; flow, of waveforms; "
-            "variational: encoders of mixtures, for the flows of their sources (--prior)."
+            help="vqvae (the codec, first), transformer (over its tokens), latent and context (likelihoods); "
+            "denoiser, of pictures or of one kind of sound; ncsn and glow (a flow, with log p), of pictures; "
+            "flow, of waveforms; variational: encoders of mixtures, for the flows of their sources (--prior)."
         ),
     ] = "vqvae",
     preset: Annotated[

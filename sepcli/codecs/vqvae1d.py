@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepcli.codecs.quantizer import VectorQuantizer, perplexity
+from sepcli.layers import Residual
 
 SPECTRAL_SIZES = (2048, 1024, 256)
 """Windows of the spectral loss in samples; a signal is longer than half the largest."""
@@ -54,21 +55,6 @@ class Vqvae1dConfig:
     commitment: float = 0.25
 
 
-class Residual(nn.Module):
-    """x + conv(silu(x)), with a dilated kernel of three taps."""
-
-    def __init__(self, dim: int, dilation: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(dim, dim, 3, dilation=dilation, padding=dilation)
-        nn.init.normal_(self.conv.weight, std=0.5 / (3 * dim) ** 0.5)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, dim, L) to (B, dim, L)."""
-        y: Tensor = self.conv(F.silu(x))
-        return x + y
-
-
 class Vqvae1d(nn.Module):
     """The audio codec; fulfils ``sepcli.protocols.Codec`` for (B, 1, T) signals."""
 
@@ -89,10 +75,15 @@ class Vqvae1d(nn.Module):
         """V, the number of codes."""
         return self.config.vocabulary
 
-    def latents(self, signal: Tensor) -> Tensor:
-        """Signals (B, 1, T) to latents (B, L, D) before quantising, L = ceil(T / hop), silence-padded."""
+    def features(self, signal: Tensor) -> Tensor:
+        """Signals (B, 1, T) to what latents are made of, (B, L, dim), L = ceil(T / hop), silence-padded."""
         pad = -signal.shape[-1] % self.config.hop
-        h: Tensor = self.to_code(F.silu(self.encoder(self.analysis(F.pad(signal, (0, pad))))))
+        x: Tensor = F.silu(self.encoder(self.analysis(F.pad(signal, (0, pad)))))
+        return x.transpose(1, 2)
+
+    def latents(self, signal: Tensor) -> Tensor:
+        """Signals (B, 1, T) to latents (B, L, D) before quantising."""
+        h: Tensor = self.to_code(self.features(signal).transpose(1, 2))
         return h.transpose(1, 2)
 
     def synthesise(self, codes: Tensor) -> Tensor:

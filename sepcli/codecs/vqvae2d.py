@@ -115,13 +115,21 @@ class Vqvae2d(nn.Module):
         colour = pictures.mean((0, 2, 3)).clamp(0.01, 0.99)
         self.synthesis[-1].bias.copy_(colour.logit())  # type: ignore[operator]
 
+    def features(self, signal: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) to what latents are made of, (B, L, F)."""
+        return self._planes(signal).flatten(2).transpose(1, 2)
+
     def latents(self, signal: Tensor) -> Tensor:
         """Pictures (B, C, H, W) to latents (B, L, D) before quantising."""
+        h: Tensor = self.to_code(self._planes(signal))
+        return h.flatten(2).transpose(1, 2)
+
+    def _planes(self, signal: Tensor) -> Tensor:
+        """The encoder's last layer, (B, F, h, w)."""
         x = signal
         for number, halve in enumerate(self.analysis):
             x = halve(F.silu(x) if number else x)
-        h: Tensor = self.to_code(F.silu(self.encoder(x)))
-        return h.flatten(2).transpose(1, 2)
+        return F.silu(self.encoder(x))
 
     def synthesise(self, codes: Tensor) -> Tensor:
         """Codes (B, L, D), of the codebook or not, to pictures (B, C, H, W) in [0, 1], float32."""

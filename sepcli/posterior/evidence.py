@@ -1,10 +1,11 @@
-"""What the mixture's own latents say of the candidates of a likelihood table."""
+"""What the mixture itself says of candidates, beside its token: its latents, and what is around them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from sepcli.context import ContextLikelihood
 from sepcli.latent import LatentLikelihood
 
 ROWS = 64
@@ -41,3 +42,22 @@ class LatentEvidence:
         """The same for any tokens (W, M): (W, M)."""
         latent = self._latents[:, position, None]
         return self._power * self._likelihood.log_prob(latent, first, second)
+
+
+class ContextEvidence:
+    """μ log p(c_t | z_k) for every token of every source, for W windows; see ``sepcli.context``.
+
+    Args:
+        likelihood: The network, on the device of the features.
+        features: c (W, L, F), the codec's of the mixtures.
+        power: μ.
+    """
+
+    def __init__(self, likelihood: ContextLikelihood, features: Tensor, power: float) -> None:
+        self._likelihood = likelihood
+        self._seen = likelihood(features)
+        self._power = power
+
+    def at(self, position: int) -> Tensor:
+        """At step ``position``, up to a constant per window and source: (W, K, V), float32."""
+        return self._power * self._likelihood.log_ratio(self._seen[:, position])

@@ -2,6 +2,8 @@
 
     log p(z_1, z_2 | z_<t, m) = Σ_k log p_k(z_k | z_k,<t) / T + λ log p(m_t | z_1, z_2) + const
 
+to which κ log p(h_t | z_1, z_2) and Σ_k μ log p(c_t | z_k) may be added: see ``sepcli.latent`` and
+``sepcli.context``.
 Only the pairs that the likelihood table knows for the observed m_t are scored, so a step costs O(pairs of
 the slice), never O(V²). Source: Postolache et al. 2023 (LASS), equations 3-5 and section "Inference"; they
 use λ = 3 for music.
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError, UsageError
-from sepcli.posterior.evidence import LatentEvidence
+from sepcli.posterior.evidence import ContextEvidence, LatentEvidence
 from sepcli.protocols import Candidates, TokenPrior
 from sepcli.table import LikelihoodTable
 
@@ -31,10 +33,11 @@ class LassSettings:
     Attributes:
         lam: λ, the power of the likelihood table.
         latent: κ, the power of the latent likelihood, where the prior has one.
+        context: μ, the power of the context likelihood, likewise.
         temperature: T, divides the log-probabilities of the priors.
         max_candidates: The most pairs of a mixture code's slice that are scored, those counted most often.
-        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are scored too.
-            0: none.
+        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are scored too, by
+            what the context says of them as well. 0: none.
 
     Raises:
         UsageError: λ is negative, T is not positive, or a number of candidates is out of range.
@@ -42,6 +45,7 @@ class LassSettings:
 
     lam: float = 1.0
     latent: float = 0.0
+    context: float = 0.0
     temperature: float = 1.0
     max_candidates: int = 1024
     shortlist: int = 0
@@ -50,6 +54,7 @@ class LassSettings:
         for name, holds, range_ in (
             ("lam", self.lam >= 0.0, "0 or more"),
             ("latent", self.latent >= 0.0, "0 or more"),
+            ("context", self.context >= 0.0, "0 or more"),
             ("temperature", self.temperature > 0.0, "more than 0"),
             ("max_candidates", self.max_candidates >= 1, "1 or more"),
             ("shortlist", self.shortlist >= 0, "0 or more"),
@@ -92,7 +97,8 @@ class LassPosterior:
         table: p(m | z_1, z_2) over the same V codes.
         mixture: m (W, L), int64 in [0, V); candidates live where it lives.
         settings: How to weigh and how much to score.
-        evidence: What the mixture's latents add to the table's likelihood.
+        latent: What the mixture's latents add to the table's likelihood.
+        context: What the mixture around a token adds to it, source by source.
 
     Raises:
         InputError: ``mixture`` is not two-dimensional, is empty, or has a token outside [0, V).
@@ -104,7 +110,8 @@ class LassPosterior:
         table: LikelihoodTable,
         mixture: Tensor,
         settings: LassSettings | None = None,
-        evidence: LatentEvidence | None = None,
+        latent: LatentEvidence | None = None,
+        context: ContextEvidence | None = None,
     ) -> None:
         if mixture.dim() != 2 or not mixture.numel():
             raise InputError(
@@ -127,9 +134,9 @@ class LassPosterior:
         lengths = (log_lik > -torch.inf).sum(-1)
         self._width = lengths[self._row].amax(0).tolist()
         self._slices = _weigh(tokens, log_lik, self._settings.lam)
-        self._evidence = evidence
-        if evidence is not None:
-            evidence.prepare(self._slices.first, self._slices.second)
+        self._latent, self._context = latent, context
+        if latent is not None:
+            latent.prepare(self._slices.first, self._slices.second)
 
     @property
     def windows(self) -> int:
@@ -169,6 +176,8 @@ class LassPosterior:
         log_prior = log_prior.float().view(self.windows, state.hypotheses, 2, self._vocabulary)
         if self._settings.temperature != 1.0:
             log_prior = log_prior / self._settings.temperature
+        if self._context is not None:  # a factor per source, as the prior: it finds candidates, too
+            log_prior = log_prior + self._context.at(state.position)[:, None]
         slices = self._observed(state.position)
         if self._table is not None:
             slices = self._join(slices, log_prior.amax(1), self._table, state.position)
@@ -186,9 +195,9 @@ class LassPosterior:
         width = min(self._width[position] + -self._width[position] % ROUND, self._slices.first.shape[1])
         row = self._row[:, position]
         found = _Slices(*(part[:, :width].index_select(0, row) for part in self._slices))
-        if self._evidence is None:
+        if self._latent is None:
             return found
-        return found._replace(score=found.score + self._evidence.prepared(row, width, position))
+        return found._replace(score=found.score + self._latent.prepared(row, width, position))
 
     def _join(self, observed: _Slices, log_prior: Tensor, table: LikelihoodTable, position: int) -> _Slices:
         """Add the shortlist: the best codes of each prior (W, 2, V) crossed; pairs observed already get -inf.
@@ -201,8 +210,8 @@ class LassPosterior:
         a, b = best[:, 0].repeat_interleave(r, dim=-1), best[:, 1].repeat(1, r)
         m = read[:, None].expand_as(a)
         log_lik = table.log_likelihood(a, b, m.clamp(min=0)).masked_fill_(m < 0, 0.0) * self._settings.lam
-        if self._evidence is not None:
-            log_lik = log_lik + self._evidence.fresh(a, b, position)
+        if self._latent is not None:
+            log_lik = log_lik + self._latent.fresh(a, b, position)
         known = (observed.first * self._vocabulary + observed.second).masked_fill_(
             observed.score == -torch.inf, self._vocabulary**2
         )

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sepcli.layers import ordered_weights
+
 MOST = 65_536
 """Tokens of a context; beyond that, they only exhaust the memory."""
-SPREAD = 0.06
-"""Deviation of a token's first embedding where it is made of the token's code."""
 
 
 @dataclass(frozen=True)
@@ -144,23 +144,17 @@ class TransformerPrior(nn.Module):
 
     @torch.no_grad()
     def embed_codes(self, codebook: Tensor) -> None:
-        """Give every token a first embedding that lies among the others as its code does among the codes.
-
-        What is learnt of a token then holds for those that sound or look alike, from the first step on, where
-        embeddings without an order have to find out one by one which tokens are near each other.
+        """Give every token a first embedding of its code, as ``sepcli.layers.ordered_weights`` has them.
 
         Args:
-            codebook: (V, D), the codec's codes; they come through a random linear map, drawn from torch's
-                own stream.
+            codebook: (V, D), the codec's codes.
 
         Raises:
             ValueError: it is not of V codes.
         """
         if codebook.shape[0] != self.config.vocabulary:
             raise ValueError(f"{codebook.shape[0]} codes for {self.config.vocabulary} tokens")
-        codes = codebook.cpu().float()
-        spread = SPREAD / codes.square().sum(-1).mean().sqrt().clamp_min(1e-6)
-        embeddings = spread * codes @ torch.randn(codes.shape[1], self.config.dim)
+        embeddings = ordered_weights(codebook, self.config.dim)
         self.embed.weight[: self.config.vocabulary] = embeddings.to(self.embed.weight)
 
     def logits(self, tokens: Tensor, source: Tensor) -> Tensor:

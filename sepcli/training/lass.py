@@ -1,20 +1,22 @@
-"""What LASS trains: the codec on sources and mixtures, the autoregressive prior on tokens of sources."""
+"""What LASS trains: a codec of sources and mixtures, an autoregressive prior of tokens, and likelihoods."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_prior
 from sepcli.codecs.quantizer import perplexity
 from sepcli.codecs.vqvae1d import Vqvae1d
+from sepcli.context import ContextLikelihood
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError
 from sepcli.latent import LatentLikelihood
@@ -45,6 +47,13 @@ LATENT_PRESETS: Mapping[str, Mapping[str, int]] = {
     "base": {"hidden": 256},
 }
 """Sizes of the latent likelihood, likewise."""
+
+CONTEXT_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {"dim": 32, "dilations": (1, 2)},
+    "small": {},
+    "base": {"dim": 512, "dilations": (1, 2, 4, 8, 16, 32, 64) * 2},
+}
+"""Sizes of the context likelihood, likewise."""
 
 VALIDATED = 3
 """Seconds of the chunks that a codec is validated on."""
@@ -215,48 +224,72 @@ def new_prior(config: TransformerConfig, codebook: Tensor, codec: str, init: str
     return before
 
 
-class LatentTask:
-    """Train p(h_m | z_1, z_2) on tokens of unrelated chunks and the latents of their mixtures.
+@dataclass(frozen=True)
+class LikelihoodTask:
+    """Train a likelihood on unrelated chunks of all sources and their mixtures.
 
-    Args:
-        model: the likelihood, on its device, with the codec's codebook.
-        codec: the trained codec, on the same device.
-        bank: training recordings of two sources.
+    Attributes:
+        model: the likelihood, on its device.
+        nll: sources (B, K, T) → its loss, in nats per token, and figures with ``nll`` among them.
+        bank: training recordings.
         held_out: recordings for validation.
-        weights: α_k of the mixing.
-        batch: pairs per step.
-        tokens: tokens per chunk.
+        batch: mixtures per step.
+        length: samples of a chunk.
+        device: where the model is.
     """
 
-    def __init__(
-        self,
-        model: LatentLikelihood,
-        codec: Vqvae1d,
-        bank: StemBank,
-        held_out: StemBank,
-        weights: tuple[float, ...],
-        batch: int,
-        tokens: int,
-    ) -> None:
-        self.model, self.codec, self.bank, self.held_out = model, codec.eval(), bank, held_out
-        self.mixing = WeightedSum(weights)
-        self.batch, self.length = batch, tokens * codec.config.hop
+    model: nn.Module
+    nll: Callable[[Tensor], tuple[Tensor, dict[str, float]]]
+    bank: StemBank
+    held_out: StemBank
+    batch: int
+    length: int
+    device: torch.device
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Mean negative log-likelihood (nats per token, up to a constant) of fresh pairs at random levels."""
-        return self._nll(draw_sources(self.bank, rng, self.batch, self.length, Levels()))
+        """The loss of fresh chunks at random levels."""
+        return self.nll(self._draw(self.bank, rng, self.batch, Levels()))
 
     def validate(self) -> dict[str, float]:
-        """The same on held-out pairs as they are."""
-        _, figures = self._nll(draw_sources(self.held_out, np.random.default_rng(1), 64, self.length, None))
+        """The loss of held-out chunks as they are."""
+        _, figures = self.nll(self._draw(self.held_out, np.random.default_rng(1), 64, None))
         return {"score": figures["nll"], **figures}
 
-    def _nll(self, sources: NDArray[np.float32]) -> tuple[Tensor, dict[str, float]]:
-        device = self.codec.quantizer.codebook.device
-        x = torch.from_numpy(sources).to(device)
-        with torch.autocast(device.type, enabled=False):  # 8 bits are too few for distances within a cell
-            with torch.no_grad():
-                first, second = (self.codec.encode(x[:, k, None]) for k in (0, 1))
-                latents = F.normalize(self.codec.latents(self.mixing(x)[:, None]), dim=-1)
-            nll = -self.model.log_prob(latents, first, second).mean()
-        return nll, {"nll": float(nll.detach())}
+    def _draw(self, bank: StemBank, rng: np.random.Generator, count: int, levels: Levels | None) -> Tensor:
+        return torch.from_numpy(draw_sources(bank, rng, count, self.length, levels)).to(self.device)
+
+
+def latent_nll(
+    model: LatentLikelihood, codec: Vqvae1d, mixing: WeightedSum, sources: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """-log p(h_m | z_1, z_2) up to a constant, of two sources (B, 2, T); ``model`` has the codebook."""
+    with torch.autocast(sources.device.type, enabled=False):  # 8 bits are too few for distances within a cell
+        with torch.no_grad():
+            first, second = _tokens(codec, sources).unbind(1)
+            latents = F.normalize(codec.latents(mixing(sources)[:, None]), dim=-1)
+        nll = -model.log_prob(latents, first, second).mean()
+    return nll, {"nll": float(nll.detach())}
+
+
+def context_nll(
+    model: ContextLikelihood, codec: Vqvae1d, mixing: WeightedSum, sources: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """-log q_k(z_k | c), the mean of K sources (B, K, T); while training, their tokens are counted."""
+    with torch.no_grad():
+        tokens = _tokens(codec, sources)
+        features = codec.features(mixing(sources)[:, None])
+    if model.training:
+        model.count(tokens)
+    logits = model.logits(model(features))
+    wanted = tokens.transpose(1, 2)
+    nll = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view_as(wanted).float()
+    of_source = zip(model.config.sources, nll.detach().mean((0, 1)).tolist(), strict=True)
+    return nll.mean(), {
+        "nll": float(nll.detach().mean()),
+        **{f"nll_{name}": mean for name, mean in of_source},
+    }
+
+
+def _tokens(codec: Vqvae1d, sources: Tensor) -> Tensor:
+    """Of sources (B, K, T): (B, K, L)."""
+    return codec.encode(sources.flatten(0, 1)[:, None]).view(*sources.shape[:2], -1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,22 +13,27 @@ import torch
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec
 from sepcli.codecs.vqvae1d import SPECTRAL_SIZES, Vqvae1d, Vqvae1dConfig
+from sepcli.context import ContextConfig, ContextLikelihood
 from sepcli.datasets.song_banks import open_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError, UsageError
 from sepcli.latent import LatentConfig, LatentLikelihood
+from sepcli.mixing import WeightedSum
 from sepcli.priors.transformer import TransformerConfig
 from sepcli.protocols import OnStep
 from sepcli.training import audio, ladder, lass_pictures, pictures, variational, waves
 from sepcli.training.kinds import Kind, holds_pictures, kind_of
 from sepcli.training.lass import (
     CODEC_PRESETS,
+    CONTEXT_PRESETS,
     LATENT_PRESETS,
     PRIOR_PRESETS,
     VALIDATED,
     CodecTask,
-    LatentTask,
+    LikelihoodTask,
     PriorTask,
+    context_nll,
+    latent_nll,
     new_prior,
 )
 from sepcli.training.loop import Progress, Task, train, write_text
@@ -37,6 +43,7 @@ PARTS = {
     "vqvae": "codec",
     "transformer": "prior",
     "latent": "latent",
+    "context": "context",
     "denoiser": "denoiser",
     "ncsn": "ncsn",
     "glow": "glow",
@@ -44,6 +51,12 @@ PARTS = {
     "variational": "encoders",
 }
 """The folder, inside a prior's folder, that each family writes."""
+
+USED: Mapping[str, Mapping[str, Any]] = {
+    "latent": {"latent": 0.5, "lam": 0.25},
+    "context": {"context": 1.0, "shortlist": 32, "lam": 0.25},
+}
+"""Settings of LASS by which a likelihood that was trained is used, where the card has none of its own."""
 
 
 def run(
@@ -106,7 +119,10 @@ def run(
     _check_long_enough(banks[1], VALIDATED * shape.sample_rate if request.family == "vqvae" else chunk)
     task, config = _task(request, banks[0], banks[1])
     task.model.train()
-    progress = train(task, folder, request.loop, request.device, request.resume, on_step, log)
+    loop = request.loop
+    if request.family != "vqvae":  # what a resumed run has learnt or counted is of these tokens
+        loop = replace(loop, run={**loop.run, "codec": load_codec(request.out)[1]})
+    progress = train(task, folder, loop, request.device, request.resume, on_step, log)
     write_text(folder / "config.json", json.dumps(config, indent=1))
     _update_card(request, progress, banks[0].seconds)
     return progress
@@ -135,6 +151,10 @@ def _check_fits(request: Request) -> None:
         raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
     if request.family == "vqvae" and request.tokens * _codec_config(request).hop <= max(SPECTRAL_SIZES) // 2:
         raise UsageError(f"chunks of {request.tokens} tokens are too short", "use --tokens 32 or more")
+    if request.family in ("latent", "context") and len(request.sources) != 2:
+        raise UsageError(
+            f"LASS separates two sources, {len(request.sources)} are asked for", "name two in --sources"
+        )
     if not (request.out / "card.toml").exists():
         return
     card = cards.read(request.out)
@@ -146,7 +166,12 @@ def _check_fits(request: Request) -> None:
 
 
 def _presets(family: str) -> Mapping[str, Mapping[str, Any]]:
-    return {"vqvae": CODEC_PRESETS, "transformer": PRIOR_PRESETS, "latent": LATENT_PRESETS}[family]
+    return {
+        "vqvae": CODEC_PRESETS,
+        "transformer": PRIOR_PRESETS,
+        "latent": LATENT_PRESETS,
+        "context": CONTEXT_PRESETS,
+    }[family]
 
 
 def _task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[str, Any]]:
@@ -165,19 +190,22 @@ def _new_task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[st
         )
     trained, digest = load_codec(request.out)
     trained = trained.to(request.device)
+    mixing, shape = WeightedSum(request.weights), presets[request.preset]
+    rest = (bank, held_out, request.batch, request.tokens * trained.config.hop, request.device)
     if request.family == "latent":
-        return _latent_task(request, trained, bank, held_out)
-    config = TransformerConfig(trained.vocabulary, request.sources, **presets[request.preset])
+        of_latents = LatentConfig(trained.vocabulary, trained.config.code_dim, **shape)
+        latent = LatentLikelihood(of_latents).to(request.device)
+        latent.codebook.copy_(trained.quantizer.codebook)
+        return LikelihoodTask(latent, partial(latent_nll, latent, trained, mixing), *rest), asdict(of_latents)
+    if request.family == "context":
+        around = ContextConfig(trained.vocabulary, request.sources, trained.config.dim, **shape)
+        context = ContextLikelihood(around)
+        context.order_codes(trained.quantizer.codebook)
+        context = context.to(request.device)
+        return LikelihoodTask(context, partial(context_nll, context, trained, mixing), *rest), asdict(around)
+    config = TransformerConfig(trained.vocabulary, request.sources, **shape)
     prior = new_prior(config, trained.quantizer.codebook, digest, request.init).to(request.device)
     return PriorTask(prior, trained, bank, held_out, request.batch, request.tokens), asdict(config)
-
-
-def _latent_task(request: Request, codec: Vqvae1d, bank: Any, held_out: Any) -> tuple[Task, dict[str, Any]]:
-    config = LatentConfig(codec.vocabulary, codec.config.code_dim, **LATENT_PRESETS[request.preset])
-    likelihood = LatentLikelihood(config).to(request.device)
-    likelihood.codebook.copy_(codec.quantizer.codebook)
-    task = LatentTask(likelihood, codec, bank, held_out, request.weights, request.batch, request.tokens)
-    return task, asdict(config)
 
 
 def _update_card(request: Request, progress: Progress, seconds: tuple[float, ...]) -> None:
@@ -200,6 +228,9 @@ def _update_card(request: Request, progress: Progress, seconds: tuple[float, ...
     if request.family != "vqvae":
         entry["codec"] = load_codec(request.out)[1]
     card = replace(
-        card, data=request.data_note or card.data, training={**card.training, PARTS[request.family]: entry}
+        card,
+        data=request.data_note or card.data,
+        settings={**USED.get(request.family, {}), **card.settings},
+        training={**card.training, PARTS[request.family]: entry},
     )
     cards.write(cards.with_files(card, request.out), request.out)

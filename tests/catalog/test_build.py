@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec, load_prior, load_separator
+from sepcli.context import ContextConfig, ContextLikelihood
 from sepcli.errors import PriorError, SepError, UsageError
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
 from sepcli.separators import LassSeparator
 from sepcli.table import LikelihoodTable, TripleCounter
+from sepcli.training.loop import write_weights
 
 
 @pytest.fixture
@@ -46,6 +50,100 @@ def test_the_separator_is_what_the_card_says(prior: Path) -> None:
     found = made(torch.zeros(2, 1, 500), torch.tensor([[1, 2], [3, 4]]))
     assert found.shape == (2, 2, 2, 1, 500)
     assert bool(torch.isfinite(found).all())
+
+
+def add_context(
+    folder: Path, vocabulary: int = 32, sources: tuple[str, ...] = ("drums", "bass"), codec: str | None = None
+) -> None:
+    """An untrained context likelihood, said to be of a codec's digest."""
+    config = ContextConfig(vocabulary, sources, 16, 8, (1, 2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        network = ContextLikelihood(config)
+    network.head.weight.data *= 20.0
+    (folder / "context").mkdir()
+    write_weights(network, folder / "context" / "model.safetensors")
+    (folder / "context" / "config.json").write_text(json.dumps(asdict(config)))
+    entry = {"codec": codec or load_codec(folder)[1]}
+    change(folder, training={"context": entry}, settings={"context": 1.0})
+
+
+def test_a_context_likelihood_changes_what_is_drawn(prior: Path) -> None:
+    add_context(prior)
+    mixture = 0.1 * torch.randn(1, 1, 640, generator=torch.Generator().manual_seed(0))
+    seeds = torch.tensor([[1, 2]])
+    with_it, without = build(prior), build(prior, context="0")
+    assert (with_it.settings.context, without.settings.context) == (1.0, 0.0)
+    assert not torch.equal(with_it(mixture, seeds), without(mixture, seeds))
+    assert torch.equal(with_it(mixture, seeds), build(prior)(mixture, seeds))
+    shutil.rmtree(prior / "context")
+    change(prior, training={}, settings={})
+    assert torch.equal(without(mixture, seeds), build(prior)(mixture, seeds))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"vocabulary": 31},
+        {"sources": ("a", "b", "c")},
+        {"sources": ("bass", "drums")},
+        {"codec": "of another"},
+    ],
+)
+def test_a_context_likelihood_of_something_else_is_refused(prior: Path, fields: dict[str, Any]) -> None:
+    add_context(prior, **fields)
+    with pytest.raises(PriorError, match="no context likelihood for its codec"):
+        build(prior)
+    assert build(prior, context="0").settings.context == 0.0
+
+
+@pytest.mark.parametrize("count", [0.0, -1.0, float("nan"), float("inf")])
+def test_tampered_counts_are_refused(prior: Path, count: float) -> None:
+    add_context(prior)
+    path = prior / "context" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["counts"][1, 3] = count
+    path.write_bytes(save(tensors))
+    change(prior)
+    with pytest.raises(PriorError, match="counts no tokens"):
+        build(prior)
+    assert build(prior, context="0").context is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"dilations": [1, 0]},
+        {"dilations": [1, 1.5]},
+        {"dilations": [True, True]},
+        {"dilations": [1, 10**7]},
+        {"dilations": [1] * 5000},
+        {"dilations": 2},
+        {"sources": "ab"},
+        {"vocabulary": 10**12},
+    ],
+)
+def test_tampered_sizes_of_a_context_likelihood_are_refused(prior: Path, fields: dict[str, Any]) -> None:
+    add_context(prior)
+    path = prior / "context" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+    change(prior)
+    with pytest.raises(PriorError, match="does not fit its config"):
+        build(prior)
+
+
+def test_an_unfinished_context_likelihood_is_no_matter_where_it_is_not_asked_for(prior: Path) -> None:
+    add_context(prior)
+    (prior / "context" / "config.json").unlink()
+    change(prior)
+    with pytest.raises(PriorError, match="no usable context"):
+        build(prior)
+    assert build(prior, context="0").context is None
+
+
+def test_no_context_without_its_likelihood(prior: Path) -> None:
+    with pytest.raises(PriorError, match="no context likelihood"):
+        build(prior, context="0.5")
 
 
 @pytest.mark.parametrize(

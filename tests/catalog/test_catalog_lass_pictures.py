@@ -94,6 +94,7 @@ def test_score_priors_are_loaded_as_ever(made: Path, tiny_pictures: Path, tiny_p
         ({"settings": {"refine": "-1"}}, "-1 steps"),
         ({"settings": {"refine_rate": "0"}}, "rate"),
         ({"settings": {"latent": "1"}}, "no latent likelihood"),
+        ({"settings": {"context": "1"}}, "no context likelihood"),
         ({"settings": {"width": "3"}}, "has no setting 'width'"),
     ],
 )

@@ -84,6 +84,7 @@ def test_a_codec_then_a_prior(train, tiny_slakh: Path, tmp_path: Path) -> None:
         (["--init", "mnist"], 2, "--init is not for a vqvae"),
         (["--family", "transformer", "--init", "mnist"], 4, "no usable codec"),
         (["--family", "latent", "--init", "mnist"], 2, "not for a latent"),
+        (["--family", "context", "--init", "mnist"], 2, "not for a context"),
         (["--data", "nowhere"], 1, "nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -80,3 +80,17 @@ def test_items_do_not_depend_on_their_batch(case: tuple[Codec, torch.Tensor]) ->
     z = codec.encode(x)
     assert torch.equal(z[2:], codec.encode(x[2:]))
     torch.testing.assert_close(codec.decode(z)[2:], codec.decode(z[2:]), atol=1e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_latents_are_an_affine_map_of_the_features(case: tuple[Codec, torch.Tensor]) -> None:
+    codec, x = case
+    features, latents = codec.features(x), codec.latents(x)
+    assert features.dim() == 3
+    assert features.shape[:2] == latents.shape[:2] == codec.encode(x).shape
+    known, wanted = (t.flatten(0, 1).double() for t in (features, latents))
+    ones = torch.ones(len(known), 1, dtype=known.dtype)
+    fitted = torch.cat([known, ones], 1)
+    assert len(fitted) > fitted.shape[1]  # so that a fit is no matter of course
+    found = fitted @ torch.linalg.lstsq(fitted, wanted, driver="gelsd").solution
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)

@@ -117,8 +117,10 @@ def test_slakh_goes_from_songs_to_two_engines_and_goes_on_where_it_was(
     script.finish(monkeypatch)
     card = cards.read(out / "slakh-drums-bass")
     assert card.score == {"priors": ["drums", "bass"]}
-    assert card.settings["latent"] == cards.find("slakh-drums-bass")[0].settings["latent"]
-    assert set(card.training) == {"codec", "prior", "latent", "table"}
+    bundled = cards.find("slakh-drums-bass")[0].settings
+    for key in ("lam", "latent", "context", "shortlist"):
+        assert card.settings[key] == bundled[key]
+    assert set(card.training) == {"codec", "prior", "latent", "context", "table"}
     reports = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
     means = {
         engine: reports[f"validation-{engine}"]["results"]["sdr"]["sepcli"]["average"]["mean"]
@@ -141,7 +143,8 @@ def test_slakh_goes_from_songs_to_two_engines_and_goes_on_where_it_was(
     assert used["projected-2"]["settings"]["steps"] == 2
     assert used["score-draws-2"]["draws"] == 2
     assert used["lass-top-k"]["sampler"] == "top-k"
-    assert float(used["lass-top-k"]["settings"]["latent"]) == 0
+    ours = {key: used["lass-top-k"]["settings"][key] for key in ("latent", "context", "shortlist")}
+    assert {float(value) for value in ours.values()} == {0.0}
     for name in ("lass", "score", "projected-2", "score-draws-2"):
         record = json.loads((out / "cost" / name / "Track00009" / "run.json").read_text())
         assert record["report"]["elapsed"] > 0

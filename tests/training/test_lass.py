@@ -13,7 +13,8 @@ import torch
 from safetensors import safe_open
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_codec, load_prior
+from sepcli.catalog.build import load_codec, load_context, load_prior
+from sepcli.context import ContextConfig
 from sepcli.datasets.slakh import open_slakh
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.training import prepare
@@ -89,6 +90,23 @@ def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
     assert 0 < card.training["prior"]["validation"]["nll"] < 8
 
 
+def test_a_context_likelihood_is_trained_and_counts_what_it_saw(
+    tiny_slakh: Path, trained: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(trained, tmp_path / "sines"))
+    prepare.run(request(tiny_slakh, out, "context"))
+    card = cards.read(out)
+    cards.verify(card, out)
+    assert card.training["context"]["codec"] == load_codec(out)[1]
+    assert set(card.training["context"]["validation"]) == {"nll", "nll_drums", "nll_bass"}
+    assert card.settings == {"context": 1.0, "shortlist": 32, "lam": 0.25}
+    context = load_context(out)
+    assert context.config == ContextConfig(256, ("drums", "bass"), 64, 32, (1, 2))
+    steps, tokens = 6, 3 * 32
+    assert context.counts.sum(-1).tolist() == [256.0 + steps * tokens] * 2
+    assert not torch.equal(context.counts[0], context.counts[1])
+
+
 def test_training_is_repeatable_and_leaves_global_randomness_alone(
     tiny_slakh: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +144,8 @@ def test_what_is_there_is_not_replaced_unasked(tiny_slakh: Path, trained: Path, 
         ({"family": "gan"}, "unknown family 'gan'"),
         ({"preset": "huge"}, "unknown preset 'huge'"),
         ({"tokens": 16}, "too short"),
+        ({"family": "latent", "sources": ("a", "b", "c")}, "two sources, 3 are"),
+        ({"family": "context", "sources": ("drums",)}, "two sources, 1 are"),
     ],
 )
 def test_impossible_requests(
