@@ -7,9 +7,9 @@
 # there is a GPU, set PRESET=base, a BUDGET of your own for each of the eight trainings, and TRAIN="--batch 64". Fewer
 # PAIRS and SONGS cost less; pairs that lie in OUT_DIR/pairs/test are used as they are. Row `sepcli raw` of a report is
 # what was drawn first, `sepcli` has Wiener masks; in lass-SAMPLER.json it is the paper's LASS, without latent and
-# context likelihood and by one draw. cost/NAME/SONG/run.json has `seconds` of sound and those `elapsed`. The priors
-# that come with sepcli were trained by these commands, but in several runs, each from the weights of the one before
-# (see their cards).
+# context likelihood and by one draw, in lass-SAMPLER-context.json one draw with both. cost/NAME/SONG/run.json has
+# `seconds` of sound and those `elapsed`. The priors that come with sepcli were trained by these commands, but in
+# several runs, each from the weights of the one before (see their cards).
 set -euo pipefail
 data=${1:?SLAKH_DIR} out=${2:?OUT_DIR}
 codec=${BUDGET:-28m} prior=${BUDGET:-34m} latent=${BUDGET:-4m} context=${BUDGET:-40m}
@@ -73,8 +73,10 @@ measure() {  # NAME OPTION...
 evaluate lass test --method lass --method hpss --batch 50
 measure lass --method lass
 for sampler in ${SAMPLERS-greedy beam ancestral top-k}; do
-  evaluate "lass-$sampler" test --method lass --sampler "$sampler" --set latent=0 --set context=0 \
-    --set shortlist=0 --samples 1 --batch 50 --pairs "${SAMPLER_PAIRS:-50}"
+  one=(--method lass --sampler "$sampler" --samples 1 --batch 50 --pairs "${SAMPLER_PAIRS:-50}")
+  [ "$sampler" != beam ] || one+=(--set width=4 --batch 10)
+  evaluate "lass-$sampler" test "${one[@]}" --set latent=0 --set context=0 --set shortlist=0
+  evaluate "lass-$sampler-context" test "${one[@]}"
 done
 measure score --method score
 for steps in ${STEPS-20 50 100 200}; do

@@ -145,6 +145,8 @@ def test_slakh_goes_from_songs_to_two_engines_and_goes_on_where_it_was(
     assert used["lass-top-k"]["sampler"] == "top-k"
     ours = {key: used["lass-top-k"]["settings"][key] for key in ("latent", "context", "shortlist")}
     assert {float(value) for value in ours.values()} == {0.0}
+    with_both = reports["lass-top-k-context"]["protocol"]["settings"]["settings"]
+    assert (with_both["latent"], with_both["context"]) == (bundled["latent"], bundled["context"])
     for name in ("lass", "score", "projected-2", "score-draws-2"):
         record = json.loads((out / "cost" / name / "Track00009" / "run.json").read_text())
         assert record["report"]["elapsed"] > 0
