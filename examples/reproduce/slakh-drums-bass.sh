@@ -34,7 +34,7 @@ train() {  # FAMILY FOLDER PART BUDGET OPTION...: once, or the rest of it
 train vqvae "$folder" codec "$codec"
 train transformer "$folder" prior "$prior"
 train latent "$folder" latent "$latent"
-train context "$folder" context "$context"
+train context "$folder" context "$context" --batch 12 --tokens 256
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
   --cache "$out/cache" --time-budget "${COUNTING:-7m}" --resume
 against() { [ "$1" = drums ] && echo bass || echo drums; }

@@ -282,7 +282,7 @@ def context_nll(
         model.count(tokens)
     logits = model.logits(model(features))
     wanted = tokens.transpose(1, 2)
-    nll = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view_as(wanted).float()
+    nll = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").view_as(wanted)
     of_source = zip(model.config.sources, nll.detach().mean((0, 1)).tolist(), strict=True)
     return nll.mean(), {
         "nll": float(nll.detach().mean()),
