@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,6 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> No
         tmp_path / "none" / "a",
         tmp_path / (300 * "x"),
     ):
-        with pytest.raises(OutputError, match="cannot write"):
+        with pytest.raises(OutputError, match=re.escape(str(place))):
             write_whole(place, b"data")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

@@ -129,5 +129,5 @@ def test_evidence_adds_to_every_candidate_and_finds_its_own(shortlist: int) -> N
 
 
 def test_no_context_of_negative_power() -> None:
-    with pytest.raises(UsageError, match="context is -1"):
+    with pytest.raises(UsageError, match="context"):
         LassSettings(context=-1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -104,7 +105,7 @@ def test_searches_compare_what_they_find(made: LassPictures) -> None:
     assert bool((residual(mixture, likeliest) > error[:, :1]).any())  # and need not be the closest
     greedy = plain(made, sampler=Greedy())(mixture, seeds)
     torch.testing.assert_close(greedy[:, 0], greedy[:, 1])
-    with pytest.raises(UsageError, match="keeps 1 hypotheses, 2 draws"):
+    with pytest.raises(UsageError, match=r"(?=.*\b1\b)(?=.*\b2\b)"):
         plain(made, sampler=Beam(width=1))(mixture, seeds)
 
 
@@ -165,13 +166,13 @@ def test_seeds_of_candidates_differ_and_repeat() -> None:
 
 
 def test_what_cannot_be_separated(made: LassPictures) -> None:
-    with pytest.raises(InputError, match=r"12 x 8 pixels \(height x width\)"):
+    with pytest.raises(InputError, match=r"\b12\b.*\b8\b"):
         made(torch.zeros(1, 1, 12, 8), torch.zeros(1, 1, dtype=torch.int64))
     for weights in ((1.0, 0.5), (1.0, 1.0, 1.0), (-1.0, -1.0)):
-        with pytest.raises(UsageError, match="two pictures of equal weight"):
+        with pytest.raises(UsageError, match=re.escape(str(weights))):
             replace(made, weights=weights)
     with pytest.raises(UsageError, match="candidates"):
         replace(made, candidates=0)
     for noise in (-0.1, float("nan")):
-        with pytest.raises(UsageError, match="noise is"):
+        with pytest.raises(UsageError, match="noise"):
             replace(made, noise=noise)

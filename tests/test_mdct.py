@@ -68,5 +68,5 @@ def test_bands_are_frequencies() -> None:
 
 
 def test_an_odd_hop_is_refused() -> None:
-    with pytest.raises(ValueError, match="even"):
+    with pytest.raises(ValueError, match=r"\b3\b"):
         mdct(noise(10), 3)

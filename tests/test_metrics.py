@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import shutil
 import warnings
 from types import ModuleType
@@ -107,13 +108,13 @@ def test_one_source_and_no_samples() -> None:
 
 def test_wrong_shapes_are_refused() -> None:
     reference, estimate = _material(7, 2, 100, 1)
-    with pytest.raises(ValueError, match="equal shapes"):
+    with pytest.raises(ValueError, match=r"\(2, 99, 1\)"):
         metrics.sdr(reference, estimate[:, :-1], RATE)
-    with pytest.raises(ValueError, match="not"):
+    with pytest.raises(ValueError, match=r"\(1, 2, 100, 1\)"):
         metrics.sdr(reference[None], estimate[None], RATE)
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="window"):
         metrics.sdr(reference, estimate, 0)
-    with pytest.raises(ValueError, match="mixture"):
+    with pytest.raises(ValueError, match=r"\(99, 1\)"):
         metrics.si_sdr_improvement(reference, estimate, reference.sum(0)[:-1])
 
 
@@ -176,7 +177,7 @@ def test_best_permutation_is_the_best(k: int) -> None:
 def test_best_permutation_with_nan_and_inf() -> None:
     assert metrics.best_permutation([[np.nan, 1.0], [1.0, np.nan]]) == (1, 0)
     assert metrics.best_permutation(np.where(np.eye(5), np.inf, -np.inf)) == (0, 1, 2, 3, 4)
-    with pytest.raises(ValueError, match="square"):
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
         metrics.best_permutation(np.zeros((2, 3)))
 
 
@@ -186,7 +187,7 @@ def test_psnr() -> None:
     assert metrics.psnr(255 * x, x + 25.5, peak=255.0) == pytest.approx(20.0)
     assert metrics.psnr(x, x) == math.inf
     for bad in (np.zeros((1, 4, 3)), np.zeros((0,))):
-        with pytest.raises(ValueError, match="equal shapes"):
+        with pytest.raises(ValueError, match=re.escape(str(bad.shape))):
             metrics.psnr(x if bad.size else bad, bad)
 
 
@@ -215,7 +216,7 @@ def test_ssim_of_flat_pictures_is_their_luminance() -> None:
     expected = (2 * 0.5 * 0.8 + 1e-4) / (0.5**2 + 0.8**2 + 1e-4)
     assert metrics.ssim(x, y) == pytest.approx(expected)
     for bad in (np.zeros((12, 12)), np.zeros((1, 10, 12)), np.zeros((0, 12, 12))):
-        with pytest.raises(ValueError, match="equal shapes"):
+        with pytest.raises(ValueError, match=re.escape(str(bad.shape))):
             metrics.ssim(bad, bad)
 
 

@@ -127,7 +127,7 @@ def test_an_item_depends_on_its_own_seeds_and_on_nothing_else(sampler: TokenSamp
 def test_a_beam_has_no_more_draws_than_its_width() -> None:
     engine = separator(Beam(width=2))
     assert engine(sources(1, 4).sum(1), seeds(1, 2)).shape[1] == 2
-    with pytest.raises(UsageError, match="keeps 2 hypotheses, 3 draws") as refused:
+    with pytest.raises(UsageError, match=r"(?=.*\b2\b)(?=.*\b3\b)") as refused:
         engine(sources(1, 4).sum(1), seeds(1, 3))
     assert "width" in refused.value.hint
 

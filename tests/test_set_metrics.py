@@ -61,9 +61,9 @@ def test_fewer_pictures_than_features_have_a_distance() -> None:
 def test_two_of_the_same_features_are_needed() -> None:
     one = moments(some(0)[:1])
     for wrong in (one, moments(some(0, width=4))):
-        with pytest.raises(ValueError, match="same features"):
+        with pytest.raises(ValueError, match="features"):
             frechet_distance(moments(some(0)), wrong)
-    with pytest.raises(ValueError, match="N, F"):
+    with pytest.raises(ValueError, match=r"\(3,\)"):
         moments(np.zeros(3))
 
 
@@ -85,5 +85,5 @@ def test_parts_have_scores_of_their_own() -> None:
     p = np.concatenate([np.eye(4)[np.zeros(8, int)], np.eye(4)[np.arange(8) % 4]])
     np.testing.assert_allclose(inception_scores(p, 2), [1.0, 4.0])
     assert len(inception_scores(p[:3])) == 3
-    with pytest.raises(ValueError, match="N, Y"):
+    with pytest.raises(ValueError, match=r"\(0, 3\)"):
         inception_scores(np.zeros((0, 3)))

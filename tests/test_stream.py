@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import tracemalloc
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -247,7 +248,7 @@ def test_none_is_the_decoded_stems(tmp_path: Path) -> None:
 def test_levels_beyond_all_measure_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mix.wav"
     soundfile.write(path, 1e200 * noise(4000, 1), 8000, subtype="DOUBLE")
-    with np.errstate(over="ignore"), pytest.raises(InputError, match="samples up to"):
+    with np.errstate(over="ignore"), pytest.raises(InputError, match=r"mix\.wav"):
         separate(path, Fractions(), reference_rms=0.1)
 
 
@@ -399,7 +400,7 @@ def test_the_mixture_is_never_replaced(tmp_path: Path) -> None:
     soundfile.write(path, noise(100, 1), 8000)
     before = path.read_bytes()
     with (
-        pytest.raises(OutputError, match="mixture"),
+        pytest.raises(OutputError, match=re.escape(str(path))),
         AudioReader(path) as reader,
         StemWriter([path, tmp_path / "drums.wav"], reader.info, overwrite=True) as writer,
     ):

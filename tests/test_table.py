@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -105,11 +106,11 @@ def test_merging_is_counting_all_in_any_order() -> None:
 def test_merging_refuses_strangers() -> None:
     table = count(6, tokens(6))
     for other in (count(7, tokens(6)), replace(table, codec="other"), count(6, tokens(6), symmetric=True)):
-        with pytest.raises(InputError, match="cannot be merged"):
+        with pytest.raises(InputError):
             LikelihoodTable.merge([table, other])
-    with pytest.raises(InputError, match="pruned"):
+    with pytest.raises(InputError):
         LikelihoodTable.merge([table, table.prune(10)])
-    with pytest.raises(InputError, match="No likelihood table"):
+    with pytest.raises(InputError):
         LikelihoodTable.merge([])
 
 
@@ -151,7 +152,7 @@ def test_coverage_of_known_data() -> None:
     table = count(5, [torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([3, 4])])
     held_out = [torch.tensor([0, 1, 0, 4]), torch.tensor([1, 2, 1, 4]), torch.tensor([3, 3, 4, 0])]
     assert table.coverage(*held_out) == Coverage(codes=0.75, triples=0.25, pairs=0.75)
-    with pytest.raises(InputError, match="held-out"):
+    with pytest.raises(InputError):
         table.coverage(*[torch.zeros(0, dtype=torch.int64)] * 3)
 
 
@@ -257,7 +258,7 @@ def test_tampered_files_are_refused(tmp_path: Path, name: str, change: object) -
     if change is None:
         del tensors[name]
     save_file(tensors, path, told)
-    with pytest.raises(PriorError, match="damaged") as caught:
+    with pytest.raises(PriorError, match=re.escape(path.name)) as caught:
         LikelihoodTable.load(path)
     assert "build-likelihood" in caught.value.hint
 
@@ -265,12 +266,12 @@ def test_tampered_files_are_refused(tmp_path: Path, name: str, change: object) -
 @pytest.mark.parametrize(
     ("told", "match"),
     [
-        ({"version": "9"}, "version 9"),
-        ({"format": "other"}, "not a likelihood table"),
-        ({"vocabulary": "many"}, "not a number"),
-        ({"vocabulary": "0"}, "out of range"),
-        ({"beta": "nan"}, "out of range"),
-        ({"pairs": "7"}, "add up"),
+        ({"version": "9"}, r"\b9\b"),
+        ({"format": "other"}, r"table\.safetensors"),
+        ({"vocabulary": "many"}, "vocabulary"),
+        ({"vocabulary": "0"}, "vocabulary"),
+        ({"beta": "nan"}, r"\bbeta\b"),
+        ({"pairs": "7"}, r"table\.safetensors"),
     ],
 )
 def test_files_with_other_metadata_are_refused(tmp_path: Path, told: dict[str, str], match: str) -> None:
@@ -285,12 +286,12 @@ def test_files_with_other_metadata_are_refused(tmp_path: Path, told: dict[str, s
 
 
 def test_missing_broken_and_unwritable_files(tmp_path: Path) -> None:
-    with pytest.raises(PriorError, match="missing"):
+    with pytest.raises(PriorError, match=r"none\.safetensors"):
         LikelihoodTable.load(tmp_path / "none.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"not a table")
-    with pytest.raises(PriorError, match="damaged"):
+    with pytest.raises(PriorError, match=r"broken\.safetensors"):
         LikelihoodTable.load(tmp_path / "broken.safetensors")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match=r"folder\.safetensors"):
         count(6, tokens(6)).save(tmp_path / "no" / "folder.safetensors")
 
 
@@ -324,11 +325,11 @@ def test_bad_tokens_are_refused() -> None:
     counter = TripleCounter(4)
     one = torch.tensor([1, 2])
     for bad in (torch.tensor([1, 4]), torch.tensor([-1, 0])):
-        with pytest.raises(InputError, match="outside 0 … 3"):
+        with pytest.raises(InputError, match=r"(?=.*\b0\b)(?=.*\b3\b)"):
             counter.add(one, bad, one)
-    with pytest.raises(InputError, match="shapes differ"):
+    with pytest.raises(InputError, match=r"\(1,\)"):
         counter.add(one, one[:1], one)
-    with pytest.raises(InputError, match="at least one"):
+    with pytest.raises(InputError):
         LikelihoodTable.of(counter, "hash")
-    with pytest.raises(InputError, match="0 codes"):
+    with pytest.raises(InputError, match=r"\b0\b"):
         TripleCounter(0)

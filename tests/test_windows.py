@@ -122,7 +122,7 @@ def test_no_more_than_a_window_is_held() -> None:
 def test_guards_that_leave_nothing_to_fade_are_refused() -> None:
     assert Windows(10, 4, guard=2).fade == 0
     for guard in (3, -1):
-        with pytest.raises(ValueError, match="guards"):
+        with pytest.raises(ValueError, match="guard"):
             Windows(10, 4, guard=guard)
 
 

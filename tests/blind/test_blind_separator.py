@@ -43,9 +43,9 @@ def test_names_and_weights_as_the_prior_has_them() -> None:
 
 
 def test_what_it_cannot_do() -> None:
-    with pytest.raises(UsageError, match="no method named"):
+    with pytest.raises(UsageError, match="magic"):
         BlindSeparator("magic")
-    with pytest.raises(UsageError, match="not piano, bass"):
+    with pytest.raises(UsageError, match="piano"):
         BlindSeparator("hpss", ("piano", "bass"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -30,7 +31,7 @@ def test_the_papers_digits_have_seven_by_seven_tokens() -> None:
 
 @pytest.mark.parametrize("size", [(8, 10), (9, 8), (0, 8), (8,), (8, 8, 8), (-4, 8)])
 def test_sizes_of_broken_patches_are_refused(size: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="whole patches of 4"):
+    with pytest.raises(ValueError, match=re.escape(str(size))):
         Vqvae2dConfig(size=size)
 
 

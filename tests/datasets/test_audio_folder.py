@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -111,24 +112,24 @@ def test_one_recording_is_held_out_by_time() -> None:
     assert held.spans[0].tolist() == [[5400, 6000]]
     learn, held = split(bank(8.0), 300)
     assert (learn.seconds, held.seconds) == ((5.0,), (3.0,))
-    with pytest.raises(InputError, match="too little"):
+    with pytest.raises(InputError, match=r"5\.0"):
         split(bank(5.0), 300)
 
 
 def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="nowhere"):
         open_folder(tmp_path / "nowhere", "a")
     (tmp_path / "x").mkdir()
-    with pytest.raises(InputError, match="no audio files"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "x"))):
         open_folder(tmp_path / "x", "a")
     write(tmp_path / "x" / "silent.wav", 0 * sine(2))
-    with pytest.raises(InputError, match="silent"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "x"))):
         open_folder(tmp_path / "x", "a", cache=tmp_path / "cache")
     broken = np.full(RATE, np.nan, np.float32)
     soundfile.write(tmp_path / "x" / "nan.wav", broken, RATE, subtype="FLOAT")
-    with pytest.raises(InputError, match=r"nan\.wav.*not finite"):
+    with pytest.raises(InputError, match=r"nan\.wav"):
         open_folder(tmp_path / "x", "a", cache=tmp_path / "cache")
     (tmp_path / "x" / "nan.wav").write_bytes(b"RIFF and nothing")
-    with pytest.raises(InputError, match=r"nan\.wav cannot be read"):
+    with pytest.raises(InputError, match=r"nan\.wav"):
         open_folder(tmp_path / "x", "a", cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())

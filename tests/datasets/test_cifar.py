@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_five_files_in_the_archive_s_folder_are_one_split(tmp_path: Path) -> Non
     assert is_cifar(tmp_path)
     assert open_cifar(tmp_path, "train").labels.tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     (inside / "data_batch_4.bin").unlink()
-    with pytest.raises(InputError, match=r"has no data_batch_4\.bin"):
+    with pytest.raises(InputError, match=r"data_batch_4\.bin"):
         open_cifar(tmp_path, "train")
 
 
@@ -48,24 +49,20 @@ def test_five_files_in_the_archive_s_folder_are_one_split(tmp_path: Path) -> Non
 def test_pickles_are_refused_unread(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
     assert is_cifar(tmp_path)
-    with pytest.raises(InputError, match="pickles, which could run any program") as caught:
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))) as caught:
         open_cifar(tmp_path, "test")
     assert "binary" in caught.value.hint
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "test_batch.bin"
-    for data, words in (
-        (b"", "whole records"),
-        (records(0, [1]).tobytes()[:-1], "whole records"),
-        (records(0, [12]).tobytes(), "beyond 10"),
-    ):
+    for data in (b"", records(0, [1]).tobytes()[:-1], records(0, [12]).tobytes()):
         file.write_bytes(data)
-        with pytest.raises(InputError, match=words):
+        with pytest.raises(InputError, match=re.escape(file.name)):
             open_cifar(tmp_path, "test")
     with file.open("wb") as huge:
         huge.truncate(10_001 * RECORD)
-    with pytest.raises(InputError, match="larger"):
+    with pytest.raises(InputError, match=re.escape(file.name)):
         open_cifar(tmp_path, "test")
 
 
@@ -75,5 +72,5 @@ def test_animals_and_machines() -> None:
     animals, machines = halves(Pictures(images, labels, CLASSES))
     assert [CLASSES[n] for n in machines] == ["airplane", "automobile", "ship", "truck"]
     assert sorted([*animals, *machines]) == list(range(10))
-    with pytest.raises(InputError, match="ten classes"):
+    with pytest.raises(InputError, match="CIFAR-10"):
         halves(Pictures(images, labels, ("cat", "dog")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -94,21 +95,22 @@ def test_the_cache_holds_the_same_until_a_file_changes(
 
 
 def test_what_is_not_there_is_named(root: Path) -> None:
-    with pytest.raises(InputError, match="subset train, has a source kazoo") as caught:
+    with pytest.raises(InputError, match="kazoo") as caught:
         open_musdb(root, "train", ("drums", "kazoo"), RATE)
-    assert caught.value.hint == "The sources are: mixture, drums, bass, other, vocals."
+    assert all(name in caught.value.hint for name in ("mixture", "drums", "bass", "other", "vocals"))
     shutil.rmtree(root / "test")
     make_song(root / "test" / "E - Five", 0.1, silent=("drums",), lacking=("bass", "mixture"))
-    with pytest.raises(InputError, match="has a source bass") as caught:
+    with pytest.raises(InputError, match="bass") as caught:
         open_musdb(root, "test", ("bass",), RATE)
-    assert caught.value.hint == "The sources are: drums, other, vocals."
-    with pytest.raises(InputError, match="all stems of drums are silent"):
+    assert all(name in caught.value.hint for name in ("drums", "other", "vocals"))
+    assert not any(name in caught.value.hint for name in ("bass", "mixture"))
+    with pytest.raises(InputError, match="drums"):
         open_musdb(root, "test", ("drums",), RATE)
 
 
 def test_a_damaged_file_leaves_no_cache(root: Path, tmp_path: Path) -> None:
     (root / "train" / "B - Two" / "bass.wav").write_bytes(b"RIFF")
-    with pytest.raises(InputError, match=r"bass\.wav cannot be read"):
+    with pytest.raises(InputError, match=r"bass\.wav"):
         open_musdb(root, "train", ("drums", "bass"), RATE, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -135,7 +137,7 @@ def test_a_damaged_index_is_refused(root: Path, tmp_path: Path, index: str) -> N
     opened()
     (folder,) = (tmp_path / "cache").iterdir()
     (folder / "index.json").write_text(index)
-    with pytest.raises(InputError, match=r"the cache .* is damaged"):
+    with pytest.raises(InputError, match=re.escape(str(folder))):
         opened()
 
 
@@ -152,7 +154,7 @@ def test_songs_that_may_not_be_listed(root: Path, monkeypatch: pytest.MonkeyPatc
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(InputError, match=r"cannot be listed .*Permission denied"):
+    with pytest.raises(InputError, match="Permission denied"):
         open_musdb(root, "test", ("bass",), RATE)
 
 
@@ -161,7 +163,7 @@ def test_songs_may_have_any_name(root: Path) -> None:
     folder = song.rename(song.with_name(os.fsdecode(b"\xff \x1b[31m=1+1 %s")))
     assert open_musdb(root, "test", ("bass",), RATE).seconds == (0.5,)
     (folder / "bass.wav").write_bytes(b"RIFF")
-    with pytest.raises(InputError, match=r"bass\.wav cannot be read as audio \(Format not"):
+    with pytest.raises(InputError, match=r"bass\.wav"):
         open_musdb(root, "test", ("bass",), RATE)
 
 
@@ -170,5 +172,5 @@ def test_a_subset_may_be_empty(root: Path) -> None:
     shutil.rmtree(root / "train" / min(validation_songs()))
     shutil.rmtree(root / "test")
     assert [has_songs(root, subset) for subset in ("train", "valid", "test")] == [True, False, False]
-    with pytest.raises(InputError, match="no songs of MUSDB18's subset valid"):
+    with pytest.raises(InputError, match=r"\bvalid\b"):
         open_musdb(root, "valid", ("bass",), RATE)

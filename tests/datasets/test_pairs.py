@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -44,25 +45,25 @@ def test_stereo_is_averaged(folder: Path) -> None:
 
 def test_an_item_without_one_of_the_sources_is_an_error(folder: Path) -> None:
     (folder / "bass" / "001.flac").unlink()
-    with pytest.raises(InputError, match="no bass for item 001"):
+    with pytest.raises(InputError, match=r"(?=.*\bbass\b)(?=.*001)"):
         list(read_pairs(folder))
 
 
 def test_a_missing_source_is_an_error(folder: Path) -> None:
-    with pytest.raises(InputError, match="has no guitar"):
+    with pytest.raises(InputError, match="guitar"):
         list(read_pairs(folder, names=("drums", "guitar")))
 
 
 @pytest.mark.parametrize(("length", "rate"), [(99, RATE), (100, 2 * RATE)])
 def test_sources_that_differ_are_an_error(folder: Path, length: int, rate: int) -> None:
     soundfile.write(folder / "bass" / "000.flac", np.zeros(length), rate)
-    with pytest.raises(InputError, match=r"item 000 .* differ in length or sample rate"):
+    with pytest.raises(InputError, match="000"):
         list(read_pairs(folder))
 
 
 def test_folders_without_items_are_an_error(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError, match="holds no test items"):
+        with pytest.raises(InputError, match=re.escape(str(place))):
             list(read_pairs(place))
 
 
@@ -70,5 +71,5 @@ def test_folders_without_items_are_an_error(tmp_path: Path) -> None:
 def test_files_without_usable_samples_are_an_error(folder: Path, samples: np.ndarray) -> None:
     (folder / "bass" / "000.flac").unlink()
     soundfile.write(folder / "bass" / "000.wav", samples, RATE, subtype="FLOAT")
-    with pytest.raises(InputError, match=r"000\.wav holds"):
+    with pytest.raises(InputError, match=r"000\.wav"):
         next(read_pairs(folder))

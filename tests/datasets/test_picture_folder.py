@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_layouts(draw: Draw, tmp_path: Path) -> None:
     assert [str(path.relative_to(folder)) for path in files] == ["ant/c.jpg", "cat/b.png", "cat/deep/a.PNG"]
     assert class_names(folder, files) == ("ant", "cat")
     assert class_names(*find_pictures(root, "test", SUFFIXES)) == ()  # one class is none
-    with pytest.raises(InputError, match="no split validation but test, train"):
+    with pytest.raises(InputError, match="validation"):
         find_pictures(root, "validation", SUFFIXES)
     draw("Train/loose.png")
     assert class_names(*find_pictures(root, "train", SUFFIXES)) == ()
@@ -237,7 +238,7 @@ def test_a_cache_that_is_not_whole(draw: Draw, tmp_path: Path) -> None:
     np.save(other, np.zeros((2, 3, 8, 8)))
     for data in (whole[:-1], whole[:20], b"", other.read_bytes()):
         file.write_bytes(data)
-        with pytest.raises(InputError, match="is damaged"):
+        with pytest.raises(InputError, match=re.escape(file.name)):
             open_pictures(root, "train", SUFFIXES, Decoder(Reader()), cache=cache)
 
 
@@ -250,20 +251,20 @@ def test_nothing_half_written_stays(draw: Draw, tmp_path: Path) -> None:
             raise InputError(f"{path} cannot be read", "mend it")
         return Reader()(path)
 
-    with pytest.raises(InputError, match=r"b\.png cannot be read"):
+    with pytest.raises(InputError, match=r"b\.png"):
         open_pictures(root, "train", SUFFIXES, Decoder(read, (8, 8)), cache=cache)
     assert list(cache.iterdir()) == []
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file" / "cache"))):
         open_pictures(root, "train", SUFFIXES, Decoder(Reader()), cache=tmp_path / "file" / "cache")
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="nowhere"):
         find_pictures(tmp_path / "nowhere", "train", SUFFIXES)
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         find_pictures(tmp_path, "train", SUFFIXES)
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
-    with pytest.raises(InputError, match=r"a\.png cannot be read"):
+    with pytest.raises(InputError, match=r"a\.png"):
         open_pictures(tmp_path, "train", SUFFIXES, Decoder(Reader()), cache=tmp_path / "cache")

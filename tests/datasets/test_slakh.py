@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_a_changed_data_set_is_decoded_again(root: Path, tmp_path: Path) -> None
 
 def test_nothing_half_written_stays_after_an_error(root: Path, tmp_path: Path) -> None:
     (root / "train" / "Track00007" / "stems" / "S05.flac").write_bytes(b"fLaC, not really")
-    with pytest.raises(InputError, match=r"S05\.flac cannot be read as audio"):
+    with pytest.raises(InputError, match=r"S05\.flac"):
         open_slakh(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -153,40 +154,40 @@ def test_nothing_half_written_stays_after_an_error(root: Path, tmp_path: Path) -
 def test_a_damaged_cache_says_so(root: Path, tmp_path: Path) -> None:
     open_slakh(root, "train", sample_rate=RATE, cache=tmp_path)
     next(tmp_path.glob("slakh-train-*/0.i16")).write_bytes(b"12")
-    with pytest.raises(InputError, match=r"the cache .* is damaged"):
+    with pytest.raises(InputError, match="slakh-train-"):
         open_slakh(root, "train", sample_rate=RATE, cache=tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_an_output_error(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file"))):
         open_slakh(root, "train", sample_rate=RATE, cache=tmp_path / "file")
 
 
 def test_a_missing_split_names_those_that_are_there(root: Path) -> None:
-    with pytest.raises(InputError, match="no tracks in a split test") as caught:
+    with pytest.raises(InputError, match=r"\btest\b") as caught:
         open_slakh(root, "test")
-    assert caught.value.hint == "Its splits are: train, validation."
+    assert all(name in caught.value.hint for name in ("train", "validation"))
 
 
 def test_a_missing_folder_and_an_empty_one_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="nowhere"):
         open_slakh(tmp_path / "nowhere", "train")
-    with pytest.raises(InputError, match="no tracks"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))):
         open_slakh(tmp_path, "train")
 
 
 def test_a_class_that_no_track_has_names_the_others(root: Path) -> None:
-    with pytest.raises(InputError, match="no track has a stem of class flute") as caught:
+    with pytest.raises(InputError, match="flute") as caught:
         open_slakh(root, "train", sources=("drums", "flute"))
-    assert caught.value.hint == "The classes are: Bass, Drums, Guitar."
+    assert all(name in caught.value.hint for name in ("Bass", "Drums", "Guitar"))
 
 
 def test_silence_alone_is_not_a_source(tmp_path: Path) -> None:
     write_track(
         tmp_path / "Track00001", {"S00": (entry("Drums"), tone(9)), "S01": (entry("Bass"), np.zeros(99))}
     )
-    with pytest.raises(InputError, match="all stems of bass are silent"):
+    with pytest.raises(InputError, match=r"\bbass\b"):
         open_slakh(tmp_path, "train", sample_rate=RATE)
 
 
@@ -195,5 +196,5 @@ def test_silence_alone_is_not_a_source(tmp_path: Path) -> None:
 )
 def test_metadata_that_is_not_slakhs_is_named(root: Path, text: str) -> None:
     (root / "train" / "Track00002" / "metadata.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"Track00002.metadata\.yaml is not the metadata of a Slakh track"):
+    with pytest.raises(InputError, match=r"Track00002.metadata\.yaml"):
         open_slakh(root, "train")

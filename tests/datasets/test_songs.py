@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import warnings
@@ -54,9 +55,9 @@ def test_subsets_of_musdb_are_the_official_ones(musdb: Path) -> None:
     samples, rate = musdb_songs(musdb)["A - One"]["bass"].read()
     assert rate == RATE
     np.testing.assert_allclose(samples, _tones()[2], atol=1e-4)
-    with pytest.raises(InputError, match="no subset dev"):
+    with pytest.raises(InputError, match=r"\bdev\b"):
         musdb_songs(musdb, "dev")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="no songs"):
+    with pytest.raises(InputError, match=re.escape(str(musdb / "train"))):
         musdb_songs(musdb / "train", "test")
 
 
@@ -78,13 +79,13 @@ def test_a_stem_file_of_musdb(tmp_path: Path) -> None:
         middle = slice(RATE // 8, RATE // 4)
         np.testing.assert_allclose(samples[middle], tone[middle], atol=0.02)
     file.write_bytes(b"no video")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=re.escape(file.name)):
         songs["A - One"]["bass"].read()
 
 
 def test_stem_files_need_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(InputError, match="ffmpeg"):
+    with pytest.raises(InputError, match=r"\bffmpeg\b"):
         MusdbStem(tmp_path / "a.stem.mp4", 1).read()
 
 
@@ -135,7 +136,7 @@ def test_pairs_are_mono_resampled_and_of_one_length(tmp_path: Path) -> None:
 
 def test_recordings_that_do_not_fit_or_are_missing(tmp_path: Path) -> None:
     one, other = _write(tmp_path / "1.wav", np.ones(9), 1000), _write(tmp_path / "2.wav", np.ones(9), 2000)
-    with pytest.raises(InputError, match="differ"):
+    with pytest.raises(InputError, match=r"[12]\.wav"):
         Recording((one, other)).read()
     for damaged in (tmp_path / "no.wav", _write(tmp_path / "0.wav", np.ones(0))):
         with pytest.raises(InputError):

@@ -77,9 +77,9 @@ def test_full_scale_is_minus_one() -> None:
 
 
 def test_chunks_longer_than_any_recording_are_an_error(bank: StemBank) -> None:
-    with pytest.raises(InputError, match=r"no recording of bass lasts the 9\.00 s"):
+    with pytest.raises(InputError, match=r"(?=.*bass)(?=.*9\.00)"):
         bank.draw(np.random.default_rng(0), 1, 90)
-    with pytest.raises(InputError, match="no recording of drums and bass"):
+    with pytest.raises(InputError, match=r"(?=.*drums)(?=.*bass)"):
         bank.together(np.random.default_rng(0), 1, 81)
 
 

@@ -70,7 +70,7 @@ def test_chunks_are_parts_of_items() -> None:
 
 def test_what_is_refused() -> None:
     for names in (("organ",), ("sine", "organ"), ()):
-        with pytest.raises(UsageError, match="no toy wave"):
+        with pytest.raises(UsageError, match="organ" if names else None):
             ToyWaves(names)
-    with pytest.raises(UsageError, match="longer"):
+    with pytest.raises(UsageError, match=str(LENGTH + 1)):
         ToyWaves(("sine",)).draw(np.random.default_rng(0), 1, LENGTH + 1)

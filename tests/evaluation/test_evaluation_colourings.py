@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sepcli.catalog.colours import load_colours
 from sepcli.colouring import GREYS
-from sepcli.errors import UsageError
+from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.colourings import WEIGHTS, evaluate_colourings
 from sepcli.evaluation.features import Extractor
 from sepcli.evaluation.picture_runs import PictureRun
@@ -78,7 +78,7 @@ def test_colourings_keep_the_grey_and_are_compared_with_all() -> None:
 def test_several_draws_have_diversity_and_a_likeliest(tiny_colours: Path) -> None:
     engine = load_colours(str(tiny_colours), WEIGHTS, settings={"steps": "2"}).separator()
     run = PictureRun(metrics=("psnr", "ssim", "fd-cifar"), networks=SEEING, draws=2, batch=4)
-    with pytest.raises(Exception, match="ssim needs pictures"):
+    with pytest.raises(InputError, match="ssim"):
         evaluate_colourings(images(6), "pictures", engine, run, 4)
     run = PictureRun(metrics=("psnr", "fd-cifar"), networks=SEEING, draws=2, batch=3)
     report = evaluate_colourings(images(6), "pictures", engine, run, 400)
@@ -93,5 +93,5 @@ def test_several_draws_have_diversity_and_a_likeliest(tiny_colours: Path) -> Non
 
 def test_the_grey_is_the_mean(tiny_colours: Path) -> None:
     engine = load_colours(str(tiny_colours), GREYS["luma"]).separator()
-    with pytest.raises(UsageError, match="mean of the channels"):
+    with pytest.raises(UsageError):
         evaluate_colourings(images(3), "pictures", engine, RUN, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -88,16 +89,16 @@ def test_missing_partners_fail_their_track_only(tmp_path: Path) -> None:
 
 def test_nothing_in_common_and_no_folder(tmp_path: Path) -> None:
     est, ref = _tracks(tmp_path / "est", "{track}/{stem}.wav"), tmp_path / "ref"
-    with pytest.raises(InputError, match="not a folder"):
+    with pytest.raises(InputError, match=re.escape(str(ref))):
         pair_folders(est, ref)
     ref.mkdir()
-    with pytest.raises(InputError, match="no audio"):
+    with pytest.raises(InputError, match=re.escape(str(ref))):
         pair_folders(est, ref)
     _write(ref / "elsewhere" / "piano.wav")
-    with pytest.raises(InputError, match="in common"):
+    with pytest.raises(InputError, match=re.escape(str(est))):
         pair_folders(est, ref)
     _write(ref / "piano.wav")
-    with pytest.raises(InputError, match="beside"):
+    with pytest.raises(InputError, match=re.escape(str(ref))):
         pair_folders(est, ref)
 
 
@@ -107,7 +108,7 @@ def test_one_stem_in_two_formats_is_refused(tmp_path: Path) -> None:
         _tracks(tmp_path / "ref", "{track}/{stem}.wav"),
     )
     _write(est / "one" / "bass.flac")
-    with pytest.raises(InputError, match="twice"):
+    with pytest.raises(InputError, match=r"\bbass\b"):
         pair_folders(est, ref)
 
 
@@ -184,7 +185,7 @@ def test_nothing_scored_is_an_error(tmp_path: Path) -> None:
     )
     for track in ("one", "two"):
         _write(est / track / "bass.wav", rate=2000)
-    with pytest.raises(InputError, match=r"none of 2 track\(s\) can be scored"):
+    with pytest.raises(InputError, match=r"drums\.wav"):
         evaluate_folders(est, ref, ["sdr"])
 
 
@@ -219,10 +220,10 @@ def test_a_stopped_run_goes_on_to_the_same_report(tmp_path: Path) -> None:
     assert evaluate_folders(*folders, ["sdr", "si-sdr"], journal=journal) == whole
     assert len(journal.read_text().splitlines()) == 3
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.wav")} == before
-    with pytest.raises(OutputError, match="other settings"):
+    with pytest.raises(OutputError, match=re.escape(str(journal))):
         evaluate_folders(*folders, ["sdr"], journal=journal)
     _write(folders[0] / "2" / "bass.wav", length=3 * RATE)  # another estimate
-    with pytest.raises(OutputError, match="other settings"):
+    with pytest.raises(OutputError, match=re.escape(str(journal))):
         evaluate_folders(*folders, ["sdr", "si-sdr"], journal=journal)
 
 
@@ -245,7 +246,7 @@ def test_a_worker_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
             pass
 
     monkeypatch.setattr("sepcli.evaluation.folders.ProcessPoolExecutor", Pool)
-    with pytest.raises(SepError, match="memory"):
+    with pytest.raises(SepError):
         evaluate_folders(*_noisy(tmp_path), ["sdr"], workers=2)
 
 
@@ -255,12 +256,12 @@ def test_models_and_stems_called_like_rows_and_columns_are_refused(tmp_path: Pat
     est.rename(tmp_path / name)
     (tmp_path / "separated").mkdir()
     (tmp_path / name).rename(tmp_path / "separated" / name)
-    with pytest.raises(InputError, match=f"called '{name}'"):
+    with pytest.raises(InputError, match=name):
         evaluate_folders(tmp_path / "separated", ref)
     assert evaluate_folders(tmp_path / "separated" / name, ref).results  # no row of its own
     for path in tmp_path.rglob("bass.wav"):
         path.rename(path.with_name("average.wav"))
-    with pytest.raises(InputError, match="called 'average'"):
+    with pytest.raises(InputError, match="average"):
         evaluate_folders(tmp_path / "separated" / name, ref)
 
 
@@ -296,5 +297,5 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     half = (x + pictures["ref", "second"][None] / 255) / 2
     assert report.results["psnr"]["average"]["first"].mean == pytest.approx(psnr(x, half), abs=1e-4)
     Image.fromarray(pictures["est", "first"][:9]).save(tmp_path / "est" / "pair" / "first.png")
-    with pytest.raises(InputError, match="differ in size"):
+    with pytest.raises(InputError, match=r"first\.png"):
         evaluate_folders(tmp_path / "est", tmp_path / "ref")

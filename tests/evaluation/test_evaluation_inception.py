@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -153,30 +154,30 @@ def test_files_that_are_no_weights_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     bad = tmp_path / "bad.pth"
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match=r"bad\.pth"):
         open_inception(bad, CPU)
     for data in (pickle.dumps({"body.weight": Bomb()}), b"junk", b""):
         for place in (bad, bad.with_suffix(".safetensors")):
             place.write_bytes(data)
-            with pytest.raises(InputError, match=r"cannot read|cannot be read"):
+            with pytest.raises(InputError, match=re.escape(place.name)):
                 open_inception(place, CPU)
     torch.save({"body.weight": Bomb()}, bad)
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match=r"bad\.pth"):
         open_inception(bad, CPU)
     assert not (tmp_path / "exploded").exists()
     torch.save({"body.weight": 3}, bad)
-    with pytest.raises(InputError, match="not hold the state"):
+    with pytest.raises(InputError, match=r"bad\.pth"):
         open_inception(bad, CPU)
     torch.save({"body.weight": torch.zeros(2, 2)}, bad)
-    with pytest.raises(InputError, match="not of the Inception network"):
+    with pytest.raises(InputError, match=r"bad\.pth"):
         open_inception(bad, CPU)
 
 
 def test_what_is_missing_is_said(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="need the original Inception") as caught:
+    with pytest.raises(UsageError, match=r"\bfid\b") as caught:
         open_inception(None, CPU)
     assert "--inception-weights" in caught.value.hint
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(UsageError, match="package torch-fidelity") as caught:
+    with pytest.raises(UsageError, match="torch-fidelity") as caught:
         open_inception(weights, CPU)
     assert "sepcli[fidelity]" in caught.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,9 +66,9 @@ def test_a_demucs_folder_against_items_by_stem(tmp_path: Path) -> None:
 
 def test_ambiguous_references_are_refused(tmp_path: Path) -> None:
     est = _write(tmp_path / "est", *_tracks("{t}/{s}.wav"))
-    with pytest.raises(InputError, match="folders of folders: a, b"):
+    with pytest.raises(InputError, match="a, b"):
         pair_folders(est, _write(tmp_path / "x", *_tracks("a/{t}/{s}.wav"), *_tracks("b/{t}/{s}.wav")))
-    with pytest.raises(InputError, match="one in two"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "y"))):
         pair_folders(est, _write(tmp_path / "y", *_tracks("test/{t}/{s}.wav"), *_tracks("train/{t}/{s}.wav")))
 
 
@@ -89,5 +90,5 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
         return inside(path)
 
     monkeypatch.setattr(Path, "iterdir", locked)
-    with pytest.raises(InputError, match="two: Permission denied"):
+    with pytest.raises(InputError, match=r"\btwo\b"):
         pair_folders(folder, folder)

@@ -119,7 +119,7 @@ def test_a_stopped_run_goes_on_to_the_same_report(songs: Songs, tmp_path: Path) 
 def test_nothing_to_score_is_an_error(songs: Songs) -> None:
     with pytest.raises(InputError, match="song 3"):
         evaluate_songs({"song 3": songs["song 3"]}, "test", Scaled(), ["usdr"], stream=STREAM)
-    with pytest.raises(InputError, match="no song has all"):
+    with pytest.raises(InputError, match=r"\btest\b"):
         evaluate_songs({"song 2": songs["song 2"]}, "test", Scaled(), ["usdr"], stream=STREAM)
-    with pytest.raises(ValueError, match="neither"):
+    with pytest.raises(ValueError, match="method"):
         evaluate_songs(songs, "test", None, ["usdr"])

@@ -188,7 +188,9 @@ def test_a_second_call_continues(
     assert capsys.readouterr().out.splitlines()[-1] == "1 done, 1 kept, 0 empty"
     assert (track / "mix.flac").stat().st_mtime_ns == written
     assert program.main([*call, "--seed", "1"]) == 1
-    assert "holds another rendering" in capsys.readouterr().err
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert str(track) in lines[0]
 
 
 def test_what_is_missing_is_said_in_two_lines(
@@ -200,22 +202,18 @@ def test_what_is_missing_is_said_in_two_lines(
 ) -> None:
     def error(*call: object) -> list[str]:
         assert program.main([*map(str, call), "--out", str(tmp_path / "out")]) == 1
-        return capsys.readouterr().err.splitlines()
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2
+        return lines
 
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert (
-        error(songs, "--soundfont", tmp_path / "no.sf2")[0]
-        == f"error: there is no SoundFont {tmp_path / 'no.sf2'}"
-    )
+    assert str(tmp_path / "no.sf2") in error(songs, "--soundfont", tmp_path / "no.sf2")[0]
     monkeypatch.setattr(program, "SOUNDFONT_FOLDERS", (str(tmp_path),))
-    lines = error(songs)
-    assert lines[0] == "error: no General MIDI SoundFont was found"
-    assert len(lines) == 2
+    assert "--soundfont" in error(songs)[1]
     (tmp_path / "some.sf2").write_bytes(b"")
-    assert error(tmp_path / "nowhere", "--soundfont", tmp_path / "some.sf2")[0].startswith(
-        "error: there are no .mid files"
-    )
+    nowhere = tmp_path / "nowhere"
+    assert str(nowhere) in error(nowhere, "--soundfont", tmp_path / "some.sf2")[0]
     (songs / "one.mid").write_bytes(b"not MIDI")
-    assert "is not a MIDI file" in error(songs, "--soundfont", tmp_path / "some.sf2")[0]
+    assert "one.mid" in error(songs, "--soundfont", tmp_path / "some.sf2")[0]
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert error(songs)[0] == "error: fluidsynth is not installed"
+    assert "fluidsynth" in error(songs)[0]

@@ -193,7 +193,7 @@ def test_score_priors_are_named_once_and_in_order(program: ModuleType, prior: Pa
     assert (joined.title, joined.stream) == (model.title, model.stream)
     tuned = replace(joined, settings={"lam": 9.0})
     assert program.join(tuned, prior, ["drums", "bass"], "slakh-drums-bass") == tuned
-    with pytest.raises(PriorError, match="bass, drums are not a score prior each of drums, bass"):
+    with pytest.raises(PriorError, match="bass, drums"):
         program.join(card, prior, ["bass", "drums"])
     with pytest.raises(PriorError, match="cello"):
         program.join(card, prior, ["drums", "cello"])

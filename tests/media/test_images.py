@@ -64,7 +64,7 @@ def test_one_bit_and_float(tmp_path: Path) -> None:
     save(tmp_path / "b.tif", (RAMP / 255).astype(np.float32))
     assert np.allclose(read_picture(tmp_path / "b.tif").pixels[0], RAMP / 255)
     save(tmp_path / "c.tif", RAMP.astype(np.float32))
-    with pytest.raises(InputError, match="outside 0"):
+    with pytest.raises(InputError, match=r"c\.tif"):
         read_picture(tmp_path / "c.tif")
 
 
@@ -82,15 +82,15 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     ).read_bytes()
     for number, data in enumerate((b"", b"hello", whole[: len(whole) // 2], whole[:20])):
         (tmp_path / f"{number}.png").write_bytes(data)
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match=rf"{number}\.png"):
             read_picture(tmp_path / f"{number}.png")
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match=r"missing\.png"):
         read_picture(tmp_path / "missing.png")
     with pytest.raises(InputError):
         read_picture(tmp_path)
     frames = [Image.fromarray(RAMP), Image.fromarray(RAMP[::-1].copy())]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(InputError, match="several"):
+    with pytest.raises(InputError, match=r"two\.gif"):
         read_picture(tmp_path / "two.gif")
     first = read_picture(tmp_path / "two.gif", first=True)
     assert first.frames == 2
@@ -103,7 +103,7 @@ def test_pictures_that_would_fill_the_memory_are_refused(
     save(tmp_path / "a.png", RAMP)
     for limit in (47, 20):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(InputError, match=f"more than {limit} pixels"):
+        with pytest.raises(InputError, match=str(limit)):
             read_picture(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48)
     assert read_picture(tmp_path / "a.png").pixels.shape == (1, 6, 8)
@@ -114,14 +114,14 @@ def test_channels() -> None:
     colour = Picture(np.stack([np.full((2, 2), v, np.float32) for v in (0.1, 0.2, 0.3)]))
     assert as_channels(grey, 3, Path("a")).shape == (3, 2, 2)
     assert as_channels(Picture(as_channels(grey, 3, Path("a"))), 1, Path("a")).shape == (1, 2, 2)
-    with pytest.raises(InputError, match="colours"):
+    with pytest.raises(InputError):
         as_channels(colour, 1, Path("a"))
 
 
 def test_all_files_are_written_or_none(tmp_path: Path) -> None:
     grey = Picture(np.full((1, 2, 2), 1.5, np.float32))
     (tmp_path / "b.png").write_bytes(b"mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match=r"b\.png"):
         write_pictures([(tmp_path / "a.png", grey), (tmp_path / "b.png", grey)])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.png"]
     write_pictures([(tmp_path / "new" / "a.png", grey), (tmp_path / "b.png", grey)], overwrite=True)

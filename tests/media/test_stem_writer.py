@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import stat
 from collections.abc import Callable, Iterator
@@ -157,7 +158,7 @@ def test_an_interrupted_rename_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 def test_existing_files_are_kept_unless_told(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_text("precious")
-    with pytest.raises(OutputError, match="exists"), StemWriter([tmp_path / "0.wav", path], info()):
+    with pytest.raises(OutputError, match=r"a\.wav"), StemWriter([tmp_path / "0.wav", path], info()):
         pass
     assert files(tmp_path) == ["a.wav"]
 
@@ -173,7 +174,7 @@ def test_existing_files_are_kept_unless_told(tmp_path: Path) -> None:
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
-    with pytest.raises(OutputError, match="exists"):
+    with pytest.raises(OutputError, match=r"a\.wav"):
         store([path], info(), np.zeros((1, 2, 10)), lambda: path.write_text("precious"))
     assert files(tmp_path) == ["a.wav"]
     assert path.read_text() == "precious"
@@ -181,7 +182,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
 
 def test_equal_paths_are_refused(tmp_path: Path) -> None:
     with (
-        pytest.raises(OutputError, match="two stems"),
+        pytest.raises(OutputError, match=r"a\.wav"),
         StemWriter([tmp_path / "a.wav", tmp_path / "x" / ".." / "a.wav"], info()),
     ):
         pass
@@ -207,7 +208,7 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "channels"), [("FLAC", 9)])
 def test_what_a_container_cannot_hold_is_refused(tmp_path: Path, kind: str, channels: int) -> None:
     with (
-        pytest.raises(OutputError, match="9 channels"),
+        pytest.raises(OutputError, match=r"(?=.*FLAC)(?=.*\b9\b)"),
         StemWriter([tmp_path / "a"], info(kind=kind, channels=channels)),
     ):
         pass
@@ -228,6 +229,6 @@ def small_files() -> Iterator[None]:
 @pytest.mark.usefixtures("small_files")
 def test_a_full_disk_leaves_nothing(tmp_path: Path, kind: str, frames: int) -> None:
     signal = np.random.default_rng(0).uniform(-1, 1, (2, 2, frames))
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path))):
         store([tmp_path / "a", tmp_path / "b"], info(kind=kind), signal)
     assert files(tmp_path) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from exact_priors import GaussianPixels, MixturePixels
@@ -193,13 +195,13 @@ def test_where_sampling_begins(sampler: Sampler, from_mixture: bool) -> None:
 @pytest.mark.parametrize(("weights", "isotropic"), [((1.0, 1.0), False), ((1.0, 0.0), True)])
 def test_not_every_source_can_begin_as_the_mixture(weights: tuple[float, ...], isotropic: bool) -> None:
     prior, m = GaussianPixels((0, 0), (1, 1)), torch.ones(1, 1, 1)
-    with pytest.raises(UsageError, match="begin as the mixture"):
+    with pytest.raises(UsageError):
         DiracPosterior(prior, WeightedSum(weights), m, isotropic=isotropic, from_mixture=True)
 
 
 def test_what_cannot_be_used_is_refused() -> None:
     for bad in ((1.0,), (0.0, 0.0), (1.0, float("nan"))):
-        with pytest.raises(UsageError, match="do not mix"):
+        with pytest.raises(UsageError, match=re.escape(str(bad))):
             NullSpace(bad)
     with pytest.raises(UsageError, match="sigma_y"):
         DiracPosterior(GaussianPixels((0, 0), (1, 1)), WeightedSum((1, 1)), torch.ones(1, 1, 1), sigma_y=-1)

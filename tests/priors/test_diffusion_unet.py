@@ -105,12 +105,12 @@ def test_every_size_is_padded_inside() -> None:
 
 def test_what_it_cannot_do_is_refused() -> None:
     prior, sigma = exact("epsilon"), torch.tensor(0.3)
-    with pytest.raises(InputError, match="3 channel"):
+    with pytest.raises(InputError, match=r"\(1, 8, 8\)"):
         prior.score(torch.zeros(1, 2, 1, 8, 8), sigma)
     with pytest.raises(PriorError, match="variance"):
         prior.moments(torch.zeros(1, 2, 3, 8, 8), sigma)
     for wrong in ({"sigmas": (0.1,)}, {"sigmas": (0.2, 0.1)}, {"sigmas": (0.0, 1.0)}, {"prediction": "x"}):
-        with pytest.raises(PriorError, match="diffusion model predicts"):
+        with pytest.raises(PriorError):
             DiffusionUnetPrior(replace(prior.config, **wrong), nn.Identity())
 
 

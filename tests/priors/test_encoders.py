@@ -77,5 +77,5 @@ def test_samples_stay_in_their_order() -> None:
     ],
 )
 def test_bad_sizes_are_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="make no encoders"):
+    with pytest.raises(ValueError, match="encoders"):
         EncodersConfig(**{"weights": WEIGHTS, **changes})

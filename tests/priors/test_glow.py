@@ -199,17 +199,17 @@ def test_scales_follow_the_size() -> None:
     sizes = {(28, 28): 2, (32, 32): 3, (64, 64): 4, (256, 256): 4, (8, 8): 1, (10, 64): 1, (48, 64): 3}
     assert {size: fitting_scales(*size) for size in sizes} == sizes
     for size in ((27, 28), (4, 64)):
-        with pytest.raises(InputError, match="halve"):
+        with pytest.raises(InputError, match=rf"{size[0]}.*{size[1]}"):
             fitting_scales(*size)
 
 
 def test_what_cannot_be_used_is_refused() -> None:
     p, sigma = prior(), torch.tensor(0.5)
-    with pytest.raises(InputError, match="channel"):
+    with pytest.raises(InputError, match=r"\(3, 8, 8\)"):
         p.score(pictures(1, 2, 3, 8, 8), sigma)
-    with pytest.raises(InputError, match="2 scales"):
+    with pytest.raises(InputError, match=r"\b8\b.*\b10\b"):
         p.score(pictures(1, 2, 1, 8, 10), sigma)
-    with pytest.raises(InputError, match="fit"):
+    with pytest.raises(InputError, match=r"\b9\b.*\b8\b"):
         p.log_prob(pictures(1, 2, 1, 9, 8))
     with pytest.raises(PriorError, match="variance"):
         p.moments(pictures(1, 2, 1, 8, 8), sigma)

@@ -91,13 +91,13 @@ def test_drawn_sounds_have_the_density_s_latents_given_frames() -> None:
 def test_what_is_refused_of_frames() -> None:
     p, x = flow(mels=4), draw(1, 1, 1, 2 * HOP)
     for mels in (None, draw(1, 1, 4, 3), draw(1, 4, 2), draw(1, 1, 3, 2)):
-        with pytest.raises(InputError, match=r"needs mel frames of shape \(1, 1, 4, 2\)"):
+        with pytest.raises(InputError, match=r"\(1, 1, 4, 2\)"):
             p.log_prob(x, mels=mels)
-        with pytest.raises(InputError, match="needs mel frames"):
+        with pytest.raises(InputError, match=r"\(1, 1, 4, 2\)"):
             p.score(x, torch.tensor(0.1), mels)
-    with pytest.raises(InputError, match="needs no mel frames"):
+    with pytest.raises(InputError, match=r"\bmel"):
         flow().log_prob(x, mels=draw(1, 1, 4, 2))
-    with pytest.raises(InputError, match="needs mel frames"):
+    with pytest.raises(InputError, match=r"\(1, 4, 2\)"):
         p.sample(1, 2 * HOP, torch.Generator())
-    with pytest.raises(InputError, match="do not fit a flow"):
+    with pytest.raises(InputError, match=r"\(1, 1, 1, 496\)"):
         p.log_prob(x[..., :-16])

@@ -192,7 +192,7 @@ def test_embeddings_lie_as_the_codes_do(scale: float) -> None:
     seven = model.logits(torch.tensor([[7, 0]]), torch.zeros(1, dtype=torch.int64))[0, 1]
     assert torch.equal(seven, model.logits(torch.tensor([[2, 0]]), torch.zeros(1, dtype=torch.int64))[0, 1])
     assert seven[7] == seven[2]
-    with pytest.raises(ValueError, match="10 codes for 11 tokens"):
+    with pytest.raises(ValueError, match=r"(?=.*\b10\b)(?=.*\b11\b)"):
         model.embed_codes(codes[:10])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -162,9 +163,9 @@ def test_only_weights_of_wavenets_are_rounded(tmp_path: Path) -> None:
 def test_what_is_refused() -> None:
     p = flow()
     for shape in ((1, 1, 12), (1, 1, 1, 12), (1, 1, 2, 16), (1, 1, 1, 0)):
-        with pytest.raises(InputError, match="do not fit a flow of waveforms"):
+        with pytest.raises(InputError, match=re.escape(str(shape))):
             p.log_prob(torch.zeros(shape))
-    with pytest.raises(PriorError, match="posterior variance"):
+    with pytest.raises(PriorError, match="variance"):
         p.moments(torch.zeros(1, 1, 1, 16), torch.tensor(0.1))
     wrong: list[dict[str, Any]] = [
         {"variant": "realnvp"},
@@ -182,5 +183,5 @@ def test_what_is_refused() -> None:
     ]
     make: Callable[..., WaveFlowConfig] = WaveFlowConfig
     for fields in wrong:
-        with pytest.raises(ValueError, match="no flow"):
+        with pytest.raises(ValueError, match="flow"):
             make(**fields)

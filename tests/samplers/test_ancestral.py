@@ -88,7 +88,7 @@ def test_tokens_may_enter_a_graph() -> None:
 
 
 def test_refuses_wrong_settings_and_seeds() -> None:
-    with pytest.raises(UsageError, match="top_k is 0"):
+    with pytest.raises(UsageError, match="top_k"):
         Ancestral(top_k=0)
-    with pytest.raises(UsageError, match="2 windows"):
+    with pytest.raises(UsageError, match=r"\(3, 1\)"):
         Ancestral()(ChainPosterior(windows=2, length=2), seeds(3, 1))
