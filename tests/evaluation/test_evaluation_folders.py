@@ -80,10 +80,10 @@ def test_missing_partners_fail_their_track_only(tmp_path: Path) -> None:
     _write(ref / "one" / "vocals.wav")
     pairing = pair_folders(est, ref)
     assert [track.name for track in pairing.tracks] == ["one"]
-    assert {f.track: f.reason for f in pairing.failures} == {
-        "two": "no estimate of bass",
-        "three": "no reference of bass, no reference of drums",
-    }
+    reasons = {f.track: f.reason for f in pairing.failures}
+    assert set(reasons) == {"two", "three"}
+    assert [stem for stem in ("bass", "drums") if stem in reasons["two"]] == ["bass"]
+    assert [stem for stem in ("bass", "drums") if stem in reasons["three"]] == ["bass", "drums"]
     assert pairing.ignored == ("vocals",)
 
 
@@ -114,7 +114,7 @@ def test_one_stem_in_two_formats_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"rate": 2000}, "2000 Hz"), ({"length": 2999}, "2999 samples"), ({"channels": 2}, "2 channel")],
+    [({"rate": 2000}, r"\b2000\b"), ({"length": 2999}, r"\b2999\b"), ({"channels": 2}, r"\b2\b")],
     ids=str,
 )
 def test_unlike_files_fail_their_track(tmp_path: Path, change: dict[str, int], reason: str) -> None:
@@ -125,7 +125,7 @@ def test_unlike_files_fail_their_track(tmp_path: Path, change: dict[str, int], r
     _write(est / "one" / "bass.wav", **change)
     bad, good = score_folders(pair_folders(est, ref), ["sdr"])
     assert isinstance(bad, Failure)
-    assert reason in bad.reason
+    assert re.search(reason, bad.reason)
     assert isinstance(good, list)
 
 

@@ -102,7 +102,7 @@ def test_tables_and_differences_are_in_it() -> None:
     reader = read(html_page(report(1.0, 2.0, 4.0)))
     for text in ("3.33 [2.00, 5.00]", "sdr minus that of ours track", "-1.00 [-1.00, -1.00]", "Not scored"):
         assert text in reader.text
-    assert "The run kept no sounds or pictures." in reader.text
+    assert "audio" not in reader.tags
     assert html_page(report(1.0)) == html_page(report(1.0))
 
 
@@ -126,7 +126,7 @@ def test_a_page_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> No
 
     reader = read(page_with(report(1.0, 3.0), clips))
     assert reader.tags.count("audio") == 2 * 2
-    assert reader.text.count("3 more would make the page too large.") == 2
+    assert sum("3 more" in text for text in reader.text) == 2
     _, data = encode_picture(np.zeros((3, 300, 3000)))
     with Image.open(io.BytesIO(data)) as image:
         assert image.size == (LARGEST, round(LARGEST / 10))

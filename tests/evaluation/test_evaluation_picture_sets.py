@@ -128,7 +128,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 def test_few_pictures_have_a_note() -> None:
     _, notes = Sets(("fd-cifar",), {"fd-cifar": SEEING}, images(0, 6)).score({"a": images(1, 9)}, None)
-    assert notes == ["3 pictures for 3 features of fd-cifar: distances are far too large"]
+    (note,) = notes
+    assert "fd-cifar" in note
+    assert note.count("3") == 2  # pictures and features
 
 
 def test_a_report_has_one_value_per_set() -> None:
@@ -141,7 +143,7 @@ def test_a_report_has_one_value_per_set() -> None:
     assert not {"fd-cifar", "cs-cifar"} & report.differences.keys()
     assert report.protocol.metrics == ("psnr", "fd-cifar", "cs-cifar", "residual")
     assert report.protocol.settings["networks"] == {"fd-cifar": {"sha256": "0"}}
-    assert "lower is better" in report.protocol.as_dict()["aggregation"]["fd-cifar"]
+    assert "lower" in report.protocol.as_dict()["aggregation"]["fd-cifar"]
     assert table(report.results, "fd-cifar")[1][0][1].count(".") == 1  # a value without an interval
     # half of a sum is nobody's colour: the mean picture of both, twice
     halves = [pair.sources.mean(0) for pair in random_pairs(source().groups, 5, 0)]

@@ -29,7 +29,7 @@ def report(*values: float) -> Report:
 def test_every_finite_value_is_in_a_bin_and_means_are_marked() -> None:
     shown = report(1.0, 2.0, 6.0)
     axes = histogram(shown, "psnr").axes[0]
-    assert axes.get_xlabel() == "PSNR in dB"
+    assert all(word in axes.get_xlabel() for word in ("PSNR", "dB"))
     assert [line.get_xdata()[0] for line in axes.lines] == pytest.approx([13.0, 3.0])  # type: ignore[index]
     legend = axes.get_legend()
     assert legend is not None
