@@ -124,7 +124,7 @@ def test_seeds_and_defaults(pair: tuple[str, str], tmp_path: Path) -> None:
 def test_what_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
     slow = make_flow(tmp_path / "slow", "slow", sample_rate=8000)
     spectral = make_sound(tmp_path / "spectral", "bands")
-    with pytest.raises(UsageError, match="loud.*14700.*slow.*8000"):
+    with pytest.raises(UsageError, match=r"loud.*14700.*slow.*8000"):
         load_composed((pair[0], slow))
     for mixed in ((pair[0], spectral), (spectral, pair[0])):
         with pytest.raises(UsageError, match="spectral"):
