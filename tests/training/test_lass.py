@@ -122,11 +122,12 @@ def test_what_is_there_is_not_replaced_unasked(tiny_slakh: Path, trained: Path, 
     out = Path(shutil.copytree(trained, tmp_path / "sines"))
     before = (out / "codec" / "model.safetensors").read_bytes()
     for resume in (False, True):
-        with pytest.raises(OutputError, match="finished part"):
+        with pytest.raises(OutputError, match="codec"):
             prepare.run(request(tiny_slakh, out, resume=resume))
     (out / "codec" / "checkpoint.safetensors").write_bytes(b"")
-    with pytest.raises(OutputError, match="unfinished run"):
+    with pytest.raises(OutputError, match="codec") as unfinished:
         prepare.run(request(tiny_slakh, out))
+    assert "--resume" in unfinished.value.hint
     assert (out / "codec" / "model.safetensors").read_bytes() == before
     one_step = replace(LOOP, steps=1)
     prepare.run(request(tiny_slakh, out, overwrite=True, loop=one_step))
@@ -141,11 +142,11 @@ def test_what_is_there_is_not_replaced_unasked(tiny_slakh: Path, trained: Path, 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"family": "gan"}, "unknown family 'gan'"),
-        ({"preset": "huge"}, "unknown preset 'huge'"),
-        ({"tokens": 16}, "too short"),
-        ({"family": "latent", "sources": ("a", "b", "c")}, "two sources, 3 are"),
-        ({"family": "context", "sources": ("drums",)}, "two sources, 1 are"),
+        ({"family": "gan"}, "gan"),
+        ({"preset": "huge"}, "huge"),
+        ({"tokens": 16}, "16"),
+        ({"family": "latent", "sources": ("a", "b", "c")}, "3"),
+        ({"family": "context", "sources": ("drums",)}, "1"),
     ],
 )
 def test_impossible_requests(
@@ -181,14 +182,14 @@ def test_a_prior_starts_from_a_trained_one(tiny_slakh: Path, trained: Path, tmp_
 
 def test_a_part_of_other_sources_is_refused(tiny_slakh: Path, trained: Path) -> None:
     swapped = request(tiny_slakh, trained, "transformer", sources=("bass", "drums"), overwrite=True)
-    with pytest.raises(UsageError, match="is a prior of drums, bass, not of bass, drums"):
+    with pytest.raises(UsageError, match=r"drums, bass.*bass, drums"):
         prepare.run(swapped)
 
 
 def test_data_that_is_not_there(tiny_slakh: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="nowhere"):
         prepare.run(request(tmp_path / "nowhere", tmp_path / "p"))
-    with pytest.raises(InputError, match="no track has a stem of class kazoo"):
+    with pytest.raises(InputError, match="kazoo"):
         prepare.run(request(tiny_slakh, tmp_path / "p", sources=("drums", "kazoo"), cache=None))
-    with pytest.raises(PriorError, match="no usable codec"):
+    with pytest.raises(PriorError, match="codec"):
         prepare.run(request(tiny_slakh, tmp_path / "p", "transformer"))

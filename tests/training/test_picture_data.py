@@ -49,16 +49,16 @@ def test_kinds(tmp_path: Path, tiny_slakh: Path) -> None:
     assert kind_of(DIGITS) is Kind.DIGITS
     assert kind_of(tiny_slakh) is Kind.SOUND
     (tmp_path / "train-images").mkdir()
-    with pytest.raises(InputError, match="neither recordings nor MNIST's files nor pictures"):
+    with pytest.raises(InputError, match=tmp_path.name):
         kind_of(tmp_path)
     RED.save(tmp_path / "train-images" / "a.JPEG")
     assert kind_of(tmp_path) is Kind.PICTURES
     soundfile.write(tmp_path / "a.wav", np.zeros(10), 8000)
-    with pytest.raises(InputError, match="both recordings and pictures"):
+    with pytest.raises(InputError, match=tmp_path.name):
         kind_of(tmp_path)
     (tmp_path / "train-images" / "a.JPEG").unlink()
     assert kind_of(tmp_path) is Kind.SOUND
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="nowhere"):
         kind_of(tmp_path / "nowhere")
 
 
@@ -95,7 +95,7 @@ def test_every_file_of_a_folder_counts(tmp_path: Path) -> None:
     whole = (data / "01.png").read_bytes()
     (data / "01.png").write_bytes(whole[: len(whole) // 2])
     for cache in (None, tmp_path / "cache"):
-        with pytest.raises(InputError, match=r"01\.png cannot be read"):
+        with pytest.raises(InputError, match=r"01\.png"):
             open_data(request(data, size=8, cache=cache))
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -111,7 +111,7 @@ def test_what_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for first, second in zip(one, two, strict=True):
         np.testing.assert_array_equal(first.images, second.images)
     draw(data / "valid" / "bee", 2)
-    with pytest.raises(InputError, match="other classes"):
+    with pytest.raises(InputError, match="data"):
         open_data(request(data, classes=("ant", "bee")))
     draw(data / "valid" / "ant", 2, side=12)
     monkeypatch.setattr(picture_data, "HELD_OUT", 3)
@@ -136,12 +136,12 @@ def test_statistics_are_of_all_values(tmp_path: Path) -> None:
 
 def test_what_does_not_fit(tmp_path: Path, tiny_slakh: Path) -> None:
     draw(tmp_path / "data", 2)
-    with pytest.raises(UsageError, match="has no classes 0-4, 5-9"):
+    with pytest.raises(UsageError, match="0-4, 5-9"):
         open_data(request(tmp_path / "data", classes=("0-4", "5-9")))
-    with pytest.raises(UsageError, match="not in one folder per class"):
+    with pytest.raises(UsageError, match="data"):
         folder_classes(tmp_path / "data")
-    with pytest.raises(InputError, match="holds no pictures"):
+    with pytest.raises(InputError, match=tiny_slakh.name):
         open_data(request(tiny_slakh))
     for option in ({"size": 8}, {"channels": 3}):
-        with pytest.raises(UsageError, match="--size and --channels"):
+        with pytest.raises(UsageError, match=r"--size.*--channels"):
             open_data(request(DIGITS, **option))

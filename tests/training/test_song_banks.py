@@ -38,7 +38,7 @@ def test_what_musdb_is(musdb: Path, tiny_slakh: Path, tmp_path: Path) -> None:
     (mp4 / "test" / "A - One.stem.mp4").touch()
     assert is_musdb(mp4)
     assert kind_of(mp4) is Kind.SOUND
-    with pytest.raises(UsageError, match="many instruments"):
+    with pytest.raises(UsageError, match="musdb"):
         audio.default_source(musdb)
 
 
@@ -59,16 +59,16 @@ def test_splits_of_both_layouts(musdb: Path, tiny_slakh: Path) -> None:
     shutil.rmtree(musdb / "test")
     assert held_out_split(musdb) == "validation"
     shutil.rmtree(musdb / "train" / min(validation_songs()))
-    with pytest.raises(InputError, match="no songs to test on"):
+    with pytest.raises(InputError, match="musdb"):
         held_out_split(musdb)
 
 
 def test_neither_layout(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no songs with stems") as caught:
+    with pytest.raises(InputError, match=tmp_path.name) as caught:
         open_songs(tmp_path, "train", ("bass",), RATE)
     assert "Slakh2100" in caught.value.hint
     assert "MUSDB18" in caught.value.hint
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="nowhere"):
         open_songs(tmp_path / "nowhere", "train", ("bass",), RATE)
 
 

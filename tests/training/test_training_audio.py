@@ -85,7 +85,7 @@ def test_it_starts_from_a_trained_prior(
     )  # where training begins at zero
     told = cards.find(str(tmp_path / "p"))[0].training["denoiser"]["init"]
     assert (told["prior"], told["steps"]) == ("p", 4)
-    with pytest.raises(PriorError, match="another network"):
+    with pytest.raises(PriorError, match="prior p"):
         prepare.run(request(recordings, tmp_path / "q", init=init, preset="small", loop=still))
 
 
@@ -107,9 +107,9 @@ def test_the_lowest_bands_get_a_network_of_their_own(
     prepare.run(request(recordings, tmp_path / "q", **again))  # all of it
     assert load_network(load_spectral, tmp_path / "q" / "denoiser").config.low == audio.LOW["low"]
     for lacking in ({"init": None}, {"against": ()}):
-        with pytest.raises(UsageError, match="adds to a trained prior"):
+        with pytest.raises(UsageError, match="--low-bands"):
             prepare.run(request(recordings, tmp_path / "r", **{**words, **lacking}))
-    with pytest.raises(UsageError, match="--low-bands is for denoisers of sound"):
+    with pytest.raises(UsageError, match="--low-bands"):
         prepare.run(request(recordings, tmp_path / "r", family="flow", low_bands=True))
     assert not (tmp_path / "r").exists()
 
@@ -223,7 +223,7 @@ def test_what_it_is_against_is_a_folder_or_a_class_of_the_songs(
     prepare.run(request(tiny_slakh, tmp_path / "p", **words))
     card, _ = cards.find(str(tmp_path / "p"))
     assert card.training["denoiser"]["foreign_share"] == audio.FOREIGN
-    with pytest.raises(UsageError, match="no folder bass"):
+    with pytest.raises(UsageError, match="bass"):
         prepare.run(request(recordings, tmp_path / "q", against=("bass",)))
     with pytest.raises(UsageError, match="--against"):
         prepare.run(request(recordings, tmp_path / "q", family="flow", against=("bass",)))
@@ -259,7 +259,7 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
     assert np.std(drawn[0]) > 0.01
     assert not np.array_equal(drawn[0], drawn[1])
     assert not list(out.rglob("*.part"))
-    with pytest.raises(OutputError, match="finished"):
+    with pytest.raises(OutputError, match="denoiser"):
         prepare.run(request(recordings, out))
 
 
@@ -294,8 +294,9 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     with pytest.raises(KeyboardInterrupt):
         prepare.run(request(recordings, tmp_path / "p", **words), stop)
     assert not (tmp_path / "p" / "card.toml").exists()
-    with pytest.raises(OutputError, match="unfinished"):
+    with pytest.raises(OutputError, match="denoiser") as unfinished:
         prepare.run(request(recordings, tmp_path / "p", **words))
+    assert "--resume" in unfinished.value.hint
     resumed = prepare.run(request(recordings, tmp_path / "p", resume=True, **words))
     whole = prepare.run(request(recordings, tmp_path / "q", **words)) if low else finished[1]
     assert figures(resumed) == pytest.approx(figures(whole), rel=1e-3)
@@ -319,10 +320,10 @@ def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
 def test_what_the_data_are(recordings: Path, tiny_slakh: Path, tmp_path: Path) -> None:
     assert kind_of(recordings) is Kind.SOUND
     assert audio.default_source(recordings) == "my violin"
-    with pytest.raises(UsageError, match="many instruments"):
+    with pytest.raises(UsageError, match=tiny_slakh.name):
         audio.default_source(tiny_slakh)
-    with pytest.raises(UsageError, match="unknown preset"):
+    with pytest.raises(UsageError, match="huge"):
         prepare.run(request(recordings, tmp_path / "p", preset="huge"))
-    with pytest.raises(InputError, match="too little"):
+    with pytest.raises(InputError, match=r"11\.0 s"):
         prepare.run(request(recordings, tmp_path / "p", tokens=4000))
     assert not (tmp_path / "p").exists()

@@ -93,7 +93,7 @@ def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
     assert prior.config.size == (28, 28)
     assert 0.05 < prior.config.data_mean < 0.3
     assert torch.isfinite(prior.score(torch.rand(1, 2, 1, 28, 28), torch.tensor(0.5))).all()
-    with pytest.raises(OutputError, match="finished"):
+    with pytest.raises(OutputError, match="denoiser"):
         prepare.run(request(tmp_path / "p"))
 
 
@@ -121,7 +121,7 @@ def test_a_prior_holds_one_network(tmp_path: Path) -> None:
 
 
 def test_unknown_presets_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="preset"):
+    with pytest.raises(UsageError, match="huge"):
         prepare.run(request(tmp_path / "p", preset="huge"))
 
 
@@ -135,9 +135,9 @@ def test_training_can_start_from_a_trained_prior(tmp_path: Path) -> None:
     entry = cards.read(second).training["denoiser"]
     assert entry["init"]["prior"] == "first"
     assert entry["init"]["steps"] > 0
-    with pytest.raises(PriorError, match="another network"):
+    with pytest.raises(PriorError, match="first"):
         prepare.run(request(tmp_path / "third", init=str(first), classes=("0-4", "5-9")))
-    with pytest.raises(PriorError, match="no prior"):
+    with pytest.raises(PriorError, match="nowhere"):
         prepare.run(request(tmp_path / "fourth", init="nowhere"))
 
 
@@ -204,8 +204,8 @@ def test_the_noise_of_training_can_be_said(tmp_path: Path) -> None:
     assert (config.channels, config.p_mean, config.p_std) == (1, 0.0, 1.4)
     assert cards.read(tmp_path / "p").training["denoiser"]["flip"] is False
     for noise in ({"noise_std": 0.0}, {"noise_mean": float("nan")}, {"noise_std": float("inf")}):
-        with pytest.raises(UsageError, match="ln σ"):
+        with pytest.raises(UsageError, match=str(*noise.values())):
             prepare.run(request(tmp_path / "q", data=data, **noise))
-    with pytest.raises(UsageError, match="for denoisers"):
+    with pytest.raises(UsageError, match="--noise-mean"):
         prepare.run(request(tmp_path / "q", family="ncsn", **fields))
     assert not (tmp_path / "q").exists()

@@ -106,13 +106,13 @@ def test_a_prior_starts_from_a_trained_one(strokes: Path, trained: Path, prior: 
     entry = cards.read(prior).training["prior"]
     assert entry["init"]["prior"] == "bars"
     assert entry["init"]["steps"] == 4
-    with pytest.raises(PriorError, match="another network"):
+    with pytest.raises(PriorError, match="bars"):
         prepare.run(replace(asked, init=str(trained), classes=()))
-    with pytest.raises(PriorError, match="no autoregressive prior"):
+    with pytest.raises(PriorError, match="mnist"):
         prepare.run(replace(asked, init="mnist"))
     other = tmp_path / "other"
     prepare.run(request(strokes, other, loop=replace(LOOP, seed=1)))
-    with pytest.raises(PriorError, match="another codec"):
+    with pytest.raises(PriorError, match="bars"):
         prepare.run(replace(asked, init=str(trained), out=other))
 
 
@@ -135,8 +135,9 @@ def test_an_interrupted_training_goes_on(strokes: Path, trained: Path, tmp_path:
     asked = request(strokes, tmp_path / "bars", loop=often)
     with pytest.raises(KeyboardInterrupt):
         prepare.run(asked, stop)
-    with pytest.raises(OutputError, match="unfinished"):
+    with pytest.raises(OutputError, match="codec") as unfinished:
         prepare.run(asked)
+    assert "--resume" in unfinished.value.hint
     prepare.run(replace(asked, resume=True))
     one, two = ((p / "codec" / "model.safetensors").read_bytes() for p in (trained, tmp_path / "bars"))
     assert one == two
@@ -145,12 +146,12 @@ def test_an_interrupted_training_goes_on(strokes: Path, trained: Path, tmp_path:
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        ({"preset": "huge"}, UsageError, "unknown preset 'huge'"),
-        ({"classes": ("lying", "standing")}, UsageError, "a codec knows no classes"),
-        ({"init": "mnist"}, UsageError, "--init is not for a vqvae"),
-        ({"noise_std": 1.0}, UsageError, "for score priors"),
-        ({"family": "transformer"}, PriorError, "no usable codec"),
-        ({"size": 10}, UsageError, "whole patches of 4"),
+        ({"preset": "huge"}, UsageError, "huge"),
+        ({"classes": ("lying", "standing")}, UsageError, "codec"),
+        ({"init": "mnist"}, UsageError, "--init"),
+        ({"noise_std": 1.0}, UsageError, "--noise-std"),
+        ({"family": "transformer"}, PriorError, "codec"),
+        ({"size": 10}, UsageError, "10.*4"),
     ],
 )
 def test_what_is_refused(
@@ -163,9 +164,9 @@ def test_what_is_refused(
 
 def test_other_priors_are_left_alone(strokes: Path, prior: Path, tiny_pictures: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(tiny_pictures, tmp_path / "score"))
-    with pytest.raises(OutputError, match="prior of another kind"):
+    with pytest.raises(OutputError, match="score"):
         prepare.run(request(strokes, other))
-    with pytest.raises(UsageError, match="is a prior of stroke, not of digit"):
+    with pytest.raises(UsageError, match=r"stroke.*digit"):
         prepare.run(request(strokes, prior, sources=("digit",), overwrite=True))
 
 
@@ -220,5 +221,5 @@ def test_pictures_of_another_size_are_brought_to_the_codecs(prior: Path, tmp_pat
         Image.fromarray(np.full((10, 14), 60 * n, np.uint8)).save(tmp_path / "wide" / f"{n}.png")
     settings = CountSettings(tokens=BATCH)
     assert count(prior, tmp_path / "wide", settings, cache=None, device=CPU)["tokens"] == BATCH
-    with pytest.raises(InputError, match="not of \\(1, 8, 8\\)"):
+    with pytest.raises(InputError, match=r"\(1, 8, 8\)"):
         count(prior, DIGITS, settings, cache=None, device=CPU, overwrite=True)
