@@ -14,9 +14,10 @@ from sepcli.catalog.card import LASS
 from sepcli.cli import console
 from sepcli.cli.earlier import refuse_unlike, replace_record
 from sepcli.cli.picture_jobs import plan_pictures, run_pictures, sheet_beside
-from sepcli.cli.picture_sets import describe, seeds_of, write_sets
+from sepcli.cli.picture_sets import describe, write_sets
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import SepError, UsageError
+from sepcli.seeds import sample_seeds
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
@@ -156,7 +157,7 @@ def _separate(
     channels = separator.channels or picture.pixels.shape[0]
     mixture = torch.from_numpy(as_channels(picture, channels, job.source))
     scale = len(weights) / sum(map(abs, weights))
-    seeds = torch.tensor(seeds_of(request.seed, request.samples))
+    seeds = torch.tensor(sample_seeds(request.seed, 0, request.samples))
     several = request.samples > 1
     with console.progress(job.track, request.quiet) as on_step:
         raw = separator(scale * mixture[None], seeds[None], on_step)[0]
