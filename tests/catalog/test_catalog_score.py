@@ -119,6 +119,7 @@ def test_settings_reach_sampler_and_posterior(tiny_pictures: Path) -> None:
         ({"sampler": "langevin", "settings": {"preset": "best"}}, "unknown preset"),
         ({"sampler": "langevin", "settings": {"width": "-1"}}, "width"),
         ({"weights": (1.0,)}, "1 sources"),
+        ({"weights": (0.0, 0.0)}, "weights"),
         ({"weights": (1.0, 1.0), "labels": (0,)}, "1 classes"),
         ({"labels": (0, 7)}, "no class 7"),
         (

@@ -272,11 +272,9 @@ def test_picture_options_are_for_pictures(tiny_prior: Path, mixture: Path, tmp_p
 
 
 def test_weights() -> None:
-    assert parse_weights(None, None) == (0.5, 0.5)
-    assert parse_weights(None, 4) == (0.25,) * 4
     assert parse_weights("1,-2", 2) == (1.0, -2.0)
     with pytest.raises(UsageError):
-        parse_weights(None, 1)
+        parse_weights("1", None)
 
 
 def test_digits_are_evaluated(
