@@ -36,6 +36,8 @@ MOST = 100_000
 """Candidates of a draw; beyond that, they only exhaust the memory."""
 MIXED = (0.5, 0.5)
 """The weights of the mixtures that the codec reads and the table is counted for."""
+SUM = (1.0, 1.0)
+"""The weights of the mixtures that are separated: others are scaled to them."""
 SAMPLING = 0.7
 """Share of the time that tokens are taken to need, for the display of progress."""
 
@@ -137,7 +139,7 @@ class LassPictures:
         drawn = []
         for number, (part, own) in enumerate(parts):
             told = _between(on_step, number / count, (number + 1) / count)
-            drawn.append(self._draw(part.to(self.device), own, told))
+            drawn.append(self._draw((part / self.weights[0]).to(self.device), own, told))
         return torch.cat(drawn)
 
     def log_prior(self, sources: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ class LassPictures:
         return torch.cat(parts)
 
     def _draw(self, mixture: Tensor, seeds: Tensor, told: OnStep | None) -> Tensor:
-        """Draws (B, S, 2, C, H, W) of mixtures (B, C, H, W)."""
+        """Draws (B, S, 2, C, H, W) of sums (B, C, H, W)."""
         draws = seeds.shape[1]
         with torch.inference_mode():
             tokens = self._hypotheses(mixture, seeds, _between(told, 0.0, SAMPLING))
@@ -163,16 +165,16 @@ class LassPictures:
             chosen = tokens.gather(1, best[..., None, None].expand(-1, -1, *tokens.shape[2:]))
             codes = self.codec.quantizer.lookup(chosen.transpose(2, 3)).flatten(0, 1)
         repeated = mixture.repeat_interleave(draws, dim=0)
-        mixing = WeightedSum(self.weights)
+        mixing = WeightedSum(SUM)
         refining = _between(told, SAMPLING, 1.0)
         sources = self.refinement(codes, self.codec.synthesise, mixing, repeated, refining)
         if self.exact:
-            sources = nearest_exact(sources, repeated / self.weights[0])
+            sources = nearest_exact(sources, repeated)
         return sources.view(*seeds.shape, *sources.shape[1:]).cpu()
 
     def _hypotheses(self, mixture: Tensor, seeds: Tensor, told: OnStep | None) -> Tensor:
         """Tokens (B, N, L, 2): every draw's candidates, draw after draw, or those of a search."""
-        observed = self.codec.encode(mixture / sum(self.weights))
+        observed = self.codec.encode(mixture / sum(SUM))
         posterior = LassPosterior(self.prior, self.table, observed, self.settings)
         if not isinstance(self.sampler, Ancestral):
             most = max(self.candidates, seeds.shape[1])
@@ -192,7 +194,7 @@ class LassPictures:
 
     def _costs(self, tokens: Tensor, mixture: Tensor) -> Tensor:
         """The cost by which hypotheses (B, N, L, 2) are compared, least for the best: (B, N)."""
-        mixing, costs = WeightedSum(self.weights), []
+        mixing, costs = WeightedSum(SUM), []
         for part in torch.split(tokens, max(1, self.rows // len(mixture)), dim=1):
             made = self.codec.decode(part.transpose(2, 3).flatten(0, 2))
             mixed = mixing(made.view(-1, 2, *made.shape[1:])).view(*part.shape[:2], *made.shape[1:])

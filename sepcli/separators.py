@@ -118,6 +118,7 @@ class ScoreSeparator:
         prior: p_σ(x) of the K sources side by side; None: nothing is known of how probable sources are.
         density: the same as a density, if it is one: it ranks draws exactly.
         likelihood: the settings of the posterior, for records.
+        scale: factor on a mixture before the posterior, which mixes with the weights scale · α_k.
     """
 
     posterior: Callable[[Tensor], Posterior]
@@ -131,6 +132,7 @@ class ScoreSeparator:
     prior: ScorePrior | None = None
     density: DensityPrior | None = None
     likelihood: Mapping[str, Any] = field(default_factory=dict)
+    scale: float = 1.0
 
     @property
     def evaluations(self) -> int:
@@ -149,7 +151,7 @@ class ScoreSeparator:
         Returns:
             (B, S, K, C, *D) on the CPU: S draws of the unweighted sources.
         """
-        repeated = mixture.to(self.device).repeat_interleave(seeds.shape[1], dim=0)
+        repeated = (self.scale * mixture).to(self.device).repeat_interleave(seeds.shape[1], dim=0)
         rows, parts = torch.split(repeated, self.batch), torch.split(seeds.flatten(0, 1), self.batch)
         drawn = []
         for number, (part, own) in enumerate(zip(rows, parts, strict=True)):

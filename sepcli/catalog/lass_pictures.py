@@ -26,6 +26,7 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.engines import source_names
 from sepcli.catalog.network import load_network
 from sepcli.catalog.options import typed
+from sepcli.catalog.weights import mixing_weights
 from sepcli.codecs.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.errors import PriorError, UsageError
 from sepcli.lass_pictures import LassPictures
@@ -101,10 +102,10 @@ def build_lass_pictures(
     device: torch.device,
     sampler: str,
     options: Mapping[str, Any],
-    weights: Sequence[float] = (1.0, 1.0),
+    weights: Sequence[float] | None = None,
     labels: Sequence[int | None] | None = None,
 ) -> LassPictures:
-    """The builder of ``catalog.build``; see ``load_lass_pictures``."""
+    """The builder of ``catalog.build``; see ``load_lass_pictures``, for weights ``mixing_weights``."""
     check_lass_files(card)
     chosen, rest = token_sampler(sampler, {k: v for k, v in options.items() if k != "method"})
     own = PictureSettings(**typed(PictureSettings, rest))
@@ -126,7 +127,7 @@ def build_lass_pictures(
         chosen,
         own,
         source_names([card] * 2),
-        tuple(weights),
+        mixing_weights(weights, card.weights, images=True, sources=2),
         device,
         Refinement(own.refine, own.refine_rate),
         own.candidates,

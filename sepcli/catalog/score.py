@@ -18,6 +18,7 @@ from sepcli.catalog.engines import source_names
 from sepcli.catalog.network import compile_networks, load_network
 from sepcli.catalog.options import typed
 from sepcli.catalog.unet import load_unet
+from sepcli.catalog.weights import image_scale, mixing_weights
 from sepcli.errors import PriorError, UsageError
 from sepcli.mixing import WeightedSum
 from sepcli.posterior import WIDTHS, DiracPosterior, GaussianPosterior
@@ -167,25 +168,29 @@ def load_pictures(
     names = source_names([found[name][0] for name in every])
     channels, options = networks[priors[0]].config.channels, {**own, **(settings or {})}
     prepare(networks.values(), options, torch.device(device))
-    made = assemble(
-        joint, channels, names, tuple(weights), torch.device(device), chosen, options, bounds=UNIT
-    )
+    scale = image_scale(weights)
+    relative = tuple(scale * weight for weight in weights)
+    made = assemble(joint, channels, names, relative, torch.device(device), chosen, options, bounds=UNIT)
     together = min(draws_at_once(network) for network in networks.values())
-    return replace(made, batch=together, density=_density(own_networks, told, made.sampler))
+    density = _density(own_networks, told, made.sampler)
+    return replace(made, weights=tuple(weights), scale=scale, batch=together, density=density)
 
 
 def build_score(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
 ) -> ScoreSeparator:
-    """The builder of ``catalog.build``: two sources of the card's kind, mixed with its weights."""
+    """The builder of ``catalog.build``: two sources of the card's kind; see ``mixing_weights``."""
     network = load_picture_prior(folder).to(device)
     two, told = [network] * 2, [None] * 2
     joint, names = _joint(two, told), source_names([card] * 2)
     chosen = "projected" if sampler == "ancestral" else sampler  # what ``load_separator`` takes for unsaid
-    weights = card.weights[:1] * 2
+    weights = mixing_weights(None, card.weights, images=True, sources=2)
+    scale = image_scale(weights)
+    relative = tuple(scale * weight for weight in weights)
     channels = network.config.channels
-    made = assemble(joint, channels, names, weights, device, chosen, options, bounds=UNIT)
-    return replace(made, batch=draws_at_once(network), density=_density(two, told, made.sampler))
+    made = assemble(joint, channels, names, relative, device, chosen, options, bounds=UNIT)
+    density = _density(two, told, made.sampler)
+    return replace(made, weights=weights, scale=scale, batch=draws_at_once(network), density=density)
 
 
 def open_card(name: str) -> tuple[Card, Path]:

@@ -21,6 +21,7 @@ from sepcli.catalog.network import load_network
 from sepcli.catalog.options import typed
 from sepcli.catalog.score import assemble
 from sepcli.catalog.waves import WaveSeparator, assemble_waves, is_flow
+from sepcli.catalog.weights import mixing_weights
 from sepcli.errors import PriorError, UsageError
 from sepcli.mdct import imdct, mdct
 from sepcli.priors.gaussian_bands import SECONDS, fit_rest
@@ -156,7 +157,7 @@ def load_composed(
 
     Args:
         priors: K ≥ 2 names or folders, one per source; one is enough beside a rest.
-        weights: α_k of m = Σ α_k x_k, that of a rest last or left out; 1 each if None.
+        weights: α_k of m = Σ α_k x_k, that of a rest last or left out; those of the cards if None.
         names: of the sources, a rest last; the priors' own if None.
         rest: add a last source, ``rest``, for what no prior explains.
         device: where to compute.
@@ -173,7 +174,9 @@ def load_composed(
     owners = [card for card, _ in found]
     if len(found) + rest < 2:
         refuse_single(owners[0])
-    own_names, alphas = source_names(owners), (1.0,) * len(found) if weights is None else tuple(weights)
+    of_cards = tuple(card.weights[0] for card in owners)
+    alphas = mixing_weights(weights, of_cards, images=False, sources=len(found))
+    own_names = source_names(owners)
     if rest:
         own_names, alphas = add_rest(own_names, alphas)
     sources = own_names if names is None else tuple(names)

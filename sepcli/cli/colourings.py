@@ -16,7 +16,7 @@ from torch import Tensor
 from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.earlier import replace_record
-from sepcli.cli.picture_sets import describe, draw_labels, seeds_of
+from sepcli.cli.picture_sets import describe, draw_labels
 from sepcli.colouring import (
     GREYS,
     diversity,
@@ -33,6 +33,7 @@ from sepcli.errors import InputError, SepError
 from sepcli.media.grey import find_grey, is_grey
 from sepcli.media.images import Picture, as_channels, read_picture, write_pictures
 from sepcli.media.sheets import CELL, contact_sheet
+from sepcli.seeds import sample_seeds
 
 if TYPE_CHECKING:
     from sepcli.catalog.colours import Colourist
@@ -96,7 +97,7 @@ def colour(job: Job, task: Colouring) -> dict[str, Any]:
     height, width = grey.shape
     small = reduced(grey[None], working_size(height, width, task.colourist.short))[0]
     hint = None if task.hint is None else _read_hint(task.hint, grey, small, task.weights)
-    seeds = torch.tensor(seeds_of(task.seed, task.samples))
+    seeds = torch.tensor(sample_seeds(task.seed, 0, task.samples))
     sets = _draw(job, task, small, hint, seeds)
     write_pictures(_results(job, picture, small, sets, task.weights), overwrite=task.overwrite)
     record = {

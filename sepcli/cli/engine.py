@@ -118,6 +118,7 @@ def compose(
     """
     from sepcli.catalog import card as cards
     from sepcli.catalog.engines import add_rest, refuse_single, source_names
+    from sepcli.catalog.weights import mixing_weights
 
     if card.family != cards.SOUND or card.score:
         if len(priors) > 1:
@@ -142,8 +143,10 @@ def compose(
             )
     if len(owners) + rest < 2:
         refuse_single(card)
-    own = tuple(owner.weights[0] for owner in owners)
-    names, alpha = source_names(owners), parse_weights(weights, None, 2 - rest) if weights else own
+    of_cards = tuple(owner.weights[0] for owner in owners)
+    given = parse_weights(weights, None, 2 - rest) if weights else None
+    alpha = mixing_weights(given, of_cards, images=False, sources=len(owners))
+    names = source_names(owners)
     if rest:
         names, alpha = add_rest(names, alpha)
     if len(alpha) != len(names):

@@ -17,11 +17,6 @@ BESIDE = ("mean", "deviation")
 """What is stored beside several draws, in the place of their number."""
 
 
-def seeds_of(seed: int, samples: int) -> list[int]:
-    """One seed of 63 bits per draw, from the user's, which may be any whole number that is not negative."""
-    return [(seed * 1_000_003 + draw) % 2**63 for draw in range(samples)]
-
-
 def write_sets(
     job: Job,
     picture: Picture,

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli import __version__
 from sepcli.catalog.card import LASS
+from sepcli.catalog.weights import mixing_weights
 from sepcli.cli import console
 from sepcli.cli.earlier import refuse_unlike, replace_record
 from sepcli.cli.picture_jobs import plan_pictures, run_pictures, sheet_beside
-from sepcli.cli.picture_sets import describe, seeds_of, write_sets
+from sepcli.cli.picture_sets import describe, write_sets
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import SepError, UsageError
+from sepcli.seeds import sample_seeds
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
@@ -71,8 +73,9 @@ def separate_pictures(request: PictureRequest) -> None:
     from sepcli.cli.device import choose_device
     from sepcli.cli.inputs import to_do
 
-    weights = _weights(request)
-    found = [cards.find(name) for name in request.priors] * (len(weights) // len(request.priors))
+    found = [cards.find(name) for name in request.priors]
+    weights = _weights(request, found[0][0].weights)
+    found *= len(weights) // len(request.priors)
     owners = [card for card, _ in found]
     names = source_names(owners)
     usual = "{track}/{stem}.{ext}" if request.samples == 1 else "{track}/{sample}/{stem}.{ext}"
@@ -82,9 +85,8 @@ def separate_pictures(request: PictureRequest) -> None:
     )
     todo = to_do(jobs, overwrite=request.overwrite, resume=request.resume)
     place = str(choose_device(request.device))
-    alpha = [w * len(weights) / sum(map(abs, weights)) for w in weights]  # 1 each for a plain mean
     separator = load_pictures(
-        request.priors, alpha, device=place, sampler=request.sampler, settings=request.settings
+        request.priors, weights, device=place, sampler=request.sampler, settings=request.settings
     )
     kinds = [(os.path.realpath(folder), w) for (_, folder), w in zip(found, weights, strict=True)]
     made_with = _made_with(owners, separator, weights, place, request)
@@ -99,10 +101,11 @@ def separate_pictures(request: PictureRequest) -> None:
     run_pictures(jobs, todo, separate_one, told, request.as_json)
 
 
-def _weights(request: PictureRequest) -> tuple[float, ...]:
-    """The weights of as many sources as were asked for."""
-    several = len(request.priors) if len(request.priors) > 1 and request.weights is None else None
-    weights = parse_weights(request.weights, request.sources or several)
+def _weights(request: PictureRequest, of_card: Sequence[float]) -> tuple[float, ...]:
+    """The weights of as many sources as were asked for; ``of_card``: those of the first prior's card."""
+    given = parse_weights(request.weights, request.sources) if request.weights is not None else None
+    sources = request.sources or max(2, len(request.priors), len(of_card))
+    weights = mixing_weights(given, of_card, images=True, sources=sources)
     if len(request.priors) not in (1, len(weights)):
         raise UsageError(
             f"{len(request.priors)} --prior for {len(weights)} sources", "give one for all, or one per source"
@@ -155,11 +158,10 @@ def _separate(
     picture = read_picture(job.source)
     channels = separator.channels or picture.pixels.shape[0]
     mixture = torch.from_numpy(as_channels(picture, channels, job.source))
-    scale = len(weights) / sum(map(abs, weights))
-    seeds = torch.tensor(seeds_of(request.seed, request.samples))
+    seeds = torch.tensor(sample_seeds(request.seed, 0, request.samples))
     several = request.samples > 1
     with console.progress(job.track, request.quiet) as on_step:
-        raw = separator(scale * mixture[None], seeds[None], on_step)[0]
+        raw = separator(mixture[None], seeds[None], on_step)[0]
         if not torch.isfinite(raw).all():
             raise SepError(
                 f"the sources of {job.source} are not finite", "use more steps, or another sampler or prior"

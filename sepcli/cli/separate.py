@@ -248,7 +248,7 @@ def _record(job: Job, report: StreamReport, run: Mapping[str, Any], quiet: bool)
         "input": str(job.source),
         "stems": [[str(path) for path in paths] for paths in job.stems],
         **run,
-        **describe(report),
+        **describe(report, run["seed"]),
         "versions": {"sepcli": __version__, **versions},
         "report": {key: value for key, value in asdict(report).items() if key != "draws"},
     }

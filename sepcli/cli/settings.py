@@ -59,8 +59,8 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
     return settings
 
 
-def parse_weights(text: str | None, sources: int | None, least: int = 2) -> tuple[float, ...]:
-    """``0.5,0.5`` or a number of sources → the w_k of the file's mixture.
+def parse_weights(text: str, sources: int | None, least: int = 2) -> tuple[float, ...]:
+    """``0.5,0.5`` → the w_k of the file's mixture.
 
     Args:
         text: the words.
@@ -70,10 +70,6 @@ def parse_weights(text: str | None, sources: int | None, least: int = 2) -> tupl
     Raises:
         UsageError: not numbers, too few, a zero, or not as many as sources.
     """
-    if text is None:
-        if sources is not None and sources < 2:
-            raise UsageError(f"--sources {sources} is no mixture", "ask for two or more")
-        return (1 / (sources or 2),) * (sources or 2)
     try:
         weights = tuple(float(word) for word in text.split(","))
     except ValueError as error:

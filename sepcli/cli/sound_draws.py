@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from sepcli.seeds import sample_seeds
+
 if TYPE_CHECKING:
     from sepcli.stream import StreamReport
 
 
-def describe(report: StreamReport) -> dict[str, Any]:
+def describe(report: StreamReport, seed: int) -> dict[str, Any]:
     """Entries of a record; nothing for a single draw.
+
+    Args:
+        report: of one file.
+        seed: of the run.
 
     Returns:
         ``confidence``, per stem a list over seconds in dB, null where there is nothing (see
-        ``sepcli.stream.DrawsReport``); and if every draw was kept ``draws``, in the order of their folders,
-        each with its place in the order of merit, what that order is (``rank``), and the number of the
+        ``sepcli.stream.DrawsReport``); and if every draw was kept ``draws``, best first, as their folders
+        are, each with the ``seed`` of its first block, what that order is (``rank``), and the number of the
         ``medoid``.
     """
     from sepcli.draws import RULE
@@ -26,14 +32,15 @@ def describe(report: StreamReport) -> dict[str, Any]:
     confidence = {"confidence": dict(zip(stems, report.draws.confidence, strict=True))}
     if len(report.sets) == 1:
         return confidence
-    draws = [asdict(draw) for draw in report.draws.draws]
+    seeds = sample_seeds(seed, 0, len(report.sets))
+    ranked = zip(report.draws.order, report.draws.draws, strict=True)
+    draws = [{"seed": seeds[number], **asdict(draw)} for number, draw in ranked]
     return {"draws": draws, "rank": RULE, "medoid": report.draws.medoid, **confidence}
 
 
 def summary(report: StreamReport) -> str | None:
-    """One line on kept draws: they were written before they could be ranked, so folders are in no order."""
+    """One line on kept draws, what they are ranked by, and the number of the medoid."""
     if report.draws is None or len(report.sets) == 1:
         return None
-    best = next(n for n, draw in enumerate(report.draws.draws, 1) if draw.rank == 1)
     by = "agreement" if report.draws.draws[0].log_prior_bound is None else "log prior"
-    return f"  best of {len(report.sets)} draws by {by}: {best:02d}, medoid: {report.draws.medoid:02d}"
+    return f"  {len(report.sets)} draws, best first by {by}, medoid: {report.draws.medoid:02d}"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from sepcli.errors import SepError
 from sepcli.evaluation.journal import Finished, append_journal
 from sepcli.evaluation.score import TrackScore
 from sepcli.protocols import OnStep
+from sepcli.seeds import item_seed, sample_seeds
 
 Scores = dict[str, list[TrackScore]]
 """By item."""
@@ -75,12 +75,13 @@ def score_batches(
 
 
 def draw_seeds(seed: int, number: int, draws: int = 1) -> Tensor:
-    """(S,) int64, from the run's seed, the item's number and the draw."""
-    states = [
-        np.random.SeedSequence(seed, spawn_key=(number, draw)).generate_state(1, np.uint64)[0]
-        for draw in range(draws)
-    ]
-    return torch.tensor([int(state >> np.uint64(1)) for state in states], dtype=torch.int64)
+    """Return the seeds (S,), int64, of an item's draws: those of ``separate`` with ``item_seed``."""
+    return torch.tensor(sample_seeds(item_seed(seed, number), 0, draws), dtype=torch.int64)
+
+
+def item_seeds(seed: int, names: Iterable[str]) -> dict[str, int]:
+    """Return the seed of every item by its name, for a report; items in the order of their numbers."""
+    return {name: item_seed(seed, number) for number, name in enumerate(names)}
 
 
 def check_finite(draws: Tensor, items: Iterable[Item]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sepcli.errors import InputError
-from sepcli.evaluation.batches import Item, Scores, score_batches
+from sepcli.evaluation.batches import Item, Scores, item_seeds, score_batches
 from sepcli.evaluation.clips import Clip
 from sepcli.evaluation.features import Extractor
 from sepcli.evaluation.journal import Finished, resume_journal, start_journal
@@ -140,16 +140,19 @@ def evaluate_items(
     sets, told = run.sets(originals), list(notes)
     mark = rules.fingerprint(content=originals.tobytes())
     if sets is None:
-        scores = _scores(run, rules.tracks, items(), work, _finished(run, mark, True))
+        by_item = _scores(run, rules.tracks, items(), work, _finished(run, mark, True))
+        more: list[TrackScore] = []
     else:
         sets.check(rules.tracks * pictures)
         shape = (rules.tracks, pictures, *originals.shape[1:])
         place = None if run.journal is None else picture_place(run.journal)
         finished = _finished(run, mark, place is not None and has_pictures(place, work.rows, shape))
         with keep_pictures(work.rows, shape, place, bool(finished)) as kept:
-            scores = _scores(run, rules.tracks, items(), work, finished, kept)
+            by_item = _scores(run, rules.tracks, items(), work, finished, kept)
             more, found = sets.score(kept.sets(), run.on_step)
-        scores, told = scores + more, told + found
+        told += found
+    scores = [score for scores in by_item.values() for score in scores] + more
+    seeds = item_seeds(run.seed, by_item)
 
     def clips(name: str) -> list[Clip]:
         for number, item in enumerate(items()):
@@ -157,7 +160,8 @@ def evaluate_items(
                 return work.clips(number, item)
         return []  # of the whole set
 
-    return replace(make_report(rules, scores, notes=told), cost=work.cost(), clips_of=clips)
+    report = make_report(rules, scores, notes=told)
+    return replace(report, cost=work.cost(), seeds=seeds, clips_of=clips)
 
 
 def _finished(run: PictureRun, mark: str, pictures: bool) -> Finished:
@@ -176,7 +180,7 @@ def _scores(
     work: ItemWork[T],
     finished: Finished,
     kept: PictureFile | None = None,
-) -> list[TrackScore]:
+) -> Scores:
     """Scores of all items; their pictures are kept before the journal takes the scores in."""
 
     def score(members: Sequence[tuple[int, T]], on_step: OnStep | None) -> Scores:
@@ -196,7 +200,7 @@ def _scores(
         journal=run.journal,
         on_step=run.on_step,
     )
-    return [score for scored in batches for item in scored.values() for score in item]
+    return {name: scores for scored in batches for name, scores in scored.items()}
 
 
 def closeness(metric: str, truth: ArrayLike, estimate: ArrayLike) -> float:

@@ -11,6 +11,7 @@ The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what i
     failed        a list of tracks that have no scores: track, reason
     notes         a list of sentences
     cost          what separating took, where that was measured
+    seeds         [track]: the seed with which `sepcli separate` draws the same, where something was separated
 
 Where there are several stems, ``results`` and ``differences`` have one more, ``average``, of each track's
 stems.
@@ -51,6 +52,8 @@ class Report:
     notes: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
     """What separating took, where that was measured; it is no part of the protocol."""
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    """The seed of every track, where something was separated; see ``sepcli.seeds.item_seed``."""
     clips_of: ClipsOf | None = field(default=None, compare=False, repr=False)
     """What there is to hear or to see of a track that has scores; it is no part of the document."""
 
@@ -64,6 +67,7 @@ class Report:
             "failed": [asdict(failure) for failure in self.failures],
             "notes": list(self.notes),
             **({"cost": dict(self.cost)} if self.cost else {}),
+            **({"seeds": dict(self.seeds)} if self.seeds else {}),
         }
 
 

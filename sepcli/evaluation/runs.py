@@ -12,6 +12,7 @@ from sepcli.blind.separator import METHODS, BlindSeparator
 from sepcli.datasets.pairs import pair_files, pair_ids, read_pairs
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE
+from sepcli.evaluation.batches import item_seeds
 from sepcli.evaluation.cases import folder_clips
 from sepcli.evaluation.folders import score_folders
 from sepcli.evaluation.journal import append_journal, resume_journal
@@ -214,7 +215,8 @@ def evaluate_dataset(
     )
     scores = [score for scored in batches for track in scored.values() for score in track]
     report = make_report(protocol, scores, notes=[f"{name}: {METHODS[name].rule}" for name in blind])
-    return replace(report, clips_of=pair_clips(lambda: read_pairs(data, names, limit), separator, **drawing))
+    clips = pair_clips(lambda: read_pairs(data, names, limit), separator, **drawing)
+    return replace(report, seeds=item_seeds(seed, ids), clips_of=clips)
 
 
 def blind_rows(methods: Sequence[str], separator: Separator | None, sample_rate: int) -> dict[str, Separator]:

@@ -21,7 +21,7 @@ from sepcli import blind
 from sepcli.datasets.pairs import Pair
 from sepcli.datasets.songs import Songs, song_pairs
 from sepcli.errors import InputError, SepError
-from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
+from sepcli.evaluation.batches import Scores, item_seeds, score_batches
 from sepcli.evaluation.clips import Clip
 from sepcli.evaluation.journal import resume_journal
 from sepcli.evaluation.pairs import REFINED, mix, mixture_words, score_pair, sound_clips
@@ -32,6 +32,7 @@ from sepcli.evaluation.score import TrackScore
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter
 from sepcli.protocols import OnStep, Separator
+from sepcli.seeds import item_seed
 from sepcli.separators import part_of
 from sepcli.stream import StreamSettings, separate_stream
 
@@ -131,7 +132,8 @@ def evaluate_songs(
     lacking = len(songs) - sum(all(name in stems for name in frame.names) for stems in songs.values())
     notes = [f"{lacking} song(s) lack a stem and are left out"] if lacking else []
     report = make_report(protocol, scores, run.failures, notes)
-    return replace(report, clips_of=lambda song: run.clips(whole.index(song), song))
+    seeds = item_seeds(seed, whole)
+    return replace(report, seeds=seeds, clips_of=lambda song: run.clips(whole.index(song), song))
 
 
 def separate_song(
@@ -202,7 +204,7 @@ class _Run:
         """The song's stems, a separator that has their names and weights, and draws (1, K, T) by row."""
         frame, _ = next(iter(self.rows.values()))
         pair = next(song_pairs({song: self.songs[song]}, frame.names, frame.sample_rate))
-        seed = int(draw_seeds(self.seed, number)[0])
+        seed = item_seed(self.seed, number)
         drawn = {}
         for place, (row, (separator, settings)) in enumerate(self.rows.items()):
             told = None if on_step is None else part_of(on_step, place, len(self.rows))

@@ -14,6 +14,7 @@ from typing import Any
 from sepcli.datasets.pairs import Pair
 from sepcli.datasets.toy_waves import SAMPLE_RATE, SHAPES, ToyWaves
 from sepcli.errors import UsageError
+from sepcli.evaluation.batches import item_seeds
 from sepcli.evaluation.journal import resume_journal
 from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, refine_as
 from sepcli.evaluation.protocol import Protocol
@@ -103,5 +104,7 @@ def evaluate_toys(
         on_step=on_step,
         total=count,
     )
-    report = make_report(protocol, [one for batch in scored for item in batch.values() for one in item])
-    return replace(report, clips_of=pair_clips(lambda: toy_pairs(waves, count), separator, **drawing))
+    by_item = {name: scores for batch in scored for name, scores in batch.items()}
+    report = make_report(protocol, [score for scores in by_item.values() for score in scores])
+    clips = pair_clips(lambda: toy_pairs(waves, count), separator, **drawing)
+    return replace(report, seeds=item_seeds(seed, by_item), clips_of=clips)

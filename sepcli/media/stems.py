@@ -108,6 +108,14 @@ class StemWriter:
             raise
         return self
 
+    def redirect(self, paths: Sequence[Path]) -> None:
+        """Give the files other names than on entering, of the same file system; folders are made at the end.
+
+        Args:
+            paths: K files, in the order of the stems.
+        """
+        self.paths = tuple(paths)
+
     def write(
         self, stems: NDArray[np.float64], mixture: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
@@ -149,6 +157,7 @@ class StemWriter:
                 self._complete()
                 for part, path in zip(self._parts, self.paths, strict=True):
                     new = not path.exists()
+                    self._make(path.parent)
                     part.replace(path)
                     placed += [path] * new
         except BaseException as failure:
@@ -173,8 +182,7 @@ class StemWriter:
         folder = path.parent
         part = folder / f".sepcli-{os.getpid()}-{secrets.token_hex(4)}.part"
         try:
-            self._made += [parent for parent in (folder, *folder.parents) if not parent.exists()]
-            folder.mkdir(parents=True, exist_ok=True)
+            self._make(folder)
             self._parts.append(part)
             part.open("xb").close()
             file = soundfile.SoundFile(
@@ -194,6 +202,10 @@ class StemWriter:
                 "convert the input to another channel count, rate or container first",
             ) from error
         self._files.append(file)
+
+    def _make(self, folder: Path) -> None:
+        self._made += [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
 
     def _complete(self) -> None:
         """Close the files and see that they hold everything, since a full disk may show only now."""

@@ -22,8 +22,6 @@ QUIET = 1e-5
 class DrawReport:
     """One of several draws, over the whole file, as the engine heard and drew it."""
 
-    rank: int
-    """1 is the best; see ``sepcli.draws.RULE``."""
     residual_rms: float
     """Root mean square of m - Σ α_k x_k, for a mixture at the engine's usual level."""
     log_prior_bound: float | None
@@ -37,9 +35,11 @@ class DrawsReport:
     """S ≥ 2 draws."""
 
     draws: tuple[DrawReport, ...]
-    """In the order in which they were drawn."""
+    """The best first; see ``sepcli.draws.RULE``."""
+    order: tuple[int, ...]
+    """Which draw each of them was, counted from 0, before they were ranked."""
     medoid: int
-    """Number, from 1, of the draw with the least mean squared distance to the others."""
+    """Number, from 1 for the best, of the draw with the least mean squared distance to the others."""
     confidence: tuple[tuple[float | None, ...], ...]
     """Per stem and second: 10 log10 of the mean power of the draws over their variance, in dB, at most
     ``SURE``. At 0 dB draws have nothing in common, at 20 dB a hundredth of the power is uncertain. None: no
@@ -95,9 +95,8 @@ class DrawTally:
         agreed = agreement(apart / squares.mean().clamp(min=1e-300))
         order = rank(residual, agreed, self._log_prior)
         bounds = [None] * len(order) if self._log_prior is None else self._log_prior.tolist()
-        columns = zip(residual.tolist(), bounds, agreed.tolist(), strict=True)
-        draws = tuple(DrawReport(order.index(s) + 1, *column) for s, column in enumerate(columns))
-        return DrawsReport(draws, medoid(apart) + 1, self._confidence())
+        draws = tuple(DrawReport(float(residual[s]), bounds[s], float(agreed[s])) for s in order)
+        return DrawsReport(draws, order, order.index(medoid(apart)) + 1, self._confidence())
 
     def _confidence(self) -> tuple[tuple[float | None, ...], ...]:
         least = 10 ** (-SURE / 10)

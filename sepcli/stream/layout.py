@@ -15,9 +15,8 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
 from sepcli.protocols import FramedSeparator, Separator
+from sepcli.seeds import sample_seeds
 from sepcli.stream.settings import StreamSettings
 from sepcli.windows import Windows
 
@@ -44,10 +43,11 @@ class Layout:
     def seeds(self, seed: int, window: int, draws: int) -> list[int] | list[list[int]]:
         """Seeds of a window: (S,), or (S, Z) for its blocks, 63 bits each."""
         if not self.shared:
-            return [_seed(seed, window, draw) for draw in range(draws)]
+            return sample_seeds(seed, window, draws)
         first = self.windows.first_block(window, self.frames)
         blocks = range(first, first + self.windows.length)
-        return [[_seed(seed, block, draw) for block in blocks] for draw in range(draws)]
+        of_blocks = [sample_seeds(seed, block, draws) for block in blocks]
+        return [list(seeds) for seeds in zip(*of_blocks, strict=True)]
 
 
 def lay_out(settings: StreamSettings, separator: Separator, frames: int, rate: int) -> Layout:
@@ -80,9 +80,3 @@ def _even(total: int, most: int, overlap: int) -> int:
     """Blocks per window, at most so many: as few as the least possible number of windows allows."""
     windows = max(1, -(-(total - overlap) // (most - overlap)))
     return -(-(total - overlap) // windows) + overlap
-
-
-def _seed(seed: int, place: int, draw: int) -> int:
-    """One seed per window or block and draw, 63 bits, from the user's."""
-    state = np.random.SeedSequence(seed, spawn_key=(place, draw)).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))

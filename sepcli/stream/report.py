@@ -48,7 +48,7 @@ class StreamReport:
     """The largest |mixture - Σ stems| of all sets as stored: unless the consistency is none, 0 for integer
     samples, and one rounding for floats."""
     sets: tuple[tuple[StemReport, ...], ...]
-    """The stems, one set per writer."""
+    """The stems, one set per writer, the best draw first."""
     draws: DrawsReport | None = None
     """What S ≥ 2 draws say of each other; they are kept, one per writer, or make one set together."""
 

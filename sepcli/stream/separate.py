@@ -38,8 +38,8 @@ def separate_stream(
 
     Args:
         reader: The mixture, at its start.
-        writers: One; or one per draw, in order, with ``settings.keep_samples``. Each holds one path per
-            source.
+        writers: One; or one per draw with ``settings.keep_samples``. Each holds one path per source; in the
+            end the first writer's paths are those of the best draw, and so on.
         separator: The engine.
         settings: See there.
         seed: Not negative; the same seed gives the same stems, whatever the batch size.
@@ -69,6 +69,12 @@ def separate_stream(
         for writer, joiner, tally, stems in zip(writers, joiners, tallies, sets, strict=True):
             block = joiner.push(stems)
             tally.add(writer.write(block, None if settings.consistency == "none" else known), known)
+    draws = None if job.draws is None else job.draws.report()
+    if draws is not None and settings.keep_samples:
+        tallies = [tallies[number] for number in draws.order]
+        paths = [writer.paths for writer in writers]
+        for number, own in zip(draws.order, paths, strict=True):
+            writers[number].redirect(own)
     return StreamReport(
         frames=info.frames,
         sample_rate=info.sample_rate,
@@ -80,7 +86,7 @@ def separate_stream(
         rms=tallies[0].rms,
         residual=max(tally.residual for tally in tallies),
         sets=tuple(tally.stems() for tally in tallies),
-        draws=None if job.draws is None else job.draws.report(),
+        draws=draws,
     )
 
 

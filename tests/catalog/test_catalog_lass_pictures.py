@@ -52,7 +52,8 @@ def test_the_separator_is_what_the_card_says(made: Path) -> None:
     assert not any(p.requires_grad for p in found.codec.parameters())
     again = load_separator(str(made))  # two sources, as of any prior of pictures
     mixture, seeds = torch.rand(2, 1, 8, 8), torch.tensor([[1], [2]])
-    assert torch.equal(again(mixture, seeds), found(mixture, seeds))
+    assert again.weights == (0.5, 0.5)
+    assert torch.equal(again(mixture / 2, seeds), found(mixture, seeds))
 
 
 def test_settings_override_the_card(made: Path) -> None:

@@ -120,6 +120,7 @@ def test_settings_reach_sampler_and_posterior(tiny_pictures: Path) -> None:
         ({"sampler": "langevin", "settings": {"preset": "best"}}, "best"),
         ({"sampler": "langevin", "settings": {"width": "-1"}}, "width"),
         ({"weights": (1.0,)}, "1"),
+        ({"weights": (0.0, 0.0)}, "weights"),
         ({"weights": (1.0, 1.0), "labels": (0,)}, "1"),
         ({"labels": (0, 7)}, "7"),
         (

@@ -14,6 +14,7 @@ from sepcli.catalog import card as cards
 from sepcli.cli.app import run
 from sepcli.draws import RULE
 from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.seeds import sample_seeds
 from sepcli.training.loop import write_weights
 
 RATE = 8000
@@ -57,17 +58,37 @@ def test_kept_draws_are_ranked(
 ) -> None:
     record = separate(duet, tmp_path / "out", *priors, "--samples", "3")
     draws, confidence = record["draws"], record["confidence"]
-    assert [set(draw) for draw in draws] == [{"rank", "residual_rms", "log_prior_bound", "agreement_db"}] * 3
-    assert sorted(draw["rank"] for draw in draws) == [1, 2, 3]
+    assert [set(draw) for draw in draws] == [{"seed", "residual_rms", "log_prior_bound", "agreement_db"}] * 3
+    assert sorted(draw["seed"] for draw in draws) == sorted(sample_seeds(0, 0, 3))
     assert (record["rank"], "draws" in record["report"]) == (RULE, False)
     bounds = [draw["log_prior_bound"] for draw in draws]
-    assert draws[bounds.index(max(bounds))]["rank"] == 1
+    assert bounds == sorted(bounds, reverse=True)
     assert set(confidence) == {"flute", "shaker"}
     assert all(len(seconds) == 3 for seconds in confidence.values())
     line = capsys.readouterr().out.splitlines()[-1]
-    best, medoid = bounds.index(max(bounds)) + 1, record["medoid"]
-    numbers = [word for word in line.replace(",", " ").split() if word.isdigit()]
-    assert numbers == ["3", f"{best:02d}", f"{medoid:02d}"]
+    assert f"{record['medoid']:02d}" in line
+
+
+def test_the_first_folder_holds_the_best_draw(priors: list[str], duet: Path, tmp_path: Path) -> None:
+    """The draw of the first seed is the one that is drawn alone, wherever it is ranked."""
+    found = []
+    for seed in range(9):
+        record = separate(duet, tmp_path / f"all{seed}", *priors, "--samples", "3", "--seed", str(seed))
+        found.append([draw["seed"] for draw in record["draws"]].index(sample_seeds(seed, 0, 3)[0]))
+        if found[-1] > 0:
+            break
+    place = found[-1] + 1
+    assert place > 1
+    separate(duet, tmp_path / "one", *priors, "--seed", str(seed))
+    for stem in ("flute", "shaker"):
+        alone, _ = soundfile.read(tmp_path / "one" / "duet" / f"{stem}.wav")
+        ranked, _ = soundfile.read(tmp_path / f"all{seed}" / "duet" / f"{place:02d}" / f"{stem}.wav")
+        first, _ = soundfile.read(tmp_path / f"all{seed}" / "duet" / "01" / f"{stem}.wav")
+        np.testing.assert_allclose(ranked, alone, atol=2e-4)
+        assert np.abs(first - alone).max() > 2e-3
+    parts = [path.name for path in (tmp_path / f"all{seed}" / "duet").iterdir()]
+    assert sorted(parts) == ["01", "02", "03", "run.json"]
+    assert not list(tmp_path.rglob(".sepcli-*"))
 
 
 def test_merged_draws_have_confidence_and_single_ones_nothing(
@@ -86,4 +107,4 @@ def test_a_silent_file_has_no_confidence(priors: list[str], tmp_path: Path) -> N
     soundfile.write(silence, np.zeros((RATE, 1)), RATE)
     record = separate(silence, tmp_path / "out", *priors, "--samples", "2")
     assert record["confidence"] == {"flute": [None], "shaker": [None]}
-    assert [draw["rank"] for draw in record["draws"]] == [1, 2]
+    assert len(record["draws"]) == 2

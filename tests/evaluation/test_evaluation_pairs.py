@@ -20,6 +20,7 @@ from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
 from sepcli.media.audio import AudioReader
 from sepcli.metrics import usdr
 from sepcli.protocols import OnStep
+from sepcli.seeds import item_seed
 from sepcli.stream import StreamSettings
 from sepcli.stream.signal import measure_gain
 
@@ -130,6 +131,7 @@ def test_items_do_not_depend_on_their_batch() -> None:
 def test_items_can_be_heard_as_they_were_scored(tmp_path: Path) -> None:
     items = write_items(tmp_path / "items", 3)
     report = evaluate_dataset(items, FakeSeparator(), ["usdr"], methods=["hpss"], seed=3, batch=2)
+    assert report.seeds["001"] == item_seed(3, 1)
     assert report.clips_of is not None
     clips = report.clips_of("001")
     rows = ["mixture", *(row for row in ("reference", "sepcli", "sepcli raw", "hpss") for _ in range(2))]

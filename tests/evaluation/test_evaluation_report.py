@@ -49,6 +49,7 @@ def test_average_takes_tracks_with_all_stems() -> None:
 def test_document_holds_numbers_protocol_and_tracks() -> None:
     scores = [_score(t, s, float(i)) for i, t in enumerate("abc") for s in ("bass", "drums")]
     document = make_report(PROTOCOL, scores).as_dict()
+    assert "seeds" not in document  # nothing was separated
     assert set(document["results"]["sdr"]["ours"]["bass"]) == {"mean", "median", "ci95", "n"}
     assert document["results"]["sdr"]["ours"]["bass"]["mean"] == 1.0
     assert document["protocol"]["aggregation"] == {"sdr": AGGREGATION["sdr"]}

@@ -17,6 +17,7 @@ from sepcli.datasets.songs import Recording, Songs, song_pairs
 from sepcli.errors import InputError
 from sepcli.evaluation.songs import evaluate_songs, separate_song
 from sepcli.protocols import OnStep
+from sepcli.seeds import item_seed
 from sepcli.stream import StreamSettings
 
 RATE = 4000
@@ -72,6 +73,7 @@ def test_songs_are_scored_and_failures_said(songs: Songs) -> None:
         assert rows["sepcli"][stem].mean == pytest.approx(rows["average"][stem].mean, abs=1e-3)
     assert {score.track for score in report.scores} == {"song 0", "song 1"}
     assert [failure.track for failure in report.failures] == ["song 3"]
+    assert report.seeds["song 1"] == item_seed(0, 1)
     assert any(re.search(r"\b1\b", note) for note in report.notes)
     assert report.protocol.mixture == "0.5·drums + 0.25·bass"
     assert report.protocol.settings["songs"] == ["song 0", "song 1", "song 3"]

@@ -232,3 +232,29 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, kind: str, frames: int) -> N
     with pytest.raises(OutputError, match=re.escape(str(tmp_path))):
         store([tmp_path / "a", tmp_path / "b"], info(kind=kind), signal)
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_writers_may_exchange_their_names_before_they_are_done(tmp_path: Path, fails: bool) -> None:
+    paths = [[tmp_path / "out" / name / "a.wav"] for name in ("01", "02", "03")]
+
+    def exchange() -> None:
+        with StemWriter(paths[0], info()) as one, StemWriter(paths[1], info()) as two:
+            with StemWriter(paths[2], info()) as three:
+                for size, (writer, own) in enumerate(
+                    zip((one, two, three), paths[1:] + paths[:1], strict=True)
+                ):
+                    writer.write(np.full((1, 2, 5), 0.25 * (size + 1)))
+                    writer.redirect(own)
+            if fails:
+                raise KeyboardInterrupt
+
+    if fails:
+        with pytest.raises(KeyboardInterrupt):
+            exchange()
+        assert [path for path in tmp_path.rglob("*.wav") if path != paths[0][0]] == []
+        assert not paths[2][0].parent.exists()
+        return
+    exchange()
+    assert [soundfile.read(own[0])[0].max() for own in paths] == [0.75, 0.25, 0.5]
+    assert not list(tmp_path.rglob("*.part"))
