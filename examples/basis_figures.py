@@ -26,17 +26,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from sepcli.catalog.score import PRESETS, load_pictures
 from sepcli.datasets.idx import Digits, open_digits
 from sepcli.errors import SepError
 from sepcli.evaluation.batches import draw_seeds
 from sepcli.evaluation.digits import digit_pairs
-from sepcli.evaluation.picture_pairs import PicturePair, residual, score_pair
-from sepcli.metrics import best_permutation
+from sepcli.evaluation.image_pairs import ImagePair, residual, score_pair
+from sepcli.metrics.items import best_permutation
+from sepcli.priors.images.load_score import PRESETS, load_images
+from sepcli.priors.images.train_task import to_float_images
 from sepcli.protocols import Posterior
 from sepcli.samplers.langevin import Langevin
-from sepcli.separators import ScoreSeparator
-from sepcli.training.denoiser import as_pictures
+from sepcli.separation.engines import ScoreSeparator
 
 PRESET = "released-mnist"
 
@@ -84,7 +84,7 @@ def four_at_once(separator: ScoreSeparator, digits: Digits, count: int, seed: in
     """Figure 1: mixtures of four, the true sources, the separated ones in the order nearest to them."""
     rng = np.random.default_rng(seed)
     chosen = np.stack([rng.choice(len(digits.images), 4, replace=False) for _ in range(count)])
-    truth = torch.stack([as_pictures(digits.images[row]) for row in chosen])
+    truth = torch.stack([to_float_images(digits.images[row]) for row in chosen])
     mixtures = truth.sum(1)
     drawn = separate(separator, mixtures, seed)
     for item, (sources, estimates) in enumerate(zip(truth, drawn, strict=True)):
@@ -97,7 +97,7 @@ def four_at_once(separator: ScoreSeparator, digits: Digits, count: int, seed: in
     return figure
 
 
-def score_norms(separator: ScoreSeparator, pairs: Sequence[PicturePair], seed: int) -> dict[str, list[float]]:
+def score_norms(separator: ScoreSeparator, pairs: Sequence[ImagePair], seed: int) -> dict[str, list[float]]:
     """Figure 2: σ ‖∇ log p_σ(x + σ ε)‖/√dim of test digits, its mean and where 80 % of them are."""
     x = torch.stack([pair.sources for pair in pairs]).to(separator.device)
     rng = torch.Generator().manual_seed(seed)
@@ -129,7 +129,7 @@ def plot_norms(norms: dict[str, list[float]]) -> Figure:
 
 
 def trajectories(
-    separator: ScoreSeparator, langevin: Langevin, pair: PicturePair, seed: int
+    separator: ScoreSeparator, langevin: Langevin, pair: ImagePair, seed: int
 ) -> tuple[Figure, dict[str, list[float]]]:
     """Figure 3: one pair under Langevin dynamics, without the noise, without the annealing, without both.
 
@@ -163,12 +163,12 @@ def trajectories(
     return figure, curves
 
 
-def mean_psnr(pair: PicturePair, sources: Tensor) -> float:
+def mean_psnr(pair: ImagePair, sources: Tensor) -> float:
     """Of both sources, in their better order."""
     return float(np.mean([s.value for s in score_pair(pair, ("first", "second"), {"": sources})]))
 
 
-def reconstruction(separator: ScoreSeparator, pairs: Sequence[PicturePair], seed: int) -> dict[str, float]:
+def reconstruction(separator: ScoreSeparator, pairs: Sequence[ImagePair], seed: int) -> dict[str, float]:
     """By how many steps of 8 bits (rms over pixels) sources miss their mixture, before they are clamped."""
     drawn = separate(separator, torch.stack([pair.sources.sum(0) for pair in pairs]), seed)
     steps = np.array([residual(pair, draw).value for pair, draw in zip(pairs, drawn, strict=True)])
@@ -183,9 +183,9 @@ def reconstruction(separator: ScoreSeparator, pairs: Sequence[PicturePair], seed
     }
 
 
-def panel(axes: Axes, pictures: Tensor, rows: Sequence[str]) -> None:
-    """Show grey pictures (R, N, 1, H, W) as R named rows."""
-    framed = torch.nn.functional.pad(pictures[:, :, 0].clamp(0.0, 1.0), (1, 1, 1, 1), value=0.5)
+def panel(axes: Axes, images: Tensor, rows: Sequence[str]) -> None:
+    """Show gray images (R, N, 1, H, W) as R named rows."""
+    framed = torch.nn.functional.pad(images[:, :, 0].clamp(0.0, 1.0), (1, 1, 1, 1), value=0.5)
     height = framed.shape[2]
     image = framed.permute(0, 2, 1, 3).flatten(0, 1).flatten(1)
     axes.imshow(image.numpy(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
@@ -203,7 +203,7 @@ def draw(options: argparse.Namespace) -> dict[str, Any]:
     words = {"preset": PRESET, "levels": str(langevin.levels), "steps": str(langevin.steps)}
 
     def load(sources: int, sampler: str, settings: dict[str, str]) -> ScoreSeparator:
-        return load_pictures(
+        return load_images(
             [options.prior], (1.0,) * sources, device=options.device, sampler=sampler, settings=settings
         )
 

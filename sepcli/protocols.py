@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-OnStep = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Progress: called with (steps done, steps in all)."""
 
 
@@ -171,7 +171,9 @@ class Sampler(Protocol):
         """How many scores a draw takes."""
         ...
 
-    def __call__(self, posterior: Posterior, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+    def __call__(
+        self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
+    ) -> Tensor:
         """A final state, like ``posterior.like``, for seeds (B,); item b depends on its own seed only."""
         ...
 
@@ -194,14 +196,14 @@ class Separator(Protocol):
         """Hz, the rate at which mixtures are to be handed in."""
         ...
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Draw sources.
 
         Args:
             mixture: (B, C, *D).
             seeds: (B, S) int64, one seed per item and draw; the result of an item depends on its own seeds
                 only.
-            on_step: told about progress.
+            on_progress: told about progress.
 
         Returns:
             (B, S, K, C, *D): S draws of the K sources, unweighted (the mixture is Σ α_k x_k).
@@ -209,8 +211,8 @@ class Separator(Protocol):
         ...
 
 
-class PictureSeparator(Separator, Protocol):
-    """A separator of pictures, which also says how probable sources are."""
+class ImageSeparator(Separator, Protocol):
+    """A separator of images, which also says how probable sources are."""
 
     @property
     def channels(self) -> int | None:
@@ -234,7 +236,7 @@ class PictureSeparator(Separator, Protocol):
 
     @property
     def density(self) -> DensityPrior | None:
-        """The prior, if it is a density of pictures."""
+        """The prior, if it is a density of images."""
         ...
 
     def log_prior(self, sources: Tensor) -> Tensor | None:

@@ -20,8 +20,8 @@ hypothesis.settings.load_profile("untimed")
 if TYPE_CHECKING:
     from hub_server import Hub
 
-    from sepcli.priors.denoiser import DenoiserConfig
-    from sepcli.priors.glow import GlowConfig
+    from sepcli.priors.images.denoiser import DenoiserConfig
+    from sepcli.priors.images.glow import GlowConfig
 
 TINY_RATE = 4000
 
@@ -33,10 +33,10 @@ def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Its sources are drums and bass, its rate 4 kHz, its windows 0.4 s long: 25 tokens.
     """
     from sepcli.catalog import card as cards
-    from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
-    from sepcli.priors.transformer import TransformerConfig, TransformerPrior
-    from sepcli.table import LikelihoodTable, TripleCounter
-    from sepcli.training.likelihood import encode
+    from sepcli.priors.lass.count import encode
+    from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
+    from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
+    from sepcli.priors.lass.vqvae1d import Vqvae1d, Vqvae1dConfig
     from sepcli.training.loop import write_weights
 
     folder = tmp_path_factory.mktemp("priors") / "tiny"
@@ -94,36 +94,36 @@ def tiny_slakh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a prior of pictures, an untrained denoiser; copy it before changing it."""
-    from sepcli.priors.denoiser import DenoiserConfig
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prior of images, an untrained denoiser; copy it before changing it."""
+    from sepcli.priors.images.denoiser import DenoiserConfig
 
     config = DenoiserConfig(size=(12, 12), widths=(8, 8), blocks=1, embedding=8, classes=("0-4", "5-9"))
-    return _prior_of_pictures(tmp_path_factory.mktemp("priors") / "pictures", "digit", config)
+    return _prior_of_images(tmp_path_factory.mktemp("priors") / "images", "digit", config)
 
 
 @pytest.fixture(scope="session")
-def tiny_colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a prior of 8 x 8 colour pictures, an untrained denoiser; copy it before changing it."""
-    from sepcli.priors.denoiser import DenoiserConfig
+def tiny_colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a prior of 8 x 8 color images, an untrained denoiser; copy it before changing it."""
+    from sepcli.priors.images.denoiser import DenoiserConfig
 
     config = DenoiserConfig(channels=3, size=(8, 8), widths=(8, 8), blocks=1, embedding=8)
-    return _prior_of_pictures(tmp_path_factory.mktemp("priors") / "colours", "picture", config)
+    return _prior_of_images(tmp_path_factory.mktemp("priors") / "colors", "image", config)
 
 
 @pytest.fixture(scope="session")
 def tiny_flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a prior of grey pictures, an untrained flow; copy it before changing it."""
-    from sepcli.priors.glow import GlowConfig
+    """The folder of a prior of gray images, an untrained flow; copy it before changing it."""
+    from sepcli.priors.images.glow import GlowConfig
 
     config = GlowConfig(size=(28, 28), scales=1, steps=1, width=4, embedding=4)
-    return _prior_of_pictures(tmp_path_factory.mktemp("priors") / "flow", "digit", config)
+    return _prior_of_images(tmp_path_factory.mktemp("priors") / "flow", "digit", config)
 
 
-def _prior_of_pictures(folder: Path, source: str, config: DenoiserConfig | GlowConfig) -> Path:
+def _prior_of_images(folder: Path, source: str, config: DenoiserConfig | GlowConfig) -> Path:
     from sepcli.catalog import card as cards
-    from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
-    from sepcli.priors.glow import GlowPrior
+    from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
+    from sepcli.priors.images.glow import GlowPrior
     from sepcli.training.loop import write_weights
 
     with torch.random.fork_rng(devices=[]):
@@ -135,7 +135,7 @@ def _prior_of_pictures(folder: Path, source: str, config: DenoiserConfig | GlowC
     part.mkdir(parents=True)
     write_weights(prior, part / "model.safetensors")
     (part / "config.json").write_text(json.dumps(asdict(config)))
-    card = cards.Card(folder.name, cards.PICTURES, (source,), (1.0,), 0)
+    card = cards.Card(folder.name, cards.IMAGES, (source,), (1.0,), 0)
     cards.write(cards.with_files(card, folder), folder)
     return folder
 

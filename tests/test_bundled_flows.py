@@ -10,14 +10,14 @@ import soundfile
 import torch
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.score import load_picture_prior
 from sepcli.cli.app import run
 from sepcli.datasets.idx import open_digits
 from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
 from sepcli.evaluation.cross_likelihood import cross_likelihood
-from sepcli.evaluation.judges import open_judges
-from sepcli.priors.glow import GlowPrior, negative_log_likelihood
-from sepcli.training.denoiser import as_pictures
+from sepcli.evaluation.density_evaluators import open_judges
+from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
+from sepcli.priors.images.load_score import load_image_prior
+from sepcli.priors.images.train_task import to_float_images
 
 DIGITS = Path(__file__).parent / "data" / "digits"
 
@@ -46,7 +46,7 @@ def test_toy_waves_are_separated_by_the_encoders(tmp_path: Path) -> None:
 
 
 def test_the_flow_of_digits_knows_digits() -> None:
-    prior = load_picture_prior(cards.find("mnist-glow")[1])
+    prior = load_image_prior(cards.find("mnist-glow")[1])
     assert isinstance(prior, GlowPrior)
-    digits = as_pictures(open_digits(DIGITS, "test").images[:16])
+    digits = to_float_images(open_digits(DIGITS, "test").images[:16])
     assert negative_log_likelihood(prior, digits).max() < 3.0

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.metrics import usdr
+from sepcli.metrics.items import usdr
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SONG, PHOTO = EXAMPLES / "song", EXAMPLES / "photo" / "cat.jpg"
@@ -39,17 +39,17 @@ def test_drums_and_bass_of_the_built_in_pairs_are_told_apart(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_colours_the_example_photograph(tmp_path: Path) -> None:
+def test_colors_the_example_photograph(tmp_path: Path) -> None:
     words = ["colorize", str(PHOTO), "--samples", "3", "--out", str(tmp_path), "--quiet"]
     assert run(words) == 0
-    grey = np.asarray(Image.open(PHOTO).convert("L")).astype(float)
+    gray = np.asarray(Image.open(PHOTO).convert("L")).astype(float)
     drawn = [np.asarray(Image.open(tmp_path / "cat" / f"0{n}.png")).astype(float) for n in (1, 2, 3)]
-    for picture in drawn:
-        assert np.abs(picture @ (0.299, 0.587, 0.114) - grey).max() <= 1.0
-        tint = picture.mean((0, 1)) - grey.mean()
-        assert np.sqrt(np.square(picture - grey[..., None]).mean()) > 2.0  # there are colours
+    for image in drawn:
+        assert np.abs(image @ (0.299, 0.587, 0.114) - gray).max() <= 1.0
+        tint = image.mean((0, 1)) - gray.mean()
+        assert np.sqrt(np.square(image - gray[..., None]).mean()) > 2.0  # there are colors
         assert np.abs(tint).max() < 40.0  # but the whole is not steeped in one
-    assert np.abs(drawn[0] - drawn[1]).mean() > 1.0  # a grey picture does not say which
+    assert np.abs(drawn[0] - drawn[1]).mean() > 1.0  # a gray image does not say which
 
 
 @pytest.mark.parametrize("name", cards.names())

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sepcli.consistency import project, wiener
+from sepcli.signal.consistency import project, wiener
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

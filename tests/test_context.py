@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sepcli.context import ContextConfig, ContextLikelihood
 from sepcli.errors import UsageError
-from sepcli.posterior import ContextEvidence, LassPosterior, LassSettings
-from sepcli.table import LikelihoodTable, TripleCounter
+from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
+from sepcli.priors.lass.likelihood_terms import ContextEvidence
+from sepcli.priors.lass.posterior import LassPosterior, LassSettings
+from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 
 V, K, WIDTH = 6, 2, 5
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from sepcli.draws import STEP, agreement, align, distances, medoid, rank, ranked
-from sepcli.metrics import psnr
+from sepcli.metrics.items import psnr
+from sepcli.separation.ranking import STEP, agreement, align, distances, medoid, rank, ranked
 
 
 def noisy(truth: torch.Tensor, draws: int, noise: float = 0.02, seed: int = 0) -> torch.Tensor:
@@ -16,20 +16,20 @@ def noisy(truth: torch.Tensor, draws: int, noise: float = 0.02, seed: int = 0) -
     return truth + noise * torch.randn(draws, *truth.shape, generator=g)
 
 
-def pictures(sources: int) -> torch.Tensor:
+def images(sources: int) -> torch.Tensor:
     return torch.rand(sources, 1, 4, 5, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("sources", [2, 3, 4, 6])
 def test_interchangeable_sources_are_put_into_one_order(sources: int) -> None:
-    draws, g = noisy(pictures(sources), 5), torch.Generator().manual_seed(2)
+    draws, g = noisy(images(sources), 5), torch.Generator().manual_seed(2)
     orders = [torch.randperm(sources, generator=g) for _ in draws]
     shuffled = torch.stack([draw[order] for draw, order in zip(draws, orders, strict=True)])
     assert torch.equal(align(shuffled, ["a"] * sources), draws[:, orders[0]])
 
 
 def test_sources_of_other_priors_or_weights_stay() -> None:
-    draws = noisy(pictures(4), 6)
+    draws = noisy(images(4), 6)
     kinds = [("digits", 0.5), ("faces", 0.5), ("digits", 0.5), ("digits", 0.25)]
     shuffled = draws.clone()
     shuffled[3] = draws[3][[2, 1, 0, 3]]
@@ -57,7 +57,7 @@ def test_medoid_and_agreement() -> None:
     found = agreement(apart)
     assert found.argmax() == 1
     assert found[0].item() == pytest.approx(10 * math.log10(2 / 0.26), abs=1e-4)
-    pair = noisy(pictures(2), 2)
+    pair = noisy(images(2), 2)
     assert agreement(distances(pair))[0].item() == pytest.approx(psnr(pair[0], pair[1]), abs=1e-3)
     assert agreement(distances(pair[[0, 0]])).tolist() == [math.inf] * 2
     assert agreement(distances(pair[:1])).isnan().all()
@@ -77,7 +77,7 @@ def test_rank() -> None:
 
 
 def test_draws_are_judged_and_brought_into_order() -> None:
-    truth, weights = pictures(2), (0.25, 0.75)
+    truth, weights = images(2), (0.25, 0.75)
     draws = noisy(truth, 4, noise=1e-3)
     draws[1] += 0.1
     mixture = torch.einsum("k...,k->...", truth, torch.tensor(weights))
@@ -92,7 +92,7 @@ def test_draws_are_judged_and_brought_into_order() -> None:
 
 
 def test_mean_and_deviation() -> None:
-    truth = pictures(2)
+    truth = images(2)
     sets = ranked(noisy(truth, 400, noise=0.2), truth.sum(0), (1.0, 1.0))
     torch.testing.assert_close(sets.mean, truth, atol=0.05, rtol=0)
     torch.testing.assert_close(sets.deviation, torch.full_like(truth, 0.2), atol=0.04, rtol=0)

@@ -2,9 +2,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sepcli.latent import LatentConfig, LatentLikelihood
-from sepcli.posterior import LassPosterior, LassSettings, LatentEvidence
-from sepcli.table import LikelihoodTable, TripleCounter
+from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
+from sepcli.priors.lass.likelihood_terms import LatentEvidence
+from sepcli.priors.lass.posterior import LassPosterior, LassSettings
+from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 
 V, D = 6, 4
 

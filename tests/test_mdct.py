@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepcli.mdct import imdct, mdct
+from sepcli.signal.mdct import imdct, mdct
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

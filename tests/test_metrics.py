@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sepcli import metrics
+from sepcli.metrics import items as metrics
 
 Array = NDArray[np.float64]
 RATE = 1000
@@ -211,7 +211,7 @@ def test_ssim_is_that_of_scikit_image(channels: int) -> None:
     assert metrics.ssim(x, x) == pytest.approx(1.0)
 
 
-def test_ssim_of_flat_pictures_is_their_luminance() -> None:
+def test_ssim_of_flat_images_is_their_luminance() -> None:
     x, y = np.full((1, 12, 12), 0.5), np.full((1, 12, 12), 0.8)
     expected = (2 * 0.5 * 0.8 + 1e-4) / (0.5**2 + 0.8**2 + 1e-4)
     assert metrics.ssim(x, y) == pytest.approx(expected)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sepcli.mixing import WeightedSum
+from sepcli.signal.mixing import WeightedSum
 
 WEIGHTS = st.lists(st.floats(-2, 2), min_size=1, max_size=4).map(tuple)
 SHAPES = st.lists(st.integers(1, 5), min_size=0, max_size=3).map(tuple)

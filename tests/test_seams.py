@@ -14,21 +14,23 @@ import torch
 from exact_priors import MixturePixels
 from torch import Tensor
 
-from sepcli.catalog.spectral import SpectralSeparator
-from sepcli.draws import agreement, distances, medoid
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior
-from sepcli.priors.gaussian_bands import GaussianBands
-from sepcli.priors.joint import SourcePriors
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
-from sepcli.protocols import DenoisingPrior, FramedSeparator, OnStep, Posterior, Separator
-from sepcli.samplers.halving import Halving
+from sepcli.posterior.dirac import DiracPosterior
+from sepcli.priors.audio.gaussian_bands import GaussianBands
+from sepcli.priors.audio.load_denoisers import SpectralSeparator
+from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.train_denoiser import STREAM, overlap_for
+from sepcli.priors.images.independent import SourcePriors
+from sepcli.protocols import DenoisingPrior, FramedSeparator, Posterior, ProgressCallback, Separator
 from sepcli.samplers.projected import Projected
-from sepcli.separators import ScoreSeparator
-from sepcli.stream import StreamReport, StreamSettings, separate_stream
-from sepcli.training.audio import STREAM, overlap_for
+from sepcli.samplers.successive_halving import Halving
+from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.ranking import agreement, distances, medoid
+from sepcli.separation.settings import StreamSettings
+from sepcli.separation.stem_report import StreamReport
+from sepcli.separation.stream import separate_stream
+from sepcli.signal.mixing import WeightedSum
 
 RATE, BINS = 8000, 16
 WHOLE = 100.0
@@ -70,8 +72,8 @@ class Unshared:
     def sample_rate(self) -> int:
         return self.inner.sample_rate
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
-        return self.inner(mixture, seeds, on_step)
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+        return self.inner(mixture, seeds, on_progress)
 
 
 def engine(

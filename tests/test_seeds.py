@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sepcli.catalog.score import load_pictures
 from sepcli.cli.app import run
-from sepcli.evaluation.picture_pairs import Group, PairSource, evaluate_pairs, random_pairs
-from sepcli.evaluation.picture_runs import PictureRun
-from sepcli.protocols import OnStep
-from sepcli.seeds import item_seed, sample_seeds
-from sepcli.separators import ScoreSeparator
+from sepcli.evaluation.image_pairs import Group, PairSource, evaluate_pairs, random_pairs
+from sepcli.evaluation.image_runs import ImageRun
+from sepcli.priors.images.load_score import load_images
+from sepcli.protocols import ProgressCallback
+from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.seeds import item_seed, sample_seeds
 
 
 def test_seeds_of_samples_are_numpys() -> None:
@@ -44,8 +44,8 @@ class Recording:
     inner: ScoreSeparator
     found: list[Tensor] = field(default_factory=list)
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
-        self.found.append(self.inner(mixture, seeds, on_step))
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+        self.found.append(self.inner(mixture, seeds, on_progress))
         return self.found[-1]
 
     def __getattr__(self, name: str) -> object:
@@ -53,19 +53,19 @@ class Recording:
 
 
 def test_separate_repeats_an_items_draw_with_the_seed_in_the_report(
-    tiny_pictures: Path, tmp_path: Path
+    tiny_images: Path, tmp_path: Path
 ) -> None:
     images = 2 * np.random.default_rng(0).integers(0, 128, (6, 1, 12, 12)).astype(np.uint8)
     group = Group(images, np.arange(6))
     source = PairSource("noise", "any two", ("a", "b"), (group, group))
-    separator = Recording(load_pictures([str(tiny_pictures)], (1.0, 1.0), settings={"steps": "3"}))
-    report = evaluate_pairs(source, separator, PictureRun(seed=11), 3)
+    separator = Recording(load_images([str(tiny_images)], (1.0, 1.0), settings={"steps": "3"}))
+    report = evaluate_pairs(source, separator, ImageRun(seed=11), 3)
     assert report.seeds == {f"pair-{n:05d}": item_seed(11, n) for n in range(3)}
     assert report.as_dict()["seeds"] == report.seeds
     pair = list(random_pairs(source.groups, 3, 11))[2]
     pixels = (255 * pair.sources.mean(0)[0]).round().to(torch.uint8).numpy()
     Image.fromarray(pixels).save(tmp_path / "mix.png")
-    words = ["separate", str(tmp_path / "mix.png"), "--prior", str(tiny_pictures), "--set", "steps=3", "-q"]
+    words = ["separate", str(tmp_path / "mix.png"), "--prior", str(tiny_images), "--set", "steps=3", "-q"]
     words += ["-o", str(tmp_path), "--device", "cpu", "--seed", str(report.seeds[pair.id])]
     assert run(words) == 0
     stored = [np.asarray(Image.open(tmp_path / "mix" / f"digit-{k}.png")) / 255 for k in (1, 2)]

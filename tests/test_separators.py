@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.posterior import LassSettings
+from sepcli.priors.lass.audio_engine import LassSeparator, TokenSampler
+from sepcli.priors.lass.posterior import LassSettings
+from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
-from sepcli.separators import LassSeparator, TokenSampler
-from sepcli.table import LikelihoodTable, TripleCounter
 
 LEVELS = 16
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from sepcli.set_metrics import Moments, frechet_distance, inception_scores, merged, moments
+from sepcli.metrics.distribution import Moments, frechet_distance, inception_scores, merged, moments
 
 
 def gaussian(mean: np.ndarray, covariance: np.ndarray, count: int = 5) -> Moments:
@@ -53,7 +53,7 @@ def test_distance_of_any_gaussians() -> None:
     assert frechet_distance(a, a) == pytest.approx(0.0, abs=1e-8)
 
 
-def test_fewer_pictures_than_features_have_a_distance() -> None:
+def test_fewer_images_than_features_have_a_distance() -> None:
     few, many = moments(some(4, 3, 20)), moments(some(4, 200, 20))
     assert 0.0 < frechet_distance(few, many) < np.inf
 

@@ -18,9 +18,11 @@ import torch
 from sepcli.errors import InputError, OutputError, SepError, UsageError
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter, stem_format
-from sepcli.protocols import OnStep
-from sepcli.stream import StreamReport, StreamSettings, separate_stream
-from sepcli.stream.signal import cutoff
+from sepcli.protocols import ProgressCallback
+from sepcli.separation.levels import cutoff
+from sepcli.separation.settings import StreamSettings
+from sepcli.separation.stem_report import StreamReport
+from sepcli.separation.stream import separate_stream
 
 
 @dataclass
@@ -38,15 +40,15 @@ class Fractions:
         return ("bass", "drums", "piano", "guitar")[: len(self.parts)]
 
     def __call__(
-        self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: OnStep | None = None
+        self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
         assert mixture.dtype == torch.float32
         assert seeds.dtype == torch.int64
         self.seen.append(mixture)
         self.seeds += seeds.tolist()
-        if on_step:
-            on_step(1, 2)
-            on_step(2, 2)
+        if on_progress:
+            on_progress(1, 2)
+            on_progress(2, 2)
         parts = torch.tensor(self.parts) / torch.tensor(self.weights)
         return (mixture[:, None, None] * parts[:, None, None]).expand(-1, seeds.shape[1], -1, -1, -1)
 
@@ -55,9 +57,9 @@ class Bands(Fractions):
     """The oracle for a low and a high tone: an ideal low-pass and what it leaves."""
 
     def __call__(
-        self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: OnStep | None = None
+        self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
-        super().__call__(mixture, seeds, on_step)
+        super().__call__(mixture, seeds, on_progress)
         spectrum = torch.fft.rfft(mixture)
         spectrum[..., torch.fft.rfftfreq(mixture.shape[-1], 1 / self.sample_rate) > 1000] = 0
         low = torch.fft.irfft(spectrum, n=mixture.shape[-1])
@@ -71,9 +73,9 @@ class Noise(Fractions):
     """Draws that depend on their seed and on nothing else."""
 
     def __call__(
-        self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: OnStep | None = None
+        self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
-        super().__call__(mixture, seeds, on_step)
+        super().__call__(mixture, seeds, on_progress)
         shape = (len(self.parts), 1, mixture.shape[-1])
         draws = [
             torch.randn(shape, generator=torch.Generator().manual_seed(s))
@@ -336,12 +338,12 @@ class Weighed(Fractions):
     calls: int = 0
 
     def __call__(
-        self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: OnStep | None = None
+        self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
         self.calls += 1
         if self.calls % 4 == 0:
             self.held.append(bytes_of_tensors())
-        return super().__call__(mixture, seeds, on_step)
+        return super().__call__(mixture, seeds, on_progress)
 
 
 def separate_only(path: Path, separator: Fractions) -> None:
@@ -359,18 +361,18 @@ class _Nothing(list[torch.Tensor]):
 
 class Broken(Fractions):
     def __call__(
-        self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: OnStep | None = None
+        self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
-        return super().__call__(mixture, seeds, on_step) * torch.nan
+        return super().__call__(mixture, seeds, on_progress) * torch.nan
 
 
 class Interrupted(Fractions):
     def __call__(
-        self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: OnStep | None = None
+        self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
         if self.seen:
             raise KeyboardInterrupt
-        return super().__call__(mixture, seeds, on_step)
+        return super().__call__(mixture, seeds, on_progress)
 
 
 @pytest.mark.parametrize(("engine", "error"), [(Broken(), SepError), (Interrupted(), KeyboardInterrupt)])

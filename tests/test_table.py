@@ -16,14 +16,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sepcli.errors import InputError, OutputError, PriorError
-from sepcli.table import Coverage, LikelihoodTable, TripleCounter
-from sepcli.table.counts import Counts
+from sepcli.priors.lass.table import Coverage, LikelihoodTable, TripleCounter
+from sepcli.priors.lass.table.counts import Counts
 
 COUNTED = """
 import resource
 import psutil
 import torch
-from sepcli.table import LikelihoodTable, TripleCounter
+from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 
 def count(codes, batch):
     counter = TripleCounter(codes, buffer=30_000)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sepcli.windows import Windows
+from sepcli.signal.windows import Windows
 
 
 def puller(signal: np.ndarray, sizes: list[int] | None = None):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.training.loop import write_weights
 
 

@@ -1,4 +1,4 @@
-"""A tiny LASS prior of pictures on disk: untrained networks and a counted table."""
+"""A tiny LASS prior of images on disk: untrained networks and a counted table."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
-from sepcli.codecs.vqvae2d import Vqvae2d, Vqvae2dConfig
-from sepcli.lass_pictures import MIXED
-from sepcli.priors.transformer import TransformerConfig, TransformerPrior
-from sepcli.table import LikelihoodTable, TripleCounter
-from sepcli.training.likelihood import encode
+from sepcli.priors.lass.count import encode
+from sepcli.priors.lass.image_engine import MIXED
+from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
+from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
+from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.training.loop import write_weights
 
 CODES = 12
@@ -25,23 +25,23 @@ FEW: dict[str, str] = {"candidates": "3", "refine": "2"}
 def make_tokens(
     folder: Path, size: tuple[int, int] = (8, 8), classes: tuple[str, ...] = (), **settings: Any
 ) -> Path:
-    """A prior of grey pictures, 4 x 4 pixels per token; ``settings`` are its card's."""
+    """A prior of gray images, 4 x 4 pixels per token; ``settings`` are its card's."""
     codec_config = Vqvae2dConfig(size=size, widths=(6, 8), layers=1, vocabulary=CODES, code_dim=4)
     sizes = {"dim": 8, "layers": 1, "heads": 2, "head_dim": 4, "context": codec_config.tokens, "mlp_ratio": 2}
     prior_config = TransformerConfig(CODES, ("digit", *classes), **sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         codec, prior = Vqvae2d(codec_config), TransformerPrior(prior_config)
-        for network in (codec, prior):  # so that pictures differ, and codes, and what is expected of them
+        for network in (codec, prior):  # so that images differ, and codes, and what is expected of them
             for parameter in network.parameters():
                 parameter.data += 0.3 * torch.randn_like(parameter)
-        pictures = torch.rand(64, 2, 1, *size)
+        images = torch.rand(64, 2, 1, *size)
     for name, network, config in (("codec", codec, codec_config), ("prior", prior, prior_config)):
         (folder / name).mkdir(parents=True)
         write_weights(network, folder / name / "model.safetensors")
         (folder / name / "config.json").write_text(json.dumps(asdict(config)))
     counter = TripleCounter(CODES, symmetric=True)
-    counter.add(*encode(codec.eval(), pictures, MIXED))
+    counter.add(*encode(codec.eval(), images, MIXED))
     (folder / "table").mkdir()
     digest = cards.sha256(folder / "codec" / "model.safetensors")
     LikelihoodTable.of(counter, digest).save(folder / "table" / "table.safetensors")

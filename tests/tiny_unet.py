@@ -10,7 +10,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 
 def tiny_unet(**settings: Any) -> UNet2DModel:
-    """A network of 8 x 8 colour pictures, with attention, whose answer depends on pictures and time."""
+    """A network of 8 x 8 color images, with attention, whose answer depends on images and time."""
     usual = {
         "sample_size": 8,
         "block_out_channels": (8, 8),

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from sepcli.catalog import card as cards
-from sepcli.priors.transforms import LIMIT
-from sepcli.priors.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
+from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
+from sepcli.priors.flows import LIMIT
 
 
 def make_flow(
@@ -26,7 +26,7 @@ def make_flow(
     stream: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> str:
-    """A prior that takes its source for white noise of a deviation; ``changes`` are of its config."""
+    """A prior that takes its source for white noise of a standard deviation; ``changes`` are of its config."""
     variant = changes.get("variant", "waveglow")
     config = replace(WaveFlowConfig(**{"variant": variant, **PRESETS[variant]["tiny"]}), **changes)
     with torch.random.fork_rng(devices=[]):

@@ -23,22 +23,22 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.datasets.stems import StemBank
-from sepcli.priors.denoiser import DenoiserConfig, UNet
+from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.train_denoiser import AudioTask, draw_coefficients, measure_bands, open_banks
+from sepcli.priors.images.denoiser import DenoiserConfig, UNet
+from sepcli.priors.images.train_task import Averaged
 from sepcli.priors.precision import fastest
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
-from sepcli.training.audio import AudioTask, draw_coefficients, measure_bands, open_banks
-from sepcli.training.denoiser import Averaged
 from sepcli.training.loop import LoopSettings, train
 
 RATE = 22050
 SIGMAS = (0.003, 0.01, 0.03, 0.1)
-"""Noise; recordings have an RMS of 0.05 to 0.2 or so (``sepcli.training.audio``)."""
+"""Noise; recordings have an RMS of 0.05 to 0.2 or so (``sepcli.priors.audio.train_denoiser``)."""
 
 
-class PictureNet(nn.Module):
-    """A 2-D U-Net over bands × frames, in the place of ``sepcli.priors.spectral.FrameNet``.
+class ImageNet(nn.Module):
+    """A 2-D U-Net over bands × frames, in the place of ``sepcli.priors.audio.mdct_denoiser.FrameNet``.
 
-    Its normalisation is over the whole picture, so that what it says of a frame depends on all others.
+    Its normalisation is over the whole image, so that what it says of a frame depends on all others.
 
     Args:
         config: of the U-Net.
@@ -53,22 +53,22 @@ class PictureNet(nn.Module):
     def forward(self, x: Tensor, told: Tensor) -> Tensor:
         """Features (B, 2M, N) and the embedding (B, E) to (B, heads · M, N)."""
         bins, frames = x.shape[1] // 2, x.shape[2]
-        picture = nn.functional.pad(x.unflatten(1, (2, bins)), (0, -frames % self.step, 0, -bins % self.step))
-        out = self.net(nn.functional.pixel_unshuffle(picture, self.fold), told)
+        image = nn.functional.pad(x.unflatten(1, (2, bins)), (0, -frames % self.step, 0, -bins % self.step))
+        out = self.net(nn.functional.pixel_unshuffle(image, self.fold), told)
         out = nn.functional.pixel_shuffle(out, self.fold)[..., :bins, :frames]
         return out.flatten(1, 2)
 
 
-def network(bins: int, picture: bool, band_std: tuple[float, ...], tiny: bool) -> SpectralPrior:
+def network(bins: int, image: bool, band_std: tuple[float, ...], tiny: bool) -> SpectralPrior:
     """One of those to compare; all have about the same number of parameters."""
     config = SpectralConfig(bins=bins, band_std=band_std)
     if tiny:
         config = SpectralConfig(bins=bins, band_std=band_std, width=32, blocks=2, embedding=16)
-    if not picture:
+    if not image:
         return SpectralPrior(config)
     widths = (8, 8) if tiny else (80, 128, 192)
     sizes = DenoiserConfig(fold=4, widths=widths, blocks=1 if tiny else 2, embedding=config.embedding)
-    return SpectralPrior(config, PictureNet(sizes, 3))
+    return SpectralPrior(config, ImageNet(sizes, 3))
 
 
 def gained(prior: SpectralPrior, bank: StemBank, frames: int, chunks: int = 32) -> dict[str, float]:
@@ -134,9 +134,9 @@ def compare(
     """
     learn, held_out = open_banks(data, source, RATE, length, cache)
     rows: list[dict[str, float | str]] = []
-    for bins, picture in kinds:
+    for bins, image in kinds:
         frames = length // bins
-        prior = network(bins, picture, tuple(measure_bands(learn, frames, bins)), tiny)
+        prior = network(bins, image, tuple(measure_bands(learn, frames, bins)), tiny)
         task = AudioTask(Averaged(prior.to(device)), learn, held_out, batch, frames)
         with tempfile.TemporaryDirectory() as out:
             done = train(
@@ -148,7 +148,7 @@ def compare(
         mean = task.model.mean.cpu()
         rows.append(
             {
-                "network": "picture (2-D)" if picture else "frames (1-D)",
+                "network": "image (2-D)" if image else "frames (1-D)",
                 "bands": bins,
                 "million parameters": round(sum(p.numel() for p in prior.parameters()) / 1e6, 3),
                 "steps": done.step,

@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sepcli.catalog.spectral import SpectralSeparator, load_composed
-from sepcli.consistency import fft_size, wiener
 from sepcli.datasets.pairs import Pair, read_pairs
 from sepcli.evaluation.batches import draw_seeds
 from sepcli.evaluation.pairs import mix
 from sepcli.evaluation.score import score_track
+from sepcli.priors.audio.load_denoisers import SpectralSeparator, load_composed
+from sepcli.signal.consistency import fft_size, wiener
 
 LEVEL = 0.1
 """RMS that mixtures are brought to, as everywhere for priors of sound."""

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The bundled colour prior `cifar10` and its figures, from CIFAR-10 as small pictures (train/CLASS/*.jpg or *.png):
+# The bundled color prior `cifar10` and its figures, from CIFAR-10 as small images (train/CLASS/*.jpg or *.png):
 # bash cifar10.sh CIFAR10_DIR OUT_DIR
 #
 # An hour on two CPU cores; run again after an interruption, it goes on where it was. Where there is a GPU, set
-# PRESET=base and a BUDGET of your own. Then colour a grey picture: sepcli colorize photo.png --prior OUT_DIR/cifar10
+# PRESET=base and a BUDGET of your own. Then color a gray image: sepcli colorize photo.png --prior OUT_DIR/cifar10
 set -euo pipefail
 data=${1:?CIFAR10_DIR} out=${2:?OUT_DIR}
 mkdir -p "$out"
 
 [ -f "$out/cifar10/card.toml" ] || sepcli train-prior --family denoiser --data "$data" --out "$out/cifar10" \
-  --preset "${PRESET:-small}" --size 32 --channels 3 --sources picture --note "CIFAR-10, 49,000 training pictures" \
+  --preset "${PRESET:-small}" --size 32 --channels 3 --sources image --note "CIFAR-10, 49,000 training images" \
   --time-budget "${BUDGET:-60m}" --resume
 
 figures=()
@@ -19,7 +19,7 @@ evaluate() {  # NAME OPTION...
     --out "$out/$1.json" --set bounded=0 "${@:2}"
 }
 pairs=(--metric "psnr,ssim,fd-cifar,cs-cifar" --batch 32 --sampler projected --set eta=ancestral --set weigh=1 --set sigma_max=10 --set rho=7)
-evaluate colours --task colorize --metric psnr,fd-cifar,cs-cifar --batch 16
+evaluate colors --task colorize --metric psnr,fd-cifar,cs-cifar --batch 16
 evaluate pairs-none --split none "${pairs[@]}"
 evaluate pairs-class --split class "${pairs[@]}"
 python "$(dirname "$0")/finish_card.py" "$out/cifar10" --like cifar10 --figures "${figures[@]}" \

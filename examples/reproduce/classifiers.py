@@ -1,13 +1,13 @@
-"""Train a classifier whose features sepcli compares sets of pictures by: fd-mnist or fd-cifar.
+"""Train a classifier whose features sepcli compares sets of images by: fd-mnist or fd-cifar.
 
     python examples/reproduce/classifiers.py mnist MNIST_DIR
     python examples/reproduce/classifiers.py cifar10 CIFAR10_DIR --time-budget 20m
 
 Writes NAME.safetensors and NAME.json into sepcli's own folder, or --out, each as a whole; and prints the
-accuracy on test pictures, of the weights as they are stored. The learning rate rises over the first quarter
-of the time and then falls to nothing; CIFAR-10's pictures are flipped and shifted by up to four pixels.
+accuracy on test images, of the weights as they are stored. The learning rate rises over the first quarter
+of the time and then falls to nothing; CIFAR-10's images are flipped and shifted by up to four pixels.
 
-Source: He et al. 2016, section 4.2, for what is done to the pictures; Smith & Topin 2019 for the rate.
+Source: He et al. 2016, section 4.2, for what is done to the images; Smith & Topin 2019 for the rate.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sepcli.datasets.idx import open_digits
-from sepcli.datasets.picture_folder import Pictures
+from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_splits import measure
 from sepcli.errors import SepError
-from sepcli.evaluation.features import DATA, FOLDER, SIZES, Classifier, rounded, save_classifier
-from sepcli.evaluation.picture_sources import cifar_pictures
-from sepcli.training.picture_data import measure
+from sepcli.evaluation.image_sources import cifar_images
+from sepcli.metrics.features import DATA, FOLDER, SIZES, Classifier, rounded, save_classifier
 
 RISING = 0.25
 """Part of the time for which the rate rises."""
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     name = network_name(options.data)
     save_classifier(network, options.out, name, about)
-    print(f"{name}: {100 * about['test_accuracy']:.2f} % of the test pictures; written to {options.out}")
+    print(f"{name}: {100 * about['test_accuracy']:.2f} % of the test images; written to {options.out}")
     return 0
 
 
@@ -83,12 +83,12 @@ def seconds(text: str) -> float:
     return value
 
 
-def open_split(options: argparse.Namespace, split: str) -> Pictures:
-    """Pictures (N, C, H, W) and classes 0 to 9."""
+def open_split(options: argparse.Namespace, split: str) -> LabelledImages:
+    """Images (N, C, H, W) and classes 0 to 9."""
     if options.data == "cifar10":
-        return cifar_pictures(options.folder, split)
+        return cifar_images(options.folder, split)
     digits = open_digits(options.folder, split)
-    return Pictures(digits.images[:, None], digits.labels.astype(np.int64))
+    return LabelledImages(digits.images[:, None], digits.labels.astype(np.int64))
 
 
 def train(options: argparse.Namespace) -> tuple[Classifier, dict[str, Any]]:
@@ -115,13 +115,13 @@ def train(options: argparse.Namespace) -> tuple[Classifier, dict[str, Any]]:
         optimizer.step()
         seen += len(images)
         if seen % (100 * options.batch) < options.batch:
-            print(f"{100 * part:3.0f} %  {seen:8d} pictures  loss {loss.item():.3f}", file=sys.stderr)
+            print(f"{100 * part:3.0f} %  {seen:8d} images  loss {loss.item():.3f}", file=sys.stderr)
     network.load_state_dict({k: v.to(network.state_dict()[k].dtype) for k, v in rounded(network).items()})
     return network, {
-        "data": f"{options.data}, {len(learn.images)} training pictures",
+        "data": f"{options.data}, {len(learn.images)} training images",
         "test_accuracy": accuracy(network.eval(), test, options.device),
-        "test_pictures": len(test.images),
-        "pictures_seen": seen,
+        "test_images": len(test.images),
+        "images_seen": seen,
         "seconds": round(time.monotonic() - started, 1),
         "seed": options.seed,
         "torch": torch.__version__,
@@ -135,8 +135,8 @@ def one_cycle(part: float) -> float:
     return float(0.5 * (1 + np.cos(np.pi * (part - RISING) / (1 - RISING))))
 
 
-def batches(learn: Pictures, options: argparse.Namespace) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end, every picture once per pass."""
+def batches(learn: LabelledImages, options: argparse.Namespace) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end, every image once per pass."""
     rng = np.random.default_rng(options.seed)
     while True:
         order = rng.permutation(len(learn.images))
@@ -150,7 +150,7 @@ def batches(learn: Pictures, options: argparse.Namespace) -> Iterator[tuple[Tens
 
 
 def flipped_and_shifted(images: Any, rng: np.random.Generator) -> Any:
-    """Half of the pictures (B, C, H, W) turned left to right, all moved; mirrored at the borders."""
+    """Half of the images (B, C, H, W) turned left to right, all moved; mirrored at the borders."""
     height, width = images.shape[2:]
     padded = np.pad(images, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), mode="reflect")
     moved = np.empty_like(images)
@@ -161,8 +161,8 @@ def flipped_and_shifted(images: Any, rng: np.random.Generator) -> Any:
     return moved
 
 
-def accuracy(network: Classifier, test: Pictures, device: str) -> float:
-    """Share of test pictures whose class is found."""
+def accuracy(network: Classifier, test: LabelledImages, device: str) -> float:
+    """Share of test images whose class is found."""
     right = 0
     with torch.inference_mode():
         for start in range(0, len(test.images), 512):

@@ -4,7 +4,7 @@
 #
 # 40 minutes of training on two CPU cores, and about as long for the separations (computed from single rows, not
 # measured as a whole); run again after an interruption, it goes on where it was. By default one flow is told the noise,
-# which is the cheaper way; LADDER=1 is the paper's, a flow of clean pictures first and then a copy of it for every
+# which is the cheaper way; LADDER=1 is the paper's, a flow of clean images first and then a copy of it for every
 # noise level. Where there is a GPU, set PRESET=base, BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with
 # the paper's settings (1,000 evaluations) and of halving, by one draw and by the likeliest of ten;
 # ROWS="langevin-1 halving-1 halving-10" leaves out the dearest.

@@ -12,21 +12,21 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import with_engine
 from sepcli.catalog.network import load_network
-from sepcli.catalog.options import typed
-from sepcli.catalog.score import build_score
-from sepcli.catalog.spectral import build_spectral, load_composed
-from sepcli.catalog.variational import build_variational
-from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
-from sepcli.context import ContextConfig, ContextLikelihood
+from sepcli.catalog.settings import typed
 from sepcli.errors import PriorError, UsageError
-from sepcli.latent import LatentConfig, LatentLikelihood
-from sepcli.posterior import LassSettings
-from sepcli.priors.transformer import TransformerConfig, TransformerPrior
+from sepcli.priors.audio.load_denoisers import build_spectral, load_composed
+from sepcli.priors.audio.load_encoders import build_variational
+from sepcli.priors.images.load_score import build_score
+from sepcli.priors.lass.audio_engine import LassSeparator
+from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
+from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
+from sepcli.priors.lass.posterior import LassSettings
+from sepcli.priors.lass.table import LikelihoodTable
+from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
+from sepcli.priors.lass.vqvae1d import Vqvae1d, Vqvae1dConfig
 from sepcli.protocols import Separator
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
-from sepcli.separators import LassSeparator
-from sepcli.table import LikelihoodTable
 
 SAMPLERS: Mapping[str, type[Any]] = {
     "greedy": Greedy,
@@ -184,10 +184,10 @@ def check_lass_files(card: Card) -> None:
 def _lass(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
 ) -> Separator:
-    if card.of_pictures:
-        from sepcli.catalog.lass_pictures import build_lass_pictures  # it takes its parts from here
+    if card.of_images:
+        from sepcli.priors.lass.load_images import build_lass_images  # it takes its parts from here
 
-        return build_lass_pictures(card, folder, device, sampler, options)
+        return build_lass_images(card, folder, device, sampler, options)
     if len(card.sources) != 2:
         raise PriorError(
             f"LASS separates two sources, {card.name} has {len(card.sources)}", "use a prior of two sources"

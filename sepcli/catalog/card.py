@@ -39,8 +39,8 @@ UNPINNED: Mapping[str, str] = {
 Hub's listing at the time of fetching that their files are verified against."""
 LASS = "lass"
 """The family of the priors of tokens, of all sources together."""
-PICTURES = "score"
-"""The family of the priors of pictures."""
+IMAGES = "score"
+"""The family of the priors of images."""
 SOUND = "spectral"
 """The family of the priors of one kind of sound; a mixture takes several."""
 VARIATIONAL = "variational"
@@ -56,11 +56,11 @@ class Card:
         family: which builder of ``catalog.build`` makes it a separator.
         sources: names of the K sources.
         weights: α_k of the mixing m = Σ α_k x_k that it was made for.
-        sample_rate: Hz; 0 for pictures.
+        sample_rate: Hz; 0 for images.
         title: one line for people.
         licence: of the weights.
         data: what it was trained on, in a sentence.
-        resolution: (height, width) of the pictures that it was trained on; () for sound.
+        resolution: (height, width) of the images that it was trained on; () for sound.
         repo: owner/name of its repository of the Hub; "" for a prior that is not from there.
         revision: the commit of the repository.
         settings: the separator's defaults.
@@ -91,9 +91,9 @@ class Card:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def of_pictures(self) -> bool:
-        """Whether it is of pictures, not of sound."""
-        return self.family == PICTURES or bool(self.resolution)
+    def of_images(self) -> bool:
+        """Whether it is of images, not of sound."""
+        return self.family == IMAGES or bool(self.resolution)
 
 
 def names() -> tuple[str, ...]:
@@ -124,7 +124,7 @@ def find(prior: str) -> tuple[Card, Path]:
     if prior and os.path.isfile(folder / "card.toml"):
         return read(folder), folder
     if prior and os.path.isdir(folder):
-        from sepcli.catalog import diffusers  # it makes cards of this module's
+        from sepcli.catalog import diffusers_layout as diffusers  # it makes cards of this module's
 
         made = diffusers.read_card(folder, folder.resolve().name)
         if made is not None:
@@ -260,7 +260,7 @@ def _check_kinds(card: Card) -> None:
     _check_engines(card)
     if len(card.resolution) not in (0, 2) or not all(isinstance(n, int) and n > 0 for n in card.resolution):
         raise ValueError("resolution is a height and a width in pixels")
-    if not isinstance(card.sample_rate, int) or card.sample_rate < (not card.of_pictures):
+    if not isinstance(card.sample_rate, int) or card.sample_rate < (not card.of_images):
         raise ValueError("sample_rate is a positive whole number")
     if not all(math.isfinite(weight) and weight != 0 for weight in card.weights):
         raise ValueError("weights are numbers, none of them 0")

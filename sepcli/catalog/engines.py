@@ -56,7 +56,7 @@ def with_engine(
         PriorError: the first score prior is missing or has not been fetched.
     """
     if card.family not in (LASS, VARIATIONAL):
-        of_score = method == SCORE and card.family in (cards.PICTURES, cards.SOUND)
+        of_score = method == SCORE and card.family in (cards.IMAGES, cards.SOUND)
         if method not in (None, card.family) and not of_score:
             raise UsageError(
                 f"prior {card.name} is not of the method {method} but of {card.family}",

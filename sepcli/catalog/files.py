@@ -17,11 +17,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sepcli.catalog import card as cards
-from sepcli.catalog import diffusers, hub
+from sepcli.catalog import diffusers_layout as diffusers
+from sepcli.catalog import hub
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import inner_priors
 from sepcli.errors import PriorError, UsageError
-from sepcli.protocols import OnStep
+from sepcli.protocols import ProgressCallback
 
 CARD = "card.toml"
 WORD = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
@@ -108,7 +109,7 @@ def fetch(
     revision: str | None = None,
     cache_dir: Path | None = None,
     offline: bool = False,
-    on_step: OnStep = lambda done, total: None,
+    on_progress: ProgressCallback = lambda done, total: None,
 ) -> tuple[Card, Path]:
     """The card and folder of a prior, its files fetched if need be, and verified.
 
@@ -119,7 +120,7 @@ def fetch(
         revision: another than the word's or the catalog's own.
         cache_dir: another cache than the client's.
         offline: use what is in the cache.
-        on_step: is told the bytes done and in all.
+        on_progress: is told the bytes done and in all.
 
     Raises:
         PriorError: missing, refused, unreachable, or other than its card says.
@@ -143,7 +144,7 @@ def fetch(
     wrong = _unlike(whole, listing)
     if wrong is not None:
         raise _refused(wrong, whole, place, listing, cache_dir)
-    folder = _fetch_files(whole, place, listing, cache_dir, on_step)
+    folder = _fetch_files(whole, place, listing, cache_dir, on_progress)
     return replace(card, repo=place.repo, revision=listing.commit), folder
 
 
@@ -251,7 +252,7 @@ def _with_inner(card: Card, folder: Path) -> Card:
 
 
 def _fetch_files(
-    card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None, on_step: OnStep
+    card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None, on_progress: ProgressCallback
 ) -> Path:
     """The folder of a card's files, each of them from the cache if it is intact there."""
     done, total, folder = 0, sum(entry["size"] for entry in card.files.values()), Path()
@@ -264,13 +265,13 @@ def _fetch_files(
             start = done
 
             def on_bytes(size: int, start: int = start, most: int = entry["size"]) -> None:
-                on_step(start + min(size, most), total)
+                on_progress(start + min(size, most), total)
 
             path = hub.download(place.repo, name, listing.commit, cache_dir, on_bytes)
             if not _is_intact(path, entry):
                 raise _refused(f"{name} differs from the card (sha256)", card, place, listing, cache_dir)
         done += entry["size"]
-        on_step(done, total)
+        on_progress(done, total)
         folder = hub.snapshot(path, name)
     return folder
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from sepcli.protocols import OnStep
+from sepcli.protocols import ProgressCallback
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What a terminal obeys, but tabs and line ends: ESC and its kin, and what turns the reading direction."""
@@ -73,7 +73,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | 
 
 
 @contextmanager
-def progress(title: str, quiet: bool = False) -> Iterator[OnStep]:
+def progress(title: str, quiet: bool = False) -> Iterator[ProgressCallback]:
     """A progress bar with the time left, on stderr, when stderr is a terminal; otherwise nothing.
 
     Args:
@@ -81,7 +81,7 @@ def progress(title: str, quiet: bool = False) -> Iterator[OnStep]:
         quiet: Never draw.
 
     Yields:
-        The callback ``on_step(done, total)`` to hand to the work.
+        The callback ``on_progress(done, total)`` to hand to the work.
     """
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None

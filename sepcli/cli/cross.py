@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.records import write_record
 from sepcli.cli.reports import check_targets
+from sepcli.cli.run_record import write_record
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.evaluation.cross_likelihood import CrossLikelihood
-    from sepcli.evaluation.judges import Signal
+    from sepcli.evaluation.density_evaluators import Signal
 
 ITEMS = 100
 """Test items of every source, unless it is said."""
@@ -95,12 +95,12 @@ def _compute(
 ) -> CrossLikelihood:
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.cross_likelihood import cross_likelihood
-    from sepcli.evaluation.judges import open_judges
+    from sepcli.evaluation.density_evaluators import open_judges
 
     place = choose_device(device)
     judges = open_judges(priors, noise, place)
     names, rate = [judge.source for judge in judges], judges[0].kind["sample_rate"]
-    with console.progress("asking priors", quiet) as on_step:
+    with console.progress("asking priors", quiet) as on_progress:
         items, count, told = _items(data, names, pairs, rate, seed, cache)
         how = {
             "data": str(data),
@@ -109,16 +109,16 @@ def _compute(
             "files": {judge.prior: judge.files for judge in judges},
             "device": str(place),
         }
-        return cross_likelihood(judges, items, count, how, seed=seed, on_step=on_step)
+        return cross_likelihood(judges, items, count, how, seed=seed, on_progress=on_progress)
 
 
 def _items(
     data: Path, names: Sequence[str], pairs: int, rate: int, seed: int, cache: Path | None
 ) -> tuple[Iterator[Signal], int, dict[str, Any]]:
     """Test items of the sources, how many there are, and what the report has to say of songs."""
+    from sepcli.datasets.detect import TOY_WAVES
     from sepcli.datasets.song_banks import held_out_split, holds_songs
-    from sepcli.evaluation.judges import LENGTH, folder_items, song_items, toy_items
-    from sepcli.training.kinds import TOY_WAVES
+    from sepcli.evaluation.density_evaluators import LENGTH, folder_items, song_items, toy_items
 
     if str(data) == TOY_WAVES and not data.exists():
         return *toy_items(names, pairs, rate, seed), {}

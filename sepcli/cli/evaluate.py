@@ -10,9 +10,8 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.cross import score_cross
-from sepcli.cli.engine import DEFAULT_PRIOR, Method
-from sepcli.cli.evaluate_words import (
-    OF_PICTURES,
+from sepcli.cli.evaluate_options import (
+    OF_IMAGES,
     Dataset,
     Metric,
     Split,
@@ -22,9 +21,10 @@ from sepcli.cli.evaluate_words import (
     parse_metrics,
 )
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.picture_scoring import PictureTask, score_pictures
-from sepcli.cli.records import write_record
+from sepcli.cli.image_scoring import ImageTask, score_images
 from sepcli.cli.reports import check_targets, show, write_files
+from sepcli.cli.resolve import DEFAULT_PRIOR, Method
+from sepcli.cli.run_record import write_record
 from sepcli.cli.runner import run_program
 from sepcli.cli.scoring import Kept, open_songs, score_finished, separate_and_score
 from sepcli.cli.settings import CONSISTENCY, Consistency
@@ -59,18 +59,18 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME,...",
-            help="sdr, si-sdr, usdr, si-sdri or bsseval (museval's sdr, isr, sir and sar; slow); of pictures "
+            help="sdr, si-sdr, usdr, si-sdri or bsseval (museval's sdr, isr, sir and sar; slow); of images "
             "psnr, ssim or, of flows, nll (bits per dimension); of whole sets of them fd-mnist, cs-mnist, "
             "fd-cifar, cs-cifar, fid or is. "
             "cross-likelihood: whether priors of sounds, one --prior per source, tell them apart. If not "
-            "given: sdr, or psnr for pictures.",
+            "given: sdr, or psnr for images.",
         ),
     ] = None,
     prior: Annotated[
         list[str] | None,
         typer.Option(
             help=f"Prior to separate with; {DEFAULT_PRIOR} if nothing is given. Repeatable for "
-            "cross-likelihood, toy-waves and two folders of pictures."
+            "cross-likelihood, toy-waves and two folders of images."
         ),
     ] = None,
     method: Annotated[
@@ -86,11 +86,11 @@ def evaluate(
         typer.Option(
             help="For pairs and cross-likelihood: folder of STEM/ITEM.flac; for others: that of the data "
             "set. For cross-likelihood also the word toy-waves, or the folder of Slakh2100 or MUSDB18: "
-            "segments of its test songs. For pictures one folder, or two, of which each pair has one of each."
+            "segments of its test songs. For images one folder, or two, of which each pair has one of each."
         ),
     ] = None,
     task: Annotated[
-        Task, typer.Option(help="For cifar10 and pictures: colorize colours them from their grey.")
+        Task, typer.Option(help="For cifar10 and images: colorize colors them from their gray.")
     ] = Task.SEPARATE,
     inception_weights: Annotated[
         Path | None,
@@ -118,7 +118,7 @@ def evaluate(
         int | None,
         typer.Option(
             min=1,
-            help="Posterior draws per mixture; the prior's own if not given. For pictures, the likeliest "
+            help="Posterior draws per mixture; the prior's own if not given. For images, the likeliest "
             "of several has a row of its own.",
         ),
     ] = None,
@@ -161,7 +161,7 @@ def evaluate(
 
     With ESTIMATES and REFERENCES, files are matched by name and scored.
     With --dataset pairs, musdb or slakh and --data DIR, clean stems are mixed, separated, scored.
-    With --dataset mnist, cifar10 or pictures and --data DIR, sums of two test pictures are.
+    With --dataset mnist, cifar10 or images and --data DIR, sums of two test images are.
     With --dataset toy-waves means of toy waves are, with one --prior per shape or encoders.
     With --metric cross-likelihood nothing is separated: priors are asked about each other's sources.
     With nothing at all, that is done for a small set that comes with sepcli.
@@ -217,7 +217,7 @@ def evaluate(
         )
     if runner is not None and not finished:
         raise UsageError("--runner needs a folder for its stems, and references", "give --estimates DIR too")
-    if consistency and (finished or dataset in OF_PICTURES or dataset is Dataset.TOY_WAVES):
+    if consistency and (finished or dataset in OF_IMAGES or dataset is Dataset.TOY_WAVES):
         raise UsageError("--consistency is for sounds that are separated with a prior", "leave it out")
     if consistency is Consistency.NONE and samples:
         raise UsageError("--consistency none scores the bare first draw", "leave out --samples")
@@ -245,10 +245,10 @@ def evaluate(
         chosen |= {"consistency": consistency}
         counts = {"limit": pairs, "seed": seed, "batch": batch}
         fetch_if_new(priors, quiet)
-        if dataset is not None and dataset in OF_PICTURES:
+        if dataset is not None and dataset in OF_IMAGES:
             colorize = task is Task.COLORIZE
-            report = score_pictures(
-                PictureTask(
+            report = score_images(
+                ImageTask(
                     dataset.value,
                     places,
                     colorize,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sepcli.cli import console
-from sepcli.cli.records import finish
+from sepcli.cli.run_record import finish
 from sepcli.errors import PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def _fetch(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     from sepcli.catalog import files
 
     try:
-        with console.progress(word, quiet) as on_step:
+        with console.progress(word, quiet) as on_progress:
             card, folder = files.fetch(
                 word,
                 revision=cache.revision,
                 cache_dir=cache.cache_dir,
                 offline=cache.offline,
-                on_step=on_step,
+                on_progress=on_progress,
             )
     except KeyboardInterrupt:
         console.note("finished files are kept; the same command fetches the others", quiet)

@@ -23,19 +23,19 @@ def import_prior(
     family: Annotated[
         str,
         typer.Option(
-            help="ncsn: the score networks of Song & Ermon 2019, for pictures. diffusers: a diffusion model"
+            help="ncsn: the score networks of Song & Ermon 2019, for images. diffusers: a diffusion model"
             " whose weights are a pickle."
         ),
     ] = "ncsn",
     size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Of ncsn: side of the pictures it was trained on (default: 28 grey, 32 colour)."
+            min=1, help="Of ncsn: side of the images it was trained on (default: 28 gray, 32 color)."
         ),
     ] = None,
     sources: Annotated[
         str | None,
-        typer.Option(help="What the pictures are of, one name (default: digit; of diffusers the folder's)."),
+        typer.Option(help="What the images are of, one name (default: digit; of diffusers the folder's)."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -68,7 +68,7 @@ def _import_ncsn(
     """The config, and what to print."""
     from dataclasses import asdict
 
-    from sepcli.training.importer import import_ncsn
+    from sepcli.priors.images.import_ncsn import import_ncsn
 
     config = import_ncsn(checkpoint, out, source=source, size=size, overwrite=overwrite)
     told = f"{config.levels} noise levels, width {config.width}, {config.channels} channel(s)"
@@ -79,7 +79,7 @@ def _import_diffusers(
     folder: Path, out: Path, source: str | None, overwrite: bool
 ) -> tuple[dict[str, Any], str]:
     """The config, and what to print."""
-    from sepcli.training.diffusers_importer import import_diffusers
+    from sepcli.priors.images.import_diffusers import import_diffusers
 
     found = import_diffusers(folder, out, source=source, overwrite=overwrite, tell=console.warn)
     height, width = found.size

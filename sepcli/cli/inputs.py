@@ -80,7 +80,7 @@ def _files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:
             f"cannot read the folder {folder}: {error.strerror}", "check that you are allowed to read it"
         ) from error
     if not files:
-        kind = "audio file" if suffixes is AUDIO else "picture"
+        kind = "audio file" if suffixes is AUDIO else "image"
         raise InputError(f"the folder {folder} holds no {kind}", f"it may hold {', '.join(suffixes)}")
     return files
 

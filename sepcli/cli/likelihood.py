@@ -18,7 +18,7 @@ def build_likelihood(
         typer.Option(
             "--data",
             help="Songs with stems, in Slakh2100's layout (train/, validation/) or MUSDB18; of a prior of "
-            "pictures a folder of them, or MNIST's files.",
+            "images a folder of them, or MNIST's files.",
         ),
     ],
     tokens: Annotated[int, typer.Option(min=1, help="How many token triples to count.")] = 20_000_000,
@@ -26,7 +26,7 @@ def build_likelihood(
     symmetric: Annotated[
         bool,
         typer.Option(
-            "--symmetric", help="Count both orders: the sources are exchangeable, as pictures always are."
+            "--symmetric", help="Count both orders: the sources are exchangeable, as images always are."
         ),
     ] = False,
     max_nonzeros: Annotated[int, typer.Option(min=1, help="Triples kept in the table.")] = 2_000_000,
@@ -35,7 +35,7 @@ def build_likelihood(
         typer.Option("--merge", help="Add these counts (files or priors) instead; repeatable."),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded recordings and pictures (default: PRIOR/cache).")
+        Path | None, typer.Option(help="Folder for decoded recordings and images (default: PRIOR/cache).")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the pairs; shards need different seeds.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -49,7 +49,7 @@ def build_likelihood(
     """Count p(mixture token | source tokens) over random pairs of clean sources."""
     from sepcli.cli.device import choose_device
     from sepcli.cli.train import parse_duration
-    from sepcli.training import likelihood
+    from sepcli.priors.lass import count as likelihood
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict each other", "give one of them")
@@ -64,7 +64,7 @@ def build_likelihood(
     if merge:
         summary = likelihood.merge(prior, merge, data, settings, folder, overwrite)
     else:
-        with console.progress("count", quiet) as on_step:
+        with console.progress("count", quiet) as on_progress:
             summary = likelihood.count(
                 prior,
                 data,
@@ -73,7 +73,7 @@ def build_likelihood(
                 device=choose_device(device),
                 resume=resume,
                 overwrite=overwrite,
-                on_step=on_step,
+                on_progress=on_progress,
             )
     if as_json:
         console.emit_json(summary)

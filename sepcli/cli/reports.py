@@ -86,24 +86,24 @@ def write_files(
 
             save_histogram(report, report.protocol.metrics[0], path)
         else:
-            from sepcli.evaluation.exports import csv_text, write_text
+            from sepcli.evaluation.csv_report import csv_text, write_text
 
             write_text(path, csv_text(report) if option == "--csv" else _page(report, quiet), option)
         console.note(f"wrote {path}", quiet)
 
 
 def _page(report: Report, quiet: bool) -> str:
-    from sepcli.evaluation.page import html_page
+    from sepcli.evaluation.html_report import html_page
 
     with console.progress("making the page", quiet):  # tracks to be listened to may be separated again
         return html_page(report)
 
 
 def _print_tables(report: Report) -> None:
-    from sepcli.evaluation.protocol import AGGREGATION, PICTURES, SETS, UNITLESS
+    from sepcli.evaluation.protocol import AGGREGATION, IMAGES, SETS, UNITLESS
     from sepcli.evaluation.report import difference_table, table
 
-    rules = AGGREGATION | PICTURES | SETS
+    rules = AGGREGATION | IMAGES | SETS
     for number, metric in enumerate(metric for metric in report.results if metric in rules):
         if number:
             console.emit("")

@@ -40,15 +40,15 @@ def run_program(word: str, references: Path | Songs, out: Path, device: str, qui
         raise UsageError(f"--runner {word} is not known", "write --runner demucs, or demucs:MODEL")
     found = find_demucs()
     from sepcli.cli.device import choose_device
-    from sepcli.evaluation.layouts import read_references
-    from sepcli.evaluation.runners import Demucs, separate_tracks
+    from sepcli.evaluation.external import Demucs, separate_tracks
+    from sepcli.evaluation.folder_layouts import read_references
 
     place = None if device == "auto" else str(choose_device(device))
     demucs = Demucs(found, model or USUAL_MODEL, place, kept_offline())
     layout = read_references(references) if isinstance(references, Path) else references
     try:
-        with console.progress(f"separating with {demucs.model}", quiet) as on_step:
-            failures = separate_tracks(layout, out, demucs, on_step)
+        with console.progress(f"separating with {demucs.model}", quiet) as on_progress:
+            failures = separate_tracks(layout, out, demucs, on_progress)
     except KeyboardInterrupt:
         console.note(f"finished tracks are in {out}; the same command continues", quiet)
         raise

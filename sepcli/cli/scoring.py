@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sepcli.cli import console
-from sepcli.cli.engine import Method, engine_of, find_card, load
+from sepcli.cli.resolve import Method, engine_of, find_card, load
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Kept(NamedTuple):
         """Remove what was kept of a run that is finished."""
         if self.journal is not None:
             self.journal.unlink(missing_ok=True)
-            self.journal.with_name(f"{self.journal.name}.pictures").unlink(missing_ok=True)
+            self.journal.with_name(f"{self.journal.name}.images").unlink(missing_ok=True)
 
 
 def open_songs(dataset: str, data: Path, subset: str) -> tuple[Songs, str]:
@@ -64,7 +64,7 @@ def score_finished(
     """Score finished estimates; ``options`` are ``evaluate_folders``'s own."""
     from sepcli.evaluation.runs import evaluate_folders
 
-    with resumable("tracks", kept), console.progress("scoring", kept.quiet) as on_step:
+    with resumable("tracks", kept), console.progress("scoring", kept.quiet) as on_progress:
         return evaluate_folders(
             estimates,
             references,
@@ -72,7 +72,7 @@ def score_finished(
             dataset=dataset,
             journal=kept.journal,
             replace_journal=kept.overwrite,
-            on_step=on_step,
+            on_progress=on_progress,
             **options,
         )
 
@@ -130,8 +130,8 @@ def separate_and_score(
         "replace_journal": kept.overwrite,
     }
     engine = separator if needs_prior else None
-    with resumable("items", kept), console.progress("separating", kept.quiet) as on_step:
-        common["on_step"] = on_step
+    with resumable("items", kept), console.progress("separating", kept.quiet) as on_progress:
+        common["on_progress"] = on_progress
         if isinstance(data, tuple):
             from sepcli.evaluation.songs import evaluate_songs
 

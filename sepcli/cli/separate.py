@@ -12,10 +12,11 @@ import typer
 
 from sepcli import __version__
 from sepcli.cli import console
-from sepcli.cli.earlier import refuse_unlike, replace_record
-from sepcli.cli.engine import DEFAULT_PRIOR, Method, compose, engine_of, find_card, load
+from sepcli.cli.audio_samples import describe, summary
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.records import enough_memory, finish
+from sepcli.cli.resolve import DEFAULT_PRIOR, Method, compose, engine_of, find_card, load
+from sepcli.cli.resume import refuse_unlike, replace_record
+from sepcli.cli.run_record import enough_memory, finish
 from sepcli.cli.settings import (
     CONSISTENCY,
     Consistency,
@@ -24,14 +25,14 @@ from sepcli.cli.settings import (
     split_settings,
     stream_settings,
 )
-from sepcli.cli.sound_draws import describe, summary
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
     from sepcli.cli.inputs import Job
     from sepcli.protocols import Separator
-    from sepcli.stream import StreamReport, StreamSettings
+    from sepcli.separation.settings import StreamSettings
+    from sepcli.separation.stem_report import StreamReport
 
 
 class Format(StrEnum):
@@ -42,13 +43,13 @@ class Format(StrEnum):
 
 
 def separate(
-    inputs: Annotated[list[str], typer.Argument(help="Audio files, or pictures; folders of them, or globs.")],
+    inputs: Annotated[list[str], typer.Argument(help="Audio files, or images; folders of them, or globs.")],
     priors: Annotated[
         list[str] | None,
         typer.Option(
             "--prior",
             help=f"Name or folder; else {DEFAULT_PRIOR}. Priors of one sound: one per source, two or "
-            "more, or one with --rest. Pictures: one for all sources, or one each.",
+            "more, or one with --rest. Images: one for all sources, or one each.",
         ),
     ] = None,
     rest: Annotated[
@@ -60,12 +61,12 @@ def separate(
         ),
     ] = False,
     sources: Annotated[
-        int | None, typer.Option(min=2, help="Pictures: how many sources; if not given 2, or one per prior.")
+        int | None, typer.Option(min=2, help="Images: how many sources; if not given 2, or one per prior.")
     ] = None,
     weights: Annotated[
         str | None,
         typer.Option(
-            help="The mixture is Σ w x with these w, for example 0.5,0.5. If not given: pictures, the mean; "
+            help="The mixture is Σ w x with these w, for example 0.5,0.5. If not given: images, the mean; "
             "priors of one sound, 1 each. That of the rest comes last, or is like the others."
         ),
     ] = None,
@@ -94,7 +95,7 @@ def separate(
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="Of lass greedy, ancestral, top-k or beam; of score, pictures and priors of one sound "
+            help="Of lass greedy, ancestral, top-k or beam; of score, images and priors of one sound "
             "projected, halving, multi-source or langevin. The prior's own if not given."
         ),
     ] = None,
@@ -120,7 +121,7 @@ def separate(
 ) -> None:
     """Separate mixtures; the stems keep rate, channels, bit depth and length, and sum to the mixture."""
     from sepcli.cli import inputs as words
-    from sepcli.cli.pictures import PictureRequest, separate_pictures
+    from sepcli.cli.images import ImageRequest, separate_images
 
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}")
     words.check_template(template, samples)
@@ -130,13 +131,13 @@ def separate(
     # a misspelt name is answered before torch is imported
     card = find_card(method, prior, sampler, samples, rest)
     given = parse_settings(settings or [])
-    if card.of_pictures:
+    if card.of_images:
         if container is not None:
-            raise UsageError("--format is for sound, pictures are stored as PNG", "leave it out")
+            raise UsageError("--format is for sound, images are stored as PNG", "leave it out")
         if consistency is not None:
             raise UsageError("--consistency is for sound", "leave it out")
         what = (inputs, priors or (), sources, weights, out, filename, samples, sampler, given)
-        separate_pictures(PictureRequest(*what, seed, device, overwrite, resume, as_json, quiet))
+        separate_images(ImageRequest(*what, seed, device, overwrite, resume, as_json, quiet))
         return
     card = compose(card, priors or (), weights, sources, rest)
     files = words.collect(inputs)
@@ -209,7 +210,7 @@ def _separate(
 
     from sepcli.media.audio import AudioReader
     from sepcli.media.stems import StemWriter
-    from sepcli.stream import separate_stream
+    from sepcli.separation.stream import separate_stream
 
     wanted: Literal["wav", "flac"] | None = container.value if container else None
     with ExitStack() as stack:
@@ -218,7 +219,7 @@ def _separate(
             stack.enter_context(StemWriter(paths, reader.info, container=wanted, overwrite=overwrite))
             for paths in job.stems
         ]
-        on_step = stack.enter_context(console.progress(title, quiet))
+        on_progress = stack.enter_context(console.progress(title, quiet))
         stack.enter_context(enough_memory(job.source, "ask for less: --set batch=1, fewer draws"))
         report = separate_stream(
             reader,
@@ -226,7 +227,7 @@ def _separate(
             separator,
             streaming,
             seed,
-            lambda done, total: on_step(round(done), round(total)),
+            lambda done, total: on_progress(round(done), round(total)),
         )
     for stems in report.sets:
         for stem in stems:

@@ -12,7 +12,7 @@ from sepcli.errors import PriorError, UsageError
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
     from sepcli.protocols import Separator
-    from sepcli.stream import StreamSettings
+    from sepcli.separation.settings import StreamSettings
 
 STREAM: Mapping[str, tuple[type[int] | type[float], float, float]] = {
     "draws": (int, 1, 1000),
@@ -122,7 +122,7 @@ def consistency_for(separator: Separator, asked: str | None) -> str:
 
 def stream_settings(stream: Mapping[str, Any], *, consistency: Any, samples: int) -> StreamSettings:
     """Settings for a file: ``samples`` > 1 keeps every draw, else ``draws`` of them make one set."""
-    from sepcli.stream import StreamSettings
+    from sepcli.separation.settings import StreamSettings
 
     rest = {key: value for key, value in stream.items() if key != "draws"}
     if rest.get("reference_rms") == 0:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
-from sepcli.cli.engine import compose, engine_of, find_card, load
+from sepcli.cli.resolve import compose, engine_of, find_card, load
 from sepcli.cli.scoring import Kept, resumable
 from sepcli.cli.settings import parse_settings
 from sepcli.errors import UsageError
@@ -55,7 +55,7 @@ def score_toys(
     )
     from sepcli.evaluation.toys import evaluate_toys
 
-    with resumable("items", kept), console.progress("separating", kept.quiet) as on_step:
+    with resumable("items", kept), console.progress("separating", kept.quiet) as on_progress:
         return evaluate_toys(
             separator,
             metrics or ("si-sdr", "sdr"),
@@ -66,7 +66,7 @@ def score_toys(
             settings=made_with,
             journal=kept.journal,
             replace_journal=kept.overwrite,
-            on_step=on_step,
+            on_progress=on_progress,
         )
 
 

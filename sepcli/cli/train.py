@@ -1,4 +1,4 @@
-"""``sepcli train-prior``: from a folder of clean recordings or pictures to a part of a prior."""
+"""``sepcli train-prior``: from a folder of clean recordings or images to a part of a prior."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sepcli.cli import console
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sepcli.training.kinds import Kind
+    from sepcli.datasets.detect import Kind
 
 
 class Classes(StrEnum):
@@ -36,8 +36,8 @@ CLASSES = {
 """The names of the classes, where the data are MNIST's."""
 DEFAULTS = {"vqvae": (24, 192, 2e-3), "transformer": (16, 512, 1e-3), "context": (6, 512, 3e-3)}
 """Family → batch, tokens and learning rate."""
-OF_PICTURES, OF_SOUND, OTHERS = (128, 0, 1e-3), (16, 128, 1e-3), (16, 256, 2e-3)
-"""The same of priors of pictures, of sound, and of all other families."""
+OF_IMAGES, OF_SOUND, OTHERS = (128, 0, 1e-3), (16, 128, 1e-3), (16, 256, 2e-3)
+"""The same of priors of images, of sound, and of all other families."""
 OF_WAVES = (16, 16, 3e-3)
 """The same of flows of sound, and of encoders."""
 WAVES = ("flow", "variational")
@@ -50,8 +50,8 @@ def train_prior(
         typer.Option(
             "--data",
             help="Songs with stems, in Slakh2100's layout (train/, validation/) or MUSDB18; for a vqvae and "
-            "its transformer also any folder of pictures, or MNIST's files; for a denoiser these, or any "
-            "folder of recordings; for an ncsn or a glow pictures or MNIST; for a flow songs, recordings, or "
+            "its transformer also any folder of images, or MNIST's files; for a denoiser these, or any "
+            "folder of recordings; for an ncsn or a glow images or MNIST; for a flow songs, recordings, or "
             "the word toy-waves; for variational a folder of mixtures, MUSDB18, or that word.",
         ),
     ],
@@ -62,7 +62,7 @@ def train_prior(
         str,
         typer.Option(
             help="vqvae (the codec, first), transformer (over its tokens), latent and context (likelihoods); "
-            "denoiser, of pictures or of one kind of sound; ncsn and glow (a flow, with log p), of pictures; "
+            "denoiser, of images or of one kind of sound; ncsn and glow (a flow, with log p), of images; "
             "flow, of waveforms; variational: encoders of mixtures, for the flows of their sources (--prior)."
         ),
     ] = "vqvae",
@@ -80,7 +80,7 @@ def train_prior(
     classes: Annotated[
         Classes,
         typer.Option(
-            help="Classes that a prior of pictures can be told: of MNIST halves (0-4, 5-9) or digits, of a "
+            help="Classes that a prior of images can be told: of MNIST halves (0-4, 5-9) or digits, of a "
             "folder its folders."
         ),
     ] = Classes.NONE,
@@ -89,31 +89,31 @@ def train_prior(
         typer.Option(
             min=8,
             max=1024,
-            help="Make the pictures of a folder squares of this side (default: their common size, or 64).",
+            help="Make the images of a folder squares of this side (default: their common size, or 64).",
         ),
     ] = None,
     channels: Annotated[
         int | None,
         typer.Option(
-            min=1, max=3, help="1: grey, 3: colour (default: colour if a picture of the folder has any)."
+            min=1, max=3, help="1: gray, 3: color (default: color if an image of the folder has any)."
         ),
     ] = None,
     flip: Annotated[
         bool | None,
         typer.Option(
-            "--flip/--no-flip", help="Learn from mirror images, too (default: if there are colours)."
+            "--flip/--no-flip", help="Learn from mirror images, too (default: if there are colors)."
         ),
     ] = None,
     noise_mean: Annotated[
         float | None,
         typer.Option(
-            help="Mean of ln σ in training a denoiser of pictures (default: -1.2 for grey, -0.8 for colour: "
-            "colouring begins at σ = 20, ln σ = 3)."
+            help="Mean of ln σ in training a denoiser of images (default: -1.2 for gray, -0.8 for color: "
+            "colorization begins at σ = 20, ln σ = 3)."
         ),
     ] = None,
     noise_std: Annotated[
         float | None,
-        typer.Option(help="Standard deviation of ln σ (default: 1.4 for grey, 1.7 for colour)."),
+        typer.Option(help="Standard deviation of ln σ (default: 1.4 for gray, 1.7 for color)."),
     ] = None,
     init: Annotated[
         str | None,
@@ -147,7 +147,7 @@ def train_prior(
         bool,
         typer.Option(
             "--clean",
-            help="Of a glow: learn clean pictures only, to go on with --finetune-noise (default: pictures "
+            help="Of a glow: learn clean images only, to go on with --finetune-noise (default: images "
             "under noise of any level at once). Of a flow: learn sounds under --noise only.",
         ),
     ] = False,
@@ -178,7 +178,7 @@ def train_prior(
     noise: Annotated[
         float | None,
         typer.Option(
-            help="Of a flow: deviation of the noise that is always on the data (default: 0.001). Of "
+            help="Of a flow: standard deviation of the noise that is always on the data (default: 0.001). Of "
             "variational: the least noise under which the flows look at sources (default: 0.02)."
         ),
     ] = None,
@@ -189,11 +189,11 @@ def train_prior(
     mixture_noise: Annotated[
         float,
         typer.Option(
-            help="Of variational: deviation of the noise of mixtures; 0: sources sum to them exactly."
+            help="Of variational: standard deviation of the noise of mixtures; 0: sources sum to them exactly."
         ),
     ] = 0.0,
     unlabelled: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of pictures whose class the prior is not told.")
+        float, typer.Option(min=0.0, max=1.0, help="Share of images whose class the prior is not told.")
     ] = 0.5,
     time_budget: Annotated[
         str, typer.Option(help="How long to train, all runs together: 90s, 40m, 2h.")
@@ -201,7 +201,7 @@ def train_prior(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train for so many steps instead of --time-budget.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Chunks or pictures per step.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Chunks or images per step.")] = None,
     tokens: Annotated[
         int | None,
         typer.Option(
@@ -211,7 +211,7 @@ def train_prior(
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the cosine schedule.")] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded recordings and pictures (default: OUT/cache).")
+        Path | None, typer.Option(help="Folder for decoded recordings and images (default: OUT/cache).")
     ] = None,
     note: Annotated[str, typer.Option(help="A sentence on the data, for the prior's card.")] = "",
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all randomness.")] = 0,
@@ -221,21 +221,24 @@ def train_prior(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Train a prior on clean recordings or pictures; stop and resume at will."""
+    """Train a prior on clean recordings or images; stop and resume at will."""
     seconds = None if steps else parse_duration(time_budget)
     from sepcli.cli.device import choose_device
-    from sepcli.training import lass_pictures, pictures, prepare, variational
-    from sepcli.training.kinds import Kind, holds_pictures, kind_of
+    from sepcli.datasets.detect import Kind, holds_images, kind_of
+    from sepcli.priors.audio import train_encoders as variational
+    from sepcli.priors.images import train as images
+    from sepcli.priors.lass import train_images as lass_images
+    from sepcli.training import run as prepare
+    from sepcli.training.config import Request
     from sepcli.training.loop import LoopSettings
-    from sepcli.training.request import Request
 
-    one = family in (*pictures.PRESETS, *WAVES) or (family in lass_pictures.PARTS and holds_pictures(data))
+    one = family in (*images.PRESETS, *WAVES) or (family in lass_images.PARTS and holds_images(data))
     kind = kind_of(data) if one else None
     of_sound = kind in (Kind.SOUND, Kind.TOY)
     _check_kind(data, kind, family)
     usual = OF_WAVES if family in WAVES else OF_SOUND
-    defaults = usual if of_sound else OF_PICTURES if one else DEFAULTS.get(family, OTHERS)
-    for_pictures = {
+    defaults = usual if of_sound else OF_IMAGES if one else DEFAULTS.get(family, OTHERS)
+    for_images = {
         "--classes": None if classes is Classes.NONE else classes,
         "--size": size,
         "--channels": channels,
@@ -243,14 +246,14 @@ def train_prior(
         "--noise-mean": noise_mean,
         "--noise-std": noise_std,
     }
-    given = [option for option, value in for_pictures.items() if value is not None]
+    given = [option for option, value in for_images.items() if value is not None]
     if given and (of_sound or not one):
         what = f"{family} of sound" if of_sound else family
-        raise UsageError(f"{given[0]} is for priors of pictures, not for a {what}", "leave it out")
+        raise UsageError(f"{given[0]} is for priors of images, not for a {what}", "leave it out")
     if tokens is not None and not defaults[1]:
-        raise UsageError("--tokens is for priors of sound, a picture has its own number", "leave it out")
+        raise UsageError("--tokens is for priors of sound, an image has its own number", "leave it out")
     if channels == 2:
-        raise UsageError("pictures have 1 channel or 3, not 2", "use --channels 1 for grey, 3 for colour")
+        raise UsageError("images have 1 channel or 3, not 2", "use --channels 1 for gray, 3 for color")
     if family == variational.FAMILY:
         names = variational.prior_sources(prior or (), sources)
     else:
@@ -302,8 +305,8 @@ def train_prior(
     def log(entry: dict[str, float]) -> None:
         console.note("  ".join(f"{key} {value:g}" for key, value in entry.items()), quiet)
 
-    with console.progress(f"train {family}", quiet) as on_step:
-        progress = prepare.run(request, on_step, log, lambda text: console.note(text, quiet))
+    with console.progress(f"train {family}", quiet) as on_progress:
+        progress = prepare.run(request, on_progress, log, lambda text: console.note(text, quiet))
     if as_json:
         console.emit_json(
             {"out": str(out), "family": family, "steps": progress.step, "history": progress.history}
@@ -314,22 +317,20 @@ def train_prior(
 
 def _check_kind(data: Path, kind: Kind | None, family: str) -> None:
     """Refuse data of another kind than the family is a prior of; ``kind`` None: the family is of several."""
-    from sepcli.training.kinds import TOY_WAVES, Kind
+    from sepcli.datasets.detect import TOY_WAVES, Kind
 
     if kind is Kind.SOUND and family not in ("denoiser", *WAVES):
-        raise UsageError(
-            f"{data} holds recordings, --family {family} is for pictures", "use --family denoiser"
-        )
+        raise UsageError(f"{data} holds recordings, --family {family} is for images", "use --family denoiser")
     if family in WAVES and kind not in (Kind.SOUND, Kind.TOY):
-        raise UsageError(f"{data} holds pictures, --family {family} is for sound", "use --family glow")
+        raise UsageError(f"{data} holds images, --family {family} is for sound", "use --family glow")
     if str(data) == TOY_WAVES and family not in WAVES and not data.exists():
         raise UsageError(f"toy waves are for --family flow, not for {family}", "use --family flow")
 
 
 def _source_names(sources: str | None, family: str, kind: Kind | None, data: Path) -> tuple[str, ...]:
     """What the prior is of; ``kind`` is that of the data of one source, None for families of several."""
-    from sepcli.training import audio
-    from sepcli.training.kinds import Kind
+    from sepcli.datasets.detect import Kind
+    from sepcli.priors.audio import train_denoiser as audio
 
     if kind is not None and "," in (sources or ""):
         raise UsageError(f"a {family} is a prior of one kind of source, not of {sources}", "name one")
@@ -337,8 +338,8 @@ def _source_names(sources: str | None, family: str, kind: Kind | None, data: Pat
         return (audio.default_source(data),)
     if sources is None and kind is Kind.TOY:
         raise UsageError("toy waves are of four shapes", "name one of them, such as --sources sine")
-    if sources is None and kind is Kind.PICTURES:
-        return (data.resolve().name or "picture",)
+    if sources is None and kind is Kind.IMAGES:
+        return (data.resolve().name or "image",)
     given = sources if sources is not None else "drums,bass" if kind is None else "digit"
     names = tuple(name.strip() for name in given.split(",") if name.strip())
     if len({name.casefold() for name in names}) < max(1, len(names)):
@@ -348,13 +349,13 @@ def _source_names(sources: str | None, family: str, kind: Kind | None, data: Pat
 
 def _class_names(classes: Classes, kind: Kind | None, data: Path) -> tuple[str, ...]:
     """The names of the classes that the prior is told."""
-    from sepcli.training.kinds import Kind
-    from sepcli.training.picture_data import folder_classes
+    from sepcli.datasets.detect import Kind
+    from sepcli.datasets.image_splits import folder_classes
 
     if classes is Classes.NONE:
         return ()
-    if (classes is Classes.FOLDERS) != (kind is Kind.PICTURES):
-        meant = "folders of pictures" if classes is Classes.FOLDERS else "MNIST's files"
+    if (classes is Classes.FOLDERS) != (kind is Kind.IMAGES):
+        meant = "folders of images" if classes is Classes.FOLDERS else "MNIST's files"
         raise UsageError(f"--classes {classes.value} is for {meant}", "use another, or leave it out")
     return folder_classes(data) if classes is Classes.FOLDERS else CLASSES[classes]
 

@@ -1,4 +1,4 @@
-"""CIFAR-10's binary version: 32 x 32 colour pictures of ten classes, which are animals or machines.
+"""CIFAR-10's binary version: 32 x 32 color images of ten classes, which are animals or machines.
 
 A record is one byte, the class, and 3 · 32 · 32 bytes, all of red, then green, then blue, row by row. There
 are five files of 10,000 records to learn from and one to test with. The Python version is of pickles, which
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.datasets.picture_folder import Pictures
+from sepcli.datasets.image_folder import LabelledImages
 from sepcli.errors import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -36,13 +36,13 @@ PICKLED = ("test_batch", "data_batch_1", "cifar-10-batches-py")
 
 
 def is_cifar(folder: Path) -> bool:
-    """Whether a folder is meant to hold CIFAR-10 as it is distributed; else it may hold pictures."""
+    """Whether a folder is meant to hold CIFAR-10 as it is distributed; else it may hold images."""
     everything = {name for names in FILES.values() for name in names} | {INSIDE, *PICKLED}
     return any((folder / name).exists() for name in everything)
 
 
-def open_cifar(folder: Path, split: str) -> Pictures:
-    """Pictures (N, 3, 32, 32) and classes of a split.
+def open_cifar(folder: Path, split: str) -> LabelledImages:
+    """Images (N, 3, 32, 32) and classes of a split.
 
     Args:
         folder: Holds the binary version's files, or their folder.
@@ -57,26 +57,26 @@ def open_cifar(folder: Path, split: str) -> Pictures:
     if missing and any((folder / name).exists() for name in PICKLED):
         raise InputError(
             f"{folder} holds CIFAR-10's Python version: pickles, which could run any program when read",
-            "use the binary version, cifar-10-binary.tar.gz, or pictures in train/CLASS and test/CLASS",
+            "use the binary version, cifar-10-binary.tar.gz, or images in train/CLASS and test/CLASS",
         )
     if missing:
         raise InputError(f"{place} has no {missing[0]}", "give the folder of CIFAR-10's binary version")
     records = np.concatenate([_read(place / name) for name in FILES[split]])
     images = records[:, 1:].reshape(-1, 3, SIDE, SIDE)
-    return Pictures(images, records[:, 0].astype(np.int64), CLASSES)
+    return LabelledImages(images, records[:, 0].astype(np.int64), CLASSES)
 
 
-def halves(pictures: Pictures) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which pictures are of animals, and which of machines.
+def halves(image_set: LabelledImages) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which images are of animals, and which of machines.
 
     Raises:
         InputError: the classes are not CIFAR-10's.
     """
-    if pictures.classes != CLASSES:
+    if image_set.classes != CLASSES:
         raise InputError(
-            "the pictures are not in folders of CIFAR-10's ten classes", f"call them {', '.join(CLASSES)}"
+            "the images are not in folders of CIFAR-10's ten classes", f"call them {', '.join(CLASSES)}"
         )
-    machines = np.isin(pictures.labels, [CLASSES.index(name) for name in MACHINES])
+    machines = np.isin(image_set.labels, [CLASSES.index(name) for name in MACHINES])
     return np.flatnonzero(~machines), np.flatnonzero(machines)
 
 

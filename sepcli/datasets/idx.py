@@ -1,4 +1,4 @@
-"""MNIST and its kin: pictures and labels in the IDX format, plain or gzipped.
+"""MNIST and its kin: images and labels in the IDX format, plain or gzipped.
 
 An IDX file is four bytes 0, 0, type, number of axes; the length of every axis as a big-endian 32-bit
 number; the values. Only the type 0x08, unsigned bytes, is in use.
@@ -27,7 +27,7 @@ LARGEST = 1 << 31
 
 @dataclass(frozen=True)
 class Digits:
-    """Labelled grey pictures.
+    """Labelled gray images.
 
     Attributes:
         images: (N, H, W) uint8, 0 is background.
@@ -40,7 +40,7 @@ class Digits:
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
             raise InputError(
-                f"{len(self.images)} pictures with {len(self.labels)} labels", "Copy the data set again."
+                f"{len(self.images)} images with {len(self.labels)} labels", "Copy the data set again."
             )
 
     def only(self, chosen: NDArray[np.bool_] | slice) -> Digits:
@@ -49,7 +49,7 @@ class Digits:
 
 
 def open_digits(folder: Path, split: str) -> Digits:
-    """The pictures and labels of a folder with MNIST's four files, named as they are distributed.
+    """The images and labels of a folder with MNIST's four files, named as they are distributed.
 
     Args:
         folder: Holds ``train-images-idx3-ubyte.gz`` and so on; ``.gz`` and a dot before ``idx`` are optional.
@@ -61,7 +61,7 @@ def open_digits(folder: Path, split: str) -> Digits:
     images = read_idx(_find(folder, f"{STEMS[split]}-images", 3))
     labels = read_idx(_find(folder, f"{STEMS[split]}-labels", 1))
     if images.ndim != 3 or labels.ndim != 1 or not images.size:
-        raise InputError(f"{folder} holds no pictures of the split {split}", "Use MNIST's files.")
+        raise InputError(f"{folder} holds no images of the split {split}", "Use MNIST's files.")
     return Digits(images, labels)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sepcli.consistency import fft_size
+from sepcli.signal.consistency import fft_size
 
 AVERAGE, ORACLE = "average", "oracle mask"
 """What the rows are called."""

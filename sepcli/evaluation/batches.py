@@ -13,8 +13,8 @@ from torch import Tensor
 from sepcli.errors import SepError
 from sepcli.evaluation.journal import Finished, append_journal
 from sepcli.evaluation.score import TrackScore
-from sepcli.protocols import OnStep
-from sepcli.seeds import item_seed, sample_seeds
+from sepcli.protocols import ProgressCallback
+from sepcli.separation.seeds import item_seed, sample_seeds
 
 Scores = dict[str, list[TrackScore]]
 """By item."""
@@ -30,7 +30,7 @@ class Item(Protocol):
 
 
 T = TypeVar("T", bound=Item)
-ScoreBatch = Callable[[list[tuple[int, T]], OnStep | None], Scores]
+ScoreBatch = Callable[[list[tuple[int, T]], ProgressCallback | None], Scores]
 """Numbered items → scores by item, telling about its own progress."""
 
 
@@ -42,7 +42,7 @@ def score_batches(
     total: int,
     finished: Finished | None = None,
     journal: Path | None = None,
-    on_step: OnStep | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Iterator[Scores]:
     """Score items batch by batch.
 
@@ -50,10 +50,10 @@ def score_batches(
         items: In an order that is always the same.
         score: Does the work.
         batch: Items that are handed over together; batches are the same whatever is finished.
-        total: How many items there are, for ``on_step``.
+        total: How many items there are, for ``on_progress``.
         finished: Scores of a run that was interrupted; batches found here in whole are not scored again.
         journal: Takes in the scores of every other batch.
-        on_step: Told about progress, in thousandths of an item.
+        on_progress: Told about progress, in thousandths of an item.
 
     Yields:
         Scores by item, in the order of the items.
@@ -65,12 +65,12 @@ def score_batches(
         if all(item.id in known for _, item in members):
             scores = {item.id: list(known[item.id]) for _, item in members}
         else:
-            scores = score(members, _within(on_step, done, len(members), total))
+            scores = score(members, _within(on_progress, done, len(members), total))
             if journal is not None:
                 append_journal(journal, scores)
         done += len(members)
-        if on_step is not None:
-            on_step(1000 * done, 1000 * max(total, done))
+        if on_progress is not None:
+            on_progress(1000 * done, 1000 * max(total, done))
         yield scores
 
 
@@ -97,10 +97,12 @@ def check_finite(draws: Tensor, items: Iterable[Item]) -> None:
             )
 
 
-def _within(on_step: OnStep | None, start: int, count: int, total: int) -> OnStep | None:
+def _within(
+    on_progress: ProgressCallback | None, start: int, count: int, total: int
+) -> ProgressCallback | None:
     """Progress within a batch as progress of the whole."""
-    if on_step is None:
+    if on_progress is None:
         return None
-    return lambda done, steps: on_step(
+    return lambda done, steps: on_progress(
         int(1000 * (start + count * done / max(steps, 1))), 1000 * max(total, start + count)
     )

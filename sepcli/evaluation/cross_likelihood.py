@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.evaluation.judges import Judge
+from sepcli.evaluation.density_evaluators import Judge
 from sepcli.evaluation.protocol import CI_LEVEL, CI_RESAMPLES
-from sepcli.metrics import bootstrap_ci
-from sepcli.protocols import OnStep
+from sepcli.metrics.items import bootstrap_ci
+from sepcli.protocols import ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def cross_likelihood(
     how: Mapping[str, Any],
     *,
     seed: int = 0,
-    on_step: OnStep | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> CrossLikelihood:
     """Ask K priors about test items of their sources.
 
@@ -147,7 +147,7 @@ def cross_likelihood(
         count: N.
         how: what else the numbers depend on, for the report.
         seed: of the noise; every prior meets the same noise in an item.
-        on_step: told about progress.
+        on_progress: told about progress.
     """
     values = np.empty((len(judges), len(judges), count))
     for n, item in enumerate(items):
@@ -155,7 +155,7 @@ def cross_likelihood(
             noise = np.random.default_rng([seed, n, k]).standard_normal(len(signal), np.float32)
             for row, judge in enumerate(judges):
                 values[row, k, n] = judge(signal, noise)
-        if on_step is not None:
-            on_step(n + 1, count)
+        if on_progress is not None:
+            on_progress(n + 1, count)
     sources, priors = tuple(j.source for j in judges), tuple(j.prior for j in judges)
     return CrossLikelihood(sources, priors, values, {**how, "seed": seed})

@@ -1,6 +1,6 @@
 """MNIST's test digits as a source of pairs, with dictionaries learnt from its training digits.
 
-Class split takes one digit of 0-4 and one of 5-9; without, any two pictures. The dictionaries are those of
+Class split takes one digit of 0-4 and one of 5-9; without, any two images. The dictionaries are those of
 non-negative matrix factorisation: with the class split one per half, without it the same for both sources,
 since nothing tells them apart.
 
@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.blind import dictionary
-from sepcli.blind.masks import Array
+from sepcli.baselines import supervised_nmf as dictionary
+from sepcli.baselines.masks import Array
 from sepcli.datasets.idx import Digits, open_digits
 from sepcli.errors import InputError
-from sepcli.evaluation.picture_pairs import NMF, Group, PairSource, PicturePair, random_pairs
-from sepcli.training.denoiser import HALVES
+from sepcli.evaluation.image_pairs import NMF, Group, ImagePair, PairSource, random_pairs
+from sepcli.priors.images.train_task import HALVES
 
 ATOMS = 25
 """Per dictionary."""
 LEARN_FROM = 2000
-"""Training pictures per dictionary, at most."""
+"""Training images per dictionary, at most."""
 
 
 def digit_source(data: Path, split: str, seed: int) -> PairSource:
@@ -60,8 +60,8 @@ def digit_groups(digits: Digits, split: str) -> tuple[Group, Group]:
     return Group(images, first), Group(images, second)
 
 
-def digit_pairs(digits: Digits, count: int, split: str, seed: int) -> Iterator[PicturePair]:
-    """Random pairs; see ``picture_pairs.random_pairs``."""
+def digit_pairs(digits: Digits, count: int, split: str, seed: int) -> Iterator[ImagePair]:
+    """Random pairs; see ``image_pairs.random_pairs``."""
     return random_pairs(digit_groups(digits, split), count, seed)
 
 
@@ -78,7 +78,7 @@ def learn_dictionaries(train: Digits, split: str, seed: int) -> list[Array]:
     """
     groups = _halves(train, split)
     if not all(map(len, groups)):
-        raise InputError("a half of the digits has no training pictures", "Use all of MNIST's training set.")
+        raise InputError("a half of the digits has no training images", "Use all of MNIST's training set.")
     learnt = []
     for group in groups[: 2 if split == "class" else 1]:
         chosen = np.random.default_rng(seed).permutation(group)[:LEARN_FROM]
@@ -88,7 +88,7 @@ def learn_dictionaries(train: Digits, split: str, seed: int) -> list[Array]:
 
 
 def _halves(digits: Digits, split: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which pictures may be the first and which the second of a pair."""
+    """Which images may be the first and which the second of a pair."""
     everyone = np.arange(len(digits.labels))
     if split == "class":
         return everyone[digits.labels < 5], everyone[digits.labels >= 5]
@@ -100,7 +100,7 @@ def _dictionaries(data: Path, test: Digits, split: str, seed: int) -> tuple[list
     try:
         train = open_digits(data, "train")
         if train.images.shape[1:] != test.images.shape[1:]:
-            raise InputError("training and test pictures differ in size", "Use MNIST's files.")
+            raise InputError("training and test images differ in size", "Use MNIST's files.")
         return learn_dictionaries(train, split, seed), ()
     except InputError as error:
         return [], (f"there is no row {NMF}: {error.message}",)
@@ -113,6 +113,6 @@ def _settings(dictionaries: Sequence[Array], split: str) -> dict[str, Any] | Non
     return {
         "atoms": [len(atoms) for atoms in dictionaries],
         "iterations": dictionary.ITERATIONS,
-        "pictures_at_most": LEARN_FROM,
+        "images_at_most": LEARN_FROM,
         "dictionaries": "one per half" if split == "class" else "the same for both sources",
     }

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sepcli import metrics as m
 from sepcli.errors import InputError, SepError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
-from sepcli.evaluation.layouts import MIXTURE, FolderTrack, Pairing, Source, Stems
-from sepcli.evaluation.protocol import PICTURES
+from sepcli.evaluation.folder_layouts import MIXTURE, FolderTrack, Pairing, Source, Stems
+from sepcli.evaluation.protocol import IMAGES
 from sepcli.evaluation.report import Failure
 from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.media.audio import AudioReader
-from sepcli.media.images import read_picture
+from sepcli.media.images import read_image
+from sepcli.metrics import items as m
 
 Result = list[TrackScore] | Failure
 OTHERS = 0.01
@@ -33,14 +33,14 @@ def score_folders(
 ) -> Iterator[Result]:
     """Read and score one track after the other, beside the baselines.
 
-    The mixture is the references' own ``mixture.*`` if there is one, else the sum of the stems; of pictures
+    The mixture is the references' own ``mixture.*`` if there is one, else the sum of the stems; of images
     always the sum. Where it holds more than the stems that are scored, the baselines know the rest as one
     more source.
 
     Args:
         pairing: From ``pair_folders``.
-        metrics: Keys of ``AGGREGATION``, or keys of ``PICTURES`` in ``sepcli.evaluation.protocol``.
-        any_order: Put the estimates of a track in the order of the greatest mean SI-SDR, of pictures PSNR.
+        metrics: Keys of ``AGGREGATION``, or keys of ``IMAGES`` in ``sepcli.evaluation.protocol``.
+        any_order: Put the estimates of a track in the order of the greatest mean SI-SDR, of images PSNR.
         workers: Processes, with one thread each; results do not depend on them.
 
     Yields:
@@ -76,8 +76,8 @@ def _prepare_worker() -> None:
 
 def _try(stems: Sequence[str], metrics: Sequence[str], any_order: bool, track: FolderTrack) -> Result:
     try:
-        if set(metrics) <= PICTURES.keys():
-            return _score_pictures(track, stems, metrics, any_order)
+        if set(metrics) <= IMAGES.keys():
+            return _score_images(track, stems, metrics, any_order)
         return _score_sounds(track, stems, metrics, any_order)
     except SepError as error:
         return Failure(track.name, error.message)
@@ -130,20 +130,20 @@ def _read_estimates(
     return signals[list(m.best_permutation([[m.si_sdr(s, e) for e in signals] for s in sources]))]
 
 
-def _score_pictures(
+def _score_images(
     track: FolderTrack, stems: Sequence[str], metrics: Sequence[str], any_order: bool
 ) -> list[TrackScore]:
-    sources = _read_pictures(track.references, stems)
+    sources = _read_images(track.references, stems)
     if "ssim" in metrics and min(sources.shape[2:]) < m.SSIM_WINDOW:
-        raise InputError(f"ssim needs pictures of {m.SSIM_WINDOW} pixels or more", "ask for psnr")
+        raise InputError(f"ssim needs images of {m.SSIM_WINDOW} pixels or more", "ask for psnr")
     shares = average(torch.from_numpy(sources.sum(axis=0)), (1.0,) * len(stems)).clamp(0.0, 1.0)
-    rows = {row: _read_pictures(estimates, stems) for row, estimates in track.estimates.items()}
+    rows = {row: _read_images(estimates, stems) for row, estimates in track.estimates.items()}
     scores: list[TrackScore] = []
     for method, estimates in {**rows, AVERAGE: shares.numpy()}.items():
         if estimates.shape != sources.shape:
             raise InputError(
-                f"pictures of {estimates.shape[1:]} by {method} for references of {sources.shape[1:]}",
-                "compare pictures of the same size and channels",
+                f"images of {estimates.shape[1:]} by {method} for references of {sources.shape[1:]}",
+                "compare images of the same size and channels",
             )
         order: Sequence[int] = range(len(stems))
         if any_order:
@@ -157,14 +157,12 @@ def _score_pictures(
     return scores
 
 
-def _read_pictures(stems: Stems, names: Sequence[str]) -> Signals:
+def _read_images(stems: Stems, names: Sequence[str]) -> Signals:
     """(K, C, H, W)."""
-    pictures = [
-        read_picture(path).pixels for path in (stems[name] for name in names) if isinstance(path, Path)
-    ]
-    if len({picture.shape for picture in pictures}) > 1:
+    images = [read_image(path).pixels for path in (stems[name] for name in names) if isinstance(path, Path)]
+    if len({image.shape for image in images}) > 1:
         raise InputError(f"{_name(stems[names[0]])} and its like differ in size", "make them alike")
-    return np.stack(pictures)
+    return np.stack(images)
 
 
 def read_alike(stems: Mapping[str, Source], names: Sequence[str]) -> tuple[Signals, int]:

@@ -1,4 +1,4 @@
-"""A cross-likelihood table as a picture."""
+"""A cross-likelihood table as an image."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def heat_map(found: CrossLikelihood) -> Figure:
     axes.imshow(-below, cmap="viridis", aspect="auto")
     middle = (below.max() + below.min()) / 2
     for (row, column), value in np.ndenumerate(means):
-        colour = "white" if below[row, column] > middle else "black"
-        axes.text(column, row, f"{value:.3g}", ha="center", va="center", color=colour)
+        tint = "white" if below[row, column] > middle else "black"
+        axes.text(column, row, f"{value:.3g}", ha="center", va="center", color=tint)
     for k in range(count):
         axes.add_patch(Rectangle((k - 0.5, k - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2))
     axes.set_xticks(range(count), found.sources, parse_math=False)

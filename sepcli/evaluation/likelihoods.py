@@ -1,7 +1,7 @@
 """What a prior that is a density says of separations: the likeliest of several draws, and how typical it is.
 
 Source: Jayaram & Thickstun 2020 (BASIS), table 2 (Glow, 10x), and table 1, where log-likelihoods of
-    separations and of test pictures under the prior of the least noise stand side by side.
+    separations and of test images under the prior of the least noise stand side by side.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepcli.priors.glow import bits_per_dim, noisy
-from sepcli.priors.joint import SourceDensities
-from sepcli.protocols import PictureSeparator
+from sepcli.priors.images.glow import bits_per_dim, noisy
+from sepcli.priors.images.independent import SourceDensities
+from sepcli.protocols import ImageSeparator
 
 NLL, OURS, TRUTH = "nll", "sepcli", "truth"
 """The metric, and its rows: one draw, and the true sources."""
 
 
-def likeliest(separator: PictureSeparator, draws: Tensor) -> Tensor:
+def likeliest(separator: ImageSeparator, draws: Tensor) -> Tensor:
     """The draws (B, K, C, H, W), of S each, (B, S, K, C, H, W), that are the most probable to the prior.
 
     Draws are clamped to [0, 1] before they are asked about; a prior that is no density ranks by its bound.
@@ -30,7 +30,7 @@ def likeliest(separator: PictureSeparator, draws: Tensor) -> Tensor:
 
 
 def typicality(
-    separator: PictureSeparator, drawn: Tensor, truth: Tensor, rng: np.random.Generator
+    separator: ImageSeparator, drawn: Tensor, truth: Tensor, rng: np.random.Generator
 ) -> dict[str, float]:
     """Bits per dimension of a draw and of the true sources, both (K, C, H, W), under the least noise.
 

@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sepcli.consistency import completed, fft_size, project, wiener
 from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
 from sepcli.evaluation.batches import Scores, check_finite, draw_seeds, score_batches
-from sepcli.evaluation.clips import REFERENCE, Clip, ClipsOf, clips_of_rows, encode_sound
 from sepcli.evaluation.journal import Finished
+from sepcli.evaluation.previews import REFERENCE, Clip, ClipsOf, clips_of_rows, encode_sound
 from sepcli.evaluation.score import Signals, TrackScore, score_track
-from sepcli.protocols import OnStep, Separator
-from sepcli.separators import part_of
-from sepcli.stream import StreamSettings
-from sepcli.stream.signal import gain_to
+from sepcli.protocols import ProgressCallback, Separator
+from sepcli.separation.engines import part_of
+from sepcli.separation.levels import gain_to
+from sepcli.separation.settings import StreamSettings
+from sepcli.signal.consistency import completed, fft_size, project, wiener
 
 RAW, REFINED = "sepcli raw", "sepcli"
 """The rows of the prior: its first draw as it comes, and all draws made consistent with the mixture."""
@@ -44,7 +44,7 @@ def evaluate_pairs(
     refine: Refine | None = None,
     finished: Finished | None = None,
     journal: Path | None = None,
-    on_step: OnStep | None = None,
+    on_progress: ProgressCallback | None = None,
     total: int = 0,
 ) -> Iterator[Scores]:
     """Separate Σ α_k x_k for every item, α being the separators' weights, and score the result.
@@ -61,8 +61,8 @@ def evaluate_pairs(
         refine: Adds the row of estimates made consistent with the mixture.
         finished: Scores of a run that was interrupted; batches found here in whole are not separated again.
         journal: Takes in the scores of every other batch.
-        on_step: Told about progress, in thousandths of an item.
-        total: How many items there are, for ``on_step``.
+        on_progress: Told about progress, in thousandths of an item.
+        total: How many items there are, for ``on_progress``.
 
     Returns:
         Batch by batch, scores by item, in the order of the items.
@@ -75,7 +75,7 @@ def evaluate_pairs(
     engines = _engines(separator, others)
     first = next(iter(engines.values()))
 
-    def score(items: list[tuple[int, Pair]], told: OnStep | None) -> Scores:
+    def score(items: list[tuple[int, Pair]], told: ProgressCallback | None) -> Scores:
         seeds = torch.stack([draw_seeds(seed, index, draws) for index, _ in items])
         drawn = _draw([pair for _, pair in items], engines, seeds, level, told)
         return {
@@ -84,7 +84,7 @@ def evaluate_pairs(
         }
 
     return score_batches(
-        pairs, score, batch=batch, total=total, finished=finished, journal=journal, on_step=on_step
+        pairs, score, batch=batch, total=total, finished=finished, journal=journal, on_progress=on_progress
     )
 
 
@@ -219,19 +219,23 @@ def _draw(
     engines: Mapping[str, Separator],
     seeds: Tensor,
     level: float | None,
-    on_step: OnStep | None,
+    on_progress: ProgressCallback | None,
 ) -> list[dict[str, Tensor]]:
     """Draws (S, K, T) by row, of every item."""
     rows: list[dict[str, Tensor]] = [{} for _ in items]
     for number, (row, engine) in enumerate(engines.items()):
-        told = None if on_step is None else part_of(on_step, number, len(engines))
+        told = None if on_progress is None else part_of(on_progress, number, len(engines))
         for found, draws in zip(rows, _separate(items, engine, seeds, level, told), strict=True):
             found[row] = draws
     return rows
 
 
 def _separate(
-    items: Sequence[Pair], separator: Separator, seeds: Tensor, level: float | None, on_step: OnStep | None
+    items: Sequence[Pair],
+    separator: Separator,
+    seeds: Tensor,
+    level: float | None,
+    on_progress: ProgressCallback | None,
 ) -> list[Tensor]:
     """Draws (S, K, T) of every item; items of the same length that follow each other share a call."""
     for pair in items:
@@ -243,7 +247,7 @@ def _separate(
             [mix(torch.from_numpy(pair.sources), separator.weights) for pair, _ in members]
         )
         gains = _gains(mixtures, level, separator.sample_rate)
-        result = separator((gains * mixtures)[:, None], torch.stack([row for _, row in members]), on_step)
+        result = separator((gains * mixtures)[:, None], torch.stack([row for _, row in members]), on_progress)
         check_finite(result, [pair for pair, _ in members])
         drawn += [d[:, :, 0].float().cpu() / gain for d, gain in zip(result.detach(), gains, strict=True)]
     return drawn

@@ -1,4 +1,4 @@
-"""Pictures of reports: how the values of a metric are spread.
+"""Images of reports: how the values of a metric are spread.
 
 Names of methods and stems may come from folders: they are shown as text, never taken for formulas.
 """
@@ -131,12 +131,12 @@ def _draw_histograms(axes: Axes, report: Report, metric: str, stem: str | None) 
     everything = np.concatenate([_finite(report, metric, method, None) for method in rows])
     edges = np.histogram_bin_edges(everything, BINS).tolist()
     for number, (method, values) in enumerate(finite.items()):
-        colour = f"C{number}"
-        axes.hist(values, edges, histtype="stepfilled", alpha=0.35, color=colour)
-        axes.hist(values, edges, histtype="step", color=colour)
+        tint = f"C{number}"
+        axes.hist(values, edges, histtype="stepfilled", alpha=0.35, color=tint)
+        axes.hist(values, edges, histtype="step", color=tint)
         mean = rows[method][stem].mean if stem is not None else list(rows[method].values())[-1].mean
         if np.isfinite(mean):
-            axes.axvline(mean, color=colour, linestyle="--")
+            axes.axvline(mean, color=tint, linestyle="--")
 
 
 def _handles(axes: Axes, count: int) -> list[Patch]:

@@ -28,13 +28,13 @@ AGGREGATION = {
 }
 """The metrics of sound there are, and what is done to their values."""
 
-PICTURES = {
-    "psnr": "PSNR of pictures clamped to [0, 1], then mean over items",
-    "ssim": "SSIM (Gaussian window of 11, σ 1.5) of pictures clamped to [0, 1], then mean over items",
+IMAGES = {
+    "psnr": "PSNR of images clamped to [0, 1], then mean over items",
+    "ssim": "SSIM (Gaussian window of 11, σ 1.5) of images clamped to [0, 1], then mean over items",
 }
-"""The metrics of pictures, likewise."""
+"""The metrics of images, likewise."""
 
-_DISTANCE = "Fréchet distance (lower is better) of the whole set to all test pictures, in features of "
+_DISTANCE = "Fréchet distance (lower is better) of the whole set to all test images, in features of "
 _SCORE = "mean over 10 parts of the set of exp(mean KL(p(y|x), p(y))) (higher is better), classes of "
 _OWN = "sepcli's own classifier of"
 _LIBRARY = "the Inception network of torch-fidelity, with the weights that were given"
@@ -46,7 +46,7 @@ SETS = {
     "fid": f"{_DISTANCE}{_LIBRARY}",
     "is": f"{_SCORE}{_LIBRARY}",
 }
-"""The metrics of whole sets of pictures, likewise."""
+"""The metrics of whole sets of images, likewise."""
 
 GROUPS = {"bsseval": ("sdr", "isr", "sir", "sar")}
 """Names for several metrics that are computed together."""
@@ -57,7 +57,7 @@ UNITLESS = frozenset({"ssim", *SETS})
 CHECKS = {
     "residual": "rms over pixels of mixture - sum of the sources, before clamping, in steps of 1/255",
     "nll": "bits per dimension of a pair under the prior at the sampler's last noise, which true sources get",
-    "diversity": "mean over pairs of draws of the rms difference of their colours, in steps of 1/255",
+    "diversity": "mean over pairs of draws of the rms difference of their colors, in steps of 1/255",
 }
 """What is measured besides and is not in dB."""
 
@@ -74,7 +74,7 @@ class Protocol:
     """Everything that the numbers of a report depend on, besides the signals."""
 
     metrics: tuple[str, ...]
-    """Keys of ``AGGREGATION``, ``PICTURES``, ``SETS`` or ``CHECKS``."""
+    """Keys of ``AGGREGATION``, ``IMAGES``, ``SETS`` or ``CHECKS``."""
     dataset: str
     """Which tracks, in words."""
     stems: tuple[str, ...]
@@ -89,7 +89,7 @@ class Protocol:
 
     def as_dict(self) -> dict[str, Any]:
         """The protocol for a report, with the rules that all reports share."""
-        rules = AGGREGATION | PICTURES | SETS | CHECKS
+        rules = AGGREGATION | IMAGES | SETS | CHECKS
         return {
             **asdict(self),
             "aggregation": {metric: rules[metric] for metric in self.metrics},

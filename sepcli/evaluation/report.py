@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from sepcli.evaluation.clips import ClipsOf
+from sepcli.evaluation.previews import ClipsOf
 from sepcli.evaluation.protocol import SILENCE, UNITLESS, Protocol
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.summary import Differences, Results, Summary, paired_differences, summarise_scores
@@ -53,7 +53,7 @@ class Report:
     cost: Mapping[str, float] = field(default_factory=dict)
     """What separating took, where that was measured; it is no part of the protocol."""
     seeds: Mapping[str, int] = field(default_factory=dict)
-    """The seed of every track, where something was separated; see ``sepcli.seeds.item_seed``."""
+    """The seed of every track, where something was separated; see ``sepcli.separation.seeds.item_seed``."""
     clips_of: ClipsOf | None = field(default=None, compare=False, repr=False)
     """What there is to hear or to see of a track that has scores; it is no part of the document."""
 

@@ -7,31 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sepcli.blind import SOURCES
-from sepcli.blind.separator import METHODS, BlindSeparator
+from sepcli.baselines import SOURCES
+from sepcli.baselines.separator import METHODS, BlindSeparator
 from sepcli.datasets.pairs import pair_files, pair_ids, read_pairs
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE
 from sepcli.evaluation.batches import item_seeds
-from sepcli.evaluation.cases import folder_clips
+from sepcli.evaluation.examples import folder_clips
+from sepcli.evaluation.folder_layouts import IMAGES as IMAGE_FILES
+from sepcli.evaluation.folder_layouts import SOUNDS as SOUND_FILES
+from sepcli.evaluation.folder_layouts import Layout, Pairing, holds, pair_folders
 from sepcli.evaluation.folders import score_folders
 from sepcli.evaluation.journal import append_journal, resume_journal
-from sepcli.evaluation.layouts import PICTURES as PICTURE_FILES
-from sepcli.evaluation.layouts import SOUNDS as SOUND_FILES
-from sepcli.evaluation.layouts import Layout, Pairing, holds, pair_folders
 from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, refine_as
-from sepcli.evaluation.protocol import PICTURES, Protocol
+from sepcli.evaluation.protocol import IMAGES, Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.summary import AVERAGE as COLUMN
-from sepcli.protocols import OnStep, Separator
-from sepcli.stream import StreamSettings
+from sepcli.protocols import ProgressCallback, Separator
+from sepcli.separation.settings import StreamSettings
 
 BUILTIN = Path(__file__).parent / "builtin"
 """Ten mixtures that come with the package."""
 MIXED_SOUNDS = "mixture.* beside the references where there is one, else the sum of the stems"
-MIXED_PICTURES = "the sum of the stems"
-BEST_ORDER = "the estimates of a track in the order of the greatest mean SI-SDR, of pictures PSNR"
+MIXED_IMAGES = "the sum of the stems"
+BEST_ORDER = "the estimates of a track in the order of the greatest mean SI-SDR, of images PSNR"
 
 
 def evaluate_folders(
@@ -45,42 +45,40 @@ def evaluate_folders(
     workers: int = 1,
     journal: Path | None = None,
     replace_journal: bool = False,
-    on_step: OnStep | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Report:
     """Score finished estimates.
 
     Args:
-        estimates: Folder of ``{track}/{stem}.*``; see ``sepcli.evaluation.layouts`` for other layouts.
+        estimates: Folder of ``{track}/{stem}.*``; see ``sepcli.evaluation.folder_layouts`` for other layouts.
         references: Folder of the true stems, likewise; or the songs of a data set.
-        metrics: Keys of ``AGGREGATION`` or of ``PICTURES`` in ``sepcli.evaluation.protocol``; if there are
-            none, ``sdr``, or those of pictures for folders that hold pictures and no sound.
+        metrics: Keys of ``AGGREGATION`` or of ``IMAGES`` in ``sepcli.evaluation.protocol``; if there are
+            none, ``sdr``, or those of images for folders that hold images and no sound.
         dataset: What the references are, in words; their folder's name if None.
         any_order: Put the estimates of a track in the order that fits best.
         seed: Of the bootstrap.
         workers: Processes.
         journal: Keeps finished tracks; a run that finds its own journal continues it, to the same report.
         replace_journal: Start over when the journal is of a run with other settings or files.
-        on_step: Told about finished tracks.
+        on_progress: Told about finished tracks.
 
     Raises:
         InputError: if nothing can be scored, or a model or stem is called like a row or column of the report.
             Single tracks that cannot be are failures of the report.
         OutputError: if the journal is of a run with other settings or files, or cannot be written.
-        UsageError: if metrics of sounds and of pictures are mixed.
+        UsageError: if metrics of sounds and of images are mixed.
     """
-    metrics = tuple(metrics) or (tuple(PICTURES) if _only_pictures(estimates) else ("sdr",))
-    pictures = metrics[0] in PICTURES
-    if any((metric in PICTURES) != pictures for metric in metrics):
-        raise UsageError(
-            "sounds and pictures have different metrics", f"{', '.join(PICTURES)} are of pictures"
-        )
-    pairing = pair_folders(estimates, references, PICTURE_FILES if pictures else SOUND_FILES)
+    metrics = tuple(metrics) or (tuple(IMAGES) if _only_images(estimates) else ("sdr",))
+    images = metrics[0] in IMAGES
+    if any((metric in IMAGES) != images for metric in metrics):
+        raise UsageError("sounds and images have different metrics", f"{', '.join(IMAGES)} are of images")
+    pairing = pair_folders(estimates, references, IMAGE_FILES if images else SOUND_FILES)
     _refuse_taken_names(estimates, pairing)
     protocol = Protocol(
         metrics=metrics,
         dataset=f"estimates {estimates.name} against {dataset or _called(references)}",
         stems=pairing.stems,
-        mixture=MIXED_PICTURES if pictures else MIXED_SOUNDS,
+        mixture=MIXED_IMAGES if images else MIXED_SOUNDS,
         tracks=len(pairing.tracks) + len(pairing.failures),
         seed=seed,
         settings={"order": BEST_ORDER} if any_order else {},
@@ -98,8 +96,8 @@ def evaluate_folders(
             scores += result
             if journal is not None and track.name not in finished:
                 append_journal(journal, {track.name: result})
-        if on_step is not None:
-            on_step(number, len(pairing.tracks))
+        if on_progress is not None:
+            on_progress(number, len(pairing.tracks))
     if not scores:
         raise InputError(
             f"none of {len(failures)} track(s) can be scored; {failures[0].track}: {failures[0].reason}",
@@ -109,7 +107,7 @@ def evaluate_folders(
         [f"only in one of the folders, not scored: {', '.join(pairing.ignored)}"] if pairing.ignored else []
     )
     report = make_report(protocol, scores, failures, notes)
-    return replace(report, clips_of=folder_clips(pairing, pictures))
+    return replace(report, clips_of=folder_clips(pairing, images))
 
 
 def _files(pairing: Pairing) -> Iterator[Path]:
@@ -129,8 +127,8 @@ def _refuse_taken_names(estimates: Path, pairing: Pairing) -> None:
         )
 
 
-def _only_pictures(folder: Path) -> bool:
-    return holds(folder, PICTURE_FILES) and not holds(folder, SOUND_FILES)
+def _only_images(folder: Path) -> bool:
+    return holds(folder, IMAGE_FILES) and not holds(folder, SOUND_FILES)
 
 
 def _called(references: Path | Layout) -> str:
@@ -150,7 +148,7 @@ def evaluate_dataset(
     settings: Mapping[str, Any] | None = None,
     journal: Path | None = None,
     replace_journal: bool = False,
-    on_step: OnStep | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Report:
     """Mix, separate and score a folder of items, ``{stem}/{item}.flac``; level and masks are ``separate``'s.
 
@@ -158,7 +156,7 @@ def evaluate_dataset(
         data: The folder.
         separator: Its names are the stems, its weights those of the mixture. None without a prior.
         metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
-        methods: Keys of ``sepcli.blind.separator.METHODS``, a row each, scored as they come; at least one
+        methods: Keys of ``sepcli.baselines.separator.METHODS``, a row each, scored as they come; at least one
             without a prior.
         limit: Only the first items.
         seed: Of the draws and the bootstrap.
@@ -167,7 +165,7 @@ def evaluate_dataset(
         settings: Of the separator, for the protocol.
         journal: Keeps finished items; a run that finds its own journal continues it, to the same report.
         replace_journal: Start over when the journal is of a run with other settings.
-        on_step: Told about progress.
+        on_progress: Told about progress.
 
     Raises:
         InputError: if an item is missing, cannot be read or does not fit the separator.
@@ -210,7 +208,7 @@ def evaluate_dataset(
         batch=batch,
         finished=finished,
         journal=journal,
-        on_step=on_step,
+        on_progress=on_progress,
         total=len(ids),
     )
     scores = [score for scored in batches for track in scored.values() for score in track]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli import metrics as m
-from sepcli.evaluation import bsseval
 from sepcli.evaluation.protocol import WINDOW_SECONDS
+from sepcli.metrics import bsseval
+from sepcli.metrics import items as m
 
 Signals = NDArray[np.float32]
 

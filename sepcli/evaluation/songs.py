@@ -17,24 +17,25 @@ import soundfile
 import torch
 from torch import Tensor
 
-from sepcli import blind
+from sepcli import baselines as blind
 from sepcli.datasets.pairs import Pair
 from sepcli.datasets.songs import Songs, song_pairs
 from sepcli.errors import InputError, SepError
 from sepcli.evaluation.batches import Scores, item_seeds, score_batches
-from sepcli.evaluation.clips import Clip
 from sepcli.evaluation.journal import resume_journal
 from sepcli.evaluation.pairs import REFINED, mix, mixture_words, score_pair, sound_clips
+from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.runs import blind_rows
 from sepcli.evaluation.score import TrackScore
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter
-from sepcli.protocols import OnStep, Separator
-from sepcli.seeds import item_seed
-from sepcli.separators import part_of
-from sepcli.stream import StreamSettings, separate_stream
+from sepcli.protocols import ProgressCallback, Separator
+from sepcli.separation.engines import part_of
+from sepcli.separation.seeds import item_seed
+from sepcli.separation.settings import StreamSettings
+from sepcli.separation.stream import separate_stream
 
 BLIND = StreamSettings(
     window=blind.STREAM["window"],
@@ -58,7 +59,7 @@ def evaluate_songs(
     settings: Mapping[str, Any] | None = None,
     journal: Path | None = None,
     replace_journal: bool = False,
-    on_step: OnStep | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Report:
     """Mix, separate and score songs, in mono and at the separator's rate.
 
@@ -69,14 +70,14 @@ def evaluate_songs(
         dataset: What they are, in words.
         separator: Its names are the stems, its weights those of the mixture. None without a prior.
         metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
-        methods: Keys of ``sepcli.blind.separator.METHODS``, a row each; at least one without a prior.
+        methods: Keys of ``sepcli.baselines.separator.METHODS``, a row each; at least one without a prior.
         limit: Only the first songs that have all stems.
         seed: Of the draws and the bootstrap.
         stream: How songs go through the prior's separator.
         settings: Of the separator, for the protocol.
         journal: Keeps finished songs; a run that finds its own journal continues it, to the same report.
         replace_journal: Start over when the journal is of a run with other settings.
-        on_step: Told about progress.
+        on_progress: Told about progress.
 
     Returns:
         The report; songs that lack a stem or cannot be read are its failures.
@@ -120,7 +121,7 @@ def evaluate_songs(
         total=len(whole),
         finished={song: scores for song, scores in finished.items() if scores},  # failed ones are tried again
         journal=journal,
-        on_step=on_step,
+        on_progress=on_progress,
     )
     scores = [score for scored in batches for song in scored.values() for score in song]
     if not scores:
@@ -137,7 +138,11 @@ def evaluate_songs(
 
 
 def separate_song(
-    pair: Pair, separator: Separator, settings: StreamSettings, seed: int, on_step: OnStep | None = None
+    pair: Pair,
+    separator: Separator,
+    settings: StreamSettings,
+    seed: int,
+    on_progress: ProgressCallback | None = None,
 ) -> Tensor:
     """Separate the mixture of a song's stems, as a file would be.
 
@@ -146,7 +151,7 @@ def separate_song(
         separator: Its weights mix them.
         settings: Of the stream.
         seed: Of the draws.
-        on_step: Told about milliseconds of sound.
+        on_progress: Told about milliseconds of sound.
 
     Returns:
         (K, T), unweighted.
@@ -159,7 +164,7 @@ def separate_song(
         folder = Path(name)
         soundfile.write(folder / "mixture.wav", mixture, pair.sample_rate, subtype="FLOAT")
         paths = [folder / f"{k}.wav" for k in range(len(separator.names))]
-        told = None if on_step is None else partial(_milliseconds, on_step)
+        told = None if on_progress is None else partial(_milliseconds, on_progress)
         with AudioReader(folder / "mixture.wav") as reader, StemWriter(paths, reader.info) as writer:
             separate_stream(reader, [writer], separator, settings, seed, told)
         stems = np.stack([soundfile.read(path, dtype="float32")[0] for path in paths])
@@ -181,17 +186,17 @@ class _Run:
     seed: int
     failures: list[Failure] = field(default_factory=list)
 
-    def __call__(self, items: list[tuple[int, _Song]], on_step: OnStep | None) -> Scores:
+    def __call__(self, items: list[tuple[int, _Song]], on_progress: ProgressCallback | None) -> Scores:
         """Scores of a batch of one."""
         ((number, song),) = items
         try:
-            return {song.id: self._score(number, song.id, on_step)}
+            return {song.id: self._score(number, song.id, on_progress)}
         except SepError as error:
             self.failures.append(Failure(song.id, error.message))
             return {song.id: []}
 
-    def _score(self, number: int, song: str, on_step: OnStep | None) -> list[TrackScore]:
-        pair, frame, drawn = self._separate(number, song, on_step)
+    def _score(self, number: int, song: str, on_progress: ProgressCallback | None) -> list[TrackScore]:
+        pair, frame, drawn = self._separate(number, song, on_progress)
         return score_pair(pair, frame, drawn, self.metrics)
 
     def clips(self, number: int, song: str) -> list[Clip]:
@@ -199,7 +204,7 @@ class _Run:
         return sound_clips(*self._separate(number, song, None))
 
     def _separate(
-        self, number: int, song: str, on_step: OnStep | None
+        self, number: int, song: str, on_progress: ProgressCallback | None
     ) -> tuple[Pair, Separator, dict[str, Tensor]]:
         """The song's stems, a separator that has their names and weights, and draws (1, K, T) by row."""
         frame, _ = next(iter(self.rows.values()))
@@ -207,10 +212,10 @@ class _Run:
         seed = item_seed(self.seed, number)
         drawn = {}
         for place, (row, (separator, settings)) in enumerate(self.rows.items()):
-            told = None if on_step is None else part_of(on_step, place, len(self.rows))
+            told = None if on_progress is None else part_of(on_progress, place, len(self.rows))
             drawn[row] = separate_song(pair, separator, settings, seed, told)[None]
         return pair, frame, drawn
 
 
-def _milliseconds(on_step: OnStep, done: float, total: float) -> None:
-    on_step(round(1000 * done), round(1000 * total))
+def _milliseconds(on_progress: ProgressCallback, done: float, total: float) -> None:
+    on_progress(round(1000 * done), round(1000 * total))

@@ -9,7 +9,7 @@ import numpy as np
 
 from sepcli.evaluation.protocol import CHECKS, CI_LEVEL, CI_RESAMPLES, SETS
 from sepcli.evaluation.score import TrackScore
-from sepcli.metrics import bootstrap_ci
+from sepcli.metrics.items import bootstrap_ci
 
 AVERAGE = "average"
 """The name of the column that averages each track's stems."""

@@ -19,8 +19,8 @@ from sepcli.evaluation.journal import resume_journal
 from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, refine_as
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Report, make_report
-from sepcli.protocols import OnStep, Separator
-from sepcli.stream import StreamSettings
+from sepcli.protocols import ProgressCallback, Separator
+from sepcli.separation.settings import StreamSettings
 
 LENGTH = 16_384
 """Samples of an item that are separated: 1.1 s, as the test of the priors hears of it."""
@@ -43,7 +43,7 @@ def evaluate_toys(
     settings: Mapping[str, Any] | None = None,
     journal: Path | None = None,
     replace_journal: bool = False,
-    on_step: OnStep | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Report:
     """Mix, separate and score test items.
 
@@ -57,7 +57,7 @@ def evaluate_toys(
         settings: of the separator, for the protocol.
         journal: keeps finished items; a run that finds its own journal continues it.
         replace_journal: start over when the journal is of a run with other settings.
-        on_step: told about progress.
+        on_progress: told about progress.
 
     Raises:
         UsageError: the separator is not of toy waves.
@@ -101,7 +101,7 @@ def evaluate_toys(
         batch=batch,
         finished=resume_journal(journal, protocol.fingerprint(), replace_journal),
         journal=journal,
-        on_step=on_step,
+        on_progress=on_progress,
         total=count,
     )
     by_item = {name: scores for batch in scored for name, scores in batch.items()}

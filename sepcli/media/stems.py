@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sepcli.errors import OutputError
 from sepcli.media.audio import DECODE_ERRORS, AudioInfo
-from sepcli.media.pcm import quantise, settle
+from sepcli.media.pcm_rounding import quantise, settle
 
 Container = Literal["wav", "flac"]
 

@@ -25,16 +25,16 @@ for too quiet. With isotropic noise the state is all of x, with noise along a, t
 
 With σ_y > 0 the mixture is only known up to N(0, σ_y²); the noise is isotropic then.
 
-The channels of a picture are not independent: what a denoiser does not know of one is much the same in all.
+The channels of an image are not independent: what a denoiser does not know of one is much the same in all.
 If sources are alike, their errors are taken to be fully correlated, C_jk = √(C_j C_k), and in place of
 α_k C_k over Σ_j α_j² C_j there is
 
     h_k = D_k + √C_k S (m - Σ_j α_j D_j)/(S² + σ_y²),   S = Σ_j α_j √C_j
 
-With C the same for all, what D lacks of the grey is then added to every channel alike; with independent
-errors, most to the channel of the greatest weight, and a picture in luma turns green where it is bright.
+With C the same for all, what D lacks of the gray is then added to every channel alike; with independent
+errors, most to the channel of the greatest weight, and an image in luma turns green where it is bright.
 
-Where the clean sources are known to lie in [low, high], as those of pictures in [0, 1], so does every mean of
+Where the clean sources are known to lie in [low, high], as those of images in [0, 1], so does every mean of
 theirs: D is brought there first, and h is the point of the constraint
 
     h_k = clip(D_k + λ d_k),   d_k = α_k C_k, or √C_k of sources alike,
@@ -63,10 +63,10 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.mixing import WeightedSum
-from sepcli.posterior.bounded import meet
+from sepcli.posterior.box_projection import meet
 from sepcli.posterior.gaussian import check_mixture, local_misfit, misfit
 from sepcli.protocols import ScorePrior
+from sepcli.signal.mixing import WeightedSum
 
 Moments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(x (B, K, C, *D), σ ()) → mean D and variance C of the clean sources, each like x."""

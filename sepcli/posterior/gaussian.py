@@ -5,7 +5,7 @@
 
 Source: Jayaram & Thickstun 2020 (BASIS), equations 4-8 and section 3.2. Algorithm 1 there prints the
     likelihood's term with a minus sign, which is a slip. The released code differentiates ‖m - A x‖²
-    without the factor ½, and its loop for colours weighs that by 1.5, so that its γ² is σ²/2 and σ²/3.
+    without the factor ½, and its loop for colors weighs that by 1.5, so that its γ² is σ²/2 and σ²/3.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from sepcli.errors import InputError, UsageError
 from sepcli.protocols import Mixing, ScorePrior
 
-WIDTHS: Mapping[str, float] = {"paper": 1.0, "released-mnist": 1 / 2, "released-colour": 1 / 3}
+WIDTHS: Mapping[str, float] = {"paper": 1.0, "released-mnist": 1 / 2, "released-color": 1 / 3}
 """c = γ²/σ² of the paper and of the released runs."""
 LEAST = 1e-8
 """Variance of one value of a mixture below which it is not believed: 80 dB below full scale."""

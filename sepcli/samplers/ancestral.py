@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.protocols import OnStep, TokenPosterior
+from sepcli.protocols import ProgressCallback, TokenPosterior
 from sepcli.samplers.hypotheses import Hypotheses, best, precise, take
 from sepcli.samplers.rng import Rng
 
@@ -33,13 +33,15 @@ class Ancestral:
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"top_k is {self.top_k}", "Use 1 or more, or leave it out to draw among all.")
 
-    def __call__(self, posterior: TokenPosterior, seeds: Tensor, on_step: OnStep | None = None) -> Hypotheses:
+    def __call__(
+        self, posterior: TokenPosterior, seeds: Tensor, on_progress: ProgressCallback | None = None
+    ) -> Hypotheses:
         """Draw H hypotheses per window.
 
         Args:
             posterior: What to follow, with W windows of L steps.
             seeds: (W, H), int64, one per draw; a draw depends on its own seed only.
-            on_step: Told about progress.
+            on_progress: Told about progress.
 
         Returns:
             Tokens (W, H, L, K) in the order of the seeds.
@@ -53,25 +55,27 @@ class Ancestral:
                 "Give every draw one seed.",
             )
         uniform = Rng(seeds.flatten()).uniform(posterior.length).view(*seeds.shape, posterior.length)
-        return _forward(posterior, seeds.shape[1], self.top_k, uniform, on_step)
+        return _forward(posterior, seeds.shape[1], self.top_k, uniform, on_progress)
 
 
 @dataclass(frozen=True)
 class Greedy:
     """The likeliest candidate at every step: a beam of width 1, and ``Ancestral(top_k=1)``."""
 
-    def __call__(self, posterior: TokenPosterior, seeds: Tensor, on_step: OnStep | None = None) -> Hypotheses:
+    def __call__(
+        self, posterior: TokenPosterior, seeds: Tensor, on_progress: ProgressCallback | None = None
+    ) -> Hypotheses:
         """Find the one greedy hypothesis of every window, and repeat it for every seed.
 
         Args:
             posterior: What to follow, with W windows of L steps.
             seeds: (W, H); only H is used.
-            on_step: Told about progress.
+            on_progress: Told about progress.
 
         Returns:
             Tokens (W, H, L, K), all H the same.
         """
-        tokens, log_prob = _forward(posterior, 1, 1, None, on_step)
+        tokens, log_prob = _forward(posterior, 1, 1, None, on_progress)
         return Hypotheses(tokens.expand(-1, seeds.shape[1], -1, -1), log_prob.expand(-1, seeds.shape[1]))
 
 
@@ -80,7 +84,7 @@ def _forward(
     hypotheses: int,
     top_k: int | None,
     uniform: Tensor | None,
-    on_step: OnStep | None,
+    on_progress: ProgressCallback | None,
 ) -> Hypotheses:
     """Choose token after token with the numbers ``uniform`` (W, H, L), the best one without."""
     path: list[Tensor] = []
@@ -96,8 +100,8 @@ def _forward(
             tokens = take(candidates, choice[..., 0])
             path.append(tokens)
             gained.append(score.gather(-1, choice)[..., 0])
-            if on_step is not None:
-                on_step(t + 1, posterior.length)
+            if on_progress is not None:
+                on_progress(t + 1, posterior.length)
     log_prob = torch.stack(gained).to(precise(gained[0].device)).sum(0)
     return Hypotheses(torch.stack(path, dim=2), log_prob)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.protocols import OnStep, TokenPosterior
+from sepcli.protocols import ProgressCallback, TokenPosterior
 from sepcli.samplers.hypotheses import Hypotheses, best, precise, take
 
 
@@ -35,7 +35,10 @@ class Beam:
             raise UsageError(f"A beam of width {self.width}", "Use 1 or more.")
 
     def __call__(
-        self, posterior: TokenPosterior, seeds: Tensor | None = None, on_step: OnStep | None = None
+        self,
+        posterior: TokenPosterior,
+        seeds: Tensor | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> Hypotheses:
         """Search every window.
 
@@ -45,7 +48,7 @@ class Beam:
         Args:
             posterior: What to follow, with W windows of L steps.
             seeds: Not used: nothing is random here.
-            on_step: Told about progress.
+            on_progress: Told about progress.
 
         Returns:
             Tokens (W, width, L, K), best first; where there are fewer sequences than that, the rest has -inf.
@@ -67,8 +70,8 @@ class Beam:
                 relative = relative - passed[-1]
                 if t + 1 < posterior.length:
                     state = posterior.select(state, parents)
-                if on_step is not None:
-                    on_step(t + 1, posterior.length)
+                if on_progress is not None:
+                    on_progress(t + 1, posterior.length)
         exact = precise(relative.device)
         log_prob = torch.stack(passed).to(exact).sum(0) + relative.to(exact)
         return _fill(Hypotheses(_trace(trail), log_prob), self.width)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.protocols import OnStep, Posterior
+from sepcli.protocols import Posterior, ProgressCallback
 from sepcli.samplers.rng import Rng
 from sepcli.samplers.schedules import geometric
 
@@ -37,7 +37,7 @@ class Langevin:
         sigma_min: σ_L.
         noise: False leaves out ε: gradient ascent (the paper's figure 3).
         anneal: False spends all L·T steps on the last level (the same figure).
-        centred: start from σ_1 ε, for signals around 0, not uniformly on [0, 1), for pictures.
+        centred: start from σ_1 ε, for signals around 0, not uniformly on [0, 1), for images.
         polish: steps without ε that follow on the last level; the paper has none.
 
     Raises:
@@ -65,7 +65,7 @@ class Langevin:
 
     @property
     def noise_left(self) -> float:
-        """Deviation of the noise that is still in a draw; 0 after steps without it."""
+        """Standard deviation of the noise that is still in a draw; 0 after steps without it."""
         return self.sigma_min if self.noise and not self.polish else 0.0
 
     @property
@@ -78,13 +78,15 @@ class Langevin:
         sigmas = geometric(self.sigma_max, self.sigma_min, self.levels)
         return sigmas if self.anneal else sigmas[-1].expand(self.levels)
 
-    def __call__(self, posterior: Posterior, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+    def __call__(
+        self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
+    ) -> Tensor:
         """Draw one state per item.
 
         Args:
             posterior: what to follow.
             seeds: (B,) int64.
-            on_step: told about progress, step by step.
+            on_progress: told about progress, step by step.
 
         Returns:
             The state after the last step, like ``posterior.like``.
@@ -101,6 +103,6 @@ class Langevin:
                     if noise:
                         x = x + math.sqrt(2.0) * eta.sqrt() * rng.normal(like)
                     done += 1
-                    if on_step is not None:
-                        on_step(done, self.evaluations)
+                    if on_progress is not None:
+                        on_progress(done, self.evaluations)
         return x

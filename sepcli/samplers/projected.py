@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.protocols import OnStep, Posterior
+from sepcli.protocols import Posterior, ProgressCallback
 from sepcli.samplers.rng import Rng
 from sepcli.samplers.schedules import karras
 
@@ -37,7 +37,7 @@ class Projected:
 
     Attributes:
         steps: Levels, one evaluation each.
-        sigma_max: The first level: 1.5 to 3 for pictures in [0, 1], 20 or more for a global tint.
+        sigma_max: The first level: 1.5 to 3 for images in [0, 1], 20 or more for a global tint.
         sigma_min: The last one.
         rho: Spacing of the levels; 1 is even.
         eta: η in [0, 1]; None: that of ancestral sampling.
@@ -70,13 +70,15 @@ class Projected:
         """The share η of fresh noise between two levels."""
         return math.sqrt(max(0.0, 1.0 - (following / sigma) ** 2)) if self.eta is None else self.eta
 
-    def __call__(self, posterior: Posterior, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+    def __call__(
+        self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
+    ) -> Tensor:
         """Draw one state per item.
 
         Args:
             posterior: what to follow.
             seeds: (B,) int64.
-            on_step: told about progress, step by step.
+            on_progress: told about progress, step by step.
 
         Returns:
             The last estimate, like ``posterior.like``.
@@ -91,6 +93,6 @@ class Projected:
                     eta = self.fresh(sigma, following)
                     x = x + following * math.sqrt(1.0 - eta**2) * direction
                     x = x + following * eta * rng.normal(like) if eta else x
-                if on_step is not None:
-                    on_step(step, self.steps)
+                if on_progress is not None:
+                    on_progress(step, self.steps)
         return x

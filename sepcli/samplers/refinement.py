@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.protocols import Mixing, OnStep
+from sepcli.protocols import Mixing, ProgressCallback
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Refinement:
         decode: Callable[[Tensor], Tensor],
         mixing: Mixing,
         mixture: Tensor,
-        on_step: OnStep | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> Tensor:
         """Refine N items at once, each for itself.
 
@@ -54,7 +54,7 @@ class Refinement:
             decode: latents (R, L, D) → signals (R, C, *D), differentiable.
             mixing: A.
             mixture: m (N, C, *D).
-            on_step: told about progress.
+            on_progress: told about progress.
 
         Returns:
             The sources (N, K, C, *D); none explains its mixture worse than the latents it started from.
@@ -75,6 +75,6 @@ class Refinement:
                 if step < self.steps:
                     (moved.grad,) = torch.autograd.grad(left.sum(), moved)
                     optimizer.step()
-                    if on_step is not None:
-                        on_step(step + 1, self.steps)
+                    if on_progress is not None:
+                        on_progress(step + 1, self.steps)
         return best

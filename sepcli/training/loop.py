@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from sepcli.atomic import write_whole
 from sepcli.errors import InputError, OutputError, SepError
-from sepcli.protocols import OnStep
+from sepcli.protocols import ProgressCallback
 
 CHECKPOINT = "checkpoint.safetensors"
 """Weights, optimizer and progress of an unfinished run: one file, which is there as a whole or not at all."""
@@ -103,7 +103,7 @@ def train(
     settings: LoopSettings,
     device: torch.device,
     resume: bool = False,
-    on_step: OnStep | None = None,
+    on_progress: ProgressCallback | None = None,
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> Progress:
     """Train ``task.model`` until the budget is spent; the best validated weights are in
@@ -115,7 +115,7 @@ def train(
         settings: budget and rates.
         device: where the model is; autocast to bfloat16 on either kind.
         resume: continue from the folder's checkpoint if there is one.
-        on_step: told (tenths of a per cent of the budget spent, 1000).
+        on_progress: told (tenths of a per cent of the budget spent, 1000).
         log: told the figures of every validation.
 
     Raises:
@@ -152,8 +152,8 @@ def train(
         progress.step += 1
         progress.elapsed = time.monotonic() - started
         spent = _spent(progress, settings)
-        if on_step:
-            on_step(min(1000, int(1000 * spent)), 1000)
+        if on_progress:
+            on_progress(min(1000, int(1000 * spent)), 1000)
         if spent >= 1.0 or spent * settings.validations >= progress.validated + 1:
             entry = _validate(task, folder, progress, device)
             progress.elapsed = time.monotonic() - started

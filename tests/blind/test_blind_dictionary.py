@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sepcli.blind.dictionary import learn, separate
-from sepcli.blind.masks import Array
+from sepcli.baselines.masks import Array
+from sepcli.baselines.supervised_nmf import learn, separate
 
 
 def disjoint(seed: int = 0) -> tuple[Array, Array]:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from toy_drums_bass import RATE, hits, sdr, tone
 
-from sepcli.blind.hpss import hpss, percussive_mask
-from sepcli.blind.ica import ica
-from sepcli.blind.nmf import factorise, nmf
+from sepcli.baselines.hpss import hpss, percussive_mask
+from sepcli.baselines.ica import ica
+from sepcli.baselines.nmf import factorise, nmf
 
 HITS = hits([0.25, 0.8, 1.3, 1.9, 2.4])
 

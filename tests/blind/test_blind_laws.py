@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy_drums_bass import RATE, hits, tone
 
-from sepcli.blind.separator import METHODS
+from sepcli.baselines.separator import METHODS
 
 EVERY = sorted(METHODS)
 MASKS = sorted(set(METHODS) - {"ica"})

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from toy_drums_bass import RATE, hits, sdr, tone
 
-from sepcli.blind.nmfd import convolve, factorise, nmfd, update
+from sepcli.baselines.nmfd import convolve, factorise, nmfd, update
 
 Array = NDArray[np.float64]
 

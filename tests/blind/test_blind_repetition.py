@@ -7,9 +7,9 @@ import pytest
 import torch
 from toy_drums_bass import RATE, pattern, phrase, sdr
 
-from sepcli.blind.ft2d import ft2d
-from sepcli.blind.masks import frame_rate
-from sepcli.blind.repet import beat_spectrum, repet, repet_sim
+from sepcli.baselines.ft2d import ft2d
+from sepcli.baselines.masks import frame_rate
+from sepcli.baselines.repet import beat_spectrum, repet, repet_sim
 
 
 @pytest.mark.parametrize(("method", "least"), [(repet, 10), (repet_sim, 6), (ft2d, 5)])

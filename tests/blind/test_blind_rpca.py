@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy_drums_bass import RATE, hits, phrase, sdr
 
-from sepcli.blind.rpca import decompose, rpca
+from sepcli.baselines.rpca import decompose, rpca
 
 
 @pytest.mark.parametrize("shape", [(60, 40), (40, 60)])

@@ -6,9 +6,9 @@ import pytest
 import torch
 from toy_drums_bass import RATE, hits, tone
 
-from sepcli.blind import SAMPLE_RATE
-from sepcli.blind.separator import METHODS, BlindSeparator
-from sepcli.cli.engine import Method
+from sepcli.baselines import SAMPLE_RATE
+from sepcli.baselines.separator import METHODS, BlindSeparator
+from sepcli.cli.resolve import Method
 from sepcli.errors import UsageError
 
 BATCH = torch.stack([tone(1.0) + hits([0.2, 0.6], 1.0), tone(1.0, 180.0), torch.zeros(1, RATE)])

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec, load_prior, load_separator
-from sepcli.context import ContextConfig, ContextLikelihood
 from sepcli.errors import PriorError, SepError, UsageError
+from sepcli.priors.lass.audio_engine import LassSeparator
+from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
+from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
-from sepcli.separators import LassSeparator
-from sepcli.table import LikelihoodTable, TripleCounter
 from sepcli.training.loop import write_weights
 
 

@@ -105,7 +105,7 @@ def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> 
         cards.read(write(tmp_path, text))
 
 
-def test_a_card_of_pictures_on_the_hub(tmp_path: Path) -> None:
+def test_a_card_of_images_on_the_hub(tmp_path: Path) -> None:
     card = replace(CARD, family="other", sample_rate=0, resolution=(32, 48), repo="a/b", revision="v1")
     cards.write(card, tmp_path)
     found = cards.read(tmp_path)

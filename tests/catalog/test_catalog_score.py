@@ -1,4 +1,4 @@
-"""Cards of pictures → separators, and what these draw."""
+"""Cards of images → separators, and what these draw."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.score import load_picture_prior, load_pictures
 from sepcli.errors import PriorError, UsageError
+from sepcli.priors.images.load_score import load_image_prior, load_images
 from sepcli.samplers.langevin import Langevin
 from sepcli.samplers.projected import Projected
 
@@ -27,8 +27,8 @@ def mixtures() -> torch.Tensor:
     ("sampler", "weights"),
     [("projected", (1.0, 1.0)), ("multi-source", (0.5, 1.0, 2.0)), ("langevin", (0.5, 0.5, 0.5, 0.5))],
 )
-def test_sources_are_drawn(tiny_pictures: Path, sampler: str, weights: tuple[float, ...]) -> None:
-    separator = load_pictures([str(tiny_pictures)], weights, sampler=sampler, settings=FEW)
+def test_sources_are_drawn(tiny_images: Path, sampler: str, weights: tuple[float, ...]) -> None:
+    separator = load_images([str(tiny_images)], weights, sampler=sampler, settings=FEW)
     seen: list[tuple[int, int]] = []
     drawn = separator(mixtures(), SEEDS, lambda *step: seen.append(step))
     assert drawn.shape == (3, 2, len(weights), 1, 12, 12)
@@ -41,15 +41,15 @@ def test_sources_are_drawn(tiny_pictures: Path, sampler: str, weights: tuple[flo
         assert torch.allclose(total, mixtures()[:, None].expand_as(total), atol=1e-5)
 
 
-def test_a_draw_depends_on_its_own_seed_only(tiny_pictures: Path) -> None:
-    separator = load_pictures([str(tiny_pictures)], (1.0, 1.0), settings=FEW)
+def test_a_draw_depends_on_its_own_seed_only(tiny_images: Path) -> None:
+    separator = load_images([str(tiny_images)], (1.0, 1.0), settings=FEW)
     together = separator(mixtures(), SEEDS)
     assert torch.equal(together, separator(mixtures(), SEEDS))
     assert torch.allclose(separator(mixtures()[1:2], SEEDS[1:2, 1:])[0, 0], together[1, 1], atol=1e-4)
 
 
-def test_many_draws_are_computed_in_parts(tiny_pictures: Path) -> None:
-    separator = load_pictures([str(tiny_pictures)], (1.0, 1.0), settings=FEW)
+def test_many_draws_are_computed_in_parts(tiny_images: Path) -> None:
+    separator = load_images([str(tiny_images)], (1.0, 1.0), settings=FEW)
     seeds, seen = torch.arange(70).view(1, 70), []
     drawn = separator(mixtures()[:1], seeds, lambda *step: seen.append(step))
     assert drawn.shape == (1, 70, 2, 1, 12, 12)
@@ -59,56 +59,56 @@ def test_many_draws_are_computed_in_parts(tiny_pictures: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_compiled_networks_draw_the_same(tiny_pictures: Path) -> None:
-    prior, seeds = [str(tiny_pictures)], SEEDS[:, :1]
-    plain = load_pictures(prior, (1.0, 1.0), settings=FEW)(mixtures(), seeds)
-    compiled = load_pictures(prior, (1.0, 1.0), settings={**FEW, "compile": "1"})(mixtures(), seeds)
+def test_compiled_networks_draw_the_same(tiny_images: Path) -> None:
+    prior, seeds = [str(tiny_images)], SEEDS[:, :1]
+    plain = load_images(prior, (1.0, 1.0), settings=FEW)(mixtures(), seeds)
+    compiled = load_images(prior, (1.0, 1.0), settings={**FEW, "compile": "1"})(mixtures(), seeds)
     assert torch.allclose(compiled, plain, atol=0.02)  # products are rounded to bfloat16 elsewhere
 
 
-def test_what_cannot_be_compiled_is_said(tiny_pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_compiled_is_said(tiny_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no compiler here\nand much more")
 
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(UsageError, match="no compiler here") as refused:
-        load_pictures([str(tiny_pictures)], (1.0, 1.0), settings={"compile": "1"})
+        load_images([str(tiny_images)], (1.0, 1.0), settings={"compile": "1"})
     assert "and much more" not in str(refused.value)
     with pytest.raises(UsageError, match="compile"):
-        load_pictures([str(tiny_pictures)], (1.0, 1.0), settings={"compile": "yes"})
+        load_images([str(tiny_images)], (1.0, 1.0), settings={"compile": "yes"})
 
 
-def test_pictures_stay_in_their_range_unless_told_otherwise(tiny_pictures: Path) -> None:
+def test_images_stay_in_their_range_unless_told_otherwise(tiny_images: Path) -> None:
     for bounded in ("0", "1"):
         settings = {**FEW, "bounded": bounded}
-        drawn = load_pictures([str(tiny_pictures)], (1.0, 1.0), settings=settings)(mixtures(), SEEDS)
+        drawn = load_images([str(tiny_images)], (1.0, 1.0), settings=settings)(mixtures(), SEEDS)
         within = float(drawn.min()) >= -1e-6 and float(drawn.max()) <= 1 + 1e-6
         assert within == (bounded == "1")
 
 
-def test_one_prior_per_source_and_classes(tiny_pictures: Path, tmp_path: Path) -> None:
-    other = shutil.copytree(tiny_pictures, tmp_path / "other")
-    two = load_pictures([str(tiny_pictures), str(other)], (1.0, 0.5), labels=(0, None), settings=FEW)
-    one = load_pictures([str(tiny_pictures)], (1.0, 0.5), labels=(0, None), settings=FEW)
-    free = load_pictures([str(tiny_pictures)], (1.0, 0.5), settings=FEW)
+def test_one_prior_per_source_and_classes(tiny_images: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(tiny_images, tmp_path / "other")
+    two = load_images([str(tiny_images), str(other)], (1.0, 0.5), labels=(0, None), settings=FEW)
+    one = load_images([str(tiny_images)], (1.0, 0.5), labels=(0, None), settings=FEW)
+    free = load_images([str(tiny_images)], (1.0, 0.5), settings=FEW)
     drawn = one(mixtures(), SEEDS)
     assert torch.allclose(two(mixtures(), SEEDS), drawn, atol=1e-4)
     assert not torch.allclose(free(mixtures(), SEEDS), drawn, atol=1e-3)
 
 
-def test_settings_reach_sampler_and_posterior(tiny_pictures: Path) -> None:
-    name = [str(tiny_pictures)]
-    released = load_pictures(name, (1, 1), sampler="langevin", settings={"preset": "released-mnist"})
+def test_settings_reach_sampler_and_posterior(tiny_images: Path) -> None:
+    name = [str(tiny_images)]
+    released = load_images(name, (1, 1), sampler="langevin", settings={"preset": "released-mnist"})
     assert released.sampler == Langevin(ratio=0.3)
     assert released.evaluations == 1000
-    fine = load_pictures(name, (1, 1), sampler="langevin", settings={"preset": "fine", "levels": "100"})
+    fine = load_images(name, (1, 1), sampler="langevin", settings={"preset": "fine", "levels": "100"})
     assert fine.sampler == Langevin(ratio=0.3, levels=100, steps=10, polish=20)
     assert fine.evaluations == 1020
-    ancestral = load_pictures(name, (1, 1), settings={"eta": "ancestral", "weigh": "1", "steps": "2"})
+    ancestral = load_images(name, (1, 1), settings={"eta": "ancestral", "weigh": "1", "steps": "2"})
     assert ancestral.sampler == Projected(steps=2, eta=None)
-    plain = load_pictures(name, (1, 1), settings={"eta": "ancestral", "weigh": "0", "steps": "2"})
+    plain = load_images(name, (1, 1), settings={"eta": "ancestral", "weigh": "0", "steps": "2"})
     assert not torch.allclose(ancestral(mixtures(), SEEDS), plain(mixtures(), SEEDS), atol=1e-3)
-    assert load_separator(str(tiny_pictures), settings=FEW)(mixtures(), SEEDS).shape[2] == 2
+    assert load_separator(str(tiny_images), settings=FEW)(mixtures(), SEEDS).shape[2] == 2
 
 
 @pytest.mark.parametrize(
@@ -129,22 +129,20 @@ def test_settings_reach_sampler_and_posterior(tiny_pictures: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_done_is_refused(tiny_pictures: Path, changes: dict[str, object], match: str) -> None:
+def test_what_cannot_be_done_is_refused(tiny_images: Path, changes: dict[str, object], match: str) -> None:
     given: dict[str, object] = {"weights": (1.0, 1.0), **changes}
     with pytest.raises(UsageError, match=match):
-        load_pictures([str(tiny_pictures)], **given)(mixtures(), SEEDS)  # type: ignore[arg-type]
+        load_images([str(tiny_images)], **given)(mixtures(), SEEDS)  # type: ignore[arg-type]
 
 
-def test_damaged_and_foreign_priors_are_refused(
-    tiny_pictures: Path, tiny_prior: Path, tmp_path: Path
-) -> None:
+def test_damaged_and_foreign_priors_are_refused(tiny_images: Path, tiny_prior: Path, tmp_path: Path) -> None:
     with pytest.raises(PriorError, match="tiny"):
-        load_pictures([str(tiny_prior)], (1.0, 1.0))
-    broken = shutil.copytree(tiny_pictures, tmp_path / "broken")
+        load_images([str(tiny_prior)], (1.0, 1.0))
+    broken = shutil.copytree(tiny_images, tmp_path / "broken")
     (broken / "denoiser" / "model.safetensors").write_bytes(b"x")
     with pytest.raises(PriorError, match=r"denoiser/model\.safetensors"):
-        load_pictures([str(broken)], (1.0, 1.0))
+        load_images([str(broken)], (1.0, 1.0))
     cards.write(cards.with_files(cards.read(broken), broken), broken)
     with pytest.raises(PriorError, match="denoiser"):
-        load_pictures([str(broken)], (1.0, 1.0))
-    assert load_picture_prior(tiny_pictures).config.classes == ("0-4", "5-9")
+        load_images([str(broken)], (1.0, 1.0))
+    assert load_image_prior(tiny_images).config.classes == ("0-4", "5-9")

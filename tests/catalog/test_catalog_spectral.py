@@ -11,21 +11,21 @@ import torch
 from tiny_sound import make_sound
 from torch import Tensor
 
-from sepcli.catalog import spectral
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.spectral import SELECTIVE, SpectralSeparator, load_composed, sampler_defaults
 from sepcli.errors import PriorError, UsageError
-from sepcli.mdct import mdct
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior
-from sepcli.priors.gaussian_bands import GaussianBands, fit_rest
-from sepcli.priors.joint import SourcePriors
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.posterior.dirac import DiracPosterior
+from sepcli.priors.audio import load_denoisers as spectral
+from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_rest
+from sepcli.priors.audio.load_denoisers import SELECTIVE, SpectralSeparator, load_composed, sampler_defaults
+from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.images.independent import SourcePriors
 from sepcli.protocols import Posterior, Sampler
-from sepcli.samplers.halving import Halving
-from sepcli.samplers.multi_source import MultiSource
+from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected
-from sepcli.separators import ScoreSeparator
+from sepcli.samplers.successive_halving import Halving
+from sepcli.separation.engines import ScoreSeparator
+from sepcli.signal.mdct import mdct
+from sepcli.signal.mixing import WeightedSum
 
 BINS = 8
 STDS = ((0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.01, 0.01), (0.01, 0.02, 0.1, 0.1, 0.2, 0.2, 0.1, 0.05))

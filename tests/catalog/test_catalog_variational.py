@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.variational import VariationalSeparator
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.encoders import PRESETS, Encoders, EncodersConfig
+from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
+from sepcli.priors.audio.load_encoders import VariationalSeparator
 from sepcli.protocols import FramedSeparator
 from sepcli.training.loop import write_weights
 

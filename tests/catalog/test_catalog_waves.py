@@ -11,15 +11,15 @@ import torch
 from tiny_sound import make_sound
 from tiny_waves import make_flow
 
-from sepcli.catalog.spectral import load_composed
-from sepcli.catalog.waves import WaveSeparator, load_wave_flow
 from sepcli.errors import PriorError, UsageError
+from sepcli.priors.audio.load_denoisers import load_composed
+from sepcli.priors.audio.load_flows import WaveSeparator, load_wave_flow
 from sepcli.protocols import FramedSeparator
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """Two priors of white noise, of deviations 0.5 and 0.25."""
+    """Two priors of white noise, of standard deviations 0.5 and 0.25."""
     root = tmp_path_factory.mktemp("flows")
     return make_flow(root / "loud", "loud", std=0.5), make_flow(root / "quiet", "quiet", std=0.25)
 

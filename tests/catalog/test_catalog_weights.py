@@ -9,8 +9,8 @@ import torch
 from tiny_tokens import make_tokens
 
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.pictures import load_pictures
 from sepcli.catalog.weights import image_scale, mixing_weights
+from sepcli.priors.images.load import load_images
 
 
 @pytest.mark.parametrize(
@@ -40,23 +40,23 @@ def test_the_mean_size_of_scaled_image_weights_is_one() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["projected", "langevin", "halving"])
-def test_image_separators_take_the_mixture_as_it_is(tiny_pictures: Path, sampler: str) -> None:
+def test_image_separators_take_the_mixture_as_it_is(tiny_images: Path, sampler: str) -> None:
     """A mixture of weights c w has the samples of one of weights w: the sources are unscaled."""
     mixture = torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     seeds = torch.tensor([[1], [2]])
     load = [
-        load_pictures([str(tiny_pictures)], weights, sampler=sampler, settings={"steps": "3"})
+        load_images([str(tiny_images)], weights, sampler=sampler, settings={"steps": "3"})
         for weights in ((1.5, 0.5), (0.75, 0.25))
     ]
     assert [separator.weights for separator in load] == [(1.5, 0.5), (0.75, 0.25)]
     torch.testing.assert_close(load[0](2 * mixture, seeds), load[1](mixture, seeds))
 
 
-def test_loading_by_name_gives_the_weights_of_the_command(tiny_pictures: Path, tmp_path: Path) -> None:
+def test_loading_by_name_gives_the_weights_of_the_command(tiny_images: Path, tmp_path: Path) -> None:
     tokens, seeds = make_tokens(tmp_path / "tokens"), torch.tensor([[1], [2]])
-    for prior, size in ((tiny_pictures, 12), (tokens, 8)):
+    for prior, size in ((tiny_images, 12), (tokens, 8)):
         mean = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
         separator = load_separator(str(prior))
         assert separator.weights == (0.5, 0.5)
-        of_sums = load_pictures([str(prior)], (1.0, 1.0))
+        of_sums = load_images([str(prior)], (1.0, 1.0))
         torch.testing.assert_close(separator(mean, seeds), of_sums(2 * mean, seeds))

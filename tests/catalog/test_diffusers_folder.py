@@ -24,8 +24,8 @@ from diffusers import DDIMScheduler, DDPMScheduler, EDMEulerScheduler, ScoreSdeV
 from safetensors.torch import load_file, save_file
 from tiny_unet import exploding_unet, save_ddpm, tiny_unet
 
-from sepcli.catalog.score import draws_at_once, load_picture_prior, load_pictures
-from sepcli.priors.diffusion_unet import DiffusionUnetPrior
+from sepcli.priors.images.diffusers import DiffusionUnetPrior
+from sepcli.priors.images.load_score import draws_at_once, load_image_prior, load_images
 
 WORD = "hf:tester/ddpm-tiny"
 CONFIG, WEIGHTS = "unet/config.json", "unet/diffusion_pytorch_model.safetensors"
@@ -48,20 +48,20 @@ def changed(path: Path, **values: object) -> None:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(PriorError) as error:
-        load_picture_prior(cards.find(str(folder))[1])
+        load_image_prior(cards.find(str(folder))[1])
     assert error.value.hint
     return error.value.message
 
 
 def loaded(folder: Path) -> DiffusionUnetPrior:
-    found = load_picture_prior(folder)
+    found = load_image_prior(folder)
     assert isinstance(found, DiffusionUnetPrior)
     return found
 
 
 def test_a_saved_pipeline_is_a_prior(saved: Path) -> None:
     card, folder = cards.find(str(saved))
-    assert (card.name, card.family, card.sources) == ("ddpm-tiny", cards.PICTURES, ("ddpm-tiny",))
+    assert (card.name, card.family, card.sources) == ("ddpm-tiny", cards.IMAGES, ("ddpm-tiny",))
     assert (card.resolution, folder) == ((8, 8), saved)
     assert set(card.files) == {CONFIG, WEIGHTS, "scheduler/scheduler_config.json"}
     cards.verify(card, folder)
@@ -113,8 +113,8 @@ def test_old_names_of_attention_s_weights_are_understood(folder: Path) -> None:
     torch.testing.assert_close(loaded(folder).score(x, sigma), expected)
 
 
-def test_pictures_are_separated_by_it(saved: Path) -> None:
-    separator = load_pictures([str(saved)], (0.5, 0.5), settings={"steps": "3"})
+def test_images_are_separated_by_it(saved: Path) -> None:
+    separator = load_images([str(saved)], (0.5, 0.5), settings={"steps": "3"})
     assert separator.names == ("ddpm-tiny-1", "ddpm-tiny-2")
     mixture = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     drawn = separator(mixture, torch.zeros(1, 1, dtype=torch.int64))
@@ -162,7 +162,7 @@ def test_what_is_damaged_or_of_no_use_is_refused(
 def test_without_the_package_it_says_what_to_install(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(PriorError, match="diffusers") as error:
-        load_picture_prior(saved)
+        load_image_prior(saved)
     assert "sepcli[diffusers]" in str(error.value.hint)
 
 

@@ -9,14 +9,15 @@ import pytest
 import torch
 from tiny_sound import make_dual, make_sound
 
-from sepcli.catalog import build, engines, score
+from sepcli.catalog import build, engines
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.spectral import SpectralSeparator
 from sepcli.errors import PriorError, UsageError
+from sepcli.priors.audio.load_denoisers import SpectralSeparator
+from sepcli.priors.images import load_score as score
+from sepcli.priors.lass.audio_engine import LassSeparator
 from sepcli.samplers.beam import Beam
-from sepcli.samplers.halving import Halving
-from sepcli.separators import LassSeparator
+from sepcli.samplers.successive_halving import Halving
 
 
 def test_the_engines_have_these_samplers() -> None:
@@ -83,12 +84,10 @@ def test_a_separator_of_either_engine(tiny_prior: Path, tmp_path: Path) -> None:
         load_separator(folder, settings={"steps": "1"})
 
 
-def test_priors_of_one_engine_are_what_they_are(
-    tiny_prior: Path, tiny_pictures: Path, tmp_path: Path
-) -> None:
-    assert load_separator(str(tiny_pictures), method="score", settings={"steps": "1"}).sample_rate == 0
+def test_priors_of_one_engine_are_what_they_are(tiny_prior: Path, tiny_images: Path, tmp_path: Path) -> None:
+    assert load_separator(str(tiny_images), method="score", settings={"steps": "1"}).sample_rate == 0
     with pytest.raises(UsageError, match="lass"):
-        load_separator(str(tiny_pictures), method="lass")
+        load_separator(str(tiny_images), method="lass")
     with pytest.raises(UsageError, match="tiny"):
         load_separator(str(tiny_prior), method="score")
     with pytest.raises(UsageError, match="violin"):

@@ -24,9 +24,9 @@ WORD = "hf:tester/tiny"
 
 
 @pytest.fixture
-def commit(hub: Hub, tiny_pictures: Path) -> str:
-    """The commit of a prior of pictures in the repository tester/tiny."""
-    return hub.publish("tester/tiny", tiny_pictures, "v1.0")
+def commit(hub: Hub, tiny_images: Path) -> str:
+    """The commit of a prior of images in the repository tester/tiny."""
+    return hub.publish("tester/tiny", tiny_images, "v1.0")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def large(tmp_path: Path) -> Path:
     for part in ("a", "b"):
         (tmp_path / "large" / part).mkdir(parents=True)
         (tmp_path / "large" / part / "model.safetensors").write_bytes(rng.randbytes(1_000_000))
-    card = Card("large", cards.PICTURES, ("x",), (1.0,), 0)
+    card = Card("large", cards.IMAGES, ("x",), (1.0,), 0)
     cards.write(cards.with_files(card, tmp_path / "large"), tmp_path / "large")
     return tmp_path / "large"
 
@@ -63,14 +63,14 @@ def refused(word: str = WORD, **options: object) -> PriorError:
     return error.value
 
 
-def test_a_prior_is_fetched_once(hub: Hub, commit: str, tiny_pictures: Path, tmp_path: Path) -> None:
+def test_a_prior_is_fetched_once(hub: Hub, commit: str, tiny_images: Path, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    card, folder = files.fetch(WORD, on_step=lambda *step: steps.append(step))
-    own = cards.read(tiny_pictures)
+    card, folder = files.fetch(WORD, on_progress=lambda *step: steps.append(step))
+    own = cards.read(tiny_images)
     assert card == replace(own, repo="tester/tiny", revision=commit)
     assert folder == tmp_path / "hf" / "hub" / "models--tester--tiny" / "snapshots" / commit
     for name in own.files:
-        assert (folder / name).read_bytes() == (tiny_pictures / name).read_bytes()
+        assert (folder / name).read_bytes() == (tiny_images / name).read_bytes()
     total = sum(entry["size"] for entry in own.files.values())
     assert steps == sorted(steps)
     assert steps[-1] == (total, total)
@@ -134,7 +134,7 @@ def test_what_was_fetched_before_a_failure_is_kept(
     def break_after_the_first(done: int, total: int) -> None:
         hub.cut, hub.cuts = 0, 100
 
-    error = refused(on_step=break_after_the_first)
+    error = refused(on_progress=break_after_the_first)
     assert "tester/tiny" in error.message
     assert kept(tmp_path).count("model.safetensors") == 1
     assert WORD in refused(offline=True).message
@@ -146,9 +146,9 @@ def test_what_was_fetched_before_a_failure_is_kept(
 
 @pytest.mark.parametrize("grow", [0, 1])
 def test_a_tampered_file_is_refused_and_nothing_is_kept(
-    hub: Hub, commit: str, tiny_pictures: Path, tmp_path: Path, grow: int
+    hub: Hub, commit: str, tiny_images: Path, tmp_path: Path, grow: int
 ) -> None:
-    data = (tiny_pictures / WEIGHTS).read_bytes()
+    data = (tiny_images / WEIGHTS).read_bytes()
     hub.instead[hashlib.sha256(data).hexdigest()] = bytes(len(data) + grow)
     error = refused()
     assert error.exit_code == 4
@@ -188,10 +188,10 @@ def listed(name: str, **entry: object) -> Callable[[Card], Card]:
     ],
 )
 def test_a_repository_that_is_not_what_its_card_says(
-    hub: Hub, tiny_pictures: Path, tmp_path: Path, change: Callable[[Card], Card], message: str
+    hub: Hub, tiny_images: Path, tmp_path: Path, change: Callable[[Card], Card], message: str
 ) -> None:
     hub.repos["tester/tiny"] = Repo()
-    hub.repos["tester/tiny"].commit(repo_of(shutil.copytree(tiny_pictures, tmp_path / "own"), change))
+    hub.repos["tester/tiny"].commit(repo_of(shutil.copytree(tiny_images, tmp_path / "own"), change))
     assert message in refused().message
     assert kept(tmp_path) == []
     assert not any("/cdn/" in path for path in hub.fetched())
@@ -259,9 +259,9 @@ def test_gates_and_tokens(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch
     assert tokens == {(False, "Bearer hf_good"), (True, None)}  # the delivery network does not get it
 
 
-def test_revisions_are_pinned(hub: Hub, commit: str, tiny_pictures: Path, tmp_path: Path) -> None:
+def test_revisions_are_pinned(hub: Hub, commit: str, tiny_images: Path, tmp_path: Path) -> None:
     old = files.fetch(WORD)
-    newer = repo_of(shutil.copytree(tiny_pictures, tmp_path / "own"), lambda card: replace(card, title="new"))
+    newer = repo_of(shutil.copytree(tiny_images, tmp_path / "own"), lambda card: replace(card, title="new"))
     new_commit = hub.repos["tester/tiny"].commit(newer)
     assert cards.find(WORD) == old  # until it is fetched again
     card, folder = files.fetch(WORD)
@@ -317,7 +317,7 @@ def test_a_read_only_cache_is_read(hub: Hub, commit: str, tmp_path: Path) -> Non
             folder.chmod(0o700)
 
 
-def test_damaged_files_are_fetched_anew(hub: Hub, commit: str, tiny_pictures: Path) -> None:
+def test_damaged_files_are_fetched_anew(hub: Hub, commit: str, tiny_images: Path) -> None:
     card, folder = files.fetch(WORD)
     for harm in ("flip", "cut", "card"):
         path = folder / ("card.toml" if harm == "card" else WEIGHTS)
@@ -359,12 +359,12 @@ def test_words_that_name_no_repository(hub: Hub, word: str) -> None:
 
 
 def test_the_catalog_knows_priors_on_the_hub(
-    hub: Hub, tiny_pictures: Path, catalog: Path, tmp_path: Path
+    hub: Hub, tiny_images: Path, catalog: Path, tmp_path: Path
 ) -> None:
     names = ("denoiser/config.json", WEIGHTS, "pytorch_model.bin")
     repo = hub.repos.setdefault("google/ddpm", Repo())
-    commit = repo.commit({n: (tiny_pictures / n).read_bytes() if n != names[2] else b"x" for n in names})
-    own = cards.read(tiny_pictures)
+    commit = repo.commit({n: (tiny_images / n).read_bytes() if n != names[2] else b"x" for n in names})
+    own = cards.read(tiny_images)
     card = replace(own, name="ddpm", repo="google/ddpm", revision=commit, family="other", resolution=(32, 32))
     cards.write(card, tmp_path)
     (tmp_path / "card.toml").rename(catalog / "ddpm.toml")
@@ -392,15 +392,15 @@ def test_the_catalog_knows_priors_on_the_hub(
     assert "denoiser/config.json" in refused("ddpm", revision="changed").message
 
 
-def test_a_card_of_the_catalog_that_is_not_complete(catalog: Path, tiny_pictures: Path) -> None:
-    shutil.copy(tiny_pictures / "card.toml", catalog / "half.toml")
+def test_a_card_of_the_catalog_that_is_not_complete(catalog: Path, tiny_images: Path) -> None:
+    shutil.copy(tiny_images / "card.toml", catalog / "half.toml")
     for look in (cards.find, files.fetch):
         with pytest.raises(PriorError, match="half"):
             look("half")
 
 
-def test_what_is_here_needs_no_network(hub: Hub, tiny_pictures: Path) -> None:
-    for word in (*cards.names(), str(tiny_pictures)):
+def test_what_is_here_needs_no_network(hub: Hub, tiny_images: Path) -> None:
+    for word in (*cards.names(), str(tiny_images)):
         assert files.fetch(word) == cards.find(word)
         assert files.preview(word) == (cards.find(word)[0], ())
         with pytest.raises(UsageError, match="--revision"):
@@ -408,11 +408,11 @@ def test_what_is_here_needs_no_network(hub: Hub, tiny_pictures: Path) -> None:
     assert hub.asked == []
 
 
-def test_previews(hub: Hub, commit: str, tiny_pictures: Path, tmp_path: Path) -> None:
+def test_previews(hub: Hub, commit: str, tiny_images: Path, tmp_path: Path) -> None:
     with pytest.raises(PriorError, match=WORD):
         files.preview(WORD, offline=True)
     card, missing = files.preview(WORD)
-    assert (card, set(missing)) == (cards.read(tiny_pictures), set(card.files))
+    assert (card, set(missing)) == (cards.read(tiny_images), set(card.files))
     assert kept(tmp_path) == []
     (_, folder) = files.fetch(WORD)
     assert files.preview(WORD)[1] == files.preview(WORD, offline=True)[1] == ()

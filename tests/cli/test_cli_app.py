@@ -1,4 +1,4 @@
-"""The command's edge: help without torch, exit codes, two-line errors, colours and pipes."""
+"""The command's edge: help without torch, exit codes, two-line errors, colors and pipes."""
 
 from __future__ import annotations
 
@@ -193,12 +193,12 @@ class _Terminal:
         return True
 
 
-def test_colours_only_on_a_terminal_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colors_only_on_a_terminal_without_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    coloured = _Terminal()
-    monkeypatch.setattr(sys, "stderr", coloured)
+    colorized = _Terminal()
+    monkeypatch.setattr(sys, "stderr", colorized)
     console.error("bad", "do this")
-    assert "\x1b[" in coloured.text
+    assert "\x1b[" in colorized.text
     monkeypatch.setenv("NO_COLOR", "1")
     plain = _Terminal()
     monkeypatch.setattr(sys, "stderr", plain)
@@ -209,18 +209,18 @@ def test_colours_only_on_a_terminal_without_no_color(monkeypatch: pytest.MonkeyP
 def test_progress_is_drawn_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with console.progress("work") as on_step:
-        on_step(1, 2)
+    with console.progress("work") as on_progress:
+        on_progress(1, 2)
     assert capsys.readouterr() == ("", "")
     terminal = _Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with console.progress("work") as on_step:
-        on_step(1, 2)
+    with console.progress("work") as on_progress:
+        on_progress(1, 2)
     assert "work" in terminal.text
     silent = _Terminal()
     monkeypatch.setattr(sys, "stderr", silent)
-    with console.progress("work", quiet=True) as on_step:
-        on_step(1, 2)
+    with console.progress("work", quiet=True) as on_progress:
+        on_progress(1, 2)
     assert silent.text == ""
 
 

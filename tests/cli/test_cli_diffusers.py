@@ -1,4 +1,4 @@
-"""Networks of diffusers from the Hub to separated pictures, through the command line."""
+"""Networks of diffusers from the Hub to separated images, through the command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mixture(tmp_path: Path) -> Path:
     return tmp_path / "mix.png"
 
 
-def test_two_repositories_separate_a_picture(
+def test_two_repositories_separate_a_image(
     hub: Hub,
     mixture: Path,
     tmp_path: Path,
@@ -64,11 +64,11 @@ def test_a_word_of_the_hub_is_fetched_when_it_is_used(hub: Hub, mixture: Path, t
     assert (tmp_path / "out" / "mix" / "ddpm-tiny-2.png").is_file()
 
 
-def test_a_folder_separates_and_colours(mixture: Path, tmp_path: Path) -> None:
+def test_a_folder_separates_and_colors(mixture: Path, tmp_path: Path) -> None:
     prior = ["--prior", str(save_ddpm(tmp_path / "saved"))]
     assert run(["separate", str(mixture), "-o", str(tmp_path / "out"), *prior, *QUICK]) == 0
-    assert run(["colorize", str(mixture), "-o", str(tmp_path / "colours"), *prior, *QUICK]) == 0
-    assert list((tmp_path / "colours").rglob("run.json"))
+    assert run(["colorize", str(mixture), "-o", str(tmp_path / "colors"), *prior, *QUICK]) == 0
+    assert list((tmp_path / "colors").rglob("run.json"))
 
 
 def test_a_folder_of_pickles_is_refused(

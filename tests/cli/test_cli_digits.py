@@ -31,11 +31,9 @@ def with_classes(prior: Path, folder: Path, classes: list[str]) -> Path:
     return folder
 
 
-def test_table_notes_and_plot(
-    tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_table_notes_and_plot(tiny_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plot = tmp_path / "psnr.png"
-    assert evaluate(tiny_pictures, "--metric", "psnr", "--plot", plot) == 0
+    assert evaluate(tiny_images, "--metric", "psnr", "--plot", plot) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0].split() == ["psnr", "first", "second", "average", "median", "tracks"]
@@ -47,15 +45,15 @@ def test_table_notes_and_plot(
     assert "sepcli: " in err
     with Image.open(plot) as image:
         image.load()
-    assert evaluate(tiny_pictures, "--metric", "ssim", "--metric", "psnr", "-q") == 0
+    assert evaluate(tiny_images, "--metric", "ssim", "--metric", "psnr", "-q") == 0
     tables = capsys.readouterr().out.splitlines()
     assert (tables[0].split()[0], tables[11].split()[0]) == ("ssim", "psnr")
     assert "95 %" in tables[4]
     assert tables[15].startswith("dB")
     assert "95 %" in tables[15]
-    assert evaluate(tiny_pictures, "--plot", plot) == 1
+    assert evaluate(tiny_images, "--plot", plot) == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert evaluate(tiny_pictures, "--plot", plot, "--overwrite", "-q") == 0
+    assert evaluate(tiny_images, "--plot", plot, "--overwrite", "-q") == 0
     assert capsys.readouterr().err == ""
 
 
@@ -92,22 +90,22 @@ def test_plots_that_cannot_be_are_refused_at_once(
 
 
 def test_missing_training_files_are_said(
-    tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for file in DIGITS.glob("t10k-*"):
         shutil.copy(file, tmp_path)
-    assert evaluate(tiny_pictures, data=tmp_path) == 0
+    assert evaluate(tiny_images, data=tmp_path) == 0
     out, err = capsys.readouterr()
     assert "nmf" not in out
     assert "nmf" in err
 
 
 def test_classes_are_those_of_the_network(
-    tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = with_classes(tiny_pictures, tmp_path / "other", ["odd", "even"])
+    other = with_classes(tiny_images, tmp_path / "other", ["odd", "even"])
     found = []
-    for prior, split in ((tiny_pictures, "class"), (other, "class"), (tiny_pictures, "none")):
+    for prior, split in ((tiny_images, "class"), (other, "class"), (tiny_images, "none")):
         assert evaluate(prior, "--split", split, "--json", "-q") == 0
         found.append(json.loads(capsys.readouterr().out))
     assert [d["protocol"]["settings"]["class_conditional"] for d in found] == [True, False, False]

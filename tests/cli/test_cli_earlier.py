@@ -131,10 +131,10 @@ def test_resume_asks_for_the_same_options(
     assert run([*command, "--resume", *words]) == 0
 
 
-def test_pictures_likewise(tiny_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_likewise(tiny_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (8, 8), np.uint8)).save("a.png")
-    command = ["separate", "a.png", "--prior", str(tiny_pictures), "--set", "steps=2", "-q"]
+    command = ["separate", "a.png", "--prior", str(tiny_images), "--set", "steps=2", "-q"]
     assert run([*command, "--samples", "3"]) == 0
     assert run([*command, "--samples", "3", "--resume"]) == 0
     assert run([*command, "--samples", "2", "--resume"]) == 1

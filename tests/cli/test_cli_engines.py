@@ -93,7 +93,7 @@ def test_what_has_no_use_for_them(
     dual: Path,
     mix: Path,
     tiny_prior: Path,
-    tiny_pictures: Path,
+    tiny_images: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -102,7 +102,7 @@ def test_what_has_no_use_for_them(
         (("--prior", tiny_prior, "--rest"), "tiny"),
         (("--prior", tiny_prior, "--method", "score"), "tiny"),
         (("--prior", dual, "--method", "lass", "--rest"), "--rest"),
-        (("--prior", tiny_pictures, "--rest"), "--rest"),
+        (("--prior", tiny_images, "--rest"), "--rest"),
         (("--method", "hpss", "--rest"), "--rest"),
         (("--prior", dual, "--method", "score", "--sampler", "beam"), "beam"),
         (("--prior", dual, "--method", "score", "--set", "lam=1"), "lam"),

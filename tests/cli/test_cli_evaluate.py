@@ -31,7 +31,7 @@ class FakeSeparator:
     fail_at: int | None = None
     calls: list[int] = field(default_factory=list)
 
-    def __call__(self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: Any = None) -> torch.Tensor:
+    def __call__(self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: Any = None) -> torch.Tensor:
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt
         self.calls.append(mixture.shape[0])

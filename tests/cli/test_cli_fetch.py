@@ -27,15 +27,15 @@ Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def catalog(hub: Hub, tiny_pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def catalog(hub: Hub, tiny_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The catalog: a bundled prior, and one on the Hub, ``far``, that is in tester/tiny too."""
-    commit = hub.publish("tester/tiny", tiny_pictures, "v1")
+    commit = hub.publish("tester/tiny", tiny_images, "v1")
     monkeypatch.setattr(cards, "BUNDLED", tmp_path / "bundled")
     monkeypatch.setattr(cards, "REMOTE", tmp_path / "remote")
     monkeypatch.setattr(cards, "UNPINNED", {})
-    shutil.copytree(tiny_pictures, tmp_path / "bundled" / "near")
+    shutil.copytree(tiny_images, tmp_path / "bundled" / "near")
     (tmp_path / "remote").mkdir()
-    card = replace(cards.read(tiny_pictures), name="far", repo="tester/tiny", revision=commit, licence="MIT")
+    card = replace(cards.read(tiny_images), name="far", repo="tester/tiny", revision=commit, licence="MIT")
     cards.write(card, tmp_path / "remote")
     (tmp_path / "remote" / "card.toml").rename(tmp_path / "remote" / "far.toml")
     return tmp_path
@@ -49,7 +49,7 @@ def document(capsys: Captured, key: str = "priors") -> Any:
     return json.loads(capsys.readouterr().out)[key]
 
 
-def test_a_list_says_what_is_where(hub: Hub, catalog: Path, tiny_pictures: Path, capsys: Captured) -> None:
+def test_a_list_says_what_is_where(hub: Hub, catalog: Path, tiny_images: Path, capsys: Captured) -> None:
     assert fetch("--list") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["prior", "family", "size", "licence", "where"]
@@ -60,10 +60,10 @@ def test_a_list_says_what_is_where(hub: Hub, catalog: Path, tiny_pictures: Path,
     assert hub.asked == []
     assert fetch("far", "-q") == 0
     capsys.readouterr()
-    assert fetch("--list", "--json", "far", "near", str(tiny_pictures), WORD, "hf:tester/other") == 0
+    assert fetch("--list", "--json", "far", "near", str(tiny_images), WORD, "hf:tester/other") == 0
     listed = document(capsys)
     assert [entry["where"] for entry in listed] == ["cached", "bundled", "folder", "to fetch", "to fetch"]
-    assert listed[0]["bytes"] == sum(entry["size"] for entry in cards.read(tiny_pictures).files.values())
+    assert listed[0]["bytes"] == sum(entry["size"] for entry in cards.read(tiny_images).files.values())
     assert (listed[0]["licence"], listed[0]["repo"], listed[0]["files"]) == ("MIT", "tester/tiny", 2)
     assert "bytes" not in listed[4]
 
@@ -131,8 +131,8 @@ def test_some_fail_and_others_do_not(hub: Hub, catalog: Path, capsys: Captured) 
     assert fetch("--verify", WORD, "-q") == 4
 
 
-def test_a_tampered_file_is_not_kept(hub: Hub, catalog: Path, tiny_pictures: Path, capsys: Captured) -> None:
-    data = (tiny_pictures / "denoiser" / "model.safetensors").read_bytes()
+def test_a_tampered_file_is_not_kept(hub: Hub, catalog: Path, tiny_images: Path, capsys: Captured) -> None:
+    data = (tiny_images / "denoiser" / "model.safetensors").read_bytes()
     hub.instead[hashlib.sha256(data).hexdigest()] = bytes(len(data))
     assert fetch("far") == 4
     captured = capsys.readouterr()
@@ -220,8 +220,8 @@ def test_a_prior_of_the_hub_separates(
     assert capsys.readouterr().err == ""
     assert separate(mixture, catalog / "d", "--prior", WORD) == 4  # main has not been fetched
     assert hub.asked == []
-    pictures = [(catalog / out / "mix" / "digit-1.png").read_bytes() for out in "abc"]
-    assert pictures[0] == pictures[1] == pictures[2]
+    images = [(catalog / out / "mix" / "digit-1.png").read_bytes() for out in "abc"]
+    assert images[0] == images[1] == images[2]
 
 
 def test_pickles_never_separate(hub: Hub, mixture: Path, tmp_path: Path, capsys: Captured) -> None:
@@ -232,8 +232,8 @@ def test_pickles_never_separate(hub: Hub, mixture: Path, tmp_path: Path, capsys:
     assert not (tmp_path / "out").exists()
 
 
-def test_the_environment_is_respected(hub: Hub, tiny_pictures: Path, mixture: Path, tmp_path: Path) -> None:
-    hub.publish("tester/tiny", tiny_pictures)
+def test_the_environment_is_respected(hub: Hub, tiny_images: Path, mixture: Path, tmp_path: Path) -> None:
+    hub.publish("tester/tiny", tiny_images)
     hub.repos["tester/tiny"].gated = True
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     home = {**clean, "HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "NO_COLOR": "1"}

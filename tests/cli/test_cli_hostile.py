@@ -1,4 +1,4 @@
-"""What people and strangers may hand to ``sepcli``: odd pictures, huge numbers, tampered priors."""
+"""What people and strangers may hand to ``sepcli``: odd images, huge numbers, tampered priors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.score import load_picture_prior
-from sepcli.cli import pictures
+from sepcli.cli import images as image_set
 from sepcli.cli.app import run
 from sepcli.errors import InputError, PriorError
-from sepcli.media.images import read_picture
+from sepcli.media.images import read_image
+from sepcli.priors.images.load_score import load_image_prior
 from sepcli.training.loop import write_tensors
 
 
-def separate(picture: Path, prior: Path, out: Path, *more: str) -> int:
-    return run(["separate", str(picture), "--prior", str(prior), "-o", str(out), "--set", "steps=2", *more])
+def separate(image: Path, prior: Path, out: Path, *more: str) -> int:
+    return run(["separate", str(image), "--prior", str(prior), "-o", str(out), "--set", "steps=2", *more])
 
 
 def two_lines(text: str) -> bool:
@@ -35,7 +35,7 @@ def two_lines(text: str) -> bool:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     data = np.random.default_rng(0).integers(60, 190, (8, 8), np.uint8)
     Image.fromarray(data).save(tmp_path / "mix.png")
     return tmp_path / "mix.png"
@@ -43,28 +43,28 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("data", [np.array([[7]], np.uint8), np.full((8, 8), 0.5, np.float32)])
 def test_one_pixel_and_floating_point(
-    tiny_pictures: Path, tmp_path: Path, data: Any, capsys: pytest.CaptureFixture[str]
+    tiny_images: Path, tmp_path: Path, data: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(data).save(tmp_path / "mix.tif")
-    assert separate(tmp_path / "mix.tif", tiny_pictures, tmp_path / "out") == 0
+    assert separate(tmp_path / "mix.tif", tiny_images, tmp_path / "out") == 0
     assert capsys.readouterr().err == ""
 
 
-def test_a_seed_may_be_any_whole_number(tiny_pictures: Path, picture: Path, tmp_path: Path) -> None:
-    assert separate(picture, tiny_pictures, tmp_path / "out", "--seed", str(2**70), "--samples", "2") == 0
+def test_a_seed_may_be_any_whole_number(tiny_images: Path, image: Path, tmp_path: Path) -> None:
+    assert separate(image, tiny_images, tmp_path / "out", "--seed", str(2**70), "--samples", "2") == 0
     draws = json.loads((tmp_path / "out" / "mix" / "run.json").read_text())["draws"]
     assert len({draw["seed"] for draw in draws}) == 2
 
 
 def test_consistency_is_for_sound(
-    tiny_pictures: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_images: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert separate(picture, tiny_pictures, tmp_path / "out", "--consistency", "none") == 2
+    assert separate(image, tiny_images, tmp_path / "out", "--consistency", "none") == 2
     assert "--consistency" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["gif", "tif", "png", "webp"])
-def test_whatever_pillow_raises_is_a_damaged_picture(tmp_path: Path, suffix: str) -> None:
+def test_whatever_pillow_raises_is_a_damaged_image(tmp_path: Path, suffix: str) -> None:
     whole = tmp_path / f"whole.{suffix}"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16), np.uint8)).save(whole)
     data, rng = whole.read_bytes(), np.random.default_rng(1)
@@ -76,50 +76,50 @@ def test_whatever_pillow_raises_is_a_damaged_picture(tmp_path: Path, suffix: str
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with contextlib.suppress(InputError):
-                read_picture(tmp_path / f"harmed.{suffix}")
+                read_image(tmp_path / f"harmed.{suffix}")
 
 
 def test_a_width_of_zero_is_refused(
-    tiny_pictures: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_images: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ("--sampler", "langevin", "--set", "width=0")
-    assert separate(picture, tiny_pictures, tmp_path / "out", *more) == 2
+    assert separate(image, tiny_images, tmp_path / "out", *more) == 2
     assert two_lines(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("trouble", [RuntimeError("can't allocate memory: 2 TB"), MemoryError()])
-def test_too_little_memory_fails_one_picture(
-    tiny_pictures: Path,
-    picture: Path,
+def test_too_little_memory_fails_one_image(
+    tiny_images: Path,
+    image: Path,
     tmp_path: Path,
     trouble: Exception,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copy(picture, tmp_path / "small.png")
-    whole = pictures._separate
+    shutil.copy(image, tmp_path / "small.png")
+    whole = image_set._separate
 
     def fails(job: Any, *others: Any) -> dict[str, Any]:
         if job.track == "mix":
             raise trouble
         return whole(job, *others)
 
-    monkeypatch.setattr(pictures, "_separate", fails)
-    assert separate(picture, tiny_pictures, tmp_path / "out") == 1
+    monkeypatch.setattr(image_set, "_separate", fails)
+    assert separate(image, tiny_images, tmp_path / "out") == 1
     assert two_lines(capsys.readouterr().err)
-    assert separate(picture, tiny_pictures, tmp_path / "out", str(tmp_path / "small.png")) == 3
+    assert separate(image, tiny_images, tmp_path / "out", str(tmp_path / "small.png")) == 3
     assert two_lines(capsys.readouterr().err)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["small"]
 
 
 def test_sources_that_are_not_finite_are_not_written(
-    tiny_pictures: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_images: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = shutil.copytree(tiny_pictures, tmp_path / "broken")
+    folder = shutil.copytree(tiny_images, tmp_path / "broken")
     weights = folder / "denoiser" / "model.safetensors"
     save_file({name: t * torch.nan for name, t in load_file(weights).items()}, weights)
     cards.write(cards.with_files(cards.read(folder), folder), folder)
-    assert separate(picture, folder, tmp_path / "out") == 1
+    assert separate(image, folder, tmp_path / "out") == 1
     assert two_lines(capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
 
@@ -128,20 +128,20 @@ def test_sources_that_are_not_finite_are_not_written(
     "fields", [{"blocks": 10**9}, {"widths": [10**7]}, {"widths": []}, {"widths": {}}, {"blocks": None}]
 )
 def test_a_config_of_another_network_is_refused_at_once(
-    tiny_pictures: Path, tmp_path: Path, fields: dict[str, Any]
+    tiny_images: Path, tmp_path: Path, fields: dict[str, Any]
 ) -> None:
-    folder = shutil.copytree(tiny_pictures, tmp_path / "tampered")
+    folder = shutil.copytree(tiny_images, tmp_path / "tampered")
     config = folder / "denoiser" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | fields))
     with pytest.raises(PriorError, match="denoiser"):
-        load_picture_prior(folder)
+        load_image_prior(folder)
 
 
-def test_a_config_nested_without_end_is_refused(tiny_pictures: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(tiny_pictures, tmp_path / "tampered")
+def test_a_config_nested_without_end_is_refused(tiny_images: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_images, tmp_path / "tampered")
     (folder / "denoiser" / "config.json").write_text("[" * 100_000)
     with pytest.raises(PriorError, match="denoiser"):
-        load_picture_prior(folder)
+        load_image_prior(folder)
 
 
 def test_a_pickle_that_calls_is_refused_in_two_lines(

@@ -16,10 +16,10 @@ DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
 
 def separate(prior: Path, out: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    """Separate a small picture; the sampler that was used."""
-    picture = out.parent / "mix.png"
-    Image.fromarray(np.random.default_rng(0).integers(60, 190, (8, 8), np.uint8)).save(picture)
-    words = ["separate", str(picture), "--prior", str(prior), "-o", str(out), "--device", "cpu", "-q", *more]
+    """Separate a small image; the sampler that was used."""
+    image = out.parent / "mix.png"
+    Image.fromarray(np.random.default_rng(0).integers(60, 190, (8, 8), np.uint8)).save(image)
+    words = ["separate", str(image), "--prior", str(prior), "-o", str(out), "--device", "cpu", "-q", *more]
     assert run(words) == 0, capsys.readouterr().err
     capsys.readouterr()
     return json.loads((out / "mix" / "run.json").read_text())["sampler"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sepcli.cli.app import run
-from sepcli.training import likelihood
+from sepcli.priors.lass import count as likelihood
 
 BATCH = 4 * 32
 

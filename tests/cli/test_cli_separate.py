@@ -15,11 +15,11 @@ import soundfile
 import torch
 
 import sepcli
-from sepcli.cli import earlier
+from sepcli.cli import resume as earlier
 from sepcli.cli.app import run
 from sepcli.errors import OutputError
-from sepcli.seeds import sample_seeds
-from sepcli.separators import LassSeparator
+from sepcli.priors.lass.audio_engine import LassSeparator
+from sepcli.separation.seeds import sample_seeds
 
 STEMS = ("drums", "bass")
 

@@ -12,9 +12,9 @@ import soundfile
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.draws import RULE
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
-from sepcli.seeds import sample_seeds
+from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.separation.ranking import RULE
+from sepcli.separation.seeds import sample_seeds
 from sepcli.training.loop import write_weights
 
 RATE = 8000

@@ -86,9 +86,7 @@ def test_what_is_refused(
     assert not out.exists()
 
 
-def test_pictures_have_no_frames(
-    tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ("--prior", str(tiny_pictures), "--set", "local=8", "-o", str(tmp_path / "out"))
+def test_images_have_no_frames(tiny_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--prior", str(tiny_images), "--set", "local=8", "-o", str(tmp_path / "out"))
     assert run(["separate", str(tmp_path / "mix.png"), *FEW, *words]) == 2
     assert "local" in capsys.readouterr().err

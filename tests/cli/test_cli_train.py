@@ -13,7 +13,7 @@ from PIL import Image
 from sepcli.cli.app import run
 from sepcli.cli.train import parse_duration
 from sepcli.errors import UsageError
-from sepcli.media.images import read_picture
+from sepcli.media.images import read_image
 
 TINY = ("--preset", "tiny", "--batch", 3, "--tokens", 32, "--quiet")
 
@@ -100,9 +100,9 @@ def test_what_is_refused(
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder of 8 x 8 colour pictures of two classes, PNG and JPEG."""
-    rng, root = np.random.default_rng(0), tmp_path / "my pictures"
+def images(tmp_path: Path) -> Path:
+    """A folder of 8 x 8 color images of two classes, PNG and JPEG."""
+    rng, root = np.random.default_rng(0), tmp_path / "my images"
     for name, suffix in (("warm", "png"), ("cold", "jpg")):
         (root / "train" / name).mkdir(parents=True)
         for n in range(6):
@@ -111,8 +111,8 @@ def pictures(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_folder_of_pictures_separates_and_colours(train, pictures: Path, tmp_path: Path) -> None:
-    out, words = tmp_path / "p", ["--family", "denoiser", "--data", pictures, "--preset", "tiny"]
+def test_a_folder_of_images_separates_and_colors(train, images: Path, tmp_path: Path) -> None:
+    out, words = tmp_path / "p", ["--family", "denoiser", "--data", images, "--preset", "tiny"]
     words += ["--steps", 2, "--batch", 3, "--device", "cpu"]
     code, text, err = train(*words, "-o", out, "--size", 8, "--noise-std", 1.5)
     assert code == 0
@@ -122,27 +122,27 @@ def test_a_folder_of_pictures_separates_and_colours(train, pictures: Path, tmp_p
     config = json.loads((out / "denoiser" / "config.json").read_text())
     assert (config["channels"], config["size"], config["classes"]) == (3, [8, 8], [])
     assert (config["p_mean"], config["p_std"]) == (-0.8, 1.5)
-    assert 'sources = [\n    "my pictures",\n]' in (out / "card.toml").read_text()
+    assert 'sources = [\n    "my images",\n]' in (out / "card.toml").read_text()
     code, _, err = train(*words, "-o", out, "--size", 8, "--classes", "folders", "--no-flip", "--overwrite")
     assert code == 0
     assert note not in err
     assert json.loads((out / "denoiser" / "config.json").read_text())["classes"] == ["cold", "warm"]
     assert "flip = false" in (out / "card.toml").read_text()
-    mixture = pictures / "train" / "warm" / "0000.png"
+    mixture = images / "train" / "warm" / "0000.png"
     common = [str(mixture), "--prior", str(out), "--set", "steps=3", "--device", "cpu", "-q", "-o"]
     assert run(["separate", *common, str(tmp_path / "s")]) == 0
-    stems = [tmp_path / "s" / "0000" / f"my pictures-{k}.png" for k in (1, 2)]
-    assert all(read_picture(stem).pixels.shape == (3, 8, 8) for stem in stems)
+    stems = [tmp_path / "s" / "0000" / f"my images-{k}.png" for k in (1, 2)]
+    assert all(read_image(stem).pixels.shape == (3, 8, 8) for stem in stems)
     assert run(["colorize", *common, str(tmp_path / "c")]) == 0
-    assert read_picture(tmp_path / "c" / "0000" / "coloured.png").pixels.shape == (3, 8, 8)
+    assert read_image(tmp_path / "c" / "0000" / "colorized.png").pixels.shape == (3, 8, 8)
 
 
 def test_a_flow_ranks_draws_by_its_density(
-    train, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sepcli.training.ladder.LEVELS", 2)
+    monkeypatch.setattr("sepcli.priors.images.finetune_glow.LEVELS", 2)
     out = tmp_path / "p"
-    common = ["--family", "glow", "--data", pictures, "--preset", "tiny", "--batch", 3, "--device", "cpu"]
+    common = ["--family", "glow", "--data", images, "--preset", "tiny", "--batch", 3, "--device", "cpu"]
     common += ["--size", 8, "-q", "-o", out]
     code, text, _ = train(*common, "--steps", 2, "--clean")
     assert code == 0
@@ -153,7 +153,7 @@ def test_a_flow_ranks_draws_by_its_density(
     assert code == 0
     assert text.startswith(f"{out / 'glow'}: 4 ")
     assert json.loads((out / "glow" / "config.json").read_text())["ladder"] == [0.0, 0.01, 1.0]
-    mixture = str(pictures / "train" / "warm" / "0000.png")
+    mixture = str(images / "train" / "warm" / "0000.png")
     steps = ["--set", "steps=2", "--set", "levels=3", "--device", "cpu", "-q"]
     common = [mixture, "--prior", str(out), *steps, "-o"]
     assert run(["separate", *common, str(tmp_path / "s"), "--samples", "3"]) == 0
@@ -196,18 +196,18 @@ def test_a_flow_ranks_draws_by_its_density(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_refused_of_pictures(
-    train, pictures: Path, tiny_slakh: Path, tmp_path: Path, words: list[str], code: int, message: str
+def test_what_is_refused_of_images(
+    train, images: Path, tiny_slakh: Path, tmp_path: Path, words: list[str], code: int, message: str
 ) -> None:
     places = {"DIGITS": Path(__file__).parents[1] / "data" / "digits", "SLAKH": tiny_slakh}
     for name in ("EMPTY", "BOTH", "BROKEN"):
         places[name] = tmp_path / name
         places[name].mkdir()
     soundfile.write(places["BOTH"] / "a.wav", np.zeros(10), 8000)
-    whole = (pictures / "train" / "cold" / "0000.jpg").read_bytes()
+    whole = (images / "train" / "cold" / "0000.jpg").read_bytes()
     (places["BOTH"] / "0000.jpg").write_bytes(whole)
     (places["BROKEN"] / "0000.jpg").write_bytes(whole[:-100])
-    common = ["--family", "denoiser", "--data", pictures, "-o", tmp_path / "p", "--preset", "tiny", "-q"]
+    common = ["--family", "denoiser", "--data", images, "-o", tmp_path / "p", "--preset", "tiny", "-q"]
     found, text, err = train(*common, "--steps", 1, *(places.get(word, word) for word in words))
     assert (found, text) == (code, "")
     assert message in two_lines(err)[0]

@@ -92,10 +92,10 @@ def test_either_method_separates(encoders: Path, mix: Path, tmp_path: Path) -> N
 def test_several_draws_differ(encoders: Path, mix: Path, tmp_path: Path) -> None:
     separate(encoders, tmp_path / "s", mix, "--samples", 2, "--consistency", "none")
     first, second = (soundfile.read(tmp_path / "s" / "mix" / f"{n}" / "sine.wav")[0] for n in ("01", "02"))
-    assert 0.001 < np.abs(first - second).mean() < 0.1  # deviations of 0.02 about
+    assert 0.001 < np.abs(first - second).mean() < 0.1  # standard deviations of 0.02 about
 
 
-def test_method_langevin_is_for_flows_and_pictures_too(
+def test_method_langevin_is_for_flows_and_images_too(
     flows: list[str], mix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     two = ("--prior", flows[1], "--set", "levels=2", "--set", "steps=1")
@@ -124,7 +124,7 @@ def test_separations_of_toy_waves_are_scored(
     assert report["protocol"]["settings"]["method"] == "variational"
     rows = report["results"]["si-sdr"]
     assert set(rows) == {"sepcli", "sepcli raw", "average", "oracle mask"}
-    # white flows of one deviation tell nothing apart: nearly untrained encoders leave the average
+    # white flows of one standard deviation tell nothing apart: nearly untrained encoders leave the average
     assert rows["sepcli raw"]["sine"]["mean"] == pytest.approx(rows["average"]["sine"]["mean"], abs=1.0)
     capsys.readouterr()
     few = ("--set", "levels=2", "--set", "steps=2", "--json")

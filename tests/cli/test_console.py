@@ -46,6 +46,6 @@ def test_a_title_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
-    with console.progress(f"[/red]{STEERS}") as on_step:
-        on_step(1, 2)
+    with console.progress(f"[/red]{STEERS}") as on_progress:
+        on_progress(1, 2)
     assert f"[/red]{SHOWN}" in terminal.getvalue()

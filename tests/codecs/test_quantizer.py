@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sepcli.codecs.quantizer import VectorQuantizer, perplexity
+from sepcli.priors.lass.quantizer import VectorQuantizer, perplexity
 
 
 def latents(*shape: int, seed: int = 0) -> torch.Tensor:

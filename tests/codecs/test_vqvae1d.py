@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig, spectral_distance
+from sepcli.priors.lass.vqvae1d import Vqvae1d, Vqvae1dConfig, spectral_distance
 
 CONFIG = Vqvae1dConfig(
     8000,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from sepcli.codecs.vqvae1d import Vqvae1d, Vqvae1dConfig
-from sepcli.codecs.vqvae2d import Vqvae2d, Vqvae2dConfig
+from sepcli.priors.lass.vqvae1d import Vqvae1d, Vqvae1dConfig
+from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.protocols import Codec
 
 

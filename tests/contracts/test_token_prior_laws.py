@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from sepcli.priors.transformer import ChosenSources, TransformerConfig, TransformerPrior
+from sepcli.priors.lass.transformer import ChosenSources, TransformerConfig, TransformerPrior
 from sepcli.protocols import TokenPrior
 
 SOURCES, VOCABULARY = 2, 13

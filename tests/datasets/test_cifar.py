@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sepcli.datasets.cifar import CLASSES, RECORD, halves, is_cifar, open_cifar
-from sepcli.datasets.picture_folder import Pictures
+from sepcli.datasets.image_folder import LabelledImages
 from sepcli.errors import InputError
 
 
@@ -69,8 +69,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 def test_animals_and_machines() -> None:
     labels = np.arange(10)
     images = np.zeros((10, 3, 32, 32), np.uint8)
-    animals, machines = halves(Pictures(images, labels, CLASSES))
+    animals, machines = halves(LabelledImages(images, labels, CLASSES))
     assert [CLASSES[n] for n in machines] == ["airplane", "automobile", "ship", "truck"]
     assert sorted([*animals, *machines]) == list(range(10))
     with pytest.raises(InputError, match="CIFAR-10"):
-        halves(Pictures(images, labels, ("cat", "dog")))
+        halves(LabelledImages(images, labels, ("cat", "dog")))

@@ -18,15 +18,15 @@ from tiny_waves import make_flow
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.network import load_network
-from sepcli.catalog.spectral import HEARD, load_spectral
-from sepcli.catalog.waves import load_wave_flow
 from sepcli.datasets.toy_waves import ToyWaves
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.cross_likelihood import CrossLikelihood, cross_likelihood
+from sepcli.evaluation.density_evaluators import LENGTH, folder_items, open_judges, song_items, toy_items
 from sepcli.evaluation.heat_map import heat_map, save_heat_map
-from sepcli.evaluation.judges import LENGTH, folder_items, open_judges, song_items, toy_items
-from sepcli.mdct import mdct
-from sepcli.priors.bound import log_density_bound
+from sepcli.posterior.elbo import log_density_bound
+from sepcli.priors.audio.load_denoisers import HEARD, load_spectral
+from sepcli.priors.audio.load_flows import load_wave_flow
+from sepcli.signal.mdct import mdct
 
 CPU = torch.device("cpu")
 
@@ -148,7 +148,7 @@ def test_items_of_songs_are_segments_that_are_not_quiet(tmp_path: Path) -> None:
     assert len(list(song_items(data, "validation", names, 3, RATE, 0))) == 3
 
 
-def test_what_is_refused(tmp_path: Path, tiny_pictures: Path) -> None:
+def test_what_is_refused(tmp_path: Path, tiny_images: Path) -> None:
     first = make_flow(tmp_path / "a", "a")
     cases: list[tuple[list[str], float, type[SepError], str]] = [
         ([first], 0.0, UsageError, "prior"),
@@ -160,7 +160,7 @@ def test_what_is_refused(tmp_path: Path, tiny_pictures: Path) -> None:
         ([first, make_flow(tmp_path / "m", "m", mels=2)], 0.0, UsageError, "likelihood"),
         ([first, make_flow(tmp_path / "e", "e", stream={})], 0.0, UsageError, "level"),
         ([first, make_flow(tmp_path / "f", "f", sigma_max=0.0)], 0.2, UsageError, r"0\.001"),
-        ([first, str(tiny_pictures)], 0.0, PriorError, "score"),
+        ([first, str(tiny_images)], 0.0, PriorError, "score"),
     ]
     for words, noise, kind, message in cases:
         with pytest.raises(kind, match=message):

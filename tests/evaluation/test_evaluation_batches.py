@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sepcli.evaluation.batches import Scores, draw_seeds, score_batches
 from sepcli.evaluation.journal import read_journal, start_journal
 from sepcli.evaluation.score import TrackScore
-from sepcli.protocols import OnStep
+from sepcli.protocols import ProgressCallback
 
 
 class Named(NamedTuple):
@@ -24,10 +24,10 @@ class Scorer:
     def __init__(self) -> None:
         self.seen: list[list[int]] = []
 
-    def __call__(self, items: list[tuple[int, Named]], on_step: OnStep | None) -> Scores:
+    def __call__(self, items: list[tuple[int, Named]], on_progress: ProgressCallback | None) -> Scores:
         self.seen.append([number for number, _ in items])
-        if on_step is not None:
-            on_step(1, 2)
+        if on_progress is not None:
+            on_progress(1, 2)
         return {item.id: [TrackScore(item.id, "m", "s", "psnr", float(number))] for number, item in items}
 
 
@@ -45,7 +45,7 @@ def test_finished_batches_are_taken_and_others_are_kept(tmp_path: Path) -> None:
 
 def test_progress_is_told_within_batches_and_at_their_ends() -> None:
     told: list[tuple[int, int]] = []
-    list(score_batches(ITEMS, Scorer(), batch=2, total=5, on_step=lambda *step: told.append(step)))
+    list(score_batches(ITEMS, Scorer(), batch=2, total=5, on_progress=lambda *step: told.append(step)))
     assert told == [(n, 5000) for n in (1000, 2000, 3000, 4000, 4500, 5000)]
 
 

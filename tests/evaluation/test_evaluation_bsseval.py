@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sepcli.errors import InputError
-from sepcli.evaluation.bsseval import bss_eval
 from sepcli.evaluation.protocol import expand
 from sepcli.evaluation.score import score_track
+from sepcli.metrics.bsseval import bss_eval
 
 RATE = 500
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="museval needs ffmpeg on PATH")

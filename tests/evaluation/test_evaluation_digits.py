@@ -13,27 +13,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepcli.catalog.score import load_pictures
 from sepcli.datasets.idx import Digits, open_digits
 from sepcli.errors import InputError, OutputError, UsageError
 from sepcli.evaluation.digits import digit_pairs, digit_source, learn_dictionaries
-from sepcli.evaluation.picture_pairs import PicturePair, evaluate_pairs, residual, score_pair
-from sepcli.evaluation.picture_runs import PictureRun
+from sepcli.evaluation.image_pairs import ImagePair, evaluate_pairs, residual, score_pair
+from sepcli.evaluation.image_runs import ImageRun
 from sepcli.evaluation.report import Report
-from sepcli.metrics import psnr, ssim
-from sepcli.separators import ScoreSeparator
+from sepcli.metrics.items import psnr, ssim
+from sepcli.priors.images.load_score import load_images
+from sepcli.separation.engines import ScoreSeparator
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
 
 def separator(prior: Path, weights: tuple[float, ...] = (1.0, 1.0)) -> ScoreSeparator:
-    return load_pictures([str(prior)], weights, settings={"steps": "2"})
+    return load_images([str(prior)], weights, settings={"steps": "2"})
 
 
 def evaluate_digits(
     data: Path, engine: ScoreSeparator, pairs: int, batch: int = 32, **options: object
 ) -> Report:
-    run = PictureRun(batch=batch, **options)  # type: ignore[arg-type]
+    run = ImageRun(batch=batch, **options)  # type: ignore[arg-type]
     return evaluate_pairs(digit_source(data, "none", run.seed), engine, run, pairs)
 
 
@@ -41,7 +41,7 @@ def evaluate_digits(
 class Swapped:
     """Knows the answer, and gives it in the other order with a known error."""
 
-    pair: PicturePair
+    pair: ImagePair
 
     def drawn(self) -> Tensor:
         return self.pair.sources.flip(0) + torch.tensor([0.1, -0.01]).view(2, 1, 1, 1)
@@ -78,7 +78,7 @@ def test_a_set_without_pairs_is_refused() -> None:
             list(digit_pairs(alone, 1, split, 0))
 
 
-def test_the_better_order_is_scored_and_pictures_are_clamped() -> None:
+def test_the_better_order_is_scored_and_images_are_clamped() -> None:
     pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
     half = (pair.sources.sum(0) / 2).expand(2, -1, -1, -1)
     scores = score_pair(pair, ("a", "b"), {"ours": Swapped(pair).drawn(), "half": half})
@@ -122,10 +122,10 @@ def test_dictionaries_are_of_the_halves_or_shared() -> None:
         learn_dictionaries(only, "class", 0)
 
 
-def test_a_report_and_its_cost(tiny_pictures: Path) -> None:
+def test_a_report_and_its_cost(tiny_images: Path) -> None:
     seen: list[tuple[int, int]] = []
     report = evaluate_digits(
-        DIGITS, separator(tiny_pictures), pairs=5, batch=2, on_step=lambda *step: seen.append(step)
+        DIGITS, separator(tiny_images), pairs=5, batch=2, on_progress=lambda *step: seen.append(step)
     )
     document = report.as_dict()
     assert seen[-1] == (5000, 5000)
@@ -138,21 +138,21 @@ def test_a_report_and_its_cost(tiny_pictures: Path) -> None:
     assert 5 < rows["average"]["average"]["mean"] < 25
     assert 5 < rows["nmf"]["average"]["mean"] < 25
     assert "PSNR" in document["protocol"]["aggregation"]["psnr"]
-    assert document["protocol"]["settings"]["nmf"]["atoms"] == [20, 20]  # of 20 training pictures
+    assert document["protocol"]["settings"]["nmf"]["atoms"] == [20, 20]  # of 20 training images
     assert document["results"]["residual"]["sepcli"]["mixture"]["mean"] < 1e-2  # it is on the constraint
 
 
-def test_without_training_files_there_is_no_nmf(tiny_pictures: Path, tmp_path: Path) -> None:
+def test_without_training_files_there_is_no_nmf(tiny_images: Path, tmp_path: Path) -> None:
     for file in DIGITS.glob("t10k-*"):
         shutil.copy(file, tmp_path)
-    report = evaluate_digits(tmp_path, separator(tiny_pictures), pairs=2)
+    report = evaluate_digits(tmp_path, separator(tiny_images), pairs=2)
     assert list(report.results["psnr"]) == ["sepcli", "average"]
     assert report.protocol.settings["nmf"] is None
     assert any("nmf" in note and "train-images" in note for note in report.notes)
 
 
-def test_an_interrupted_run_continues_to_the_same_report(tiny_pictures: Path, tmp_path: Path) -> None:
-    engine, journal = separator(tiny_pictures), tmp_path / "journal"
+def test_an_interrupted_run_continues_to_the_same_report(tiny_images: Path, tmp_path: Path) -> None:
+    engine, journal = separator(tiny_images), tmp_path / "journal"
     whole = evaluate_digits(DIGITS, engine, pairs=5, batch=2)
 
     def stop(done: int, total: int) -> None:
@@ -160,7 +160,7 @@ def test_an_interrupted_run_continues_to_the_same_report(tiny_pictures: Path, tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal, on_step=stop)
+        evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal, on_progress=stop)
     assert len(journal.read_text().splitlines()) == 2
     resumed = evaluate_digits(DIGITS, engine, pairs=5, batch=2, journal=journal)
     assert replace(resumed, cost={}) == replace(whole, cost={})
@@ -172,6 +172,6 @@ def test_an_interrupted_run_continues_to_the_same_report(tiny_pictures: Path, tm
     json.dumps(again.as_dict())
 
 
-def test_only_sums_of_two_are_scored(tiny_pictures: Path) -> None:
+def test_only_sums_of_two_are_scored(tiny_images: Path) -> None:
     with pytest.raises(UsageError):
-        evaluate_digits(DIGITS, separator(tiny_pictures, (0.5, 0.5)), pairs=1)
+        evaluate_digits(DIGITS, separator(tiny_images, (0.5, 0.5)), pairs=1)

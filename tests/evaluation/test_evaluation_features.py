@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-import sepcli.evaluation.features as features
+import sepcli.metrics.features as features
 from sepcli.errors import PriorError
-from sepcli.evaluation.features import (
+from sepcli.metrics.features import (
     SIZES,
     Classifier,
     ClassifierConfig,
@@ -49,9 +49,9 @@ def test_files_hold_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(features, "FOLDER", tmp_path)
     extractor = open_classifier("fd-cifar", torch.device("cpu"))
     assert extractor.shape == (3, 8, 8)
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), np.uint8)
-    found, probabilities = extractor.ask(pictures)
-    np.testing.assert_allclose(found, again(torch.from_numpy(pictures) / 255)[0], atol=1e-6)
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), np.uint8)
+    found, probabilities = extractor.ask(images)
+    np.testing.assert_allclose(found, again(torch.from_numpy(images) / 255)[0], atol=1e-6)
     np.testing.assert_allclose(probabilities.sum(1), np.ones(4), atol=1e-6)
 
 

@@ -13,11 +13,11 @@ import soundfile
 from PIL import Image
 
 from sepcli.errors import InputError, OutputError, SepError
+from sepcli.evaluation.folder_layouts import ESTIMATES, pair_folders
 from sepcli.evaluation.folders import score_folders
-from sepcli.evaluation.layouts import ESTIMATES, pair_folders
 from sepcli.evaluation.report import Failure
 from sepcli.evaluation.runs import evaluate_folders
-from sepcli.metrics import psnr, si_sdr, ssim
+from sepcli.metrics.items import psnr, si_sdr, ssim
 
 RATE = 1000
 
@@ -213,7 +213,7 @@ def test_a_stopped_run_goes_on_to_the_same_report(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate_folders(*folders, ["sdr", "si-sdr"], journal=journal, on_step=stop)
+        evaluate_folders(*folders, ["sdr", "si-sdr"], journal=journal, on_progress=stop)
     text = journal.read_text()
     assert len(text.splitlines()) == 2
     journal.write_text(text + text.splitlines()[1][:50])  # killed while writing the next
@@ -278,24 +278,24 @@ def test_the_best_order_is_taken_only_when_asked(tmp_path: Path) -> None:
     assert "SI-SDR" in best.protocol.settings["order"]
 
 
-def test_folders_of_pictures(tmp_path: Path) -> None:
+def test_folders_of_images(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    pictures = {
+    images = {
         (folder, stem): rng.integers(0, 255, (13, 16), np.uint8)
         for folder in ("est", "ref")
         for stem in ("first", "second")
     }
-    for (folder, stem), pixels in pictures.items():
+    for (folder, stem), pixels in images.items():
         (tmp_path / folder / "pair").mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / folder / "pair" / f"{stem}.png")
     report = evaluate_folders(tmp_path / "est", tmp_path / "ref")
     assert list(report.results) == ["psnr", "ssim"]
     assert list(report.results["psnr"]) == ["estimates", "average"]
-    x, y = pictures["ref", "first"][None] / 255, pictures["est", "first"][None] / 255
+    x, y = images["ref", "first"][None] / 255, images["est", "first"][None] / 255
     assert report.results["psnr"]["estimates"]["first"].mean == pytest.approx(psnr(x, y), abs=1e-4)
     assert report.results["ssim"]["estimates"]["first"].mean == pytest.approx(ssim(x, y), abs=1e-4)
-    half = (x + pictures["ref", "second"][None] / 255) / 2
+    half = (x + images["ref", "second"][None] / 255) / 2
     assert report.results["psnr"]["average"]["first"].mean == pytest.approx(psnr(x, half), abs=1e-4)
-    Image.fromarray(pictures["est", "first"][:9]).save(tmp_path / "est" / "pair" / "first.png")
+    Image.fromarray(images["est", "first"][:9]).save(tmp_path / "est" / "pair" / "first.png")
     with pytest.raises(InputError, match=r"first\.png"):
         evaluate_folders(tmp_path / "est", tmp_path / "ref")

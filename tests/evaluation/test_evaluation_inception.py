@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, UsageError
-from sepcli.evaluation.inception import FEATURES, LOGITS, open_inception
-from sepcli.evaluation.picture_sets import Sets
-from sepcli.set_metrics import frechet_distance, inception_scores, moments
+from sepcli.evaluation.distribution import Sets
+from sepcli.metrics.distribution import frechet_distance, inception_scores, moments
+from sepcli.metrics.inception import FEATURES, LOGITS, open_inception
 
 CPU = torch.device("cpu")
 needs_library = pytest.mark.skipif(find_spec("torch_fidelity") is None, reason="no torch-fidelity")
@@ -42,7 +42,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Any:
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
     class Tiny(FeatureExtractorBase):  # type: ignore[misc]
-        """Twelve features and five classes of mean colours and their squares."""
+        """Twelve features and five classes of mean colors and their squares."""
 
         def __init__(
             self, name: str, features_list: list[str], feature_extractor_weights_path: str, **_: Any
@@ -87,7 +87,7 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "tiny.pth"
 
 
-def pictures(seed: int, count: int) -> np.ndarray:
+def image_set(seed: int, count: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     tints = rng.integers(0, 256, (count, 3, 1, 1))
     return (0.7 * tints + 0.3 * rng.integers(0, 256, (count, 3, 8, 8))).astype(np.uint8)
@@ -107,7 +107,7 @@ class Listed(torch.utils.data.Dataset[Tensor]):
 @needs_library
 def test_numbers_are_the_library_s(library: Any, weights: Path) -> None:
     network = open_inception(weights, CPU)
-    ours, theirs = pictures(1, 60), pictures(2, 44)
+    ours, theirs = image_set(1, 60), image_set(2, 44)
     found = library.calculate_metrics(
         input1=Listed(ours),
         input2=Listed(theirs),
@@ -134,11 +134,11 @@ def test_numbers_are_the_library_s(library: Any, weights: Path) -> None:
 
 
 @needs_library
-def test_weights_are_tensors_from_either_file_and_grey_is_seen(library: Any, weights: Path) -> None:
+def test_weights_are_tensors_from_either_file_and_gray_is_seen(library: Any, weights: Path) -> None:
     one = open_inception(weights, CPU)
     other = open_inception(weights.with_suffix(".safetensors"), CPU)
-    grey = pictures(0, 3)[:, :1]
-    np.testing.assert_array_equal(one.ask(grey)[0], other.ask(np.repeat(grey, 3, axis=1))[0])
+    gray = image_set(0, 3)[:, :1]
+    np.testing.assert_array_equal(one.ask(gray)[0], other.ask(np.repeat(gray, 3, axis=1))[0])
     assert one.about["sha256"] != other.about["sha256"]
     assert one.about["library"] == f"torch-fidelity {library.__version__}"
 

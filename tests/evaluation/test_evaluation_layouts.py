@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from sepcli.errors import InputError
-from sepcli.evaluation.layouts import ESTIMATES, PICTURES, SOUNDS, holds, pair_folders
+from sepcli.evaluation.folder_layouts import ESTIMATES, IMAGES, SOUNDS, holds, pair_folders
 
 
 def _write(root: Path, *names: str) -> Path:
@@ -79,7 +79,7 @@ def test_what_a_folder_holds(tmp_path: Path) -> None:
     for depth, name in enumerate(("x.wav", "a/x.wav", "a/b/x.wav")):
         folder = _write(tmp_path / str(depth), name)
         assert holds(folder, SOUNDS)
-        assert not holds(folder, PICTURES)
+        assert not holds(folder, IMAGES)
 
 
 def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from sepcli.catalog.score import load_pictures
 from sepcli.evaluation.likelihoods import likeliest, typicality
-from sepcli.priors.glow import GlowConfig, GlowPrior
-from sepcli.priors.joint import SourceDensities
-from sepcli.separators import ScoreSeparator
+from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.independent import SourceDensities
+from sepcli.priors.images.load_score import load_images
+from sepcli.separation.engines import ScoreSeparator
 
 
 def white(prior: Path, sigma: float = 0.5) -> ScoreSeparator:
     """A separator whose sources are N(1/2, I): a flow as it begins."""
-    made = load_pictures([str(prior)], (1.0, 1.0))
+    made = load_images([str(prior)], (1.0, 1.0))
     flow = GlowPrior(GlowConfig(scales=1, steps=1, width=4, embedding=4)).requires_grad_(False)
     return replace(made, density=SourceDensities((flow, flow), (None, None), sigma))
 
@@ -32,8 +32,8 @@ def test_the_likeliest_draw_of_each_item_is_chosen(tiny_flow: Path) -> None:
     assert torch.equal(chosen, torch.stack([draws[0, 1], draws[1, 2]]))
 
 
-def test_a_prior_without_density_ranks_by_its_bound(tiny_pictures: Path) -> None:
-    separator = load_pictures([str(tiny_pictures)], (1.0, 1.0))
+def test_a_prior_without_density_ranks_by_its_bound(tiny_images: Path) -> None:
+    separator = load_images([str(tiny_images)], (1.0, 1.0))
     draws = torch.rand(2, 3, 2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     known = separator.log_prior(draws.flatten(0, 1))
     assert known is not None
@@ -49,7 +49,7 @@ def test_a_prior_without_density_ranks_by_its_bound(tiny_pictures: Path) -> None
 def test_draws_have_noise_whoever_adds_it(
     tiny_flow: Path, sampler: str, settings: dict[str, object], noisy: bool
 ) -> None:
-    made = load_pictures([str(tiny_flow)], (1.0, 1.0), sampler=sampler, settings=settings)
+    made = load_images([str(tiny_flow)], (1.0, 1.0), sampler=sampler, settings=settings)
     separator = replace(white(tiny_flow), sampler=made.sampler)
     same = torch.full((2, 1, 64, 64), 0.5)
     found = typicality(separator, same, same, np.random.default_rng(0))

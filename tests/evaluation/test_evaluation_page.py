@@ -18,12 +18,12 @@ import soundfile
 from PIL import Image
 
 from sepcli.errors import InputError, OutputError
-from sepcli.evaluation import page as pages
-from sepcli.evaluation.cases import folder_clips, pick_cases
-from sepcli.evaluation.clips import LARGEST, SECONDS, Clip, ClipsOf, encode_picture, encode_sound
-from sepcli.evaluation.exports import csv_text, write_text
-from sepcli.evaluation.layouts import PICTURES, SOUNDS, pair_folders
-from sepcli.evaluation.page import html_page
+from sepcli.evaluation import html_report as pages
+from sepcli.evaluation.csv_report import csv_text, write_text
+from sepcli.evaluation.examples import folder_clips, pick_cases
+from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, pair_folders
+from sepcli.evaluation.html_report import html_page
+from sepcli.evaluation.previews import LARGEST, SECONDS, Clip, ClipsOf, encode_image, encode_sound
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
@@ -71,7 +71,7 @@ def read(page: str) -> Reader:
 
 def test_names_are_text_and_nothing_is_fetched() -> None:
     def clips(track: str) -> list[Clip]:
-        return [Clip(NASTY, NASTY, "audio/flac", b"sound"), Clip(NASTY, NASTY, "image/png", b"picture")]
+        return [Clip(NASTY, NASTY, "audio/flac", b"sound"), Clip(NASTY, NASTY, "image/png", b"image")]
 
     page = page_with(report(1.0, 2.0, 4.0, name=NASTY), clips)
     reader = read(page)
@@ -92,8 +92,8 @@ def test_names_that_fonts_and_svg_refuse_are_drawn() -> None:
     links = read(html_page(report(1.0, 2.0, name="\udcff\x01\n" + 300 * "n"))).links
     drawn = [base64.b64decode(link.partition(",")[2]) for link in links]
     assert drawn
-    for picture in drawn:
-        text = "".join(ElementTree.fromstring(picture).itertext())
+    for raster in drawn:
+        text = "".join(ElementTree.fromstring(raster).itertext())
         assert f"ours \ufffd\ufffd {31 * 'n'}…" in text
         assert 40 * "n" not in text
 
@@ -127,7 +127,7 @@ def test_a_page_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> No
     reader = read(page_with(report(1.0, 3.0), clips))
     assert reader.tags.count("audio") == 2 * 2
     assert sum("3 more" in text for text in reader.text) == 2
-    _, data = encode_picture(np.zeros((3, 300, 3000)))
+    _, data = encode_image(np.zeros((3, 300, 3000)))
     with Image.open(io.BytesIO(data)) as image:
         assert image.size == (LARGEST, round(LARGEST / 10))
 
@@ -143,7 +143,7 @@ def test_best_median_and_worst() -> None:
     assert pick_cases(report(math.nan)) == []
 
 
-def test_sounds_are_the_middle_and_pictures_whole(tmp_path: Path) -> None:
+def test_sounds_are_the_middle_and_images_whole(tmp_path: Path) -> None:
     rate, ramp = 100, np.linspace(0, 1, 4000, dtype=np.float32)
     mime, data = encode_sound(np.stack([ramp, -ramp / 2], 1), rate)
     sound, found = soundfile.read(io.BytesIO(data))
@@ -161,7 +161,7 @@ def test_sounds_are_the_middle_and_pictures_whole(tmp_path: Path) -> None:
         ("reference", "a", "audio/flac"),
         ("estimates", "a", "audio/flac"),
     ]
-    shown = folder_clips(pair_folders(tmp_path / "est", tmp_path / "ref", PICTURES), True)("t")
+    shown = folder_clips(pair_folders(tmp_path / "est", tmp_path / "ref", IMAGES), True)("t")
     assert [clip[:3] for clip in shown] == [("reference", "a", "image/png"), ("estimates", "a", "image/png")]
     with Image.open(io.BytesIO(shown[1].data)) as image:
         assert image.getpixel((0, 0)) == (9, 8, 7)

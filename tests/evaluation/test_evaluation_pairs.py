@@ -18,11 +18,11 @@ from sepcli.errors import InputError, OutputError, SepError
 from sepcli.evaluation.pairs import evaluate_pairs, mix, refine_as
 from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
 from sepcli.media.audio import AudioReader
-from sepcli.metrics import usdr
-from sepcli.protocols import OnStep
-from sepcli.seeds import item_seed
-from sepcli.stream import StreamSettings
-from sepcli.stream.signal import measure_gain
+from sepcli.metrics.items import usdr
+from sepcli.protocols import ProgressCallback
+from sepcli.separation.levels import measure_gain
+from sepcli.separation.seeds import item_seed
+from sepcli.separation.settings import StreamSettings
 
 RATE = 8000
 
@@ -39,7 +39,7 @@ class FakeSeparator:
     fail_at: int | None = None
     """Raise KeyboardInterrupt at this call."""
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         if self.fail_at == len(self.batches):
             raise KeyboardInterrupt
         self.batches.append(mixture.shape[0])
@@ -48,9 +48,9 @@ class FakeSeparator:
             for s, seed in enumerate(row):
                 rng = torch.Generator().manual_seed(int(seed))
                 draws[b, s] = mixture[b] + 0.01 * torch.randn(draws.shape[2:], generator=rng)
-        if on_step is not None:
-            on_step(1, 2)
-            on_step(2, 2)
+        if on_progress is not None:
+            on_progress(1, 2)
+            on_progress(2, 2)
         return draws
 
 
@@ -151,7 +151,7 @@ def test_seeds_matter_and_more_draws_keep_the_first() -> None:
 def test_level_is_undone() -> None:
     class Linear(FakeSeparator):
         def __call__(
-            self, mixture: torch.Tensor, seeds: torch.Tensor, on_step: object = None
+            self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: object = None
         ) -> torch.Tensor:
             second = mixture[..., :RATE]
             rms = second.square().mean(dim=-1).sqrt()
@@ -178,9 +178,11 @@ def test_the_level_is_that_of_separate(tmp_path: Path, kind: str) -> None:
     heard: list[float] = []
 
     class Listening(FakeSeparator):
-        def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+        def __call__(
+            self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
+        ) -> Tensor:
             heard.append(float(mixture.abs().max()))
-            return super().__call__(mixture, seeds, on_step)
+            return super().__call__(mixture, seeds, on_progress)
 
     pair = Pair("one", np.stack([signal, signal]), RATE)
     list(evaluate_pairs([pair], Listening(), metrics=["usdr"], level=0.1))
@@ -190,8 +192,10 @@ def test_the_level_is_that_of_separate(tmp_path: Path, kind: str) -> None:
 
 def test_estimates_that_went_astray_have_no_score() -> None:
     class Astray(FakeSeparator):
-        def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
-            draws = super().__call__(mixture, seeds, on_step)
+        def __call__(
+            self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
+        ) -> Tensor:
+            draws = super().__call__(mixture, seeds, on_progress)
             draws[-1, 0, 1, 0, 5] = torch.nan
             return draws
 
@@ -209,7 +213,7 @@ def test_finished_batches_are_not_separated_again() -> None:
 
 def test_progress_ends_at_the_total() -> None:
     told: list[tuple[int, int]] = []
-    _scores(batch=2, on_step=lambda done, total: told.append((done, total)), total=5)
+    _scores(batch=2, on_progress=lambda done, total: told.append((done, total)), total=5)
     assert told[-1] == (5000, 5000)
     assert told == sorted(told)
     assert all(total == 5000 for _, total in told)

@@ -16,9 +16,9 @@ from torch import Tensor
 from sepcli.datasets.songs import Recording, Songs, song_pairs
 from sepcli.errors import InputError
 from sepcli.evaluation.songs import evaluate_songs, separate_song
-from sepcli.protocols import OnStep
-from sepcli.seeds import item_seed
-from sepcli.stream import StreamSettings
+from sepcli.protocols import ProgressCallback
+from sepcli.separation.seeds import item_seed
+from sepcli.separation.settings import StreamSettings
 
 RATE = 4000
 STREAM = StreamSettings(window=0.5, overlap=0.1, consistency="none", reference_rms=None)
@@ -33,7 +33,7 @@ class Scaled:
     sample_rate: int = RATE
     windows: int = 0
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_step: OnStep | None = None) -> Tensor:
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         self.windows += len(mixture)
         shares = torch.tensor([1 / (2 * w) for w in self.weights])
         return (mixture[:, None] * shares[:, None, None])[:, None].expand(-1, seeds.shape[1], -1, -1, -1)
@@ -108,7 +108,7 @@ def test_a_stopped_run_goes_on_to_the_same_report(songs: Songs, tmp_path: Path) 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM, journal=journal, on_step=stop)
+        evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM, journal=journal, on_progress=stop)
     rest = Scaled()
     assert evaluate_songs(songs, "test", rest, ["usdr"], stream=STREAM, journal=journal) == whole
     once = Scaled()

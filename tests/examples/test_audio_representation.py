@@ -26,7 +26,7 @@ def test_all_networks_are_measured(tmp_path: Path) -> None:
     assert [(row["network"], row["bands"]) for row in rows] == [
         ("frames (1-D)", 256),
         ("frames (1-D)", 512),
-        ("picture (2-D)", 256),
+        ("image (2-D)", 256),
     ]
     for row in rows:
         assert row["steps"] >= 1

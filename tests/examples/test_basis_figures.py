@@ -51,8 +51,8 @@ def test_a_recorder_changes_nothing_and_keeps_the_way(program: ModuleType) -> No
     assert 0.0 <= recorder.seen[0].min() <= recorder.seen[0].max() < 2.0  # twice a uniform state
 
 
-def test_all_is_written(program: ModuleType, tiny_pictures: Path, tmp_path: Path) -> None:
-    words = ["--prior", str(tiny_pictures), "--data", str(DIGITS), "--quick", "--out"]
+def test_all_is_written(program: ModuleType, tiny_images: Path, tmp_path: Path) -> None:
+    words = ["--prior", str(tiny_images), "--data", str(DIGITS), "--quick", "--out"]
     assert program.main([*words, str(tmp_path / "one")]) == 0
     for number in (1, 2, 3):
         with Image.open(tmp_path / "one" / f"figure{number}.png") as image:
@@ -73,9 +73,9 @@ def test_all_is_written(program: ModuleType, tiny_pictures: Path, tmp_path: Path
 
 
 def test_what_is_missing_is_said(
-    program: ModuleType, tiny_pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    program: ModuleType, tiny_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--prior", str(tiny_pictures), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    words = ["--prior", str(tiny_images), "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     assert program.main(words) == 1
     assert "t10k-images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""``examples/reproduce/classifiers.py``: from pictures to weights that sepcli takes."""
+"""``examples/reproduce/classifiers.py``: from images to weights that sepcli takes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from sepcli.datasets.cifar import RECORD
-from sepcli.evaluation.features import load_classifier
+from sepcli.metrics.features import load_classifier
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "reproduce" / "classifiers.py"
 
 
 def cifar(path: Path) -> Path:
-    """Pictures whose class is their brightness: dark ships, bright frogs."""
+    """Images whose class is their brightness: dark ships, bright frogs."""
     path.mkdir()
     rng = np.random.default_rng(0)
     for name, count in (*((f"data_batch_{n}", 4) for n in range(1, 6)), ("test_batch", 8)):
@@ -36,17 +36,17 @@ def test_a_classifier_learns_and_is_taken(tmp_path: Path, capsys: pytest.Capture
     about = json.loads((tmp_path / "out" / "fd-cifar.json").read_text())
     network, known = load_classifier(tmp_path / "out", "fd-cifar")
     assert about["sha256"] == known["sha256"]
-    assert known["data"] == "cifar10, 20 training pictures"
-    assert known["pictures_seen"] >= 10
+    assert known["data"] == "cifar10, 20 training images"
+    assert known["images_seen"] >= 10
     assert 0.0 <= known["test_accuracy"] <= 1.0
     assert network.config.mean == pytest.approx(30 / 255 + 90 / 255, abs=0.01)
 
 
-def test_pictures_are_moved_and_turned() -> None:
+def test_images_are_moved_and_turned() -> None:
     program = runpy.run_path(str(PROGRAM))
-    picture = np.zeros((64, 1, 9, 9), np.uint8)
-    picture[:, :, 4, 4] = 255
-    moved = program["flipped_and_shifted"](picture, np.random.default_rng(0))
+    image = np.zeros((64, 1, 9, 9), np.uint8)
+    image[:, :, 4, 4] = 255
+    moved = program["flipped_and_shifted"](image, np.random.default_rng(0))
     places = np.argwhere(moved.max(1) == 255)
     assert {tuple(place) for place in places[:, 1:]} != {(4, 4)}
     ramp = np.broadcast_to(np.arange(9, dtype=np.uint8) * 9, (64, 1, 9, 9)).copy()

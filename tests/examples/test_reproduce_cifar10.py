@@ -1,4 +1,4 @@
-"""The script from a folder of colour pictures to a prior and its figures, with a tiny network and budget."""
+"""The script from a folder of color images to a prior and its figures, with a tiny network and budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 @pytest.mark.slow
-def test_a_colour_prior_is_trained_once(tmp_path: Path) -> None:
+def test_a_color_prior_is_trained_once(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for part, name in product(("train", "test"), CLASSES):
         folder = tmp_path / "data" / part / name
@@ -31,10 +31,10 @@ def test_a_colour_prior_is_trained_once(tmp_path: Path) -> None:
     start()
     config = json.loads((out / "cifar10" / "denoiser" / "config.json").read_text())
     assert (config["channels"], config["size"]) == (3, [32, 32])
-    for name, metric in (("colours", "psnr"), ("pairs-none", "ssim"), ("pairs-class", "cs-cifar")):
+    for name, metric in (("colors", "psnr"), ("pairs-none", "ssim"), ("pairs-class", "cs-cifar")):
         report = json.loads((out / f"{name}.json").read_text())
         assert {"fd-cifar", metric} <= set(report["protocol"]["metrics"])
-    names = ("colours", "pairs-none", "pairs-class")
+    names = ("colors", "pairs-none", "pairs-class")
     check_card(out / "cifar10", "cifar10", *(out / f"{name}.json" for name in names))
     card = (out / "cifar10" / "card.toml").read_bytes()
     start()

@@ -17,7 +17,7 @@ from sepcli.catalog.card import Card
 from sepcli.evaluation.cross_likelihood import CrossLikelihood
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "reproduce" / "finish_card.py"
-KINDS = {"pictures": cards.PICTURES, "encoders": cards.VARIATIONAL}
+KINDS = {"images": cards.IMAGES, "encoders": cards.VARIATIONAL}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def priors(tmp_path: Path) -> Path:
     """A folder of fresh cards, one of each kind."""
     for name, family in KINDS.items():
         (tmp_path / name).mkdir()
-        rate = 0 if family == cards.PICTURES else 8000
+        rate = 0 if family == cards.IMAGES else 8000
         cards.write(Card(name, family, ("digit",), (1.0,), rate, training={"part": {}}), tmp_path / name)
     return tmp_path
 
@@ -54,10 +54,10 @@ def write(folder: Path, **reports: dict[str, Any]) -> list[str]:
 
 
 def test_settings_come_from_another_prior_and_single_words(program: ModuleType, priors: Path) -> None:
-    words = [str(priors / "pictures"), "--like", "mnist", "--set", "candidates=8", "rho=2.5", "note=a=b"]
+    words = [str(priors / "images"), "--like", "mnist", "--set", "candidates=8", "rho=2.5", "note=a=b"]
     assert program.main(words) == 0
-    card, model = cards.read(priors / "pictures"), cards.find("mnist")[0]
-    assert (card.name, card.title, card.training) == ("pictures", model.title, {"part": {}})
+    card, model = cards.read(priors / "images"), cards.find("mnist")[0]
+    assert (card.name, card.title, card.training) == ("images", model.title, {"part": {}})
     assert card.settings == {**model.settings, "candidates": 8, "rho": 2.5, "note": "a=b"}
     assert isinstance(card.settings["candidates"], int)
 
@@ -65,8 +65,8 @@ def test_settings_come_from_another_prior_and_single_words(program: ModuleType, 
 def test_figures_have_no_numbers_that_reports_lack(program: ModuleType, priors: Path) -> None:
     known = report("sdr", drums=1.236, bass=None)
     known["protocol"]["settings"] = {"method": "lass", "draws": 4, "prior": "tiny"}
-    assert program.main([str(priors / "pictures"), "--figures", *write(priors, lass=known)]) == 0
-    assert cards.read(priors / "pictures").figures == {
+    assert program.main([str(priors / "images"), "--figures", *write(priors, lass=known)]) == 0
+    assert cards.read(priors / "images").figures == {
         "lass": {
             "dataset": "pairs",
             "mixture": "a sum",
@@ -79,12 +79,10 @@ def test_figures_have_no_numbers_that_reports_lack(program: ModuleType, priors: 
     }
 
 
-def test_what_has_no_unit_keeps_four_digits_and_pictures_their_cost(
-    program: ModuleType, priors: Path
-) -> None:
+def test_what_has_no_unit_keeps_four_digits_and_images_their_cost(program: ModuleType, priors: Path) -> None:
     seen = {**report("ssim", digit=0.98765), "cost": {"evaluations": 50, "seconds_per_pair": 0.123456}}
-    assert program.main([str(priors / "pictures"), "--figures", *write(priors, seen=seen)]) == 0
-    figures = cards.read(priors / "pictures").figures["seen"]
+    assert program.main([str(priors / "images"), "--figures", *write(priors, seen=seen)]) == 0
+    figures = cards.read(priors / "images").figures["seen"]
     assert figures["ssim"]["sepcli"]["digit"]["mean"] == 0.9877
     assert figures["cost"] == {"evaluations": 50, "seconds_per_pair": 0.1235}
 
@@ -117,14 +115,14 @@ def test_a_cross_likelihood_of_one_item_has_no_interval(program: ModuleType, pri
 
 def test_the_same_words_change_nothing_and_other_figures_stay(program: ModuleType, priors: Path) -> None:
     first, second = write(priors, first=report("psnr", digit=20.0), second=report("psnr", digit=30.0))
-    words = [str(priors / "pictures"), "--like", "cifar10", "--command", "make.sh", "--figures"]
+    words = [str(priors / "images"), "--like", "cifar10", "--command", "make.sh", "--figures"]
     for figures in (first, second):
         assert program.main([*words, figures]) == 0
-    found = cards.read(priors / "pictures").figures
+    found = cards.read(priors / "images").figures
     assert (found["command"], set(found)) == ("make.sh", {"command", "first", "second"})
-    before = (priors / "pictures" / "card.toml").read_bytes()
+    before = (priors / "images" / "card.toml").read_bytes()
     assert program.main([*words, first, second]) == 0
-    assert (priors / "pictures" / "card.toml").read_bytes() == before
+    assert (priors / "images" / "card.toml").read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from finished_cards import check_card
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.training import ladder
+from sepcli.priors.images import finetune_glow as ladder
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sepcli.media.deep_png import write_deep_png
-from sepcli.media.images import Picture, write_pictures
+from sepcli.media.images import RasterImage, write_images
+from sepcli.media.png16 import write_deep_png
 
 
 def values(channels: int, height: int = 150, width: int = 7) -> np.ndarray:
@@ -49,10 +49,10 @@ def test_nothing_is_lost(tmp_path: Path, channels: int, mode: str) -> None:
     assert np.array_equal(seen, deep if channels == 1 else deep >> 8)
 
 
-def test_pictures_of_sixteen_bits_keep_them_in_colour_and_beside_transparency(tmp_path: Path) -> None:
+def test_images_of_sixteen_bits_keep_them_in_color_and_beside_transparency(tmp_path: Path) -> None:
     deep, alpha = values(3, 4, 5), np.random.default_rng(0).integers(0, 256, (4, 5), np.uint8)
     pixels = np.moveaxis(deep / 65535, -1, 0).astype(np.float32)
-    write_pictures([(tmp_path / "a.png", Picture(pixels, alpha, bits=16))])
+    write_images([(tmp_path / "a.png", RasterImage(pixels, alpha, bits=16))])
     found = unpacked(tmp_path / "a.png")
     assert np.array_equal(found[..., :3], deep)
     assert np.array_equal(found[..., 3], alpha.astype(int) * 257)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sepcli.media.pcm import quantise, settle
+from sepcli.media.pcm_rounding import quantise, settle
 
 BITS = [8, 16, 24, 32]
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior
-from sepcli.posterior.bounded import meet
+from sepcli.posterior.box_projection import meet
+from sepcli.posterior.dirac import DiracPosterior
 from sepcli.samplers.projected import Projected
+from sepcli.signal.mixing import WeightedSum
 
 WEIGHTS = [(1.0, 1.0), (0.299, 0.587, 0.114), (2.0, 1.0, -0.5), (1.0, 0.0, 1.0)]
 

@@ -10,12 +10,12 @@ from exact_priors import GaussianPixels, MixturePixels
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior, NullSpace
+from sepcli.posterior.dirac import DiracPosterior, NullSpace
 from sepcli.protocols import Sampler
-from sepcli.samplers.halving import Halving
-from sepcli.samplers.multi_source import MultiSource
+from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected
+from sepcli.samplers.successive_halving import Halving
+from sepcli.signal.mixing import WeightedSum
 
 WEIGHTS = [(1.0, 1.0), (0.5, 0.5), (1.0, -3.0), (0.0, 1.0), (0.5, 1.0, 2.0), (1.0, 1.0, 1.0, 1.0)]
 
@@ -90,7 +90,7 @@ def test_sources_alike_get_the_exact_mean_when_their_errors_are_fully_correlated
     assert torch.allclose(posterior.consistent(mean, variance), expected, atol=1e-12)
 
 
-def test_channels_alike_stay_grey_where_independent_ones_turn_green() -> None:
+def test_channels_alike_stay_gray_where_independent_ones_turn_green() -> None:
     class Nothing:
         def score(self, x: Tensor, sigma: Tensor) -> Tensor:
             return (0.5 - x) / sigma**2

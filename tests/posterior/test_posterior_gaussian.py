@@ -10,8 +10,8 @@ from exact_priors import GaussianFields, GaussianPixels, MixturePixels
 from torch import Tensor
 
 from sepcli.errors import InputError, UsageError
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import WIDTHS, GaussianPosterior
+from sepcli.posterior.gaussian import WIDTHS, GaussianPosterior
+from sepcli.signal.mixing import WeightedSum
 
 WEIGHTS = (0.5, 1.0, 2.0)
 PRIORS = [

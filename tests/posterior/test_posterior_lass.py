@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError, UsageError
-from sepcli.posterior import LassPosterior, LassSettings
+from sepcli.priors.lass.posterior import LassPosterior, LassSettings
+from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.protocols import Candidates
 from sepcli.samplers.ancestral import Ancestral
 from sepcli.samplers.beam import Beam
-from sepcli.table import LikelihoodTable, TripleCounter
 
 CODES = 7
 

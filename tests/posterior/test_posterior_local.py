@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
 from sepcli.errors import UsageError
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior
+from sepcli.posterior.dirac import DiracPosterior
+from sepcli.signal.mixing import WeightedSum
 
 WEIGHTS, MEANS, VARIANCES = (0.5, 1.0, 2.0), (0.1, -0.3, 0.2), (0.2, 1.0, 0.05)
 PRIOR = GaussianPixels(MEANS, VARIANCES)

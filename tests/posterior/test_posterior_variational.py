@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import GaussianSources
+from sepcli.posterior.gaussian_sources import GaussianSources
+from sepcli.signal.mixing import WeightedSum
 
 MIXING = WeightedSum((1.0, -0.5, 2.0))
 VARIANCES = torch.tensor([0.5, 1.5, 0.1], dtype=torch.float64).view(1, 3, 1, 1)
@@ -46,7 +46,7 @@ def posterior(mean: Tensor, std: Tensor, mixture: Tensor, noise: float) -> Gauss
 
 
 def test_an_exact_mixture_has_a_tight_bound() -> None:
-    """At the prior's own mean and deviation every single draw says log p(m) itself."""
+    """At the prior's own mean and standard deviation every single draw says log p(m) itself."""
     mixture = draw(5, 1, LENGTH)
     q = posterior(torch.zeros(1, dtype=torch.float64), VARIANCES.sqrt(), mixture, 0.0)
     torch.testing.assert_close(bound(q, VARIANCES), evidence(mixture, MIXING, VARIANCES, 0.0))

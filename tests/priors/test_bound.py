@@ -11,9 +11,9 @@ import pytest
 import torch
 from exact_priors import GaussianFields, GaussianPixels, MixturePixels
 
-from sepcli.catalog.score import load_pictures
 from sepcli.errors import UsageError
-from sepcli.priors.bound import log_density_bound
+from sepcli.posterior.elbo import log_density_bound
+from sepcli.priors.images.load_score import load_images
 
 ZERO = torch.tensor(0.0, dtype=torch.float64)
 
@@ -67,8 +67,8 @@ def test_impossible_ranges_are_refused(wrong: dict[str, float]) -> None:
         log_density_bound(GaussianPixels((0.0,), (1.0,)), points(1, 1, 1, 2), **wrong)
 
 
-def test_separators_know_their_prior(tiny_pictures: Path) -> None:
-    separator = load_pictures([str(tiny_pictures)], (1.0, 1.0), settings={"steps": "2"})
+def test_separators_know_their_prior(tiny_images: Path) -> None:
+    separator = load_images([str(tiny_images)], (1.0, 1.0), settings={"steps": "2"})
     sources = torch.rand(3, 2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     known = separator.log_prior(sources)
     assert known is not None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import PriorError
-from sepcli.priors.diffusion_unet import DiffusionUnetConfig, DiffusionUnetPrior
+from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
 
@@ -26,7 +26,7 @@ def levels(scheduler: DDPMScheduler) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_the_clean_picture_is_the_scheduler_s(schedule: str, prediction: str) -> None:
+def test_the_clean_image_is_the_scheduler_s(schedule: str, prediction: str) -> None:
     scheduler = DDPMScheduler(beta_schedule=schedule, prediction_type=prediction, clip_sample=False)
     unet, sigmas = tiny_unet(), levels(scheduler)
     prior = DiffusionUnetPrior(DiffusionUnetConfig(3, (8, 8), sigmas, prediction, multiple=2), unet)

@@ -1,4 +1,4 @@
-"""A diffusion model's U-Net as a prior of pictures: closed forms, and the library's own scheduler steps."""
+"""A diffusion model's U-Net as a prior of images: closed forms, and the library's own scheduler steps."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.diffusion_unet import DiffusionUnetConfig, DiffusionUnetPrior
-from sepcli.priors.joint import ClassPrior, SourcePriors
+from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
+from sepcli.priors.images.independent import ClassPrior, SourcePriors
 
 MEAN, VARIANCE = 0.4, 0.05
-"""Of the exact networks' pictures, whose pixels are Gaussian, in [0, 1] units."""
+"""Of the exact networks' images, whose pixels are Gaussian, in [0, 1] units."""
 BETAS = np.linspace(1e-4, 2e-2, 1000)
 LEVELS = tuple(np.sqrt(1 / np.cumprod(1 - BETAS) - 1).tolist())
 
 
 class Exact(nn.Module):
-    """What a perfectly trained network of Gaussian pictures answers; it keeps the times it was told."""
+    """What a perfectly trained network of Gaussian images answers; it keeps the times it was told."""
 
     def __init__(self, prediction: str, more: int = 0) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def exact(prediction: str, more: int = 0) -> DiffusionUnetPrior:
     )
 
 
-def pictures(sigma: float, *shape: int) -> Tensor:
+def images(sigma: float, *shape: int) -> Tensor:
     spread = math.sqrt(VARIANCE + sigma**2)
     return MEAN + spread * torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
@@ -60,7 +60,7 @@ def pictures(sigma: float, *shape: int) -> Tensor:
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample", "score"])
 @pytest.mark.parametrize("sigma", [0.011, LEVELS[37] / 2, 0.05, 0.3, 1.0, 2.0, 20.0, 75.0])
 def test_an_exact_network_gives_the_score_at_and_between_levels(prediction: str, sigma: float) -> None:
-    x = pictures(sigma, 2, 2, 3, 8, 8)
+    x = images(sigma, 2, 2, 3, 8, 8)
     expected = -(x - MEAN) / (VARIANCE + sigma**2)
     found = exact(prediction).score(x, torch.tensor(sigma))
     # at a small σ a clean sample in float32 leaves few digits of the noise in it
@@ -83,7 +83,7 @@ def test_timesteps_are_interpolated_in_the_logarithm_of_the_noise() -> None:
     [("epsilon", 1e-3, 0.0), ("epsilon", 500.0, 999.0), ("score", 1e-3, 0.01), ("score", 500.0, 380.0)],
 )
 def test_beyond_its_levels_the_network_is_told_the_last(prediction: str, sigma: float, told: float) -> None:
-    prior, x = exact(prediction), pictures(sigma, 1, 2, 3, 8, 8)
+    prior, x = exact(prediction), images(sigma, 1, 2, 3, 8, 8)
     found = prior.score(x, torch.tensor(sigma))
     assert prior.unet.told.tolist() == pytest.approx([told] * 2)
     if prediction == "score":
@@ -92,13 +92,13 @@ def test_beyond_its_levels_the_network_is_told_the_last(prediction: str, sigma: 
 
 
 def test_of_more_channels_the_first_are_the_answer() -> None:
-    x = pictures(0.3, 1, 1, 3, 8, 8)
+    x = images(0.3, 1, 1, 3, 8, 8)
     found = exact("epsilon", more=1).score(x, torch.tensor(0.3))
     torch.testing.assert_close(found, exact("epsilon").score(x, torch.tensor(0.3)))
 
 
 def test_every_size_is_padded_inside() -> None:
-    x = pictures(0.3, 1, 2, 3, 7, 9)
+    x = images(0.3, 1, 2, 3, 7, 9)
     found = exact("epsilon").score(x, torch.tensor(0.3))
     torch.testing.assert_close(found, -(x - MEAN) / (VARIANCE + 0.09), rtol=1e-3, atol=1e-3)
 
@@ -115,7 +115,7 @@ def test_what_it_cannot_do_is_refused() -> None:
 
 
 def test_two_networks_are_priors_of_two_sources() -> None:
-    x = pictures(0.5, 1, 2, 3, 8, 8)
+    x = images(0.5, 1, 2, 3, 8, 8)
     joint = SourcePriors([ClassPrior(exact("epsilon"), fast=True), ClassPrior(exact("score"), fast=True)])
     found = joint.score(x, torch.tensor(0.5))
     torch.testing.assert_close(found, -(x - MEAN) / (VARIANCE + 0.25), rtol=1e-3, atol=1e-3)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepcli.priors.encoders import FURTHEST, PRESETS, Encoders, EncodersConfig
+from sepcli.priors.audio.encoders import FURTHEST, PRESETS, Encoders, EncodersConfig
 
 WEIGHTS = (0.5, -1.0, 0.25)
 

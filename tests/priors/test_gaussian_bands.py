@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior
-from sepcli.priors.gaussian_bands import FLOOR, GaussianBands, fit_rest
-from sepcli.priors.joint import SourcePriors
+from sepcli.posterior.dirac import DiracPosterior
+from sepcli.priors.audio.gaussian_bands import FLOOR, GaussianBands, fit_rest
+from sepcli.priors.images.independent import SourcePriors
 from sepcli.samplers.projected import Projected
+from sepcli.signal.mixing import WeightedSum
 
 SIGMA = torch.tensor(0.3)
 STDS = torch.tensor([[0.5, 0.3, 0.05, 0.01], [0.01, 0.2, 0.2, 0.05], [0.2, 0.2, 0.1, 0.1]])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.glow import (
+from sepcli.priors.images.glow import (
     STEP,
     GlowConfig,
     GlowPrior,
@@ -21,7 +21,7 @@ from sepcli.priors.glow import (
     noise_at,
     noisy,
 )
-from sepcli.priors.joint import ClassPrior, SourceDensities, SourcePriors
+from sepcli.priors.images.independent import ClassPrior, SourceDensities, SourcePriors
 
 TINY = GlowConfig(size=(8, 8), steps=2, width=4, embedding=6)
 
@@ -36,13 +36,13 @@ def prior(config: GlowConfig = TINY, shaken: float = 0.0) -> GlowPrior:
     return made.eval().requires_grad_(False)
 
 
-def pictures(*shape: int, seed: int = 0) -> Tensor:
+def image_set(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("affine", [True, False])
 def test_it_begins_as_white_noise_about_the_middle(affine: bool) -> None:
-    p, x = prior(replace(TINY, affine=affine)), pictures(2, 3, 1, 8, 8)
+    p, x = prior(replace(TINY, affine=affine)), image_set(2, 3, 1, 8, 8)
     white = (-0.5 * (x - 0.5) ** 2 - 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
     torch.testing.assert_close(p.log_prob(x), white)
     torch.testing.assert_close(p.score(x, torch.tensor(0.3)), 0.5 - x)
@@ -52,7 +52,7 @@ def test_it_begins_as_white_noise_about_the_middle(affine: bool) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_score_is_the_slope_of_the_density(size: tuple[int, int], channels: int) -> None:
     p = prior(replace(TINY, channels=channels), shaken=0.1).double()
-    x, sigma = pictures(1, 2, channels, *size).double(), 0.2
+    x, sigma = image_set(1, 2, channels, *size).double(), 0.2
     step = 1e-6 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).double()
     rise = p.log_prob(x + step, sigma) - p.log_prob(x - step, sigma)
     score = p.score(x, torch.tensor(sigma))
@@ -61,7 +61,7 @@ def test_the_score_is_the_slope_of_the_density(size: tuple[int, int], channels: 
 
 
 def test_an_item_does_not_depend_on_its_batch_or_on_how_it_is_asked() -> None:
-    p, x, sigma = prior(shaken=0.1), pictures(3, 2, 1, 8, 8), torch.tensor(0.4)
+    p, x, sigma = prior(shaken=0.1), image_set(3, 2, 1, 8, 8), torch.tensor(0.4)
     together = p.score(x, sigma)
     torch.testing.assert_close(p.score(x[1:2], sigma), together[1:2], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(p.log_prob(x[1:2]), p.log_prob(x)[1:2])
@@ -75,7 +75,7 @@ def test_it_is_told_noise_and_class() -> None:
     for flow in p.flows:
         for parameter in flow.parameters():
             parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    x, sigma = pictures(2, 2, 1, 8, 8), torch.tensor(0.4)
+    x, sigma = image_set(2, 2, 1, 8, 8), torch.tensor(0.4)
     assert not torch.allclose(p.log_prob(x, 0.4), p.log_prob(x, 0.1), atol=0.1)
     torch.testing.assert_close(p.log_prob(x, 1.0), p.log_prob(x, 3.0))
     low, high, either = p.score(x, sigma, 0), p.score(x, sigma, 1), p.score(x, sigma)
@@ -88,7 +88,7 @@ def test_it_is_told_noise_and_class() -> None:
 
 
 def test_the_nearest_copy_of_a_ladder_answers() -> None:
-    p, x = prior(replace(TINY, ladder=(0.0, 0.01, 0.1, 1.0)), shaken=0.1), pictures(1, 1, 1, 8, 8)
+    p, x = prior(replace(TINY, ladder=(0.0, 0.01, 0.1, 1.0)), shaken=0.1), image_set(1, 1, 1, 8, 8)
     own = [prior(replace(TINY, ladder=(sigma,))) for sigma in p.config.ladder]
     for one, flow in zip(own, p.flows, strict=True):
         one.flows[0].load_state_dict(flow.state_dict())
@@ -109,7 +109,7 @@ def test_the_nearest_copy_of_a_ladder_answers() -> None:
 
 
 def test_bits_per_dimension_of_known_densities() -> None:
-    images = pictures(5, 1, 4, 4)
+    images = image_set(5, 1, 4, 4)
     torch.testing.assert_close(bits_per_dim(torch.zeros(5), images), torch.full((5,), math.log2(255)))
     bytes_alike = torch.full((5,), 16 * math.log(255 / 256))  # uniform over the 256 steps
     torch.testing.assert_close(bits_per_dim(bytes_alike, images), torch.full((5,), 8.0))
@@ -117,7 +117,7 @@ def test_bits_per_dimension_of_known_densities() -> None:
 
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
 def test_the_loss_is_the_cross_entropy_in_bits(sigma: float) -> None:
-    p, images = prior(replace(TINY, ladder=(sigma,))), pictures(400, 1, 8, 8)
+    p, images = prior(replace(TINY, ladder=(sigma,))), image_set(400, 1, 8, 8)
     loss, figures = p.loss(images, np.random.default_rng(0))
     energy = float((images - 0.5).square().mean()) + sigma**2 + STEP**2 / 12
     nats = 0.5 * energy + 0.5 * math.log(2 * math.pi)
@@ -139,7 +139,7 @@ def test_noise_and_levels_of_training() -> None:
 
 
 def test_classes_are_withheld() -> None:
-    images, zeros = pictures(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)
+    images, zeros = image_set(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)
     for share, same in ((1.0, True), (0.0, False)):
         p = prior(replace(TINY, classes=("0-4", "5-9"), unlabelled=share), shaken=0.1)
         first, _ = p.loss(images, np.random.default_rng(0), zeros)
@@ -147,7 +147,7 @@ def test_classes_are_withheld() -> None:
         assert torch.equal(first, second) is same
 
 
-def test_drawn_pictures_have_the_density_s_latents() -> None:
+def test_drawn_images_have_the_density_s_latents() -> None:
     p, rng = prior(shaken=0.1), torch.Generator().manual_seed(0)
     drawn = p.sample(300, rng, sigma=0.1)
     assert drawn.shape == (300, 1, 8, 8)
@@ -160,7 +160,7 @@ def test_drawn_pictures_have_the_density_s_latents() -> None:
 
 
 def test_it_begins_where_the_data_are() -> None:
-    images = 0.8 + 0.05 * pictures(64, 1, 8, 8)
+    images = 0.8 + 0.05 * image_set(64, 1, 8, 8)
     p = prior()
     before, _ = p.loss(images, np.random.default_rng(1))
     p.initialise(images, np.random.default_rng(0))
@@ -189,7 +189,7 @@ def test_it_learns_and_more_noise_takes_more_bits() -> None:
 
 
 def test_likelihoods_do_not_depend_on_the_batch() -> None:
-    p, images = prior(shaken=0.1), pictures(5, 1, 8, 8)
+    p, images = prior(shaken=0.1), image_set(5, 1, 8, 8)
     known = negative_log_likelihood(p, images)
     torch.testing.assert_close(negative_log_likelihood(p, images, batch=2), known)
     assert not torch.allclose(negative_log_likelihood(p, images, seed=1), known, atol=1e-6)
@@ -206,10 +206,10 @@ def test_scales_follow_the_size() -> None:
 def test_what_cannot_be_used_is_refused() -> None:
     p, sigma = prior(), torch.tensor(0.5)
     with pytest.raises(InputError, match=r"\(3, 8, 8\)"):
-        p.score(pictures(1, 2, 3, 8, 8), sigma)
+        p.score(image_set(1, 2, 3, 8, 8), sigma)
     with pytest.raises(InputError, match=r"\b8\b.*\b10\b"):
-        p.score(pictures(1, 2, 1, 8, 10), sigma)
+        p.score(image_set(1, 2, 1, 8, 10), sigma)
     with pytest.raises(InputError, match=r"\b9\b.*\b8\b"):
-        p.log_prob(pictures(1, 2, 1, 9, 8))
+        p.log_prob(image_set(1, 2, 1, 9, 8))
     with pytest.raises(PriorError, match="variance"):
-        p.moments(pictures(1, 2, 1, 8, 8), sigma)
+        p.moments(image_set(1, 2, 1, 8, 8), sigma)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sepcli.mdct import imdct, mdct
-from sepcli.priors.low_net import PARTS, SHORT, STEP, LowNet, _short, _together
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.low_band_net import PARTS, SHORT, STEP, LowNet, _short, _together
+from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.signal.mdct import imdct, mdct
 
 BANDS = tuple(float(s) for s in np.geomspace(0.5, 1e-3, 40))
 PLAIN = SpectralConfig(bins=40, width=16, blocks=2, dilations=(1, 2), embedding=8, band_std=BANDS)

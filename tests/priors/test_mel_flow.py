@@ -10,7 +10,7 @@ import torch
 from test_wave_flow import draw, flow
 
 from sepcli.errors import InputError
-from sepcli.priors.mel import FLOOR, HOP, MelFrames
+from sepcli.priors.audio.mel import FLOOR, HOP, MelFrames
 
 RATE = 14_700
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.joint import ClassPrior, SourcePriors
-from sepcli.priors.ncsn import NcsnConfig, NcsnPrior
-from sepcli.priors.refinenet import InstanceNormPlus
+from sepcli.priors.images.independent import ClassPrior, SourcePriors
+from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
+from sepcli.priors.images.refinenet import InstanceNormPlus
 
 TINY = NcsnConfig(width=4)
 
@@ -23,12 +23,12 @@ def prior(config: NcsnConfig = TINY) -> NcsnPrior:
         return NcsnPrior(config).eval().requires_grad_(False)
 
 
-def pictures(*shape: int, seed: int = 0) -> Tensor:
+def image_set(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 class ExactGaussian(nn.Module):
-    """The score of white Gaussian pictures seen through the noise of a level, times a factor."""
+    """The score of white Gaussian images seen through the noise of a level, times a factor."""
 
     def __init__(self, sigmas: Tensor, mean: float, std: float, factor: float = 1.0) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class ExactGaussian(nn.Module):
 
 
 def test_the_normalisation_is_its_formula() -> None:
-    channels, norm, x = 5, InstanceNormPlus(5, 3), 2 + 3 * pictures(2, 5, 6, 7).numpy()
+    channels, norm, x = 5, InstanceNormPlus(5, 3), 2 + 3 * image_set(2, 5, 6, 7).numpy()
     norm.embed.weight.data.normal_(generator=torch.Generator().manual_seed(1))
     found = norm(torch.from_numpy(x), torch.tensor([2, 0])).detach().numpy()
     for item, row in ((0, 2), (1, 0)):
@@ -55,7 +55,7 @@ def test_the_normalisation_is_its_formula() -> None:
 @pytest.mark.parametrize("size", [(28, 28), (5, 9), (1, 1), (16, 6)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_any_size_and_channels(size: tuple[int, int], channels: int) -> None:
-    x = pictures(1, 2, channels, *size)
+    x = image_set(1, 2, channels, *size)
     score = prior(replace(TINY, channels=channels)).score(x.double(), torch.tensor(0.3))
     assert score.shape == x.shape
     assert score.dtype == torch.float64
@@ -70,7 +70,7 @@ def test_the_ladder_is_the_paper_s() -> None:
 
 
 def test_off_the_ladder_the_nearest_level_is_rescaled() -> None:
-    p, x = prior(), pictures(2, 3, 1, 8, 8)
+    p, x = prior(), image_set(2, 3, 1, 8, 8)
     for level, sigma in ((0, 1.0), (0, 0.78), (1, 0.77), (9, 0.01), (9, 0.002), (0, 4.0)):
         own = p(x.flatten(0, 1), torch.full((6,), level)).view_as(x)
         found = p.score(x, torch.tensor(sigma))
@@ -78,7 +78,7 @@ def test_off_the_ladder_the_nearest_level_is_rescaled() -> None:
 
 
 def test_an_item_does_not_depend_on_its_batch_or_place() -> None:
-    p, x, sigma = prior(), pictures(3, 2, 1, 12, 12), torch.tensor(0.4)
+    p, x, sigma = prior(), image_set(3, 2, 1, 12, 12), torch.tensor(0.4)
     together = p.score(x, sigma)
     assert torch.allclose(p.score(x[1:2], sigma), together[1:2], atol=1e-4)
     assert torch.allclose(p.score(x.flip(1), sigma), together.flip(1), atol=1e-4)
@@ -87,7 +87,7 @@ def test_an_item_does_not_depend_on_its_batch_or_place() -> None:
 
 def test_every_class_has_a_row_for_every_level() -> None:
     p = prior(replace(TINY, classes=("0-4", "5-9")))
-    x, sigma = pictures(2, 3, 1, 8, 8), torch.tensor(0.4)
+    x, sigma = image_set(2, 3, 1, 8, 8), torch.tensor(0.4)
     first, second, either = p.score(x, sigma, 0), p.score(x, sigma, 1), p.score(x, sigma)
     assert not torch.allclose(first, second, atol=1e-3)
     assert torch.equal(either, p.score(x, sigma, 2))
@@ -96,7 +96,7 @@ def test_every_class_has_a_row_for_every_level() -> None:
     assert torch.allclose(SourcePriors((low, low, high)).score(x, sigma), expected, atol=1e-4)
 
 
-def test_the_exact_score_of_gaussian_pictures_has_the_least_loss() -> None:
+def test_the_exact_score_of_gaussian_images_has_the_least_loss() -> None:
     mean, std = 0.4, 0.2
     rng = torch.Generator().manual_seed(3)
     images = mean + std * torch.randn(4000, 1, 6, 6, generator=rng)
@@ -106,14 +106,14 @@ def test_the_exact_score_of_gaussian_pictures_has_the_least_loss() -> None:
         loss, figures = p.loss(images, np.random.default_rng(0))
         losses.append(float(loss))
         assert figures["mse"] == pytest.approx(2 * float(loss))
-    # what stays is the variance of the noise given the noisy picture: s²/(s² + σ²)
+    # what stays is the variance of the noise given the noisy image: s²/(s² + σ²)
     least = (0.5 * std**2 / (std**2 + p.sigmas**2)).mean()
     assert losses[0] == pytest.approx(float(least), rel=0.03)
     assert losses[0] < min(losses[1:])
 
 
 def test_classes_are_withheld() -> None:
-    images, zeros = pictures(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)
+    images, zeros = image_set(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)
     for share, same in ((1.0, True), (0.0, False)):
         p = prior(replace(TINY, classes=("0-4", "5-9"), unlabelled=share))
         first, _ = p.loss(images, np.random.default_rng(0), zeros)
@@ -121,7 +121,7 @@ def test_classes_are_withheld() -> None:
         assert torch.equal(first, second) is same
 
 
-def test_it_learns_a_constant_picture() -> None:
+def test_it_learns_a_constant_image() -> None:
     config = NcsnConfig(width=4, levels=2, sigma_min=0.3)
     p, images = prior(config).train().requires_grad_(True), torch.full((8, 1, 6, 6), 0.9)
     optimizer = torch.optim.Adam(p.parameters(), 1e-2)
@@ -138,15 +138,15 @@ def test_it_learns_a_constant_picture() -> None:
 def test_normalisations_stay_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert (
-            InstanceNormPlus(4, 1)(pictures(2, 4, 3, 3).bfloat16(), torch.zeros(2).long()).dtype
+            InstanceNormPlus(4, 1)(image_set(2, 4, 3, 3).bfloat16(), torch.zeros(2).long()).dtype
             == torch.float32
         )
-        score = prior().score(pictures(1, 2, 1, 8, 8), torch.tensor(0.5))
+        score = prior().score(image_set(1, 2, 1, 8, 8), torch.tensor(0.5))
     assert score.dtype == torch.float32
 
 
 def test_what_cannot_be_used_is_refused() -> None:
     with pytest.raises(InputError, match=r"\(3, 8, 8\)"):
-        prior().score(pictures(1, 2, 3, 8, 8), torch.tensor(0.5))
+        prior().score(image_set(1, 2, 3, 8, 8), torch.tensor(0.5))
     with pytest.raises(PriorError, match="variance"):
-        prior().moments(pictures(1, 2, 1, 8, 8), torch.tensor(0.5))
+        prior().moments(image_set(1, 2, 1, 8, 8), torch.tensor(0.5))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.spectral import SURPRISING, SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SURPRISING, SpectralConfig, SpectralPrior
 
 BANDS = tuple(float(s) for s in np.geomspace(0.5, 1e-3, 8))
 TINY = SpectralConfig(bins=8, width=16, blocks=3, dilations=(1, 2), embedding=8, band_std=BANDS)
@@ -100,7 +100,7 @@ def test_what_is_far_too_loud_for_its_band_leaves_the_others_to_be_seen() -> Non
     net = torch.nn.Identity()
     net.forward = lambda features, told: heard.append(features) or features.new_zeros(1, 24, 3)  # type: ignore
     x = torch.tensor(BANDS)[None, :, None].expand(1, 8, 3).clone()
-    x[0, -1] = 1.0  # a thousand times its band's deviation
+    x[0, -1] = 1.0  # a thousand times its band's standard deviation
     SpectralPrior(TINY, net).denoise(x, torch.tensor([1e-4]))
     assert heard[0][0, :7, 0].tolist() == pytest.approx([1.0] * 7, rel=0.01)
     assert 8.0 < float(heard[0][0, 7, 0]) < 16.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from sepcli.priors.transformer import ChosenSources, State, TransformerConfig, TransformerPrior, rotate
+from sepcli.priors.lass.transformer import ChosenSources, State, TransformerConfig, TransformerPrior, rotate
 
 CONFIG = TransformerConfig(
     vocabulary=11, sources=("drums", "bass"), dim=16, layers=2, heads=2, head_dim=8, context=6, mlp_ratio=2

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sepcli.mdct import mdct
-from sepcli.priors.transforms import (
+from sepcli.priors.flows import (
     ActNorm,
     Chain,
     Coupling,
@@ -19,6 +18,7 @@ from sepcli.priors.transforms import (
     Split,
     Squeeze,
 )
+from sepcli.signal.mdct import mdct
 
 CONTEXT = 3
 
@@ -26,9 +26,9 @@ CONTEXT = 3
 class Net(nn.Module):
     """A small network of neighbouring places, of 1-D or 2-D signals, with a context."""
 
-    def __init__(self, inner: int, outer: int, pictures: bool) -> None:
+    def __init__(self, inner: int, outer: int, images: bool) -> None:
         super().__init__()
-        kind = nn.Conv2d if pictures else nn.Conv1d
+        kind = nn.Conv2d if images else nn.Conv1d
         self.layers = nn.Sequential(kind(inner, 5, 3, padding=1), nn.Tanh(), kind(5, outer, 1))
         self.tell = nn.Linear(CONTEXT, outer)
 
@@ -51,38 +51,38 @@ def draw(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def chain(pictures: bool) -> Chain:
-    squeezed = 8 if pictures else 4
+def chain(images: bool) -> Chain:
+    squeezed = 8 if images else 4
     half = squeezed // 2
     return Chain(
         Squeeze(),
         ActNorm(squeezed, CONTEXT),
         Invertible1x1(squeezed),
-        Coupling(Net(half, 2 * half, pictures)),
-        Coupling(Net(half, half, pictures), affine=False),
+        Coupling(Net(half, 2 * half, images)),
+        Coupling(Net(half, half, images), affine=False),
     )
 
 
 MAKERS: dict[str, Callable[[bool], nn.Module]] = {
-    "actnorm": lambda pictures: ActNorm(2),
-    "actnorm with context": lambda pictures: ActNorm(2, CONTEXT),
-    "1x1": lambda pictures: Invertible1x1(2),
-    "affine": lambda pictures: Coupling(Net(1, 2, pictures)),
-    "additive": lambda pictures: Coupling(Net(1, 1, pictures), affine=False),
-    "squeeze": lambda pictures: Squeeze(),
-    "lapped": lambda pictures: Lapped(2),  # of sounds only
+    "actnorm": lambda images: ActNorm(2),
+    "actnorm with context": lambda images: ActNorm(2, CONTEXT),
+    "1x1": lambda images: Invertible1x1(2),
+    "affine": lambda images: Coupling(Net(1, 2, images)),
+    "additive": lambda images: Coupling(Net(1, 1, images), affine=False),
+    "squeeze": lambda images: Squeeze(),
+    "lapped": lambda images: Lapped(2),  # of sounds only
     "chain": chain,
 }
 
 
-CASES = [(name, pictures) for name in MAKERS for pictures in (False, True)]
+CASES = [(name, images) for name in MAKERS for images in (False, True)]
 CASES.remove(("lapped", True))
 
 
-@pytest.mark.parametrize(("name", "pictures"), CASES)
-def test_inverse_and_log_determinant(name: str, pictures: bool) -> None:
-    transform = shaken(MAKERS[name](pictures))
-    x, context = draw(3, 2, *((2, 4) if pictures else (6,))), draw(3, CONTEXT, seed=2)
+@pytest.mark.parametrize(("name", "images"), CASES)
+def test_inverse_and_log_determinant(name: str, images: bool) -> None:
+    transform = shaken(MAKERS[name](images))
+    x, context = draw(3, 2, *((2, 4) if images else (6,))), draw(3, CONTEXT, seed=2)
     y, spread = transform(x, context)
     torch.testing.assert_close(transform.inverse(y, context), x, atol=1e-9, rtol=1e-9)
     assert spread.shape == (3,)
@@ -113,8 +113,8 @@ def test_a_1x1_begins_as_a_rotation() -> None:
 
 def test_squeezing_keeps_neighbours_together() -> None:
     assert Squeeze()(torch.arange(6.0).view(1, 1, 6))[0].tolist() == [[[0, 2, 4], [1, 3, 5]]]
-    picture = torch.arange(16.0).view(1, 1, 4, 4)
-    assert Squeeze()(picture)[0][0, :, 0, 1].tolist() == [2, 3, 6, 7]
+    image = torch.arange(16.0).view(1, 1, 4, 4)
+    assert Squeeze()(image)[0][0, :, 0, 1].tolist() == [2, 3, 6, 7]
 
 
 def test_bands_of_a_lapped_transform_are_channels() -> None:
@@ -145,7 +145,7 @@ def test_actnorm_begins_with_zero_mean_and_unit_variance(shape: tuple[int, ...])
 
 
 def flow(scales: int = 2) -> MultiScale:
-    """Of pictures (1, 4, 4): 16 values."""
+    """Of images (1, 4, 4): 16 values."""
     chains, channels = [], 1
     for number in range(scales):
         channels *= 4

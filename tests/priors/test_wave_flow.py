@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.joint import SourcePriors
-from sepcli.priors.wave_flow import PRESETS, VARIANTS, WaveFlow, WaveFlowConfig
+from sepcli.priors.audio.wave_flow import PRESETS, VARIANTS, WaveFlow, WaveFlowConfig
+from sepcli.priors.images.independent import SourcePriors
 from sepcli.training.loop import write_weights
 
 

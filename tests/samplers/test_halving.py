@@ -8,11 +8,12 @@ from exact_priors import GaussianPixels, MixturePixels
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior, GaussianPosterior
+from sepcli.posterior.dirac import DiracPosterior
+from sepcli.posterior.gaussian import GaussianPosterior
 from sepcli.protocols import Posterior
-from sepcli.samplers.halving import Halving, least
 from sepcli.samplers.projected import Projected
+from sepcli.samplers.successive_halving import Halving, least
+from sepcli.signal.mixing import WeightedSum
 
 SUM = WeightedSum((1.0, 1.0))
 

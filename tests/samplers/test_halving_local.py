@@ -9,9 +9,9 @@ import torch
 from exact_priors import MixturePixels
 from torch import Tensor
 
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior
-from sepcli.samplers.halving import Halving, least
+from sepcli.posterior.dirac import DiracPosterior
+from sepcli.samplers.successive_halving import Halving, least
+from sepcli.signal.mixing import WeightedSum
 
 FRAMES = 6
 

@@ -14,10 +14,10 @@ from exact_priors import GaussianFields, GaussianPixels, MixturePixels, gaussian
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import GaussianPosterior
+from sepcli.posterior.gaussian import GaussianPosterior
 from sepcli.protocols import ScorePrior
 from sepcli.samplers.langevin import Langevin
+from sepcli.signal.mixing import WeightedSum
 
 CASES = [
     ((0.3, 0.6), (0.02, 0.05), (1.0, 1.0)),

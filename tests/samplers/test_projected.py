@@ -14,11 +14,11 @@ from exact_priors import GaussianPixels, MixturePixels, gaussian_posterior, mome
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior, NullSpace
+from sepcli.posterior.dirac import DiracPosterior, NullSpace
 from sepcli.protocols import Sampler
-from sepcli.samplers.multi_source import MultiSource
+from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected
+from sepcli.signal.mixing import WeightedSum
 
 CASES = [
     ((0.3, 0.6), (0.02, 0.3), (1.0, 1.0)),

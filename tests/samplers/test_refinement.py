@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.mixing import WeightedSum
 from sepcli.samplers.refinement import Refinement
+from sepcli.signal.mixing import WeightedSum
 
 MIXING = WeightedSum((1.0, 1.0))
 
@@ -18,7 +18,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def decode(latents: Tensor) -> Tensor:
-    """(R, L, D) to (R, 1, L, D): the latents are the picture."""
+    """(R, L, D) to (R, 1, L, D): the latents are the image."""
     return latents[:, None]
 
 

@@ -7,13 +7,14 @@ import torch
 from exact_priors import MixturePixels
 from torch import Tensor
 
-from sepcli.mixing import WeightedSum
-from sepcli.posterior import DiracPosterior, GaussianPosterior
+from sepcli.posterior.dirac import DiracPosterior
+from sepcli.posterior.gaussian import GaussianPosterior
 from sepcli.protocols import Posterior, Sampler
-from sepcli.samplers.halving import Halving
 from sepcli.samplers.langevin import Langevin
-from sepcli.samplers.multi_source import MultiSource
+from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected
+from sepcli.samplers.successive_halving import Halving
+from sepcli.signal.mixing import WeightedSum
 
 SAMPLERS = [Langevin(levels=3, steps=4), Projected(steps=8), MultiSource(steps=4), Halving(steps=8)]
 PRIOR = MixturePixels(

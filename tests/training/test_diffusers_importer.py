@@ -23,8 +23,8 @@ from diffusers import DDPMScheduler, ScoreSdeVeScheduler
 from safetensors.torch import load_file
 from tiny_unet import exploding_unet, tiny_unet
 
-from sepcli.catalog.score import load_picture_prior
-from sepcli.training.diffusers_importer import import_diffusers
+from sepcli.priors.images.import_diffusers import import_diffusers
+from sepcli.priors.images.load_score import load_image_prior
 
 PICKLE = "diffusion_pytorch_model.bin"
 SCHEDULE = "scheduler/scheduler_config.json"
@@ -82,7 +82,7 @@ def resave(folder: Path, state: object, **options: Any) -> None:
 
 def score_of(folder: Path) -> torch.Tensor:
     x = torch.rand(2, 1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    return load_picture_prior(folder).score(x, torch.tensor(0.3))
+    return load_image_prior(folder).score(x, torch.tensor(0.3))
 
 
 def refusal(folder: Path, out: Path, kind: type[SepError] = InputError, **more: Any) -> str:
@@ -107,7 +107,7 @@ def test_the_imported_score_is_that_of_safetensors(
     safe = save(tmp_path / "safe", True)
     assert torch.equal(score_of(out), score_of(safe))
     assert float(score_of(out).std()) > 0.01
-    assert config == load_picture_prior(safe).config
+    assert config == load_image_prior(safe).config
     card, folder = cards.find(str(out))
     cards.verify(card, folder)
     assert (card.name, card.sources, card.family, card.resolution) == ("prior", ("church",), "score", (8, 8))

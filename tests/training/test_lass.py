@@ -14,11 +14,11 @@ from safetensors import safe_open
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec, load_context, load_prior
-from sepcli.context import ContextConfig
 from sepcli.datasets.slakh import open_slakh
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.training import prepare
-from sepcli.training.lass import Levels, draw_sources
+from sepcli.priors.lass.context import ContextConfig
+from sepcli.priors.lass.train import Levels, draw_sources
+from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
 
 LOOP = LoopSettings(seconds=None, steps=6, validations=1, warmup=2, learning_rate=2e-3)

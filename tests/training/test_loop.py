@@ -47,15 +47,15 @@ class Line:
 
 
 def stop_at(step: int):
-    """An ``on_step`` that is interrupted after so many steps."""
+    """An ``on_progress`` that is interrupted after so many steps."""
     told: list[int] = []
 
-    def on_step(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         told.append(done)
         if len(told) == step:
             raise KeyboardInterrupt
 
-    return on_step
+    return on_progress
 
 
 def files(folder: Path) -> list[str]:
@@ -71,7 +71,7 @@ def test_a_budget_of_steps(tmp_path: Path) -> None:
         tmp_path / "new" / "part",
         SETTINGS,
         CPU,
-        on_step=lambda *done: told.append(done),
+        on_progress=lambda *done: told.append(done),
         log=logged.append,
     )
     assert progress.step == len(told) == 12
@@ -105,7 +105,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path: Path, stop:
     whole, halves = Line(), Line()
     straight = train(whole, tmp_path / "straight", settings, CPU)
     with pytest.raises(KeyboardInterrupt):
-        train(halves, tmp_path / "halves", settings, CPU, on_step=stop_at(stop + 1))
+        train(halves, tmp_path / "halves", settings, CPU, on_progress=stop_at(stop + 1))
     assert "checkpoint.safetensors" in files(tmp_path / "halves")
     again = Line()
     resumed = train(again, tmp_path / "halves", settings, CPU, resume=True)
@@ -126,11 +126,11 @@ def test_resuming_without_a_checkpoint_starts(tmp_path: Path) -> None:
 def test_a_fresh_run_forgets_the_checkpoint_of_another(tmp_path: Path) -> None:
     settings = replace(SETTINGS, checkpoint_seconds=0)
     with pytest.raises(KeyboardInterrupt):
-        train(Line(), tmp_path, settings, CPU, on_step=stop_at(5))
+        train(Line(), tmp_path, settings, CPU, on_progress=stop_at(5))
     with pytest.raises(KeyboardInterrupt):
-        train(Line(), tmp_path, SETTINGS, CPU, on_step=stop_at(2))  # too short for a second checkpoint
+        train(Line(), tmp_path, SETTINGS, CPU, on_progress=stop_at(2))  # too short for a second checkpoint
     steps: list[int] = []
-    train(Line(), tmp_path, SETTINGS, CPU, resume=True, on_step=lambda done, _: steps.append(done))
+    train(Line(), tmp_path, SETTINGS, CPU, resume=True, on_progress=lambda done, _: steps.append(done))
     assert len(steps) == 12  # from the first, which is kept from the beginning
 
 
@@ -141,7 +141,7 @@ def test_a_fresh_run_forgets_the_checkpoint_of_another(tmp_path: Path) -> None:
 def test_a_run_with_other_options_is_not_continued(tmp_path: Path, other: dict[str, Any], what: str) -> None:
     settings = replace(SETTINGS, checkpoint_seconds=0, run={"data": "a"})
     with pytest.raises(KeyboardInterrupt):
-        train(Line(), tmp_path, settings, CPU, on_step=stop_at(5))
+        train(Line(), tmp_path, settings, CPU, on_progress=stop_at(5))
     with pytest.raises(InputError, match=what):
         train(Line(), tmp_path, replace(settings, **other), CPU, resume=True)
     assert train(Line(), tmp_path, replace(settings, steps=14), CPU, resume=True).step == 14
@@ -160,7 +160,7 @@ def test_the_best_is_remembered_over_an_interruption(tmp_path: Path) -> None:
     settings = replace(SETTINGS, checkpoint_seconds=0)
     first = Line(scores=[1.0, 2.0])
     with pytest.raises(KeyboardInterrupt):
-        train(first, tmp_path, settings, CPU, on_step=stop_at(8))
+        train(first, tmp_path, settings, CPU, on_progress=stop_at(8))
     progress = train(Line(scores=[2.5, 3.0]), tmp_path, settings, CPU, resume=True)
     assert (progress.best, progress.best_step) == (1.0, 3)
     assert torch.equal(load_file(tmp_path / "model.safetensors")["weight"], first.weights[0].bfloat16())
@@ -207,7 +207,7 @@ def test_weights_are_small_safetensors(tmp_path: Path) -> None:
 
 def _interrupted(folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(Line(), folder, replace(SETTINGS, checkpoint_seconds=0), CPU, on_step=stop_at(3))
+        train(Line(), folder, replace(SETTINGS, checkpoint_seconds=0), CPU, on_progress=stop_at(3))
 
 
 @pytest.mark.parametrize("harm", ["network", "tensors", "progress", "no progress"])

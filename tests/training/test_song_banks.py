@@ -11,15 +11,17 @@ import torch
 from tiny_songs import RATE, make_musdb, make_song
 
 from sepcli.catalog import card as cards
+from sepcli.datasets.detect import Kind, holds_images, kind_of
 from sepcli.datasets.musdb import is_musdb, validation_songs
 from sepcli.datasets.slakh import is_slakh
 from sepcli.datasets.song_banks import has_split, held_out_split, holds_songs, open_songs
 from sepcli.errors import InputError, UsageError
-from sepcli.training import audio, likelihood, prepare
-from sepcli.training.kinds import Kind, holds_pictures, kind_of
-from sepcli.training.likelihood import CountSettings
+from sepcli.priors.audio import train_denoiser as audio
+from sepcli.priors.audio.train_flow import mixtures_of
+from sepcli.priors.lass import count as likelihood
+from sepcli.priors.lass.count import CountSettings
+from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
-from sepcli.training.waves import mixtures_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -32,7 +34,7 @@ def musdb(tmp_path: Path) -> Path:
 def test_what_musdb_is(musdb: Path, tiny_slakh: Path, tmp_path: Path) -> None:
     assert (is_musdb(musdb), is_slakh(musdb), is_musdb(tiny_slakh)) == (True, False, False)
     assert kind_of(musdb) is Kind.SOUND
-    assert not holds_pictures(musdb)
+    assert not holds_images(musdb)
     mp4 = tmp_path / "mp4"
     (mp4 / "test").mkdir(parents=True)
     (mp4 / "test" / "A - One.stem.mp4").touch()

@@ -14,18 +14,19 @@ from PIL import Image
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.network import load_network
-from sepcli.catalog.spectral import load_spectral
 from sepcli.datasets.audio_folder import levelled
+from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.mdct import mdct
-from sepcli.priors.spectral import SpectralConfig, SpectralPrior
-from sepcli.training import audio, prepare
-from sepcli.training.denoiser import Averaged
-from sepcli.training.kinds import Kind, kind_of
-from sepcli.training.listening import draw_samples
+from sepcli.priors.audio import train_denoiser as audio
+from sepcli.priors.audio.load_denoisers import load_spectral
+from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.previews import draw_samples
+from sepcli.priors.images.train_task import Averaged
+from sepcli.signal.mdct import mdct
+from sepcli.training import run as prepare
+from sepcli.training.config import training_entry
 from sepcli.training.loop import LoopSettings, Progress
-from sepcli.training.request import training_entry
 
 
 def bank(seconds: float = 30.0, hertz: float = 1000.0) -> StemBank:
@@ -249,8 +250,8 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
     prior = load_network(load_spectral, folder / "denoiser")
     assert len(prior.config.band_std) == 512
     assert max(prior.config.band_std) == entry["band_std"]["greatest"]
-    with Image.open(out / "validation.png") as picture:
-        assert picture.format == "PNG"
+    with Image.open(out / "validation.png") as image:
+        assert image.format == "PNG"
     drawn = []
     for number in (1, 2, 3):
         signal, rate = soundfile.read(out / "samples" / f"{number:02d}.flac")

@@ -12,16 +12,16 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.score import load_picture_prior, load_pictures
 from sepcli.datasets.idx import open_digits
-from sepcli.datasets.picture_folder import Pictures
+from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_splits import open_data
 from sepcli.errors import OutputError, PriorError, UsageError
-from sepcli.priors.denoiser import DenoiserConfig, DenoiserPrior
-from sepcli.priors.ncsn import NcsnConfig
-from sepcli.training import prepare
-from sepcli.training.denoiser import POWER, Averaged, DenoiserTask, as_pictures
+from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
+from sepcli.priors.images.load_score import load_image_prior, load_images
+from sepcli.priors.images.ncsn import NcsnConfig
+from sepcli.priors.images.train_task import POWER, Averaged, DenoiserTask, to_float_images
+from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
-from sepcli.training.picture_data import open_data
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 TINY = DenoiserConfig(widths=(8,), blocks=1, embedding=8)
@@ -88,7 +88,7 @@ def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
     assert (card.family, card.sources, card.sample_rate) == ("score", ("digit",), 0)
     assert sorted(card.files) == ["denoiser/config.json", "denoiser/model.safetensors"]
     cards.verify(card, folder)
-    prior = load_picture_prior(folder)
+    prior = load_image_prior(folder)
     assert prior.config.classes == ("0-4", "5-9")
     assert prior.config.size == (28, 28)
     assert 0.05 < prior.config.data_mean < 0.3
@@ -104,7 +104,7 @@ def test_a_score_network_trains_alike(tmp_path: Path) -> None:
     assert card.settings == {"sampler": "langevin"}
     assert card.training["ncsn"]["classes"] == ["0-4", "5-9"]
     cards.verify(card, folder)
-    prior = load_picture_prior(folder)
+    prior = load_image_prior(folder)
     assert prior.config == NcsnConfig(width=8, classes=("0-4", "5-9"), unlabelled=0.2)
     x, sigma = torch.rand(1, 1, 1, 28, 28), torch.tensor(0.5)
     assert torch.isfinite(prior.score(x, sigma, 1)).all()
@@ -143,7 +143,7 @@ def test_training_can_start_from_a_trained_prior(tmp_path: Path) -> None:
 
 def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = np.arange(8, dtype=np.uint8) * np.ones((1, 1, 8, 1), np.uint8)
-    pictures = Pictures(ramp, np.zeros(1, np.int64))
+    image_set = LabelledImages(ramp, np.zeros(1, np.int64))
     seen: list[torch.Tensor] = []
 
     def loss(self: DenoiserPrior, images: torch.Tensor, *_: object) -> tuple[torch.Tensor, dict[str, float]]:
@@ -151,9 +151,9 @@ def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatc
         return images.sum(), {}
 
     monkeypatch.setattr(DenoiserPrior, "loss", loss)
-    plain, mirrored = as_pictures(ramp)[0], as_pictures(ramp)[0].flip(-1)
+    plain, mirrored = to_float_images(ramp)[0], to_float_images(ramp)[0].flip(-1)
     for flip, expected in ((True, 0.5), (False, 0.0)):
-        task = DenoiserTask(Averaged(DenoiserPrior(TINY)), pictures, pictures, 400, flip)
+        task = DenoiserTask(Averaged(DenoiserPrior(TINY)), image_set, image_set, 400, flip)
         task.loss(np.random.default_rng(0))
         share = np.mean([torch.equal(image, mirrored) for image in seen[-1]])
         assert share == pytest.approx(expected, abs=0.1)
@@ -162,7 +162,7 @@ def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatc
         assert torch.equal(seen[-1][0], plain)
 
 
-def folder_of_colours(root: Path) -> Path:
+def folder_of_colors(root: Path) -> Path:
     rng = np.random.default_rng(0)
     for name in ("red", "blue"):
         (root / name).mkdir(parents=True)
@@ -173,33 +173,33 @@ def folder_of_colours(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("family", ["denoiser", "ncsn"])
-def test_a_folder_of_colour_pictures_becomes_a_prior(tmp_path: Path, family: str) -> None:
-    data = folder_of_colours(tmp_path / "data")
+def test_a_folder_of_color_images_becomes_a_prior(tmp_path: Path, family: str) -> None:
+    data = folder_of_colors(tmp_path / "data")
     said: list[str] = []
     asked = request(
         tmp_path / "p", family=family, data=data, cache=tmp_path / "cache", classes=("blue", "red")
     )
     prepare.run(asked, tell=said.append)
-    assert "reading 12 pictures" in said[0]
+    assert "reading 12 images" in said[0]
     card, folder = cards.find(str(tmp_path / "p"))
     entry = card.training[family]
-    assert (entry["pictures"], entry["classes"], entry["flip"]) == (11, ["blue", "red"], True)
-    config = load_picture_prior(folder).config
+    assert (entry["images"], entry["classes"], entry["flip"]) == (11, ["blue", "red"], True)
+    config = load_image_prior(folder).config
     assert (config.channels, config.size, config.classes) == (3, (8, 8), ("blue", "red"))
     if isinstance(config, DenoiserConfig):
         assert (config.p_mean, config.p_std) == (-0.8, 1.7)
         assert 0.2 < config.data_mean < 0.45
-    separator = load_pictures([str(tmp_path / "p")], (1.0, 1.0), sampler="projected", settings={"steps": "3"})
+    separator = load_images([str(tmp_path / "p")], (1.0, 1.0), sampler="projected", settings={"steps": "3"})
     drawn = separator(torch.rand(1, 3, 9, 10), torch.zeros(1, 1, dtype=torch.int64))
     assert drawn.shape == (1, 1, 2, 3, 9, 10)
     assert torch.isfinite(drawn).all()
 
 
 def test_the_noise_of_training_can_be_said(tmp_path: Path) -> None:
-    data = folder_of_colours(tmp_path / "data")
+    data = folder_of_colors(tmp_path / "data")
     fields = {"data": data, "channels": 1, "noise_mean": 0.0}
     prepare.run(request(tmp_path / "p", **fields))
-    config = load_picture_prior(tmp_path / "p").config
+    config = load_image_prior(tmp_path / "p").config
     assert isinstance(config, DenoiserConfig)
     assert (config.channels, config.p_mean, config.p_std) == (1, 0.0, 1.4)
     assert cards.read(tmp_path / "p").training["denoiser"]["flip"] is False

@@ -12,10 +12,10 @@ from released_ncsn import State, released_score, released_shapes, released_state
 from safetensors.torch import load_file
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.score import load_picture_prior
 from sepcli.errors import InputError, OutputError, PriorError
-from sepcli.priors.ncsn import NcsnConfig
-from sepcli.training.importer import import_ncsn
+from sepcli.priors.images.import_ncsn import import_ncsn
+from sepcli.priors.images.load_score import load_image_prior
+from sepcli.priors.images.ncsn import NcsnConfig
 
 
 class Payload:
@@ -29,7 +29,7 @@ class Payload:
 
 
 @pytest.mark.parametrize(
-    ("channels", "width", "levels", "legacy"), [(1, 4, 10, False), (3, 6, 5, True)], ids=["grey", "colour"]
+    ("channels", "width", "levels", "legacy"), [(1, 4, 10, False), (3, 6, 5, True)], ids=["gray", "color"]
 )
 def test_the_imported_score_is_the_released_one(
     tmp_path: Path, channels: int, width: int, levels: int, legacy: bool
@@ -48,7 +48,7 @@ def test_the_imported_score_is_the_released_one(
         "ncsn/config.json",
         "ncsn/model.safetensors",
     ]
-    prior = load_picture_prior(folder)
+    prior = load_image_prior(folder)
     x = torch.rand(levels, 1, channels, 12, 8, generator=torch.Generator().manual_seed(0))
     expected = released_score(state, x[:, 0], torch.arange(levels))
     for level, sigma in enumerate(prior.sigmas):
@@ -140,7 +140,7 @@ def test_damaged_files_are_refused(tmp_path: Path, legacy: bool) -> None:
     assert not (tmp_path / "prior").exists()
 
 
-def test_what_is_there_is_kept(tmp_path: Path, tiny_pictures: Path) -> None:
+def test_what_is_there_is_kept(tmp_path: Path, tiny_images: Path) -> None:
     first, second = (save_released(tmp_path / f"{n}.pth", released_state(n)) for n in (1, 2))
     out = tmp_path / "prior"
     import_ncsn(first, out, source="digit")
@@ -155,7 +155,7 @@ def test_what_is_there_is_kept(tmp_path: Path, tiny_pictures: Path) -> None:
     cards.verify(cards.read(out), out)
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="denoiser"):
-            import_ncsn(first, tiny_pictures, source="digit", overwrite=overwrite)
+            import_ncsn(first, tiny_images, source="digit", overwrite=overwrite)
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OutputError, match="file/prior"):
         import_ncsn(first, tmp_path / "file" / "prior", source="digit")
@@ -165,7 +165,7 @@ def test_a_damaged_prior_says_which_part(tmp_path: Path) -> None:
     import_ncsn(save_released(tmp_path / "c.pth", released_state()), tmp_path / "prior", source="digit")
     (tmp_path / "prior" / "ncsn" / "config.json").write_text('{"width": 5}')
     with pytest.raises(PriorError, match="ncsn"):
-        load_picture_prior(tmp_path / "prior")
+        load_image_prior(tmp_path / "prior")
     (tmp_path / "prior" / "ncsn" / "config.json").unlink()
     with pytest.raises(PriorError, match="ncsn"):
-        load_picture_prior(tmp_path / "prior")
+        load_image_prior(tmp_path / "prior")

@@ -1,4 +1,4 @@
-"""Training a flow of pictures, and making it a ladder of noise-conditioned copies."""
+"""Training a flow of images, and making it a ladder of noise-conditioned copies."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.score import load_picture_prior, load_pictures
+from sepcli.datasets.image_splits import open_data
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.priors.glow import GlowPrior, negative_log_likelihood
-from sepcli.training import ladder, prepare
-from sepcli.training.denoiser import as_pictures
+from sepcli.priors.images import finetune_glow as ladder
+from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
+from sepcli.priors.images.load_score import load_image_prior, load_images
+from sepcli.priors.images.train_task import to_float_images
+from sepcli.training import run as prepare
+from sepcli.training.config import Request
 from sepcli.training.loop import LoopSettings
-from sepcli.training.picture_data import open_data
-from sepcli.training.request import Request
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder of 8 x 8 pictures of two classes."""
+    """A folder of 8 x 8 images of two classes."""
     rng = np.random.default_rng(0)
     for name in ("dark", "light"):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -72,10 +73,10 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
     entry = card.training["glow"]
     assert entry["classes"] == ["dark", "light"]
     assert 0.0 < entry["bits_per_dim"] < 12.0
-    prior = load_picture_prior(folder)
+    prior = load_image_prior(folder)
     assert isinstance(prior, GlowPrior)
     assert (prior.config.size, prior.config.scales, prior.config.ladder) == ((8, 8), 1, ())
-    separator = load_pictures(
+    separator = load_images(
         [str(tmp_path / "p")], (1.0, 1.0), labels=(0, 1), settings={"levels": "2", "steps": "2"}
     )
     drawn = separator(torch.rand(2, 1, 8, 8), torch.zeros(2, 1, dtype=torch.int64))[:, 0]
@@ -117,7 +118,7 @@ def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: 
     out = tmp_path / "p"
     asked = request(data, out, clean=True, data_note="shades")
     prepare.run(asked)
-    clean = load_picture_prior(out)
+    clean = load_image_prior(out)
     assert isinstance(clean, GlowPrior)
     assert clean.config.ladder == (0.0,)
     before = (out / "card.toml").read_bytes()
@@ -152,7 +153,7 @@ def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: 
     cards.verify(card, out)
     assert (card.sources, card.data) == (("shade",), "shades")
     assert card.training["glow"]["init"]["steps"] == 3
-    made = load_picture_prior(out)
+    made = load_image_prior(out)
     assert isinstance(made, GlowPrior)
     assert made.config.ladder == pytest.approx((0.0, 0.01, 0.1, 1.0))
     x = torch.rand(1, 2, 1, 8, 8)
@@ -170,9 +171,9 @@ def test_every_copy_learns_its_own_noise(data: Path, tmp_path: Path, monkeypatch
     out, loop = tmp_path / "p", LoopSettings(seconds=None, steps=40, learning_rate=0.01, warmup=5)
     asked = request(data, out, clean=True, loop=loop)
     prepare.run(asked)
-    clean = load_picture_prior(out)
+    clean = load_image_prior(out)
     prepare.run(replace(asked, clean=False, finetune_noise=True, loop=replace(loop, steps=120)))
-    made, images = load_picture_prior(out), as_pictures(open_data(asked)[0].images)
+    made, images = load_image_prior(out), to_float_images(open_data(asked)[0].images)
     assert isinstance(clean, GlowPrior)
     assert isinstance(made, GlowPrior)
     bits, before = (
@@ -192,7 +193,7 @@ def test_a_flow_of_all_noise_becomes_a_ladder(
     asked = request(data, tmp_path / "p", classes=("dark", "light"))
     prepare.run(asked)
     prepare.run(replace(asked, finetune_noise=True, classes=(), loop=replace(asked.loop, steps=2)))
-    made = load_picture_prior(tmp_path / "p")
+    made = load_image_prior(tmp_path / "p")
     assert made.config.classes == ("dark", "light")
     assert torch.isfinite(made.score(torch.rand(1, 2, 1, 8, 8), torch.tensor(0.3), 1)).all()
 
@@ -228,4 +229,4 @@ def test_a_config_of_another_flow_is_refused_at_once(
     config = folder / "glow" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | claim))
     with pytest.raises(PriorError, match="glow"):
-        load_picture_prior(folder)
+        load_image_prior(folder)

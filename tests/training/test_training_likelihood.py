@@ -14,9 +14,9 @@ import torch
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec, load_separator
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
-from sepcli.table import LikelihoodTable, TripleCounter
-from sepcli.training import likelihood
-from sepcli.training.likelihood import CountSettings, count, merge, nearest_seen
+from sepcli.priors.lass import count as likelihood
+from sepcli.priors.lass.count import CountSettings, count, merge, nearest_seen
+from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 
 BATCH = 8 * 32
 SETTINGS = CountSettings(tokens=4 * BATCH, max_nonzeros=300, max_marginals=200)
@@ -61,7 +61,7 @@ def same(one: LikelihoodTable, two: LikelihoodTable) -> bool:
 
 def test_a_table_is_counted_described_and_used(prior: Path, counting: Callable[..., dict[str, Any]]) -> None:
     told: list[tuple[int, int]] = []
-    summary = counting(prior, on_step=lambda *done: told.append(done))
+    summary = counting(prior, on_progress=lambda *done: told.append(done))
     assert told == [(n * BATCH, 4 * BATCH) for n in (1, 2, 3, 4)]
     assert sorted(p.name for p in (prior / "table").iterdir()) == ["counts.safetensors", "table.safetensors"]
     assert summary["tokens"] == counts(prior).pairs == 4 * BATCH
@@ -113,7 +113,7 @@ def test_an_interrupted_count_goes_on(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        counting(other, often, on_step=interrupt)
+        counting(other, often, on_progress=interrupt)
     assert counts(other).pairs == 2 * BATCH
     counting(other, often, resume=True)
     counting(prior)

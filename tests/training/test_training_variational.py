@@ -10,17 +10,17 @@ import pytest
 import torch
 from tiny_waves import make_flow
 
-from sepcli.catalog.variational import posterior
-from sepcli.catalog.waves import load_wave_flow
-from sepcli.priors.encoders import PRESETS, Encoders, EncodersConfig
-from sepcli.training.variational import bound
+from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
+from sepcli.priors.audio.load_encoders import posterior
+from sepcli.priors.audio.load_flows import load_wave_flow
+from sepcli.priors.audio.train_encoders import bound
 
 WEIGHTS = (1.0, 0.5)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_white_sources_get_wieners_gain(tmp_path: Path, noise: float) -> None:
-    """The priors are white noise of deviations 0.5 and 0.25 whatever σ, and no source is ever seen."""
+    """The priors are white noise of standard deviations 0.5 and 0.25 whatever σ, and no source is ever seen."""
     stds = (0.5, 0.25)
     flows = [load_wave_flow(Path(make_flow(tmp_path / f"p{std}", "p", std=std))) for std in stds]
     power = sum((w * s) ** 2 for w, s in zip(WEIGHTS, stds, strict=True)) + noise**2

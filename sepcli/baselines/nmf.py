@@ -1,0 +1,63 @@
+"""Non-negative matrix factorisation: a spectrogram is a sum of few spectra, each with a gain over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from sklearn.decomposition import NMF
+from torch import Tensor
+
+from sepcli.baselines.hpss import percussive_mask
+from sepcli.baselines.masks import Array, ratio, split
+
+
+def nmf(mixture: Tensor, sample_rate: int, components: int = 16, iterations: int = 100) -> Tensor:
+    """V ≈ W H; components whose energy is more percussive than harmonic are drums, the others bass.
+
+    Kullback-Leibler divergence and multiplicative updates of Lee and Seung, "Algorithms for non-negative
+    matrix factorization", NIPS 2000; sorting components into drums and the rest after Helén and Virtanen,
+    "Separation of drums from polyphonic music using non-negative matrix factorization and support vector
+    machine", EUSIPCO 2005, with the percussive share of their energy (see ``hpss``) for a classifier.
+
+    Args:
+        mixture: (C, T) or (T,).
+        sample_rate: Hz.
+        components: Of the factorisation, at most.
+        iterations: Of the updates.
+
+    Returns:
+        (2, C, T) or (2, T): drums and bass, which sum to the mixture.
+    """
+
+    def mask(magnitude: Array) -> Array:
+        spectra, gains = factorise(magnitude, min(components, *magnitude.shape), iterations)
+        return share_components(magnitude, map(np.outer, spectra.T, gains))
+
+    return split(mixture, sample_rate, mask)
+
+
+def share_components(magnitude: Array, parts: Iterable[Array]) -> Array:
+    """The drums' mask (F, N) from a spectrogram and its components, each of them (F, N)."""
+    percussive = percussive_mask(magnitude)
+    drums, bass = np.zeros_like(magnitude), np.zeros_like(magnitude)
+    for part in parts:
+        power = part**2
+        chosen = drums if np.vdot(percussive, power) > power.sum() / 2 else bass
+        chosen += part
+    return ratio(drums, bass)
+
+
+def factorise(magnitude: Array, components: int, iterations: int) -> tuple[Array, Array]:
+    """Magnitudes (F, N) to spectra (F, K) and gains (K, N); always the same for the same input."""
+    model = NMF(
+        components,
+        init="nndsvda",
+        solver="mu",
+        beta_loss="kullback-leibler",
+        tol=0,  # a fixed number of updates
+        max_iter=iterations,
+        random_state=0,
+    )
+    gains = model.fit_transform(magnitude.T / magnitude.max())
+    return np.asarray(model.components_.T), np.asarray(gains.T)

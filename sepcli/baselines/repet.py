@@ -1,0 +1,100 @@
+"""Repetition: what is there again and again is the background, what passes is the foreground.
+
+That the background is called bass and the foreground drums is a convention: a median over repetitions keeps
+what sounds in most of them, sustained notes rather than hits.
+"""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+from torch import Tensor
+
+from sepcli.baselines.masks import UNDECIDED, Array, frame_rate, ratio, split
+
+MIN_PERIOD = 0.4
+"""Seconds; below it, the beat spectrum sees the decay of notes."""
+REPEATS = 3
+"""A period must fit so often into the signal."""
+
+
+def repet(mixture: Tensor, sample_rate: int) -> Tensor:
+    """One period for the whole signal; the median over its repetitions is the background.
+
+    Rafii and Pardo, "REpeating Pattern Extraction Technique (REPET): a simple method for music/voice
+    separation", IEEE TASLP 21(1), 2013, with the lag of the beat spectrum's maximum as the period.
+
+    Args:
+        mixture: (C, T) or (T,); parts shorter than three periods of 0.4 s are shared equally.
+        sample_rate: Hz.
+
+    Returns:
+        (2, C, T) or (2, T): drums (foreground) and bass (repeating background), which sum to the mixture.
+    """
+    shortest = max(1, round(MIN_PERIOD * frame_rate(sample_rate)))
+
+    def mask(magnitude: Array) -> Array:
+        longest = magnitude.shape[1] // REPEATS
+        if longest < shortest:
+            return np.full_like(magnitude, UNDECIDED)
+        beats = beat_spectrum(magnitude)
+        period = shortest + int(np.argmax(beats[shortest : longest + 1]))
+        return _foreground(magnitude, _repeat(magnitude, period))
+
+    return split(mixture, sample_rate, mask)
+
+
+def repet_sim(mixture: Tensor, sample_rate: int, distance: float = 0.25) -> Tensor:
+    """The median over the most similar frames, wherever they are, is the background.
+
+    Rafii and Pardo, "Music/voice separation using the similarity matrix", ISMIR 2012: cosine similarity of
+    frames.
+
+    Args:
+        mixture: (C, T) or (T,); with fewer than five frames it is shared equally.
+        sample_rate: Hz.
+        distance: Seconds; nearer frames are not compared.
+
+    Returns:
+        (2, C, T) or (2, T): drums (foreground) and bass (repeating background), which sum to the mixture.
+    """
+    width = max(1, round(distance * frame_rate(sample_rate)))
+
+    def mask(magnitude: Array) -> Array:
+        farthest = (magnitude.shape[1] - 1) // 2 - 1
+        if farthest < 1:
+            return np.full_like(magnitude, UNDECIDED)
+        model = librosa.decompose.nn_filter(
+            magnitude, aggregate=np.median, metric="cosine", width=min(width, farthest)
+        )
+        return _foreground(magnitude, np.asarray(model, dtype=np.float64))
+
+    return split(mixture, sample_rate, mask)
+
+
+def beat_spectrum(magnitude: Array) -> Array:
+    """How much a spectrogram looks like itself, by lag: the frequencies' mean autocorrelation of power.
+
+    Args:
+        magnitude: (F, N).
+
+    Returns:
+        (N,), unbiased.
+    """
+    power, frames = magnitude**2, magnitude.shape[1]
+    spectrum = np.fft.rfft(power, 2 * frames, axis=1)
+    products = np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, :frames].mean(axis=0)
+    return np.asarray(products / np.arange(frames, 0, -1))
+
+
+def _repeat(magnitude: Array, period: int) -> Array:
+    """The median over all repetitions of a period, repeated; the last may be cut off."""
+    frames = magnitude.shape[1]
+    model = np.stack([np.median(magnitude[:, phase::period], axis=1) for phase in range(period)], axis=1)
+    return np.asarray(model[:, np.arange(frames) % period])
+
+
+def _foreground(magnitude: Array, model: Array) -> Array:
+    """The foreground's share: the background is never more than there is."""
+    background = np.minimum(model, magnitude)
+    return ratio(magnitude - background, background)

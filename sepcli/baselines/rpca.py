@@ -1,0 +1,69 @@
+"""Robust principal component analysis: a spectrogram is low-rank plus sparse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from torch import Tensor
+
+from sepcli.baselines.masks import Array, ratio, split
+
+
+def rpca(mixture: Tensor, sample_rate: int, gain: float = 1.0) -> Tensor:
+    """The low-rank part, few spectra that come again, is called drums, the sparse part bass.
+
+    Huang, Chen, Smaragdis and Hasegawa-Johnson, "Singing-voice separation from monaural recordings using
+    robust principal component analysis", ICASSP 2012, with soft masks of squared magnitudes. That drums are
+    the low-rank part is a convention: hits fill all frequencies, always alike, notes hold few bins.
+
+    Args:
+        mixture: (C, T) or (T,).
+        sample_rate: Hz.
+        gain: λ √max(F, N); larger leaves less to the sparse part.
+
+    Returns:
+        (2, C, T) or (2, T): drums (low-rank) and bass (sparse), which sum to the mixture.
+    """
+
+    def mask(magnitude: Array) -> Array:
+        low_rank, sparse = decompose(magnitude, gain / math.sqrt(max(magnitude.shape)))
+        return ratio(low_rank**2, sparse**2)
+
+    return split(mixture, sample_rate, mask)
+
+
+def decompose(
+    matrix: Array, sparsity: float, *, tolerance: float = 1e-5, max_iterations: int = 200
+) -> tuple[Array, Array]:
+    """Minimise ‖L‖_* + λ ‖S‖_1 under L + S = M by the inexact augmented Lagrange multiplier method.
+
+    Lin, Chen and Ma, "The augmented Lagrange multiplier method for exact recovery of corrupted low-rank
+    matrices", 2010, algorithm 5, with their μ and ρ.
+
+    Args:
+        matrix: M, (m, n), not all zero.
+        sparsity: λ.
+        tolerance: Of ‖M - L - S‖ / ‖M‖.
+        max_iterations: Singular value decompositions at most.
+
+    Returns:
+        L and S, (m, n).
+    """
+    norm = np.linalg.norm(matrix)
+    spectral = float(np.linalg.norm(matrix, 2))
+    multipliers = matrix / max(spectral, float(np.abs(matrix).max()) / sparsity)
+    mu, rho = 1.25 / spectral, 1.5
+    sparse = np.zeros_like(matrix)
+    low_rank = np.zeros_like(matrix)
+    for _ in range(max_iterations):
+        u, s, v = np.linalg.svd(matrix - sparse + multipliers / mu, full_matrices=False)
+        low_rank = (u * np.maximum(s - 1 / mu, 0)) @ v
+        rest = matrix - low_rank + multipliers / mu
+        sparse = np.sign(rest) * np.maximum(np.abs(rest) - sparsity / mu, 0)
+        gap = matrix - low_rank - sparse
+        multipliers = multipliers + mu * gap
+        mu *= rho
+        if np.linalg.norm(gap) <= tolerance * norm:
+            break
+    return low_rank, sparse

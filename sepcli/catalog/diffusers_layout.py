@@ -1,0 +1,243 @@
+"""Networks of the package diffusers (``UNet2DModel``) as priors: where their files lie, and their cards.
+
+Such a folder or repository holds no card of ours. It holds the network's config and weights, in ``unet/`` or
+at the top, and mostly the config of a scheduler, which is the noise schedule. Only safetensors are read;
+of pickles ``sepcli import-prior`` makes some. A card is made on the fly; the hashes in it are those that the
+files are verified against:
+
+* From the Hub: of the weights the sha256 in the Hub's listing, under which its cache keeps them. The configs
+  are checked against git's SHA-1 in the listing, under which the cache keeps them too.
+* In a folder of the user's: the hashes of the files as they are. Nothing vouches for them; they say in
+  ``run.json`` what was used.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sepcli.catalog import card as cards
+from sepcli.catalog import hub
+from sepcli.catalog.card import Card
+from sepcli.errors import PriorError
+
+CONFIGS = ("unet/config.json", "config.json")
+"""Where the network's config is looked for."""
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+PICKLE = "diffusion_pytorch_model.bin"
+"""What the library calls weights in a pickle."""
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+"""Suffixes of files that run code of their author's when they are read."""
+IMPORT = "`sepcli import-prior FOLDER --family diffusers --out DIR`"
+"""What makes safetensors of pickles."""
+SCHEDULERS = ("scheduler/scheduler_config.json", "scheduler_config.json")
+AUTOENCODERS = ("vae/config.json", "vqvae/config.json")
+"""What is beside a network of latents, which is none of images."""
+MOST_LAYERS = 100
+"""Per block; the config of a network that was trained says a few."""
+OTHER = "choose another prior"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Paths of a network's files in its folder.
+
+    Attributes:
+        config: of the network.
+        weights: of the network.
+        scheduler: config of the scheduler, if there is one.
+    """
+
+    config: str
+    weights: str
+    scheduler: str | None
+
+    @property
+    def configs(self) -> tuple[str, ...]:
+        """The small files."""
+        return (self.config,) if self.scheduler is None else (self.config, self.scheduler)
+
+
+def find_parts(has: Callable[[str], bool]) -> Parts | None:
+    """The files of a network among those that a folder or a repository has; None if it has none.
+
+    Raises:
+        PriorError: it is one of latents.
+    """
+    for config in filter(has, CONFIGS):
+        weights = config.removesuffix("config.json") + WEIGHTS
+        if has(weights):
+            return _checked_parts(has, config, weights)
+    return None
+
+
+def parts_in(folder: Path) -> Parts | None:
+    """The files of a network in a folder; see ``find_parts``."""
+    return find_parts(lambda name: os.path.isfile(folder / name))
+
+
+def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
+    """The files of a network whose weights are pickles, among those of a folder or a repository.
+
+    Returns:
+        One for the pickle that is called as the library does, or one for each that is called otherwise.
+
+    Raises:
+        PriorError: it is one of latents.
+    """
+    for config in (config for config in CONFIGS if config in names):
+        place = PurePosixPath(config).parent
+        found = [name for name in map(PurePosixPath, names) if name.parent == place]
+        pickles = sorted(str(name) for name in found if name.suffix.lower() in PICKLES)
+        usual = [name for name in pickles if name == str(place / PICKLE)]
+        if pickles:
+            return tuple(_checked_parts(names.__contains__, config, name) for name in usual or pickles)
+    return ()
+
+
+def pickled_in(folder: Path) -> tuple[Parts, ...]:
+    """The files of a network in a folder whose weights are pickles; see ``find_pickled``."""
+    names = [name for name in (*SCHEDULERS, *AUTOENCODERS) if os.path.isfile(folder / name)]
+    for place in {(folder / config).parent for config in CONFIGS}:
+        with suppress(OSError):
+            names += [path.relative_to(folder).as_posix() for path in place.iterdir() if os.path.isfile(path)]
+    return find_pickled(names)
+
+
+def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
+    """The card of a folder with a network of diffusers; None if it holds none.
+
+    Args:
+        folder: as the library saves a pipeline or a network, or a snapshot in the Hub's cache.
+        name: of the prior.
+        scheduled: take a network without a scheduler for none. In the cache, into which the library itself
+            may have fetched the network alone, the scheduler is what is missing.
+
+    Raises:
+        PriorError: it does, but one that is of no use as a prior of images, or a config is damaged.
+    """
+    parts = parts_in(folder)
+    pickled = () if parts else pickled_in(folder)
+    if pickled and make_card(folder, pickled[0], name):
+        raise PriorError(
+            f"the folder {folder} holds its weights as pickles, which can run code when they are read",
+            f"run {IMPORT}, which runs none and makes safetensors of them",
+        )
+    card = None if parts is None else make_card(folder, parts, name)
+    if parts is None or card is None or (scheduled and parts.scheduler is None):
+        return None
+    try:
+        files = {path: _entry(folder / path) for path in (*parts.configs, parts.weights)}
+    except OSError as error:
+        raise PriorError(
+            f"cannot read the network in {folder}: {error.strerror}", "check its permissions"
+        ) from error
+    return replace(card, files=files)
+
+
+def fetch_card(
+    repo: str, revision: str, name: str, listing: hub.Listing, cache_dir: Path | None
+) -> Card | None:
+    """The card of a repository with a network of diffusers, whose configs are fetched; None if it has none.
+
+    Args:
+        repo: owner/name.
+        revision: branch, tag or commit.
+        name: of the prior.
+        listing: what the Hub says of the revision.
+        cache_dir: another cache than the client's.
+
+    Raises:
+        PriorError: of no use as a prior of images, without a scheduler, or the Hub does not say the
+            weights' sha256.
+        OutputError: the cache cannot be written.
+    """
+    parts = find_parts(listing.files.__contains__)
+    if parts is None:
+        return None
+    paths = {path: hub.download_small(repo, path, revision, listing, cache_dir) for path in parts.configs}
+    card = make_card(hub.snapshot(paths[parts.config], parts.config), parts, name)
+    if card is None:
+        return None
+    if parts.scheduler is None:
+        raise PriorError(f"{repo} does not say the noise schedule: it holds no {SCHEDULERS[0]}", OTHER)
+    weights = listing.files[parts.weights]
+    if weights.sha256 is None or weights.size is None:
+        raise PriorError(f"the Hub does not say the sha256 of {parts.weights} in {repo}", OTHER)
+    entries = {path: _entry(place) for path, place in paths.items()}
+    return replace(card, files={**entries, parts.weights: {"sha256": weights.sha256, "size": weights.size}})
+
+
+def make_card(folder: Path, parts: Parts, name: str) -> Card | None:
+    """The card without its files, of the configs in a folder; None if it is of something else.
+
+    Raises:
+        PriorError: of no use as a prior of images, or the config is damaged.
+    """
+    config = read_json(folder / parts.config)
+    if config.get("_class_name") != "UNet2DModel":
+        return None
+    channels, out = config.get("in_channels", 3), config.get("out_channels", 3)
+    if channels not in (1, 3) or out not in (channels, 2 * channels):
+        raise PriorError(
+            f"the diffusion model {name} has {channels} channels in and {out} out, images have 1 or 3",
+            OTHER,
+        )
+    layers = config.get("layers_per_block", 2)
+    if not isinstance(layers, int) or not 0 < layers <= MOST_LAYERS:
+        raise PriorError(f"the config of the diffusion model {name} is damaged: layers_per_block", OTHER)
+    if config.get("class_embed_type") is not None:
+        raise PriorError(f"the diffusion model {name} is conditioned on more than a class", OTHER)
+    name = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "prior"
+    return Card(
+        name, cards.IMAGES, (name,), (1.0,), 0, title="a diffusion model", resolution=image_size(config)
+    )
+
+
+def _checked_parts(has: Callable[[str], bool], config: str, weights: str) -> Parts:
+    if any(map(has, AUTOENCODERS)):
+        raise PriorError("the diffusion model is one of latents, not of images", OTHER)
+    return Parts(config, weights, next(filter(has, SCHEDULERS), None))
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    """Size and sha256 of a file; of one in the Hub's cache the sha256 that it has to have."""
+    kept = hub.recorded(path) or ""
+    if re.fullmatch("[0-9a-f]{40}", kept) and hub.git_hash(path) != kept:
+        raise PriorError(f"{path} was changed or damaged", "run `sepcli fetch-priors` again")
+    digest = kept if re.fullmatch("[0-9a-f]{64}", kept) else cards.sha256(path)
+    return {"sha256": digest, "size": path.stat().st_size}
+
+
+def image_size(config: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width that a network was trained on, of its config.
+
+    Raises:
+        PriorError: the config does not say.
+    """
+    size = config.get("sample_size")
+    sides = tuple(size) if isinstance(size, list) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise PriorError("the config of the diffusion model does not say the size of its images", OTHER)
+    return sides
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A config.
+
+    Raises:
+        PriorError: it cannot be read, or is none.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PriorError(f"cannot read {path}", "fetch or save the network again") from error
+    if not isinstance(config, Mapping):
+        raise PriorError(f"{path} holds no config", "fetch or save the network again")
+    return config

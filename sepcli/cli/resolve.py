@@ -1,0 +1,243 @@
+"""``--method`` and ``--prior`` → what separates: first a card, in an instant, then the separator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from sepcli.cli.settings import parse_weights
+from sepcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sepcli.catalog.card import Card
+    from sepcli.protocols import Separator
+
+DEFAULT_PRIOR = "slakh-drums-bass"
+BLIND = "blind"
+"""The family of the cards of methods without a prior."""
+
+
+class Method(StrEnum):
+    """What ``--method`` takes: an engine for priors, or a method that needs none."""
+
+    LASS = "lass"
+    SCORE = "score"
+    VARIATIONAL = "variational"
+    LANGEVIN = "langevin"
+    HPSS = "hpss"
+    REPET = "repet"
+    REPET_SIM = "repet-sim"
+    FT2D = "ft2d"
+    RPCA = "rpca"
+    NMF = "nmf"
+    CONVOLUTIVE_NMF = "convolutive-nmf"
+    ICA = "ica"
+
+    @property
+    def blind(self) -> bool:
+        """Whether it needs no prior."""
+        return self not in (Method.LASS, Method.SCORE, Method.VARIATIONAL, Method.LANGEVIN)
+
+
+def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:
+    """``--method langevin`` in other words: the engine score with the sampler langevin.
+
+    Raises:
+        UsageError: another sampler was asked for besides.
+    """
+    if method is not Method.LANGEVIN:
+        return method, sampler
+    if sampler not in (None, "langevin"):
+        raise UsageError(
+            f"--method langevin and --sampler {sampler} contradict each other", "give one of them"
+        )
+    return Method.SCORE, "langevin"
+
+
+def find_card(
+    method: Method | None,
+    prior: str | None,
+    sampler: str | None = None,
+    samples: int = 1,
+    rest: bool = False,
+) -> Card:
+    """The prior's card for one engine (see ``sepcli.catalog.engines``), or what a blind method separates.
+
+    Raises:
+        UsageError: the method has no use for the prior, the sampler or a rest, or it knows one answer only.
+        PriorError: no such prior.
+    """
+    from sepcli.catalog import card as cards
+    from sepcli.catalog.engines import with_engine
+
+    if method is None or not method.blind:
+        card, folder = cards.find(prior or DEFAULT_PRIOR)
+        card = with_engine(card, folder, None if method is None else method.value, sampler, rest)
+        if rest and card.family != cards.SOUND:
+            raise UsageError(
+                f"--rest is for score priors of sounds, and {card.name} is of {card.family}",
+                "leave it out" + (", or --method lass" if card.family == Method.LASS else ""),
+            )
+        if samples > 1 and (sampler or card.settings.get("sampler")) == "greedy":
+            raise UsageError(
+                f"greedy search finds one answer, not {samples}",
+                "leave out --samples, or choose --sampler ancestral",
+            )
+        return card
+    given = {"--prior": prior is not None, "--sampler": sampler is not None, "--samples": samples > 1}
+    given["--rest"] = rest
+    for option in (option for option, present in given.items() if present):
+        raise UsageError(f"--method {method} has no use for {option}: it has no prior", f"leave out {option}")
+    from sepcli import baselines as blind
+
+    return cards.Card(
+        method.value, BLIND, blind.SOURCES, blind.WEIGHTS, blind.SAMPLE_RATE, stream=blind.STREAM
+    )
+
+
+def compose(
+    card: Card, priors: Sequence[str], weights: str | None, sources: int | None, rest: bool = False
+) -> Card:
+    """What ``--prior`` and the other words on sources ask for, as one card.
+
+    Args:
+        card: of the first prior, for one engine.
+        priors: all words; several are for priors of one sound each.
+        weights: ``0.5,0.5``, one per such prior, and one for the rest, or not; the priors' own if None.
+        sources: a word for images.
+        rest: add a source for what no prior explains.
+
+    Returns:
+        The card. Of score priors it names all sources and, in ``score``, the words for their priors.
+
+    Raises:
+        UsageError: the words do not fit the card.
+        PriorError: no such prior.
+    """
+    from sepcli.catalog import card as cards
+    from sepcli.catalog.engines import add_rest, refuse_single, source_names
+    from sepcli.catalog.weights import mixing_weights
+
+    if card.family != cards.SOUND or card.score:
+        if len(priors) > 1:
+            raise UsageError(
+                f"prior {card.name} brings all its sources along: {', '.join(card.sources)}",
+                "give one --prior; several, one per source, are for images and for priors of one sound",
+            )
+        if sources or weights:
+            raise UsageError(
+                f"prior {card.name} separates {', '.join(card.sources)}", "leave out --sources and --weights"
+            )
+        names, alpha = add_rest(card.sources, card.weights) if rest else (card.sources, card.weights)
+        return replace(card, sources=names, weights=alpha)
+    if sources:
+        raise UsageError("--sources is for images", "give --prior once per source")
+    owners = [cards.find(word)[0] for word in priors]
+    for other in owners:
+        if other.family != cards.SOUND:
+            raise UsageError(
+                f"prior {other.name} is of {other.family} and does not mix with {card.name}",
+                "choose priors of one sound each",
+            )
+    if len(owners) + rest < 2:
+        refuse_single(card)
+    of_cards = tuple(owner.weights[0] for owner in owners)
+    given = parse_weights(weights, None, 2 - rest) if weights else None
+    alpha = mixing_weights(given, of_cards, images=False, sources=len(owners))
+    names = source_names(owners)
+    if rest:
+        names, alpha = add_rest(names, alpha)
+    if len(alpha) != len(names):
+        raise UsageError(f"{len(alpha)} --weights for {len(owners)} --prior", "give one weight per prior")
+    name = "+".join(owner.name for owner in owners)
+    return replace(card, name=name, sources=names, weights=alpha, score={"priors": tuple(priors)})
+
+
+def load(
+    card: Card, prior: str | None, *, device: str, sampler: str | None, settings: Mapping[str, str]
+) -> tuple[Separator, dict[str, Any]]:
+    """The separator of a card from ``find_card`` or ``compose``, and what a record says of it.
+
+    Raises:
+        UsageError: an unknown sampler, setting or device, or priors of different rates.
+        PriorError: a prior is missing or damaged.
+    """
+    if card.family == BLIND:
+        return _load_blind(card, device, settings)
+    if card.score:
+        return _load_composed(card, device, sampler, settings)
+    from sepcli.catalog.build import load_separator
+    from sepcli.cli.device import choose_device
+
+    place = str(choose_device(device))
+    separator = load_separator(
+        prior or DEFAULT_PRIOR,
+        method=card.family if card.family in (Method.LASS, Method.VARIATIONAL) else None,
+        device=place,
+        sampler=sampler,
+        settings=settings,
+    )
+    return separator, {
+        "method": card.family,
+        "prior": card.name,
+        "files": {name: entry["sha256"] for name, entry in card.files.items()},
+        "sampler": sampler or card.settings.get("sampler"),
+        "settings": {**card.settings, **settings},
+        "device": place,
+    }
+
+
+def _load_composed(
+    card: Card, device: str, sampler: str | None, settings: Mapping[str, str]
+) -> tuple[Separator, dict[str, Any]]:
+    from sepcli.catalog import card as cards
+    from sepcli.cli.device import choose_device
+    from sepcli.priors.audio import load_denoisers as spectral
+    from sepcli.priors.images.load_score import SAMPLERS
+
+    place = str(choose_device(device))
+    words = card.score["priors"]
+    rest = len(card.sources) > len(words)
+    separator = spectral.load_composed(
+        words,
+        card.weights,
+        names=card.sources,
+        rest=rest,
+        device=place,
+        sampler=sampler,
+        settings=settings,
+    )
+    inner = separator.inner
+    share = {"rest": spectral.RestSettings.rest} if rest else {}
+    return separator, {
+        "method": Method.SCORE.value,
+        "prior": card.name,
+        "weights": card.weights,
+        "files": {
+            f"{source}/{name}": entry["sha256"]
+            for source, word in zip(card.sources, words, strict=False)
+            for name, entry in cards.find(word)[0].files.items()
+        },
+        "sampler": next(name for name, kind in SAMPLERS.items() if isinstance(inner.sampler, kind)),
+        "settings": {**card.settings, **share, **settings, **vars(inner.sampler), **inner.likelihood},
+        "device": place,
+    }
+
+
+def _load_blind(card: Card, device: str, settings: Mapping[str, str]) -> tuple[Separator, dict[str, Any]]:
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"--method {card.name} computes on the CPU, not on {device}", "leave out --device")
+    for key in settings:
+        raise UsageError(f"unknown setting '{key}'", f"--method {card.name} has no settings of its own")
+    from sepcli.baselines.separator import METHODS, BlindSeparator
+
+    separator = BlindSeparator(card.name)
+    return separator, {
+        "method": card.name,
+        "prior": None,
+        "rule": METHODS[card.name].rule,
+        "settings": {},
+        "device": "cpu",
+    }

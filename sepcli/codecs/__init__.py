@@ -1,1 +1,0 @@
-"""x ↔ tokens: the quantizer and the autoencoders around it."""

@@ -1,0 +1,57 @@
+"""What data are: MNIST's files, recordings or images in a folder, or toy waves."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+
+from sepcli.datasets.audio_folder import audio_files
+from sepcli.datasets.image_folder import image_files
+from sepcli.datasets.song_banks import holds_songs
+from sepcli.errors import InputError
+from sepcli.media.images import SUFFIXES
+
+
+class Kind(Enum):
+    """Kinds of data."""
+
+    DIGITS = "MNIST's files"
+    SOUND = "recordings"
+    IMAGES = "images"
+    TOY = "toy waves"
+
+
+TOY_WAVES = "toy-waves"
+"""The word for toy waves in the place of a folder."""
+
+
+def kind_of(data: Path) -> Kind:
+    """What there is in a folder; songs with stems are recordings. A folder of that name goes before the word
+    for toy waves.
+
+    Raises:
+        InputError: it holds nothing of the kind, or both recordings and images.
+    """
+    if str(data) == TOY_WAVES and not data.exists():
+        return Kind.TOY
+    if any(path.is_file() for path in data.glob("train-images*")):
+        return Kind.DIGITS
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}", "give a folder of recordings or of images")
+    sounds, images = bool(audio_files(data)) or holds_songs(data), bool(image_files(data, SUFFIXES))
+    if sounds and images:
+        raise InputError(f"{data} holds both recordings and images", "move one of them into another folder")
+    if not (sounds or images):
+        raise InputError(
+            f"{data} holds neither recordings nor MNIST's files nor images",
+            "give a folder of audio files or of images, Slakh2100, MUSDB18, or that of MNIST's four files",
+        )
+    return Kind.SOUND if sounds else Kind.IMAGES
+
+
+def holds_images(data: Path) -> bool:
+    """Whether data are images alone, for families of networks that are otherwise of songs with stems."""
+    if not data.is_dir() or holds_songs(data):
+        return False
+    digits = any(path.is_file() for path in data.glob("train-images*"))
+    return digits or (bool(image_files(data, SUFFIXES)) and not audio_files(data))

@@ -1,0 +1,189 @@
+"""Any folder of images as one array of bytes.
+
+::
+
+    photos/train/CLASS/*.jpg, photos/test/CLASS/*.jpg      splits and classes
+    photos/CLASS/*.jpg                                     classes
+    photos/*.jpg                                           neither
+
+Images are decoded once; the cache is one file of NumPy's format, of which only what is asked for comes into
+memory.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sepcli.datasets.cache import fingerprint
+from sepcli.datasets.image_decoder import Decoder
+from sepcli.errors import InputError, OutputError
+
+SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+"""Split → what its folder may be called."""
+CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of one shape, with their classes.
+
+    Attributes:
+        images: (N, C, H, W) uint8, in memory or mapped into it.
+        labels: (N,) int64, of ``classes``; all 0 if there are none.
+        classes: their names.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...] = ()
+
+    def only(self, chosen: slice) -> LabelledImages:
+        """Some of them, as a view."""
+        return LabelledImages(self.images[chosen], self.labels[chosen], self.classes)
+
+
+def image_files(root: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files in a folder and its folders whose names end like images, sorted; hidden ones left out."""
+    found = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in names if not name.startswith(".")]
+        found += [Path(folder) / name for name in shown if name.lower().endswith(tuple(suffixes))]
+    return sorted(found)
+
+
+def split_folders(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """The splits of a folder, and their folders; none if it is not divided.
+
+    A class may be called *train*, too: folders of that name are splits if there are two or more, or no others
+    beside them.
+    """
+    known = {name: split for split, names in SPLITS.items() for name in names}
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    folders = [path for path in folders if image_files(path, suffixes)]
+    named = {known[path.name.lower()]: path for path in folders if path.name.lower() in known}
+    return named if len(named) > 1 or len(named) == len(folders) else {}
+
+
+def find_images(root: Path, split: str, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
+    """The folder of a split and its files; of a folder that is not divided, itself and all files.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}", "give a folder of images")
+    found = split_folders(root, suffixes)
+    if found and split not in found:
+        raise InputError(
+            f"{root} has no split {split} but {', '.join(sorted(found))}",
+            f"call one of its folders {SPLITS[split][0]}, or give the one that is meant",
+        )
+    folder = found.get(split, root)
+    files = image_files(folder, suffixes)
+    if not files:
+        raise InputError(
+            f"{root} holds no images", f"give a folder of files like *{', *'.join(suffixes[:3])}"
+        )
+    return folder, files
+
+
+def class_names(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """The folders that the images of a split are in, sorted; none if it is one, or an image is in none."""
+    parts = [path.relative_to(folder).parts for path in files]
+    names = {part[0] for part in parts}
+    return tuple(sorted(names)) if len(names) > 1 and all(len(part) > 1 for part in parts) else ()
+
+
+def open_images(
+    root: Path,
+    split: str,
+    suffixes: Sequence[str],
+    decoder: Decoder,
+    *,
+    cache: Path | None = None,
+    shuffled: bool = False,
+    most: int | None = None,
+) -> LabelledImages:
+    """Open a folder of images.
+
+    Args:
+        root: the folder; its folders are looked into, to any depth.
+        split: a key of ``SPLITS``; not looked at if the folder is not divided.
+        suffixes: how names of image files end, in lower case.
+        decoder: of the files.
+        cache: a folder for the decoded images. The next call maps them into memory at once, unless a file
+            has changed. Without it all is decoded into memory.
+        shuffled: in an order drawn by lot, always the same, so that any part is a fair sample; else sorted.
+        most: only the first so many; None: all.
+
+    Raises:
+        InputError: there are no images, or one of them cannot be read.
+        OutputError: the cache cannot be written.
+    """
+    folder, files = find_images(root, split, suffixes)
+    if shuffled:
+        files = [files[n] for n in np.random.default_rng(0).permutation(len(files))]
+    classes, files = class_names(folder, files), files[:most]
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = [numbers.get(path.relative_to(folder).parts[0], 0) for path in files]
+    return LabelledImages(_decoded(files, decoder, cache), np.array(labels, dtype=np.int64), classes)
+
+
+def _decoded(files: Sequence[Path], decoder: Decoder, cache: Path | None) -> NDArray[np.uint8]:
+    if cache is None:
+        shape = decoder.shape(files)
+        images = np.empty((len(files), *shape), np.uint8)
+        for number, row in enumerate(decoder.rows(files, shape)):
+            images[number] = row
+        return images
+    try:
+        key = fingerprint(files, CACHE_VERSION, decoder.size, decoder.channels)
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror})", "take it away") from error
+    path = cache / f"images-{key}.npy"
+    if not path.is_file():
+        _fill(path, files, decoder)
+    try:
+        mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path) from error
+    if mapped.dtype != np.uint8 or mapped.ndim != 4 or len(mapped) != len(files):
+        raise _damaged(path)
+    return mapped
+
+
+def _fill(path: Path, files: Sequence[Path], decoder: Decoder) -> None:
+    """Decode into a file, which gets its name when it is complete."""
+    decoder.say(f"reading {len(files)} images, once, into {path}")
+    part: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        part = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            shape = decoder.shape(files)
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for row in decoder.rows(files, shape):
+                file.write(row.tobytes())
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"the cache {path} cannot be written ({error.strerror})",
+            "give a --cache folder that can be written, with enough space",
+        ) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"the cache {path} is damaged", "delete that file and start again")

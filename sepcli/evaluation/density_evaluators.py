@@ -1,0 +1,198 @@
+"""Priors of sound as judges of test items: how likely is this, in nats per sample?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.card import Card
+from sepcli.catalog.network import load_network
+from sepcli.datasets.pairs import pair_ids, read_pairs
+from sepcli.datasets.song_banks import open_songs
+from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
+from sepcli.errors import InputError, PriorError, UsageError
+from sepcli.posterior.elbo import log_density_bound
+from sepcli.priors.audio.load_denoisers import HEARD, FastPrior, load_spectral
+from sepcli.priors.audio.load_flows import is_flow, load_wave_flow
+from sepcli.priors.lass.train import draw_sources
+from sepcli.signal.mdct import mdct
+
+LENGTH = 16_384
+"""Samples of an item that are looked at, at most."""
+
+Signal = NDArray[np.float32]  # (T,)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A prior of one source.
+
+    Attributes:
+        prior: its name.
+        source: what it is of.
+        kind: what has to be the same of all judges: their answers are else not to be compared.
+        files: sha256 of the prior's files.
+        ask: signals (T,) and standard normal noise like them → log p in nats.
+        factor: T is cut to a multiple of it.
+    """
+
+    prior: str
+    source: str
+    kind: dict[str, Any]
+    files: dict[str, str]
+    ask: Callable[[Tensor, Tensor], Tensor]
+    factor: int
+
+    def __call__(self, signal: Signal, noise: Signal) -> float:
+        """log p of a signal (T,), in nats per sample; the noise (T,) is standard normal."""
+        level, length = self.kind["level"], len(signal) // self.factor * self.factor
+        power = float(np.square(signal).mean())
+        gain = level / power**0.5 if level and power > 0 else 1.0
+        x, eps = torch.from_numpy(signal[:length] * np.float32(gain)), torch.from_numpy(noise[:length])
+        with torch.no_grad():
+            return float(self.ask(x, eps)) / length
+
+
+def open_judges(priors: Sequence[str], noise: float, device: torch.device) -> list[Judge]:
+    """Priors of different sounds, of one kind.
+
+    Args:
+        priors: K ≥ 2 names or folders.
+        noise: σ of the noise under which items are looked at, beside what a flow always adds; of a denoiser
+            the finest noise that counts, or its own if that is 0.
+        device: where to compute.
+
+    Raises:
+        UsageError: there are fewer than two, two of one source or of different kinds; or noise that they do
+            not know.
+        PriorError: a prior is missing, damaged or not of one sound.
+    """
+    if len(priors) < 2:
+        raise UsageError("one prior has nothing to be compared with", "give --prior once per source")
+    judges = [_open(name, noise, device) for name in priors]
+    if len({judge.source.casefold() for judge in judges}) < len(judges):
+        told = ", ".join(f"{judge.prior} ({judge.source})" for judge in judges)
+        raise UsageError(f"two of the priors are of the same source: {told}", "give one per source")
+    for judge in judges[1:]:
+        for key, value in judge.kind.items():
+            if value != judges[0].kind[key]:
+                raise UsageError(
+                    f"{judge.prior} and {judges[0].prior} are not to be compared: they differ in {key}",
+                    f"it is {value} and {judges[0].kind[key]}: choose priors that were trained alike",
+                )
+    return judges
+
+
+def toy_items(names: Sequence[str], count: int, rate: int, seed: int) -> tuple[Iterator[Signal], int]:
+    """Arrays (K, T) of test waves of the shapes called so, and how many there are.
+
+    Raises:
+        UsageError: there is no such shape, or priors have another rate.
+    """
+    if rate != SAMPLE_RATE:
+        raise UsageError(f"the priors are of {rate} Hz and toy waves of {SAMPLE_RATE}", "use another --data")
+    waves = ToyWaves(names, "test", seed)
+    count = min(count, len(waves))
+    return (waves.item(n, LENGTH) for n in range(count)), count
+
+
+def folder_items(folder: Path, names: Sequence[str], count: int, rate: int) -> tuple[Iterator[Signal], int]:
+    """Arrays (K, T) of the items of STEM/ITEM files, and how many there are.
+
+    Raises:
+        InputError: a source is missing, or (later) an item is short or cannot be read.
+    """
+    found = len(pair_ids(folder, names)[:count])
+    return islice(_read(folder, names, rate), found), found
+
+
+def song_items(
+    data: Path, split: str, names: Sequence[str], count: int, rate: int, seed: int, cache: Path | None = None
+) -> Iterator[Signal]:
+    """``count`` arrays (K, T) of segments of songs with stems, from unrelated places that are not quiet.
+
+    Args:
+        data: Slakh2100's layout, or MUSDB18.
+        split: ``train``, ``validation`` or ``test``.
+        names: K sources.
+        count: how many items; the first are the same for any count.
+        rate: Hz.
+        seed: of the places.
+        cache: a folder for decoded songs.
+
+    Raises:
+        InputError: the songs cannot be read, or lack a source; or (later) they are shorter than a segment.
+    """
+    bank = open_songs(data, split, tuple(names), rate, cache)
+    rng = np.random.default_rng([seed, 0, 0, 1])  # none of the streams [seed, n, k] of the items' noise
+    return (draw_sources(bank, rng, 1, LENGTH, None)[0] for _ in range(count))
+
+
+def _read(folder: Path, names: Sequence[str], rate: int) -> Iterator[Signal]:
+    for pair in read_pairs(folder, names):
+        sources = pair.sources
+        if pair.sample_rate != rate:
+            sources = np.asarray(soxr.resample(sources.T, pair.sample_rate, rate), np.float32).T
+        if sources.shape[1] < rate // 10:
+            raise InputError(f"item {pair.id} of {folder} is shorter than 0.1 s", "give longer items")
+        yield np.ascontiguousarray(sources[:, :LENGTH])
+
+
+def _open(name: str, noise: float, device: torch.device) -> Judge:
+    card, folder = cards.find(name)
+    if card.family != cards.SOUND:
+        raise PriorError(
+            f"prior {card.name} is not one of a single sound but of {card.family}",
+            "choose priors made by `sepcli train-prior --family flow` or `--family denoiser` from sounds",
+        )
+    cards.verify(card, folder)
+    make = _flow if is_flow(folder) else _denoiser
+    kind, ask, factor = make(card, folder, noise, device)
+    kind |= {"sample_rate": card.sample_rate, "level": float(card.stream.get("reference_rms", 0.1))}
+    files = {path: str(entry["sha256"]) for path, entry in card.files.items()}
+    return Judge(card.name, card.sources[0], kind, files, ask, factor)
+
+
+Made = tuple[dict[str, Any], Callable[[Tensor, Tensor], Tensor], int]
+
+
+def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
+    flow = load_wave_flow(folder).to(device)
+    config = flow.config
+    if noise > config.sigma_max:
+        raise UsageError(
+            f"prior {card.name} knows noise up to {config.sigma_max:g}, beside its own {config.noise:g}",
+            "use less --noise, or train it with --noise",
+        )
+    spread = float(flow.noise_at(torch.tensor(noise)))
+
+    def ask(x: Tensor, eps: Tensor) -> Tensor:
+        clean, noisy = x.to(device)[None, None], (x + spread * eps).to(device)[None, None, None]
+        return flow.log_prob(noisy, noise, flow.mel_frames(clean))
+
+    likelihood = f"log p given {config.mels} mel bands" if config.mels else "log p"
+    return {"likelihood": likelihood, "noise": spread}, ask, config.factor
+
+
+def _denoiser(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
+    network = load_network(load_spectral, folder / "denoiser").to(device)
+    prior, bins, (most, least) = FastPrior(network), network.config.bins, HEARD
+    finest = noise or least
+    if finest >= most:
+        raise UsageError(f"noise of {finest:g} leaves nothing to be heard", f"use less than {most:g}")
+
+    def ask(x: Tensor, eps: Tensor) -> Tensor:
+        x = mdct(x.to(device)[None, None], bins)[:, None]
+        return log_density_bound(prior, x, sigma_max=most, sigma_min=finest)
+
+    return {"likelihood": "bound up to a constant", "noise": finest, "bands": bins}, ask, 1

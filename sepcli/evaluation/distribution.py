@@ -1,0 +1,240 @@
+"""Whole sets of images: kept in 8 bits while a run goes on, compared by their features at its end."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sepcli.errors import OutputError, UsageError
+from sepcli.evaluation.score import TrackScore
+from sepcli.metrics.distribution import Moments, frechet_distance, inception_scores, merged, moments
+from sepcli.metrics.features import Extractor, open_classifier
+from sepcli.metrics.inception import NAME as INCEPTION
+from sepcli.metrics.inception import open_inception
+from sepcli.protocols import ProgressCallback
+
+NETWORKS: Mapping[str, str] = {
+    "fd-mnist": "fd-mnist",
+    "cs-mnist": "fd-mnist",
+    "fd-cifar": "fd-cifar",
+    "cs-cifar": "fd-cifar",
+    "fid": INCEPTION,
+    "is": INCEPTION,
+}
+"""Metric of sets → whose features it is of."""
+DISTANCES = frozenset({"fd-mnist", "fd-cifar", "fid"})
+"""Those that compare with the originals; the others are scores of a set by itself."""
+ORIGINALS, WHOLE, STEM = "originals", "all", "images"
+"""A row; and what stands for track and stem in the scores of a set."""
+PART = 128
+"""Images that a network sees at once."""
+
+Images = NDArray[np.uint8]  # (N, C, H, W)
+
+
+class ImageFile:
+    """Images of 8 bits of every row and item, in one file of a known size."""
+
+    def __init__(self, file: BinaryIO, rows: Sequence[str], shape: tuple[int, ...]) -> None:
+        """``shape`` is (N, K, C, H, W): items, images of an item, and an image's own."""
+        self._file, self._rows, self._shape = file, tuple(rows), shape
+
+    def put(self, number: int, row: str, images: Tensor) -> None:
+        """Keep an item's images (K, C, H, W) in [0, 1] of one row.
+
+        Raises:
+            OutputError: there is no space.
+        """
+        data = (images.clamp(0.0, 1.0) * 255.0).round().byte().numpy().tobytes()
+        try:
+            self._file.seek((self._rows.index(row) * self._shape[0] + number) * len(data))
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"cannot keep images: {error.strerror}", "free some space") from error
+
+    def sets(self) -> dict[str, Images]:
+        """All images by row, mapped into memory."""
+        count, each, *image = self._shape
+        mapped = np.memmap(self._file, np.uint8, "r", shape=(len(self._rows), count * each, *image))
+        return dict(zip(self._rows, mapped, strict=True))
+
+
+def image_place(journal: Path) -> Path:
+    """Where a run keeps its images, beside its journal."""
+    return journal.with_name(f"{journal.name}.images")
+
+
+def has_images(place: Path, rows: Sequence[str], shape: tuple[int, ...]) -> bool:
+    """Whether a file can hold the images of a run that is continued."""
+    return place.is_file() and place.stat().st_size == len(rows) * math.prod(shape)
+
+
+@contextmanager
+def keep_images(
+    rows: Sequence[str], shape: tuple[int, ...], place: Path | None, go_on: bool
+) -> Iterator[ImageFile]:
+    """A file for the images of a run.
+
+    Args:
+        rows: names.
+        shape: (N, K, C, H, W).
+        place: where; None: in a file without a name, which goes with the run.
+        go_on: keep what is in it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        if place is None:
+            file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
+        elif go_on:
+            file = place.open("r+b")
+        else:
+            place.unlink(missing_ok=True)  # not written through if it is a link
+            file = place.open("x+b")
+    except OSError as error:
+        raise OutputError(f"cannot keep images: {error.strerror}", "choose another --out") from error
+    with file:
+        try:
+            file.truncate(len(rows) * math.prod(shape))
+        except (OSError, OverflowError) as error:  # too large for the disk, or for a file
+            with suppress(OSError):
+                if place is not None:
+                    place.unlink()
+            reason = getattr(error, "strerror", None) or "they are too many"
+            raise OutputError(f"cannot keep images: {reason}", "ask for fewer") from error
+        yield ImageFile(file, rows, shape)
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What whole sets are compared by.
+
+    Attributes:
+        metrics: keys of ``NETWORKS``.
+        networks: by name.
+        originals: all test images.
+    """
+
+    metrics: tuple[str, ...]
+    networks: Mapping[str, Extractor]
+    originals: Images
+
+    def check(self, count: int) -> None:
+        """Refuse images that a network is not for, and sets of one.
+
+        Raises:
+            UsageError: see there.
+        """
+        shape = self.originals.shape[1:]
+        for network in self.networks.values():
+            if network.shape not in (None, shape):
+                raise UsageError(
+                    f"{network.name} is for {_size(network.shape)} images, not {_size(shape)}",
+                    "use another metric, such as fid",
+                )
+        if min(count, len(self.originals) // 2) < 2:
+            raise UsageError("a distance of sets needs several images", "give more of them, and more --pairs")
+
+    def score(
+        self, rows: Mapping[str, Images], on_progress: ProgressCallback | None
+    ) -> tuple[list[TrackScore], list[str]]:
+        """Scores of every row and of the originals, and notes.
+
+        The originals' distance is that of two random halves of them: what chance alone makes of it.
+        """
+        halves = np.array_split(np.random.default_rng(0).permutation(len(self.originals)), 2)
+        steps = len(self.networks) * (len(self.originals) + sum(map(len, rows.values())))
+        told = _Progress(on_progress, steps)
+        scores, notes = [], []
+        for network in self.networks.values():
+            metrics = [metric for metric in self.metrics if NETWORKS[metric] == network.name]
+            first, second = (_look(network, self.originals[np.sort(half)], told) for half in halves)
+            whole = merged(first.moments, second.moments)
+            seen = {row: (_look(network, images, told), whole) for row, images in rows.items()}
+            both = _Seen(first.moments, np.concatenate([first.classes, second.classes]))
+            seen[ORIGINALS] = both, second.moments
+            for metric in metrics:
+                for row, (own, against) in seen.items():
+                    scores += _scores(metric, row, own, against)
+            least, width = min(own.moments.count for own, _ in seen.values()), len(whole.mean)
+            if least <= width and DISTANCES & set(metrics):
+                notes.append(
+                    f"{least} images for {width} features of {network.name}: distances are far too large"
+                )
+        return scores, notes
+
+
+def open_networks(metrics: Sequence[str], weights: Path | None, device: torch.device) -> dict[str, Extractor]:
+    """The networks that metrics of sets need, by name.
+
+    Raises:
+        PriorError: our own are missing or damaged.
+        UsageError: Inception's weights or library are.
+        InputError: Inception's weights cannot be read.
+    """
+    wanted = dict.fromkeys(NETWORKS[metric] for metric in metrics if metric in NETWORKS)
+    return {
+        name: open_inception(weights, device) if name == INCEPTION else open_classifier(name, device)
+        for name in wanted
+    }
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a network sees in a set: moments of features, and probabilities of classes (N, Y)."""
+
+    moments: Moments
+    classes: NDArray[np.float32]
+
+
+@dataclass
+class _Progress:
+    """Counts images."""
+
+    on_progress: ProgressCallback | None
+    total: int
+    done: int = 0
+
+    def __call__(self, count: int) -> None:
+        self.done += count
+        if self.on_progress is not None:
+            self.on_progress(self.done, self.total)
+
+
+def _look(network: Extractor, images: Images, told: _Progress) -> _Seen:
+    """Part by part: of features only the moments are kept, which do not grow with the set."""
+    known: Moments | None = None
+    classes = []
+    for start in range(0, len(images), PART):
+        features, probabilities = network.ask(images[start : start + PART])
+        known = moments(features) if known is None else merged(known, moments(features))
+        classes.append(probabilities)
+        told(len(features))
+    if known is None:
+        raise ValueError("a set of no images")
+    return _Seen(known, np.concatenate(classes))
+
+
+def _scores(metric: str, row: str, own: _Seen, against: Moments) -> list[TrackScore]:
+    if metric in DISTANCES:
+        return [TrackScore(WHOLE, row, STEM, metric, frechet_distance(own.moments, against))]
+    order = np.random.default_rng(0).permutation(len(own.classes))  # parts that are fair samples
+    parts = inception_scores(own.classes[order])
+    return [TrackScore(f"{WHOLE}, part {n}", row, STEM, metric, float(v)) for n, v in enumerate(parts, 1)]
+
+
+def _size(shape: Sequence[int] | None) -> str:
+    channels, height, width = shape or (0, 0, 0)
+    return f"{height} x {width} {'color' if channels == 3 else 'gray'}"

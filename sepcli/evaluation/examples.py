@@ -1,0 +1,79 @@
+"""The tracks of a report to look at and listen to: best, median, worst."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sepcli.errors import InputError
+from sepcli.evaluation.folder_layouts import FolderTrack, Pairing, Source
+from sepcli.evaluation.folders import read_sound
+from sepcli.evaluation.previews import MIXTURE, REFERENCE, Clip, ClipsOf, encode_image, encode_sound
+from sepcli.evaluation.report import Report
+from sepcli.evaluation.summary import track_values
+from sepcli.media.images import read_image
+
+
+class Case(NamedTuple):
+    """A track that stands for others."""
+
+    label: str
+    """best, median or worst."""
+    track: str
+    value: float
+    """Of the report's first metric and method, averaged over stems."""
+
+
+def pick_cases(report: Report) -> list[Case]:
+    """The best, the median and the worst track of the first method in the first metric, each track once.
+
+    The median is a track, the lower of two in the middle. Tracks without a value are left out.
+    """
+    methods = track_values(report.scores)[report.protocol.metrics[0]]
+    values = list(next(iter(methods.values())).values())[-1]
+    ranked = sorted((value, track) for track, value in values.items() if not np.isnan(value))
+    if not ranked:
+        return []
+    places = {"best": -1, "median": (len(ranked) - 1) // 2, "worst": 0}
+    found: dict[str, Case] = {}
+    for label, place in places.items():
+        value, track = ranked[place]
+        found.setdefault(track, Case(label, track, value))
+    return list(found.values())
+
+
+def folder_clips(pairing: Pairing, images: bool) -> ClipsOf:
+    """Where the clips of a report on folders come from: their files.
+
+    Args:
+        pairing: What was scored.
+        images: Whether it is of images.
+
+    Returns:
+        From a track's name to its clips: the mixture if there is a file of it, the references, the estimates.
+    """
+    tracks = {track.name: track for track in pairing.tracks}
+    return lambda name: _clips(tracks[name], pairing.stems, images)
+
+
+def _clips(track: FolderTrack, names: tuple[str, ...], images: bool) -> list[Clip]:
+    load = _image if images else _sound
+    wanted = []
+    if MIXTURE in track.references and not images:
+        wanted.append((MIXTURE, MIXTURE, track.references[MIXTURE]))
+    for row, stems in {REFERENCE: track.references, **track.estimates}.items():
+        wanted += [(row, stem, stems[stem]) for stem in names]
+    return [Clip(row, stem, *load(source)) for row, stem, source in wanted]
+
+
+def _sound(source: Source) -> tuple[str, bytes]:
+    signal, rate = read_sound(source)
+    return encode_sound(signal, rate)
+
+
+def _image(source: Source) -> tuple[str, bytes]:
+    if not isinstance(source, Path):
+        raise InputError(f"{source.paths[0]} is no image", "give folders of images")
+    return encode_image(read_image(source).pixels)

@@ -1,0 +1,138 @@
+"""Another program, demucs, separates the mixtures of a set of references, so that its stems can be scored.
+
+It is called as its command line is documented, ``demucs -n MODEL -o OUT [-d DEVICE] -- FILE``; nothing of it
+is imported. Its stems end up where it would have put them itself::
+
+    OUT/MODEL/TRACK/STEM.wav
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from sepcli.errors import OutputError, SepError, UsageError
+from sepcli.evaluation.folder_layouts import MIXTURE, Layout, Stems
+from sepcli.evaluation.folders import read_alike
+from sepcli.evaluation.report import Failure
+from sepcli.media.names import inside
+from sepcli.protocols import ProgressCallback
+
+MODEL = re.compile(r"\w[\w.-]*", re.ASCII)
+"""What may be a model's name: no option, no path."""
+
+
+@dataclass(frozen=True)
+class Demucs:
+    """How demucs is called.
+
+    Attributes:
+        program: Its words, as ``("python", "-m", "demucs")``.
+        model: A name that it knows.
+        device: That it is to compute on; its own choice if None.
+        environment: Of its process.
+
+    Raises:
+        UsageError: That cannot be a model's name.
+    """
+
+    program: tuple[str, ...]
+    model: str
+    device: str | None
+    environment: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        if MODEL.fullmatch(self.model) is None:
+            raise UsageError(
+                f"'{self.model}' is no model's name", "write for example --runner demucs:htdemucs"
+            )
+
+    def separate(self, mixture: Path, out: Path) -> Path:
+        """Separate one file; returns the folder of its stems, below ``out``.
+
+        Raises:
+            SepError: It cannot be started, fails, or leaves no stems.
+        """
+        command = [*self.program, "-n", self.model, "-o", str(out)]
+        command += [] if self.device is None else ["-d", self.device]
+        hint = (
+            f"run `demucs -n {self.model}` on a file by yourself: the first time it fetches its weights, "
+            "and here it is kept from the network"
+        )
+        try:
+            done = subprocess.run(
+                [*command, "--", str(mixture)],
+                env=dict(self.environment),
+                cwd=mixture.parent,  # python -m looks for modules there
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        except OSError as error:
+            raise SepError(f"cannot start demucs: {error.strerror}", "install it again") from error
+        stems = out / self.model / mixture.stem
+        if done.returncode or not any(stems.glob("*.wav")):
+            said = done.stdout.decode(errors="replace").split("\n")
+            last = next((line.strip() for line in reversed(said) if line.strip()), "nothing")
+            raise SepError(f"demucs left no stems (exit code {done.returncode}), it said: {last}", hint)
+        return stems
+
+
+def separate_tracks(
+    references: Layout, out: Path, demucs: Demucs, on_progress: ProgressCallback | None = None
+) -> list[Failure]:
+    """Separate the mixtures of all tracks that have no stems by the model yet.
+
+    The mixture is the references' own if there is one, else the sum of the stems, as in scoring.
+
+    Args:
+        references: Of the tracks.
+        out: Where the stems go, as ``MODEL/TRACK/STEM.wav``; each track's at once, as a whole.
+        demucs: How it is called.
+        on_progress: Told about tracks.
+
+    Returns:
+        The tracks that could not be separated, and why.
+
+    Raises:
+        OutputError: The folder cannot be written.
+        SepError: Not one track could be separated.
+    """
+    failures: list[tuple[Failure, SepError]] = []
+    for number, (track, stems) in enumerate(references.items(), start=1):
+        try:
+            _separate(track or MIXTURE, stems, out, demucs)
+        except OutputError:
+            raise
+        except SepError as error:
+            failures.append((Failure(track, error.message), error))
+        if on_progress is not None:
+            on_progress(number, len(references))
+    if failures and len(failures) == len(references):
+        raise failures[0][1]
+    return [failure for failure, _ in failures]
+
+
+def _separate(track: str, stems: Stems, out: Path, demucs: Demucs) -> None:
+    place = inside(out / demucs.model, track)
+    if place.is_dir():
+        return
+    names = [MIXTURE] if MIXTURE in stems else list(stems)
+    signals, rate = read_alike(stems, names)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".sepcli-", dir=out) as folder:
+            mixture = Path(folder).absolute() / "track.wav"  # whatever the track is called
+            soundfile.write(mixture, signals.sum(axis=0), rate, subtype="FLOAT")
+            os.replace(demucs.separate(mixture, mixture.parent / "out"), place)
+    except (OSError, soundfile.SoundFileError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot write {place}: {reason}", "choose another --estimates") from error

@@ -1,0 +1,76 @@
+"""Something to hear or to see of a track, small enough to be part of a page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from PIL import Image
+
+SECONDS = 8.0
+"""Of sound that are kept of a track, from its middle."""
+LARGEST = 512
+"""Pixels of the longer side of an image; larger ones are made smaller."""
+REFERENCE = "reference"
+"""The row of what is true."""
+MIXTURE = "mixture"
+
+
+class Clip(NamedTuple):
+    """Something to hear or to see."""
+
+    row: str
+    """Who made it."""
+    stem: str
+    mime: str
+    data: bytes
+
+
+ClipsOf = Callable[[str], list[Clip]]
+"""Of a track, by name; may raise ``SepError`` and may take as long as the track's separation."""
+Encode = Callable[[NDArray[np.float32]], tuple[str, bytes]]
+"""A signal to its kind and its bytes."""
+
+
+def clips_of_rows(
+    stems: Sequence[str],
+    mixture: NDArray[np.float32],
+    rows: Mapping[str, Iterable[NDArray[np.float32]]],
+    encode: Encode,
+) -> list[Clip]:
+    """The mixture, then row by row the stems.
+
+    Args:
+        stems: K names.
+        mixture: A signal.
+        rows: K signals by row; what is true is the row ``REFERENCE``.
+        encode: How signals become bytes.
+    """
+    clips = [Clip(MIXTURE, MIXTURE, *encode(mixture))]
+    for row, signals in rows.items():
+        clips += [Clip(row, stem, *encode(signal)) for stem, signal in zip(stems, signals, strict=True)]
+    return clips
+
+
+def encode_sound(signal: NDArray[np.float32], rate: int) -> tuple[str, bytes]:
+    """(T, C) as FLAC: the middle seconds, mono, 16 bits."""
+    length = min(len(signal), round(SECONDS * rate))
+    start = (len(signal) - length) // 2
+    file = io.BytesIO()
+    mono = signal[start : start + length].mean(axis=1).clip(-1.0, 1.0)
+    soundfile.write(file, mono, rate, format="FLAC", subtype="PCM_16")
+    return "audio/flac", file.getvalue()
+
+
+def encode_image(pixels: NDArray[Any]) -> tuple[str, bytes]:
+    """(C, H, W) in [0, 1], gray or RGB, as PNG of 8 bits; values beyond are clamped."""
+    values = np.round(255 * np.clip(pixels, 0.0, 1.0)).astype(np.uint8)
+    image = Image.fromarray(values[0] if len(values) == 1 else np.moveaxis(values, 0, -1))
+    image.thumbnail((LARGEST, LARGEST))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return "image/png", file.getvalue()

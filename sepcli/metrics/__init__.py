@@ -1,0 +1,1 @@
+"""Metrics of single items and of whole sets."""

@@ -1,0 +1,113 @@
+"""How close a whole set of images is to another, in some network's features. Pure; all sums are float64.
+
+Fréchet distance of the Gaussians that have the sets' means and covariances:
+
+    d² = |m_a - m_b|² + tr C_a + tr C_b - 2 tr (C_a^½ C_b C_a^½)^½
+
+Inception score of class probabilities p(y|x): exp of the mean over x of KL(p(y|x) ‖ p(y)), with p(y) their
+mean.
+
+What these numbers are called depends on the network: FID and Inception score are those of the original
+Inception network only.
+
+Source: Dowson & Landau 1982; Heusel et al. 2017 (FID); Salimans et al. 2016 (Inception score).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+SPLITS = 10
+"""Parts of a set that have an Inception score each."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What a Fréchet distance has to know of a set of features.
+
+    Attributes:
+        count: N.
+        mean: (F,).
+        scatter: (F, F), the sum of (x - mean)(x - mean)ᵀ.
+    """
+
+    count: int
+    mean: Array
+    scatter: Array
+
+    @property
+    def covariance(self) -> Array:
+        """(F, F), unbiased; of N ≥ 2."""
+        return np.asarray(self.scatter / (self.count - 1))
+
+
+def moments(features: ArrayLike) -> Moments:
+    """Moments of features (N, F).
+
+    Raises:
+        ValueError: they have not two axes, or are none.
+    """
+    x = np.asarray(features, dtype=np.float64)
+    if x.ndim != 2 or not x.size:
+        raise ValueError(f"need features (N, F), not {x.shape}")
+    mean = x.mean(axis=0)
+    return Moments(len(x), mean, (x - mean).T @ (x - mean))
+
+
+def merged(first: Moments, second: Moments) -> Moments:
+    """Moments of two sets together (Chan, Golub & LeVeque 1983)."""
+    count = first.count + second.count
+    apart = second.mean - first.mean
+    mean = first.mean + apart * (second.count / count)
+    between = np.outer(apart, apart) * (first.count * second.count / count)
+    return Moments(count, mean, first.scatter + second.scatter + between)
+
+
+def frechet_distance(first: Moments, second: Moments) -> float:
+    """Squared Fréchet (2-Wasserstein) distance of two Gaussians, as FID is computed; at least 0.
+
+    Of sets that are samples it is too large on average, the more so the fewer they are.
+
+    Raises:
+        ValueError: the features differ in number, or a set has fewer than two of them.
+    """
+    if first.mean.shape != second.mean.shape or min(first.count, second.count) < 2:
+        raise ValueError("need two sets, each of two or more, of the same features")
+    c_a, c_b = first.covariance, second.covariance
+    values, vectors = np.linalg.eigh(c_a)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ c_b @ root), 0.0)).sum()
+    apart = first.mean - second.mean
+    return max(0.0, float(apart @ apart + np.trace(c_a) + np.trace(c_b) - 2.0 * shared))
+
+
+def inception_scores(probabilities: ArrayLike, splits: int = SPLITS) -> Array:
+    """Scores of parts of a set, one behind the other; what is reported is their mean and standard deviation.
+
+    Args:
+        probabilities: (N, Y), rows of sum 1, in an order that does not matter.
+        splits: S, how many parts; N if there are fewer.
+
+    Returns:
+        (S,), each from 1 (all alike, or undecided) to Y.
+
+    Raises:
+        ValueError: they have not two axes, or are none.
+    """
+    p = np.asarray(probabilities)
+    if p.ndim != 2 or not p.size:
+        raise ValueError(f"need probabilities (N, Y), not {p.shape}")
+    count = min(splits, len(p))
+    parts = np.split(p, [part * len(p) // count for part in range(1, count)])
+    return np.array([_score(part.astype(np.float64)) for part in parts])
+
+
+def _score(p: Array) -> float:
+    mean = p.mean(axis=0)
+    ratio = np.log(np.where(p > 0, p, 1.0)) - np.log(np.where(mean > 0, mean, 1.0))
+    return float(np.exp((p * ratio).sum(axis=1).mean()))

@@ -1,0 +1,118 @@
+"""Encoders → a separator of recordings: no sampling, the posterior of a mixture is what networks make of it.
+
+A card of this family holds the encoders, and names the flows that they were trained with as its score priors:
+they are not needed to separate by the encoders, but ``--method langevin`` separates by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sepcli.catalog.card import Card
+from sepcli.catalog.network import load_network
+from sepcli.errors import PriorError, UsageError
+from sepcli.posterior.gaussian_sources import GaussianSources
+from sepcli.priors.audio.encoders import Encoders, EncodersConfig
+from sepcli.protocols import ProgressCallback
+from sepcli.samplers.rng import Rng
+from sepcli.signal.mixing import WeightedSum
+
+PART = "encoders"
+"""The part of a prior's folder that they are in."""
+
+
+@dataclass(frozen=True)
+class VariationalSeparator:
+    """Separation by encoders; fulfils ``sepcli.protocols.FramedSeparator``.
+
+    Attributes:
+        encoders: of K sources.
+        names: of the sources.
+        sample_rate: Hz.
+    """
+
+    encoders: Encoders
+    names: tuple[str, ...]
+    sample_rate: int
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The α_k of the mixing m = Σ α_k x_k."""
+        return self.encoders.config.weights
+
+    @property
+    def hop(self) -> int:
+        """Samples that become one place of the networks."""
+        return self.encoders.config.factor
+
+    @torch.no_grad()
+    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+        """The mean of the posterior if one answer is asked for, else draws.
+
+        Args:
+            mixture: (B, 1, T), float32, full scale 1.
+            seeds: (B, S) int64, one per item and draw; or (B, S, Z), one per Z-th part of the signal, too; a
+                draw depends on its own seeds only.
+            on_progress: told that it is done.
+
+        Returns:
+            (B, S, K, 1, T) on the CPU, of the unweighted sources.
+        """
+        samples = seeds.shape[1]
+        found = posterior(self.encoders, F.pad(mixture, (0, -mixture.shape[-1] % self.hop)))
+        expected = found.expected()
+        drawn = [expected.cpu()]
+        if samples > 1:
+            streams = [Rng(seeds[:, number]) for number in range(samples)]
+            drawn = [found.draw(stream.normal(expected)).cpu() for stream in streams]
+        if on_progress is not None:
+            on_progress(1, 1)
+        return torch.stack(drawn, dim=1)[..., : mixture.shape[-1]]
+
+    def log_prior(self, sources: Tensor) -> None:
+        """Encoders do not know how probable sources are."""
+        return None
+
+
+def posterior(encoders: Encoders, mixture: Tensor, noise: float | None = None) -> GaussianSources:
+    """q(x | m) of mixtures (B, 1, T) on any device, for noise s, the least that was learnt if None."""
+    config = encoders.config
+    own = mixture.to(next(encoders.parameters()))
+    mean, std = encoders(own, own.new_tensor(noise or config.noise))
+    return GaussianSources(mean, std, own, WeightedSum(config.weights), config.mixture_noise)
+
+
+def load_encoders(folder: Path) -> Encoders:
+    """The encoders of a prior's folder, float32 on the CPU.
+
+    Raises:
+        PriorError: they are missing or damaged.
+    """
+    found = load_network(lambda fields: Encoders(EncodersConfig(**fields)), folder / PART)
+    return found.requires_grad_(False)
+
+
+def build_variational(
+    card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
+) -> VariationalSeparator:
+    """The builder of ``catalog.build``.
+
+    Raises:
+        PriorError: the encoders are missing, damaged or of another mixture than the card's.
+        UsageError: a setting was given; there is none.
+    """
+    for key in options:
+        raise UsageError(f"unknown setting '{key}'", "encoders have no settings; leave out --set")
+    encoders = load_encoders(folder).to(device)
+    if encoders.config.weights != card.weights:
+        raise PriorError(
+            f"the encoders of {card.name} are of another mixture than its card", "train them again"
+        )
+    return VariationalSeparator(encoders, card.sources, card.sample_rate)

@@ -1,0 +1,195 @@
+"""From a diffusion model of the package diffusers, saved as a pickle, to a prior's folder in safetensors.
+
+Of the pickle only tensors are read, as in ``training.importer``. The prior is put together beside its place,
+loaded there once as any prior is, and only then given its name.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepcli.catalog import card as cards
+from sepcli.catalog import diffusers_layout as diffusers
+from sepcli.catalog.diffusers_layout import Parts
+from sepcli.errors import InputError, OutputError, PriorError
+from sepcli.priors.images.diffusers import DiffusionUnetConfig
+from sepcli.priors.images.import_ncsn import check_tensors, read_state
+from sepcli.priors.images.load_diffusers import expected_shapes, load_unet
+from sepcli.training.loop import write_tensors
+
+CONFIG, WEIGHTS = "unet/config.json", f"unet/{diffusers.WEIGHTS}"
+SCHEDULER, CARD = "scheduler/scheduler_config.json", "card.toml"
+"""What a folder of ours holds; without a scheduler if there was none."""
+OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Layers of attention before diffusers 0.13 → now."""
+FREQUENCIES = ("time_proj.W", "time_proj.weight")
+"""One tensor under two names, as the first variance-exploding networks were saved; the second stayed."""
+
+
+def import_diffusers(
+    path: Path,
+    out: Path,
+    *,
+    source: str | None = None,
+    overwrite: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> DiffusionUnetConfig:
+    """Write the prior of a diffusion model whose weights are a pickle into ``out``.
+
+    Args:
+        path: a folder as the library saves a pipeline or a network, or a pickle beside its config.json.
+        out: the prior's folder; it is there when the prior is whole, or not at all.
+        source: what the images are of; the folder's name if None.
+        overwrite: replace a prior that was imported before.
+        tell: told in words what is worth knowing.
+
+    Returns:
+        What the network is.
+
+    Raises:
+        InputError: no such folder, nothing to import, or a pickle that cannot be read, holds more than
+            tensors, or is of another network.
+        PriorError: of no use as a prior of images, or the package diffusers is not installed.
+        OutputError: ``out`` holds something, or cannot be written.
+    """
+    root, parts = _find(path)
+    place = Path(os.path.realpath(out))
+    _check_free(place, root, overwrite)
+    card = diffusers.make_card(root, parts, place.name)
+    if card is None:
+        raise PriorError(f"{root / parts.config} is not of a UNet2DModel", diffusers.OTHER)
+    checkpoint, expected = root / parts.weights, expected_shapes(root, parts.config)
+    tensors = _renamed(read_state(checkpoint, mapped=True), expected)
+    if sum(t.numel() * t.element_size() for t in tensors.values()) > checkpoint.stat().st_size:
+        raise InputError(f"{checkpoint} claims more numbers than it holds", "fetch or save it again")
+    hint = f"the pickle and {parts.config} have to be of one network"
+    check_tensors(checkpoint, tensors, expected, hint)
+    if parts.scheduler is None and tell is not None:
+        tell(f"{root} holds no {SCHEDULER}: the noise levels are the library's usual ones")
+    training = {"unet": {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint)}}
+    with _staged(place) as stage:
+        _fill(stage, root, parts, tensors)
+        config = _tried(stage, root)
+        files = {n: _entry(stage / n) for n in (CONFIG, WEIGHTS, SCHEDULER) if (stage / n).exists()}
+        cards.write(replace(card, sources=(source or card.name,), files=files, training=training), stage)
+        _check_free(place, root, overwrite)  # it may have changed while the tensors were read
+    return config
+
+
+def _find(path: Path) -> tuple[Path, Parts]:
+    """The folder of a network, and its files in there; its weights are a pickle."""
+    if not os.path.exists(path):
+        raise InputError(f"there is no folder {path}", "name a folder that holds a config.json and a pickle")
+    own = Path(os.path.abspath(path.parent if path.is_file() else path))
+    root = own.parent if own.name == "unet" and (own.parent / CONFIG).is_file() else own
+    if diffusers.parts_in(root) is not None:
+        raise InputError(
+            f"{root} holds safetensors already", f"it needs no import: use it with --prior {root}"
+        )
+    found = diffusers.pickled_in(root)
+    if path.is_file():  # the user says which
+        named = (own / path.name).relative_to(root).as_posix()
+        found = tuple(replace(p, weights=named) for p in found[:1] if (root / p.config).parent == own)
+    if len(found) > 1:
+        names = ", ".join(Path(parts.weights).name for parts in found[:3])
+        raise InputError(f"{root} holds several pickles: {names}", "name the file that is to be imported")
+    if not found:
+        raise InputError(
+            f"{root} holds no config.json with a pickle beside it",
+            "name a folder of diffusers, as it was downloaded",
+        )
+    return root, found[0]
+
+
+def _check_free(place: Path, root: Path, overwrite: bool) -> None:
+    """Refuse to replace anything but a prior that was imported before."""
+    other = "choose another --out folder"
+    if Path(os.path.realpath(root)).is_relative_to(place):
+        raise OutputError(f"{place} holds what is to be imported", other)
+    if os.path.lexists(place) and not place.is_dir():
+        raise OutputError(f"{place} is no folder", other)
+    if place.is_dir() and os.path.samefile(place, os.curdir):  # it is replaced as a whole
+        raise OutputError(f"{place} is the current folder", f"{other}, or run this from elsewhere")
+    folders = {str(Path(name).parent) for name in (CONFIG, SCHEDULER)}
+    held = [*place.glob("*"), *(path for folder in folders for path in (place / folder).glob("*"))]
+    known = {CONFIG, WEIGHTS, SCHEDULER, CARD, *folders}
+    others = [p for p in held if p.is_symlink() or p.relative_to(place).as_posix() not in known]
+    if others:
+        raise OutputError(f"{place} holds something else: {others[0].relative_to(place)}", other)
+    if held and not overwrite:
+        raise OutputError(f"{place} holds a prior", f"{other}, or replace it with --overwrite")
+
+
+def _renamed(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Tensors by the library's newest names."""
+    renamed = {_newest(name, tensors, expected): tensor for name, tensor in tensors.items()}
+    before, now = FREQUENCIES
+    if before in renamed and now in expected:
+        twice = now in renamed and _same(renamed[before], renamed[now])
+        if twice or now not in renamed:
+            renamed[now] = renamed.pop(before)
+    return renamed
+
+
+def _newest(name: str, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
+    words = name.split(".")
+    new = ".".join([*words[:-2], *(OLD.get(word, word) for word in words[-2:])])
+    return new if new in expected and new not in tensors else name
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    plain = first.layout == second.layout == torch.strided and first.device == second.device
+    return plain and first.dtype == second.dtype and torch.equal(first, second)
+
+
+def _fill(stage: Path, root: Path, parts: Parts, tensors: Mapping[str, Tensor]) -> None:
+    for name, own in ((parts.config, CONFIG), (parts.scheduler, SCHEDULER)):
+        if name is not None:
+            (stage / own).parent.mkdir()
+            shutil.copyfile(root / name, stage / own)
+    whole = {name: t.detach().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    write_tensors(stage / WEIGHTS, whole)  # of clones, for tensors of a pickle may share memory
+
+
+def _tried(stage: Path, root: Path) -> DiffusionUnetConfig:
+    """Load the prior, which finds whatever would keep it from being used."""
+    try:
+        return load_unet(stage).config
+    except PriorError as error:
+        raise PriorError(error.message.replace(str(stage), str(root)), error.hint) from error
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"sha256": cards.sha256(path), "size": path.stat().st_size}
+
+
+@contextmanager
+def _staged(place: Path) -> Iterator[Path]:
+    """A folder that takes the name ``place`` when the body is done, in exchange for what is there."""
+    unique = f".sepcli-{os.getpid()}-{secrets.token_hex(4)}"
+    stage, before = place.with_name(f"{unique}.part"), place.with_name(f"{unique}.old")
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        if place.exists():
+            place.rename(before)
+        stage.rename(place)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {place}: {error.strerror or error}", "choose another --out folder"
+        ) from error
+    finally:
+        if before.exists() and not place.exists():
+            before.rename(place)
+        for left in (stage, before):
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,67 @@
+"""Any prior of images → a separator, whichever its engine: score priors, or LASS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.build import load_prior
+from sepcli.errors import UsageError
+from sepcli.priors.images import load_score as score
+from sepcli.priors.lass.load_images import load_image_codec, load_lass_images
+from sepcli.protocols import ImageSeparator
+
+
+def load_images(
+    priors: Sequence[str],
+    weights: Sequence[float],
+    *,
+    labels: Sequence[int | None] | None = None,
+    device: str = "cpu",
+    sampler: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> ImageSeparator:
+    """A separator of images, K sources of known weights; see ``score.load_images``.
+
+    Raises:
+        PriorError: a prior is missing, damaged or not of images.
+        UsageError: the numbers of priors, weights and labels differ; an unknown sampler or setting; or one of
+            several priors is of LASS, or there is one and the sources are not two of equal weight.
+    """
+    of_tokens = [name for name in dict.fromkeys(priors) if of_lass(name)]
+    if of_tokens and len(priors) > 1:
+        raise UsageError(f"the prior {of_tokens[0]} is of both sources", "give it alone, one --prior")
+    if of_tokens:
+        return load_lass_images(
+            of_tokens[0], weights, labels=labels, device=device, sampler=sampler, settings=settings
+        )
+    return score.load_images(
+        priors, weights, labels=labels, device=device, sampler=sampler, settings=settings
+    )
+
+
+def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """What a prior, a name or a folder, is of: channels, height and width, and the names of its classes.
+
+    Raises:
+        PriorError: it is missing, damaged or not of images.
+    """
+    if not of_lass(prior):
+        _, folder = score.open_card(prior)
+        config = score.load_image_prior(folder).config
+        return (config.channels, config.size[0], config.size[1]), tuple(config.classes)
+    card, folder = cards.find(prior)
+    cards.verify(card, folder)
+    height, width = card.resolution
+    shape = load_image_codec(folder)[0].config.channels, height, width
+    return shape, load_prior(folder).config.sources[1:]
+
+
+def of_lass(prior: str) -> bool:
+    """Whether a prior, a name or a folder, is of LASS and of images.
+
+    Raises:
+        PriorError: there is no such prior.
+    """
+    card, _ = cards.find(prior)
+    return card.family == cards.LASS and card.of_images

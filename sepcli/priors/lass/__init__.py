@@ -1,0 +1,1 @@
+"""Latent autoregressive source separation: codecs, token priors, likelihoods, training; audio and images."""

@@ -1,0 +1,99 @@
+"""p(c | z_k): how well a token of one source fits what the mixture sounds like around it.
+
+The counted table judges a pair of tokens by the mixture's token of the same instant alone. What is heard
+before and after says more: a bass note lasts, a drum decays. A network reads the codec's features c of the
+mixture on both sides of token t and classifies the token of every source. Its posterior over the marginal is,
+by Bayes' rule, a likelihood up to a factor without z,
+
+    log p(c | z_k) = log q_k(z_k | c) - log p_k(z_k) + const
+
+the scaled likelihood of hybrid speech recognisers, which any prior may be multiplied with. As the table and
+the latent likelihood, it learns from random pairs of clean sources. It goes beyond LASS (Postolache et al.
+2023), whose likelihood is the table alone.
+
+Source: Bourlard & Morgan 1994, "Connectionist Speech Recognition: A Hybrid Approach" (scaled likelihoods).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sepcli.priors.lass.layers import Residual, ordered_weights
+
+MOST_LAYERS, MOST_TOKENS = 64, 65_536
+"""Layers, and tokens that one of them looks away; beyond that, they only exhaust the memory."""
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    """Sizes; they are stored beside the weights.
+
+    Attributes:
+        vocabulary: V of the codec.
+        sources: names of the K sources.
+        features: F, channels of the codec's features.
+        dim: channels of the network.
+        dilations: one residual layer per entry; the network looks Σ of them tokens back and as far ahead.
+
+    Raises:
+        ValueError: no weights have the shape of ``sources`` or ``dilations``, and these are out of range.
+    """
+
+    vocabulary: int
+    sources: tuple[str, ...]
+    features: int = 256
+    dim: int = 256
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 1, 2, 4, 8, 16)
+
+    def __post_init__(self) -> None:
+        lists = isinstance(self.sources, tuple) and isinstance(self.dilations, tuple)
+        if not lists or len(self.dilations) > MOST_LAYERS:
+            raise ValueError("sources or dilations that are no lists, or too many of them")
+        if not all(type(d) is int and 1 <= d <= MOST_TOKENS for d in self.dilations):
+            raise ValueError(f"dilations of {self.dilations}")
+
+
+class ContextLikelihood(nn.Module):
+    """log p(c | z_k) of all V tokens of all K sources, up to a constant."""
+
+    counts: Tensor
+
+    def __init__(self, config: ContextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.first = nn.Conv1d(config.features, config.dim, 1)
+        self.layers = nn.Sequential(*(Residual(config.dim, dilation) for dilation in config.dilations))
+        self.norm = nn.LayerNorm(config.dim)
+        self.head = nn.Linear(config.dim, len(config.sources) * config.vocabulary)
+        self.register_buffer("counts", torch.ones(len(config.sources), config.vocabulary))
+
+    @torch.no_grad()
+    def order_codes(self, codebook: Tensor) -> None:
+        """Give every token first weights of its code (V, D): see ``sepcli.priors.lass.layers.ordered_weights``."""
+        maps = [ordered_weights(codebook, self.config.dim) for _ in self.config.sources]
+        self.head.weight.copy_(torch.cat(maps))
+        nn.init.zeros_(self.head.bias)
+
+    @torch.no_grad()
+    def count(self, tokens: Tensor) -> None:
+        """Take tokens (B, K, L) of clean sources into the marginals p_k(z)."""
+        for own, counts in zip(tokens.unbind(1), self.counts, strict=True):
+            counts += torch.bincount(own.flatten(), minlength=self.config.vocabulary)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (B, L, F) of mixtures to what surrounds every token, (B, L, dim)."""
+        x: Tensor = self.norm(self.layers(self.first(features.transpose(1, 2))).transpose(1, 2))
+        return x
+
+    def logits(self, seen: Tensor) -> Tensor:
+        """What ``forward`` gives (..., dim) to log q_k(z | c) up to a constant per source, (..., K, V)."""
+        found: Tensor = self.head(seen)
+        return found.view(*found.shape[:-1], len(self.config.sources), self.config.vocabulary)
+
+    def log_ratio(self, seen: Tensor) -> Tensor:
+        """What ``forward`` gives (..., dim) to log q_k(z | c) - log p_k(z), (..., K, V), float32."""
+        marginal = (self.counts / self.counts.sum(-1, keepdim=True)).log()
+        return self.logits(seen).float().log_softmax(-1) - marginal

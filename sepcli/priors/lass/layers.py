@@ -1,0 +1,41 @@
+"""Parts that networks of several rooms are built of."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SPREAD = 0.06
+"""Standard deviation of a token's first weights where they are made of the token's code."""
+
+
+class Residual(nn.Module):
+    """x + conv(silu(x)), with a dilated kernel of three taps."""
+
+    def __init__(self, dim: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(dim, dim, 3, dilation=dilation, padding=dilation)
+        nn.init.normal_(self.conv.weight, std=0.5 / (3 * dim) ** 0.5)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, dim, L) to (B, dim, L)."""
+        y: Tensor = self.conv(F.silu(x))
+        return x + y
+
+
+def ordered_weights(codebook: Tensor, dim: int) -> Tensor:
+    """First weights (V, dim) of V tokens that lie among each other as their codes do.
+
+    What is learnt of a token then holds for those that sound or look alike, from the first step on, where
+    weights without an order have to find out one by one which tokens are near each other.
+
+    Args:
+        codebook: (V, D), a codec's codes; they come through a random linear map, drawn from torch's own
+            stream.
+        dim: of the weights.
+    """
+    codes = codebook.detach().cpu().float()
+    spread = SPREAD / codes.square().sum(-1).mean().sqrt().clamp_min(1e-6)
+    return spread * codes @ torch.randn(codes.shape[1], dim)

@@ -1,0 +1,238 @@
+"""Prior times likelihood, token by token: what a sampler follows to separate a mixture.
+
+    log p(z_1, z_2 | z_<t, m) = Σ_k log p_k(z_k | z_k,<t) / T + λ log p(m_t | z_1, z_2) + const
+
+to which κ log p(h_t | z_1, z_2) and Σ_k μ log p(c_t | z_k) may be added: see ``sepcli.priors.lass.latent`` and
+``sepcli.priors.lass.context``.
+Only the pairs that the likelihood table knows for the observed m_t are scored, so a step costs O(pairs of
+the slice), never O(V²). Source: Postolache et al. 2023 (LASS), equations 3-5 and section "Inference"; they
+use λ = 3 for music.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sepcli.errors import InputError, PriorError, UsageError
+from sepcli.priors.lass.likelihood_terms import ContextEvidence, LatentEvidence
+from sepcli.priors.lass.table import LikelihoodTable
+from sepcli.protocols import Candidates, TokenPrior
+
+ROUND = 32
+"""Candidate rows are padded to a multiple of this, so that reductions run over whole vectors."""
+
+
+@dataclass(frozen=True)
+class LassSettings:
+    """How prior and likelihood are weighed, and how many pairs are scored.
+
+    Attributes:
+        lam: λ, the power of the likelihood table.
+        latent: κ, the power of the latent likelihood, where the prior has one.
+        context: μ, the power of the context likelihood, likewise.
+        temperature: T, divides the log-probabilities of the priors.
+        max_candidates: The most pairs of a mixture code's slice that are scored, those counted most often.
+        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are scored too, by
+            what the context says of them as well. 0: none.
+
+    Raises:
+        UsageError: λ is negative, T is not positive, or a number of candidates is out of range.
+    """
+
+    lam: float = 1.0
+    latent: float = 0.0
+    context: float = 0.0
+    temperature: float = 1.0
+    max_candidates: int = 1024
+    shortlist: int = 0
+
+    def __post_init__(self) -> None:
+        for name, holds, range_ in (
+            ("lam", self.lam >= 0.0, "0 or more"),
+            ("latent", self.latent >= 0.0, "0 or more"),
+            ("context", self.context >= 0.0, "0 or more"),
+            ("temperature", self.temperature > 0.0, "more than 0"),
+            ("max_candidates", self.max_candidates >= 1, "1 or more"),
+            ("shortlist", self.shortlist >= 0, "0 or more"),
+        ):
+            if not holds:
+                raise UsageError(f"{name} is {getattr(self, name)}", f"Use {range_}.")
+
+
+class LassState(NamedTuple):
+    """What the posterior remembers of W windows with H hypotheses each."""
+
+    cache: Any
+    """The prior's state of R = W · H rows, window by window."""
+    position: int
+    """t, the step to come."""
+    hypotheses: int
+    """H."""
+
+
+class _Slices(NamedTuple):
+    """The observed candidates of all U distinct mixture codes, weighed once."""
+
+    first: Tensor
+    """a (U, N), int64, rising with b; 0 in padding."""
+    second: Tensor
+    """b (U, N), int64."""
+    score: Tensor
+    """λ log p(m | a, b) (U, N), float32; -inf in padding."""
+
+
+class LassPosterior:
+    """p(z_1, z_2 | m) over tokens, for W windows at once; fulfils ``TokenPosterior``.
+
+    K = 2 sources; separate more by recursion on pairs. With ``shortlist`` 0 no hypothesis depends on
+    another; with a shortlist, the candidates of a window depend on all its hypotheses (a code counts as
+    likely if any finds it so).
+
+    Args:
+        prior: p(z_1, z_2) = p_1(z_1) p_2(z_2), with K = 2 sources side by side.
+        table: p(m | z_1, z_2) over the same V codes.
+        mixture: m (W, L), int64 in [0, V); candidates live where it lives.
+        settings: How to weigh and how much to score.
+        latent: What the mixture's latents add to the table's likelihood.
+        context: What the mixture around a token adds to it, source by source.
+
+    Raises:
+        InputError: ``mixture`` is not two-dimensional, is empty, or has a token outside [0, V).
+    """
+
+    def __init__(
+        self,
+        prior: TokenPrior,
+        table: LikelihoodTable,
+        mixture: Tensor,
+        settings: LassSettings | None = None,
+        latent: LatentEvidence | None = None,
+        context: ContextEvidence | None = None,
+    ) -> None:
+        if mixture.dim() != 2 or not mixture.numel():
+            raise InputError(
+                f"Mixture tokens of shape {tuple(mixture.shape)} cannot be separated",
+                "Give windows of tokens, (W, L), and at least one of each.",
+            )
+        if int(mixture.min()) < 0 or int(mixture.max()) >= table.vocabulary:
+            raise InputError(
+                f"A mixture token is outside 0 … {table.vocabulary - 1}",
+                "Encode with the codec that the likelihood table was counted for.",
+            )
+        self._prior = prior
+        self._vocabulary = table.vocabulary
+        self._mixture = mixture
+        self._settings = settings or LassSettings()
+        self._table = table.to(mixture.device) if self._settings.shortlist else None
+        self._read = table.support(mixture)
+        codes, self._row = torch.unique(mixture, return_inverse=True)
+        tokens, log_lik = table.candidates(codes, self._settings.max_candidates)
+        lengths = (log_lik > -torch.inf).sum(-1)
+        self._width = lengths[self._row].amax(0).tolist()
+        self._slices = _weigh(tokens, log_lik, self._settings.lam)
+        self._latent, self._context = latent, context
+        if latent is not None:
+            latent.prepare(self._slices.first, self._slices.second)
+
+    @property
+    def windows(self) -> int:
+        """W."""
+        return self._mixture.shape[0]
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self._mixture.shape[1]
+
+    def start(self, hypotheses: int) -> LassState:
+        """The state before the first step, with H hypotheses for every window."""
+        return LassState(self._prior.start(self.windows * hypotheses), 0, hypotheses)
+
+    def step(self, state: LassState, tokens: Tensor | None) -> tuple[Candidates, LassState]:
+        """Append joint tokens and score what may come next.
+
+        Args:
+            state: From ``start``, ``step`` or ``select``; fed once.
+            tokens: (W, H, 2), int64; None at the first step.
+
+        Returns:
+            Candidates (W, N, 2) with log-posteriors (W, H, N), float32, and the new state.
+
+        Raises:
+            PriorError: The prior is not over two sources of the table's V codes.
+        """
+        rows = None if tokens is None else tokens.reshape(-1, 2)
+        log_prior, cache = self._prior.step(state.cache, rows)
+        if log_prior.shape[1:] != (2, self._vocabulary):
+            shape = tuple(log_prior.shape[1:])
+            raise PriorError(
+                f"The prior covers {shape} (sources, codes), not {(2, self._vocabulary)}",
+                "Use a prior and a likelihood table of the same codec.",
+            )
+        log_prior = log_prior.float().view(self.windows, state.hypotheses, 2, self._vocabulary)
+        if self._settings.temperature != 1.0:
+            log_prior = log_prior / self._settings.temperature
+        if self._context is not None:  # a factor per source, as the prior: it finds candidates, too
+            log_prior = log_prior + self._context.at(state.position)[:, None]
+        slices = self._observed(state.position)
+        if self._table is not None:
+            slices = self._join(slices, log_prior.amax(1), self._table, state.position)
+        candidates = Candidates(torch.stack([slices.first, slices.second], dim=-1), _score(log_prior, slices))
+        return candidates, LassState(cache, state.position + 1, state.hypotheses)
+
+    def select(self, state: LassState, parents: Tensor) -> LassState:
+        """Hypothesis h of window w continues from hypothesis ``parents[w, h]`` ((W, H'), int64)."""
+        base = torch.arange(self.windows, device=parents.device)[:, None] * state.hypotheses
+        cache = self._prior.select(state.cache, (base + parents).reshape(-1))
+        return LassState(cache, state.position, parents.shape[1])
+
+    def _observed(self, position: int) -> _Slices:
+        """The table's candidates at one step, (W, N) each."""
+        width = min(self._width[position] + -self._width[position] % ROUND, self._slices.first.shape[1])
+        row = self._row[:, position]
+        found = _Slices(*(part[:, :width].index_select(0, row) for part in self._slices))
+        if self._latent is None:
+            return found
+        return found._replace(score=found.score + self._latent.prepared(row, width, position))
+
+    def _join(self, observed: _Slices, log_prior: Tensor, table: LikelihoodTable, position: int) -> _Slices:
+        """Add the shortlist: the best codes of each prior (W, 2, V) crossed; pairs observed already get -inf.
+
+        The mixture codes ``read`` (W,) are those whose slices were observed; -1 says nothing about any pair.
+        """
+        read = self._read[:, position]
+        best = log_prior.topk(min(self._settings.shortlist, self._vocabulary), dim=-1).indices
+        r = best.shape[-1]
+        a, b = best[:, 0].repeat_interleave(r, dim=-1), best[:, 1].repeat(1, r)
+        m = read[:, None].expand_as(a)
+        log_lik = table.log_likelihood(a, b, m.clamp(min=0)).masked_fill_(m < 0, 0.0) * self._settings.lam
+        if self._latent is not None:
+            log_lik = log_lik + self._latent.fresh(a, b, position)
+        known = (observed.first * self._vocabulary + observed.second).masked_fill_(
+            observed.score == -torch.inf, self._vocabulary**2
+        )
+        pair = a * self._vocabulary + b
+        at = torch.searchsorted(known, pair).clamp_(max=known.shape[1] - 1)
+        fresh = torch.where(known.gather(1, at) == pair, -torch.inf, log_lik)
+        return _Slices(*(torch.cat(two, dim=1) for two in zip(observed, (a, b, fresh), strict=True)))
+
+
+def _weigh(tokens: Tensor, log_lik: Tensor, lam: float) -> _Slices:
+    """Slices with λ log p, padded to a multiple of ``ROUND``; λ = 0 leaves padding at -inf."""
+    short = -tokens.shape[1] % ROUND
+    score = torch.where(log_lik > -torch.inf, log_lik * lam, -torch.inf)
+    first, second = (torch.nn.functional.pad(tokens[..., k], (0, short)) for k in (0, 1))
+    return _Slices(first, second, torch.nn.functional.pad(score, (0, short), value=-torch.inf))
+
+
+def _score(log_prior: Tensor, slices: _Slices) -> Tensor:
+    """Log-priors (W, H, 2, V) and likelihoods at the candidates only: (W, H, N)."""
+    shape = (-1, log_prior.shape[1], -1)
+    score = log_prior[:, :, 0].gather(2, slices.first[:, None].expand(shape))
+    score += log_prior[:, :, 1].gather(2, slices.second[:, None].expand(shape))
+    score += slices.score[:, None]
+    return score

@@ -1,0 +1,172 @@
+"""The file of a likelihood table: one safetensors file, written as a whole, checked before it is believed.
+
+Every conditional is stored as its keys m · size + c in rising order: ``step``, from each key to the next (the
+first from -1), and ``count``; where something was pruned, also ``total``, the exact n_c of the contexts held,
+in rising order. Of these lists few numbers are large, so that they take one or two bytes each, whichever is
+shorter in all; numbers that this does not hold have their place in ``.at`` and their value in ``.large``.
+Other integers take the smallest type that holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sepcli.atomic import write_whole
+from sepcli.errors import PriorError
+from sepcli.priors.lass.table.conditional import Conditional
+from sepcli.priors.lass.table.counts import MAX_VOCABULARY, Counts
+
+FORMAT = "sepcli-likelihood-table"
+VERSION = "2"
+MOSTLY_SMALL = (".step", ".count", ".total")
+"""Names of lists in which few numbers are large."""
+NARROW = (torch.uint8, torch.int16)
+"""What their small numbers may be stored as."""
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a table, atomically.
+
+    Raises:
+        OutputError: The place cannot be written.
+    """
+    small = {name: part for whole, t in tensors.items() for name, part in _small(whole, t).items()}
+    write_whole(path, save(small, {"format": FORMAT, "version": VERSION, **metadata}))
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors (int64) and the metadata of a table.
+
+    Raises:
+        PriorError: The file is missing, is no likelihood table, or is of another version.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError as error:
+        raise PriorError(
+            f"The likelihood table {path} is missing",
+            "Fetch the prior again, or count one with `build-likelihood`.",
+        ) from error
+    except (OSError, SafetensorError) as error:
+        raise _broken(path, str(error)) from error
+    if metadata.get("format") != FORMAT:
+        raise _broken(path, "it is not a likelihood table")
+    if metadata.get("version") != VERSION:
+        raise PriorError(
+            f"The likelihood table {path} has format version {metadata.get('version')}, not {VERSION}",
+            "Update sepcli, or count the table again with `build-likelihood`.",
+        )
+    if any(t.is_floating_point() or t.is_complex() or t.dim() != 1 for t in tensors.values()):
+        raise _broken(path, "it holds something else than lists of integers")
+    return _whole({name: tensor.to(torch.int64) for name, tensor in tensors.items()}, path), metadata
+
+
+def pack(name: str, part: Conditional) -> dict[str, Tensor]:
+    """The tensors of one conditional, their names beginning with ``name``."""
+    keys = part.counts.keys
+    tensors = {f"{name}.step": keys.diff(prepend=keys.new_tensor([-1])), f"{name}.count": part.counts.values}
+    if int(part.lost.sum()):
+        tensors[f"{name}.total"] = part.contexts.values
+    return tensors
+
+
+def unpack(name: str, tensors: Mapping[str, Tensor], vocabulary: int, size: int, path: Path) -> Conditional:
+    """One conditional from the tensors of ``pack``.
+
+    Raises:
+        PriorError: Something is missing, out of order or out of range.
+    """
+    try:
+        step, count = (tensors[f"{name}.{n}"] for n in ("step", "count"))
+    except KeyError as error:
+        raise _broken(path, f"{error.args[0]} is missing") from error
+    check(path, len(step) == len(count), f"{name} is cut short")
+    check(path, _within(step, 1, MAX_VOCABULARY**3), f"{name} is not sorted")
+    inside = float(step.double().sum()) < 2.0**62 and int(step.sum()) <= vocabulary * size
+    check(path, inside, f"{name} holds codes outside the vocabulary")
+    check(path, _within(count, 1, 1 << 48), f"{name}.count holds impossible counts")
+    whole = Conditional.of(Counts(step.cumsum(0) - 1, count), size)
+    total = tensors.get(f"{name}.total", whole.contexts.values)
+    check(path, len(total) == len(whole.contexts), f"{name}.total is cut short")
+    lost = total - whole.contexts.values
+    check(path, _within(lost, 0, 1 << 48), f"{name}.total holds impossible counts")
+    return Conditional(whole.counts, Counts(whole.contexts.keys, total), lost, size)
+
+
+def number(metadata: Mapping[str, str], name: str, path: Path, most: float = MAX_VOCABULARY) -> float:
+    """A positive number of the metadata, at most ``most``.
+
+    Raises:
+        PriorError: It is missing, not a number or out of range.
+    """
+    try:
+        value = float(metadata[name])
+    except (KeyError, ValueError) as error:
+        raise _broken(path, f"its {name} is not a number") from error
+    check(path, 0 < value <= most, f"its {name} is out of range")
+    return value
+
+
+def check(path: Path, holds: bool, complaint: str) -> None:
+    """Refuse a table that breaks a rule.
+
+    Raises:
+        PriorError: ``holds`` is false.
+    """
+    if not holds:
+        raise _broken(path, complaint)
+
+
+def _broken(path: Path, complaint: str) -> PriorError:
+    return PriorError(
+        f"The likelihood table {path} is damaged: {complaint}",
+        "Fetch the prior again, or count the table again with `build-likelihood`.",
+    )
+
+
+def _within(values: Tensor, low: int, high: int) -> bool:
+    return not len(values) or (int(values.min()) >= low and int(values.max()) <= high)
+
+
+def _small(name: str, values: Tensor) -> dict[str, Tensor]:
+    """The same integers in few bytes: as one tensor or, where few are large, with the large ones apart."""
+    if not name.endswith(MOSTLY_SMALL):
+        return {name: _shrink(values)}
+    ways = [_split(name, values.cpu(), dtype) for dtype in NARROW]
+    return min(ways, key=lambda parts: sum(part.nbytes for part in parts.values()))
+
+
+def _split(name: str, values: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Integers in a narrow type, and apart from them those that it does not hold."""
+    most = torch.iinfo(dtype).max
+    large = (values > most).nonzero()[:, 0]
+    parts = {name: values.clamp(max=most).to(dtype).contiguous()}
+    if len(large):
+        parts |= {f"{name}.at": _shrink(large), f"{name}.large": _shrink(values[large])}
+    return parts
+
+
+def _whole(parts: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Undo ``_small``."""
+    tensors = {name: values for name, values in parts.items() if not name.endswith((".at", ".large"))}
+    for name in [name for name in tensors if f"{name}.at" in parts]:
+        at, large = parts[f"{name}.at"], parts.get(f"{name}.large", torch.zeros(0, dtype=torch.int64))
+        check(path, len(large) == len(at), f"{name} lacks its large values")
+        check(path, _within(at, 0, len(tensors[name]) - 1), f"{name} has large values out of place")
+        tensors[name] = tensors[name].index_copy(0, at, large)
+    return tensors
+
+
+def _shrink(values: Tensor) -> Tensor:
+    """The same integers in the smallest type that holds them."""
+    most = int(values.abs().max()) if len(values) else 0
+    dtype = next(t for t in (torch.int16, torch.int32, torch.int64) if most <= torch.iinfo(t).max)
+    return values.detach().to("cpu", dtype).contiguous()

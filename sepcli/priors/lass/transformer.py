@@ -1,0 +1,276 @@
+"""An autoregressive prior over codec tokens: p(z | k) = Π_t p(z_t | z_<t, k), one network for K sources.
+
+A causal transformer with rotary positions, root-mean-square normalisation, one key/value head shared by all
+query heads and attention limited to the last ``context`` tokens, so that the cache of one row is small and
+does not grow with the sequence. The source k enters as an embedding added to every token. The cache travels
+in a ``State``; ``step`` writes the new token into it in place and hands it on, so a state is fed once
+(``select`` copies, and is the way to branch).
+
+Source: Vaswani et al. 2017; Shazeer 2019, "Fast Transformer Decoding" (multi-query attention); Su et al.
+    2021, "RoFormer".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sepcli.priors.lass.layers import ordered_weights
+
+MOST = 65_536
+"""Tokens of a context; beyond that, they only exhaust the memory."""
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of the network; they are stored beside its weights.
+
+    Attributes:
+        vocabulary: V.
+        sources: names of the K sources.
+        dim: width of the residual stream.
+        layers: number of blocks.
+        heads: query heads of ``head_dim`` dimensions each; keys and values have one head.
+        head_dim: dimensions of a head, even.
+        context: how many tokens back attention sees, the token itself included.
+        mlp_ratio: hidden width of the feed-forward part over ``dim``.
+
+    Raises:
+        ValueError: no weights have the shape of ``context`` or ``sources``, and these are out of range.
+    """
+
+    vocabulary: int
+    sources: tuple[str, ...]
+    dim: int = 256
+    layers: int = 4
+    heads: int = 4
+    head_dim: int = 64
+    context: int = 256
+    mlp_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        context = isinstance(self.context, int) and 1 <= self.context <= MOST
+        if not (context and isinstance(self.sources, tuple)):
+            raise ValueError(f"a context of {self.context} tokens, or sources that are no list of names")
+
+
+class State(NamedTuple):
+    """What a partly generated set of rows remembers; R rows of K sources, flattened to R·K."""
+
+    keys: tuple[Tensor, ...]
+    """Per layer, rotated keys of the last tokens, a ring of ``context`` slots: (R·K, context, head_dim)."""
+    values: tuple[Tensor, ...]
+    """Per layer, their values, likewise."""
+    position: int
+    """How many tokens have been fed, the start symbol included."""
+    rows: int
+    """R."""
+    sources: tuple[int, ...]
+    """Which source each of the K is."""
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each added to the residual stream."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.head_dim = config.heads, config.head_dim
+        inner = config.heads * config.head_dim
+        self.norm1 = nn.RMSNorm(config.dim)
+        self.query = nn.Linear(config.dim, inner, bias=False)
+        self.key_value = nn.Linear(config.dim, 2 * config.head_dim, bias=False)
+        self.merge = nn.Linear(inner, config.dim, bias=False)
+        self.norm2 = nn.RMSNorm(config.dim)
+        self.up = nn.Linear(config.dim, config.mlp_ratio * config.dim, bias=False)
+        self.down = nn.Linear(config.mlp_ratio * config.dim, config.dim, bias=False)
+        for layer in (self.merge, self.down):  # small, so that a new block hardly changes what passes
+            nn.init.normal_(layer.weight, std=0.02 / (2 * config.layers) ** 0.5)
+
+    def queries(self, x: Tensor, angles: Tensor) -> Tensor:
+        """(N, T, dim) to rotated queries (N, heads, T, head_dim)."""
+        q: Tensor = self.query(x).unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+        return rotate(q, angles)
+
+    def keys_values(self, x: Tensor, angles: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, T, dim) to rotated keys and plain values, (N, T, head_dim) each."""
+        k, v = self.key_value(x).chunk(2, dim=-1)
+        return rotate(k, angles), v
+
+    def feed(self, x: Tensor) -> Tensor:
+        """The feed-forward half of the block, (N, T, dim) to (N, T, dim)."""
+        y: Tensor = self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
+        return x + y
+
+    def forward(self, x: Tensor, angles: Tensor, mask: Tensor) -> Tensor:
+        """All tokens at once: x (N, T, dim), angles (T, head_dim / 2), mask (T, T) of what may be seen."""
+        h = self.norm1(x)
+        k, v = (t.unsqueeze(1).expand(-1, self.heads, -1, -1) for t in self.keys_values(h, angles))
+        y = F.scaled_dot_product_attention(self.queries(h, angles), k, v, attn_mask=mask)
+        return self.feed(x + self.merge(y.transpose(1, 2).flatten(2)))
+
+    def advance(self, x: Tensor, angles: Tensor, keys: Tensor, values: Tensor, position: int) -> Tensor:
+        """One token, x (N, 1, dim) at angles (1, head_dim / 2); writes its key and value into the rings."""
+        h = self.norm1(x)
+        k, v = self.keys_values(h, angles)
+        slot, filled = position % keys.shape[1], min(position + 1, keys.shape[1])
+        keys[:, slot], values[:, slot] = k[:, 0], v[:, 0]
+        q = self.queries(h, angles)[:, :, 0]  # the heads are the query axis: all share one key head
+        weights = torch.softmax(q @ keys[:, :filled].transpose(1, 2) / self.head_dim**0.5, dim=-1)
+        return self.feed(x + self.merge((weights @ values[:, :filled]).flatten(1)).unsqueeze(1))
+
+
+class TransformerPrior(nn.Module):
+    """The prior; fulfils ``sepcli.protocols.TokenPrior``."""
+
+    frequencies: Tensor
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocabulary + 1, config.dim)  # the last row is the start symbol
+        self.source = nn.Embedding(len(config.sources), config.dim)
+        self.blocks: list[Block] = nn.ModuleList(Block(config) for _ in range(config.layers))  # type: ignore[assignment]
+        self.norm = nn.RMSNorm(config.dim)
+        self.bias = nn.Embedding(len(config.sources), config.vocabulary)  # unigram log-odds of each source
+        half = config.head_dim // 2
+        self.register_buffer("frequencies", 10000.0 ** (-torch.arange(half) / half), persistent=False)
+        nn.init.normal_(self.embed.weight, std=0.02)
+        nn.init.normal_(self.source.weight, std=0.02)
+        nn.init.zeros_(self.bias.weight)
+
+    @torch.no_grad()
+    def embed_codes(self, codebook: Tensor) -> None:
+        """Give every token a first embedding of its code, as ``sepcli.priors.lass.layers.ordered_weights`` has them.
+
+        Args:
+            codebook: (V, D), the codec's codes.
+
+        Raises:
+            ValueError: it is not of V codes.
+        """
+        if codebook.shape[0] != self.config.vocabulary:
+            raise ValueError(f"{codebook.shape[0]} codes for {self.config.vocabulary} tokens")
+        embeddings = ordered_weights(codebook, self.config.dim)
+        self.embed.weight[: self.config.vocabulary] = embeddings.to(self.embed.weight)
+
+    def logits(self, tokens: Tensor, source: Tensor) -> Tensor:
+        """Log-probabilities of every token given those before it.
+
+        Args:
+            tokens: (N, L) int64.
+            source: (N,) int64, which source each row is.
+
+        Returns:
+            (N, L, V) unnormalised, float32: entry t predicts ``tokens[:, t]`` from the start symbol and
+            ``tokens[:, :t]``.
+        """
+        length = tokens.shape[1]
+        start = torch.full_like(tokens[:, :1], self.config.vocabulary)
+        x = self.embed(torch.cat([start, tokens[:, :-1]], dim=1)) + self.source(source)[:, None]
+        place = torch.arange(length, device=tokens.device)
+        distance = place[:, None] - place[None, :]
+        mask = (distance >= 0) & (distance < self.config.context)
+        for block in self.blocks:
+            x = block(x, place[:, None] * self.frequencies, mask)
+        return self._head(x, source[:, None])
+
+    def loss(self, tokens: Tensor, source: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Mean negative log-likelihood in nats per token of tokens (N, L) of sources (N,)."""
+        nll = F.cross_entropy(self.logits(tokens, source).flatten(0, 1), tokens.flatten(), reduction="none")
+        per_row = nll.detach().view_as(tokens).mean(1)
+        figures = {"nll": float(per_row.mean())}
+        for k, name in enumerate(self.config.sources):
+            chosen = per_row[source == k]
+            if len(chosen):
+                figures[f"nll_{name}"] = float(chosen.mean())
+        return nll.mean(), figures
+
+    def start(self, rows: int, sources: tuple[int, ...] | None = None) -> State:
+        """The state of ``rows`` rows before the first token.
+
+        Args:
+            rows: R.
+            sources: which of the config's sources each of the K of a row is; None: each of them once.
+        """
+        chosen = tuple(range(len(self.config.sources))) if sources is None else sources
+        shape = (rows * len(chosen), self.config.context, self.config.head_dim)
+        keys, values = (tuple(self.embed.weight.new_empty(shape) for _ in self.blocks) for _ in range(2))
+        return State(keys, values, 0, rows, chosen)
+
+    def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
+        """Feed tokens (R, K), None for the start; return log-probabilities (R, K, V) of the next, float32."""
+        where, sources = self.frequencies.device, len(state.sources)
+        if tokens is None:
+            tokens = torch.full((state.rows, sources), self.config.vocabulary, device=where)
+        source = torch.tensor(state.sources, device=where).repeat(state.rows)
+        x = (self.embed(tokens.flatten()) + self.source(source))[:, None]
+        angles = (state.position * self.frequencies)[None]
+        for block, keys, values in zip(self.blocks, state.keys, state.values, strict=True):
+            x = block.advance(x, angles, keys, values, state.position)
+        log_prob = torch.log_softmax(self._head(x[:, 0], source), dim=-1)
+        return log_prob.view(state.rows, sources, -1), state._replace(position=state.position + 1)
+
+    def select(self, state: State, rows: Tensor) -> State:
+        """The state whose row i is row ``rows[i]`` of ``state``; rows (R',) int64."""
+        sources = len(state.sources)
+        flat = (rows[:, None] * sources + torch.arange(sources, device=rows.device)).flatten()
+        filled = min(state.position, self.config.context)
+        keys, values = (
+            tuple(_gather(ring, flat, filled) for ring in rings) for rings in (state.keys, state.values)
+        )
+        return State(keys, values, state.position, len(rows), state.sources)
+
+    def _head(self, x: Tensor, source: Tensor) -> Tensor:
+        weight = self.embed.weight[: self.config.vocabulary]
+        logits: Tensor = F.linear(self.norm(x), weight).float() + self.bias(source).float()
+        return logits
+
+
+@dataclass(frozen=True)
+class ChosenSources:
+    """Some sources of one network side by side, the same one more than once if need be: a ``TokenPrior``.
+
+    Attributes:
+        network: of all its sources.
+        sources: which of the config's sources each of the K is.
+    """
+
+    network: TransformerPrior
+    sources: tuple[int, ...]
+
+    def start(self, rows: int) -> State:
+        """The state before the first token, for ``rows`` rows."""
+        return self.network.start(rows, self.sources)
+
+    def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
+        """Feed tokens (R, K), None for the start; return log-probabilities (R, K, V) of the next, float32."""
+        return self.network.step(state, tokens)
+
+    def select(self, state: State, rows: Tensor) -> State:
+        """The state whose row i is row ``rows[i]`` of ``state``; rows (R',) int64."""
+        return self.network.select(state, rows)
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32."""
+        source = torch.tensor(self.sources, device=tokens.device).repeat(len(tokens))
+        logits = self.network.logits(tokens.flatten(0, 1), source)
+        nll = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
+        return -nll.view(len(tokens), -1).sum(1)
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotary positions: turn the pairs (x_i, x_{i + d/2}) of x (..., T, d) by angles (T, d/2)."""
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+def _gather(ring: Tensor, rows: Tensor, filled: int) -> Tensor:
+    """Rows of a ring, copying only the slots in use."""
+    chosen = ring.new_empty((len(rows), *ring.shape[1:]))
+    chosen[:, :filled] = ring[:, :filled].index_select(0, rows)
+    return chosen

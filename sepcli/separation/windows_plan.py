@@ -1,0 +1,82 @@
+"""Where the windows of a file lie, at its own rate and at the engine's, and which noise each of them meets.
+
+An engine whose noise can be fixed in time (``FramedSeparator``) is given windows of whole blocks, one of
+which neighbours share; a block is a whole number of the engine's frames, and has seeds of its own. Where
+neighbours know the same of the mixture they then draw the same sources, and joining does not average
+independent draws, which would lose up to 3 dB in the middle. At its ends a window knows one side only: there
+it is not used. At rates that are no multiple of the engine's, neighbours may be out of step by a sample.
+
+Other engines have windows of any length, with noise of their own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sepcli.protocols import FramedSeparator, Separator
+from sepcli.separation.seeds import sample_seeds
+from sepcli.separation.settings import StreamSettings
+from sepcli.signal.windows import Windows
+
+GUARD = 4
+"""A window's ends are a quarter of the overlap each, and the crossfade is the half between them."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The windows of one file."""
+
+    windows: Windows
+    frames: int
+    """Samples of the file."""
+    engine_length: int
+    """Samples of a window at the engine's rate."""
+    shared: bool
+    """Whether noise belongs to blocks, not to windows."""
+
+    def start(self, window: int) -> int:
+        """The sample of the file at which a window starts."""
+        return self.windows.start(window, self.frames)
+
+    def seeds(self, seed: int, window: int, draws: int) -> list[int] | list[list[int]]:
+        """Seeds of a window: (S,), or (S, Z) for its blocks, 63 bits each."""
+        if not self.shared:
+            return sample_seeds(seed, window, draws)
+        first = self.windows.first_block(window, self.frames)
+        blocks = range(first, first + self.windows.length)
+        of_blocks = [sample_seeds(seed, block, draws) for block in blocks]
+        return [list(seeds) for seeds in zip(*of_blocks, strict=True)]
+
+
+def lay_out(settings: StreamSettings, separator: Separator, frames: int, rate: int) -> Layout:
+    """Windows for a file.
+
+    Args:
+        settings: What was asked for. An engine with shared noise gets an overlap of whole frames and windows
+            of whole overlaps, two or more, but no longer than the file needs.
+        separator: The engine.
+        frames: Samples of the file.
+        rate: Hz, of the file.
+    """
+    target = separator.sample_rate
+    if not isinstance(separator, FramedSeparator):
+        length = max(2, round(settings.window * rate))
+        windows = Windows(length, min(round(settings.overlap * rate), length // 2))
+        return Layout(windows, frames, max(1, round(length * target / rate)), shared=False)
+    hop = separator.hop
+    part = hop * max(1, round((settings.overlap or settings.window) * target / hop))
+    overlap = int(settings.overlap > 0)
+    most = max(1 + overlap, round(settings.window * target / part))
+    block = Fraction(part * rate, target)
+    length = _even(math.ceil(frames / block), most, overlap)
+    guard = math.floor(overlap * block / GUARD)
+    windows = Windows(length, overlap if length > 1 else 0, block, guard if length > 1 else 0)
+    return Layout(windows, frames, length * part, shared=True)
+
+
+def _even(total: int, most: int, overlap: int) -> int:
+    """Blocks per window, at most so many: as few as the least possible number of windows allows."""
+    windows = max(1, -(-(total - overlap) // (most - overlap)))
+    return -(-(total - overlap) // windows) + overlap

@@ -1,0 +1,1 @@
+"""Pure functions on tensors: mixing, transforms, windows, consistency with the mixture, chroma."""
