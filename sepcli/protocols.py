@@ -211,7 +211,20 @@ class Separator(Protocol):
         ...
 
 
-class ImageSeparator(Separator, Protocol):
+class DescribedSeparator(Separator, Protocol):
+    """A separator that says what it does, for the record of a run."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what runs, and nothing else.
+
+        Returns:
+            ``sampler``, its name on the command line, None without one; ``settings``, by key numbers and
+            truth values of sampler, posterior or likelihood, and engine.
+        """
+        ...
+
+
+class ImageSeparator(DescribedSeparator, Protocol):
     """A separator of images, which also says how probable sources are."""
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -90,3 +90,7 @@ class BlindSeparator:
             if on_progress is not None:
                 on_progress(len(items), len(mixture))
         return torch.stack(items)[:, None].expand(-1, seeds.shape[1], -1, -1, -1)
+
+    def describe(self) -> dict[str, Any]:
+        """Return that there are neither a sampler nor settings, for records."""
+        return {"sampler": None, "settings": {}}

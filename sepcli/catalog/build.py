@@ -24,7 +24,7 @@ from sepcli.priors.lass.posterior import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqvae1d import Vqvae1d, Vqvae1dConfig
-from sepcli.protocols import Separator
+from sepcli.protocols import DescribedSeparator
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
 
@@ -127,7 +127,7 @@ def load_separator(
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> Separator:
+) -> DescribedSeparator:
     """The separator of a prior: a bundled name or a folder; its files are verified against its card.
 
     Args:
@@ -183,7 +183,7 @@ def check_lass_files(card: Card) -> None:
 
 def _lass(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
-) -> Separator:
+) -> DescribedSeparator:
     if card.of_images:
         from sepcli.priors.lass.load_images import build_lass_images  # it takes its parts from here
 
@@ -256,7 +256,7 @@ def token_sampler(name: str, options: Mapping[str, Any]) -> tuple[Ancestral | Be
     return made, {key: value for key, value in options.items() if key not in SAMPLER_SETTINGS}
 
 
-Builder = Callable[[Card, Path, torch.device, str, Mapping[str, Any]], Separator]
+Builder = Callable[[Card, Path, torch.device, str, Mapping[str, Any]], DescribedSeparator]
 """(card, its folder, device, sampler, settings) → separator."""
 
 BUILDERS: dict[str, Builder] = {

@@ -123,7 +123,6 @@ def _made_with(card: Card, colorizer: Colorizer, place: str) -> dict[str, Any]:
     return {
         "prior": card.name,
         "files": {name: entry["sha256"] for name, entry in card.files.items()},
-        "sampler": colorizer.sampler,
-        "settings": {**colorizer.settings, "hint_sigma": colorizer.hint_sigma},
+        **colorizer.describe(),
         "device": place,
     }

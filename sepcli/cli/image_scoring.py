@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from sepcli.evaluation.image_pairs import PairSource
     from sepcli.evaluation.image_runs import ImageRun
     from sepcli.evaluation.report import Report
-    from sepcli.protocols import ImageSeparator
 
 ITEMS = {"mnist": 6_000, "cifar10": 25_000, "images": 1_000}
 """How many pairs there are if it is not said; of digits and CIFAR-10, as many as the paper scores."""
@@ -102,13 +101,12 @@ def _separate(task: ImageTask, given: Mapping[str, str]) -> Report:
         sampler=task.chosen["sampler"],
         settings=given,
     )
-    card, _ = cards.find(task.priors[0])
     if Metric.NLL in task.metrics and separator.density is None:
         raise UsageError(
-            f"nll needs a density, and {card.name} is none", "use a flow: sepcli train-prior --family glow"
+            f"nll needs a density, and {cards.find(task.priors[0])[0].name} is none",
+            "use a flow: sepcli train-prior --family glow",
         )
-    own = card.settings if task.chosen["sampler"] is None else {}
-    made_with = _made_with(task, separator, {**own, **given}, place) | {"class_conditional": conditional}
+    made_with = _made_with(task, separator.describe(), place) | {"class_conditional": conditional}
     with resumable("pairs", task.kept), console.progress("scoring", task.kept.quiet) as on_progress:
         run = _run(task, made_with, place, on_progress)
         return evaluate_pairs(source, separator, run, task.counts["limit"] or ITEMS[task.dataset])
@@ -125,7 +123,7 @@ def _color(task: ImageTask, given: Mapping[str, str]) -> Report:
     )
     separator, images = colorizer.separator(), _images(task, task.data[0], _prior(task)[0])
     named = "CIFAR-10, test images" if task.dataset == "cifar10" else f"images of {task.data[0].name}"
-    made_with = _made_with(task, separator, colorizer.settings, place) | {"task": "colorize", "gray": "mean"}
+    made_with = _made_with(task, colorizer.describe(), place) | {"task": "colorize", "gray": "mean"}
     with resumable("images", task.kept), console.progress("scoring", task.kept.quiet) as on_progress:
         run = _run(task, made_with, place, on_progress)
         count = task.counts["limit"] or ALL
@@ -174,10 +172,8 @@ def _prior(task: ImageTask) -> tuple[Shape, tuple[str, ...]]:
     return shape, classes
 
 
-def _made_with(
-    task: ImageTask, separator: ImageSeparator, settings: Mapping[str, Any], place: str
-) -> dict[str, Any]:
-    """What a record says of the separator."""
+def _made_with(task: ImageTask, described: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """What a record says of the separator, which describes itself."""
     from sepcli.catalog import card as cards
 
     found = [cards.find(prior)[0] for prior in task.priors]
@@ -186,8 +182,7 @@ def _made_with(
     return {
         "prior": names[0] if len(names) == 1 else names,
         "files": files[names[0]] if len(names) == 1 else files,
-        "sampler": repr(separator.sampler),
-        "settings": dict(settings),
+        **described,
         "device": place,
     }
 

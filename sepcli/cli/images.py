@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli import __version__
-from sepcli.catalog.card import LASS
-from sepcli.catalog.weights import mixing_weights
 from sepcli.cli import console
 from sepcli.cli.image_jobs import plan_images, run_images, sheet_beside
 from sepcli.cli.image_samples import describe, write_sets
@@ -19,6 +17,7 @@ from sepcli.cli.resume import refuse_unlike, replace_record
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import SepError, UsageError
 from sepcli.separation.seeds import sample_seeds
+from sepcli.separation.weights import mixing_weights
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
@@ -124,19 +123,13 @@ def _made_with(
     return {
         "prior": first.name if one else [card.name for card in owners],
         "files": files[0] if one else files,
-        "sampler": request.sampler or first.settings.get("sampler", _usual_sampler(first)),
-        "settings": {**first.settings, **request.settings},
+        **separator.describe(),
         "device": place,
         "seed": request.seed,
         "samples": request.samples,
         "weights": list(weights),
         "evaluations": separator.evaluations,
     }
-
-
-def _usual_sampler(card: Card) -> str:
-    """The sampler of a prior whose card names none."""
-    return "ancestral" if card.family == LASS else "projected"
 
 
 def _separate(

@@ -118,7 +118,7 @@ def compose(
     """
     from sepcli.catalog import card as cards
     from sepcli.catalog.engines import add_rest, refuse_single, source_names
-    from sepcli.catalog.weights import mixing_weights
+    from sepcli.separation.weights import mixing_weights
 
     if card.family != cards.SOUND or card.score:
         if len(priors) > 1:
@@ -183,8 +183,7 @@ def load(
         "method": card.family,
         "prior": card.name,
         "files": {name: entry["sha256"] for name, entry in card.files.items()},
-        "sampler": sampler or card.settings.get("sampler"),
-        "settings": {**card.settings, **settings},
+        **separator.describe(),
         "device": place,
     }
 
@@ -195,7 +194,6 @@ def _load_composed(
     from sepcli.catalog import card as cards
     from sepcli.cli.device import choose_device
     from sepcli.priors.audio import load_denoisers as spectral
-    from sepcli.priors.images.load_score import SAMPLERS
 
     place = str(choose_device(device))
     words = card.score["priors"]
@@ -209,8 +207,6 @@ def _load_composed(
         sampler=sampler,
         settings=settings,
     )
-    inner = separator.inner
-    share = {"rest": spectral.RestSettings.rest} if rest else {}
     return separator, {
         "method": Method.SCORE.value,
         "prior": card.name,
@@ -220,8 +216,7 @@ def _load_composed(
             for source, word in zip(card.sources, words, strict=False)
             for name, entry in cards.find(word)[0].files.items()
         },
-        "sampler": next(name for name, kind in SAMPLERS.items() if isinstance(inner.sampler, kind)),
-        "settings": {**card.settings, **share, **settings, **vars(inner.sampler), **inner.likelihood},
+        **separator.describe(),
         "device": place,
     }
 
@@ -238,6 +233,6 @@ def _load_blind(card: Card, device: str, settings: Mapping[str, str]) -> tuple[S
         "method": card.name,
         "prior": None,
         "rule": METHODS[card.name].rule,
-        "settings": {},
+        **separator.describe(),
         "device": "cpu",
     }

@@ -22,6 +22,7 @@ from sepcli.protocols import (
     Sampler,
     ScorePrior,
 )
+from sepcli.samplers.describe import describe_sampler
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ScoreSeparator:
         batch: how many draws are computed at once.
         prior: p_σ(x) of the K sources side by side; None: nothing is known of how probable sources are.
         density: the same as a density, if it is one: it ranks draws exactly.
-        likelihood: the settings of the posterior, for records.
+        likelihood: the settings of posterior and networks, for records.
         scale: factor on a mixture before the posterior, which mixes with the weights scale · α_k.
     """
 
@@ -82,6 +83,11 @@ class ScoreSeparator:
             drawn.append(posterior.sources(self.sampler(posterior, own, told)).cpu())
         found = torch.cat(drawn)
         return found.reshape(*seeds.shape[:2], *found.shape[1:])
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sampler's name and the settings of sampler and posterior, for records."""
+        name, settings = describe_sampler(self.sampler)
+        return {"sampler": name, "settings": {**settings, **self.likelihood}}
 
     def log_prior(self, sources: Tensor, sigma_max: float = 1.0, sigma_min: float = 0.05) -> Tensor | None:
         """How probable sources are.

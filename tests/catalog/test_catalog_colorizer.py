@@ -82,7 +82,7 @@ def test_a_card_has_a_table_for_colorization_beside_that_for_separation(
     table = {"sampler": "multi-source", "steps": 7, "repeats": 1, "hint_sigma": 0.2}
     cards.write(replace(cards.read(folder), settings={"steps": 5, TABLE: table}), folder)
     colorizer = load_colors(str(folder), GRAYS["luma"], settings={"repeats": "3"})
-    assert (colorizer.sampler, colorizer.hint_sigma) == ("multi-source", 0.2)
+    assert (colorizer.describe()["sampler"], colorizer.hint_sigma) == ("multi-source", 0.2)
     assert colorizer.separator().evaluations == 21
     assert load_colors(str(folder), GRAYS["luma"], sampler="projected").separator().evaluations == 50
     assert load_images([str(folder)], (1.0, 1.0)).evaluations == 5
@@ -110,7 +110,7 @@ def test_a_ladder_of_its_own_bounds_the_levels(tiny_colors: Path, tmp_path: Path
     (folder / "ncsn" / "config.json").write_text(json.dumps(asdict(config)))
     cards.write(cards.with_files(cards.read(folder), folder), folder)
     colorizer = load_colors(str(folder), GRAYS["mean"], settings=FEW)
-    assert colorizer.settings["sigma_max"] == 5.0
+    assert colorizer.describe()["settings"]["sigma_max"] == 5.0
     hint = (torch.rand(3, 8, 10), torch.ones(8, 10))
     assert colorizer.separator(hint)(grays(), SEEDS).isfinite().all()
 

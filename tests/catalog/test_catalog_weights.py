@@ -9,8 +9,8 @@ import torch
 from tiny_tokens import make_tokens
 
 from sepcli.catalog.build import load_separator
-from sepcli.catalog.weights import image_scale, mixing_weights
 from sepcli.priors.images.load import load_images
+from sepcli.separation.weights import image_scale, mixing_weights
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ class FakeSeparator:
     fail_at: int | None = None
     calls: list[int] = field(default_factory=list)
 
+    def describe(self) -> dict[str, Any]:
+        return {"sampler": "fake", "settings": {}}
+
     def __call__(self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: Any = None) -> torch.Tensor:
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt

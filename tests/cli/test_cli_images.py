@@ -62,6 +62,20 @@ def test_a_image_becomes_its_sources(tiny_images: Path, mixture: Path, tmp_path:
     assert separate(tiny_images, mixture, tmp_path / "out", "--sources", "3", "--resume") == 0
 
 
+def test_the_record_has_the_settings_of_the_sampler_that_ran(mixture: Path, tmp_path: Path) -> None:
+    """The card of mnist has settings for halving, which is not what runs here."""
+    words = ["separate", str(mixture), "--prior", "mnist", "--sampler", "projected", "--set", "steps=3"]
+    assert run([*words, "-o", str(tmp_path), "--device", "cpu", "-q"]) == 0
+    record = json.loads((tmp_path / "mix" / "run.json").read_text())
+    settings = record["settings"]
+    assert record["sampler"] == "projected"
+    assert (type(settings["steps"]), settings["steps"]) == (int, 3)
+    assert settings["weigh"] is False
+    own = {"sampler", "candidates", "decide_from", "decide_to", "endings", "end_from", "local"}
+    assert not own & settings.keys()
+    assert all(isinstance(value, bool | int | float) for value in settings.values())
+
+
 def test_draws_seeds_and_weights(
     tiny_images: Path, mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,7 +102,8 @@ def test_the_sources_sum_to_the_mixture(tokens: Path, mixture: Path, tmp_path: P
     assert not np.array_equal(stored[0], stored[1])
     record = json.loads((folder / "run.json").read_text())
     assert record["sampler"] == "top-k"
-    assert record["settings"] == {"candidates": "3", "refine": "2", "top_k": "4"}
+    settings = record["settings"]
+    assert (settings["candidates"], settings["refine"], settings["top_k"]) == (3, 2, 4)
     assert record["evaluations"] == 4 * 3
     priors = [draw["log_prior_bound"] for draw in record["draws"]]
     assert priors == sorted(priors, reverse=True)

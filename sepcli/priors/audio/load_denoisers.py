@@ -19,7 +19,6 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.engines import add_rest, refuse_single, source_names
 from sepcli.catalog.network import load_network
 from sepcli.catalog.settings import typed
-from sepcli.catalog.weights import mixing_weights
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.gaussian_bands import SECONDS, fit_rest
 from sepcli.priors.audio.load_flows import WaveSeparator, assemble_waves, is_flow
@@ -29,6 +28,7 @@ from sepcli.priors.images.load_score import assemble
 from sepcli.priors.precision import fastest
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.weights import mixing_weights
 from sepcli.signal.mdct import imdct, mdct
 
 REACH = 4.0
@@ -66,6 +66,8 @@ class SpectralSeparator:
             one level whatever the α_k add up to; so c is their mean size, and only their ratios count.
         taking: whether every prior takes what is its own from the mixture, so that estimates are nearer to
             the sources than masks made of them are.
+        rest: the share of the mixture's power that the last source, a rest, is expected to have; None: there
+            is no rest.
     """
 
     inner: ScoreSeparator
@@ -73,6 +75,7 @@ class SpectralSeparator:
     weights: tuple[float, ...]
     scale: float = 1.0
     taking: bool = False
+    rest: float | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,6 +101,12 @@ class SpectralSeparator:
         """
         coefficients = self.inner(mdct(mixture, self.hop), seeds, on_progress)
         return imdct(coefficients, mixture.shape[-1]) / self.scale
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sampler's name and the settings of sampler, posterior and rest, for records."""
+        made = self.inner.describe()
+        rest = {} if self.rest is None else {"rest": self.rest}
+        return {**made, "settings": {**made["settings"], **rest}}
 
     def log_prior(self, sources: Tensor) -> Tensor | None:
         """How probable sources (B, K, 1, T) are, (B,) in nats up to a constant; see ``ScoreSeparator``."""
@@ -196,14 +205,15 @@ def load_composed(
     asked = [fast[id(network)] for network in every]
     scale = sum(abs(alpha) for alpha in alphas) / len(alphas) or 1.0
     relative = tuple(alpha / scale for alpha in alphas)
-    fitted = None
+    fitted = share = None
     if rest:
-        fitted = _beside_rest(asked, options.pop("rest", RestSettings.rest), relative[-1], every[0].config)
+        share = RestSettings(**typed(RestSettings, {"rest": options.pop("rest", RestSettings.rest)})).rest
+        fitted = _beside_rest(asked, share, relative[-1], every[0].config)
     joint, place = SourcePriors(asked), torch.device(device)
     inner = assemble(joint, 1, sources, relative, place, chosen, options, fitted)
     inner = replace(inner, sample_rate=owners[0].sample_rate, batch=BATCH)
     taking = selective(every) and not rest and chosen == "projected"
-    return SpectralSeparator(inner, every[0].config.bins, alphas, scale, taking)
+    return SpectralSeparator(inner, every[0].config.bins, alphas, scale, taking, share)
 
 
 def build_spectral(
@@ -275,11 +285,10 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], rest: bool 
 
 
 def _beside_rest(
-    priors: Sequence[FastPrior], share: Any, weight: float, config: SpectralConfig
+    priors: Sequence[FastPrior], share: float, weight: float, config: SpectralConfig
 ) -> Callable[[Tensor], SourcePriors]:
-    """Mixtures → the priors and, as the last, that of the rest, whose share may be a word."""
-    settings = RestSettings(**typed(RestSettings, {"rest": share}))
-    own = settings.rest / weight**2  # the prior is of the rest before it is weighted
+    """Mixtures → the priors and, as the last, that of the rest."""
+    own = share / weight**2  # the prior is of the rest before it is weighted
     frames = SECONDS * config.sample_rate / config.bins
     return lambda mixture: SourcePriors([*priors, fit_rest(mixture, own, frames)])
 

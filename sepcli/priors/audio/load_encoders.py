@@ -76,6 +76,10 @@ class VariationalSeparator:
             on_progress(1, 1)
         return torch.stack(drawn, dim=1)[..., : mixture.shape[-1]]
 
+    def describe(self) -> dict[str, Any]:
+        """Return that there are neither a sampler nor settings, for records."""
+        return {"sampler": None, "settings": {}}
+
     def log_prior(self, sources: Tensor) -> None:
         """Encoders do not know how probable sources are."""
         return None

@@ -83,6 +83,10 @@ class WaveSeparator:
         """
         return self.inner(self._whole(mixture), seeds, on_progress)[..., : mixture.shape[-1]]
 
+    def describe(self) -> dict[str, Any]:
+        """Return the sampler's name and the settings of sampler and posterior, for records."""
+        return self.inner.describe()
+
     def log_prior(self, sources: Tensor) -> Tensor | None:
         """log p of sources (B, K, 1, T) under the noise that the sampler leaves in them, (B,) in nats."""
         return self.inner.log_prior(self._whole(sources))

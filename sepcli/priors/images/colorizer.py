@@ -69,8 +69,6 @@ class Colorizer:
         network: the prior of color images.
         build: a prior of the channels, and weights → what separates a gray (B, 1, H, W) into them.
         weights: w of the gray Σ w_c x_c.
-        sampler: its name.
-        settings: of sampler and posterior, where they are not the sampler's own.
         hint_sigma: see ``HintSettings``.
         device: where the prior is.
     """
@@ -78,8 +76,6 @@ class Colorizer:
     network: ImagePrior
     build: Builder
     weights: Sequence[float]
-    sampler: str
-    settings: Mapping[str, Any]
     hint_sigma: float
     device: torch.device
 
@@ -87,6 +83,11 @@ class Colorizer:
     def short(self) -> int:
         """The short side of the images that the prior was trained on."""
         return min(self.network.config.size)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sampler's name and the settings of sampler, posterior and hints, for records."""
+        made = self.separator().describe()
+        return {**made, "settings": {**made["settings"], "hint_sigma": self.hint_sigma}}
 
     def separator(self, hint: tuple[Tensor, Tensor] | None = None) -> ScoreSeparator:
         """The separator of a gray image into its channels.
@@ -138,10 +139,11 @@ def load_colors(
     if hints.hint_sigma <= 0.0:
         raise UsageError(f"hint_sigma is {hints.hint_sigma}", "use more than 0; 0.05 if not given")
     place = torch.device(device)
-    prepare([network], options, place)
+    of_networks = prepare([network], options, place)
 
     def build(channels: DenoisingPrior, of: Sequence[float]) -> ScoreSeparator:
         made = assemble(channels, 1, NAMES, tuple(of), place, chosen, options, bounds=UNIT)
-        return replace(made, batch=min(BATCH, draws_at_once(network)))
+        used = {**made.likelihood, **of_networks}
+        return replace(made, batch=min(BATCH, draws_at_once(network)), likelihood=used)
 
-    return Colorizer(network, build, weights, chosen, options, hints.hint_sigma, place)
+    return Colorizer(network, build, weights, hints.hint_sigma, place)

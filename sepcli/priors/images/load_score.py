@@ -17,7 +17,6 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.engines import source_names
 from sepcli.catalog.network import compile_networks, load_network
 from sepcli.catalog.settings import typed
-from sepcli.catalog.weights import image_scale, mixing_weights
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.posterior.gaussian import WIDTHS, GaussianPosterior
@@ -33,6 +32,7 @@ from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected
 from sepcli.samplers.successive_halving import Halving
 from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.weights import image_scale, mixing_weights
 from sepcli.signal.mixing import WeightedSum
 
 SAMPLERS: Mapping[str, type[Any]] = {
@@ -168,13 +168,20 @@ def load_images(
     joint = _joint(own_networks, told)
     names = source_names([found[name][0] for name in every])
     channels, options = networks[priors[0]].config.channels, {**own, **(settings or {})}
-    prepare(networks.values(), options, torch.device(device))
+    of_networks = prepare(networks.values(), options, torch.device(device))
     scale = image_scale(weights)
     relative = tuple(scale * weight for weight in weights)
     made = assemble(joint, channels, names, relative, torch.device(device), chosen, options, bounds=UNIT)
     together = min(draws_at_once(network) for network in networks.values())
     density = _density(own_networks, told, made.sampler)
-    return replace(made, weights=tuple(weights), scale=scale, batch=together, density=density)
+    return replace(
+        made,
+        weights=tuple(weights),
+        scale=scale,
+        batch=together,
+        density=density,
+        likelihood={**made.likelihood, **of_networks},
+    )
 
 
 def build_score(
@@ -209,15 +216,20 @@ def open_card(name: str) -> tuple[Card, Path]:
     return card, folder
 
 
-def prepare(networks: Iterable[ImagePrior], options: dict[str, Any], device: torch.device) -> None:
+def prepare(networks: Iterable[ImagePrior], options: dict[str, Any], device: torch.device) -> dict[str, Any]:
     """Do to the networks what ``NetworkSettings`` among the options say, and take those out.
+
+    Returns:
+        The settings by key, for records.
 
     Raises:
         UsageError: a value is neither 1 nor 0, or nothing can be compiled here.
     """
     keys = {f.name for f in fields(NetworkSettings)} & options.keys()
-    if NetworkSettings(**typed(NetworkSettings, {key: options.pop(key) for key in keys})).compile:
+    chosen = NetworkSettings(**typed(NetworkSettings, {key: options.pop(key) for key in keys}))
+    if chosen.compile:
         compile_networks(networks, device)
+    return vars(chosen)
 
 
 def draws_at_once(network: ImagePrior) -> int:
@@ -306,7 +318,8 @@ def assemble(
         return DiracPosterior(joint, mixing, mixture, moments=moments, bounds=kept, **rest)
 
     known = prior if fitted is None else None
-    return ScoreSeparator(posterior, made, names, weights, device, channels, prior=known, likelihood=mine)
+    used = {key: value for key, value in mine.items() if key in keys}
+    return ScoreSeparator(posterior, made, names, weights, device, channels, prior=known, likelihood=used)
 
 
 def _with_preset(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:

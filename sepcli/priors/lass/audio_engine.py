@@ -8,7 +8,8 @@ score prior (Jayaram & Thickstun 2020, and the samplers beyond): follow the scor
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,7 @@ from sepcli.protocols import (
     TokenPosterior,
     TokenPrior,
 )
+from sepcli.samplers.describe import describe_sampler
 from sepcli.samplers.hypotheses import Hypotheses
 
 TokenSampler = Callable[[TokenPosterior, Tensor, ProgressCallback | None], Hypotheses]
@@ -95,3 +97,8 @@ class LassSeparator:
             rows = found.permute(0, 1, 3, 2).flatten(0, 2)  # (B·S·K, L)
             signals = self.codec.decode(rows)[..., : mixture.shape[-1]]
         return signals.reshape(*seeds.shape, len(self.names), *signals.shape[1:]).cpu()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sampler's name and the settings of sampler and likelihoods, for records."""
+        name, settings = describe_sampler(self.sampler)
+        return {"sampler": name, "settings": {**settings, **asdict(self.settings)}}

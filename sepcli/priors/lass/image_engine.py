@@ -15,7 +15,8 @@ Source: Postolache et al. 2023 (LASS), section "Image source separation": 512 ca
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from sepcli.priors.lass.vqvae2d import Vqvae2d
 from sepcli.protocols import ProgressCallback
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
+from sepcli.samplers.describe import describe_sampler
 from sepcli.samplers.refinement import Refinement
 from sepcli.signal.mixing import WeightedSum
 
@@ -150,6 +152,18 @@ class LassImages:
                 tokens = self.codec.encode(part.to(self.device).flatten(0, 1))
                 parts.append(self.prior.log_prob(tokens.view(*part.shape[:2], -1)).cpu())
         return torch.cat(parts)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the sampler's name and the settings of sampler, likelihood and choice, for records."""
+        name, settings = describe_sampler(self.sampler)
+        chosen = {
+            "candidates": self.candidates,
+            "refine": self.refinement.steps,
+            "refine_rate": self.refinement.rate,
+            "exact": self.exact,
+            "noise": self.noise,
+        }
+        return {"sampler": name, "settings": {**settings, **asdict(self.settings), **chosen}}
 
     def _draw(self, mixture: Tensor, seeds: Tensor, told: ProgressCallback | None) -> Tensor:
         """Draws (B, S, 2, C, H, W) of sums (B, C, H, W)."""

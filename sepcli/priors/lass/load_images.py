@@ -26,13 +26,13 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.engines import source_names
 from sepcli.catalog.network import load_network
 from sepcli.catalog.settings import typed
-from sepcli.catalog.weights import mixing_weights
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.lass.image_engine import LassImages
 from sepcli.priors.lass.posterior import LassSettings
 from sepcli.priors.lass.transformer import ChosenSources
 from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.samplers.refinement import Refinement
+from sepcli.separation.weights import mixing_weights
 
 ROWS = {"cuda": 16384}
 """Kind of device → hypotheses at once; others take ``LassImages.rows``."""
