@@ -151,7 +151,9 @@ def test_what_is_refused_in_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     assert train(tmp_path / "p", *words) == 2
-    assert message in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert message in err
     assert not (tmp_path / "p" / "card.toml").exists()
 
 
@@ -170,5 +172,7 @@ def test_what_is_refused_of_cross_likelihood(
 ) -> None:
     given = [str(flows["sine"]) if word == "FLOW" else word for word in words]
     assert run(["evaluate", "--metric", "cross-likelihood", "--prior", str(flows["sine"]), *given]) == 2
-    assert message in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert message in err
     assert run(["evaluate", "--noise", "0.1", "--prior", str(flows["sine"])]) == 2

@@ -160,7 +160,9 @@ def test_words_that_do_not_fit_are_refused(
         (["--metric", "nll", "--task", "colorize"], "nll"),
     ):
         assert evaluate(*words, *wrong) == 2
-        assert said in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 2
+        assert said in err
     assert evaluate(*words[:4], "--prior", tiny_images) == 2
     assert "cifar10" in capsys.readouterr().err
     assert evaluate("--dataset", "mnist", "--data", DIGITS, "--prior", tiny_images, "--task", "colorize") == 2

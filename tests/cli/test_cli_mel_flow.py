@@ -109,5 +109,7 @@ def test_what_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     assert train(tmp_path / "p", "--sources", "sine", *words) == 2
-    assert message in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert message in err
     assert not (tmp_path / "p" / "card.toml").exists()

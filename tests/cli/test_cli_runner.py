@@ -133,7 +133,9 @@ def test_bad_words(
     words: list[str], message: str, demucs: Path, references: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(references, *words) == 2
-    assert message in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert message in err
     assert not demucs.exists()
 
 

@@ -153,7 +153,9 @@ def test_what_is_refused_of_toy_waves(
     organ = make_flow(tmp_path / "organ", "organ")
     named = {"FLOW": flows[0], "ORGAN": organ}
     assert evaluate(*(named.get(word, word) for word in words)) == 2
-    assert message in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert message in err
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,9 @@ def test_what_is_refused_in_training(
     message: str,
 ) -> None:
     assert train(tmp_path / "p", flows[:count], *words) == 2
-    assert message in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert message in err
     assert not (tmp_path / "p" / "card.toml").exists()
 
 

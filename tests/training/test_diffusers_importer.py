@@ -143,7 +143,7 @@ def test_a_network_of_the_past_is_understood(folder: Path, tmp_path: Path) -> No
         import_diffusers(flat, tmp_path / "ve", overwrite=True)
         assert torch.equal(score_of(tmp_path / "ve"), expected)
     torch.save({**state, "time_proj.W": state["time_proj.weight"] + 1}, flat / PICKLE)
-    assert "1 unknown ('time_proj.W')" in refusal(flat, tmp_path / "other")
+    assert "time_proj.W" in refusal(flat, tmp_path / "other")
 
 
 def test_types_are_kept(folder: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_snapshot_of_the_hub_s_cache_is_read_through_its_links(folder: Path, t
     told: list[str] = []
     import_diffusers(snapshot.parent, tmp_path / "prior", tell=told.append)
     assert len(told) == 1
-    assert "usual ones" in told[0]  # the snapshot has no scheduler
+    assert "scheduler" in told[0]  # the snapshot has no scheduler
     assert not any(p.is_symlink() for p in (tmp_path / "prior").rglob("*"))
     assert set(cards.read(tmp_path / "prior").files) == {"unet/config.json", WEIGHTS}
 
@@ -175,7 +175,7 @@ def test_which_pickle_is_meant(folder: Path, tmp_path: Path, monkeypatch: pytest
     import_diffusers(folder, tmp_path / "a")  # the usual name wins
     assert cards.read(tmp_path / "a").training["unet"]["checkpoint"] == PICKLE
     (unet / PICKLE).rename(unet / "other.bin")
-    assert "several pickles: ema.pt, other.bin" in refusal(folder, tmp_path / "b")
+    assert "ema.pt, other.bin" in refusal(folder, tmp_path / "b")
     for number, path in enumerate((unet / "ema.pt", folder / "unet" / "other.bin")):
         import_diffusers(path, tmp_path / f"c{number}")
         card = cards.read(tmp_path / f"c{number}")

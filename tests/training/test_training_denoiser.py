@@ -180,7 +180,7 @@ def test_a_folder_of_color_images_becomes_a_prior(tmp_path: Path, family: str) -
         tmp_path / "p", family=family, data=data, cache=tmp_path / "cache", classes=("blue", "red")
     )
     prepare.run(asked, tell=said.append)
-    assert "reading 12 images" in said[0]
+    assert "12" in said[0].split()
     card, folder = cards.find(str(tmp_path / "p"))
     entry = card.training[family]
     assert (entry["images"], entry["classes"], entry["flip"]) == (11, ["blue", "red"], True)
