@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sepcli.separation.seeds import sample_seeds
-
 if TYPE_CHECKING:
     from sepcli.separation.stem_report import StreamReport
 
@@ -25,6 +23,7 @@ def describe(report: StreamReport, seed: int) -> dict[str, Any]:
         ``medoid``.
     """
     from sepcli.separation.ranking import RULE
+    from sepcli.separation.seeds import sample_seeds
 
     if report.draws is None:
         return {}

@@ -68,6 +68,40 @@ def collect(words: Sequence[str], suffixes: Sequence[str] = AUDIO) -> list[Path]
     return list(found)
 
 
+def image_among(words: Sequence[str]) -> Path | None:
+    """Return the first input if it is an image, by its content or else its suffix; None if it is not.
+
+    Of a folder, its first image counts if it holds no audio; what does not exist or match is no image.
+    """
+    from sepcli.media.images import SUFFIXES, is_image
+
+    word = words[0]
+    if os.path.isdir(word):
+        try:
+            files = _files_in(Path(word), (*AUDIO, *SUFFIXES))
+        except InputError:  # empty or not to be read: ``collect`` says so
+            return None
+        if any(path.suffix.lower() in AUDIO for path in files):
+            return None
+    else:
+        there = os.path.lexists(word) or not glob.has_magic(word)
+        files = [Path(word)] if there else sorted(map(Path, glob.glob(word, recursive=True)))
+    if not (files and os.path.isfile(files[0])) or files[0].suffix.lower() in AUDIO:
+        return None
+    found = files[0]
+    return found if is_image(found) or (found.suffix.lower() in SUFFIXES and not _is_audio(found)) else None
+
+
+def _is_audio(path: Path) -> bool:
+    from sepcli.media.audio import AudioReader
+
+    try:
+        with AudioReader(path):
+            return True
+    except InputError:
+        return False
+
+
 def _files_in(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     try:
         files = sorted(

@@ -128,6 +128,9 @@ def separate(
     prior = priors[0] if priors else None
     fetch_if_new(priors or (), quiet)
     method, sampler = engine_of(method, sampler)
+    image = words.image_among(inputs)
+    if image is not None and prior is None and (method is None or not method.blind):
+        raise UsageError(f"{image} is an image, and there is no --prior of images", _image_priors())
     # a misspelt name is answered before torch is imported
     card = find_card(method, prior, sampler, samples, rest)
     given = parse_settings(settings or [])
@@ -140,6 +143,8 @@ def separate(
         separate_images(ImageRequest(*what, seed, device, overwrite, resume, as_json, quiet))
         return
     card = compose(card, priors or (), weights, sources, rest)
+    if image is not None:
+        raise UsageError(f"{image} is an image, and {card.name} is for audio", _image_priors())
     files = words.collect(inputs)
     if "draws" in given and (samples > 1 or consistency == "none"):
         other = "--samples keeps every draw" if samples > 1 else "--consistency none is one draw"
@@ -171,6 +176,14 @@ def separate(
                 raise  # the other mixtures would fail alike
             failed[job.source] = error
     finish("tracks", records, failed, as_json, len(files))
+
+
+def _image_priors() -> str:
+    """Return the hint that names the bundled priors of images; which one fits, only the user knows."""
+    from sepcli.catalog import card as cards
+
+    found = [name for name in cards.names() if cards.find(name)[0].of_images]
+    return f"choose one with --prior: {', '.join(found)}, or a folder"
 
 
 def _plan(

@@ -62,6 +62,19 @@ class RasterImage:
     gray: str = ""
 
 
+def is_image(path: Path) -> bool:
+    """Return whether Pillow recognises a file as an image; only its header is read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path):
+                return True
+    except Image.DecompressionBombError:
+        return True
+    except BROKEN:
+        return False
+
+
 def read_image(path: Path, *, first: bool = False) -> RasterImage:
     """Read any file that Pillow knows; palettes become colors, and the camera's orientation is applied.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from sepcli.catalog import card as cards
@@ -74,6 +75,39 @@ def test_the_record_has_the_settings_of_the_sampler_that_ran(mixture: Path, tmp_
     own = {"sampler", "candidates", "decide_from", "decide_to", "endings", "end_from", "local"}
     assert not own & settings.keys()
     assert all(isinstance(value, bool | int | float) for value in settings.values())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("--sources", "3"), ("--method", "score"), ("--method", "nmf"), ("--prior", "slakh-drums-bass")],
+)
+@pytest.mark.parametrize("kind", ["file", "unnamed", "folder", "glob"])
+def test_an_image_without_a_prior_of_images_is_a_usage_error(
+    mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], kind: str
+) -> None:
+    given = {"file": mixture, "unnamed": tmp_path / "scan", "folder": tmp_path, "glob": tmp_path / "*.png"}[
+        kind
+    ]
+    shutil.copy(mixture, tmp_path / "scan")
+    assert run(["separate", str(given), *words, "-o", str(tmp_path / "out")]) == 2
+    said, hint = capsys.readouterr().err.splitlines()
+    assert ("scan" if kind == "unnamed" else "mix.png") in said
+    for prior in ("cifar10", "mnist", "mnist-glow", "mnist-lass"):
+        assert prior in hint
+    assert "slakh" not in hint
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["mix.wav", "mix.png"])
+def test_audio_is_audio_whatever_its_name_and_beside_images(mixture: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    sound = np.random.default_rng(0).normal(0, 0.1, 8000).clip(-1, 1)
+    soundfile.write(folder / name, sound, 8000, format="WAV")
+    shutil.copy(mixture, folder / "a.png")
+    given = folder if name == "mix.wav" else folder / name
+    assert run(["separate", str(given), "--method", "hpss", "-o", str(tmp_path / "out"), "-q"]) == 0
+    assert (tmp_path / "out" / "mix" / "drums.wav").is_file()
 
 
 def test_draws_seeds_and_weights(
