@@ -17,6 +17,7 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
+from sepcli.datasets.chunks import draw_chunks
 from sepcli.datasets.pairs import pair_ids, read_pairs
 from sepcli.datasets.song_banks import open_songs
 from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
@@ -24,7 +25,6 @@ from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.posterior.elbo import log_density_bound
 from sepcli.priors.audio.load_denoisers import HEARD, FastPrior, load_spectral
 from sepcli.priors.audio.load_flows import is_flow, load_wave_flow
-from sepcli.priors.lass.train import draw_sources
 from sepcli.signal.mdct import mdct
 
 LENGTH = 16_384
@@ -135,7 +135,7 @@ def song_items(
     """
     bank = open_songs(data, split, tuple(names), rate, cache)
     rng = np.random.default_rng([seed, 0, 0, 1])  # none of the streams [seed, n, k] of the items' noise
-    return (draw_sources(bank, rng, 1, LENGTH, None)[0] for _ in range(count))
+    return (draw_chunks(bank, rng, 1, LENGTH, None)[0] for _ in range(count))
 
 
 def _read(folder: Path, names: Sequence[str], rate: int) -> Iterator[Signal]:

@@ -14,10 +14,10 @@ from safetensors import safe_open
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec, load_context, load_prior
+from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.slakh import open_slakh
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.lass.context import ContextConfig
-from sepcli.priors.lass.train import Levels, draw_sources
 from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
 
@@ -54,15 +54,15 @@ def trained(tiny_slakh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_chunks_come_at_random_levels(tiny_slakh: Path) -> None:
     bank = open_slakh(tiny_slakh, "train", ("drums", "bass"), 22050, tiny_slakh / "cache")
-    chunks = draw_sources(bank, np.random.default_rng(0), 200, 512, Levels(low=-6, high=0, silent=0.25))
+    chunks = draw_chunks(bank, np.random.default_rng(0), 200, 512, Gains(low=-6, high=0, silent=0.25))
     assert chunks.shape == (200, 2, 512)
     assert chunks.dtype == np.float32
     peaks = np.abs(chunks[:, 1]).max(-1)  # bass: sines with a peak of 0.9
     assert 0.1 < (peaks == 0).mean() < 0.4
     assert 0.9 * 10 ** (-6 / 20) - 0.02 < peaks[peaks > 0].min() < 0.7
     assert peaks.max() <= 0.91
-    plain = draw_sources(bank, np.random.default_rng(0), 50, 512, None)
-    assert np.sqrt((plain**2).mean(-1)).min() > Levels().min_rms
+    plain = draw_chunks(bank, np.random.default_rng(0), 50, 512, None)
+    assert np.sqrt((plain**2).mean(-1)).min() > Gains().min_rms
 
 
 def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.catalog.network import check_compiler, load_network
 from sepcli.datasets.audio_folder import levelled, open_folder, split
+from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.song_banks import has_split, holds_songs, open_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError, UsageError
@@ -24,7 +25,6 @@ from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.previews import draw_samples, write_samples
 from sepcli.priors.images.train import check_alone
 from sepcli.priors.images.train_task import Averaged, keep_ema
-from sepcli.priors.lass.train import Levels, draw_sources
 from sepcli.protocols import ProgressCallback
 from sepcli.signal.mdct import mdct
 from sepcli.training.config import Request, init_entry, training_entry
@@ -39,7 +39,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """Sizes: ``small`` for two CPU cores (5 M parameters), ``base`` for a GPU (34 M), ``tiny`` for tests."""
 REFERENCE = 0.1
 """RMS, without pauses, that every recording is brought to: that of mixtures on their way to an engine."""
-LEVELS = Levels(low=-18.0, high=6.0)
+LEVELS = Gains(low=-18.0, high=6.0)
 """Gains on top of it: a source may be 18 dB below the mixture that it is looked for in, or 6 dB above."""
 STREAM: Mapping[str, Any] = {"window": 24.0, "overlap": 1.5, "batch": 1, "reference_rms": REFERENCE}
 """What the card says of the stream: windows so long that the overlap costs little, one at a time, which keeps
@@ -175,7 +175,7 @@ def run(
 
 def draw_coefficients(bank: StemBank, rng: np.random.Generator, count: int, frames: int, bins: int) -> Tensor:
     """Random chunks (count, bins, frames) at random places, gains (``LEVELS``) and polarities."""
-    chunks = draw_sources(bank, rng, count, frames * bins, LEVELS)[:, 0]
+    chunks = draw_chunks(bank, rng, count, frames * bins, LEVELS)[:, 0]
     chunks *= rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1))
     with torch.autocast("cpu", enabled=False):  # the transform is as exact as the samples
         return mdct(torch.from_numpy(chunks), bins)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
+from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.stems import StemBank
 from sepcli.datasets.toy_waves import LENGTH, PEAK, SHAPES, ToyWaves
@@ -23,7 +24,6 @@ from sepcli.priors.audio.train_denoiser import LEVELS, REFERENCE, open_banks
 from sepcli.priors.audio.wave_flow import PRESETS, VARIANTS, WaveFlow, WaveFlowConfig
 from sepcli.priors.images.train import check_alone
 from sepcli.priors.images.train_task import Averaged, keep_ema
-from sepcli.priors.lass.train import Levels, draw_sources
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import Request, training_entry
 from sepcli.training.loop import Progress, train, write_text
@@ -127,7 +127,7 @@ def waves_of(data: Path, source: str, rate: int, length: int, cache: Path | None
         splits = [ToyWaves((source,), split) for split in ("train", "test")]
         first, last = (_of_toys(split, length) for split in splits)
         return first, last
-    levels = Levels(low=LEVELS.low, high=LEVELS.high, silent=0.0)
+    levels = Gains(low=LEVELS.low, high=LEVELS.high, silent=0.0)
     first, last = (_of_bank(bank, length, levels) for bank in open_banks(data, source, rate, length, cache))
     return first, last
 
@@ -173,11 +173,11 @@ def _of_toys(waves: ToyWaves, length: int) -> Draw:
     return lambda rng, count: torch.from_numpy(waves.draw(rng, count, length)[:, 0])
 
 
-def _of_bank(bank: StemBank, length: int, levels: Levels | None) -> Draw:
+def _of_bank(bank: StemBank, length: int, levels: Gains | None) -> Draw:
     """Chunks of either polarity; without ``levels`` at that of the bank."""
 
     def draw(rng: np.random.Generator, count: int) -> Tensor:
-        chunks = draw_sources(bank, rng, count, length, levels)[:, 0]
+        chunks = draw_chunks(bank, rng, count, length, levels)[:, 0]
         return torch.from_numpy(chunks * rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1)))
 
     return draw

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec
+from sepcli.datasets.chunks import Gains
 from sepcli.datasets.image_splits import open_like
 from sepcli.datasets.song_banks import open_songs
 from sepcli.errors import OutputError, PriorError, UsageError
@@ -27,7 +28,6 @@ from sepcli.priors.lass.image_engine import MIXED
 from sepcli.priors.lass.load_images import load_image_codec
 from sepcli.priors.lass.source_pairs import ImagePairs, SourcePairs, StemPairs
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
-from sepcli.priors.lass.train import Levels
 from sepcli.priors.lass.vqvae1d import Vqvae1d
 from sepcli.priors.lass.vqvae2d import Vqvae2d
 from sepcli.protocols import ProgressCallback
@@ -248,7 +248,7 @@ def _open_pairs(
     """Pairs of a split, ``train`` or ``validation``."""
     if isinstance(codec, Vqvae1d):
         bank = open_songs(data, split, card.sources, card.sample_rate, cache)
-        levels = Levels() if split == "train" else None
+        levels = Gains() if split == "train" else None
         return StemPairs(bank, CHUNKS, CHUNK_TOKENS, codec.config.hop, levels)
     height, width = codec.config.size
     learn, held_out = open_like(data, (codec.config.channels, height, width), (), cache, on_progress)

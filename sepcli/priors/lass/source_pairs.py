@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.image_folder import LabelledImages
 from sepcli.datasets.stems import StemBank
 from sepcli.priors.images.train_task import to_float_images
-from sepcli.priors.lass.train import Levels, draw_sources
 
 
 class SourcePairs(Protocol):
@@ -44,7 +44,7 @@ class StemPairs:
     count: int
     chunk: int
     hop: int
-    levels: Levels | None
+    levels: Gains | None
 
     @property
     def tokens(self) -> int:
@@ -54,7 +54,7 @@ class StemPairs:
     def __call__(self, rng: np.random.Generator) -> Tensor:
         """Pairs (B, 2, 1, T)."""
         length = self.chunk * self.hop
-        return torch.from_numpy(draw_sources(self.bank, rng, self.count, length, self.levels))[:, :, None]
+        return torch.from_numpy(draw_chunks(self.bank, rng, self.count, length, self.levels))[:, :, None]
 
 
 @dataclass(frozen=True)

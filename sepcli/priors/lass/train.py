@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_prior
+from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError
 from sepcli.priors.lass.context import ContextLikelihood
@@ -59,37 +60,6 @@ VALIDATED = 3
 """Seconds of the chunks that a codec is validated on."""
 
 
-@dataclass(frozen=True)
-class Levels:
-    """How the level of training chunks varies, so that a prior does not insist on one loudness.
-
-    Attributes:
-        low: smallest gain, dB.
-        high: largest gain, dB.
-        silent: share of chunks that are silence.
-        min_rms: chunks quieter than this are drawn again, most of the time (``quiet`` says how often not).
-        quiet: share of chunks drawn without looking at their loudness.
-    """
-
-    low: float = -9.0
-    high: float = 1.0
-    silent: float = 0.03
-    min_rms: float = 0.02
-    quiet: float = 0.2
-
-
-def draw_sources(
-    bank: StemBank, rng: np.random.Generator, batch: int, length: int, levels: Levels | None
-) -> NDArray[np.float32]:
-    """Random unrelated chunks (B, K, T), at random gains; without ``levels`` as they are, none quiet."""
-    if levels is None:
-        return bank.draw(rng, batch, length, Levels().min_rms)
-    chunks = bank.draw(rng, batch, length, 0.0 if rng.random() < levels.quiet else levels.min_rms)
-    gains = 10 ** (rng.uniform(levels.low, levels.high, chunks.shape[:2]) / 20)
-    gains *= rng.random(chunks.shape[:2]) >= levels.silent
-    return (chunks * gains[..., None]).astype(np.float32)
-
-
 class CodecTask:
     """Train the codec on equal numbers of chunks of every source and of their mixtures.
 
@@ -118,14 +88,14 @@ class CodecTask:
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of fresh chunks at random levels."""
-        sources = draw_sources(self.bank, rng, self.pairs, self.length, Levels())
+        sources = draw_chunks(self.bank, rng, self.pairs, self.length, Gains())
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         return self.model.loss(self._with_mixtures(sources).flatten(0, 1)[:, None], generator)
 
     def validate(self) -> dict[str, float]:
         """Reconstruction SDR (dB, median over 3 s chunks) per source and mixture; perplexity."""
         length = VALIDATED * self.model.config.sample_rate // self.model.config.hop * self.model.config.hop
-        signals = self._with_mixtures(draw_sources(self.held_out, np.random.default_rng(1), 64, length, None))
+        signals = self._with_mixtures(draw_chunks(self.held_out, np.random.default_rng(1), 64, length, None))
         figures, tokens = {}, []
         for k, name in enumerate((*self.bank.names, "mixture")):
             z = self.model.encode(signals[:, k, None])
@@ -169,13 +139,11 @@ class PriorTask:
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of fresh sequences at random levels."""
-        return self.model.loss(
-            *self._encode(draw_sources(self.bank, rng, self.items, self._length, Levels()))
-        )
+        return self.model.loss(*self._encode(draw_chunks(self.bank, rng, self.items, self._length, Gains())))
 
     def validate(self) -> dict[str, float]:
         """Negative log-likelihood in nats per token on held-out sequences, together and per source."""
-        sources = draw_sources(self.held_out, np.random.default_rng(1), 32, self._length, None)
+        sources = draw_chunks(self.held_out, np.random.default_rng(1), 32, self._length, None)
         _, figures = self.model.loss(*self._encode(sources))
         return {"score": figures["nll"], **figures}
 
@@ -248,15 +216,15 @@ class LikelihoodTask:
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of fresh chunks at random levels."""
-        return self.nll(self._draw(self.bank, rng, self.batch, Levels()))
+        return self.nll(self._draw(self.bank, rng, self.batch, Gains()))
 
     def validate(self) -> dict[str, float]:
         """The loss of held-out chunks as they are."""
         _, figures = self.nll(self._draw(self.held_out, np.random.default_rng(1), 64, None))
         return {"score": figures["nll"], **figures}
 
-    def _draw(self, bank: StemBank, rng: np.random.Generator, count: int, levels: Levels | None) -> Tensor:
-        return torch.from_numpy(draw_sources(bank, rng, count, self.length, levels)).to(self.device)
+    def _draw(self, bank: StemBank, rng: np.random.Generator, count: int, levels: Gains | None) -> Tensor:
+        return torch.from_numpy(draw_chunks(bank, rng, count, self.length, levels)).to(self.device)
 
 
 def latent_nll(

@@ -1,0 +1,55 @@
+"""Random chunks of clean recordings at random gains, for training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sepcli.datasets.stems import StemBank
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How the gain of training chunks varies, so that a prior does not insist on one loudness.
+
+    Attributes:
+        low: Smallest gain, in dB.
+        high: Largest gain, in dB.
+        silent: Share of chunks that are silence.
+        min_rms: Chunks quieter than this are drawn again, except for the share ``quiet``.
+        quiet: Share of batches that are drawn without regard to their loudness.
+    """
+
+    low: float = -9.0
+    high: float = 1.0
+    silent: float = 0.03
+    min_rms: float = 0.02
+    quiet: float = 0.2
+
+
+def draw_chunks(
+    bank: StemBank, rng: np.random.Generator, batch: int, length: int, gains: Gains | None
+) -> NDArray[np.float32]:
+    """Draw unrelated chunks of all sources at random gains.
+
+    Args:
+        bank: Recordings of K sources.
+        rng: Decides places and gains.
+        batch: B.
+        length: T, in samples.
+        gains: How gains vary; None: chunks have the recordings' own gain, and none is quiet.
+
+    Returns:
+        Chunks (B, K, T).
+
+    Raises:
+        InputError: A source has no recording of ``length`` samples.
+    """
+    if gains is None:
+        return bank.draw(rng, batch, length, Gains().min_rms)
+    chunks = bank.draw(rng, batch, length, 0.0 if rng.random() < gains.quiet else gains.min_rms)
+    factors = 10 ** (rng.uniform(gains.low, gains.high, chunks.shape[:2]) / 20)
+    factors *= rng.random(chunks.shape[:2]) >= gains.silent
+    return (chunks * factors[..., None]).astype(np.float32)
