@@ -102,7 +102,7 @@ def score_norms(separator: ScoreSeparator, pairs: Sequence[ImagePair], seed: int
     x = torch.stack([pair.sources for pair in pairs]).to(separator.device)
     rng = torch.Generator().manual_seed(seed)
     found: dict[str, list[float]] = {"sigma": [], "mean": [], "low": [], "high": []}
-    for sigma in Langevin().ladder().to(x):
+    for sigma in Langevin().sigmas().to(x):
         noisy = x + sigma * torch.randn(x.shape, generator=rng).to(x)
         with torch.no_grad():
             score = separator.prior.score(noisy, sigma).cpu().numpy()

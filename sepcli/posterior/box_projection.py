@@ -1,15 +1,15 @@
-"""Sources between bounds that make a mixture: where a line, clipped, crosses the constraint.
+"""Projection of estimates onto the sources within bounds that sum to a mixture.
 
 The nearest point to a mean D, in the metric of variances C, under Σ α_k x_k = m and low ≤ x_k ≤ high is
-clip(D + λ d), d_k = α_k C_k, for the λ with
+clip(D_k + λ d_k), d_k = α_k C_k, for the λ with
 
     g(λ) = Σ_k α_k clip(D_k + λ d_k) + ν λ - m = 0
 
-(ν = σ_y² for a mixture that is only known up to noise). g never falls, and is straight between the λ at which
-a source meets a bound; so are the sources. They are found between two neighbours among those 2K values,
-without iterations, and meet the mixture to rounding.
+(ν = σ_y² for a mixture that is known up to noise). g is non-decreasing and piecewise linear, with breakpoints
+at the 2K values of λ where a source reaches a bound. The root is interpolated between the two neighbouring
+breakpoints: there are no iterations, and the mixture is met up to rounding.
 
-Source: the conditions of Karush, Kuhn and Tucker, as for the continuous knapsack problem (Brucker 1984).
+Source: the Karush-Kuhn-Tucker conditions, as for the continuous knapsack problem (Brucker 1984).
 """
 
 from __future__ import annotations
@@ -19,51 +19,54 @@ from torch import Tensor
 
 from sepcli.signal.mixing import WeightedSum
 
-SLACK = 1e-5
-"""How far beyond what sources within bounds can make a mixture may be, and counts as one that they make."""
+TOLERANCE = 1e-5
+"""Distance of a mixture from the range of sources within the bounds up to which it counts as feasible."""
 
 
-def meet(
+def project(
     mean: Tensor,
-    way: Tensor,
+    direction: Tensor,
     mixing: WeightedSum,
     mixture: Tensor,
     bounds: tuple[float, float],
     noise: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """The point of clip(mean + λ way) that makes the mixture.
+    """Return the point clip(mean + λ direction) that sums to the mixture.
 
     Args:
         mean: D (B, K, C, *D).
-        way: d, like ``mean``; α_k d_k ≥ 0.
+        direction: d, of the shape of ``mean``; α_k d_k ≥ 0.
         mixing: A.
         mixture: m (B, C, *D).
         bounds: low and high.
-        noise: ν ≥ 0, a number or like ``mixture``.
+        noise: ν ≥ 0, a number or of the shape of ``mixture``.
 
     Returns:
-        The sources, like ``mean``, and where they make the mixture, bool like it. Elsewhere there is no λ,
-        and they are those that come closest.
+        The sources, of the shape of ``mean``, and a bool mask of the shape of ``mixture``: whether they sum
+        to it. Where no λ does, the sources are the closest within the bounds.
     """
     low, high = bounds
-    corners = torch.cat([(low - mean) / way, (high - mean) / way], dim=1)
-    corners = torch.where(corners.isfinite(), corners, 0.0).sort(dim=1).values  # of no way, any point will do
+    breakpoints = torch.cat([(low - mean) / direction, (high - mean) / direction], dim=1)
+    breakpoints = torch.where(breakpoints.isfinite(), breakpoints, 0.0)  # direction 0: any λ will do
+    breakpoints = breakpoints.sort(dim=1).values
 
-    def at(corner: Tensor) -> tuple[Tensor, Tensor]:
-        sources = (mean + way * corner[:, None]).clamp(low, high)
-        return sources, mixing(sources) + noise * corner - mixture
+    def at(multiplier: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sources at λ, and g(λ)."""
+        sources = (mean + direction * multiplier[:, None]).clamp(low, high)
+        return sources, mixing(sources) + noise * multiplier - mixture
 
-    below, short = above, over = at(corners[:, 0])
-    least = over
-    for corner in corners[:, 1:].unbind(1):
-        sources, excess = at(corner)
-        further, first = excess <= 0.0, (over <= 0.0) & (excess > 0.0)
-        above = torch.where((further | first)[:, None], sources, above)
-        over = torch.where(further | first, excess, over)
-        below = torch.where(further[:, None], sources, below)
-        short = torch.where(further, excess, short)
-    share = torch.where(over > short, -short / (over - short).clamp(min=torch.finfo(over.dtype).tiny), 0.0)
-    found = below + share.clamp(0.0, 1.0)[:, None] * (above - below)
-    certain = torch.as_tensor(noise == 0.0, device=mean.device)
-    reached = ~certain | ((least <= SLACK) & (excess >= -SLACK))
-    return found, reached.expand(mixture.shape)
+    below, g_below = above, g_above = at(breakpoints[:, 0])
+    g_first = g_above
+    for breakpoint in breakpoints[:, 1:].unbind(1):
+        sources, g = at(breakpoint)
+        negative, crossing = g <= 0.0, (g_above <= 0.0) & (g > 0.0)
+        above = torch.where((negative | crossing)[:, None], sources, above)
+        g_above = torch.where(negative | crossing, g, g_above)
+        below = torch.where(negative[:, None], sources, below)
+        g_below = torch.where(negative, g, g_below)
+    slope = (g_above - g_below).clamp(min=torch.finfo(g_above.dtype).tiny)
+    fraction = torch.where(g_above > g_below, -g_below / slope, 0.0)
+    projected = below + fraction.clamp(0.0, 1.0)[:, None] * (above - below)
+    exact = torch.as_tensor(noise == 0.0, device=mean.device)
+    feasible = ~exact | ((g_first <= TOLERANCE) & (g >= -TOLERANCE))
+    return projected, feasible.expand(mixture.shape)

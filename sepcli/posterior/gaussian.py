@@ -1,11 +1,12 @@
-"""A Gaussian likelihood beside a score prior: the posterior that BASIS anneals.
+"""The annealed posterior of BASIS: a score prior and a Gaussian likelihood.
 
     p_σ(x | m) ∝ Π_k p_σ(x_k) · N(m; A x, γ(σ)² I),   γ² = c σ²
     ∇_x log p_σ(x | m) = ∇_x log p_σ(x) + Aᵀ(m - A x) / γ²
 
 Source: Jayaram & Thickstun 2020 (BASIS), equations 4-8 and section 3.2. Algorithm 1 there prints the
-    likelihood's term with a minus sign, which is a slip. The released code differentiates ‖m - A x‖²
-    without the factor ½, and its loop for colors weighs that by 1.5, so that its γ² is σ²/2 and σ²/3.
+    likelihood term with a minus sign, which is an error. The released code differentiates ‖m - A x‖²
+    without the factor ½, and its loop for color images multiplies that by 1.5, so that its γ² is σ²/2 and
+    σ²/3.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from sepcli.errors import InputError, UsageError
 from sepcli.protocols import Mixing, ScorePrior
 
 WIDTHS: Mapping[str, float] = {"paper": 1.0, "released-mnist": 1 / 2, "released-color": 1 / 3}
-"""c = γ²/σ² of the paper and of the released runs."""
-LEAST = 1e-8
-"""Variance of one value of a mixture below which it is not believed: 80 dB below full scale."""
+"""Name → c = γ²/σ², of the paper and of the released runs."""
+MIN_VARIANCE = 1e-8
+"""Floor of the variance of a value of the mixture: 80 dB below full scale."""
 
 
 class GaussianPosterior:
     """p_σ(x | m) over all K sources; fulfils ``sepcli.protocols.Posterior`` with the sources as its state.
 
-    At noise level σ it is the exact posterior of sources x + σ ε given a mixture that is known up to N(0, c
-    σ²); the posterior of clean sources is its limit σ → 0.
+    At noise level σ it is the exact posterior of noisy sources x + σ ε given a mixture that is known up to
+    N(0, c σ²); its limit σ → 0 is the posterior of clean sources.
 
     Args:
         prior: p_σ(x) of the K sources side by side.
@@ -47,7 +48,7 @@ class GaussianPosterior:
         self, prior: ScorePrior, mixing: Mixing, mixture: Tensor, sources: int, width: float = 1.0
     ) -> None:
         if not width > 0.0:
-            raise UsageError(f"width is {width}", "Use more than 0; 1 is the paper's.")
+            raise UsageError(f"width is {width}", "use a positive number; 1 is the paper's")
         check_mixture(mixture)
         self._prior, self._mixing, self._mixture, self._width = prior, mixing, mixture, width
         self._sources = sources
@@ -64,50 +65,49 @@ class GaussianPosterior:
         return torch.zeros_like(self.like)
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
-        """∇ log p_σ(x | m) at x (B, K, C, *D) for σ ()."""
+        """Return ∇ log p_σ(x | m) at x (B, K, C, *D) for σ ()."""
         return self.assess(state, sigma)[0]
 
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The score, and ‖m - A D‖²/σ² (B,) for D = x + σ² ∇ log p_σ(x)."""
-        prior, gap = self._prior.score(state, sigma), self._mixture - self._mixing(state)
-        pull: Tensor = self._mixing.adjoint(gap) / (self._width * sigma**2)
-        return prior + pull, misfit(gap - sigma**2 * self._mixing(prior), sigma)
+        """Return the score, and the misfit ‖m - A D‖²/σ² (B,) of D = x + σ² ∇ log p_σ(x)."""
+        prior, residual = self._prior.score(state, sigma), self._mixture - self._mixing(state)
+        likelihood: Tensor = self._mixing.adjoint(residual) / (self._width * sigma**2)
+        return prior + likelihood, misfit(residual - sigma**2 * self._mixing(prior), sigma)
 
     def sources(self, state: Tensor) -> Tensor:
-        """The state is the sources, (B, K, C, *D)."""
+        """Return the state, which is the sources (B, K, C, *D)."""
         return state
 
 
-def misfit(gap: Tensor, sigma: Tensor) -> Tensor:
-    """‖gap‖²/σ² of every item: (B, C, *D) to (B,)."""
-    return gap.flatten(1).square().sum(1) / sigma**2
+def misfit(residual: Tensor, sigma: Tensor) -> Tensor:
+    """Return ‖residual‖²/σ² of every item: (B, C, *D) to (B,)."""
+    return residual.flatten(1).square().sum(1) / sigma**2
 
 
-def local_misfit(gap: Tensor, variance: Tensor, near: int) -> Tensor:
-    """-2 ln N(gap; 0, v) + constant, summed over all axes but the last and averaged over what is near.
+def local_misfit(residual: Tensor, variance: Tensor, reach: int) -> Tensor:
+    """Return -2 ln N(residual; 0, v) + constant, summed over all axes but the last, averaged over neighbours.
 
     Args:
-        gap: m - A D (B, C, *D).
-        variance: v, like it; at least ``LEAST`` is taken.
-        near: how many places of the last axis to either side; fewer where it ends.
+        residual: m - A D (B, C, *D).
+        variance: v, of the same shape; clipped at ``MIN_VARIANCE``.
+        reach: positions of the last axis to either side in an average; fewer at the ends.
 
     Returns:
-        (B, F), F places.
+        (B, F), F positions.
     """
-    v = variance.clamp(min=LEAST)
-    each = (gap.square() / v + v.log()).flatten(1, -2).sum(1)
-    near = min(near, each.shape[-1] - 1)
-    return F.avg_pool1d(each, 2 * near + 1, stride=1, padding=near, count_include_pad=False)
+    v = variance.clamp(min=MIN_VARIANCE)
+    per_position = (residual.square() / v + v.log()).flatten(1, -2).sum(1)
+    reach = min(reach, per_position.shape[-1] - 1)
+    return F.avg_pool1d(per_position, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
 
 
 def check_mixture(mixture: Tensor) -> None:
-    """Refuse mixtures that nothing can be separated from.
+    """Check that a mixture has finite values.
 
     Raises:
         InputError: The mixture is empty or not finite.
     """
     if not mixture.numel() or not torch.isfinite(mixture).all():
         raise InputError(
-            f"A mixture of shape {tuple(mixture.shape)} is empty or not finite",
-            "Check the file it came from.",
+            f"a mixture of shape {tuple(mixture.shape)} is empty or not finite", "check the file it came from"
         )

@@ -1,10 +1,12 @@
 """Annealed Langevin dynamics, the sampler of BASIS.
 
-    x ← x + η_i ∇ log p_σi(x | m) + √(2 η_i) ε,   η_i = δ σ_i²/σ_L²,   T steps on every level σ_1 > … > σ_L
+    x ← x + η_i ∇ log p_σi(x | m) + √(2 η_i) ε,   η_i = δ σ_i²/σ_L²,   T steps at every noise level σ_1 > … >
+    σ_L
 
-from x uniform on [0, 1), or from x = σ_1 ε. It draws from the posterior at σ_L, whose sources carry noise of
-σ_L; a few last steps without ε take it off. Steps of finite size widen what they draw: for a Gaussian
-posterior of precision λ the variance is (1/λ) / (1 - η λ/2), and there is none beyond η λ = 2.
+starting from x uniform on [0, 1), or from x = σ_1 ε. It samples the posterior at σ_L, whose sources contain
+noise of standard deviation σ_L; a few final steps without ε remove it. Steps of finite size widen the
+distribution: for a Gaussian posterior of precision λ the variance is (1/λ) / (1 - η λ/2), and the dynamics
+    diverge for η λ ≥ 2.
 
 Source: Jayaram & Thickstun 2020 (BASIS), algorithm 1 and section 4 (δ = 2·10⁻⁵, L = 10, T = 100); its
     poster prints 2 √η where √(2 η) is meant.
@@ -29,16 +31,18 @@ class Langevin:
     """Annealed Langevin dynamics; fulfils ``sepcli.protocols.Sampler``.
 
     Attributes:
-        ratio: η/σ² = δ/σ_L², the step in units of the noise, the same on every level; the paper's 0.2 is
-            δ = 2·10⁻⁵ at σ_L = 0.01.
-        levels: L.
-        steps: T, on every level.
-        sigma_max: σ_1.
-        sigma_min: σ_L.
-        noise: False leaves out ε: gradient ascent (the paper's figure 3).
-        anneal: False spends all L·T steps on the last level (the same figure).
-        centred: start from σ_1 ε, for signals around 0, not uniformly on [0, 1), for images.
-        polish: steps without ε that follow on the last level; the paper has none.
+        ratio: Step size relative to the noise, η/σ² = δ/σ_L², the same at every noise level; the paper's 0.2
+            is δ = 2·10⁻⁵ at σ_L = 0.01.
+        levels: Number of noise levels L.
+        steps: Number of steps T at every noise level.
+        sigma_max: First noise level σ_1.
+        sigma_min: Last noise level σ_L.
+        noise: Whether to add ε; without it the sampler is gradient ascent (the paper's figure 3).
+        anneal: Whether to anneal; without it all L·T steps are taken at the last noise level (the same
+            figure).
+        centred: Whether to start from σ_1 ε, for signals around 0, instead of uniformly on [0, 1), for
+            images.
+        polish: Number of final steps without ε at the last noise level; the paper has none.
 
     Raises:
         UsageError: a setting is out of range.
@@ -56,45 +60,45 @@ class Langevin:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.ratio < float("inf"):
-            raise UsageError(f"ratio is {self.ratio}", "Use more than 0; 0.2 is the paper's.")
+            raise UsageError(f"ratio is {self.ratio}", "use a positive number; 0.2 is the paper's")
         if self.steps < 1:
-            raise UsageError(f"steps is {self.steps}", "Use 1 or more.")
+            raise UsageError(f"steps is {self.steps}", "use 1 or more")
         if self.polish < 0:
-            raise UsageError(f"polish is {self.polish}", "Use 0 or more.")
-        self.ladder()
+            raise UsageError(f"polish is {self.polish}", "use 0 or more")
+        self.sigmas()
 
     @property
     def noise_left(self) -> float:
-        """Standard deviation of the noise that is still in a draw; 0 after steps without it."""
+        """Standard deviation of the noise that remains in a sample; 0 after steps without noise."""
         return self.sigma_min if self.noise and not self.polish else 0.0
 
     @property
     def evaluations(self) -> int:
-        """L · T scores, and one for each last step."""
+        """Number of scores: L · T, and one for each final step."""
         return self.levels * self.steps + self.polish
 
-    def ladder(self) -> Tensor:
-        """The levels σ (L,), float64; all of them σ_L without annealing."""
+    def sigmas(self) -> Tensor:
+        """Return the noise levels (L,), float64; all of them σ_L without annealing."""
         sigmas = geometric(self.sigma_max, self.sigma_min, self.levels)
         return sigmas if self.anneal else sigmas[-1].expand(self.levels)
 
     def __call__(
         self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """Draw one state per item.
+        """Sample one state per item.
 
         Args:
-            posterior: what to follow.
+            posterior: Posterior to sample.
             seeds: (B,) int64.
-            on_progress: told about progress, step by step.
+            on_progress: Called after every evaluation.
 
         Returns:
-            The state after the last step, like ``posterior.like``.
+            The state after the last step, of the shape of ``posterior.like``.
         """
         like, rng, done = posterior.like, Rng(seeds), 0
         with torch.no_grad():
             x = self.sigma_max * rng.normal(like) if self.centred else rng.uniform(*like.shape[1:]).to(like)
-            sigmas = self.ladder().to(like)
+            sigmas = self.sigmas().to(like)
             stages = [(sigma, self.steps, self.noise) for sigma in sigmas]
             for sigma, steps, noise in [*stages, (sigmas[-1], self.polish, False)]:
                 eta = self.ratio * sigma**2

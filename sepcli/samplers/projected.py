@@ -1,17 +1,18 @@
-"""Denoise, then add the noise of the next level: a draw in few evaluations.
+"""Denoise, then add the noise of the next level: a sampler with few evaluations.
 
-    h = x + σ² ∇ log p_σ(x | m)                                   what the clean state would be
-    x ← h + σ' (√(1-η²) (x - h)/σ + η ε)                          for levels σ > σ' > …; at last x ← h
+    h = x + σ² ∇ log p_σ(x | m)                                   estimate of the clean state
+    x ← h + σ' (√(1-η²) (x - h)/σ + η ε)                          for noise levels σ > σ' > …; x ← h after the
+    last
 
-On a ``DiracPosterior`` x are the free coordinates of the constraint, so that the sum of the sources is the
-mixture from the first step to the last: the projected sampler. What it draws, in the limit of many levels,
-depends on the share η of fresh noise:
+On a ``DiracPosterior`` x is the free coordinates of the constraint, so that the sources sum to the mixture at
+every step. The distribution of the samples, in the limit of many levels, depends on the fraction η of fresh
+noise:
 
-* η = 0 is Euler's rule for the probability flow, and ``eta=None`` is ancestral sampling, η² = 1 - (σ'/σ)²:
-  both draw from the posterior.
-* η = 1 forgets all old noise. As σ' → σ it is Langevin dynamics with steps of σ² but noise σ ε in place of
-  √2 σ ε, which draws at temperature one half: of a Gaussian posterior, half the variance. Separations are
-  the sharper for it, and mistakes of early steps are mended; so it is the default.
+* η = 0 is Euler's method for the probability flow, and ``eta=None`` is ancestral sampling, η² = 1 - (σ'/σ)²:
+  both sample the posterior.
+* η = 1 replaces all noise. As σ' → σ it is Langevin dynamics with steps of σ² but noise σ ε instead of √2 σ
+  ε, which samples at temperature one half: for a Gaussian posterior, half the variance. It is the default
+  because separations are sharper and errors of early steps are corrected.
 
 Source: Song et al. 2021 (DDIM), equation 12; Ho et al. 2020 (ancestral sampling); Karras et al. 2022
     (levels).
@@ -33,14 +34,14 @@ from sepcli.samplers.schedules import karras
 
 @dataclass(frozen=True)
 class Projected:
-    """Few evaluations, from noise of σ_max to the last estimate; fulfils ``sepcli.protocols.Sampler``.
+    """Ancestral sampling on the constraint; fulfils ``sepcli.protocols.Sampler``.
 
     Attributes:
-        steps: Levels, one evaluation each.
-        sigma_max: The first level: 1.5 to 3 for images in [0, 1], 20 or more for a global tint.
-        sigma_min: The last one.
-        rho: Spacing of the levels; 1 is even.
-        eta: η in [0, 1]; None: that of ancestral sampling.
+        steps: Number of noise levels, one evaluation each.
+        sigma_max: First noise level: 1.5 to 3 for images in [0, 1], 20 or more to vary a global tint.
+        sigma_min: Last noise level.
+        rho: Spacing of the noise levels; 1 is even.
+        eta: Fraction η of fresh noise, in [0, 1]; None: that of ancestral sampling.
 
     Raises:
         UsageError: a setting is out of range.
@@ -54,45 +55,45 @@ class Projected:
 
     def __post_init__(self) -> None:
         if self.eta is not None and not 0.0 <= self.eta <= 1.0:
-            raise UsageError(f"eta is {self.eta}", "Use 0 (no fresh noise) to 1 (only fresh noise).")
-        self.ladder()
+            raise UsageError(f"eta is {self.eta}", "use 0 (no fresh noise) to 1 (only fresh noise)")
+        self.sigmas()
 
     @property
     def evaluations(self) -> int:
-        """One score per level."""
+        """Number of scores: one per noise level."""
         return self.steps
 
-    def ladder(self) -> Tensor:
-        """The levels σ (steps,), float64."""
+    def sigmas(self) -> Tensor:
+        """Return the noise levels (steps,), float64."""
         return karras(self.sigma_max, self.sigma_min, self.steps, self.rho)
 
-    def fresh(self, sigma: float, following: float) -> float:
-        """The share η of fresh noise between two levels."""
-        return math.sqrt(max(0.0, 1.0 - (following / sigma) ** 2)) if self.eta is None else self.eta
+    def fresh_noise(self, sigma: float, next_sigma: float) -> float:
+        """Return the fraction η of fresh noise between two noise levels."""
+        return math.sqrt(max(0.0, 1.0 - (next_sigma / sigma) ** 2)) if self.eta is None else self.eta
 
     def __call__(
         self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """Draw one state per item.
+        """Sample one state per item.
 
         Args:
-            posterior: what to follow.
+            posterior: Posterior to sample.
             seeds: (B,) int64.
-            on_progress: told about progress, step by step.
+            on_progress: Called after every evaluation.
 
         Returns:
-            The last estimate, like ``posterior.like``.
+            The last estimate, of the shape of ``posterior.like``.
         """
-        like, rng, sigmas = posterior.like, Rng(seeds), self.ladder().tolist()
+        like, rng, sigmas = posterior.like, Rng(seeds), self.sigmas().tolist()
         with torch.no_grad():
             x: Tensor = posterior.start + sigmas[0] * rng.normal(like)
-            for step, (sigma, following) in enumerate(zip(sigmas, [*sigmas[1:], 0.0], strict=True), 1):
+            for step, (sigma, next_sigma) in enumerate(zip(sigmas, [*sigmas[1:], 0.0], strict=True), 1):
                 direction = -sigma * posterior.score(x, torch.tensor(sigma).to(like))  # (x - h)/σ
                 x = x - sigma * direction
-                if following:
-                    eta = self.fresh(sigma, following)
-                    x = x + following * math.sqrt(1.0 - eta**2) * direction
-                    x = x + following * eta * rng.normal(like) if eta else x
+                if next_sigma:
+                    eta = self.fresh_noise(sigma, next_sigma)
+                    x = x + next_sigma * math.sqrt(1.0 - eta**2) * direction
+                    x = x + next_sigma * eta * rng.normal(like) if eta else x
                 if on_progress is not None:
                     on_progress(step, self.steps)
         return x

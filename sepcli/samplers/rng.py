@@ -1,7 +1,7 @@
-"""Random streams: one per batch item, so that an item's result does not depend on its batch.
+"""Random streams: one per batch item, so that the result of an item does not depend on its batch.
 
-An item may also be given a stream for every block of time. Two items that have a block of a signal in common
-then meet the same noise there, if they have the same seeds.
+An item may also have one stream per block of time: two items that share a block of a signal then get the same
+noise there if they share its seed.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.floating]]
+Generate = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.floating]]
 
 
 class Rng:
     """B independent streams, or Z for each of B items.
 
-    The numbers of item i depend on ``seeds[i]`` and on what was drawn before, on nothing else. They are
-    drawn on the CPU and moved, so that they are the same on every device.
+    The numbers of item i depend only on ``seeds[i]`` and on the calls before. They are generated on the CPU
+    and moved, so that they are the same on every device.
 
     Args:
-        seeds: (B,) integers, taken modulo 2⁶⁴; or a tensor (B, Z), one for each of Z blocks of ⌈N/Z⌉ along
-            the last axis of what is drawn, which is N long. The last block may be shorter: it is then the
-            beginning of a whole one.
+        seeds: (B,) integers, taken modulo 2⁶⁴; or a tensor (B, Z), one seed for each of Z blocks of ⌈N/Z⌉
+            values along the last axis (length N) of the requested shape. The last block may be shorter: it is
+            then the beginning of a whole one.
     """
 
     def __init__(self, seeds: Sequence[int] | Tensor) -> None:
@@ -39,7 +39,7 @@ class Rng:
         return len(self._streams)
 
     def normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers of the shape (B, ...), type and device of ``like``.
+        """Return standard normal numbers of the shape (B, ...), type and device of ``like``.
 
         Raises:
             ValueError: The first axis of ``like`` is not B.
@@ -47,7 +47,7 @@ class Rng:
         return self._like(like, lambda g, shape: g.standard_normal(shape, dtype=np.float32))
 
     def gumbel(self, like: Tensor) -> Tensor:
-        """Standard Gumbel numbers of the shape (B, ...), type and device of ``like``.
+        """Return standard Gumbel numbers of the shape (B, ...), type and device of ``like``.
 
         Raises:
             ValueError: The first axis of ``like`` is not B.
@@ -55,24 +55,26 @@ class Rng:
         return self._like(like, lambda g, shape: g.gumbel(size=shape))
 
     def uniform(self, *shape: int) -> Tensor:
-        """Numbers in [0, 1): (B, *shape), float64, on the CPU."""
-        return torch.from_numpy(self._draw(shape, lambda g, shape: g.random(shape)))
+        """Return uniform numbers in [0, 1): (B, *shape), float64, on the CPU."""
+        return torch.from_numpy(self._generate(shape, lambda g, shape: g.random(shape)))
 
-    def _like(self, like: Tensor, draw: Draw) -> Tensor:
+    def _like(self, like: Tensor, generate: Generate) -> Tensor:
         if like.shape[0] != len(self):
             raise ValueError(f"{like.shape[0]} items for {len(self)} random streams")
-        return torch.from_numpy(self._draw(tuple(like.shape[1:]), draw)).to(like.dtype).to(like.device)
+        return (
+            torch.from_numpy(self._generate(tuple(like.shape[1:]), generate)).to(like.dtype).to(like.device)
+        )
 
-    def _draw(self, shape: tuple[int, ...], draw: Draw) -> NDArray[np.floating]:
-        return np.stack([_blocks(streams, shape, draw) for streams in self._streams])
+    def _generate(self, shape: tuple[int, ...], generate: Generate) -> NDArray[np.floating]:
+        return np.stack([_blocks(streams, shape, generate) for streams in self._streams])
 
 
 def _blocks(
-    streams: Sequence[np.random.Generator], shape: tuple[int, ...], draw: Draw
+    streams: Sequence[np.random.Generator], shape: tuple[int, ...], generate: Generate
 ) -> NDArray[np.floating]:
-    """What the streams of one item draw, side by side."""
+    """Concatenate the numbers of the streams of one item along the last axis."""
     if len(streams) == 1:
-        return np.asarray(draw(streams[0], shape))
+        return np.asarray(generate(streams[0], shape))
     *front, length = shape
     block = (*front, -(-length // len(streams)))
-    return np.concatenate([draw(g, block) for g in streams], axis=-1)[..., :length]
+    return np.concatenate([generate(g, block) for g in streams], axis=-1)[..., :length]

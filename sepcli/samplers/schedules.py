@@ -1,4 +1,4 @@
-"""Noise levels σ, from the greatest to the least: float64 (L,), in the units of the data.
+"""Noise schedules: noise levels σ in decreasing order, float64 (L,), in the units of the data.
 
 Source: Song & Ermon 2019, section 4 (geometric); Karras et al. 2022 (EDM), equation 5.
 """
@@ -12,32 +12,32 @@ from sepcli.errors import UsageError
 
 
 def geometric(sigma_max: float = 1.0, sigma_min: float = 0.01, levels: int = 10) -> Tensor:
-    """σ_i/σ_{i+1} constant; the defaults are those of BASIS for data in [0, 1].
+    """Return noise levels of constant ratio σ_i/σ_{i+1}; the defaults are those of BASIS for data in [0, 1].
 
     Raises:
-        UsageError: The levels do not fall, or there are none.
+        UsageError: The range is not positive or not in order, or there are no levels.
     """
     _check(sigma_max, sigma_min, levels)
     return torch.logspace(0.0, 1.0, levels, base=sigma_min / sigma_max, dtype=torch.float64) * sigma_max
 
 
 def karras(sigma_max: float, sigma_min: float, levels: int, rho: float = 7.0) -> Tensor:
-    """σ^{1/ρ} evenly spaced: the greater ρ, the more of the levels are small.
+    """Return noise levels evenly spaced in σ^{1/ρ}: the greater ρ, the more of them are small.
 
     Raises:
-        UsageError: The levels do not fall, there are none, or ρ is not positive.
+        UsageError: The range is not positive or not in order, there are no levels, or ρ is not positive.
     """
     _check(sigma_max, sigma_min, levels)
     if not rho > 0.0:
-        raise UsageError(f"rho is {rho}", "Use more than 0; 1 spaces the levels evenly.")
+        raise UsageError(f"rho is {rho}", "use a positive number; 1 spaces the noise levels evenly")
     return torch.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), levels, dtype=torch.float64) ** rho
 
 
 def uniform(sigma_max: float, sigma_min: float, levels: int) -> Tensor:
-    """σ evenly spaced.
+    """Return evenly spaced noise levels.
 
     Raises:
-        UsageError: The levels do not fall, or there are none.
+        UsageError: The range is not positive or not in order, or there are no levels.
     """
     return karras(sigma_max, sigma_min, levels, rho=1.0)
 
@@ -45,7 +45,8 @@ def uniform(sigma_max: float, sigma_min: float, levels: int) -> Tensor:
 def _check(sigma_max: float, sigma_min: float, levels: int) -> None:
     if not 0.0 < sigma_min <= sigma_max < float("inf"):
         raise UsageError(
-            f"noise cannot fall from {sigma_max} to {sigma_min}", "Use sigma_max > sigma_min > 0."
+            f"sigma_max={sigma_max} and sigma_min={sigma_min} are not a range of noise levels",
+            "use sigma_max >= sigma_min > 0",
         )
     if levels < 1:
-        raise UsageError(f"{levels} noise levels", "Use 1 or more.")
+        raise UsageError(f"the number of noise levels is {levels}", "use 1 or more")

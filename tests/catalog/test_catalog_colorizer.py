@@ -45,7 +45,7 @@ def test_draws_have_the_gray(tiny_colors: Path, sampler: str | None, gray: str) 
 def test_levels_are_wide_but_langevin_s_are_the_paper_s(tiny_colors: Path) -> None:
     def ladder(**more: object) -> tuple[float, float]:
         made = load_colors(str(tiny_colors), GRAYS["mean"], **more).separator().sampler  # type: ignore[arg-type]
-        levels = made.ladder()  # type: ignore[attr-defined]
+        levels = made.sigmas()  # type: ignore[attr-defined]
         return float(levels[0]), float(levels[-1])
 
     assert ladder() == ladder(sampler="multi-source") == pytest.approx((20.0, 0.01))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.posterior.box_projection import meet
+from sepcli.posterior.box_projection import project
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mixing import WeightedSum
@@ -33,15 +33,15 @@ def test_the_crossing_is_where_bisection_finds_it(weights: tuple[float, ...], no
     k, mixing = len(weights), WeightedSum(weights)
     mean, variance = uniform(3, k, 1, 50), uniform(3, k, 1, 50, seed=1) + 0.1
     m = mixing(uniform(3, k, 1, 50, seed=2))
-    way = mixing.adjoint(torch.ones_like(m)) * variance
-    found, reached = meet(mean, way, mixing, m, (0.0, 1.0), noise)
+    direction = mixing.adjoint(torch.ones_like(m)) * variance
+    projected, feasible = project(mean, direction, mixing, m, (0.0, 1.0), noise)
     low, high = torch.full_like(m, -1e4), torch.full_like(m, 1e4)
     for _ in range(100):
         middle = 0.5 * (low + high)
-        excess = mixing((mean + way * middle[:, None]).clamp(0.0, 1.0)) + noise * middle - m
+        excess = mixing((mean + direction * middle[:, None]).clamp(0.0, 1.0)) + noise * middle - m
         low, high = torch.where(excess <= 0, middle, low), torch.where(excess > 0, middle, high)
-    assert reached.all()
-    assert torch.allclose(found, (mean + way * low[:, None]).clamp(0.0, 1.0), atol=1e-9)
+    assert feasible.all()
+    assert torch.allclose(projected, (mean + direction * low[:, None]).clamp(0.0, 1.0), atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def evidence(mixture: Tensor, mixing: WeightedSum, variances: Tensor, noise: flo
 
 
 def bound(q: GaussianSources, variances: Tensor, seed: int = 1) -> Tensor:
-    x = q.draw(draw(*q.mean.shape, seed=seed))
+    x = q.sample(draw(*q.mean.shape, seed=seed))
     return log_normal(x, variances.expand_as(x)) + q.log_ratio(x)
 
 
@@ -115,7 +115,7 @@ def test_draws_sum_to_an_exact_mixture(weights: list[float], stds: list[float]) 
     count, mixing = len(weights), WeightedSum(tuple(weights))
     std = torch.tensor(stds[:count], dtype=torch.float64).view(1, count, 1, 1).expand(2, -1, 1, 3)
     q = GaussianSources(draw(2, count, 1, 3), std, draw(2, 1, 3, seed=1), mixing)
-    for x in (q.expected(), q.draw(draw(2, count, 1, 3, seed=2))):
+    for x in (q.expected(), q.sample(draw(2, count, 1, 3, seed=2))):
         torch.testing.assert_close(mixing(x), q.mixture)
 
 
@@ -126,7 +126,7 @@ def test_the_unsure_takes_what_is_missing_and_draws_have_the_mean() -> None:
     shares = torch.tensor([1.0 / 2.0, -2.0 / 2.0, 0.0], dtype=torch.float64)  # α ρ²/Σ α² ρ², = (1, -2, 0)/2
     torch.testing.assert_close(q.expected()[0, :, 0, 0], shares, atol=1e-9, rtol=0)
     many = posterior(torch.zeros(1, dtype=torch.float64), std, mixture.expand(DRAWS, -1, -1), 0.0)
-    mean = many.draw(draw(DRAWS, 3, 1, LENGTH)).mean((0, 2, 3))
+    mean = many.sample(draw(DRAWS, 3, 1, LENGTH)).mean((0, 2, 3))
     torch.testing.assert_close(mean, shares, atol=0.05, rtol=0)
     loose = posterior(torch.zeros(1, dtype=torch.float64), std, mixture, 0.1)
     assert not loose.expected().any()

@@ -1,4 +1,4 @@
-"""Chains that compete, against closed forms: what is kept, how many there are, and the known bias."""
+"""Successive halving against closed forms: the chains that are kept, their number, and the known bias."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sepcli.posterior.dirac import DiracPosterior
 from sepcli.posterior.gaussian import GaussianPosterior
 from sepcli.protocols import Posterior
 from sepcli.samplers.projected import Projected
-from sepcli.samplers.successive_halving import Halving, least
+from sepcli.samplers.successive_halving import Halving, select_best
 from sepcli.signal.mixing import WeightedSum
 
 SUM = WeightedSum((1.0, 1.0))
@@ -35,44 +35,44 @@ def test_one_chain_is_projected() -> None:
 )
 def test_the_chains_halve_until_one_is_left(candidates: int, falls: list[int]) -> None:
     sampler = Halving(candidates=candidates, steps=60)
-    contest = sampler.contest()
-    assert list(dict.fromkeys(n for _, n in contest)) == falls
-    assert sampler.evaluations == sum(n for _, n in contest) + len(sampler.ends())
-    assert [sigma for sigma, _ in contest + sampler.ends()] == sampler.ladder().tolist()
-    assert all(n == candidates for sigma, n in contest if sigma >= 0.7)
-    assert all(n == 1 for sigma, n in contest if sigma < 0.3)
+    selection = sampler.selection()
+    assert list(dict.fromkeys(n for _, n in selection)) == falls
+    assert sampler.evaluations == sum(n for _, n in selection) + len(sampler.refinements())
+    assert [sigma for sigma, _ in selection + sampler.refinements()] == sampler.sigmas().tolist()
+    assert all(n == candidates for sigma, n in selection if sigma >= 0.7)
+    assert all(n == 1 for sigma, n in selection if sigma < 0.3)
 
 
-def test_least_keeps_the_least_charged_of_every_item() -> None:
+def test_select_best_keeps_the_least_cost_of_every_item() -> None:
     states = torch.arange(12.0).view(3, 2, 2)  # 3 chains, 2 items
-    charges = torch.tensor([[5.0, 1.0], [2.0, 1.0], [9.0, 0.0]])
-    kept, left = least(states, charges, 2)
+    costs = torch.tensor([[5.0, 1.0], [2.0, 1.0], [9.0, 0.0]])
+    kept, left = select_best(states, costs, 2)
     assert torch.equal(left, torch.tensor([[2.0, 0.0], [5.0, 1.0]]))
     assert torch.equal(kept[:, 0], states[[1, 0], 0])
     assert torch.equal(kept[:, 1], states[[2, 0], 1])  # a tie goes to the earlier chain
 
 
-def test_the_last_chain_parts_into_its_endings() -> None:
+def test_the_last_chain_is_refined() -> None:
     sampler = Halving(candidates=4, steps=60, endings=8)
-    assert list(dict.fromkeys(n for _, n in sampler.contest())) == [4, 2, 1]
-    assert sampler.ends() == [(sigma, 8) for sigma in sampler.ladder().tolist() if sigma < 0.25]
-    assert not Halving(steps=60, endings=8, sigma_min=0.26).ends()
+    assert list(dict.fromkeys(n for _, n in sampler.selection())) == [4, 2, 1]
+    assert sampler.refinements() == [(sigma, 8) for sigma in sampler.sigmas().tolist() if sigma < 0.25]
+    assert not Halving(steps=60, endings=8, sigma_min=0.26).refinements()
 
 
-def test_a_late_choice_is_made_before_the_endings_go_back() -> None:
+def test_a_late_choice_is_made_before_the_refinements_start() -> None:
     sampler = Halving(candidates=4, steps=60, endings=2, decide_from=0.4, decide_to=0.1)
-    contest, ends = sampler.contest(), sampler.ends()
-    assert contest[-1] == (min(sigma for sigma in sampler.ladder().tolist() if sigma >= 0.1), 2)
-    assert ends[0][0] == max(sigma for sigma in sampler.ladder().tolist() if sigma < 0.25)
+    selection, refinements = sampler.selection(), sampler.refinements()
+    assert selection[-1] == (min(sigma for sigma in sampler.sigmas().tolist() if sigma >= 0.1), 2)
+    assert refinements[0][0] == max(sigma for sigma in sampler.sigmas().tolist() if sigma < 0.25)
     seen: list[tuple[int, int]] = []
     posterior = exact(GaussianPixels((0.3, 0.6), (0.1, 0.2)), torch.rand(2, 1, 3, 3))
     sampler(posterior, torch.tensor([1, 2]), lambda *step: seen.append(step))
-    total = sum(n for _, n in contest + ends)
+    total = sum(n for _, n in selection + refinements)
     assert seen == [(n + 1, total) for n in range(total)]
 
 
-def test_the_mean_of_endings_has_the_spread_of_the_mean() -> None:
-    """E ends from σ_e on: what they share is σ_e's own share of the variance, the rest falls as 1/E."""
+def test_the_mean_of_refinements_has_the_variance_of_a_mean() -> None:
+    """Of E refinements from σ_e on, the variance at σ_e is common; the remaining variance falls as 1/E."""
     prior, mixture = GaussianPixels((0.3, 0.6), (0.1, 0.1)), torch.full((1500, 1, 1, 1), 0.8)
     posterior = exact(prior, mixture)
 
@@ -89,21 +89,21 @@ def test_the_mean_of_endings_has_the_spread_of_the_mean() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "dirac"])
-def test_the_charge_is_how_far_the_estimates_are_from_the_mixture(kind: str) -> None:
+def test_the_cost_is_the_squared_residual_of_the_estimates(kind: str) -> None:
     prior, sigma = MixturePixels(*(torch.rand(2, 2, dtype=torch.float64) + 0.1 for _ in range(3))), 0.4
     mixture = torch.rand(3, 1, 4, 4, dtype=torch.float64)
     made: Posterior = exact(prior, mixture) if kind == "dirac" else GaussianPosterior(prior, SUM, mixture, 2)
     state = torch.randn(made.like.shape, dtype=torch.float64)
     level = torch.tensor(sigma, dtype=torch.float64)
-    score, charge = made.assess(state, level)
+    score, cost = made.assess(state, level)
     x = made.sources(state)
-    gap = mixture - (x + sigma**2 * prior.score(x, level)).sum(1)
-    assert torch.allclose(charge, gap.flatten(1).square().sum(1) / sigma**2)
+    residual = mixture - (x + sigma**2 * prior.score(x, level)).sum(1)
+    assert torch.allclose(cost, residual.flatten(1).square().sum(1) / sigma**2)
     assert torch.equal(score, made.score(state, level))
 
 
 def test_the_mean_of_a_gaussian_posterior_is_kept_and_its_spread_shrinks() -> None:
-    """The bias, pinned: η = 1 halves the variance; a choice by the charge leaves no more than that."""
+    """The bias, pinned: η = 1 halves the variance; a selection by cost leaves no more than that."""
     prior = GaussianPixels((0.3, 0.6), (0.1, 0.1))
     mixture = torch.full((2000, 1, 1, 1), 0.8)
     drawn = exact(prior, mixture)

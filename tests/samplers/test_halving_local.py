@@ -1,4 +1,4 @@
-"""Chains that are chosen frame by frame: each frame comes from where it is right."""
+"""Selection per frame: each frame comes from the chain that is right there."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from exact_priors import MixturePixels
 from torch import Tensor
 
 from sepcli.posterior.dirac import DiracPosterior
-from sepcli.samplers.successive_halving import Halving, least
+from sepcli.samplers.successive_halving import Halving, select_best
 from sepcli.signal.mixing import WeightedSum
 
 FRAMES = 6
 
 
-def test_least_chooses_frame_by_frame() -> None:
+def test_select_best_selects_frame_by_frame() -> None:
     states = torch.arange(2 * 1 * 2 * 3.0).view(2, 1, 2, 3)  # 2 chains, 1 item, 2 bands, 3 frames
-    charges = torch.tensor([[[1.0, 5.0, 2.0]], [[3.0, 4.0, 2.0]]])
-    kept, left = least(states, charges, 1)
+    costs = torch.tensor([[[1.0, 5.0, 2.0]], [[3.0, 4.0, 2.0]]])
+    kept, left = select_best(states, costs, 1)
     assert torch.equal(left, torch.tensor([[[1.0, 4.0, 2.0]]]))
     assert torch.equal(kept[0, 0], torch.tensor([[0.0, 7.0, 2.0], [3.0, 10.0, 5.0]]))  # of a tie, the earlier
 
 
 def test_frames_stay_with_their_neighbours_while_all_chains_go_on() -> None:
-    states, charges = torch.randn(3, 2, 2, 4), torch.rand(3, 2, 4)
-    kept, left = least(states, charges, 3)
+    states, costs = torch.randn(3, 2, 2, 4), torch.rand(3, 2, 4)
+    kept, left = select_best(states, costs, 3)
     assert torch.equal(kept, states)
-    assert torch.equal(left, charges)
+    assert torch.equal(left, costs)
 
 
 @dataclass

@@ -47,7 +47,7 @@ def chain(
     mu, v, a = (torch.tensor(t, dtype=torch.float64) for t in (mean, var, weights))
     m = torch.full_like(mu, 0.5)
     cov = torch.eye(len(mu), dtype=torch.float64) / 12
-    stages = [(sigma, sampler.steps, sampler.noise) for sigma in sampler.ladder().tolist()]
+    stages = [(sigma, sampler.steps, sampler.noise) for sigma in sampler.sigmas().tolist()]
     for sigma, steps, noise in [*stages, (sampler.sigma_min, sampler.polish, False)]:
         eta, gamma2 = sampler.ratio * sigma**2, width * sigma**2
         step = torch.eye(len(mu), dtype=torch.float64) - eta * (
@@ -167,7 +167,7 @@ def test_polish_takes_the_noise_off_where_the_prior_is_sharp() -> None:
 
 def test_without_annealing_all_steps_are_on_the_last_level() -> None:
     sampler = Langevin(levels=3, steps=2, anneal=False)
-    assert sampler.ladder().tolist() == pytest.approx([0.01] * 3)
+    assert sampler.sigmas().tolist() == pytest.approx([0.01] * 3)
     assert sampler.evaluations == 6
     assert sampler.ratio == pytest.approx(0.2)
 

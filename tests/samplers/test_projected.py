@@ -49,14 +49,14 @@ def projected_chain(case: Case, sampler: Projected, weigh: bool) -> tuple[Tensor
     mu, v, a = (torch.tensor(t, dtype=torch.float64) for t in case)
     eye = torch.eye(len(mu), dtype=torch.float64)
     p = eye - torch.outer(a, a) / (a @ a)
-    sigmas = sampler.ladder().tolist()
+    sigmas = sampler.sigmas().tolist()
     m, cov = a * MIXTURE / (a @ a), sigmas[0] ** 2 * p
     for sigma, following in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
         c = v * sigma**2 / (v + sigma**2) if weigh else torch.ones_like(v)
         pull = torch.outer(a * c, a) / (a @ (a * c))
         d_m, d_c = (v * m + sigma**2 * mu) / (v + sigma**2), (v / (v + sigma**2)).diag()
         h_m, h_c = d_m + a * c / (a @ (a * c)) * (MIXTURE - a @ d_m), (eye - pull) @ d_c
-        eta = sampler.fresh(sigma, following)
+        eta = sampler.fresh_noise(sigma, following)
         keep = following / sigma * (1 - eta**2) ** 0.5
         step = h_c + keep * p @ (eye - h_c)
         m = h_m + keep * p @ (m - h_m)
@@ -70,7 +70,7 @@ def multi_source_chain(case: Case, sampler: MultiSource) -> tuple[Tensor, Tensor
     eye = torch.eye(len(a), dtype=torch.float64)
     p = eye - torch.outer(a, a) / (a @ a)
     centre, target = gaussian_posterior(*case, MIXTURE, 0.0)
-    sigmas = sampler.ladder().tolist()
+    sigmas = sampler.sigmas().tolist()
     grow = 1.0 + min(sampler.churn / sampler.steps, 2**0.5 - 1.0)
     m, cov = a * MIXTURE / (a @ a), sigmas[0] ** 2 * p
     for sigma, following in zip(sigmas, [*sigmas[1:], 0.0], strict=True):

@@ -71,7 +71,7 @@ class VariationalSeparator:
         drawn = [expected.cpu()]
         if samples > 1:
             streams = [Rng(seeds[:, number]) for number in range(samples)]
-            drawn = [found.draw(stream.normal(expected)).cpu() for stream in streams]
+            drawn = [found.sample(stream.normal(expected)).cpu() for stream in streams]
         if on_progress is not None:
             on_progress(1, 1)
         return torch.stack(drawn, dim=1)[..., : mixture.shape[-1]]

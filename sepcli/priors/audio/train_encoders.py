@@ -98,7 +98,7 @@ def bound(
     with torch.autocast(mixtures.device.type, enabled=False):
         q = posterior(encoders, mixtures[:, None], noise)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        x = q.draw(torch.randn(q.mean.shape, generator=generator).to(q.mean))
+        x = q.sample(torch.randn(q.mean.shape, generator=generator).to(q.mean))
         known = [
             prior.log_prob(one, math.sqrt(max(0.0, noise**2 - prior.config.noise**2)))
             for prior, one in zip(priors, torch.split(x, 1, dim=1), strict=True)
