@@ -31,7 +31,7 @@ from sepcli.errors import SepError
 from sepcli.evaluation.batches import draw_seeds
 from sepcli.evaluation.digits import digit_pairs
 from sepcli.evaluation.image_pairs import ImagePair, residual, score_pair
-from sepcli.metrics.items import best_permutation
+from sepcli.metrics.assignment import best_permutation
 from sepcli.priors.images.load_score import PRESETS, load_images
 from sepcli.priors.images.train_task import to_float_images
 from sepcli.protocols import Posterior

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from sepcli.cli.app import run
-from sepcli.metrics.items import best_permutation, psnr
+from sepcli.metrics.assignment import best_permutation
+from sepcli.metrics.images import psnr
 
 DIGITS = Path(__file__).parents[1] / "examples" / "digits"
 TEST_DIGITS = Path(__file__).parent / "data" / "digits"

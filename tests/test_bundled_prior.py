@@ -10,7 +10,7 @@ from PIL import Image
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.metrics.items import usdr
+from sepcli.metrics.audio import usdr
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SONG, PHOTO = EXAMPLES / "song", EXAMPLES / "photo" / "cat.jpg"

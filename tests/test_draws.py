@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sepcli.metrics.items import psnr
+from sepcli.metrics.images import psnr
 from sepcli.separation.ranking import STEP, agreement, align, distances, medoid, rank, ranked
 
 

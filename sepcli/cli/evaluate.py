@@ -11,9 +11,9 @@ import typer
 from sepcli.cli import console
 from sepcli.cli.cross import score_cross
 from sepcli.cli.evaluate_options import (
+    CROSS,
     OF_IMAGES,
     Dataset,
-    Metric,
     Split,
     Subset,
     Task,
@@ -166,10 +166,10 @@ def evaluate(
     With --metric cross-likelihood nothing is separated: priors are asked about each other's sources.
     With nothing at all, that is done for a small set that comes with sepcli.
     """
-    priors, places, named = prior or [], data or [], parse_metrics(metric or [])
-    if Metric.CROSS_LIKELIHOOD in named:
+    priors, places, metrics = prior or [], data or [], parse_metrics(metric or [])
+    if CROSS in metrics:
         unused: dict[str, Any] = {
-            "another --metric": len(named) > 1,
+            "another --metric": len(metrics) > 1,
             "ESTIMATES": folders or estimates,
         }
         unused |= {"--inception-weights": inception_weights, "a second --data": len(places) > 1}
@@ -204,9 +204,6 @@ def evaluate(
             raise UsageError(
                 f"{option} is for --metric cross-likelihood", "leave it out, or give that metric"
             )
-    from sepcli.evaluation.protocol import expand
-
-    metrics = expand(m.value for m in named)
     finished = bool(folders or estimates)
     asked = (dataset, places, subset, split, task, metrics, priors, inception_weights)
     Words(*asked, finished, plotted=plot is not None).check()

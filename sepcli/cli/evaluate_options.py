@@ -8,33 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from sepcli.errors import UsageError
+from sepcli.metrics import METRICS, find
 
-
-class Metric(StrEnum):
-    """What ``--metric`` takes."""
-
-    SDR = "sdr"
-    SI_SDR = "si-sdr"
-    USDR = "usdr"
-    SI_SDRI = "si-sdri"
-    BSSEVAL = "bsseval"
-    PSNR = "psnr"
-    SSIM = "ssim"
-    NLL = "nll"
-    FD_MNIST = "fd-mnist"
-    CS_MNIST = "cs-mnist"
-    FD_CIFAR = "fd-cifar"
-    CS_CIFAR = "cs-cifar"
-    FID = "fid"
-    IS = "is"
-    CROSS_LIKELIHOOD = "cross-likelihood"
-
-
-OF_ITEMS = frozenset({Metric.PSNR, Metric.SSIM})
-"""Metrics of images."""
-OF_INCEPTION = frozenset({Metric.FID, Metric.IS})
-OF_SETS = frozenset({Metric.FD_MNIST, Metric.CS_MNIST, Metric.FD_CIFAR, Metric.CS_CIFAR, *OF_INCEPTION})
-"""Metrics of whole sets of images."""
+CROSS = "cross-likelihood"
 
 
 class Dataset(StrEnum):
@@ -77,19 +53,13 @@ class Task(StrEnum):
     COLORIZE = "colorize"
 
 
-def parse_metrics(words: Sequence[str]) -> list[Metric]:
-    """``psnr,ssim`` words to metrics, each once.
+def parse_metrics(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of metrics in words such as ``psnr,ssim``, each once; groups by their members.
 
     Raises:
         UsageError: there is no such metric.
     """
-    names = dict.fromkeys(name.strip() for word in words for name in word.split(","))
-    for name in names:
-        if name not in list(Metric):
-            raise UsageError(
-                f"there is no metric '{name}'", f"run `sepcli evaluate --help`; there are {', '.join(Metric)}"
-            )
-    return [Metric(name) for name in names]
+    return tuple(metric.name for metric in find(name.strip() for word in words for name in word.split(",")))
 
 
 @dataclass(frozen=True)
@@ -131,32 +101,33 @@ class Words:
 
     def _check_images(self) -> None:
         metrics, images = set(self.metrics), self.dataset in OF_IMAGES
+        of_items = {name for name in metrics if METRICS[name].scope == "item"}
+        of_sets = {name for name in metrics if METRICS[name].scope == "set"}
+        of_inception = {name for name in metrics if METRICS[name].network == "inception"}
         labelled = self.dataset in (Dataset.MNIST, Dataset.CIFAR10) and self.task is Task.SEPARATE
-        if (metrics & OF_ITEMS and not images and not self.finished) or (
-            self.split is Split.CLASS and not labelled
-        ):
+        if (of_items and not images and not self.finished) or (self.split is Split.CLASS and not labelled):
             raise UsageError(
                 "psnr, ssim and --split are for images",
                 "use them with --dataset mnist or cifar10, psnr and ssim also with folders",
             )
-        if metrics & OF_SETS and not images:
+        if of_sets and not images:
             raise UsageError(
-                f"{', '.join(sorted(metrics & OF_SETS))}: sets are compared of what is separated here",
+                f"{', '.join(sorted(of_sets))}: sets are compared of what is separated here",
                 "use --dataset mnist, cifar10 or images",
             )
-        if Metric.NLL in metrics and not (images and self.task is Task.SEPARATE):
+        if "nll" in metrics and not (images and self.task is Task.SEPARATE):
             raise UsageError(
                 "nll is of images that a flow separates",
                 "use --dataset mnist, cifar10 or images; recordings: --metric cross-likelihood",
             )
-        if self.plotted and metrics and metrics <= OF_SETS:
+        if self.plotted and metrics and metrics <= of_sets:
             raise UsageError(
                 "--plot draws the values of items, and a whole set has one",
                 "add --metric psnr, or leave out --plot",
             )
         if self.task is Task.COLORIZE and self.dataset not in (Dataset.CIFAR10, Dataset.IMAGES):
             raise UsageError("--task colorize is for color images", "use --dataset cifar10 or images")
-        if (self.inception is not None) != bool(metrics & OF_INCEPTION):
+        if (self.inception is not None) != bool(of_inception):
             raise UsageError(
                 "--inception-weights FILE and --metric fid or is go together",
                 "give both, or neither; fd-cifar and fd-mnist need no such file",

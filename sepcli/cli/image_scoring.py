@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
-from sepcli.cli.evaluate_options import Metric
 from sepcli.cli.scoring import Kept, resumable
 from sepcli.errors import UsageError
+from sepcli.metrics import METRICS
 
 if TYPE_CHECKING:
     from sepcli.datasets.image_folder import LabelledImages
@@ -63,11 +63,9 @@ def score_images(task: ImageTask) -> Report:
         UsageError: something was asked for that images have not.
         SepError: the prior or the data cannot be used.
     """
-    from sepcli.evaluation.protocol import IMAGES, SETS
-
     if not task.priors:
         raise UsageError(f"--dataset {task.dataset} needs a prior of images", "give --prior NAME or FOLDER")
-    known = [*IMAGES, Metric.NLL, *SETS]
+    known = [name for name, row in METRICS.items() if row.medium == "image" and row.selectable]
     if set(task.chosen["methods"]) - {"score", "lass"} or set(task.metrics) - set(known):
         raise UsageError(f"images are scored by {', '.join(known)}", "leave out --method and other metrics")
     from sepcli.catalog import card as cards
@@ -101,7 +99,7 @@ def _separate(task: ImageTask, given: Mapping[str, str]) -> Report:
         sampler=task.chosen["sampler"],
         settings=given,
     )
-    if Metric.NLL in task.metrics and separator.density is None:
+    if "nll" in task.metrics and separator.density is None:
         raise UsageError(
             f"nll needs a density, and {cards.find(task.priors[0])[0].name} is none",
             "use a flow: sepcli train-prior --family glow",
@@ -193,7 +191,7 @@ def _run(task: ImageTask, made_with: Mapping[str, Any], place: str, on_progress:
     from sepcli.evaluation.distribution import open_networks
     from sepcli.evaluation.image_runs import ImageRun
 
-    metrics = tuple(metric for metric in task.metrics if metric != Metric.NLL) or ("psnr",)
+    metrics = tuple(metric for metric in task.metrics if metric != "nll") or ("psnr",)
     return ImageRun(
         metrics=metrics,
         networks=open_networks(metrics, task.inception, torch.device(place)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
 from sepcli.errors import OutputError, UsageError
+from sepcli.metrics import METRICS
 
 if TYPE_CHECKING:
     from sepcli.evaluation.report import Report
@@ -100,17 +101,16 @@ def _page(report: Report, quiet: bool) -> str:
 
 
 def _print_tables(report: Report) -> None:
-    from sepcli.evaluation.protocol import AGGREGATION, IMAGES, SETS, UNITLESS
     from sepcli.evaluation.report import difference_table, table
 
-    rules = AGGREGATION | IMAGES | SETS
-    for number, metric in enumerate(metric for metric in report.results if metric in rules):
+    shown = [metric for metric in report.results if METRICS[metric].scope != "check"]
+    for number, metric in enumerate(shown):
         if number:
             console.emit("")
         columns, rows = table(report.results, metric)
-        unit = "" if metric in UNITLESS else "dB, "
+        unit = f"{METRICS[metric].unit}, " if METRICS[metric].unit else ""
         console.table(
-            columns, rows, f"{unit}mean [95 % interval], median of the column before. {rules[metric]}."
+            columns, rows, f"{unit}mean [95 % interval], median of the column before. {METRICS[metric].rule}."
         )
         if metric in report.differences:
             console.emit("")

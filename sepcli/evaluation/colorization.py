@@ -22,11 +22,12 @@ from sepcli.errors import UsageError
 from sepcli.evaluation.batches import Scores, check_finite, draw_seeds
 from sepcli.evaluation.distribution import Images
 from sepcli.evaluation.image_pairs import MIXTURE, RESIDUAL
-from sepcli.evaluation.image_runs import ImageRun, closeness, evaluate_items, residual_rms
+from sepcli.evaluation.image_runs import ImageRun, closeness, evaluate_items
 from sepcli.evaluation.likelihoods import OURS, likeliest
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.score import TrackScore
+from sepcli.metrics.images import residual_rms
 from sepcli.priors.images.train_task import to_float_images
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.engines import ScoreSeparator

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sepcli.evaluation.density_evaluators import Judge
 from sepcli.evaluation.protocol import CI_LEVEL, CI_RESAMPLES
-from sepcli.metrics.items import bootstrap_ci
+from sepcli.metrics.statistics import bootstrap_ci
 from sepcli.protocols import ProgressCallback
 
 

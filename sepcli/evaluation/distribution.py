@@ -16,24 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.errors import OutputError, UsageError
+from sepcli.evaluation.inception import NAME as INCEPTION
+from sepcli.evaluation.inception import open_inception
 from sepcli.evaluation.score import TrackScore
-from sepcli.metrics.distribution import Moments, frechet_distance, inception_scores, merged, moments
+from sepcli.metrics import METRICS
+from sepcli.metrics.distribution import Features, Moments, merged, moments
 from sepcli.metrics.features import Extractor, open_classifier
-from sepcli.metrics.inception import NAME as INCEPTION
-from sepcli.metrics.inception import open_inception
 from sepcli.protocols import ProgressCallback
 
-NETWORKS: Mapping[str, str] = {
-    "fd-mnist": "fd-mnist",
-    "cs-mnist": "fd-mnist",
-    "fd-cifar": "fd-cifar",
-    "cs-cifar": "fd-cifar",
-    "fid": INCEPTION,
-    "is": INCEPTION,
-}
-"""Metric of sets → whose features it is of."""
-DISTANCES = frozenset({"fd-mnist", "fd-cifar", "fid"})
-"""Those that compare with the originals; the others are scores of a set by itself."""
 ORIGINALS, WHOLE, STEM = "originals", "all", "images"
 """A row; and what stands for track and stem in the scores of a set."""
 PART = 128
@@ -122,7 +112,7 @@ class Sets:
     """What whole sets are compared by.
 
     Attributes:
-        metrics: keys of ``NETWORKS``.
+        metrics: keys of ``sepcli.metrics.METRICS``, of the scope ``set``.
         networks: by name.
         originals: all test images.
     """
@@ -159,17 +149,17 @@ class Sets:
         told = _Progress(on_progress, steps)
         scores, notes = [], []
         for network in self.networks.values():
-            metrics = [metric for metric in self.metrics if NETWORKS[metric] == network.name]
+            metrics = [metric for metric in self.metrics if METRICS[metric].network == network.name]
             first, second = (_look(network, self.originals[np.sort(half)], told) for half in halves)
             whole = merged(first.moments, second.moments)
             seen = {row: (_look(network, images, told), whole) for row, images in rows.items()}
-            both = _Seen(first.moments, np.concatenate([first.classes, second.classes]))
+            both = Features(first.moments, np.concatenate([first.classes, second.classes]))
             seen[ORIGINALS] = both, second.moments
             for metric in metrics:
                 for row, (own, against) in seen.items():
                     scores += _scores(metric, row, own, against)
             least, width = min(own.moments.count for own, _ in seen.values()), len(whole.mean)
-            if least <= width and DISTANCES & set(metrics):
+            if least <= width and not all(METRICS[metric].higher_is_better for metric in metrics):
                 notes.append(
                     f"{least} images for {width} features of {network.name}: distances are far too large"
                 )
@@ -184,19 +174,11 @@ def open_networks(metrics: Sequence[str], weights: Path | None, device: torch.de
         UsageError: Inception's weights or library are.
         InputError: Inception's weights cannot be read.
     """
-    wanted = dict.fromkeys(NETWORKS[metric] for metric in metrics if metric in NETWORKS)
+    wanted = dict.fromkeys(METRICS[metric].network for metric in metrics if METRICS[metric].network)
     return {
         name: open_inception(weights, device) if name == INCEPTION else open_classifier(name, device)
         for name in wanted
     }
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What a network sees in a set: moments of features, and probabilities of classes (N, Y)."""
-
-    moments: Moments
-    classes: NDArray[np.float32]
 
 
 @dataclass
@@ -213,7 +195,7 @@ class _Progress:
             self.on_progress(self.done, self.total)
 
 
-def _look(network: Extractor, images: Images, told: _Progress) -> _Seen:
+def _look(network: Extractor, images: Images, told: _Progress) -> Features:
     """Part by part: of features only the moments are kept, which do not grow with the set."""
     known: Moments | None = None
     classes = []
@@ -224,15 +206,14 @@ def _look(network: Extractor, images: Images, told: _Progress) -> _Seen:
         told(len(features))
     if known is None:
         raise ValueError("a set of no images")
-    return _Seen(known, np.concatenate(classes))
+    return Features(known, np.concatenate(classes))
 
 
-def _scores(metric: str, row: str, own: _Seen, against: Moments) -> list[TrackScore]:
-    if metric in DISTANCES:
-        return [TrackScore(WHOLE, row, STEM, metric, frechet_distance(own.moments, against))]
-    order = np.random.default_rng(0).permutation(len(own.classes))  # parts that are fair samples
-    parts = inception_scores(own.classes[order])
-    return [TrackScore(f"{WHOLE}, part {n}", row, STEM, metric, float(v)) for n, v in enumerate(parts, 1)]
+def _scores(metric: str, row: str, own: Features, against: Moments) -> list[TrackScore]:
+    values = METRICS[metric].resolve()(own, against)
+    if len(values) == 1:
+        return [TrackScore(WHOLE, row, STEM, metric, float(values[0]))]
+    return [TrackScore(f"{WHOLE}, part {n}", row, STEM, metric, float(v)) for n, v in enumerate(values, 1)]
 
 
 def _size(shape: Sequence[int] | None) -> str:

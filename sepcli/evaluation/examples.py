@@ -14,6 +14,7 @@ from sepcli.evaluation.previews import MIXTURE, REFERENCE, Clip, ClipsOf, encode
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.summary import track_values
 from sepcli.media.images import read_image
+from sepcli.metrics import METRICS
 
 
 class Case(NamedTuple):
@@ -34,6 +35,8 @@ def pick_cases(report: Report) -> list[Case]:
     methods = track_values(report.scores)[report.protocol.metrics[0]]
     values = list(next(iter(methods.values())).values())[-1]
     ranked = sorted((value, track) for track, value in values.items() if not np.isnan(value))
+    if not METRICS[report.protocol.metrics[0]].higher_is_better:
+        ranked.reverse()
     if not ranked:
         return []
     places = {"best": -1, "median": (len(ranked) - 1) // 2, "worst": 0}

@@ -16,12 +16,14 @@ import torch
 from sepcli.errors import InputError, SepError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
 from sepcli.evaluation.folder_layouts import MIXTURE, FolderTrack, Pairing, Source, Stems
-from sepcli.evaluation.protocol import IMAGES
 from sepcli.evaluation.report import Failure
 from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.media.audio import AudioReader
 from sepcli.media.images import read_image
-from sepcli.metrics import items as m
+from sepcli.metrics import METRICS
+from sepcli.metrics.assignment import best_permutation
+from sepcli.metrics.audio import si_sdr
+from sepcli.metrics.images import psnr
 
 Result = list[TrackScore] | Failure
 OTHERS = 0.01
@@ -39,7 +41,7 @@ def score_folders(
 
     Args:
         pairing: From ``pair_folders``.
-        metrics: Keys of ``AGGREGATION``, or keys of ``IMAGES`` in ``sepcli.evaluation.protocol``.
+        metrics: Keys of ``sepcli.metrics.METRICS``, all of tracks or all of images.
         any_order: Put the estimates of a track in the order of the greatest mean SI-SDR, of images PSNR.
         workers: Processes, with one thread each; results do not depend on them.
 
@@ -76,7 +78,7 @@ def _prepare_worker() -> None:
 
 def _try(stems: Sequence[str], metrics: Sequence[str], any_order: bool, track: FolderTrack) -> Result:
     try:
-        if set(metrics) <= IMAGES.keys():
+        if METRICS[metrics[0]].medium == "image":
             return _score_images(track, stems, metrics, any_order)
         return _score_sounds(track, stems, metrics, any_order)
     except SepError as error:
@@ -127,15 +129,17 @@ def _read_estimates(
         )
     if not any_order:
         return signals
-    return signals[list(m.best_permutation([[m.si_sdr(s, e) for e in signals] for s in sources]))]
+    return signals[list(best_permutation([[si_sdr(s, e) for e in signals] for s in sources]))]
 
 
 def _score_images(
     track: FolderTrack, stems: Sequence[str], metrics: Sequence[str], any_order: bool
 ) -> list[TrackScore]:
     sources = _read_images(track.references, stems)
-    if "ssim" in metrics and min(sources.shape[2:]) < m.SSIM_WINDOW:
-        raise InputError(f"ssim needs images of {m.SSIM_WINDOW} pixels or more", "ask for psnr")
+    for metric in metrics:
+        least = METRICS[metric].smallest
+        if min(sources.shape[2:]) < least:
+            raise InputError(f"{metric} needs images of {least} pixels or more", "use psnr")
     shares = average(torch.from_numpy(sources.sum(axis=0)), (1.0,) * len(stems)).clamp(0.0, 1.0)
     rows = {row: _read_images(estimates, stems) for row, estimates in track.estimates.items()}
     scores: list[TrackScore] = []
@@ -147,9 +151,9 @@ def _score_images(
             )
         order: Sequence[int] = range(len(stems))
         if any_order:
-            order = m.best_permutation([[m.psnr(s, e) for e in estimates] for s in sources])
+            order = best_permutation([[psnr(s, e) for e in estimates] for s in sources])
         for metric in metrics:
-            measure = m.psnr if metric == "psnr" else m.ssim
+            measure = METRICS[metric].resolve()
             scores += [
                 TrackScore(track.name, method, stem, metric, measure(source, estimates[j]))
                 for stem, source, j in zip(stems, sources, order, strict=True)

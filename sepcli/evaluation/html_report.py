@@ -17,8 +17,8 @@ from sepcli.errors import SepError
 from sepcli.evaluation.examples import Case, pick_cases
 from sepcli.evaluation.plots import as_svg, box_plots, stem_histograms
 from sepcli.evaluation.previews import SECONDS, Clip, ClipsOf
-from sepcli.evaluation.protocol import CHECKS, SETS, UNITLESS
 from sepcli.evaluation.report import Report, difference_table, table
+from sepcli.metrics import METRICS
 
 ROOM = 8_000_000
 """Bytes of sounds or images of a track, at most."""
@@ -41,7 +41,7 @@ def html_page(report: Report) -> str:
     For these, ``report.clips_of`` is asked for three tracks at most; it may have to separate them again.
     """
     body = [f"<h1>{escape(report.protocol.dataset)}</h1>", _protocol(report.protocol.as_dict())]
-    body += [_metric(report, metric) for metric in report.results if metric not in CHECKS]
+    body += [_metric(report, metric) for metric in report.results if METRICS[metric].scope != "check"]
     body.append(_cases(report))
     if report.failures:
         rows = [[failure.track, failure.reason] for failure in report.failures]
@@ -70,7 +70,7 @@ def _words(value: Any) -> str:
 
 
 def _metric(report: Report, metric: str) -> str:
-    unit = "" if metric in UNITLESS else "dB, "
+    unit = f"{METRICS[metric].unit}, " if METRICS[metric].unit else ""
     rule = report.protocol.as_dict()["aggregation"].get(metric, "")
     caption = f"{unit}mean [95 % interval], median of the column before. {rule}."
     parts = [f"<h2>{escape(metric)}</h2>", _table(*table(report.results, metric)), _small(caption)]
@@ -79,7 +79,9 @@ def _metric(report: Report, metric: str) -> str:
             f"{unit}mean of the paired differences [95 % interval], share of the tracks that are better."
         )
         parts += [_table(*difference_table(report.differences, metric)), _small(caption)]
-    drawn = () if metric in SETS else (box_plots, stem_histograms)  # a whole set has one value
+    drawn = (
+        () if METRICS[metric].scope == "set" else (box_plots, stem_histograms)
+    )  # a whole set has one value
     for figure in (draw(report, metric) for draw in drawn):
         parts.append(
             f'<p><img alt="{escape(metric)} by stem" src="{_data("image/svg+xml", as_svg(figure))}"></p>'
@@ -88,7 +90,7 @@ def _metric(report: Report, metric: str) -> str:
 
 
 def _cases(report: Report) -> str:
-    if report.protocol.metrics[0] in SETS:  # then all are: no track is better than another
+    if METRICS[report.protocol.metrics[0]].scope == "set":  # then all are: no track is better than another
         return ""
     parts = [f"<h2>Best, median and worst by {escape(report.protocol.metrics[0])}</h2>"]
     for case in pick_cases(report):

@@ -25,12 +25,13 @@ from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import AVERAGE, average
 from sepcli.evaluation.batches import Scores, check_finite, draw_seeds
 from sepcli.evaluation.distribution import Images
-from sepcli.evaluation.image_runs import ImageRun, closeness, evaluate_items, residual_rms
+from sepcli.evaluation.image_runs import ImageRun, closeness, evaluate_items
 from sepcli.evaluation.likelihoods import NLL, OURS, likeliest, typicality
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.score import TrackScore
-from sepcli.metrics.items import best_permutation, psnr
+from sepcli.metrics.assignment import best_permutation
+from sepcli.metrics.images import psnr, residual_rms
 from sepcli.priors.images.train_task import to_float_images
 from sepcli.protocols import ImageSeparator, ProgressCallback
 

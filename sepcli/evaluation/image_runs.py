@@ -7,14 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sepcli.errors import InputError
 from sepcli.evaluation.batches import Item, Scores, item_seeds, score_batches
 from sepcli.evaluation.distribution import (
-    NETWORKS,
     ImageFile,
     Images,
     Sets,
@@ -27,8 +25,8 @@ from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol as Rules
 from sepcli.evaluation.report import Report, make_report
 from sepcli.evaluation.score import TrackScore
+from sepcli.metrics import METRICS
 from sepcli.metrics.features import Extractor
-from sepcli.metrics.items import SSIM_WINDOW, psnr, ssim
 from sepcli.protocols import ProgressCallback
 
 T = TypeVar("T", bound=Item)
@@ -40,7 +38,7 @@ class ImageRun:
     """How a run goes, whatever its task.
 
     Attributes:
-        metrics: keys of ``IMAGES`` and of ``SETS`` in ``sepcli.evaluation.protocol``.
+        metrics: keys of ``sepcli.metrics.METRICS``, of the scopes ``item`` and ``set``.
         networks: those that metrics of sets need, by name; see ``image_sets.open_networks``.
         seed: of items, draws and bootstrap.
         batch: items that are worked on together.
@@ -64,11 +62,11 @@ class ImageRun:
     @property
     def of_items(self) -> tuple[str, ...]:
         """The metrics that every item has a value of."""
-        return tuple(metric for metric in self.metrics if metric not in NETWORKS)
+        return tuple(metric for metric in self.metrics if METRICS[metric].scope == "item")
 
     def sets(self, originals: Images) -> Sets | None:
         """What the sets are compared by; None if no metric is of sets."""
-        chosen = tuple(metric for metric in self.metrics if metric in NETWORKS)
+        chosen = tuple(metric for metric in self.metrics if METRICS[metric].scope == "set")
         return Sets(chosen, self.networks, originals) if chosen else None
 
     def rules(self, checks: Sequence[str], **words: Any) -> Rules:
@@ -135,8 +133,10 @@ def evaluate_items(
         InputError: the images are too small for SSIM.
         OutputError: the journal is of a run with other settings, or cannot be written.
     """
-    if "ssim" in run.metrics and min(originals.shape[2:]) < SSIM_WINDOW:
-        raise InputError(f"ssim needs images of {SSIM_WINDOW} pixels or more", "leave out --metric ssim")
+    for metric in run.of_items:
+        least = METRICS[metric].smallest
+        if min(originals.shape[2:]) < least:
+            raise InputError(f"{metric} needs images of {least} pixels or more", f"leave out {metric}")
     sets, told = run.sets(originals), list(notes)
     mark = rules.fingerprint(content=originals.tobytes())
     if sets is None:
@@ -205,9 +205,4 @@ def _scores(
 
 def closeness(metric: str, truth: ArrayLike, estimate: ArrayLike) -> float:
     """PSNR or SSIM of an image (C, H, W), both in [0, 1]."""
-    return psnr(truth, estimate) if metric == "psnr" else ssim(truth, estimate)
-
-
-def residual_rms(mixture: Tensor, explained: Tensor) -> float:
-    """Root mean square over pixels of what is left of a mixture, in steps of 1/255."""
-    return 255.0 * float(np.sqrt(np.mean((mixture - explained).double().numpy() ** 2)))
+    return float(METRICS[metric].resolve()(truth, estimate))

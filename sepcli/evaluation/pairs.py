@@ -53,7 +53,7 @@ def evaluate_pairs(
         pairs: Items; the order fixes their seeds.
         separator: Draws sources from mixtures; None where only others are to be scored.
         others: Separators by row, of the same names and weights; their first draw is scored as it comes.
-        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        metrics: Keys of ``sepcli.metrics.METRICS``.
         seed: Of the draws; an item's draws depend on this and its position only.
         draws: S, draws per item.
         batch: Items that are separated together; batches are the same whatever is finished.
@@ -145,7 +145,7 @@ def score_pair(
         pair: The item, mono sources (K, T).
         separator: Names and weights of the sources.
         drawn: (S, K, T) by row, draws of the unweighted sources; those of ``RAW`` are refined.
-        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        metrics: Keys of ``sepcli.metrics.METRICS``.
         refine: See ``evaluate_pairs``.
     """
     sources = torch.from_numpy(pair.sources)

@@ -17,8 +17,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from sepcli.atomic import write_whole
-from sepcli.evaluation.protocol import UNITLESS
 from sepcli.evaluation.report import Report
+from sepcli.metrics import DECIBEL, METRICS
 
 BINS = 50
 LONGEST = 40
@@ -42,7 +42,7 @@ def histogram(report: Report, metric: str) -> Figure:
         mean = list(rows.values())[-1].mean
         labels[method] = (
             f"{_shown(method)}: mean {mean:.3f}"
-            if metric in UNITLESS
+            if METRICS[metric].unit != DECIBEL
             else f"{_shown(method)}: mean {mean:.1f} dB"
         )
     _draw_histograms(axes, report, metric, None)
@@ -167,4 +167,4 @@ def _shown(name: str) -> str:
 
 
 def _name_axis(axes: Axes, metric: str) -> None:
-    axes.set_xlabel(metric.upper() if metric in UNITLESS else f"{metric.upper()} in dB")
+    axes.set_xlabel(f"{metric.upper()} in {METRICS[metric].unit}" if METRICS[metric].unit else metric.upper())

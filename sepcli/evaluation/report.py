@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from sepcli.evaluation.previews import ClipsOf
-from sepcli.evaluation.protocol import SILENCE, UNITLESS, Protocol
+from sepcli.evaluation.protocol import SILENCE, Protocol
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.summary import Differences, Results, Summary, paired_differences, summarise_scores
+from sepcli.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def difference_table(differences: Differences, metric: str) -> tuple[list[str], 
 
 def decimals(metric: str) -> int:
     """Places after the point that tables show."""
-    return 4 if metric in UNITLESS else 2
+    return METRICS[metric].decimals
 
 
 def _cell(summary: Summary, places: int) -> str:

@@ -20,10 +20,11 @@ from sepcli.evaluation.folder_layouts import Layout, Pairing, holds, pair_folder
 from sepcli.evaluation.folders import score_folders
 from sepcli.evaluation.journal import append_journal, resume_journal
 from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, refine_as
-from sepcli.evaluation.protocol import IMAGES, Protocol
+from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.summary import AVERAGE as COLUMN
+from sepcli.metrics import METRICS
 from sepcli.protocols import ProgressCallback, Separator
 from sepcli.separation.settings import StreamSettings
 
@@ -68,10 +69,13 @@ def evaluate_folders(
         OutputError: if the journal is of a run with other settings or files, or cannot be written.
         UsageError: if metrics of sounds and of images are mixed.
     """
-    metrics = tuple(metrics) or (tuple(IMAGES) if _only_images(estimates) else ("sdr",))
-    images = metrics[0] in IMAGES
-    if any((metric in IMAGES) != images for metric in metrics):
-        raise UsageError("sounds and images have different metrics", f"{', '.join(IMAGES)} are of images")
+    metrics = tuple(metrics) or (("psnr", "ssim") if _only_images(estimates) else ("sdr",))
+    media = {METRICS[metric].medium for metric in metrics}
+    if len(media) > 1:
+        raise UsageError(
+            f"{', '.join(metrics)} are metrics of audio and of images", "choose those of one medium"
+        )
+    images = media == {"image"}
     pairing = pair_folders(estimates, references, IMAGE_FILES if images else SOUND_FILES)
     _refuse_taken_names(estimates, pairing)
     protocol = Protocol(
@@ -155,7 +159,7 @@ def evaluate_dataset(
     Args:
         data: The folder.
         separator: Its names are the stems, its weights those of the mixture. None without a prior.
-        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        metrics: Keys of ``sepcli.metrics.METRICS``.
         methods: Keys of ``sepcli.baselines.separator.METHODS``, a row each, scored as they come; at least one
             without a prior.
         limit: Only the first items.

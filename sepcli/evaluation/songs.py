@@ -69,7 +69,7 @@ def evaluate_songs(
         songs: To be mixed.
         dataset: What they are, in words.
         separator: Its names are the stems, its weights those of the mixture. None without a prior.
-        metrics: Keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        metrics: Keys of ``sepcli.metrics.METRICS``.
         methods: Keys of ``sepcli.baselines.separator.METHODS``, a row each; at least one without a prior.
         limit: Only the first songs that have all stems.
         seed: Of the draws and the bootstrap.

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sepcli.evaluation.protocol import CHECKS, CI_LEVEL, CI_RESAMPLES, SETS
+from sepcli.evaluation.protocol import CI_LEVEL, CI_RESAMPLES
 from sepcli.evaluation.score import TrackScore
-from sepcli.metrics.items import bootstrap_ci
+from sepcli.metrics import METRICS
+from sepcli.metrics.statistics import bootstrap_ci
 
 AVERAGE = "average"
 """The name of the column that averages each track's stems."""
@@ -38,7 +39,7 @@ class Difference:
     ci95: tuple[float, float]
     """Of this mean, by bootstrap over tracks."""
     better: float
-    """Share of the tracks for which this method has the higher value, from 0 to 1."""
+    """Share of the tracks for which this method has the better value, from 0 to 1."""
     n: int
     """Tracks."""
 
@@ -110,10 +111,10 @@ def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differenc
     found: Differences = {}
     for metric, methods in track_values(scores).items():
         (first, base), *others = methods.items()
-        if others and metric not in CHECKS and metric not in SETS:
+        if others and METRICS[metric].scope in ("track", "item"):
             found[metric] = {
                 method: {
-                    stem: difference(by_track, base[stem], first, seed)
+                    stem: difference(by_track, base[stem], first, seed, METRICS[metric].higher_is_better)
                     for stem, by_track in stems.items()
                     if stem in base
                 }
@@ -123,7 +124,11 @@ def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differenc
 
 
 def difference(
-    values: Mapping[str, float], base: Mapping[str, float], against: str, seed: int = 0
+    values: Mapping[str, float],
+    base: Mapping[str, float],
+    against: str,
+    seed: int = 0,
+    higher_is_better: bool = True,
 ) -> Difference:
     """Compare two methods' values of one metric and stem by track.
 
@@ -134,10 +139,12 @@ def difference(
         base: Of the other, ``against``.
         against: Its name.
         seed: Of the bootstrap.
+        higher_is_better: whether a higher value is the better one.
     """
     pairs = np.array([(value, base[track]) for track, value in values.items() if track in base])
     pairs = pairs.reshape(-1, 2)
     pairs = pairs[~np.isnan(pairs).any(axis=1) & ~((pairs[:, 0] == pairs[:, 1]) & np.isinf(pairs[:, 0]))]
     summary = summarise(pairs[:, 0] - pairs[:, 1], seed)
-    better = float(np.mean(pairs[:, 0] > pairs[:, 1])) if len(pairs) else float("nan")
+    sign = 1 if higher_is_better else -1
+    better = float(np.mean(sign * pairs[:, 0] > sign * pairs[:, 1])) if len(pairs) else float("nan")
     return Difference(against, summary.mean, summary.ci95, better, summary.n)

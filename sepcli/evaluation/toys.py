@@ -49,7 +49,7 @@ def evaluate_toys(
 
     Args:
         separator: its names are the shapes, its weights those of the mixture.
-        metrics: keys of ``sepcli.evaluation.protocol.AGGREGATION``.
+        metrics: keys of ``sepcli.metrics.METRICS``.
         pairs: how many items, at most all.
         seed: of items, draws and bootstrap.
         draws: per item; all of them make the row that is consistent with the mixture.

@@ -1,1 +1,191 @@
-"""Metrics of single items and of whole sets."""
+"""Metrics. ``METRICS`` is the table of what can be measured; this module imports neither torch nor numpy.
+
+Adding a metric takes a function and a row. The functions of a scope share a signature:
+
+    track       (sepcli.metrics.tracks.Track) -> (K,) values, or (K, windows), of which the median is taken
+    item        (true image (C, H, W), estimated image) -> value
+    set         (sepcli.metrics.distribution.Features, Moments of the originals) -> values of parts of the set
+    prior       (signal (T,), noise (T,)) -> value: how likely a signal is under a prior
+    check       measured besides, in every run that can; it is not compared between methods
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Literal
+
+from sepcli.errors import UsageError
+
+DECIBEL = "dB"
+STEPS = "steps of 1/255"
+Scope = Literal["track", "item", "set", "prior", "check"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of ``METRICS``.
+
+    Attributes:
+        name: on the command line and in reports.
+        medium: what it measures.
+        scope: what it is computed of; see the module.
+        fn: ``module:function``.
+        unit: of its values; "" if they have none.
+        higher_is_better: the direction of "best", "worst" and "better".
+        rule: how values become the numbers of a report, in words.
+        network: of a metric of sets, whose features it uses; see ``sepcli.evaluation.distribution``.
+        smallest: least height and width of images, in pixels.
+        selectable: whether a user chooses it; else it comes with a run.
+    """
+
+    name: str
+    medium: Literal["audio", "image"]
+    scope: Scope
+    fn: str
+    rule: str
+    unit: str = DECIBEL
+    higher_is_better: bool = True
+    network: str = ""
+    smallest: int = 1
+    selectable: bool = True
+
+    @property
+    def decimals(self) -> int:
+        """Places after the decimal point in tables."""
+        return 2 if self.unit == DECIBEL else 4
+
+    def resolve(self) -> Any:
+        """Import the function."""
+        module, _, attribute = self.fn.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+_TRACKS, _IMAGES, _SETS = "sepcli.metrics.tracks", "sepcli.metrics.images", "sepcli.metrics.distribution"
+_BSS = (
+    "of BSS Eval v4 (museval, 512-tap filters found on the whole track): median over 1 s windows, "
+    "then mean over tracks"
+)
+_DISTANCE = "Fréchet distance (lower is better) of the whole set to all test images, in features of "
+_SCORE = "mean over 10 parts of the set of exp(mean KL(p(y|x), p(y))) (higher is better), classes of "
+_OWN = "sepcli's own classifier of"
+_LIBRARY = "the Inception network of torch-fidelity, with the weights that were given"
+
+
+def _track(name: str, rule: str) -> Metric:
+    return Metric(name, "audio", "track", f"{_TRACKS}:{name.replace('-', '_')}", rule)
+
+
+def _distance(name: str, rule: str, network: str) -> Metric:
+    fn = f"{_SETS}:frechet"
+    return Metric(name, "image", "set", fn, _DISTANCE + rule, "", higher_is_better=False, network=network)
+
+
+def _score(name: str, rule: str, network: str) -> Metric:
+    return Metric(name, "image", "set", f"{_SETS}:class_scores", _SCORE + rule, "", network=network)
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _track("sdr", "SDR of BSS Eval v4 (as museval): median over 1 s windows, then mean over tracks"),
+        _track("si-sdr", "SI-SDR of the whole track, then mean over tracks"),
+        _track("usdr", "SDR of the whole track, then mean over tracks"),
+        _track("si-sdri", "SI-SDR of the whole track minus that of the mixture, then mean over tracks"),
+        _track("isr", f"ISR {_BSS}"),
+        _track("sir", f"SIR {_BSS}"),
+        _track("sar", f"SAR {_BSS}"),
+        Metric(
+            "psnr",
+            "image",
+            "item",
+            f"{_IMAGES}:psnr",
+            "PSNR of images clamped to [0, 1], then mean over items",
+        ),
+        Metric(
+            "ssim",
+            "image",
+            "item",
+            f"{_IMAGES}:ssim",
+            "SSIM (Gaussian window of 11, σ 1.5) of images clamped to [0, 1], then mean over items",
+            unit="",
+            smallest=11,
+        ),
+        Metric(
+            "nll",
+            "image",
+            "check",
+            "sepcli.evaluation.likelihoods:typicality",
+            "bits per dimension of a pair under the prior at the sampler's last noise, true sources likewise",
+            unit="bits per dimension",
+            higher_is_better=False,
+        ),
+        _distance("fd-mnist", f"{_OWN} MNIST, not FID", "fd-mnist"),
+        _score("cs-mnist", f"{_OWN} MNIST, not Inception score", "fd-mnist"),
+        _distance("fd-cifar", f"{_OWN} CIFAR-10, not FID", "fd-cifar"),
+        _score("cs-cifar", f"{_OWN} CIFAR-10, not Inception score", "fd-cifar"),
+        _distance("fid", _LIBRARY, "inception"),
+        _score("is", _LIBRARY, "inception"),
+        Metric(
+            "cross-likelihood",
+            "audio",
+            "prior",
+            "sepcli.evaluation.density_evaluators:open_judges",
+            "log-likelihood of every source's test items under every prior, mean over items",
+            unit="nats per sample",
+        ),
+        Metric(
+            "residual",
+            "image",
+            "check",
+            f"{_IMAGES}:residual_rms",
+            "rms over pixels of mixture - sum of the sources, before clamping, in steps of 1/255",
+            unit=STEPS,
+            higher_is_better=False,
+            selectable=False,
+        ),
+        Metric(
+            "diversity",
+            "image",
+            "check",
+            "sepcli.signal.chroma:diversity",
+            "mean over pairs of samples of the rms difference of their colors, in steps of 1/255",
+            unit=STEPS,
+            selectable=False,
+        ),
+    )
+}
+"""Name → row."""
+
+GROUPS: Mapping[str, tuple[str, ...]] = {"bsseval": ("sdr", "isr", "sir", "sar")}
+"""Names for several metrics that are computed together."""
+
+
+def selectable() -> tuple[str, ...]:
+    """Return all names that ``find`` takes: metrics and groups."""
+    return (*(name for name, metric in METRICS.items() if metric.selectable), *GROUPS)
+
+
+def find(names: Iterable[str]) -> tuple[Metric, ...]:
+    """Return metrics by name, without repetition; groups stand for their members.
+
+    Raises:
+        UsageError: there is no such metric; the hint names the nearest one.
+    """
+    found: dict[str, Metric] = {}
+    for name in names:
+        if name not in selectable():
+            raise UsageError(f"there is no metric '{name}'", _nearest(name))
+        for member in GROUPS.get(name, (name,)):
+            found[member] = METRICS[member]
+    return tuple(found.values())
+
+
+def _nearest(name: str) -> str:
+    """A hint: the metric that was probably meant, else all of them."""
+    plain = {known.replace("-", ""): known for known in selectable()}
+    typed = "".join(letter for letter in name.casefold() if letter.isalnum())
+    near = get_close_matches(typed, plain, n=1, cutoff=0.7)
+    return f"did you mean {plain[near[0]]}?" if near else f"metrics: {', '.join(selectable())}"

@@ -1,7 +1,7 @@
 """ISR, SIR and SAR of BSS Eval v4, by museval.
 
 Its distortion filters of 512 taps are found on the whole track: for four stereo stems of four minutes that
-takes minutes and gigabytes. SDR needs none of it, see ``sepcli.metrics.items.sdr``.
+takes minutes and gigabytes. SDR needs none of it, see ``sepcli.metrics.audio.sdr``.
 
 Source: Vincent, Sawada, Bofill, Makino & Rosca 2007; Stöter, Liutkus & Ito 2018.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sepcli.errors import InputError
-from sepcli.metrics.items import Array
+from sepcli.metrics.audio import Array
 
 NAMES = ("isr", "sir", "sar")
 """What ``bss_eval`` returns, in this order."""

@@ -46,6 +46,30 @@ class Moments:
         return np.asarray(self.scatter / (self.count - 1))
 
 
+@dataclass(frozen=True)
+class Features:
+    """What a network finds in a set of images.
+
+    Attributes:
+        moments: moments of the features.
+        classes: (N, Y), probabilities of the classes.
+    """
+
+    moments: Moments
+    classes: NDArray[np.float32]
+
+
+def frechet(own: Features, originals: Moments) -> Array:
+    """Fréchet distance of a set to the originals, (1,)."""
+    return np.array([frechet_distance(own.moments, originals)])
+
+
+def class_scores(own: Features, originals: Moments) -> Array:
+    """Inception scores of the parts of a set, (S,); parts are drawn at random, with a fixed seed."""
+    order = np.random.default_rng(0).permutation(len(own.classes))
+    return inception_scores(own.classes[order])
+
+
 def moments(features: ArrayLike) -> Moments:
     """Moments of features (N, F).
 

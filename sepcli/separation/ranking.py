@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sepcli.metrics.items import best_permutation
+from sepcli.metrics.assignment import best_permutation
 
 STEP = 1 / 255
 """One step of 8 bits. Mixture and weighted sum of the sources are each rounded by half of it at most."""

@@ -15,7 +15,7 @@ from sepcli.evaluation.colorization import WEIGHTS, evaluate_colorizations
 from sepcli.evaluation.image_runs import ImageRun
 from sepcli.metrics.distribution import frechet_distance, moments
 from sepcli.metrics.features import Extractor
-from sepcli.metrics.items import psnr
+from sepcli.metrics.images import psnr
 from sepcli.priors.images.colorizer import load_colors
 from sepcli.separation.engines import ScoreSeparator
 from sepcli.signal.chroma import GRAYS

@@ -19,7 +19,7 @@ from sepcli.evaluation.digits import digit_pairs, digit_source, learn_dictionari
 from sepcli.evaluation.image_pairs import ImagePair, evaluate_pairs, residual, score_pair
 from sepcli.evaluation.image_runs import ImageRun
 from sepcli.evaluation.report import Report
-from sepcli.metrics.items import psnr, ssim
+from sepcli.metrics.images import psnr, ssim
 from sepcli.priors.images.load_score import load_images
 from sepcli.separation.engines import ScoreSeparator
 

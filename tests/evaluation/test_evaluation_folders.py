@@ -17,7 +17,8 @@ from sepcli.evaluation.folder_layouts import ESTIMATES, pair_folders
 from sepcli.evaluation.folders import score_folders
 from sepcli.evaluation.report import Failure
 from sepcli.evaluation.runs import evaluate_folders
-from sepcli.metrics.items import psnr, si_sdr, ssim
+from sepcli.metrics.audio import si_sdr
+from sepcli.metrics.images import psnr, ssim
 
 RATE = 1000
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.distribution import Sets
+from sepcli.evaluation.inception import FEATURES, LOGITS, open_inception
 from sepcli.metrics.distribution import frechet_distance, inception_scores, moments
-from sepcli.metrics.inception import FEATURES, LOGITS, open_inception
 
 CPU = torch.device("cpu")
 needs_library = pytest.mark.skipif(find_spec("torch_fidelity") is None, reason="no torch-fidelity")

@@ -18,7 +18,7 @@ from sepcli.errors import InputError, OutputError, SepError
 from sepcli.evaluation.pairs import evaluate_pairs, mix, refine_as
 from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
 from sepcli.media.audio import AudioReader
-from sepcli.metrics.items import usdr
+from sepcli.metrics.audio import usdr
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.levels import measure_gain
 from sepcli.separation.seeds import item_seed

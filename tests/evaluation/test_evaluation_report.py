@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sepcli import metrics
 from sepcli.evaluation.journal import append_journal, read_journal, start_journal
-from sepcli.evaluation.protocol import AGGREGATION, Protocol
+from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import difference_table, make_report, table
 from sepcli.evaluation.score import TrackScore, score_track
 from sepcli.evaluation.summary import AVERAGE, difference, summarise
@@ -52,7 +53,7 @@ def test_document_holds_numbers_protocol_and_tracks() -> None:
     assert "seeds" not in document  # nothing was separated
     assert set(document["results"]["sdr"]["ours"]["bass"]) == {"mean", "median", "ci95", "n"}
     assert document["results"]["sdr"]["ours"]["bass"]["mean"] == 1.0
-    assert document["protocol"]["aggregation"] == {"sdr": AGGREGATION["sdr"]}
+    assert document["protocol"]["aggregation"] == {"sdr": metrics.METRICS["sdr"].rule}
     assert len(document["tracks"]) == 6
     json.dumps(document, allow_nan=False)
 

@@ -1,22 +1,18 @@
-"""How close estimates are to the true sources. Pure functions of arrays; all sums are float64.
+"""Metrics of audio, as pure functions of arrays; all sums are float64.
 
 Signals have museval's shape (K, T, C): sources, samples, channels; one source may be (T, C). Values are in
-dB but for SSIM. Frames in which any reference or estimate is silent have no SDR: they are NaN, which medians
-and means leave out.
+dB. Windows in which any reference or estimate is silent have no SDR: they are NaN, which medians and means
+omit.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
-
-SSIM_WINDOW = 11
-"""Pixels, the width of SSIM's window."""
 
 
 def sdr(reference: ArrayLike, estimate: ArrayLike, window: int, hop: int | None = None) -> Array:
@@ -57,17 +53,6 @@ def sdr(reference: ArrayLike, estimate: ArrayLike, window: int, hop: int | None 
         if not (_any_silent(x) or _any_silent(x_hat)):
             values[:, w] = _decibels(x, x - x_hat)
     return values[0] if single else values
-
-
-def median_over_windows(values: ArrayLike) -> Array:
-    """Median over the last axis without its NaNs: (..., W) to (...); NaN where no window has a value."""
-    v = np.asarray(values, dtype=np.float64)
-    medians = np.full(v.shape[:-1], np.nan)
-    for index in np.ndindex(medians.shape):
-        row = v[index][~np.isnan(v[index])]
-        if row.size:
-            medians[index] = np.median(row)
-    return medians
 
 
 def usdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
@@ -131,115 +116,6 @@ def si_sdr_improvement(reference: ArrayLike, estimate: ArrayLike, mixture: Array
         raise ValueError(f"the mixture {m.shape} has not the shape of a source {s.shape[-2:]}")
     with np.errstate(invalid="ignore"):  # of infinite values of the same sign: NaN
         return np.asarray(si_sdr(s, estimate) - si_sdr(s, np.broadcast_to(m, s.shape)))
-
-
-def psnr(reference: ArrayLike, estimate: ArrayLike, peak: float = 1.0) -> float:
-    """Peak signal-to-noise ratio, 10 log10(peak²/mean squared error), in dB.
-
-    Args:
-        reference: True image, of any shape.
-        estimate: Estimate of the same shape; clamp it first if the image is bounded.
-        peak: Range of the values.
-
-    Returns:
-        inf where the two are equal.
-
-    Raises:
-        ValueError: if the shapes differ or are empty.
-    """
-    x, x_hat = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
-    if x.shape != x_hat.shape or not x.size:
-        raise ValueError(f"need equal shapes, not {x.shape} and {x_hat.shape}")
-    error = float(np.mean((x - x_hat) ** 2))
-    return float("inf") if error == 0 else float(10 * np.log10(peak**2 / error))
-
-
-def ssim(reference: ArrayLike, estimate: ArrayLike, peak: float = 1.0) -> float:
-    """Structural similarity, the mean over the image and its channels.
-
-    The settings of Wang, Bovik, Sheikh & Simoncelli 2004: a Gaussian window of 11 x 11 with σ = 1.5,
-    K1 = 0.01, K2 = 0.03, population covariances, and only windows that lie in the image.
-
-    Args:
-        reference: True image, (C, H, W).
-        estimate: Estimate of the same shape; clamp it first if the image is bounded.
-        peak: Range of the values.
-
-    Returns:
-        At most 1, where the two are equal.
-
-    Raises:
-        ValueError: if the shapes differ, or are not three axes with H and W of at least 11.
-    """
-    from scipy.ndimage import gaussian_filter
-
-    x, y = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
-    if x.shape != y.shape or x.ndim != 3 or not x.shape[0] or min(x.shape[1:]) < SSIM_WINDOW:
-        raise ValueError(
-            f"need equal shapes (C, H, W), {SSIM_WINDOW} or more wide, not {x.shape} and {y.shape}"
-        )
-    edge = SSIM_WINDOW // 2
-
-    def blur(image: Array) -> Array:
-        smooth = gaussian_filter(image, (0.0, 1.5, 1.5), radius=(0, edge, edge))
-        return np.asarray(smooth[:, edge : x.shape[1] - edge, edge : x.shape[2] - edge])
-
-    mean_x, mean_y = blur(x), blur(y)
-    spread = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
-    shared = blur(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * peak) ** 2, (0.03 * peak) ** 2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return float(np.mean(luminance * (2 * shared + c2) / (spread + c2)))
-
-
-def bootstrap_ci(
-    values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean (Efron 1979).
-
-    Args:
-        values: (n,); NaNs are left out.
-        level: Coverage, between 0 and 1.
-        resamples: Number of bootstrap means.
-        seed: Of numpy's default generator; the same seed gives the same interval.
-
-    Returns:
-        Its two ends; both NaN when there are fewer than two values or one is infinite.
-    """
-    v = np.asarray(values, dtype=np.float64).ravel()
-    v = v[~np.isnan(v)]
-    if v.size < 2 or not np.all(np.isfinite(v)):
-        return (float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
-    means = np.array([np.mean(v[rng.integers(0, v.size, v.size)]) for _ in range(resamples)])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return (float(low), float(high))
-
-
-def best_permutation(scores: ArrayLike) -> tuple[int, ...]:
-    """Which estimate belongs to which source, so that the sum of scores is greatest.
-
-    Exhaustive up to four sources (the first of equals wins), Hungarian above.
-
-    Args:
-        scores: (K, K); ``scores[i, j]`` says how well estimate j fits source i. NaN counts as the worst.
-
-    Returns:
-        K indices: source i is estimated by ``permutation[i]``.
-
-    Raises:
-        ValueError: if the matrix is not square.
-    """
-    table = np.asarray(scores, dtype=np.float64)
-    if table.ndim != 2 or table.shape[0] != table.shape[1]:
-        raise ValueError(f"scores must be square, not {table.shape}")
-    table = np.nan_to_num(table, nan=-1e12, posinf=1e12, neginf=-1e12)
-    rows = range(table.shape[0])
-    if table.shape[0] <= 4:
-        return max(itertools.permutations(rows), key=lambda p: sum(float(table[i, p[i]]) for i in rows))
-    from scipy.optimize import linear_sum_assignment
-
-    return tuple(int(j) for j in linear_sum_assignment(table, maximize=True)[1])
 
 
 def _as_pair(reference: ArrayLike, estimate: ArrayLike) -> tuple[Array, Array]:

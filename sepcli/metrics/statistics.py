@@ -1,0 +1,49 @@
+"""Statistics of values: medians over windows and bootstrap intervals of means."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+CHUNK = 1 << 20
+"""Values that are resampled at once, which bounds the memory."""
+
+
+def median_over_windows(values: ArrayLike) -> Array:
+    """Median over the last axis without its NaNs: (..., W) to (...); NaN where no window has a value."""
+    v = np.asarray(values, dtype=np.float64)
+    medians = np.full(v.shape[:-1], np.nan)
+    for index in np.ndindex(medians.shape):
+        row = v[index][~np.isnan(v[index])]
+        if row.size:
+            medians[index] = np.median(row)
+    return medians
+
+
+def bootstrap_ci(
+    values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean (Efron 1979).
+
+    Args:
+        values: (n,); NaNs are left out.
+        level: coverage, between 0 and 1.
+        resamples: number of bootstrap means.
+        seed: seed of numpy's default generator; the same seed gives the same interval.
+
+    Returns:
+        Lower and upper end; both NaN when there are fewer than two values or one is infinite.
+    """
+    v = np.asarray(values, dtype=np.float64).ravel()
+    v = v[~np.isnan(v)]
+    if v.size < 2 or not np.all(np.isfinite(v)):
+        return (float("nan"), float("nan"))
+    rng, means = np.random.default_rng(seed), np.empty(resamples)
+    step = max(1, CHUNK // v.size)
+    for start in range(0, resamples, step):
+        part = means[start : start + step]
+        part[:] = v[rng.integers(0, v.size, (len(part), v.size))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return (float(low), float(high))
