@@ -1,21 +1,23 @@
-"""Colors for a gray image: found small, brought back to full size, with the gray locked. Pure.
+"""Chroma of color images: computed at low resolution, upsampled along the edges of the gray image. Pure
+functions.
 
-The gray of a color image x (3, H, W) is g = Σ_c w_c x_c with Σ_c w_c = 1; what is left, the chroma p_c =
-x_c - g, has Σ_c w_c p_c = 0. A prior of small images finds the chroma p of the reduced gray I; the full
-gray G says where its edges are. In every window of I the chroma is taken to be affine in the gray,
+The gray of a color image x (3, H, W) is g = Σ_c w_c x_c with Σ_c w_c = 1; the remainder, the chroma p_c = x_c
+- g, has Σ_c w_c p_c = 0. A prior of small images yields the chroma p of the downsampled gray I; the full gray
+  G has the
+edges. In every window of I the chroma is modelled as affine in the gray,
 
     p ≈ a I + b,   a = cov(I, p)/(var I + ε)
 
-and with the mean ā of a over all windows that a pixel is in, and ↑ for bilinear interpolation,
+and with ā, the mean of a over all windows that contain a pixel, and ↑ for bilinear interpolation,
 
     P = ↑ā · G + ↑(p - ā I)
 
-Where p is affine in I, P is the same function of G, as sharp as G is; what no function of the gray explains
-is interpolated, not lost, so that at equal size P = p.
+Where p is affine in I, P is the same function of G and as sharp as G. The part of p that no function of the
+gray explains is interpolated, not lost, so that P = p at equal size.
 
 Source: He, Sun & Tang 2013 (guided image filtering), equations 5-8; He & Sun 2015 (fast guided filter), for
-    coefficients found small and applied at full size. They interpolate the mean of b in place of p - ā I,
-    which blurs p by two windows.
+    coefficients computed at low resolution and applied at full size. They interpolate the mean of b instead
+    of p - ā I, which blurs p by two windows.
 """
 
 from __future__ import annotations
@@ -31,59 +33,67 @@ GRAYS: Mapping[str, tuple[float, float, float]] = {
     "mean": (1 / 3, 1 / 3, 1 / 3),
     "luma": (0.299, 0.587, 0.114),
 }
-"""w of red, green and blue: the mean of the channels, as in BASIS; luma (ITU-R BT.601), as in gray files."""
-MOST = 8
-"""The most pixels that the prior is shown, in multiples of the images that it was trained on."""
+"""Name → w of red, green, blue: the channel mean, as in BASIS; luma (ITU-R BT.601), as in gray files."""
+MAX_AREA = 8
+"""Upper bound of the pixels passed to the prior, in multiples of the area of its training images."""
 RADIUS, EPSILON = 1, 1e-2
-"""Windows of (2 RADIUS + 1)² pixels; gray whose variance there is far below EPSILON guides nothing, so that
-noise in a flat sky does not end up in its color."""
+"""Windows of (2 RADIUS + 1)² pixels; regularization. Gray with a variance far below EPSILON does not guide,
+so that noise in a flat sky does not appear in its color."""
 STRIP = 1 << 17
-"""Pixels that are computed at once."""
+"""Pixels that are processed at once."""
 
 
 def gray_of(pixels: Tensor, weights: Sequence[float]) -> Tensor:
-    """Σ w_c x_c of images (..., 3, H, W): (..., H, W)."""
+    """Return the gray Σ w_c x_c (..., H, W) of images (..., 3, H, W)."""
     return torch.einsum("...chw,c->...hw", pixels, torch.tensor(list(weights)).to(pixels))
 
 
 def working_size(height: int, width: int, short: int) -> tuple[int, int]:
-    """The size at which a prior colors an image, as nearly as can be of its shape.
+    """Return the size at which an image is colorized, with its aspect ratio up to rounding.
 
-    The short side is that of the prior's own images, unless the image is smaller, or so long that there
-    would be more than about ``MOST`` · ``short``² pixels.
+    The shorter side is that of the prior's training images, unless the image is smaller, or so elongated that
+    it would have more than about ``MAX_AREA`` · ``short``² pixels.
+
+    Args:
+        height: of the image.
+        width: of the image.
+        short: shorter side of the prior's training images.
+
+    Returns:
+        Height and width.
     """
-    limit = MOST * short**2
+    limit = MAX_AREA * short**2
     scale = min(1.0, short / min(height, width), math.sqrt(limit / (height * width)))
     return min(max(1, round(height * scale)), limit), min(max(1, round(width * scale)), limit)
 
 
 def reduced(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Means over areas: (C, H, W) to (C, h, w)."""
+    """Downsample (C, H, W) to (C, h, w) by means over areas."""
     return F.adaptive_avg_pool2d(pixels, size)
 
 
 def locked(gray: Tensor, chroma: Tensor, weights: Sequence[float]) -> Tensor:
-    """Colors in [0, 1] of exactly this gray.
+    """Return colors in [0, 1] whose gray is exactly the given one.
 
-    Of the chroma, what would change the gray is taken off all channels alike; where a color leaves [0, 1],
-    its chroma is scaled down.
+    The gray of the chroma is subtracted from all channels; where a color is outside [0, 1], its chroma is
+    scaled down.
 
     Args:
         gray: (..., H, W) in [0, 1].
-        chroma: (..., 3, H, W), any.
+        chroma: (..., 3, H, W), any values.
         weights: w, positive, of sum 1.
 
     Returns:
-        (..., 3, H, W), like ``chroma``.
+        (..., 3, H, W), of the type of ``chroma``.
     """
     chroma = chroma - gray_of(chroma, weights)[..., None, :, :]
     gray = gray[..., None, :, :]
-    room = torch.where(chroma > 0, 1.0 - gray, gray) / chroma.abs().clamp_min(1e-12)
-    return (gray + room.amin(-3, keepdim=True).clamp(max=1.0) * chroma).clamp(0.0, 1.0)
+    headroom = torch.where(chroma > 0, 1.0 - gray, gray) / chroma.abs().clamp_min(1e-12)
+    return (gray + headroom.amin(-3, keepdim=True).clamp(max=1.0) * chroma).clamp(0.0, 1.0)
 
 
 def guide(gray: Tensor, chroma: Tensor, epsilon: float = EPSILON) -> tuple[Tensor, Tensor]:
-    """ā and the remainder p - ā I.
+    """Return ā and the remainder p - ā I.
 
     Args:
         gray: I (h, w).
@@ -102,22 +112,22 @@ def guide(gray: Tensor, chroma: Tensor, epsilon: float = EPSILON) -> tuple[Tenso
 
 
 def enlarged(gray: Tensor, small: Tensor, chroma: Tensor, weights: Sequence[float]) -> Tensor:
-    """Colors of a full-size gray, whose gray they keep; computed in strips.
+    """Colorize a full-size gray image by the chroma of its downsampled version; computed in strips.
 
     Args:
         gray: G (H, W) in [0, 1].
-        small: I (h, w), ``gray`` reduced.
-        chroma: p (3, h, w), found for ``small``.
+        small: I (h, w), ``gray`` downsampled.
+        chroma: p (3, h, w), the chroma of ``small``.
         weights: w, positive, of sum 1.
 
     Returns:
-        (3, H, W) in [0, 1], like ``gray``.
+        (3, H, W) in [0, 1], whose gray is ``gray``, and of its type.
     """
     coefficients = torch.cat(guide(small, chroma)).to(gray)
     colors = gray.new_empty((3, *gray.shape))
     for rows, part in stretched(coefficients, (gray.shape[0], gray.shape[1])):
-        slope, rest = part.chunk(2)
-        colors[:, rows] = locked(gray[rows], slope * gray[rows] + rest, weights)
+        slope, remainder = part.chunk(2)
+        colors[:, rows] = locked(gray[rows], slope * gray[rows] + remainder, weights)
     return colors
 
 
@@ -125,60 +135,61 @@ def stretched(values: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Te
     """Interpolate (C, h, w) bilinearly to (C, H, W), strip by strip.
 
     Yields:
-        Rows and what is in them, (C, rows, W).
+        A slice of rows, and their values (C, rows, W).
     """
     height, width = size
-    down = _places(height, values.shape[1], values)
-    wide = _between(values, 2, _places(width, values.shape[2], values))
+    rows_at = _positions(height, values.shape[1], values)
+    wide = _interpolate(values, 2, _positions(width, values.shape[2], values))
     step = max(1, STRIP // width)
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))
-        yield rows, _between(wide, 1, down[rows])
+        yield rows, _interpolate(wide, 1, rows_at[rows])
 
 
 def hinted(hint: Tensor, alpha: Tensor, small: Tensor, weights: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Strokes of color on a full-size image → what is known of the colors of the small one.
+    """Convert strokes of color on a full-size image to colors of the downsampled image.
 
-    Of a stroke, only the chroma counts. A small pixel that a stroke touches has the stroke's chroma, however
-    thin the stroke; where several meet, their mean.
+    Only the chroma of a stroke is used. A small pixel that a stroke touches gets the chroma of the stroke,
+    however thin; several strokes are averaged.
 
     Args:
         hint: (3, H, W) in [0, 1].
         alpha: opacity (H, W) in [0, 1], 0 where there is no stroke.
-        small: the reduced gray (h, w).
+        small: the downsampled gray (h, w).
         weights: w, positive, of sum 1.
 
     Returns:
-        Colors (3, h, w) of the gray ``small``, and how much they are meant (h, w), 0 to 1.
+        Colors (3, h, w) with the gray ``small``, and their opacity (h, w), 0 to 1.
     """
     size = (small.shape[0], small.shape[1])
-    inked = reduced(alpha * (hint - gray_of(hint, weights)), size)
-    chroma = inked / reduced(alpha[None], size).clamp_min(1e-12)
+    weighted = reduced(alpha * (hint - gray_of(hint, weights)), size)
+    chroma = weighted / reduced(alpha[None], size).clamp_min(1e-12)
     return locked(small, chroma, weights), F.adaptive_max_pool2d(alpha[None], size)[0]
 
 
-def diversity(draws: Tensor) -> float:
-    """Mean over all pairs of draws (S, 3, h, w), S ≥ 2, of their root mean squared distance, in 8-bit levels.
+def diversity(samples: Tensor) -> float:
+    """Return the mean root mean squared distance of all pairs of samples (S, 3, h, w), S ≥ 2, in 8-bit
+    levels.
 
-    Draws of one gray differ in nothing but chroma.
+    Samples for one gray image differ only in chroma.
     """
-    return 255.0 * float(F.pdist(draws.double().flatten(1)).mean()) / math.sqrt(draws[0].numel())
+    return 255.0 * float(F.pdist(samples.double().flatten(1)).mean()) / math.sqrt(samples[0].numel())
 
 
 def _window_mean(values: Tensor) -> Tensor:
-    """Means of (C, h, w) over the windows, of the pixels that there are."""
+    """Average (C, h, w) over windows; at the edges over the pixels inside the image."""
     return F.avg_pool2d(values, 2 * RADIUS + 1, stride=1, padding=RADIUS, count_include_pad=False)
 
 
-def _places(count: int, length: int, like: Tensor) -> Tensor:
-    """Where the centres of ``count`` pixels fall among the centres of ``length`` of the same span."""
-    places = (torch.arange(count, dtype=torch.float64) + 0.5) * (length / count) - 0.5
-    return places.clamp(0.0, length - 1.0).to(like.device)
+def _positions(count: int, length: int, like: Tensor) -> Tensor:
+    """Return the centres of ``count`` pixels on a grid of ``length`` pixels of the same extent."""
+    positions = (torch.arange(count, dtype=torch.float64) + 0.5) * (length / count) - 0.5
+    return positions.clamp(0.0, length - 1.0).to(like.device)
 
 
-def _between(values: Tensor, axis: int, places: Tensor) -> Tensor:
-    """Linear interpolation of (C, h, w) along an axis, at places (n,) in [0, its length - 1]."""
-    below = places.floor().long()
+def _interpolate(values: Tensor, axis: int, positions: Tensor) -> Tensor:
+    """Interpolate linearly along an axis at positions (n,) in [0, its length - 1]."""
+    below = positions.floor().long()
     above = (below + 1).clamp(max=values.shape[axis] - 1)
-    share = (places - below).to(values).view([-1 if n == axis else 1 for n in range(values.dim())])
-    return torch.lerp(values.index_select(axis, below), values.index_select(axis, above), share)
+    fraction = (positions - below).to(values).view([-1 if n == axis else 1 for n in range(values.dim())])
+    return torch.lerp(values.index_select(axis, below), values.index_select(axis, above), fraction)

@@ -1,16 +1,16 @@
 """The modified discrete cosine transform: an orthogonal change of basis from a signal to bands × frames.
 
-With M the hop, the number of bands and half the length of the sine window w, a coefficient is
+With the hop M, which is the number of bands and half the length of the sine window w, a coefficient is
 
     X[k, b] = √(2/M) Σ_n w[n] x[b M - M/2 + n] cos(π/M (n + ½ + M/2)(k + ½))        n = 0 … 2M - 1
 
 The aliasing of neighbouring frames cancels (w[n]² + w[n + M]² = 1), so that the frames, which overlap by
-half, are orthonormal. Nothing reaches beyond the ends of the signal: there the window of the first and of the
-last frame is a step at the end instead of a slope across it. The transform is therefore a square orthogonal
-matrix, with no coefficient too many: norms are kept, the adjoint is the inverse, white noise stays white.
+half, are orthonormal. The first and the last frame do not extend beyond the signal: their window is a step at
+its end. The transform is therefore a square orthogonal matrix: it preserves norms, its adjoint is its
+inverse, and white noise stays white.
 
-It is computed in two orthogonal steps: every pair of samples that mirror each other at a border between
-frames is rotated, then a cosine basis is applied inside each frame.
+It is computed in two orthogonal steps: a rotation of every pair of samples that mirror each other at a border
+between frames, and a cosine basis inside each frame.
 
 Source: Princen & Bradley 1986; Malvar 1992, "Signal Processing with Lapped Transforms" (the rotations).
 """
@@ -24,18 +24,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _COSINES: dict[int, Tensor] = {}
-"""Bases that were needed before, float64; a cache that compilers of networks can look into."""
+"""Hop → basis, float64: a cache that torch.compile can trace, unlike functools.cache."""
 
 
 def mdct(signal: Tensor, hop: int) -> Tensor:
-    """Signals to coefficients.
+    """Return the coefficients of signals.
 
     Args:
-        signal: (..., T), T ≥ 1; zeros fill up the last frame.
+        signal: (..., T), T ≥ 1; the last frame is padded with zeros.
         hop: M, even.
 
     Returns:
-        (..., M, N), N = ⌈T/M⌉: M bands of equal width, the lowest first.
+        (..., M, N), N = ⌈T/M⌉: M bands of equal width, in ascending order.
 
     Raises:
         ValueError: the hop is odd.
@@ -47,15 +47,15 @@ def mdct(signal: Tensor, hop: int) -> Tensor:
 
 
 def imdct(coefficients: Tensor, length: int) -> Tensor:
-    """Coefficients (..., M, N) to signals (..., length), length ≤ M N: the inverse, which is the adjoint."""
+    """Return signals (..., length), length ≤ M N, of coefficients (..., M, N): the inverse and adjoint."""
     frames = coefficients.mT @ _basis(coefficients.shape[-2], coefficients).mT
     return _rotate(frames, -1.0).flatten(-2)[..., :length]
 
 
 def _basis(hop: int, like: Tensor) -> Tensor:
-    """The cosines of one frame, orthogonal: (samples, bands)."""
+    """Return the orthogonal cosine basis of one frame, (samples, bands)."""
     if hop % 2:
-        raise ValueError(f"the hop must be even, not {hop}")
+        raise ValueError(f"the hop is {hop}, not an even number")
     if hop not in _COSINES:
         n, k = torch.arange(hop, dtype=torch.float64), torch.arange(hop, dtype=torch.float64)
         angles = torch.outer(n + 0.5 + hop, k + 0.5) * (math.pi / hop)
@@ -64,7 +64,7 @@ def _basis(hop: int, like: Tensor) -> Tensor:
 
 
 def _rotate(frames: Tensor, sign: float) -> Tensor:
-    """Rotate the pairs of samples around the borders of frames (..., N, M) by the window's angles."""
+    """Rotate the pairs of samples around the borders of frames (..., N, M) by the angles of the window."""
     hop = frames.shape[-1]
     half = hop // 2
     angles = (torch.arange(half, dtype=torch.float64) + half + 0.5) * (math.pi / (2 * hop))

@@ -1,11 +1,12 @@
-"""Long signals as a stream of overlapping windows, and back.
+"""Overlapping windows of long signals, and the crossfades that join them.
 
-Windows of ``length`` blocks start every ``length - overlap`` blocks; the last one is moved back, by whole
-blocks, to end where the signal ends, so that every window is full of signal, but for a part of a block. A
-block is one sample, unless what works on the windows has a grid of its own, on which all of them must lie.
+Windows of ``length`` blocks start every ``length - overlap`` blocks; the last one is moved back by whole
+blocks to the end of the signal, so that every window is full except for a part of a block. A block is one
+sample, unless the process applied to the windows has a grid of its own, with which all windows must be
+aligned.
 
-Joining fades from one window to the next over the overlap, or the middle of it, with weights (1 - w, w): they
-sum to one, and nothing is faded at the ends of the signal. Only one window is held at a time.
+Windows are joined by crossfades over the overlap, or its middle, with weights (1 - w, w): they sum to one,
+and the ends of the signal are not faded. Only one window is held in memory.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ Signal = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Windows:
-    """The geometry of windows.
+    """Positions of windows in a signal.
 
     Raises:
-        ValueError: Not 0 <= overlap < length, or nothing of the overlap is left between the guards.
+        ValueError: Not 0 <= overlap < length, or the guards are longer than the overlap.
     """
 
     length: int
@@ -37,68 +38,68 @@ class Windows:
     block: Fraction = Fraction(1)
     """Samples of a block; windows start at its multiples, rounded down to whole samples."""
     guard: int = 0
-    """Samples at both ends of an overlap that are taken from one window alone: the one that goes on there."""
+    """Samples at both ends of an overlap that are taken, without fade, from the window that continues there."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.length:
-            raise ValueError(f"the overlap ({self.overlap}) must be shorter than the window ({self.length})")
+            raise ValueError(f"the overlap ({self.overlap}) is not shorter than the window ({self.length})")
         if self.guard < 0 or self.fade < 0:
-            raise ValueError(f"guards of {self.guard} samples do not fit into {self.overlap} blocks")
+            raise ValueError(f"guards of {self.guard} samples exceed an overlap of {self.overlap} blocks")
 
     @cached_property
     def samples(self) -> int:
-        """Samples of a window."""
+        """Length of a window in samples."""
         return math.ceil(self.length * self.block)
 
     @cached_property
     def fade(self) -> int:
-        """Samples of a crossfade."""
+        """Length of a crossfade in samples."""
         return math.floor(self.overlap * self.block) - 2 * self.guard
 
     def count(self, total: int) -> int:
-        """The number of windows that a signal of ``total`` samples needs."""
+        """Return the number of windows of a signal of ``total`` samples."""
         return 1 + -(-self._last(total) // (self.length - self.overlap))
 
     def first_block(self, index: int, total: int) -> int:
-        """The block at which a window of a signal of ``total`` samples starts."""
+        """Return the first block of a window of a signal of ``total`` samples."""
         return min(index * (self.length - self.overlap), self._last(total))
 
     def start(self, index: int, total: int) -> int:
-        """The sample at which a window of a signal of ``total`` samples starts."""
+        """Return the first sample of a window of a signal of ``total`` samples."""
         return math.floor(self.first_block(index, total) * self.block)
 
     def starts(self, total: int) -> Iterator[int]:
-        """Where in a signal of ``total`` samples the windows start."""
+        """Yield the first sample of every window of a signal of ``total`` samples."""
         hop, last = self.length - self.overlap, self._last(total)
         for index in range(self.count(total)):
             yield math.floor(min(index * hop, last) * self.block)
 
     def split(self, read: Callable[[int], Signal], total: int) -> Iterator[Signal]:
-        """Cut a signal that is read once from start to end.
+        """Yield the windows of a signal, which is read once from start to end.
 
         Args:
             read: Returns the next n samples as (…, n).
             total: Samples of the signal, at least 1.
 
         Yields:
-            (…, samples); what lies beyond the end of the signal is filled up with zeros.
+            (…, samples), padded with zeros beyond the end of the signal.
         """
         window: Signal | None = None
-        end = 0  # of the window before
+        end = 0  # of the previous window
         for start in self.starts(total):
-            fresh = read(min(start + self.samples, total) - end)
+            new = read(min(start + self.samples, total) - end)
             if window is not None:
                 kept = window[..., self.samples - (end - start) :]
-                fresh = np.concatenate([kept, fresh], axis=-1)
-            window = np.pad(fresh, [(0, 0)] * (fresh.ndim - 1) + [(0, self.samples - fresh.shape[-1])])
+                new = np.concatenate([kept, new], axis=-1)
+            window = np.pad(new, [(0, 0)] * (new.ndim - 1) + [(0, self.samples - new.shape[-1])])
             end = start + self.samples
             yield window
 
     def join(self, pieces: Iterable[Signal], total: int) -> Iterator[Signal]:
-        """Undo ``split``.
+        """Join the windows of ``split``.
 
         Args:
-            pieces: Every window in order, (…, samples).
+            pieces: All windows in order, (…, samples).
             total: Samples of the signal.
 
         Yields:
@@ -108,12 +109,12 @@ class Windows:
         return (joiner.push(piece) for piece in pieces)
 
     def _last(self, total: int) -> int:
-        """The block at which the last window starts."""
+        """Return the first block of the last window."""
         return max(0, math.ceil((total - self.samples) / self.block))
 
 
 class Joiner:
-    """``Windows.join`` for callers that have several signals to join side by side.
+    """``Windows.join`` as an object that takes one window at a time.
 
     Args:
         windows: The geometry.
@@ -130,13 +131,12 @@ class Joiner:
         self._fade = np.sin(0.5 * np.pi * w) ** 2
 
     def push(self, piece: Signal) -> Signal:
-        """Take the next window (…, samples) and return the samples that it completes, (…, T)."""
+        """Add the next window (…, samples) and return the samples (…, T) that are complete with it."""
         start, fade = next(self._starts), self._windows.fade
         body = piece[..., self._done - start :]
         if self._tail is not None:
-            blend = self._tail + self._fade * (
-                body[..., :fade] - self._tail
-            )  # equal parts stay equal, exactly
+            # exactly equal where both windows are equal
+            blend = self._tail + self._fade * (body[..., :fade] - self._tail)
             body = np.concatenate([blend, body[..., fade:]], axis=-1)
         end = start + self._windows.samples
         end = self._total if end >= self._total else end - self._windows.guard - fade
