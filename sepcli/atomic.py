@@ -1,10 +1,11 @@
-"""Files that are there as a whole or not at all: first a temporary name, then their own."""
+"""Atomic writing: files are written under temporary names, and get their own names when all are complete."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sepcli.errors import OutputError
@@ -12,24 +13,77 @@ from sepcli.errors import OutputError
 MORE_SPACE = "check the folder and its free space"
 
 
-def write_whole(path: Path, data: bytes, hint: str = MORE_SPACE) -> None:
-    """Write a file, atomically; what was there before stays until the new one is complete.
+def temporary(path: Path) -> Path:
+    """Return an unused temporary name in the folder of a file."""
+    return path.with_name(f".sepcli-{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def rename_all(files: Iterable[tuple[Path, Path]]) -> None:
+    """Rename temporary files to their own names, all of them or none.
 
     Args:
-        path: Replaced if it is there; its folder has to be.
-        data: All of the file.
-        hint: What to do if that fails.
+        files: temporary path and path of every file; a file that exists is replaced.
 
     Raises:
-        OutputError: It cannot be written.
+        OSError: A file cannot be renamed; those that were renamed before are removed, unless they replaced
+            others.
     """
-    part = path.with_name(f".sepcli-{os.getpid()}-{secrets.token_hex(4)}.part")  # nobody else's
+    new: list[Path] = []
     try:
-        with part.open("xb") as file:
-            file.write(data)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
+        for part, path in files:
+            exists = path.exists()
+            part.replace(path)
+            new += [] if exists else [path]
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def write_many() -> Iterator[Callable[[Path], Path]]:
+    """Write files, all of them or none; existing files stay until all new ones are complete.
+
+    Yields:
+        A function that takes the path of a file and returns the temporary path to write it to. The files are
+        renamed when the block ends, and removed if it raises.
+
+    Raises:
+        OSError: A file cannot be renamed.
+    """
+    parts: dict[Path, Path] = {}
+
+    def part_of(path: Path) -> Path:
+        parts[path] = temporary(path)
+        return parts[path]
+
+    try:
+        yield part_of
+        rename_all((part, path) for path, part in parts.items())
     finally:
+        remove(parts.values())
+
+
+def remove(parts: Iterable[Path]) -> None:
+    """Remove the temporary files that still exist, as far as possible."""
+    for part in parts:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes, hint: str = MORE_SPACE) -> None:
+    """Write a file atomically; an existing file stays until the new one is complete.
+
+    Args:
+        path: the file; its folder must exist.
+        data: its content.
+        hint: advice in case of failure.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    try:
+        with write_many() as part_of, part_of(path).open("xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error

@@ -35,14 +35,13 @@ def plan_images(
         OutputError: a file would be written twice or over an input, or out of the folder.
     """
     from sepcli.cli import inputs
-    from sepcli.media.images import SUFFIXES
 
     inputs.check_template(template, samples, len(names))
-    if Path(template).suffix.lower() in set(SUFFIXES) - {".png"}:
+    if Path(template).suffix.lower() in set(inputs.IMAGES) - {".png"}:
         raise UsageError(f"--filename {template}: images are stored as PNG", "end it with .{ext}")
     beside = BESIDE if samples > 1 else ()
     jobs = []
-    for file in inputs.collect(words, SUFFIXES):
+    for file in inputs.collect(words, inputs.IMAGES):
         job = inputs.plan(file, out, template, names, samples, "png", prior, beside)
         jobs.append(replace(job, sheet=sheet_beside(job.record)))
     inputs.refuse_collisions(jobs)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sepcli.errors import InputError, OutputError, UsageError
+from sepcli.media import MEDIA
 from sepcli.media.names import inside, safe_name
 
-AUDIO = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au", ".caf")
+AUDIO = MEDIA["audio"].suffixes
+IMAGES = MEDIA["image"].suffixes
 """What is taken from a folder; a file named by itself may be called anything."""
 
 FIELDS = ("track", "stem", "ext", "sample", "prior")
@@ -73,12 +75,12 @@ def image_among(words: Sequence[str]) -> Path | None:
 
     Of a folder, its first image counts if it holds no audio; what does not exist or match is no image.
     """
-    from sepcli.media.images import SUFFIXES, is_image
+    from sepcli.media.images import is_image
 
     word = words[0]
     if os.path.isdir(word):
         try:
-            files = _files_in(Path(word), (*AUDIO, *SUFFIXES))
+            files = _files_in(Path(word), (*AUDIO, *IMAGES))
         except InputError:  # empty or not to be read: ``collect`` says so
             return None
         if any(path.suffix.lower() in AUDIO for path in files):
@@ -89,7 +91,7 @@ def image_among(words: Sequence[str]) -> Path | None:
     if not (files and os.path.isfile(files[0])) or files[0].suffix.lower() in AUDIO:
         return None
     found = files[0]
-    return found if is_image(found) or (found.suffix.lower() in SUFFIXES and not _is_audio(found)) else None
+    return found if is_image(found) or (found.suffix.lower() in IMAGES and not _is_audio(found)) else None
 
 
 def _is_audio(path: Path) -> bool:

@@ -18,8 +18,9 @@ from sepcli.datasets.cache import fill, fingerprint, open_cache
 from sepcli.datasets.recordings import read_resampled
 from sepcli.datasets.stems import SCALE, StemBank, concatenate
 from sepcli.errors import InputError
+from sepcli.media import MEDIA
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au", ".caf")
+SUFFIXES = MEDIA["audio"].suffixes
 """What is taken from a folder and from its folders, in any case."""
 CACHE_VERSION = 1
 PEAK = 0.9

@@ -9,7 +9,9 @@ from sepcli.datasets.audio_folder import audio_files
 from sepcli.datasets.image_folder import image_files
 from sepcli.datasets.song_banks import holds_songs
 from sepcli.errors import InputError
-from sepcli.media.images import SUFFIXES
+from sepcli.media import MEDIA
+
+SUFFIXES = MEDIA["image"].suffixes
 
 
 class Kind(Enum):

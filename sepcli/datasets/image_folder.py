@@ -13,7 +13,6 @@ memory.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sepcli.atomic import write_many
 from sepcli.datasets.cache import fingerprint
 from sepcli.datasets.image_decoder import Decoder
 from sepcli.errors import InputError, OutputError
@@ -163,26 +163,19 @@ def _decoded(files: Sequence[Path], decoder: Decoder, cache: Path | None) -> NDA
 def _fill(path: Path, files: Sequence[Path], decoder: Decoder) -> None:
     """Decode into a file, which gets its name when it is complete."""
     decoder.say(f"reading {len(files)} images, once, into {path}")
-    part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        part = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        with write_many() as part_of, part_of(path).open("xb") as file:
             shape = decoder.shape(files)
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}
             np.lib.format.write_array_header_1_0(file, header)
             for row in decoder.rows(files, shape):
                 file.write(row.tobytes())
-        part.replace(path)
     except OSError as error:
         raise OutputError(
             f"the cache {path} cannot be written ({error.strerror})",
             "give a --cache folder that can be written, with enough space",
         ) from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
 
 
 def _damaged(path: Path) -> InputError:

@@ -19,10 +19,13 @@ from sepcli.datasets.image_folder import (
     split_folders,
 )
 from sepcli.errors import InputError, UsageError
-from sepcli.media.images import SUFFIXES, read_image
+from sepcli.media import MEDIA
+from sepcli.media.images import read_image
 from sepcli.priors.images.train_task import HALVES
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import Request
+
+SUFFIXES = MEDIA["image"].suffixes
 
 HELD_OUT = 1000
 """Images that are kept for validation; of those to learn from, the last ones, at most a tenth."""

@@ -20,10 +20,10 @@ from pathlib import Path
 from sepcli.datasets.songs import Stored
 from sepcli.errors import InputError
 from sepcli.evaluation.report import Failure
-from sepcli.media import images
+from sepcli.media import MEDIA
 
-SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".m4a")
-IMAGES = images.SUFFIXES
+SOUNDS = MEDIA["audio"].suffixes
+IMAGES = MEDIA["image"].suffixes
 MIXTURE = "mixture"
 STEM_NAMES = frozenset(
     {"drums", "bass", "vocals", "other", "accompaniment", "piano", "guitar", "strings", MIXTURE}

@@ -13,8 +13,10 @@ from sepcli.datasets.image_folder import LabelledImages, open_images
 from sepcli.datasets.image_splits import read_pixels
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.image_pairs import Group, PairSource
-from sepcli.media.images import SUFFIXES
+from sepcli.media import MEDIA
 from sepcli.protocols import ProgressCallback
+
+SUFFIXES = MEDIA["image"].suffixes
 
 MOST = 10_000
 """Images of a folder, at most; chosen by lot, always the same."""

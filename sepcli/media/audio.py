@@ -1,4 +1,4 @@
-"""Audio files in: header, checks, and samples in blocks, so that any length takes the memory of one block."""
+"""Audio input: header, validation, and samples in blocks, so that files of any length fit into memory."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ import soundfile
 from numpy.typing import NDArray
 
 from sepcli.errors import InputError
-from sepcli.media.mp3 import untagged
+from sepcli.media.mp3 import open_untagged
 
-SLACK = 1024
-"""So many bytes may lack of a file as a whole: some programs miscount their headers."""
+TOLERANCE = 1024
+"""Bytes by which a whole file may be shorter than announced, because some programs miscount their headers."""
 PLACEHOLDER = 0x7FFF0000
-"""Data sizes from here on are what programs that stream write to a WAV header: the size is not known yet."""
+"""Data sizes of at least this value are placeholders of programs that stream: the size is unknown."""
 UNKNOWN = 1 << 48
-"""Frame counts from here on mean that the header does not say."""
-COUNT = 1 << 16
-"""Frames decoded at once where a file has to be counted."""
+"""Frame counts of at least this value mean that the header has no count."""
+COUNT_BLOCK = 1 << 16
+"""Frames decoded at once when the frames of a file are counted."""
 DECODE_ERRORS = (RuntimeError, TypeError, ValueError, OSError)
-"""What soundfile raises, depending on where it notices that a file is not audio."""
+"""Exceptions of soundfile for files that are not audio."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file says about its audio."""
+    """Properties of an audio file."""
 
     path: Path
     sample_rate: int
     """Hz."""
     channels: int
     frames: int
-    """Samples per channel; always the true number."""
+    """Samples per channel, verified."""
     format: str
     """The container as libsndfile names it: WAV, WAVEX, FLAC, OGG, MP3, …"""
     subtype: str
@@ -45,7 +45,7 @@ class AudioInfo:
 
     @property
     def seconds(self) -> float:
-        """The duration."""
+        """The duration in seconds."""
         return self.frames / self.sample_rate
 
 
@@ -81,40 +81,39 @@ class AudioReader:
         """Decode the next ``frames`` samples.
 
         Args:
-            frames: How many samples per channel are wanted.
+            frames: Number of samples per channel.
 
         Returns:
-            (C, T) float64, full scale is 1; T is less than ``frames`` only at the end of the file, and 0
-            after it.
+            (C, T) float64, full scale is 1; T is less than ``frames`` only at the end of the file.
 
         Raises:
-            InputError: The file is cut short or damaged, or holds NaN or infinite samples.
+            InputError: The file is cut short or damaged, or contains NaN or infinite samples.
         """
-        wanted = min(frames, self.info.frames - self._position)
+        count = min(frames, self.info.frames - self._position)
         try:
-            block = self._file.read(wanted, dtype="float64", always_2d=True)
+            block = self._file.read(count, dtype="float64", always_2d=True)
         except DECODE_ERRORS as error:
-            _refuse_truncated(self.info.path, error)
-        if len(block) < wanted:
-            _refuse_truncated(self.info.path)
+            _raise_truncated(self.info.path, error)
+        if len(block) < count:
+            _raise_truncated(self.info.path)
         bad = ~np.isfinite(block).all(axis=1)
         if bad.any():
             second = (self._position + int(bad.argmax())) / self.info.sample_rate
             raise InputError(
-                f"{self.info.path} holds NaN or infinite samples, the first at {second:.3f} s",
-                "export it again from the program that made it, or replace these samples by zeros",
+                f"{self.info.path} contains NaN or infinite samples, the first at {second:.3f} s",
+                "export the file again, or replace these samples by zeros",
             )
         self._position += len(block)
         return np.ascontiguousarray(block.T, dtype=np.float64)
 
     def rewind(self) -> None:
-        """Start again at the first sample, by opening the file again: not every format seeks exactly."""
+        """Return to the first sample by reopening the file, because not every format seeks exactly."""
         self.close()
         self._file, self._bytes = _open(self.info.path)
         self._position = 0
 
     def close(self) -> None:
-        """Close the file; reading is over."""
+        """Close the file."""
         self._file.close()
         if self._bytes is not None:
             self._bytes.close()
@@ -131,27 +130,27 @@ class AudioReader:
 def _open(path: Path) -> tuple[Any, Any]:
     """Open ``path`` for decoding; return the sound file, and the binary file behind it if there is one."""
     try:
-        _refuse_non_files(path)
+        _check_regular_file(path)
         file = soundfile.SoundFile(os.fsencode(path))
-        if file.format != "MP3" or (source := untagged(path)) is None:
+        if file.format != "MP3" or (source := open_untagged(path)) is None:
             return file, None
         file.close()
         return soundfile.SoundFile(source), source
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(
-            f"cannot read {path}: {reason}", "check the name and that you are allowed to read it"
+            f"cannot read {path}: {reason}", "check the name and the permissions of the file"
         ) from error
     except DECODE_ERRORS as error:
         raise InputError(
-            f"{path} is not an audio file that can be read",
-            "give a WAV, FLAC, Ogg or MP3 file; convert others, e.g. with: ffmpeg -i INPUT OUTPUT.wav",
+            f"{path} is not a readable audio file",
+            "use a WAV, FLAC, Ogg or MP3 file; convert others, e.g. with: ffmpeg -i INPUT OUTPUT.wav",
         ) from error
 
 
-def _refuse_non_files(path: Path) -> None:
+def _check_regular_file(path: Path) -> None:
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not an audio file", "give the files in it one by one")
+        raise InputError(f"{path} is a folder, not an audio file", "pass the files in it")
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is not a regular file", "save the audio to a file first")
     with path.open("rb") as probe:
@@ -159,45 +158,45 @@ def _refuse_non_files(path: Path) -> None:
             raise InputError(f"{path} is empty", "copy or download it again")
 
 
-def _refuse_truncated(path: Path, cause: Exception | None = None) -> NoReturn:
+def _raise_truncated(path: Path, cause: Exception | None = None) -> NoReturn:
     raise InputError(
-        f"{path} is truncated or damaged: it ends before the length it announces",
-        "copy or download it again; to use what is left, convert it, e.g. with: ffmpeg -i INPUT OUTPUT.wav",
+        f"{path} is truncated or damaged: it is shorter than its header says",
+        "copy or download it again; to use the rest, convert it, e.g. with: ffmpeg -i INPUT OUTPUT.wav",
     ) from cause
 
 
 def _count(path: Path, file: Any, *, counting: bool) -> int:
-    """The true number of frames: the header's where it can be trusted, else counted by decoding."""
+    """Return the number of frames: that of the header if it is reliable, otherwise counted by decoding."""
     if _announces_more_bytes(file.extra_info) or (file.format == "OGG" and not _ends_in_last_page(path)):
-        _refuse_truncated(path)
+        _raise_truncated(path)
     frames = int(file.frames)
     if counting:
         frames = 0
-        while read := len(file.read(COUNT, dtype="float32", always_2d=True)):
+        while read := len(file.read(COUNT_BLOCK, dtype="float32", always_2d=True)):
             frames += read
     elif frames >= UNKNOWN:
         raise InputError(
-            f"{path} does not say how long it is",
-            "write it again with a length, e.g. with: ffmpeg -i INPUT OUTPUT.flac",
+            f"the header of {path} has no length",
+            "convert it, e.g. with: ffmpeg -i INPUT OUTPUT.flac",
         )
     if frames <= 0:
-        raise InputError(f"{path} holds no audio (0 samples)", "check how it was exported")
+        raise InputError(f"{path} contains no audio (0 samples)", "check how it was exported")
     return frames
 
 
 def _announces_more_bytes(log: str) -> bool:
-    """Whether libsndfile noted that a file is shorter than its data, or as a whole (it accepts that)."""
+    """Return whether the log of libsndfile reports less data than the header announces; it accepts that."""
     chunks = re.findall(r"^\s*(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
     wholes = re.findall(r"^\s*(?:riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
     return any(
-        int(actual) + slack < int(announced) < most
-        for found, slack, most in ((chunks, 0, PLACEHOLDER), (wholes, SLACK, 1 << 62))
-        for announced, actual in found
+        int(actual) + tolerance < int(announced) < limit
+        for sizes, tolerance, limit in ((chunks, 0, PLACEHOLDER), (wholes, TOLERANCE, 1 << 62))
+        for announced, actual in sizes
     )
 
 
 def _ends_in_last_page(path: Path) -> bool:
-    """Whether the last Ogg page carries the end-of-stream flag (RFC 3533); a page is shorter than 64 KiB."""
+    """Return whether the last Ogg page (less than 64 KiB) has the end-of-stream flag (RFC 3533)."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - (1 << 16) - 512))
         tail = file.read()

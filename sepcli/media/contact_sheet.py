@@ -1,4 +1,4 @@
-"""Contact sheets: images side by side, with a word above every column and before every row."""
+"""Contact sheets: a table of images, with a heading above every column and a label before every row."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 CELL = 112
-"""Small images are magnified by whole numbers up to so many pixels; large ones reduced to four times it."""
+"""Pixels up to which small images are magnified, by integers; large ones are reduced to four times that."""
 GAP, INK, PAPER = 6, (0, 0, 0), (255, 255, 255)
 LINE = 12
-"""Pixels from one line of words to the next."""
+"""Line height of text in pixels."""
 
 
 def contact_sheet(
     rows: Sequence[Sequence[NDArray[np.float32] | None]], columns: Sequence[str], names: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Draw a table of images.
+    """Render a table of images.
 
     Args:
-        rows: images of one size, each (C, H, W) in [0, 1] with C = 1 or 3; R rows of N images, the
-            first row whole; None leaves a place empty.
-        columns: N words.
-        names: R of them, of a few lines each.
+        rows: R rows of N images of one size, each (C, H, W) in [0, 1] with C = 1 or 3; None: an empty cell,
+            not in the first row.
+        columns: N headings.
+        names: R labels, which may have several lines.
 
     Returns:
         (3, H', W') in [0, 1].
@@ -35,17 +35,17 @@ def contact_sheet(
     size = (max(1, width * scale // shrink), max(1, height * scale // shrink))
     font = ImageFont.load_default()
     lines = [name.split("\n") for name in names]
-    left = 2 * GAP + max((int(font.getlength(line)) for own in lines for line in own), default=0)
-    cell = max(size[0], *(int(font.getlength(word)) for word in columns))
-    row = max(size[1], *(LINE * len(own) for own in lines)) + GAP
+    left = 2 * GAP + max((int(font.getlength(line)) for label in lines for line in label), default=0)
+    cell = max(size[0], *(int(font.getlength(heading)) for heading in columns))
+    row = max(size[1], *(LINE * len(label) for label in lines)) + GAP
     top = 3 * GAP + 10
     sheet = Image.new("RGB", (left + len(columns) * (cell + GAP), top + len(rows) * row), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for n, word in enumerate(columns):
-        draw.text((left + n * (cell + GAP), GAP), word, fill=INK, font=font)
-    for r, (own, images) in enumerate(zip(lines, rows, strict=True)):
+    for n, heading in enumerate(columns):
+        draw.text((left + n * (cell + GAP), GAP), heading, fill=INK, font=font)
+    for r, (label, images) in enumerate(zip(lines, rows, strict=True)):
         y = top + r * row
-        for number, line in enumerate(own):
+        for number, line in enumerate(label):
             draw.text((GAP, y + LINE * number), line, fill=INK, font=font)
         for n, pixels in enumerate(images):
             if pixels is not None:

@@ -1,4 +1,4 @@
-"""How the gray of an image was made of its red, green and blue, as far as its file tells."""
+"""The weights of red, green and blue in a gray image, as far as the file determines them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import numpy as np
 from sepcli.media.images import RasterImage
 from sepcli.signal.chroma import GRAYS
 
-USUAL = "luma"
-"""What cameras, scanners and libraries make gray files with."""
+DEFAULT = "luma"
+"""The weights that cameras, scanners and libraries use."""
 
 
 def is_gray(image: RasterImage) -> bool:
-    """Whether an image has no colors, however it is stored."""
+    """Return whether all channels of an image are equal."""
     return all(np.array_equal(image.pixels[0], channel) for channel in image.pixels[1:])
 
 
 def find_gray(image: RasterImage) -> tuple[str, str]:
-    """The weights under which the gray of an image is to be read.
+    """Return the name of the weights with which the gray of an image was computed.
 
-    What the file says itself goes first. An image that is gray already says nothing, for weights of sum 1
-    make equal channels of any gray; of an image in color, the usual gray is taken.
+    A note in the file takes precedence. Otherwise the default is used: a gray image does not determine its
+    weights, and a color image has no gray yet.
 
     Returns:
-        A key of ``colorization.GRAYS``, and why it is that one.
+        A key of ``sepcli.signal.chroma.GRAYS``, and the reason for it.
     """
     if image.gray in GRAYS:
-        return image.gray, "the file says so"
+        return image.gray, "stated in the file"
     if not is_gray(image):
-        return USUAL, "of a color file, whose colors are dropped"
-    return USUAL, "usual for gray files" if len(image.pixels) == 1 else "gray stored as color"
+        return DEFAULT, "color image, whose colors are discarded"
+    return DEFAULT, "default for gray files" if len(image.pixels) == 1 else "gray image stored as color"

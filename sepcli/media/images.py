@@ -1,10 +1,8 @@
-"""Image files ↔ arrays: gray and color, 8 and 16 bits, turned upright, with transparency kept aside."""
+"""Image input and output: gray and color, 8 and 16 bits, upright, with transparency as a separate array."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import struct
 import warnings
 import zlib
@@ -16,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from sepcli.atomic import write_many
 from sepcli.errors import InputError, OutputError
-from sepcli.media.png16 import write_deep_png
+from sepcli.media.png16 import write_png16
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".gif")
-"""What is taken from a folder; a file named by itself may be called anything."""
-DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+GRAY16_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's modes of 16-bit gray images."""
-BROKEN = (
+DECODE_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
@@ -34,13 +31,13 @@ BROKEN = (
     struct.error,
     zlib.error,
 )
-"""What Pillow raises over a file that is no image, or no whole one."""
+"""Exceptions of Pillow for files that are not images or are damaged."""
 GRAY = "sepcli:gray"
-"""The text chunk of a PNG file that says what its gray is of red, green and blue, a key of ``GRAYS``."""
+"""Text chunk of a PNG file with the weights of its gray, a key of ``GRAYS``."""
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-"""What it raises over images of more pixels than ``Image.MAX_IMAGE_PIXELS``."""
+"""Exceptions of Pillow for images of more pixels than ``Image.MAX_IMAGE_PIXELS``."""
 STRIP = 256
-"""Rows that are rounded at once."""
+"""Rows rounded at once."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,9 @@ class RasterImage:
     Attributes:
         pixels: (C, H, W) float32 in [0, 1]; C is 1 for gray, 3 for color (red, green, blue).
         alpha: opacity (H, W) uint8; None if there is no transparency.
-        bits: 8 or 16 per value, as stored; color of 16 bits is read as 8.
-        frames: how many images the file holds, of which this is the first.
-        gray: what the file says in its text chunk ``GRAY``, anything; "" if it has none.
+        bits: 8 or 16 bits per value, as stored; color of 16 bits is read as 8.
+        frames: number of images in the file, of which this is the first.
+        gray: the text chunk ``GRAY`` of the file, unchecked; "" if it has none.
     """
 
     pixels: NDArray[np.float32]
@@ -71,19 +68,19 @@ def is_image(path: Path) -> bool:
                 return True
     except Image.DecompressionBombError:
         return True
-    except BROKEN:
+    except DECODE_ERRORS:
         return False
 
 
 def read_image(path: Path, *, first: bool = False) -> RasterImage:
-    """Read any file that Pillow knows; palettes become colors, and the camera's orientation is applied.
+    """Read an image file; palettes are converted to colors, and the orientation tag is applied.
 
     Args:
-        path: The file.
-        first: Take the first of several frames.
+        path: A file in any format of Pillow.
+        first: Whether to read the first of several frames instead of raising.
 
     Raises:
-        InputError: It is missing, damaged, too large, of several frames, or not in [0, 1] (floating point).
+        InputError: The file is missing, damaged, too large, has several frames, or values outside [0, 1].
     """
     try:
         with warnings.catch_warnings():
@@ -91,66 +88,57 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
             with Image.open(path) as image:
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1 and not first:
-                    raise InputError(f"{path} holds several images", "Give one file per image.")
+                    raise InputError(f"{path} contains {frames} images", "use one file per image")
                 image.load()
                 decoded = _decode(ImageOps.exif_transpose(image), path)
                 return replace(decoded, frames=frames, gray=str(image.info.get(GRAY, "")))
     except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}", "Check the name.") from error
+        raise InputError(f"{path} does not exist", "check the name") from error
     except TOO_LARGE as error:
         raise InputError(
-            f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels", "Make it smaller first."
+            f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels", "reduce its size first"
         ) from error
-    except BROKEN as error:
-        raise InputError(f"{path} cannot be read as an image ({error})", "Check that it is whole.") from error
+    except DECODE_ERRORS as error:
+        raise InputError(
+            f"{path} is not a readable image: {error}", "check that the file is complete"
+        ) from error
 
 
 def write_images(images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool = False) -> None:
-    """Write PNG files, all of them or none; missing folders are made. Values are clamped to [0, 1].
+    """Write PNG files, all of them or none; missing folders are created. Values are clipped to [0, 1].
 
     Args:
-        images: Files and what is to be in them; one is stored before the next is asked for.
-        overwrite: Replace files that exist.
+        images: Paths and images; each is stored before the next is requested.
+        overwrite: Whether to replace existing files.
 
     Raises:
-        OutputError: A file exists, or a place cannot be written.
+        OutputError: A file exists or cannot be written.
     """
-    parts: dict[Path, Path] = {}
-    placed: list[Path] = []
+    path = Path()
     try:
-        for path, raster in images:
-            if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
-                raise OutputError(
-                    f"{path} exists already", "use --overwrite to replace it, or another --out folder"
-                )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            parts[path] = path.parent / f".sepcli-{os.getpid()}-{secrets.token_hex(4)}.part"
-            _encode(raster, parts[path])
-            del raster  # before the next is asked for
-        for path, part in parts.items():
-            new = not path.exists()
-            part.replace(path)
-            placed += [path] * new
-    except BaseException as error:
-        for done in placed:
-            done.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OutputError(
-                f"cannot write {path}: {error.strerror or error}",
-                "free some space or choose another --out folder",
-            ) from error
+        with write_many() as part_of:
+            for path, raster in images:
+                if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
+                    raise OutputError(
+                        f"{path} exists already", "use --overwrite to replace it, or another --out folder"
+                    )
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _encode(raster, part_of(path))
+                del raster  # free the memory before the next is requested
+    except OutputError:
         raise
-    finally:
-        for part in parts.values():
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}",
+            "free some space or choose another --out folder",
+        ) from error
 
 
 def as_channels(raster: RasterImage, channels: int, path: Path) -> NDArray[np.float32]:
-    """The pixels (C, H, W) as gray (1) or color (3); colors become gray only if they are.
+    """Return the pixels (C, H, W) with 1 (gray) or 3 channels (color).
 
     Raises:
-        InputError: The image has colors and gray is wanted.
+        InputError: One channel is requested, and the image is not gray.
     """
     pixels = raster.pixels
     if pixels.shape[0] == channels:
@@ -158,28 +146,29 @@ def as_channels(raster: RasterImage, channels: int, path: Path) -> NDArray[np.fl
     if channels == 3:
         return np.repeat(pixels, 3, axis=0)
     if not np.array_equal(pixels, np.broadcast_to(pixels[:1], pixels.shape)):
-        raise InputError(f"{path} has colors, the prior is of gray images", "Make it gray first.")
+        raise InputError(f"{path} is in color, but the prior models gray images", "convert it to gray first")
     return pixels[:1]
 
 
 def _decode(image: Image.Image, path: Path) -> RasterImage:
-    if image.mode in DEEP:
-        deep = np.asarray(image)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise InputError(f"{path} has values outside 16 bits", "Store it with 8 or 16 bits.")
-        return RasterImage(np.divide(deep[None], 65535, dtype=np.float32), bits=16)
+    if image.mode in GRAY16_MODES:
+        data = np.asarray(image)
+        if data.min() < 0 or data.max() > 65535:
+            raise InputError(f"{path} has values outside 16 bits", "store it with 8 or 16 bits")
+        return RasterImage(np.divide(data[None], 65535, dtype=np.float32), bits=16)
     if image.mode == "F":
-        values = np.array(image, dtype=np.float32)[None]  # a copy, for Pillow's own memory is read-only
+        values = np.array(image, dtype=np.float32)[None]  # a copy, since the memory of Pillow is read-only
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
-            raise InputError(f"{path} has values outside 0 … 1", "Scale it, or store it with 8 or 16 bits.")
+            raise InputError(f"{path} has values outside 0 … 1", "scale it, or store it with 8 or 16 bits")
         return RasterImage(values, bits=16)
     gray = image.mode in ("1", "L", "LA", "La")
-    clear = image.has_transparency_data
-    data = np.asarray(image.convert(("LA" if clear else "L") if gray else ("RGBA" if clear else "RGB")))
+    transparent = image.has_transparency_data
+    mode = ("LA" if transparent else "L") if gray else ("RGBA" if transparent else "RGB")
+    data = np.asarray(image.convert(mode))
     data = data[..., None] if data.ndim == 2 else data
-    shown = np.moveaxis(data[..., : 1 if gray else 3], -1, 0)
-    pixels = np.divide(shown, 255, dtype=np.float32, order="C")
-    return RasterImage(pixels, data[..., -1].copy() if clear else None)
+    values = np.moveaxis(data[..., : 1 if gray else 3], -1, 0)
+    pixels = np.divide(values, 255, dtype=np.float32, order="C")
+    return RasterImage(pixels, data[..., -1].copy() if transparent else None)
 
 
 def _encode(raster: RasterImage, path: Path) -> None:
@@ -195,6 +184,6 @@ def _encode(raster: RasterImage, path: Path) -> None:
     if raster.alpha is not None:
         data[..., -1] = raster.alpha.astype(kind) * (top // 255)
     if deep:
-        write_deep_png(path, data)
+        write_png16(path, data)
     else:
         Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data).save(path, format="PNG")

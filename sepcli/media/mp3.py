@@ -1,9 +1,9 @@
-"""MP3 files that do not say how long they are.
+"""MP3 files without a length in their header.
 
-An MP3 file without a Xing, Info or VBRI tag has no length. The decoder then guesses one from the size of its
-first frames, and stops there: of a file with a variable bit rate that starts loud it would deliver a third
-and report success. So such a file is shown to the decoder behind a tag frame of our own, which announces more
-frames than the file can hold; the decoder then reads to the true end.
+An MP3 file without a Xing, Info or VBRI tag has no length. The decoder estimates one from the size of the
+first frames and stops there; of a file with variable bit rate and a loud beginning it would decode a third
+and report success. Such a file is therefore passed to the decoder behind a generated tag frame, which
+announces more frames than the file can contain; the decoder then reads to the true end.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 HEAD = 4096
-"""Bytes in which a first frame, and the tag in it, are looked for."""
+"""Bytes that are searched for the first frame and its tag."""
 SMALLEST_FRAME = 24
-"""Bytes of the shortest frame there is (8 kbit/s at 24 kHz)."""
+"""Bytes of the shortest frame (8 kbit/s at 24 kHz)."""
 
 
-def untagged(path: Path) -> TaglessMp3 | None:
-    """Open an MP3 file so that it is decoded to its end, if its own length is only a guess.
+def open_untagged(path: Path) -> UntaggedMp3 | None:
+    """Open an MP3 file without a length tag so that it is decoded to its end.
 
     Args:
         path: An MP3 file (MPEG 1, 2 or 2.5, layer III).
 
     Returns:
-        A binary file to decode instead of ``path``, to be closed by the caller; None when the file announces
-        its length itself.
+        A binary file to decode instead of ``path``, to be closed by the caller; None if the file has a length
+        tag.
 
     Raises:
         OSError: The file cannot be read.
@@ -45,12 +45,12 @@ def untagged(path: Path) -> TaglessMp3 | None:
         header = head[offset : offset + 4]
         if _is_frame(header):
             size = path.stat().st_size - start - offset
-            return TaglessMp3(path, start + offset, _tag_frame(header, size // SMALLEST_FRAME + 1))
+            return UntaggedMp3(path, start + offset, _tag_frame(header, size // SMALLEST_FRAME + 1))
     return None
 
 
 def _after_id3(head: bytes) -> int:
-    """The position after an ID3v2 tag, whose size is four bytes of seven bits."""
+    """Return the position after an ID3v2 tag, whose size is stored in four bytes of seven bits."""
     if len(head) < 10 or not head.startswith(b"ID3"):
         return 0
     size = 0
@@ -60,7 +60,7 @@ def _after_id3(head: bytes) -> int:
 
 
 def _is_frame(header: bytes) -> bool:
-    """Whether four bytes are a layer III header: sync, version, layer, bit rate and sample rate are legal."""
+    """Return whether four bytes are a valid layer III header: sync, version, layer, bit rate, sample rate."""
     sync = header[0] == 0xFF and header[1] & 0xE0 == 0xE0
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
     bitrate, rate = header[2] >> 4, header[2] >> 2 & 3
@@ -68,7 +68,7 @@ def _is_frame(header: bytes) -> bool:
 
 
 def _tag_frame(header: bytes, frames: int) -> bytes:
-    """A silent frame like ``header``, with a Xing tag that announces ``frames`` (ISO 11172-3, 13818-3)."""
+    """Return a silent frame with a Xing tag that announces ``frames`` (ISO 11172-3, 13818-3)."""
     version, rate = header[1] >> 3 & 3, header[2] >> 2 & 3
     mpeg1, mono = version == 3, header[3] >> 6 == 3
     hertz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
@@ -79,8 +79,8 @@ def _tag_frame(header: bytes, frames: int) -> bytes:
     return (start + tag).ljust(length, b"\0")
 
 
-class TaglessMp3(io.RawIOBase):
-    """A read-only file: ``prefix``, then the bytes of ``path`` from ``start`` on."""
+class UntaggedMp3(io.RawIOBase):
+    """A read-only file: ``prefix``, followed by the bytes of ``path`` from ``start`` on."""
 
     def __init__(self, path: Path, start: int, prefix: bytes) -> None:
         super().__init__()
@@ -91,16 +91,16 @@ class TaglessMp3(io.RawIOBase):
         self._position = 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to ``offset`` bytes from the start, the position or the end; return the position."""
+        """Move to ``offset`` bytes from the start, the position or the end; return the position."""
         self._position = max(0, (0, self._position, self._size)[whence] + offset)
         return self._position
 
     def tell(self) -> int:
-        """The position in bytes."""
+        """Return the position in bytes."""
         return self._position
 
     def readinto(self, buffer: Buffer) -> int:
-        """Fill ``buffer`` from the position on; return how many bytes were read, 0 at the end."""
+        """Fill ``buffer`` from the position on; return the number of bytes read, 0 at the end."""
         view = memoryview(buffer).cast("B")
         data = self._prefix[self._position : self._position + len(view)]
         if not data:

@@ -1,4 +1,4 @@
-"""PNG files of 16 bits per value, in color or with transparency, which Pillow does not write."""
+"""PNG files of 16 bits per value with color or transparency, which Pillow cannot write."""
 
 from __future__ import annotations
 
@@ -9,36 +9,41 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-KIND = {1: 0, 2: 4, 3: 2, 4: 6}
-"""Values per pixel → the format's color type."""
+COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
+"""Values per pixel → color type of the format."""
 UP = 2
-"""The filter: every byte less the one above it."""
+"""Filter type: every byte minus the byte above it."""
 STRIP = 64
-"""Rows that are compressed at once."""
+"""Rows compressed at once."""
 
 
-def write_deep_png(path: Path, values: NDArray[np.uint16]) -> None:
-    """Write (H, W, C): gray or color, C = 1 or 3, and one more if the last is opacity.
+def write_png16(path: Path, values: NDArray[np.uint16]) -> None:
+    """Write an image of 16 bits per value.
+
+    Args:
+        path: the file.
+        values: (H, W, C), gray (C = 1) or color (C = 3), plus one channel for opacity.
 
     Source: PNG specification (third edition), sections 5, 9.2 and 11.2.
 
     Raises:
-        OSError: The place cannot be written.
+        OSError: The file cannot be written.
     """
     height, width, channels = values.shape
-    packer = zlib.compressobj(6)
+    compressor = zlib.compressobj(6)
     above = np.zeros((1, width * channels * 2), np.uint8)
     with path.open("wb") as stream:
         stream.write(b"\x89PNG\r\n\x1a\n")
-        stream.write(_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, KIND[channels], 0, 0, 0)))
+        header = struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPE[channels], 0, 0, 0)
+        stream.write(_chunk(b"IHDR", header))
         for start in range(0, height, STRIP):
             rows = np.ascontiguousarray(values[start : start + STRIP], dtype=">u2")
             data = rows.view(np.uint8).reshape(len(rows), -1)
-            less = np.diff(data, axis=0, prepend=above)  # modulo 256, as bytes are
+            filtered = np.diff(data, axis=0, prepend=above)  # modulo 256, as bytes are
             above = data[-1:]
-            packed = packer.compress(np.insert(less, 0, UP, axis=1).tobytes())
-            stream.write(_chunk(b"IDAT", packed))
-        stream.write(_chunk(b"IDAT", packer.flush()))
+            compressed = compressor.compress(np.insert(filtered, 0, UP, axis=1).tobytes())
+            stream.write(_chunk(b"IDAT", compressed))
+        stream.write(_chunk(b"IDAT", compressor.flush()))
         stream.write(_chunk(b"IEND", b""))
 
 

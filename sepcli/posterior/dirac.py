@@ -189,7 +189,7 @@ class DiracPosterior:
         return state if self._isotropic else self._null.lift(state, self._mixture)
 
     def consistent(self, mean: Tensor, variance: Tensor) -> Tensor:
-        """Return h: estimates (B, K, C, *D) moved towards the mixture, most where their variance is largest."""
+        """Return h: estimates (B, K, C, *D) moved towards the mixture in proportion to their variance."""
         mean = self._clipped(mean)
         return self._posterior_mean(mean, variance, self._mixture - self._mixing(mean))
 

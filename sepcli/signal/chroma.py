@@ -111,7 +111,9 @@ def guide(gray: Tensor, chroma: Tensor, epsilon: float = EPSILON) -> tuple[Tenso
     return slope.to(chroma), (p - slope * i).to(chroma)
 
 
-def enlarged(gray: Tensor, small: Tensor, chroma: Tensor, weights: Sequence[float]) -> Tensor:
+def enlarged(
+    gray: Tensor, small: Tensor, chroma: Tensor, weights: Sequence[float], epsilon: float = EPSILON
+) -> Tensor:
     """Colorize a full-size gray image by the chroma of its downsampled version; computed in strips.
 
     Args:
@@ -119,11 +121,12 @@ def enlarged(gray: Tensor, small: Tensor, chroma: Tensor, weights: Sequence[floa
         small: I (h, w), ``gray`` downsampled.
         chroma: p (3, h, w), the chroma of ``small``.
         weights: w, positive, of sum 1.
+        epsilon: ε.
 
     Returns:
         (3, H, W) in [0, 1], whose gray is ``gray``, and of its type.
     """
-    coefficients = torch.cat(guide(small, chroma)).to(gray)
+    coefficients = torch.cat(guide(small, chroma, epsilon)).to(gray)
     colors = gray.new_empty((3, *gray.shape))
     for rows, part in stretched(coefficients, (gray.shape[0], gray.shape[1])):
         slope, remainder = part.chunk(2)
@@ -131,8 +134,13 @@ def enlarged(gray: Tensor, small: Tensor, chroma: Tensor, weights: Sequence[floa
     return colors
 
 
-def stretched(values: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+def stretched(values: Tensor, size: tuple[int, int], strip: int = STRIP) -> Iterator[tuple[slice, Tensor]]:
     """Interpolate (C, h, w) bilinearly to (C, H, W), strip by strip.
+
+    Args:
+        values: (C, h, w).
+        size: H and W.
+        strip: pixels that are processed at once.
 
     Yields:
         A slice of rows, and their values (C, rows, W).
@@ -140,7 +148,7 @@ def stretched(values: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Te
     height, width = size
     rows_at = _positions(height, values.shape[1], values)
     wide = _interpolate(values, 2, _positions(width, values.shape[2], values))
-    step = max(1, STRIP // width)
+    step = max(1, strip // width)
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))
         yield rows, _interpolate(wide, 1, rows_at[rows])

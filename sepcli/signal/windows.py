@@ -38,7 +38,7 @@ class Windows:
     block: Fraction = Fraction(1)
     """Samples of a block; windows start at its multiples, rounded down to whole samples."""
     guard: int = 0
-    """Samples at both ends of an overlap that are taken, without fade, from the window that continues there."""
+    """Samples at both ends of an overlap that are taken, unfaded, from the window that continues there."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < self.length:

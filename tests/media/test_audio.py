@@ -11,7 +11,7 @@ import soundfile
 
 from sepcli.errors import InputError
 from sepcli.media.audio import AudioReader
-from sepcli.media.mp3 import untagged
+from sepcli.media.mp3 import open_untagged
 
 
 def noise(frames: int, channels: int, seed: int = 0) -> np.ndarray:
@@ -75,7 +75,7 @@ def test_an_mp3_file_without_a_length_is_read_to_its_true_end(
     ) as file:
         file.write(signal[::-1] if loud_first else signal)
     bare.write_bytes(without_tag(path))
-    assert untagged(path) is None
+    assert open_untagged(path) is None
     guess = soundfile.info(bare).frames
     assert read_all(path).shape == (channels, 6 * rate)
     assert guess != read_all(bare).shape[-1]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from sepcli.media.images import RasterImage, write_images
-from sepcli.media.png16 import write_deep_png
+from sepcli.media.png16 import write_png16
 
 
 def values(channels: int, height: int = 150, width: int = 7) -> np.ndarray:
@@ -40,7 +40,7 @@ def unpacked(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(("channels", "mode"), [(1, "I;16"), (2, "RGBA"), (3, "RGB"), (4, "RGBA")])
 def test_nothing_is_lost(tmp_path: Path, channels: int, mode: str) -> None:
     deep = values(channels)
-    write_deep_png(tmp_path / "a.png", deep)
+    write_png16(tmp_path / "a.png", deep)
     assert np.array_equal(unpacked(tmp_path / "a.png"), deep)
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == mode

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from sepcli.signal import chroma as colorization
 from sepcli.signal.chroma import (
     GRAYS,
+    MAX_AREA,
     diversity,
     enlarged,
     gray_of,
@@ -70,12 +70,11 @@ def test_the_gray_of_the_file_is_kept_within_one_level(name: str, size: tuple[in
     assert np.ptp(data, axis=-1).max() > 100
 
 
-def test_chroma_that_is_affine_in_the_gray_is_as_sharp_as_the_gray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(colorization.guide, "__defaults__", (1e-9,))
+def test_chroma_that_is_affine_in_the_gray_is_as_sharp_as_the_gray() -> None:
     full = 0.3 + 0.4 * random(45, 37)
     slope, shift = torch.tensor([0.3, -0.2, 0.1]).view(3, 1, 1), torch.tensor([0.05, 0.1, -0.1]).view(3, 1, 1)
     small = reduced(full[None], (9, 8))[0]
-    found = enlarged(full, small, slope * small + shift, MEAN)
+    found = enlarged(full, small, slope * small + shift, MEAN, epsilon=1e-9)
     assert torch.allclose(found, locked(full, slope * full + shift, MEAN), atol=1e-4)
     blurred = F.interpolate(small[None, None], size=full.shape, mode="bilinear")[0]
     assert (locked(full, slope * blurred + shift, MEAN) - found).abs().max() > 0.02
@@ -92,32 +91,29 @@ def test_an_edge_of_the_gray_is_an_edge_of_the_colors() -> None:
     assert (found - truth).abs().max() < 0.3 * (plain - truth).abs().max()
 
 
-def test_at_equal_size_the_chroma_is_what_was_found() -> None:
+def test_at_equal_size_the_chroma_is_unchanged() -> None:
     gray, chroma = 0.4 + 0.2 * random(11, 6), 0.2 * random(3, 11, 6, seed=1)
     assert torch.allclose(enlarged(gray, gray, chroma, LUMA), locked(gray, chroma, LUMA), atol=1e-6)
 
 
 def test_the_guide_is_the_regression_of_its_windows() -> None:
     gray, chroma = random(3, 3), random(3, 3, 3, seed=1)
-    slope, rest = guide(gray, chroma, 0.02)
+    slope, remainder = guide(gray, chroma, 0.02)
     total = torch.zeros(3, dtype=torch.float64)
     for y in range(3):
         for x in range(3):
             window = (slice(max(0, y - 1), y + 2), slice(max(0, x - 1), x + 2))
             i, p = gray[window].double().flatten(), chroma[(slice(None), *window)].double().flatten(1)
-            gap = i - i.mean()
-            total += (p * gap).mean(1) / (gap.square().mean() + 0.02)
+            deviation = i - i.mean()
+            total += (p * deviation).mean(1) / (deviation.square().mean() + 0.02)
     assert torch.allclose(slope[:, 1, 1].double(), total / 9)
-    assert torch.allclose(rest, chroma - slope * gray, atol=1e-6)
+    assert torch.allclose(remainder, chroma - slope * gray, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(13, 40), (3, 5), (2, 3), (1, 1)])
-def test_interpolation_in_strips_is_that_of_the_whole(
-    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(colorization, "STRIP", 3 * size[1])
+def test_interpolation_in_strips_is_that_of_the_whole(size: tuple[int, int]) -> None:
     values = random(4, 3, 5)
-    strips = list(stretched(values, size))
+    strips = list(stretched(values, size, strip=3 * size[1]))
     assert [rows.start for rows, _ in strips] == list(range(0, size[0], 3))
     whole = F.interpolate(values[None], size=size, mode="bilinear")[0]
     assert torch.allclose(torch.cat([part for _, part in strips], dim=1), whole, atol=1e-6)
@@ -129,7 +125,7 @@ def test_the_working_size_has_the_shape_of_the_image_and_a_bound() -> None:
     assert working_size(1, 1, 32) == (1, 1)
     height, width = working_size(20, 100_000, 8)
     assert height == 1
-    assert width == colorization.MOST * 8**2
+    assert width == MAX_AREA * 8**2
     assert working_size(20, 1000, 8) == (3, 160)
     assert working_size(6000, 9000, 32) == (32, 48)
 
@@ -149,7 +145,7 @@ def test_a_stroke_is_a_color_of_the_image_s_own_gray() -> None:
 
 
 def test_diversity_is_the_mean_distance_of_pairs() -> None:
-    draws = torch.zeros(3, 3, 2, 2)
-    draws[1, 0] = 30 / 255
+    samples = torch.zeros(3, 3, 2, 2)
+    samples[1, 0] = 30 / 255
     a = 30 / 3**0.5
-    assert diversity(draws) == pytest.approx((a + a + 0) / 3)
+    assert diversity(samples) == pytest.approx((a + a + 0) / 3)
