@@ -91,13 +91,13 @@ def colorize(
 
     from sepcli.cli.colorization import Colorization, color
     from sepcli.cli.device import choose_device
-    from sepcli.media.grayscale import USUAL
+    from sepcli.media.grayscale import DEFAULT
     from sepcli.priors.images.colorizer import load_colors
     from sepcli.signal.chroma import GRAYS
 
     place = str(choose_device(device))
     asked = None if gray is Gray.AUTO else gray.value
-    colorizer = load_colors(prior, GRAYS[asked or USUAL], device=place, sampler=sampler, settings=given)
+    colorizer = load_colors(prior, GRAYS[asked or DEFAULT], device=place, sampler=sampler, settings=given)
     made_with = {**_made_with(card, colorizer, place), "gray_asked": gray.value}
     made_with |= {} if asked is None else {"gray": asked, "weights": list(GRAYS[asked])}
     made_with |= {"seed": seed, "samples": samples, "evaluations": colorizer.separator().evaluations}
