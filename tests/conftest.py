@@ -56,7 +56,7 @@ def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         codec, prior = Vqvae1d(codec_config), TransformerPrior(prior_config)
         noise = 0.1 * torch.randn(8, 2, 64 * 128)
-    for name, network, config in (("codec", codec, codec_config), ("prior", prior, prior_config)):
+    for name, network, config in (("codec", codec, codec_config), ("transformer", prior, prior_config)):
         (folder / name).mkdir(parents=True)
         write_weights(network, folder / name / "model.safetensors")
         (folder / name / "config.json").write_text(json.dumps(asdict(config)))
@@ -67,7 +67,14 @@ def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LikelihoodTable.of(counter, digest).save(folder / "table" / "table.safetensors")
     stream = {"window": 0.4, "overlap": 0.1, "batch": 4}
     card = cards.Card(
-        "tiny", "lass", ("drums", "bass"), (0.5, 0.5), TINY_RATE, settings={"lam": 1.0}, stream=stream
+        name="tiny",
+        medium="audio",
+        engine="lass",
+        sources=("drums", "bass"),
+        weights=(0.5, 0.5),
+        sample_rate=TINY_RATE,
+        settings={"lass": {"lam": 1.0}},
+        stream=stream,
     )
     cards.write(cards.with_files(card, folder), folder)
     return folder
@@ -135,7 +142,7 @@ def _prior_of_images(folder: Path, source: str, config: DenoiserConfig | GlowCon
     part.mkdir(parents=True)
     write_weights(prior, part / "model.safetensors")
     (part / "config.json").write_text(json.dumps(asdict(config)))
-    card = cards.Card(folder.name, cards.IMAGES, (source,), (1.0,), 0)
+    card = cards.Card(name=folder.name, medium="image", engine="score", sources=(source,))
     cards.write(cards.with_files(card, folder), folder)
     return folder
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 
 
 def check_card(folder: Path, bundled: str, *reports: Path) -> None:
     """The card separates as the bundled one does, and its figures are those of the reports."""
-    card, model = cards.read(folder), cards.find(bundled)[0]
+    card, model = cards.read(folder), resolve.find(bundled)[0]
     assert (card.title, card.settings, card.stream) == (model.title, model.settings, model.stream)
     assert card.figures.keys() == {"command", *(path.stem for path in reports)}
     for path in reports:

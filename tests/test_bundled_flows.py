@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import torch
 
-from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.cli.app import run
 from sepcli.datasets.idx import open_digits
 from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
@@ -23,8 +23,8 @@ DIGITS = Path(__file__).parent / "data" / "digits"
 
 
 def test_every_flow_of_toy_waves_finds_its_own_shape_the_most_likely() -> None:
-    card, folder = cards.find("toy-waves")
-    judges = open_judges([str(folder / word) for word in card.score["priors"]], 0.02, torch.device("cpu"))
+    card, folder = resolve.find("toy-waves")
+    judges = open_judges([str(folder / word) for word in card.priors], 0.02, torch.device("cpu"))
     assert [judge.source for judge in judges] == list(card.sources)
     waves = ToyWaves(card.sources, "test")
     found = cross_likelihood(judges, (waves.item(n, 2048) for n in range(3)), 3, {})
@@ -46,7 +46,7 @@ def test_toy_waves_are_separated_by_the_encoders(tmp_path: Path) -> None:
 
 
 def test_the_flow_of_digits_knows_digits() -> None:
-    prior = load_image_prior(cards.find("mnist-glow")[1])
+    prior = load_image_prior(resolve.find("mnist-glow")[1])
     assert isinstance(prior, GlowPrior)
     digits = to_float_images(open_digits(DIGITS, "test").images[:16])
     assert negative_log_likelihood(prior, digits).max() < 3.0

@@ -9,6 +9,7 @@ import soundfile
 from PIL import Image
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import index, resolve
 from sepcli.cli.app import run
 from sepcli.metrics.audio import usdr
 
@@ -52,12 +53,12 @@ def test_colors_the_example_photograph(tmp_path: Path) -> None:
     assert np.abs(drawn[0] - drawn[1]).mean() > 1.0  # a gray image does not say which
 
 
-@pytest.mark.parametrize("name", cards.names())
+@pytest.mark.parametrize("name", index.names())
 def test_bundled_files_are_those_of_the_card(name: str) -> None:
-    card, folder = cards.find(name)
+    card, folder = resolve.find(name)
     cards.verify(card, folder)
-    assert all(entry["size"] <= 15_000_000 for entry in card.files.values())
+    assert all(entry.size <= 15_000_000 for entry in card.files.values())
     assert card.licence
     assert card.data
-    assert card.training
+    assert card.parts
     assert card.figures

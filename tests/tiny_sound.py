@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import structs
 
 from sepcli.catalog import card as cards
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
@@ -29,7 +30,13 @@ def make_sound(folder: Path, source: str, settings: Mapping[str, Any] | None = N
     write_weights(prior, folder / "denoiser" / "model.safetensors")
     (folder / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
     card = cards.Card(
-        folder.name, cards.SOUND, (source,), (1.0,), config.sample_rate, settings=settings or {}
+        name=folder.name,
+        medium="audio",
+        engine="score",
+        sources=(source,),
+        weights=(1.0,),
+        sample_rate=config.sample_rate,
+        settings={"score": settings or {}},
     )
     cards.write(cards.with_files(card, folder), folder)
     return str(folder)
@@ -42,7 +49,6 @@ def make_dual(folder: Path, lass: Path, method: str | None = None) -> Path:
     make_sound(folder / "beats", "a kit", settings)
     make_sound(folder / "low", "a bass guitar")
     card = cards.read(folder)
-    chosen = {} if method is None else {"method": method}
-    card = replace(card, score={"priors": ["beats", "low"]}, settings={**card.settings, **chosen})
+    card = structs.replace(card, priors=("beats", "low"), engine=method or card.engine)
     cards.write(card, folder)
     return folder

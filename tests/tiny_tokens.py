@@ -36,7 +36,7 @@ def make_tokens(
             for parameter in network.parameters():
                 parameter.data += 0.3 * torch.randn_like(parameter)
         images = torch.rand(64, 2, 1, *size)
-    for name, network, config in (("codec", codec, codec_config), ("prior", prior, prior_config)):
+    for name, network, config in (("codec", codec, codec_config), ("transformer", prior, prior_config)):
         (folder / name).mkdir(parents=True)
         write_weights(network, folder / name / "model.safetensors")
         (folder / name / "config.json").write_text(json.dumps(asdict(config)))
@@ -46,7 +46,12 @@ def make_tokens(
     digest = cards.sha256(folder / "codec" / "model.safetensors")
     LikelihoodTable.of(counter, digest).save(folder / "table" / "table.safetensors")
     card = cards.Card(
-        folder.name, cards.LASS, ("digit",), (1.0,), 0, resolution=size, settings={**FEW, **settings}
+        name=folder.name,
+        medium="image",
+        engine="lass",
+        sources=("digit",),
+        resolution=size,
+        settings={"lass": {**FEW, **settings}},
     )
     cards.write(cards.with_files(card, folder), folder)
     return folder

@@ -40,13 +40,14 @@ def make_flow(
     save_file(flow.state_dict(), folder / "flow" / "model.safetensors")  # not rounded: densities are compared
     (folder / "flow" / "config.json").write_text(json.dumps(asdict(config)))
     card = cards.Card(
-        folder.name,
-        cards.SOUND,
-        (source,),
-        (weight,),
-        config.sample_rate,
-        settings=settings or {},
-        stream={"reference_rms": 0} if stream is None else stream,
+        name=folder.name,
+        medium="audio",
+        engine="score",
+        sources=(source,),
+        weights=(weight,),
+        sample_rate=config.sample_rate,
+        settings={"score": dict(settings or {})},
+        stream={"reference_rms": 0} if stream is None else dict(stream),
     )
     cards.write(cards.with_files(card, folder), folder)
     return str(folder)

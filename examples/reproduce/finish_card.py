@@ -2,7 +2,7 @@
 
     python finish_card.py PRIOR --like mnist --command examples/reproduce/mnist.sh \\
         --figures langevin=langevin.json halving=halving.json
-    python finish_card.py PRIOR --set method=score
+    python finish_card.py PRIOR --set engine=score
 
 ``--like`` takes title, settings and stream of another prior of its family, ``--set`` writes single settings.
 ``--figures`` copies the results of reports of ``sepcli evaluate``, by names; figures of other names stay in
@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.report import decimals
@@ -38,13 +39,15 @@ def with_defaults_of(card: Card, prior: str) -> Card:
     Raises:
         PriorError: there is no such prior, or it is of another family.
     """
-    model, _ = cards.find(prior)
-    if model.family != card.family:
+    model, _ = resolve.find(prior)
+    own, other = ({(c.medium, engine) for engine in c.engines} for c in (card, model))
+    if not own & other:
         raise PriorError(
-            f"{prior} is of the family {model.family}, {card.name} of {card.family}",
-            "give --like a prior of the same family",
+            f"{prior} is of {model.engine}, {model.medium}, {card.name} of {card.engine}, {card.medium}",
+            "give --like a prior of the same engine",
         )
-    return replace(card, title=model.title, settings=model.settings, stream=model.stream)
+    settings = {key: value for key, value in model.settings.items() if key in (*card.engines, "colorize")}
+    return replace(card, title=model.title, settings=settings, stream=model.stream)
 
 
 def with_settings(card: Card, words: Mapping[str, str]) -> Card:
@@ -53,16 +56,11 @@ def with_settings(card: Card, words: Mapping[str, str]) -> Card:
     Raises:
         UsageError: the card could not be read with them.
     """
-    made = replace(card, settings={**card.settings, **{key: _value(word) for key, word in words.items()}})
-    with tempfile.TemporaryDirectory() as folder:
-        cards.write(made, Path(folder))
-        try:
-            return cards.read(Path(folder))
-        except PriorError as error:
-            raise UsageError(
-                f"the card cannot have {' '.join(f'{key}={word}' for key, word in words.items())}",
-                error.message.partition("card.toml: ")[2],
-            ) from error
+    if "engine" in words:
+        card = cards.with_engine(card, words["engine"])
+    own = {key: _value(word) for key, word in words.items() if key != "engine"}
+    settings = {**card.settings, card.engine: {**card.defaults(card.engine), **own}}
+    return replace(card, settings=settings) if own else card
 
 
 def with_figures(card: Card, reports: Mapping[str, Any], command: str | None = None) -> Card:

@@ -41,5 +41,5 @@ score variational --prior "$out/toy-waves" --method variational --pairs "${PAIRS
 score langevin --prior "$out/toy-waves" --method langevin --pairs "${LANGEVIN_PAIRS:-4}" --batch 4 $langevin
 # shellcheck disable=SC2086 # words on purpose
 score projected --prior "$out/toy-waves" --method score --pairs "${FLOW_PAIRS:-12}" --batch 4 ${PROJECTED-}
-python "$(dirname "$0")/finish_card.py" "$out/toy-waves" --set method=score --figures "${figures[@]}" \
+python "$(dirname "$0")/finish_card.py" "$out/toy-waves" --set engine=score --figures "${figures[@]}" \
   --command examples/reproduce/toy-waves.sh

@@ -13,15 +13,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from finish_card import read_reports, with_defaults_of
+from msgspec.structs import replace
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
-from sepcli.catalog.engines import score_priors
+from sepcli.catalog.engines import is_single
+from sepcli.catalog.index import score_priors
 from sepcli.errors import PriorError, SepError
 
 
@@ -37,21 +39,18 @@ def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None
     Raises:
         PriorError: one is no prior of its source, or there is no prior ``like``.
     """
-    if card.score.get("priors") == list(words):
+    if card.priors == tuple(words):
         return card
-    named = replace(card, score={"priors": list(words)})
-    found = [cards.find(word)[0] for word in score_priors(named, folder)]
-    own = [(cards.SOUND, (source,)) for source in card.sources]
-    if [(one.family, one.sources) for one in found] != own:
+    named = replace(card, priors=tuple(words))
+    found = [resolve.find(word)[0] for word in score_priors(named, folder)]
+    if not all(is_single(one) for one in found) or tuple(one.sources[0] for one in found) != card.sources:
         raise PriorError(
             f"{', '.join(words)} are not a score prior each of {', '.join(card.sources)}",
             "train them with `sepcli train-prior --family denoiser`, and name them in this order",
         )
     if like is not None:
         card = with_defaults_of(card, like)
-        settings = {key: value for key, value in card.settings.items() if key != "method"}
-        card = replace(card, settings=settings)
-    return replace(card, score=named.score)
+    return replace(card, priors=named.priors)
 
 
 def choose(card: Card, reports: Mapping[str, Any]) -> Card:
@@ -59,7 +58,7 @@ def choose(card: Card, reports: Mapping[str, Any]) -> Card:
     means = {
         engine: report["results"]["sdr"]["sepcli"]["average"]["mean"] for engine, report in reports.items()
     }
-    return replace(card, settings={**card.settings, "method": max(means, key=means.__getitem__)})
+    return cards.with_engine(card, max(means, key=means.__getitem__))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import with_engine
 from sepcli.catalog.network import load_network
@@ -40,8 +41,8 @@ SAMPLER_SETTINGS: Mapping[str, str] = {"top_k": "top-k", "width": "beam"}
 LASS_FILES: Mapping[str, str] = {
     "codec/config.json": "train it with `sepcli train-prior --family vqvae`",
     "codec/model.safetensors": "train it with `sepcli train-prior --family vqvae`",
-    "prior/config.json": "train it with `sepcli train-prior --family transformer`",
-    "prior/model.safetensors": "train it with `sepcli train-prior --family transformer`",
+    "transformer/config.json": "train it with `sepcli train-prior --family transformer`",
+    "transformer/model.safetensors": "train it with `sepcli train-prior --family transformer`",
     "table/table.safetensors": "count it with `sepcli build-likelihood`",
 }
 """What a LASS prior is made of, and where each file comes from."""
@@ -63,7 +64,7 @@ def load_prior(folder: Path) -> TransformerPrior:
     Raises:
         PriorError: it is missing or damaged.
     """
-    return load_network(lambda config: TransformerPrior(TransformerConfig(**config)), folder / "prior")
+    return load_network(lambda config: TransformerPrior(TransformerConfig(**config)), folder / "transformer")
 
 
 def load_latent(folder: Path) -> LatentLikelihood:
@@ -112,7 +113,7 @@ def check_prior(
     Raises:
         PriorError: it is.
     """
-    made_for = card.training.get("prior", {}).get("codec", digest)
+    made_for = trained(card, "transformer").get("codec", digest)
     if (sources, prior.config.vocabulary, made_for) != (card.sources, vocabulary, digest):
         raise PriorError(
             f"the autoregressive prior of {card.name} was trained for another codec or other sources",
@@ -141,33 +142,38 @@ def load_separator(
         PriorError: missing, damaged or of an unknown family.
         UsageError: the prior is not for the method; unknown sampler or setting, or a value out of range.
     """
-    found, folder = cards.find(prior)
+    found, folder = resolve.find(prior)
     card = with_engine(found, folder, method, sampler)
-    if card.score:
-        words, names = card.score["priors"], card.sources
+    if card.priors:
         return load_composed(
-            words, card.weights, names=names, device=device, sampler=sampler, settings=settings
-        )
-    if card.family not in BUILDERS:
-        raise PriorError(
-            f"prior {card.name} is of the unknown family '{card.family}'",
-            f"this version builds: {', '.join(BUILDERS)}",
+            card.priors,
+            card.weights or None,
+            names=card.sources,
+            device=device,
+            sampler=sampler,
+            settings=settings,
         )
     cards.verify(card, folder)
     chosen, options = choose_sampler(card, sampler, settings or {})
-    return BUILDERS[card.family](card, folder, torch.device(device), chosen, options)
+    kind = "spectral" if (card.engine, card.medium) == ("score", "audio") else card.engine
+    return BUILDERS[kind](card, folder, torch.device(device), chosen, options)
 
 
 def choose_sampler(
     card: Card, sampler: str | None, settings: Mapping[str, str]
 ) -> tuple[str, dict[str, Any]]:
     """A sampler's name and all settings, from a card and from what was asked for, which overrides it."""
-    own = dict(card.settings)
+    own = card.defaults(card.engine)
     usual = str(own.pop("sampler", "ancestral"))
     chosen = usual if sampler is None else sampler
     # a card may hold the settings of several samplers; what was asked for by name is never ignored
     own = {key: value for key, value in own.items() if SAMPLER_SETTINGS.get(key, chosen) == chosen}
     return chosen, {**own, **settings}
+
+
+def trained(card: Card, part: str) -> dict[str, Any]:
+    """Return what a card says of the training of a part; {} if nothing."""
+    return card.parts[part].training if part in card.parts else {}
 
 
 def check_lass_files(card: Card) -> None:
@@ -184,7 +190,7 @@ def check_lass_files(card: Card) -> None:
 def _lass(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
 ) -> DescribedSeparator:
-    if card.of_images:
+    if card.medium == "image":
         from sepcli.priors.lass.load_images import build_lass_images  # it takes its parts from here
 
         return build_lass_images(card, folder, device, sampler, options)
@@ -208,7 +214,7 @@ def _lass(
     context = load_context(folder).to(device) if _is_used("context", settings.context, card) else None
     if settings.context > 0 and (
         context is None
-        or card.training.get("context", {}).get("codec", digest) != digest
+        or trained(card, "context").get("codec", digest) != digest
         or (context.config.vocabulary, context.config.features) != (codec.vocabulary, codec.config.dim)
         or context.config.sources != card.sources
     ):
@@ -223,7 +229,7 @@ def _lass(
         chosen,
         settings,
         card.sources,
-        card.weights,
+        card.weights or (1.0, 1.0),
         card.sample_rate,
         device,
         latent,

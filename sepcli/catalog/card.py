@@ -1,174 +1,177 @@
-"""A card: what a prior is, in one TOML file beside its weights, and how to find one by name or folder.
+"""A card states what a prior is: one TOML file beside its weights, read without torch and without the network.
 
-A prior's folder holds ``card.toml`` and the files that the card lists with size and sha256. Reading cards
-needs neither torch nor the network, so a misspelt name is answered at once.
+A prior's folder holds ``card.toml`` and the files that the card lists with size and sha256::
+
+    format = 1
+    name = "violin"
+    medium = "audio"
+    engine = "score"
+    sources = ["violin"]
+    weights = [1.0]
+    sample_rate = 22050
+
+    [settings.score]
+    sampler = "projected"
+
+    [parts.denoiser]
+    family = "denoiser"
+
+    [files."denoiser/model.safetensors"]
+    sha256 = "…"
+    size = 14645984
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
-import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
 import tomli_w
+from msgspec import Meta
+from msgspec.structs import asdict, replace
 
+from sepcli import __version__
 from sepcli.atomic import write_whole
-from sepcli.errors import PriorError
+from sepcli.errors import PriorError, UsageError
 
-BUNDLED = Path(__file__).parent / "bundled"
-"""The folder of the priors that are part of the package."""
-REMOTE = Path(__file__).parent / "remote"
-"""The folder of the cards, NAME.toml, of priors whose files are fetched from the Hugging Face Hub."""
+CARD = "card.toml"
+FORMAT = 1
+"""The format of the cards that this version writes."""
 HUB = "hf:"
-"""What the words for repositories of the Hub begin with: hf:owner/name[@revision]."""
-UNPINNED: Mapping[str, str] = {
-    "bedroom-256": "google/ddpm-bedroom-256",
-    "cat-256": "google/ddpm-cat-256",
-    "celebahq-256": "google/ddpm-celebahq-256",
-    "church-256": "google/ddpm-church-256",
-    "cifar10-ddpm": "google/ddpm-cifar10-32",
-    "mnist-ddpm": "1aurent/ddpm-mnist",
-}
-"""Short names of repositories of other people's diffusion models, at no commit that was checked: it is the
-Hub's listing at the time of fetching that their files are verified against."""
-LASS = "lass"
-"""The family of the priors of tokens, of all sources together."""
-IMAGES = "score"
-"""The family of the priors of images."""
-SOUND = "spectral"
-"""The family of the priors of one kind of sound; a mixture takes several."""
-VARIATIONAL = "variational"
-"""The family of the encoders of mixtures, of all sources together."""
+"""The prefix of repositories of the Hub: hf:owner/name[@revision]."""
+COLORIZE = "colorize"
+"""The key of the settings for colorization; the other keys are engines."""
+DAMAGED = "restore the prior's folder"
+
+Engine = Literal["score", "lass", "variational", "baseline"]
+Size = Annotated[int, Meta(ge=1)]
 
 
-@dataclass(frozen=True)
-class Card:
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file of a prior has to be.
+
+    Attributes:
+        sha256: hex digest.
+        size: in bytes.
+    """
+
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size: Annotated[int, Meta(ge=0)]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A network of a prior, in a folder inside the prior's.
+
+    Attributes:
+        family: model family, a name of ``sepcli.priors.FAMILIES``; ``table`` for a likelihood table.
+        training: how it was trained: command, steps, seconds, hardware, losses.
+        history: earlier trainings whose weights this one started from, the latest first.
+    """
+
+    family: str
+    training: dict[str, Any] = {}
+    history: tuple[dict[str, Any], ...] = ()
+
+
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A prior's card.
 
     Attributes:
+        format: version of the card's layout.
         name: catalog name, or the folder's name.
-        family: which builder of ``catalog.build`` makes it a separator.
+        medium: what it is a prior of.
+        engine: the engine that separates with it by default.
         sources: names of the K sources.
-        weights: α_k of the mixing m = Σ α_k x_k that it was made for.
+        weights: α_k of the mixing m = Σ α_k x_k that it was trained for; () for images of one kind.
         sample_rate: Hz; 0 for images.
-        title: one line for people.
+        resolution: (height, width) of the training images; () for audio, or for any size.
+        title: one line.
         licence: of the weights.
-        data: what it was trained on, in a sentence.
-        resolution: (height, width) of the images that it was trained on; () for sound.
-        repo: owner/name of its repository of the Hub; "" for a prior that is not from there.
+        data: the training data, one sentence.
+        repo: owner/name of its repository on the Hub; "" for a prior that is not from there.
         revision: the commit of the repository.
-        settings: the separator's defaults.
-        stream: defaults of windows, draws and masks, likewise.
-        score: of the families lass and variational, ``priors``: words for score priors of its sources, one
-            each; see ``sepcli.catalog.engines``.
-        files: relative path → {"sha256": hex, "size": bytes}.
-        training: per part, how it was trained (command, steps, seconds, hardware, figures).
-        figures: what was measured, with protocol and command.
+        priors: of an engine for all sources together: names of score priors, one per source, or folders inside
+            the card's own.
+        settings: engine, or ``colorize`` → its default settings, ``sampler`` among them.
+        stream: default windows, samples per estimate and consistency of audio.
+        parts: folder → network.
+        files: relative path → size and sha256.
+        figures: measured results, with protocol and command.
     """
 
+    format: Annotated[int, Meta(ge=1, le=FORMAT)] = FORMAT
     name: str
-    family: str
-    sources: tuple[str, ...]
-    weights: tuple[float, ...]
-    sample_rate: int
+    medium: Literal["audio", "image"]
+    engine: Engine
+    sources: Annotated[tuple[str, ...], Meta(min_length=1)]
+    weights: tuple[float, ...] = ()
+    sample_rate: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    resolution: Annotated[tuple[Size, ...], Meta(max_length=2)] = ()
     title: str = ""
     licence: str = ""
     data: str = ""
-    resolution: tuple[int, ...] = ()
     repo: str = ""
     revision: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    stream: Mapping[str, Any] = field(default_factory=dict)
-    score: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    priors: tuple[str, ...] = ()
+    settings: dict[str, dict[str, Any]] = {}
+    stream: dict[str, Any] = {}
+    parts: dict[str, Part] = {}
+    files: dict[str, File] = {}
+    figures: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        """Hold the constructor to the same types and ranges as a file.
+
+        Raises:
+            UsageError: an entry is of another type or out of range.
+        """
+        for name, kind in _types().items():
+            try:
+                msgspec.convert(getattr(self, name), kind)
+            except msgspec.ValidationError as error:
+                raise UsageError(f"{name}: {error}", f"correct {name}") from error
+        for name, reason in _contradictions(self).items():
+            raise UsageError(f"{name}: {reason}", f"correct {name}")
 
     @property
-    def of_images(self) -> bool:
-        """Whether it is of images, not of sound."""
-        return self.family == IMAGES or bool(self.resolution)
+    def engines(self) -> tuple[str, ...]:
+        """The engines that separate with it, the default first."""
+        others = [key for key in self.settings if key != COLORIZE]
+        return tuple(dict.fromkeys((self.engine, *others, *(("score",) if self.priors else ()))))
+
+    def defaults(self, engine: str) -> dict[str, Any]:
+        """Return the default settings of an engine, or of ``colorize``."""
+        return dict(self.settings.get(engine, {}))
 
 
-def names() -> tuple[str, ...]:
-    """Names of the bundled priors, sorted."""
-    return tuple(sorted(path.parent.name for path in BUNDLED.glob("*/card.toml")))
-
-
-def remote_names() -> tuple[str, ...]:
-    """Names of the priors that the catalog knows on the Hub, sorted."""
-    return tuple(sorted(path.stem for path in REMOTE.glob("*.toml")))
-
-
-def find(prior: str) -> tuple[Card, Path]:
-    """The card and folder of a prior, without the network.
-
-    Args:
-        prior: a name of the catalog, a path to a folder with a card or a network of diffusers, or
-            ``hf:owner/name[@revision]``; what is from the Hub has to be in its cache, see
-            ``sepcli.catalog.files``.
+def read(folder: Path, name: str = CARD) -> Card:
+    """Read the card of a folder.
 
     Raises:
-        PriorError: no such prior, it has not been fetched, or its card cannot be read.
-        UsageError: a ``hf:`` word of another form.
-    """
-    if prior in names():
-        return read(BUNDLED / prior), BUNDLED / prior
-    folder, far = Path(prior), (*remote_names(), *UNPINNED)
-    if prior and os.path.isfile(folder / "card.toml"):
-        return read(folder), folder
-    if prior and os.path.isdir(folder):
-        from sepcli.catalog import diffusers_layout as diffusers  # it makes cards of this module's
-
-        made = diffusers.read_card(folder, folder.resolve().name)
-        if made is not None:
-            return made, folder
-        raise PriorError(
-            f"the folder {prior} holds no card.toml", "train a prior into it with `sepcli train-prior`"
-        )
-    if prior.startswith(HUB) or prior in far:
-        from sepcli.catalog import files  # it looks words up here first
-
-        return files.cached(prior)
-    near = difflib.get_close_matches(prior, (*names(), *far), n=1, cutoff=0.5)
-    known = f"the bundled priors are: {', '.join(names()) or 'none'}"
-    known += f"; to fetch: {', '.join(far)}" if far else ""
-    raise PriorError(f"no prior named '{prior}'", f"did you mean {near[0]}?" if near else known)
-
-
-def read(folder: Path, name: str = "card.toml") -> Card:
-    """The card of a folder.
-
-    Raises:
-        PriorError: it cannot be read, lacks something, or lists a path that leaves the folder.
+        PriorError: it is missing, of a newer format, not valid, or lists a path that leaves the folder.
     """
     path = folder / name
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        card = Card(**fields)
-        card = replace(
-            card,
-            sources=tuple(map(str, card.sources)),
-            weights=tuple(map(float, card.weights)),
-            resolution=tuple(card.resolution),
-        )
-        _check_kinds(card)
-        words = [word for word in card.score.get("priors", ()) if not word.startswith(HUB)]
-        paths = [PurePosixPath(name) for name in (*card.files, *words)]
-    except (OSError, ValueError, TypeError) as error:
-        raise PriorError(f"cannot read the card {path}: {error}", "restore the prior's folder") from error
-    if not len(set(card.sources)) == len(card.sources) == len(card.weights) > 0:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PriorError(f"the card {path} cannot be read: {error}", DAMAGED) from error
+    version = entries.get("format", FORMAT)
+    if isinstance(version, int) and version > FORMAT:
         raise PriorError(
-            f"the card {path} needs sources of different names, and one weight each",
-            "restore the prior's folder",
+            f"the card {path} has format {version}, which needs a newer sepcli than {__version__}",
+            "update sepcli",
         )
-    if any(_leaves(path) for path in paths):
+    try:
+        card = msgspec.convert(entries, Card)
+    except (msgspec.ValidationError, UsageError) as error:
+        raise PriorError(f"the card {path} is not valid: {error}", DAMAGED) from error
+    words = [word for word in card.priors if not word.startswith(HUB)]
+    if any(_leaves(PurePosixPath(name)) for name in (*card.files, *words)):
         raise PriorError(f"the card {path} lists a file outside its folder", "do not use this prior")
     return card
 
@@ -179,18 +182,41 @@ def write(card: Card, folder: Path) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    write_whole(folder / "card.toml", tomli_w.dumps(_plain(asdict(card))).encode())
+    write_whole(folder / CARD, tomli_w.dumps(_plain(card)).encode())
 
 
 def with_files(card: Card, folder: Path) -> Card:
-    """The card with size and hash of every weight and config file now in the folder's parts."""
+    """Return the card with size and hash of every weight and config file now in the folder's parts."""
     kept = sorted(
         p for p in folder.glob("*/*") if p.name in ("model.safetensors", "config.json", "table.safetensors")
     )
-    entries = {
-        p.relative_to(folder).as_posix(): {"sha256": sha256(p), "size": p.stat().st_size} for p in kept
-    }
-    return replace(card, files=entries)
+    return replace(card, files={p.relative_to(folder).as_posix(): entry(p) for p in kept})
+
+
+def with_part(card: Card, folder: str, part: Part) -> Card:
+    """Return the card with a part, in place of the one in the same folder."""
+    return replace(card, parts={**card.parts, folder: part})
+
+
+def with_engine(card: Card, engine: Engine) -> Card:
+    """Return the card with another default engine, which keeps the engines that it has.
+
+    Raises:
+        UsageError: the card does not have that engine.
+    """
+    known = {name: card.defaults(name) for name in card.engines}
+    return replace(card, engine=engine, settings={**known, **card.settings})
+
+
+def history(card: Card, folder: str) -> tuple[dict[str, Any], ...]:
+    """Return the trainings that precede one that starts from the weights of a card's part, the latest first."""
+    part = card.parts.get(folder, Part(folder))
+    return {"prior": card.name, **part.training}, *part.history
+
+
+def entry(path: Path) -> File:
+    """Return size and sha256 of a file."""
+    return File(sha256(path), path.stat().st_size)
 
 
 def verify(card: Card, folder: Path) -> None:
@@ -199,12 +225,12 @@ def verify(card: Card, folder: Path) -> None:
     Raises:
         PriorError: a file is missing, cannot be read or differs from the card.
     """
-    for name, entry in card.files.items():
+    for name, expected in card.files.items():
         path = folder / name
         if not path.is_file():
             raise PriorError(f"prior {card.name} lacks its file {name}", "fetch or train it again")
         try:
-            same = is_intact(path, entry)
+            same = is_intact(path, expected)
         except OSError as error:
             raise PriorError(
                 f"prior {card.name}: cannot read {name}: {error.strerror}", "check its permissions"
@@ -217,67 +243,50 @@ def verify(card: Card, folder: Path) -> None:
             )
 
 
-def is_intact(path: Path, entry: Mapping[str, Any]) -> bool:
+def is_intact(path: Path, expected: File) -> bool:
     """Whether a file has the size and sha256 of its entry in a card.
 
     Raises:
         OSError: it cannot be read.
     """
-    return bool(path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"])
+    return path.stat().st_size == expected.size and sha256(path) == expected.sha256
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """Return the hex digest of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check_kinds(card: Card) -> None:
-    """Refuse a card whose entries are of the wrong kind.
+def _types() -> dict[str, Any]:
+    return {field.encode_name: field.type for field in msgspec.structs.fields(Card)}
 
-    Raises:
-        TypeError: one is.
-        ValueError: a number is out of range.
-    """
-    words = (card.name, card.family, card.title, card.licence, card.data, card.repo, card.revision)
-    shown = (*words, *card.sources, *card.files)
-    tables = (card.settings, card.stream, card.score, card.files, card.training, card.figures)
-    if not all(isinstance(word, str) for word in words):
-        raise TypeError("name, family, title, licence, data, repo and revision are strings")
-    if not all(character.isprintable() or character in "\n\t" for word in shown for character in word):
-        raise ValueError("names and descriptions are of printable characters")
-    if not all(isinstance(table, Mapping) for table in tables):
-        raise TypeError("settings, stream, score, files, training and figures are tables")
-    if not all(isinstance(entry, Mapping) for entry in card.training.values()):
-        raise TypeError("the table training has a table per part")
-    if not all(
-        isinstance(entry, Mapping)
-        and isinstance(entry.get("sha256"), str)
-        and isinstance(entry.get("size"), int)
-        for entry in card.files.values()
-    ):
-        raise TypeError("every file needs its sha256 and size")
-    _check_engines(card)
-    if len(card.resolution) not in (0, 2) or not all(isinstance(n, int) and n > 0 for n in card.resolution):
-        raise ValueError("resolution is a height and a width in pixels")
-    if not isinstance(card.sample_rate, int) or card.sample_rate < (not card.of_images):
-        raise ValueError("sample_rate is a positive whole number")
+
+def _contradictions(card: Card) -> dict[str, str]:
+    """Return entry → what is wrong with it, beyond its type."""
+    found: dict[str, str] = {}
+    texts = (card.name, card.title, card.licence, card.data, card.repo, card.revision)
+    shown = (*texts, *card.sources, *card.priors, *card.files, *card.parts)
+    if not all(character.isprintable() or character in "\n\t" for text in shown for character in text):
+        found["name"] = "names and descriptions consist of printable characters"
+    if len(set(card.sources)) < len(card.sources):
+        found["sources"] = "their names differ"
+    if len(card.weights) not in (0, len(card.sources)):
+        found["weights"] = "there is one weight per source"
     if not all(math.isfinite(weight) and weight != 0 for weight in card.weights):
-        raise ValueError("weights are numbers, none of them 0")
-
-
-def _check_engines(card: Card) -> None:
-    words, own = card.score.get("priors", []), card.family
-    method = card.settings.get("method", own)
-    if not isinstance(words, list) or not all(isinstance(word, str) and word.isprintable() for word in words):
-        raise TypeError("the priors of the table score are words")
-    several = own in (LASS, VARIATIONAL)
-    if card.score and (not several or card.score.keys() != {"priors"}):
-        raise ValueError("only a card of lass or variational has a table score, and that only priors")
-    if len(words) != len(card.sources) * bool(card.score):
-        raise ValueError("the table score has one prior per source")
-    if several and method not in (own, "score")[: 1 + bool(words)]:
-        raise ValueError(f"the setting method is {own}, or score if there are score priors")
+        found["weights"] = "weights are finite numbers other than 0"
+    if (card.medium == "audio") != (card.sample_rate > 0):
+        found["sample_rate"] = "it is positive for audio and 0 for images"
+    if card.resolution and (card.medium != "image" or len(card.resolution) != 2):
+        found["resolution"] = "images have a height and a width, audio has none"
+    if unknown := card.settings.keys() - {"score", "lass", "variational", COLORIZE}:
+        found["settings"] = f"'{min(unknown)}' is neither an engine nor {COLORIZE}"
+    own = [engine for engine in card.engines if engine != "score"]
+    if card.priors and (not own or len(card.priors) != len(card.sources)):
+        found["priors"] = "a prior of all sources together has one score prior per source"
+    if own and card.engine == "score" and not card.priors:
+        found["engine"] = "score needs score priors"
+    return found
 
 
 def _leaves(path: PurePosixPath) -> bool:
@@ -286,6 +295,11 @@ def _leaves(path: PurePosixPath) -> bool:
 
 
 def _plain(value: Any) -> Any:
+    """Return what TOML can hold: structs without their defaults as tables, no None."""
+    if isinstance(value, msgspec.Struct):
+        required = {field.name for field in msgspec.structs.fields(value) if field.required}
+        found = asdict(value).items()
+        return {k: _plain(v) for k, v in found if k in required or v not in ("", (), {}, 0)}
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, tuple | list):

@@ -18,13 +18,15 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from msgspec.structs import replace
+
 from sepcli.catalog import card as cards
 from sepcli.catalog import hub
-from sepcli.catalog.card import Card
+from sepcli.catalog.card import Card, File, Part
 from sepcli.errors import PriorError
 
 CONFIGS = ("unet/config.json", "config.json")
@@ -171,7 +173,7 @@ def fetch_card(
     if weights.sha256 is None or weights.size is None:
         raise PriorError(f"the Hub does not say the sha256 of {parts.weights} in {repo}", OTHER)
     entries = {path: _entry(place) for path, place in paths.items()}
-    return replace(card, files={**entries, parts.weights: {"sha256": weights.sha256, "size": weights.size}})
+    return replace(card, files={**entries, parts.weights: File(weights.sha256, weights.size)})
 
 
 def make_card(folder: Path, parts: Parts, name: str) -> Card | None:
@@ -196,7 +198,13 @@ def make_card(folder: Path, parts: Parts, name: str) -> Card | None:
         raise PriorError(f"the diffusion model {name} is conditioned on more than a class", OTHER)
     name = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "prior"
     return Card(
-        name, cards.IMAGES, (name,), (1.0,), 0, title="a diffusion model", resolution=image_size(config)
+        name=name,
+        medium="image",
+        engine="score",
+        sources=(name,),
+        title="a diffusion model",
+        resolution=image_size(config),
+        parts={str(PurePosixPath(parts.config).parent): Part("diffusers")},
     )
 
 
@@ -206,13 +214,13 @@ def _checked_parts(has: Callable[[str], bool], config: str, weights: str) -> Par
     return Parts(config, weights, next(filter(has, SCHEDULERS), None))
 
 
-def _entry(path: Path) -> dict[str, Any]:
+def _entry(path: Path) -> File:
     """Size and sha256 of a file; of one in the Hub's cache the sha256 that it has to have."""
     kept = hub.recorded(path) or ""
     if re.fullmatch("[0-9a-f]{40}", kept) and hub.git_hash(path) != kept:
         raise PriorError(f"{path} was changed or damaged", "run `sepcli fetch-priors` again")
     digest = kept if re.fullmatch("[0-9a-f]{64}", kept) else cards.sha256(path)
-    return {"sha256": digest, "size": path.stat().st_size}
+    return File(digest, path.stat().st_size)
 
 
 def image_size(config: Mapping[str, Any]) -> tuple[int, int]:

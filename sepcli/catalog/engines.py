@@ -1,30 +1,31 @@
-"""Which engine separates with a prior, and what its sources are called; from cards alone, without torch.
+"""Which engine separates with a prior, and the names of its sources; from cards alone, without torch.
 
-A card of the family lass, or variational, may name score priors, one for each of its sources, in order::
+A card of the engine lass, or variational, may name score priors, one for each of its sources, in order::
 
-    [score]
+    engine = "score"
     priors = ["slakh-drums", "slakh-bass"]
 
-    [settings]
-    method = "score"
+    [settings.lass]
+    sampler = "ancestral"
 
-These are words of the catalog or folders inside the card's own. ``method`` is the engine where none is asked
-for; it is the card's family if the card does not say. Whichever it is, name, sources and weights are those of
-the card.
+These are names of the catalog or folders inside the card's own. ``engine`` is the default. Whichever separates,
+name, sources and weights are those of the card.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from sepcli.catalog import card as cards
+from msgspec.structs import replace
+
+from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
+from sepcli.catalog.index import score_priors
 from sepcli.errors import UsageError
 
-LASS, SCORE, VARIATIONAL = cards.LASS, "score", cards.VARIATIONAL
+LASS, SCORE, VARIATIONAL = "lass", "score", "variational"
 """The engines: source separation among tokens, among signals, and by encoders of the mixture."""
 SAMPLERS: Mapping[str, tuple[str, ...]] = {
     LASS: ("greedy", "ancestral", "top-k", "beam"),
@@ -41,78 +42,61 @@ def with_engine(
     """A prior's card for one engine.
 
     Args:
-        card: from ``cards.find``.
+        card: from ``resolve.find``.
         folder: likewise.
         method: an engine; None: the one that has the sampler, or a rest, else the card's own.
         sampler: what was asked for by name.
         rest: whether there is to be a source for all else, which takes score priors.
 
     Returns:
-        The card. If it names score priors and they are to be used, one of the family ``cards.SOUND`` with
-        their rate, settings and stream, and their words in ``score``.
+        The card. If it names score priors and they are to be used, one of the engine score with their rate,
+        settings and stream, and their names in ``priors``.
 
     Raises:
         UsageError: the prior is not for the method.
         PriorError: the first score prior is missing or has not been fetched.
     """
-    if card.family not in (LASS, VARIATIONAL):
-        of_score = method == SCORE and card.family in (cards.IMAGES, cards.SOUND)
-        if method not in (None, card.family) and not of_score:
+    own = next((engine for engine in card.engines if engine != SCORE), SCORE)
+    if own == SCORE:
+        if method not in (None, SCORE):
             raise UsageError(
-                f"prior {card.name} is not of the method {method} but of {card.family}",
+                f"prior {card.name} is not of the method {method} but of {card.engine}",
                 "leave out --method, or choose another --prior",
             )
         return card
     words = score_priors(card, folder)
     chosen = method or _usual(card, bool(words), sampler, rest)
-    if chosen == VARIATIONAL == card.family and sampler is not None:
+    if chosen == VARIATIONAL == own and sampler is not None:
         raise UsageError(
             f"the encoders of prior {card.name} have no sampler",
             "leave out --sampler, or let its flows separate: --method score",
         )
-    if chosen == card.family:
-        return replace(card, settings={k: v for k, v in card.settings.items() if k != "method"}, score={})
+    if chosen == own:
+        return replace(card, engine=own, priors=())
     if chosen != SCORE:
         raise UsageError(
-            f"prior {card.name} is not of the method {chosen} but of {card.family}",
+            f"prior {card.name} is not of the method {chosen} but of {own}",
             "leave out --method and --sampler, or choose another --prior",
         )
     if not words:
         raise UsageError(
-            f"prior {card.name} is of {card.family} and names no score priors",
+            f"prior {card.name} is of {own} and names no score priors",
             "leave out --method and --rest, or give a prior of one sound per source: --prior A --prior B",
         )
-    first, _ = cards.find(words[0])
+    first, _ = resolve.find(words[0])
     return replace(
         card,
-        family=cards.SOUND,
+        engine=SCORE,
         sample_rate=first.sample_rate,
-        settings=first.settings,
+        settings={own: {}, SCORE: first.defaults(SCORE)},
         stream=first.stream,
-        score={"priors": words},
+        priors=words,
     )
 
 
-def score_priors(card: Card, folder: Path | None) -> tuple[str, ...]:
-    """The words for the score priors that a card names, to be looked up with ``cards.find``; () if none.
-
-    Args:
-        card: of the family lass or variational.
-        folder: of the card; None: it is not known, and priors inside it are left out.
-    """
-    inner, found = inner_priors(card), []
-    for word in card.score.get("priors", ()):
-        if word not in inner:
-            found.append(word)
-        elif folder is not None:
-            found.append(str(folder / word))
-    return tuple(found)
-
-
-def inner_priors(card: Card) -> tuple[str, ...]:
-    """The score priors of a card that are folders inside its own, as they are called there, each once."""
-    known, words = {*cards.names(), *cards.remote_names()}, card.score.get("priors", ())
-    return tuple(dict.fromkeys(w for w in words if w not in known and not w.startswith(cards.HUB)))
+def is_single(card: Card) -> bool:
+    """Whether a card is of a score prior of one kind of audio source."""
+    return (card.engine, card.medium, card.priors) == (SCORE, "audio", ())
 
 
 def source_names(owners: Sequence[Card]) -> tuple[str, ...]:
@@ -156,7 +140,7 @@ def _usual(card: Card, scored: bool, sampler: str | None, rest: bool) -> str:
     if rest:
         return SCORE
     having = [engine for engine, names in SAMPLERS.items() if sampler in names]
-    return having[0] if scored and having else str(card.settings.get("method", card.family))
+    return having[0] if scored and having else card.engine
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:

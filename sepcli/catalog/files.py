@@ -1,141 +1,73 @@
-"""A word for a prior → its card and a folder of verified files: bundled, local, or from the Hub.
+"""Priors on the Hub: their cards, and folders of verified files in the Hub's cache.
 
-The words are a name of the catalog, a folder, or ``hf:owner/name[@revision]``. Only ``fetch`` and ``preview``
-use the network. What the Hub sends is kept if it has the sizes and hashes of the card, else nothing is. A
-network of diffusers has no card of ours; its card is made with the hashes of the Hub's listing, see
-``catalog.diffusers``.
+Only ``fetch`` and ``preview`` use the network. What the Hub sends is kept if it has the sizes and hashes of the
+card. A network of diffusers has no card; one is made with the hashes of the Hub's listing, see
+``catalog.diffusers_layout``.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+
+from msgspec.structs import replace
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import diffusers_layout as diffusers
 from sepcli.catalog import hub
-from sepcli.catalog.card import Card
-from sepcli.catalog.engines import inner_priors
-from sepcli.errors import PriorError, UsageError
+from sepcli.catalog.card import CARD, Card, File
+from sepcli.catalog.index import Remote, inner_priors
+from sepcli.errors import PriorError
 from sepcli.protocols import ProgressCallback
 
-CARD = "card.toml"
-WORD = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True)
-class Remote:
-    """A prior on the Hub.
-
-    Attributes:
-        word: what the user calls it.
-        repo: owner/name.
-        revision: branch, tag or commit.
-        card: of the catalog; None: the repository's own.
-    """
-
-    word: str
-    repo: str
-    revision: str
-    card: Card | None
-
-    @property
-    def name(self) -> str:
-        """What a prior from there is called if it has no card: the short name, or the repository's own."""
-        return self.repo.split("/")[1] if self.word.startswith(cards.HUB) else self.word
-
-
-def remote(word: str, revision: str | None = None) -> Remote | None:
-    """Where on the Hub a prior is; None for one that is bundled, or in a folder.
-
-    Args:
-        word: name, folder or ``hf:owner/name[@revision]``.
-        revision: another than the word's or the catalog's own.
+def cached(place: Remote, cache_dir: Path | None = None) -> tuple[Card, Path]:
+    """Return card and folder of a prior in the cache; its files are not verified.
 
     Raises:
-        UsageError: a ``hf:`` word of another form, or a revision for what has none.
-        PriorError: the catalog's card cannot be read.
+        PriorError: it has not been fetched, or not completely.
     """
-    card = None
-    if word.startswith(cards.HUB):
-        match = WORD.fullmatch(word)
-        if match is None:
-            raise UsageError(f"'{word}' names no repository of the Hub", "write hf:owner/name[@revision]")
-        repo, own = match["repo"], match["revision"] or "main"
-    elif word in cards.remote_names() and word not in cards.names():
-        card = cards.read(cards.REMOTE, f"{word}.toml")
-        repo, own = card.repo, card.revision
-        if not (repo and own and card.files):
-            raise PriorError(f"the card of {word} names no repository, revision or files", "correct it")
-    elif word in cards.UNPINNED and word not in cards.names():
-        repo, own = cards.UNPINNED[word], "main"
-    elif revision is None:
-        return None
-    else:
-        raise UsageError(f"--revision is for priors on the Hub, {word} is not one", "leave it out")
-    chosen = revision or own
-    if ".." in chosen.split("/") or not WORD.fullmatch(f"{cards.HUB}{repo}@{chosen}"):
-        raise UsageError(f"'{repo}@{chosen}' is no revision of a repository", "give a branch, tag or commit")
-    return Remote(word, repo, chosen, card)
-
-
-def cached(word: str, *, revision: str | None = None, cache_dir: Path | None = None) -> tuple[Card, Path]:
-    """The card and folder of a prior that is on this machine; its files are not verified.
-
-    Raises:
-        PriorError: it is not, or not wholly.
-        UsageError: see ``remote``.
-    """
-    place = remote(word, revision)
-    if place is None:
-        return cards.find(word)
     found = _in_cache(place, cache_dir)
     if found is None:
         raise PriorError(
-            f"prior {word} has not been fetched from the Hub", f"run `sepcli fetch-priors {word}`"
+            f"prior {place.word} has not been fetched from the Hub", f"run `sepcli fetch-priors {place.word}`"
         )
     return found
 
 
 def fetch(
-    word: str,
+    place: Remote,
     *,
-    revision: str | None = None,
     cache_dir: Path | None = None,
     offline: bool = False,
     on_progress: ProgressCallback = lambda done, total: None,
 ) -> tuple[Card, Path]:
-    """The card and folder of a prior, its files fetched if need be, and verified.
+    """Return card and folder of a prior, its files fetched where needed, and verified.
 
-    What is pinned to a commit and complete is not asked for again. Damaged files are fetched anew.
+    What is pinned to a commit and complete is not requested again. Damaged files are fetched anew.
 
     Args:
-        word: name, folder or ``hf:owner/name[@revision]``.
-        revision: another than the word's or the catalog's own.
+        place: where it is.
         cache_dir: another cache than the client's.
         offline: use what is in the cache.
-        on_progress: is told the bytes done and in all.
+        on_progress: called with (bytes done, bytes in all).
 
     Raises:
-        PriorError: missing, refused, unreachable, or other than its card says.
+        PriorError: missing, refused, unreachable, or different from its card.
         OutputError: the cache cannot be written.
-        UsageError: see ``remote``.
     """
-    place = remote(word, revision)
-    if place is None or offline or hub.is_offline():
-        card, folder = cached(word, revision=revision, cache_dir=cache_dir)
-        cards.verify(_with_inner(card, folder), folder)
+    if offline or hub.is_offline():
+        card, folder = cached(place, cache_dir)
+        cards.verify(with_inner(card, folder), folder)
         return card, folder
-    with suppress(PriorError):  # a damaged card of the cache is no reason not to fetch it
+    with suppress(PriorError):  # a damaged card in the cache is fetched again
         found = _in_cache(place, cache_dir) if COMMIT.fullmatch(place.revision) else None
         if found is not None:
-            whole = _with_inner(*found)
+            whole = with_inner(*found)
             if all(_is_intact(found[1] / name, entry) for name, entry in whole.files.items()):
                 return found
     listing = hub.listing(place.repo, place.revision)
@@ -149,25 +81,22 @@ def fetch(
 
 
 def preview(
-    word: str, *, revision: str | None = None, cache_dir: Path | None = None, offline: bool = False
+    place: Remote, *, cache_dir: Path | None = None, offline: bool = False
 ) -> tuple[Card, tuple[str, ...]]:
-    """What ``fetch`` would do: the card, and the names of the files that are not in the cache.
+    """Return what ``fetch`` would do: the card, and the names of the files that are not in the cache.
 
     The Hub is asked only for a card that the catalog does not hold; nothing is stored.
 
     Raises:
-        PriorError, UsageError: see ``fetch``.
+        PriorError: see ``fetch``.
     """
-    place = remote(word, revision)
-    if place is None:
-        return cards.find(word)[0], ()
     found = _in_cache(place, cache_dir)
     if found is not None and (place.card or COMMIT.fullmatch(place.revision)):
         return found[0], ()
     if place.card is not None:
         card, commit = place.card, place.revision
     elif offline or hub.is_offline():
-        return cached(word, revision=revision, cache_dir=cache_dir)[0], ()
+        return cached(place, cache_dir)[0], ()
     else:
         listing = hub.listing(place.repo, place.revision)
         with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +122,7 @@ def _in_cache(place: Remote, cache_dir: Path | None) -> tuple[Card, Path] | None
     names = [*card.files, *(f"{word}/{CARD}" for word in inner_priors(card))]
     if not all((folder / name).is_file() for name in names):
         return None
-    if not all((folder / name).is_file() for name in _with_inner(card, folder).files):
+    if not all((folder / name).is_file() for name in with_inner(card, folder).files):
         return None
     return replace(card, repo=place.repo, revision=folder.name), folder
 
@@ -235,10 +164,10 @@ def _fetch_inner(card: Card, place: Remote, listing: hub.Listing, cache_dir: Pat
             raise _refused(f"it lacks the file {name}", card, place, listing, cache_dir)
         path = hub.download_small(place.repo, name, place.revision, listing, cache_dir)
         folder = hub.snapshot(path, name)
-    return _with_inner(card, folder) if inner_priors(card) else card
+    return with_inner(card, folder) if inner_priors(card) else card
 
 
-def _with_inner(card: Card, folder: Path) -> Card:
+def with_inner(card: Card, folder: Path) -> Card:
     """The card with the files of the score priors in folders inside its own.
 
     Raises:
@@ -255,7 +184,7 @@ def _fetch_files(
     card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None, on_progress: ProgressCallback
 ) -> Path:
     """The folder of a card's files, each of them from the cache if it is intact there."""
-    done, total, folder = 0, sum(entry["size"] for entry in card.files.values()), Path()
+    done, total, folder = 0, sum(entry.size for entry in card.files.values()), Path()
     for name, entry in card.files.items():
         path = hub.lookup(place.repo, name, listing.commit, cache_dir)
         if path is not None and not _is_intact(path, entry):
@@ -264,13 +193,13 @@ def _fetch_files(
         if path is None:
             start = done
 
-            def on_bytes(size: int, start: int = start, most: int = entry["size"]) -> None:
+            def on_bytes(size: int, start: int = start, most: int = entry.size) -> None:
                 on_progress(start + min(size, most), total)
 
             path = hub.download(place.repo, name, listing.commit, cache_dir, on_bytes)
             if not _is_intact(path, entry):
                 raise _refused(f"{name} differs from the card (sha256)", card, place, listing, cache_dir)
-        done += entry["size"]
+        done += entry.size
         on_progress(done, total)
         folder = hub.snapshot(path, name)
     return folder
@@ -284,7 +213,7 @@ def _unlike(card: Card, listing: hub.Listing) -> str | None:
             return f"{name} is a pickle, which can run code when it is read"
         if there is None:
             return f"it lacks the file {name} of its card"
-        if there.size not in (None, entry["size"]) or there.sha256 not in (None, entry["sha256"]):
+        if there.size not in (None, entry.size) or there.sha256 not in (None, entry.sha256):
             return f"{name} differs from the card (size or sha256)"
     return None
 
@@ -303,7 +232,7 @@ def _refused(
     )
 
 
-def _is_intact(path: Path, entry: Mapping[str, Any]) -> bool:
+def _is_intact(path: Path, entry: File) -> bool:
     try:
         return cards.is_intact(path, entry)
     except OSError:

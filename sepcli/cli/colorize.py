@@ -75,13 +75,14 @@ def colorize(
 ) -> None:
     """Color gray images; the results keep size, transparency, bit depth and, to one level, the gray."""
     from sepcli.catalog import card as cards
+    from sepcli.catalog import resolve as catalog
     from sepcli.cli.image_jobs import plan_images, run_images
     from sepcli.cli.inputs import to_do
     from sepcli.cli.resume import refuse_unlike
     from sepcli.cli.settings import parse_settings
 
     fetch_if_new([prior], quiet)
-    card, _ = cards.find(prior)  # a misspelt name is answered before torch is imported
+    card, _ = catalog.find(prior)  # a misspelt name is answered before torch is imported
     given = parse_settings(settings or [])
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}.{ext}")
     jobs = plan_images(inputs, out, template, ["colorized"], samples, card.name)
@@ -122,7 +123,7 @@ def colorize(
 def _made_with(card: Card, colorizer: Colorizer, place: str) -> dict[str, Any]:
     return {
         "prior": card.name,
-        "files": {name: entry["sha256"] for name, entry in card.files.items()},
+        "files": {name: entry.sha256 for name, entry in card.files.items()},
         **colorizer.describe(),
         "device": place,
     }

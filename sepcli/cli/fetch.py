@@ -97,15 +97,15 @@ def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
     What else such a prior names for another engine is fetched with it.
 
     Raises:
-        PriorError, OutputError, UsageError: see ``sepcli.catalog.files.fetch``.
+        PriorError, OutputError, UsageError: see ``sepcli.catalog.resolve.fetch``.
     """
     from sepcli.catalog.card import HUB
 
     for word in dict.fromkeys(word for word in words if word.startswith(HUB)):
-        from sepcli.catalog import files
+        from sepcli.catalog import resolve
 
         try:
-            files.cached(word)
+            resolve.find(word)
         except PriorError:
             console.note(f"fetching {word}", quiet)
             fetched = _fetch(word, Cache(None, None, False), quiet, True)
@@ -115,19 +115,19 @@ def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
 
 def _catalog(unpinned: bool) -> tuple[str, ...]:
     """Every name; those of repositories at no commit that was checked are only for those who ask for them."""
-    from sepcli.catalog import card as cards
+    from sepcli.catalog import index
 
     return tuple(
-        dict.fromkeys((*cards.names(), *cards.remote_names(), *(cards.UNPINNED if unpinned else ())))
+        dict.fromkeys((*index.names(), *index.remote_names(), *(index.UNPINNED if unpinned else ())))
     )
 
 
 def _fetch(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
-    from sepcli.catalog import files
+    from sepcli.catalog import resolve
 
     try:
         with console.progress(word, quiet) as on_progress:
-            card, folder = files.fetch(
+            card, folder = resolve.fetch(
                 word,
                 revision=cache.revision,
                 cache_dir=cache.cache_dir,
@@ -155,12 +155,12 @@ def _verify(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]
 
 
 def _preview(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
-    from sepcli.catalog import files
+    from sepcli.catalog import resolve
 
-    card, missing = files.preview(
+    card, missing = resolve.preview(
         word, revision=cache.revision, cache_dir=cache.cache_dir, offline=cache.offline
     )
-    wanted = {name: card.files[name]["size"] for name in missing}
+    wanted = {name: card.files[name].size for name in missing}
     record = _record(word, card, here=not missing)
     return {**record, "to_fetch": wanted, "bytes_to_fetch": sum(wanted.values())}
 
@@ -171,11 +171,11 @@ def _list(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
 
 def _look(word: str, cache: Cache) -> tuple[dict[str, Any], Card | None, Path | None]:
     """What is known of a prior without the network."""
-    from sepcli.catalog import files
+    from sepcli.catalog import index, resolve
 
-    place = files.remote(word, cache.revision)
+    place = index.remote(word, cache.revision)
     try:
-        card, folder = files.cached(word, revision=cache.revision, cache_dir=cache.cache_dir)
+        card, folder = resolve.find(word, revision=cache.revision, cache_dir=cache.cache_dir)
     except PriorError:
         if place is None:
             raise
@@ -185,18 +185,17 @@ def _look(word: str, cache: Cache) -> tuple[dict[str, Any], Card | None, Path | 
 
 def _record(word: str, card: Card | None, here: bool = True, folder: Path | None = None) -> dict[str, Any]:
     """A prior in a report; ``where`` is bundled, folder, cached or to fetch."""
-    from sepcli.catalog import card as cards
-    from sepcli.catalog import engines, files
+    from sepcli.catalog import index
 
-    if files.remote(word) is not None:
+    if index.remote(word) is not None:
         where = "cached" if here else "to fetch"
     else:
-        where = "bundled" if word in cards.names() else "folder"
+        where = "bundled" if word in index.names() else "folder"
     record: dict[str, Any] = {"name": word, "where": where}
     if card is not None:
         record |= {
             "title": card.title,
-            "family": card.family,
+            "engines": list(card.engines),
             "sources": list(card.sources),
             "licence": card.licence,
             "sample_rate": card.sample_rate,
@@ -204,8 +203,8 @@ def _record(word: str, card: Card | None, here: bool = True, folder: Path | None
             "repo": card.repo,
             "revision": card.revision,
             "files": len(card.files),
-            "bytes": sum(entry["size"] for entry in card.files.values()),
-            "score_priors": list(engines.score_priors(card, folder)),
+            "bytes": sum(entry.size for entry in card.files.values()),
+            "score_priors": list(index.score_priors(card, folder)),
         }
     return record
 
@@ -225,14 +224,14 @@ def _show(records: Sequence[dict[str, Any]]) -> None:
     rows = [
         [
             record["name"],
-            record.get("family") or "?",
+            " ".join(record.get("engines", ())) or "?",
             _megabytes(record["bytes"]) if "bytes" in record else "?",
             " ".join(record.get("licence", "").split()) or "?",
             record["where"],
         ]
         for record in records
     ]
-    console.table(["prior", "family", "size", "licence", "where"], rows)
+    console.table(["prior", "engine", "size", "licence", "where"], rows)
 
 
 def _megabytes(size: int) -> str:

@@ -68,21 +68,21 @@ def score_images(task: ImageTask) -> Report:
     known = [name for name, row in METRICS.items() if row.medium == "image" and row.selectable]
     if set(task.chosen["methods"]) - {"score", "lass"} or set(task.metrics) - set(known):
         raise UsageError(f"images are scored by {', '.join(known)}", "leave out --method and other metrics")
-    from sepcli.catalog import card as cards
+    from sepcli.catalog import resolve as catalog
     from sepcli.catalog.engines import with_engine
     from sepcli.cli.settings import parse_settings
 
     given = parse_settings(task.chosen["settings"])
     for prior in task.priors:  # a misspelt name is answered before torch is imported
         for method in task.chosen["methods"] or [None]:
-            with_engine(*cards.find(prior), method)
+            with_engine(*catalog.find(prior), method)
     report = _color(task, given) if task.colorize else _separate(task, given)
     _note_checks(report, "image" if task.colorize else "pair", task.kept.quiet)
     return report
 
 
 def _separate(task: ImageTask, given: Mapping[str, str]) -> Report:
-    from sepcli.catalog import card as cards
+    from sepcli.catalog import resolve as catalog
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.image_pairs import evaluate_pairs
     from sepcli.priors.images.load import load_images
@@ -101,7 +101,7 @@ def _separate(task: ImageTask, given: Mapping[str, str]) -> Report:
     )
     if "nll" in task.metrics and separator.density is None:
         raise UsageError(
-            f"nll needs a density, and {cards.find(task.priors[0])[0].name} is none",
+            f"nll needs a density, and {catalog.find(task.priors[0])[0].name} is none",
             "use a flow: sepcli train-prior --family glow",
         )
     made_with = _made_with(task, separator.describe(), place) | {"class_conditional": conditional}
@@ -172,11 +172,11 @@ def _prior(task: ImageTask) -> tuple[Shape, tuple[str, ...]]:
 
 def _made_with(task: ImageTask, described: Mapping[str, Any], place: str) -> dict[str, Any]:
     """What a record says of the separator, which describes itself."""
-    from sepcli.catalog import card as cards
+    from sepcli.catalog import resolve as catalog
 
-    found = [cards.find(prior)[0] for prior in task.priors]
+    found = [catalog.find(prior)[0] for prior in task.priors]
     names = [card.name for card in found]
-    files = {card.name: {name: entry["sha256"] for name, entry in card.files.items()} for card in found}
+    files = {card.name: {name: entry.sha256 for name, entry in card.files.items()} for card in found}
     return {
         "prior": names[0] if len(names) == 1 else names,
         "files": files[names[0]] if len(names) == 1 else files,

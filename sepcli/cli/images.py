@@ -66,13 +66,13 @@ class ImageRequest:
 
 def separate_images(request: ImageRequest) -> None:
     """Separate images; see ``sepcli.cli.separate``."""
-    from sepcli.catalog import card as cards
+    from sepcli.catalog import resolve as catalog
     from sepcli.catalog.engines import source_names
     from sepcli.cli.device import choose_device
     from sepcli.cli.inputs import to_do
     from sepcli.priors.images.load import load_images
 
-    found = [cards.find(name) for name in request.priors]
+    found = [catalog.find(name) for name in request.priors]
     weights = _weights(request, found[0][0].weights)
     found *= len(weights) // len(request.priors)
     owners = [card for card, _ in found]
@@ -118,7 +118,7 @@ def _made_with(
     request: ImageRequest,
 ) -> dict[str, Any]:
     """What all records of a run say alike; of several priors, names and files per source."""
-    files = [{name: entry["sha256"] for name, entry in card.files.items()} for card in owners]
+    files = [{name: entry.sha256 for name, entry in card.files.items()} for card in owners]
     one, first = len(request.priors) == 1, owners[0]
     return {
         "prior": first.name if one else [card.name for card in owners],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import UsageError
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from sepcli.protocols import Separator
 
 DEFAULT_PRIOR = "slakh-drums-bass"
-BLIND = "blind"
-"""The family of the cards of methods without a prior."""
+BLIND = "baseline"
+"""The engine of the cards of methods without a prior."""
 
 
 class Method(StrEnum):
@@ -70,17 +71,18 @@ def find_card(
         PriorError: no such prior.
     """
     from sepcli.catalog import card as cards
+    from sepcli.catalog import resolve as catalog
     from sepcli.catalog.engines import with_engine
 
     if method is None or not method.blind:
-        card, folder = cards.find(prior or DEFAULT_PRIOR)
+        card, folder = catalog.find(prior or DEFAULT_PRIOR)
         card = with_engine(card, folder, None if method is None else method.value, sampler, rest)
-        if rest and card.family != cards.SOUND:
+        if rest and (card.engine, card.medium) != ("score", "audio"):
             raise UsageError(
-                f"--rest is for score priors of sounds, and {card.name} is of {card.family}",
-                "leave it out" + (", or --method lass" if card.family == Method.LASS else ""),
+                f"--rest is for score priors of sounds, and {card.name} is of {card.engine}, {card.medium}",
+                "leave it out" + (", or --method lass" if card.engine == "lass" else ""),
             )
-        if samples > 1 and (sampler or card.settings.get("sampler")) == "greedy":
+        if samples > 1 and (sampler or card.defaults(card.engine).get("sampler")) == "greedy":
             raise UsageError(
                 f"greedy search finds one answer, not {samples}",
                 "leave out --samples, or choose --sampler ancestral",
@@ -93,7 +95,13 @@ def find_card(
     from sepcli import baselines as blind
 
     return cards.Card(
-        method.value, BLIND, blind.SOURCES, blind.WEIGHTS, blind.SAMPLE_RATE, stream=blind.STREAM
+        name=method.value,
+        medium="audio",
+        engine="baseline",
+        sources=blind.SOURCES,
+        weights=blind.WEIGHTS,
+        sample_rate=blind.SAMPLE_RATE,
+        stream=dict(blind.STREAM),
     )
 
 
@@ -116,11 +124,11 @@ def compose(
         UsageError: the words do not fit the card.
         PriorError: no such prior.
     """
-    from sepcli.catalog import card as cards
-    from sepcli.catalog.engines import add_rest, refuse_single, source_names
+    from sepcli.catalog import resolve as catalog
+    from sepcli.catalog.engines import add_rest, is_single, refuse_single, source_names
     from sepcli.separation.weights import mixing_weights
 
-    if card.family != cards.SOUND or card.score:
+    if not is_single(card):
         if len(priors) > 1:
             raise UsageError(
                 f"prior {card.name} brings all its sources along: {', '.join(card.sources)}",
@@ -130,20 +138,22 @@ def compose(
             raise UsageError(
                 f"prior {card.name} separates {', '.join(card.sources)}", "leave out --sources and --weights"
             )
-        names, alpha = add_rest(card.sources, card.weights) if rest else (card.sources, card.weights)
+        names, alpha = card.sources, card.weights or (1.0,) * len(card.sources)
+        if rest:
+            names, alpha = add_rest(names, alpha)
         return replace(card, sources=names, weights=alpha)
     if sources:
         raise UsageError("--sources is for images", "give --prior once per source")
-    owners = [cards.find(word)[0] for word in priors]
+    owners = [catalog.find(word)[0] for word in priors]
     for other in owners:
-        if other.family != cards.SOUND:
+        if not is_single(other):
             raise UsageError(
-                f"prior {other.name} is of {other.family} and does not mix with {card.name}",
+                f"prior {other.name} is of {other.engine}, {other.medium}, and does not mix with {card.name}",
                 "choose priors of one sound each",
             )
     if len(owners) + rest < 2:
         refuse_single(card)
-    of_cards = tuple(owner.weights[0] for owner in owners)
+    of_cards = tuple(owner.weights[0] if owner.weights else 1.0 for owner in owners)
     given = parse_weights(weights, None, 2 - rest) if weights else None
     alpha = mixing_weights(given, of_cards, images=False, sources=len(owners))
     names = source_names(owners)
@@ -152,7 +162,7 @@ def compose(
     if len(alpha) != len(names):
         raise UsageError(f"{len(alpha)} --weights for {len(owners)} --prior", "give one weight per prior")
     name = "+".join(owner.name for owner in owners)
-    return replace(card, name=name, sources=names, weights=alpha, score={"priors": tuple(priors)})
+    return replace(card, name=name, sources=names, weights=alpha, priors=tuple(priors))
 
 
 def load(
@@ -164,9 +174,9 @@ def load(
         UsageError: an unknown sampler, setting or device, or priors of different rates.
         PriorError: a prior is missing or damaged.
     """
-    if card.family == BLIND:
+    if card.engine == BLIND:
         return _load_blind(card, device, settings)
-    if card.score:
+    if card.priors:
         return _load_composed(card, device, sampler, settings)
     from sepcli.catalog.build import load_separator
     from sepcli.cli.device import choose_device
@@ -174,15 +184,15 @@ def load(
     place = str(choose_device(device))
     separator = load_separator(
         prior or DEFAULT_PRIOR,
-        method=card.family if card.family in (Method.LASS, Method.VARIATIONAL) else None,
+        method=card.engine if card.engine in (Method.LASS, Method.VARIATIONAL) else None,
         device=place,
         sampler=sampler,
         settings=settings,
     )
     return separator, {
-        "method": card.family,
+        "method": card.engine,
         "prior": card.name,
-        "files": {name: entry["sha256"] for name, entry in card.files.items()},
+        "files": {name: entry.sha256 for name, entry in card.files.items()},
         **separator.describe(),
         "device": place,
     }
@@ -191,12 +201,12 @@ def load(
 def _load_composed(
     card: Card, device: str, sampler: str | None, settings: Mapping[str, str]
 ) -> tuple[Separator, dict[str, Any]]:
-    from sepcli.catalog import card as cards
+    from sepcli.catalog import resolve as catalog
     from sepcli.cli.device import choose_device
     from sepcli.priors.audio import load_denoisers as spectral
 
     place = str(choose_device(device))
-    words = card.score["priors"]
+    words = card.priors
     rest = len(card.sources) > len(words)
     separator = spectral.load_composed(
         words,
@@ -212,9 +222,9 @@ def _load_composed(
         "prior": card.name,
         "weights": card.weights,
         "files": {
-            f"{source}/{name}": entry["sha256"]
+            f"{source}/{name}": entry.sha256
             for source, word in zip(card.sources, words, strict=False)
-            for name, entry in cards.find(word)[0].files.items()
+            for name, entry in catalog.find(word)[0].files.items()
         },
         **separator.describe(),
         "device": place,

@@ -134,7 +134,7 @@ def separate(
     # a misspelt name is answered before torch is imported
     card = find_card(method, prior, sampler, samples, rest)
     given = parse_settings(settings or [])
-    if card.of_images:
+    if card.medium == "image":
         if container is not None:
             raise UsageError("--format is for sound, images are stored as PNG", "leave it out")
         if consistency is not None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import engines, resolve
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.datasets.chunks import draw_chunks
@@ -149,17 +150,17 @@ def _read(folder: Path, names: Sequence[str], rate: int) -> Iterator[Signal]:
 
 
 def _open(name: str, noise: float, device: torch.device) -> Judge:
-    card, folder = cards.find(name)
-    if card.family != cards.SOUND:
+    card, folder = resolve.find(name)
+    if not engines.is_single(card):
         raise PriorError(
-            f"prior {card.name} is not one of a single sound but of {card.family}",
+            f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
             "choose priors made by `sepcli train-prior --family flow` or `--family denoiser` from sounds",
         )
     cards.verify(card, folder)
     make = _flow if is_flow(folder) else _denoiser
     kind, ask, factor = make(card, folder, noise, device)
     kind |= {"sample_rate": card.sample_rate, "level": float(card.stream.get("reference_rms", 0.1))}
-    files = {path: str(entry["sha256"]) for path, entry in card.files.items()}
+    files = {path: entry.sha256 for path, entry in card.files.items()}
     return Judge(card.name, card.sources[0], kind, files, ask, factor)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.errors import OutputError
 from sepcli.training.loop import CHECKPOINT, LoopSettings, Progress
 
@@ -117,12 +118,9 @@ def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> N
         )
 
 
-def init_entry(request: Request, part: str) -> dict[str, Any]:
-    """Which prior's ``part`` the training began from, and how that had been trained, for the card."""
-    if request.init is None:
-        return {}
-    before, _ = cards.find(request.init)
-    return {"init": {"prior": before.name, **before.training.get(part, {})}}
+def history_of(request: Request, part: str) -> tuple[dict[str, Any], ...]:
+    """Return the trainings of the ``part`` whose weights this training starts from, the latest first."""
+    return () if request.init is None else cards.history(resolve.find(request.init)[0], part)
 
 
 def training_entry(request: Request, progress: Progress) -> dict[str, Any]:

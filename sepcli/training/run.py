@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from msgspec import structs
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec
@@ -41,12 +42,12 @@ from sepcli.priors.lass.transformer import TransformerConfig
 from sepcli.priors.lass.vqvae1d import SPECTRAL_SIZES, Vqvae1d, Vqvae1dConfig
 from sepcli.protocols import ProgressCallback
 from sepcli.signal.mixing import WeightedSum
-from sepcli.training.config import Request, check_free, init_entry, training_entry
+from sepcli.training.config import Request, check_free, history_of, training_entry
 from sepcli.training.loop import Progress, Task, train, write_text
 
 PARTS = {
     "vqvae": "codec",
-    "transformer": "prior",
+    "transformer": "transformer",
     "latent": "latent",
     "context": "context",
     "denoiser": "denoiser",
@@ -220,22 +221,24 @@ def _update_card(request: Request, progress: Progress, seconds: tuple[float, ...
         if exists
         else cards.Card(
             name=request.out.resolve().name,
-            family="lass",
+            medium="audio",
+            engine="lass",
             sources=request.sources,
             weights=request.weights,
             sample_rate=_codec_config(request).sample_rate,
         )
     )
-    entry = {**training_entry(request, progress), **init_entry(request, PARTS[request.family])}
+    entry = training_entry(request, progress)
     entry["hours_of_data"] = {
         name: round(s / 3600, 2) for name, s in zip(request.sources, seconds, strict=True)
     }
     if request.family != "vqvae":
         entry["codec"] = load_codec(request.out)[1]
-    card = replace(
-        card,
+    settings = {**USED.get(request.family, {}), **card.defaults("lass")}
+    part = cards.Part(request.family, entry, history_of(request, PARTS[request.family]))
+    card = structs.replace(
+        cards.with_part(card, PARTS[request.family], part),
         data=request.data_note or card.data,
-        settings={**USED.get(request.family, {}), **card.settings},
-        training={**card.training, PARTS[request.family]: entry},
+        settings={**card.settings, "lass": settings},
     )
     cards.write(cards.with_files(card, request.out), request.out)

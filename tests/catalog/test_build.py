@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 from safetensors.torch import load_file, save
 
 from sepcli.catalog import card as cards
@@ -32,7 +33,7 @@ def prior(tiny_prior: Path, tmp_path: Path) -> Path:
 
 def change(folder: Path, **fields: object) -> None:
     """Change the card, and sign for the files as they are now."""
-    card = replace(cards.read(folder), **fields)  # type: ignore[arg-type]
+    card = structs.replace(cards.read(folder), **fields)  # type: ignore[arg-type]
     cards.write(cards.with_files(card, folder), folder)
 
 
@@ -65,7 +66,7 @@ def add_context(
     write_weights(network, folder / "context" / "model.safetensors")
     (folder / "context" / "config.json").write_text(json.dumps(asdict(config)))
     entry = {"codec": codec or load_codec(folder)[1]}
-    change(folder, training={"context": entry}, settings={"context": 1.0})
+    change(folder, parts={"context": cards.Part("context", entry)}, settings={"lass": {"context": 1.0}})
 
 
 def test_a_context_likelihood_changes_what_is_drawn(prior: Path) -> None:
@@ -77,7 +78,7 @@ def test_a_context_likelihood_changes_what_is_drawn(prior: Path) -> None:
     assert not torch.equal(with_it(mixture, seeds), without(mixture, seeds))
     assert torch.equal(with_it(mixture, seeds), build(prior)(mixture, seeds))
     shutil.rmtree(prior / "context")
-    change(prior, training={}, settings={})
+    change(prior, parts={}, settings={})
     assert torch.equal(without(mixture, seeds), build(prior)(mixture, seeds))
 
 
@@ -164,7 +165,7 @@ def test_samplers_by_name(prior: Path, sampler: str, settings: Mapping[str, str]
 
 
 def test_a_card_may_hold_the_settings_of_several_samplers(prior: Path) -> None:
-    change(prior, settings={"sampler": "beam", "width": 4, "top_k": 7, "lam": 2, "shortlist": 3})
+    change(prior, settings={"lass": {"sampler": "beam", "width": 4, "top_k": 7, "lam": 2, "shortlist": 3}})
     assert build(prior).sampler == Beam(width=4)
     assert build(prior, width="2").sampler == Beam(width=2)
     assert build(prior, "top-k").sampler == Ancestral(top_k=7)
@@ -214,7 +215,7 @@ def _table_of_another_codec(folder: Path) -> None:
 
 
 def _prior_of_another_codec(folder: Path) -> None:
-    change(folder, training={"prior": {"codec": "another"}})
+    change(folder, parts={"transformer": cards.Part("transformer", {"codec": "another"})})
 
 
 def _sources_swapped(folder: Path) -> None:
@@ -226,25 +227,26 @@ def _third_source(folder: Path) -> None:
 
 
 def _unknown_family(folder: Path) -> None:
-    change(folder, family="oracle")
+    path = folder / "card.toml"
+    path.write_text(path.read_text().replace('engine = "lass"', 'engine = "oracle"'))
 
 
 def _unlisted_weights(folder: Path) -> None:
     card = cards.read(folder)
-    rest = {name: entry for name, entry in card.files.items() if name != "prior/model.safetensors"}
-    cards.write(replace(card, files=rest), folder)
+    rest = {name: entry for name, entry in card.files.items() if name != "transformer/model.safetensors"}
+    cards.write(structs.replace(card, files=rest), folder)
 
 
 def _config(text: str):
     def harm(folder: Path) -> None:
-        (folder / "prior" / "config.json").write_text(text)
+        (folder / "transformer" / "config.json").write_text(text)
         change(folder)
 
     return harm
 
 
 def _other_size(folder: Path) -> None:
-    path = folder / "prior" / "config.json"
+    path = folder / "transformer" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "dim": 32}))
     change(folder)
 
@@ -258,18 +260,18 @@ def _no_tensors(folder: Path) -> None:
     ("harm", "message"),
     [
         (_without("codec"), r"codec/config\.json"),
-        (_without("prior"), r"prior/config\.json"),
+        (_without("transformer"), r"transformer/config\.json"),
         (_without("table"), r"table/table\.safetensors"),
-        (_unlisted_weights, r"prior/model\.safetensors"),
+        (_unlisted_weights, r"transformer/model\.safetensors"),
         (_table_of_another_codec, "tiny"),
         (_prior_of_another_codec, "tiny"),
         (_sources_swapped, "tiny"),
         (_third_source, "tiny"),
         (_unknown_family, "oracle"),
-        (_config("[]"), "prior/"),
-        (_config('{"nonsense": 1}'), "prior/"),
+        (_config("[]"), "transformer/"),
+        (_config('{"nonsense": 1}'), "transformer/"),
         (_config("{"), "prior"),
-        (_other_size, "prior/"),
+        (_other_size, "transformer/"),
         (_no_tensors, "codec"),
     ],
 )
@@ -290,7 +292,7 @@ def test_damage_is_noticed_before_anything_is_loaded(prior: Path) -> None:
 def test_parts_are_loaded_for_use(prior: Path) -> None:
     codec, digest = load_codec(prior)
     assert not codec.training
-    assert digest == cards.read(prior).files["codec/model.safetensors"]["sha256"]
+    assert digest == cards.read(prior).files["codec/model.safetensors"].sha256
     assert {p.dtype for p in codec.parameters()} == {torch.float32}
     transformer = load_prior(prior)
     assert not transformer.training

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
 from exact_priors import GaussianFields
+from msgspec import structs
 
 from sepcli.catalog import card as cards
 from sepcli.errors import PriorError, UsageError
@@ -80,7 +81,7 @@ def test_a_card_has_a_table_for_colorization_beside_that_for_separation(
 ) -> None:
     folder = shutil.copytree(tiny_colors, tmp_path / "other")
     table = {"sampler": "multi-source", "steps": 7, "repeats": 1, "hint_sigma": 0.2}
-    cards.write(replace(cards.read(folder), settings={"steps": 5, TABLE: table}), folder)
+    cards.write(structs.replace(cards.read(folder), settings={"score": {"steps": 5}, TABLE: table}), folder)
     colorizer = load_colors(str(folder), GRAYS["luma"], settings={"repeats": "3"})
     assert (colorizer.describe()["sampler"], colorizer.hint_sigma) == ("multi-source", 0.2)
     assert colorizer.separator().evaluations == 21

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec import structs
 from tiny_tokens import make_tokens
 
 from sepcli.catalog import card as cards
@@ -106,7 +106,7 @@ def test_wrong_words_are_usage_errors(made: Path, options: Mapping[str, object],
 
 def change(folder: Path, **fields: object) -> None:
     """Change the card, and sign for the files as they are now."""
-    card = replace(cards.read(folder), **fields)  # type: ignore[arg-type]
+    card = structs.replace(cards.read(folder), **fields)  # type: ignore[arg-type]
     cards.write(cards.with_files(card, folder), folder)
 
 
@@ -123,7 +123,7 @@ def _table_of_another_codec(folder: Path) -> None:
 
 
 def _prior_of_another_codec(folder: Path) -> None:
-    change(folder, training={"prior": {"codec": "another"}})
+    change(folder, parts={"transformer": cards.Part("transformer", {"codec": "another"})})
 
 
 def _other_size(folder: Path) -> None:

@@ -36,7 +36,14 @@ def prior(tmp_path: Path) -> Path:
 
 
 def write_card(folder: Path, weights: tuple[float, ...]) -> Path:
-    card = cards.Card(folder.name, cards.VARIATIONAL, ("a", "b"), weights, 14700)
+    card = cards.Card(
+        name=folder.name,
+        medium="audio",
+        engine="variational",
+        sources=("a", "b"),
+        weights=weights,
+        sample_rate=14700,
+    )
     cards.write(cards.with_files(card, folder), folder)
     return folder
 

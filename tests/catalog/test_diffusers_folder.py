@@ -15,7 +15,7 @@ import torch
 from hub_server import Hub, git_hash
 
 from sepcli.catalog import card as cards
-from sepcli.catalog import files
+from sepcli.catalog import index, resolve
 from sepcli.errors import PriorError
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
@@ -48,7 +48,7 @@ def changed(path: Path, **values: object) -> None:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(PriorError) as error:
-        load_image_prior(cards.find(str(folder))[1])
+        load_image_prior(resolve.find(str(folder))[1])
     assert error.value.hint
     return error.value.message
 
@@ -60,8 +60,8 @@ def loaded(folder: Path) -> DiffusionUnetPrior:
 
 
 def test_a_saved_pipeline_is_a_prior(saved: Path) -> None:
-    card, folder = cards.find(str(saved))
-    assert (card.name, card.family, card.sources) == ("ddpm-tiny", cards.IMAGES, ("ddpm-tiny",))
+    card, folder = resolve.find(str(saved))
+    assert (card.name, card.engine, card.sources) == ("ddpm-tiny", "score", ("ddpm-tiny",))
     assert (card.resolution, folder) == ((8, 8), saved)
     assert set(card.files) == {CONFIG, WEIGHTS, "scheduler/scheduler_config.json"}
     cards.verify(card, folder)
@@ -168,7 +168,7 @@ def test_without_the_package_it_says_what_to_install(saved: Path, monkeypatch: p
 
 def test_cards_need_neither_the_package_nor_torch(saved: Path) -> None:
     code = (
-        "import sys; from sepcli.catalog import card; card.find(sys.argv[1]); "
+        "import sys; from sepcli.catalog import resolve; resolve.find(sys.argv[1]); "
         "sys.exit(bool({'torch', 'diffusers'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code, str(saved)]).returncode == 0
@@ -176,29 +176,29 @@ def test_cards_need_neither_the_package_nor_torch(saved: Path) -> None:
 
 def test_a_repository_is_fetched_verified_and_known_offline(hub: Hub, saved: Path) -> None:
     commit = hub.publish("tester/ddpm-tiny", saved)
-    card, missing = files.preview(WORD)
+    card, missing = resolve.preview(WORD)
     assert set(missing) == set(card.files) == {CONFIG, WEIGHTS, "scheduler/scheduler_config.json"}
-    card, folder = files.fetch(WORD)
+    card, folder = resolve.fetch(WORD)
     assert (card.name, card.repo, card.revision) == ("ddpm-tiny", "tester/ddpm-tiny", commit)
-    assert {name: entry["sha256"] for name, entry in card.files.items()} == {
+    assert {name: entry.sha256 for name, entry in card.files.items()} == {
         name: cards.sha256(saved / name) for name in card.files
     }
     assert not any(path.endswith("model_index.json") for path in hub.fetched())
-    assert files.cached(WORD) == files.fetch(WORD, offline=True) == (card, folder)
+    assert resolve.find(WORD) == resolve.fetch(WORD, offline=True) == (card, folder)
     assert hub.asked == []
     assert loaded(folder).config == loaded(saved).config
-    assert files.fetch(f"{WORD}@{commit}")[1] == folder
+    assert resolve.fetch(f"{WORD}@{commit}")[1] == folder
     assert hub.asked == []
 
 
 def test_what_is_damaged_in_the_cache_is_seen_and_fetched_anew(hub: Hub, saved: Path) -> None:
     hub.publish("tester/ddpm-tiny", saved)
-    _, folder = files.fetch(WORD)
+    _, folder = resolve.fetch(WORD)
     for name in (WEIGHTS, CONFIG):
         (folder / name).resolve().write_bytes((saved / name).read_bytes()[:-1] + b"!")
         with pytest.raises(PriorError, match=name):
-            cards.verify(*files.cached(WORD))
-        cards.verify(*files.fetch(WORD))
+            cards.verify(*resolve.find(WORD))
+        cards.verify(*resolve.fetch(WORD))
         assert (folder / name).read_bytes() == (saved / name).read_bytes()
 
 
@@ -207,7 +207,7 @@ def test_weights_other_than_the_listing_s_are_not_kept(hub: Hub, saved: Path, tm
     data = (saved / WEIGHTS).read_bytes()
     hub.instead[cards.sha256(saved / WEIGHTS)] = bytes(len(data))
     with pytest.raises(PriorError, match=WEIGHTS):
-        files.fetch(WORD)
+        resolve.fetch(WORD)
     assert not [p for p in (tmp_path / "hf").rglob("*") if p.is_file() and "blobs" in p.parts]
 
 
@@ -217,7 +217,7 @@ def test_configs_other_than_the_listing_s_are_not_kept(
     hub.publish("tester/ddpm-tiny", saved)
     monkeypatch.setattr("hub_server.git_hash", lambda data: git_hash(data + b"!"))
     with pytest.raises(PriorError, match=CONFIG):
-        files.fetch(WORD)
+        resolve.fetch(WORD)
     assert not [p for p in (tmp_path / "hf").rglob("*") if p.is_file() and "blobs" in p.parts]
 
 
@@ -225,21 +225,21 @@ def test_a_repository_of_pickles_only_is_refused(hub: Hub, folder: Path) -> None
     (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
     hub.publish("tester/ddpm-tiny", folder)
     with pytest.raises(PriorError, match="tester/ddpm-tiny"):
-        files.fetch(WORD)
+        resolve.fetch(WORD)
 
 
 def test_a_short_name_is_the_newest_of_its_repository(
     hub: Hub, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cards, "UNPINNED", {"tiny-church": "tester/ddpm-tiny"})
+    monkeypatch.setattr(index, "UNPINNED", {"tiny-church": "tester/ddpm-tiny"})
     with pytest.raises(PriorError, match="tiny-church"):
-        cards.find("tiny-church")
+        resolve.find("tiny-church")
     with pytest.raises(PriorError) as error:
-        cards.find("tiny-churhc")
+        resolve.find("tiny-churhc")
     assert "tiny-church" in str(error.value.hint)
     commit = hub.publish("tester/ddpm-tiny", saved)
-    files.fetch("tiny-church")
-    card, _ = cards.find("tiny-church")
+    resolve.fetch("tiny-church")
+    card, _ = resolve.find("tiny-church")
     assert (card.name, card.sources, card.revision) == ("tiny-church", ("tiny-church",), commit)
 
 
@@ -247,10 +247,10 @@ def test_a_repository_has_to_say_its_schedule(hub: Hub, folder: Path, saved: Pat
     shutil.rmtree(folder / "scheduler")
     hub.publish("tester/ddpm-tiny", folder)
     with pytest.raises(PriorError, match=r"scheduler_config\.json"):
-        files.fetch(WORD)
+        resolve.fetch(WORD)
     hub.publish("tester/ddpm-tiny", saved)
-    _, fetched = files.fetch(WORD)
+    _, fetched = resolve.fetch(WORD)
     (fetched / "scheduler" / "scheduler_config.json").unlink()  # as if the library had fetched the network
     with pytest.raises(PriorError, match="tester/ddpm-tiny"):
-        files.cached(WORD)
-    assert "scheduler/scheduler_config.json" in files.fetch(WORD)[0].files
+        resolve.find(WORD)
+    assert "scheduler/scheduler_config.json" in resolve.fetch(WORD)[0].files

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec import structs
 from tiny_sound import make_dual, make_sound
 
-from sepcli.catalog import build, engines
+from sepcli.catalog import build, engines, index, resolve
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
@@ -30,16 +30,16 @@ def test_the_engines_have_these_samplers() -> None:
     [
         (None, None, None, False, "lass"),
         ("lass", None, None, False, "lass"),
-        ("score", None, None, False, "spectral"),
+        ("score", None, None, False, "score"),
         ("score", "lass", None, False, "lass"),
-        (None, "score", None, False, "spectral"),
-        (None, None, "halving", False, "spectral"),
+        (None, "score", None, False, "score"),
+        (None, None, "halving", False, "score"),
         ("score", None, "beam", False, "lass"),
-        ("score", None, "magic", False, "spectral"),
+        ("score", None, "magic", False, "score"),
         (None, None, "magic", False, "lass"),
         (None, "lass", "halving", False, "lass"),  # the sampler is then refused
-        (None, None, None, True, "spectral"),
-        (None, None, "beam", True, "spectral"),
+        (None, None, None, True, "score"),
+        (None, None, "beam", True, "score"),
     ],
 )
 def test_the_engine_is_what_was_asked_for_or_the_cards_own(
@@ -52,14 +52,14 @@ def test_the_engine_is_what_was_asked_for_or_the_cards_own(
     expected: str,
 ) -> None:
     folder = make_dual(tmp_path / "both", tiny_prior, usual)
-    card = engines.with_engine(*cards.find(str(folder)), method, sampler, rest)
-    assert (card.family, card.name, card.weights) == (expected, "tiny", (0.5, 0.5))
+    card = engines.with_engine(*resolve.find(str(folder)), method, sampler, rest)
+    assert (card.engine, card.name, card.weights) == (expected, "tiny", (0.5, 0.5))
     assert card.sources == ("drums", "bass")
     if expected == "lass":
-        assert (card.settings, card.score, card.sample_rate) == ({"lam": 1.0}, {}, 4000)
+        assert (card.defaults("lass"), card.priors, card.sample_rate) == ({"lam": 1.0}, (), 4000)
     else:
-        assert card.score == {"priors": (str(folder / "beats"), str(folder / "low"))}
-        assert (card.settings, card.sample_rate) == ({"steps": 3}, 8000)
+        assert card.priors == (str(folder / "beats"), str(folder / "low"))
+        assert (card.defaults("score"), card.sample_rate) == ({"steps": 3}, 8000)
 
 
 def test_a_separator_of_either_engine(tiny_prior: Path, tmp_path: Path) -> None:
@@ -97,15 +97,15 @@ def test_priors_of_one_engine_are_what_they_are(tiny_prior: Path, tiny_images: P
 def test_a_score_prior_may_be_of_the_catalog(
     tiny_prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cards, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(index, "BUNDLED", tmp_path / "bundled")
     make_sound(tmp_path / "bundled" / "kit", "a kit")
     folder = make_dual(tmp_path / "both", tiny_prior)
-    cards.write(replace(cards.read(folder), score={"priors": ["kit", "low"]}), folder)
-    card, place = cards.find(str(folder))
+    cards.write(structs.replace(cards.read(folder), priors=("kit", "low")), folder)
+    card, place = resolve.find(str(folder))
     assert engines.score_priors(card, place) == ("kit", str(folder / "low"))
     assert engines.score_priors(card, None) == ("kit",)
     assert load_separator(str(folder), method="score").names == ("drums", "bass")
-    cards.write(replace(card, score={"priors": ["lost", "low"]}), folder)
+    cards.write(structs.replace(card, priors=("lost", "low")), folder)
     with pytest.raises(PriorError, match="lost"):
         load_separator(str(folder), method="score")
 

@@ -8,14 +8,15 @@ import os
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tomli_w
 from hub_server import Hub, Repo
+from msgspec import structs, to_builtins
 
 from sepcli.catalog import card as cards
-from sepcli.catalog import files
+from sepcli.catalog import index, resolve
 from sepcli.catalog.card import Card
 from sepcli.errors import OutputError, PriorError, UsageError
 
@@ -36,7 +37,7 @@ def large(tmp_path: Path) -> Path:
     for part in ("a", "b"):
         (tmp_path / "large" / part).mkdir(parents=True)
         (tmp_path / "large" / part / "model.safetensors").write_bytes(rng.randbytes(1_000_000))
-    card = Card("large", cards.IMAGES, ("x",), (1.0,), 0)
+    card = Card(name="large", medium="image", engine="score", sources=("x",))
     cards.write(cards.with_files(card, tmp_path / "large"), tmp_path / "large")
     return tmp_path / "large"
 
@@ -44,7 +45,7 @@ def large(tmp_path: Path) -> Path:
 @pytest.fixture
 def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the catalog's cards of priors on the Hub; empty."""
-    monkeypatch.setattr(cards, "REMOTE", tmp_path / "remote")
+    monkeypatch.setattr(index, "REMOTE", tmp_path / "remote")
     (tmp_path / "remote").mkdir()
     return tmp_path / "remote"
 
@@ -57,7 +58,7 @@ def kept(tmp_path: Path) -> list[str]:
 
 def refused(word: str = WORD, **options: object) -> PriorError:
     with pytest.raises(PriorError) as error:
-        files.fetch(word, **options)  # type: ignore[arg-type]
+        resolve.fetch(word, **options)  # type: ignore[arg-type]
     assert error.value.hint
     assert "hf_" not in error.value.message + error.value.hint
     return error.value
@@ -65,13 +66,13 @@ def refused(word: str = WORD, **options: object) -> PriorError:
 
 def test_a_prior_is_fetched_once(hub: Hub, commit: str, tiny_images: Path, tmp_path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    card, folder = files.fetch(WORD, on_progress=lambda *step: steps.append(step))
+    card, folder = resolve.fetch(WORD, on_progress=lambda *step: steps.append(step))
     own = cards.read(tiny_images)
-    assert card == replace(own, repo="tester/tiny", revision=commit)
+    assert card == structs.replace(own, repo="tester/tiny", revision=commit)
     assert folder == tmp_path / "hf" / "hub" / "models--tester--tiny" / "snapshots" / commit
     for name in own.files:
         assert (folder / name).read_bytes() == (tiny_images / name).read_bytes()
-    total = sum(entry["size"] for entry in own.files.values())
+    total = sum(entry.size for entry in own.files.values())
     assert steps == sorted(steps)
     assert steps[-1] == (total, total)
     assert any(path.startswith("/cdn/") for path in hub.fetched())
@@ -80,21 +81,21 @@ def test_a_prior_is_fetched_once(hub: Hub, commit: str, tiny_images: Path, tmp_p
         (f"{WORD}@v1.0", ["/api/models/tester/tiny/revision/v1.0"]),
         (f"{WORD}@{commit}", []),
     ):
-        assert files.fetch(word) == (card, folder)
+        assert resolve.fetch(word) == (card, folder)
         assert hub.fetched() == asked
 
 
 def test_nothing_is_fetched_without_being_asked(hub: Hub, commit: str, tmp_path: Path) -> None:
     with pytest.raises(PriorError, match=WORD) as missing:
-        cards.find(WORD)
+        resolve.find(WORD)
     assert f"sepcli fetch-priors {WORD}" in missing.value.hint
     assert WORD in refused(offline=True).message
     assert hub.asked == []
     assert not (tmp_path / "hf").exists()
-    fetched = files.fetch(WORD)
+    fetched = resolve.fetch(WORD)
     hub.asked.clear()
     for word in (WORD, f"{WORD}@{commit}"):
-        assert cards.find(word) == files.fetch(word, offline=True) == fetched
+        assert resolve.find(word) == resolve.fetch(word, offline=True) == fetched
     cards.verify(*fetched)
     assert hub.asked == []
 
@@ -106,9 +107,9 @@ def test_the_variable_for_offline_is_obeyed(hub: Hub, commit: str, monkeypatch: 
 
 
 def test_another_cache(commit: str, tmp_path: Path) -> None:
-    card, folder = files.fetch(WORD, cache_dir=tmp_path / "own")
+    card, folder = resolve.fetch(WORD, cache_dir=tmp_path / "own")
     assert folder.is_relative_to(tmp_path / "own")
-    assert files.cached(WORD, cache_dir=tmp_path / "own") == (card, folder)
+    assert resolve.find(WORD, cache_dir=tmp_path / "own") == (card, folder)
     assert kept(tmp_path) == []
 
 
@@ -119,7 +120,7 @@ def test_a_cut_connection_is_taken_up_where_it_broke(
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000)  # it writes whole chunks
     hub.publish("tester/tiny", large)
     hub.cut, hub.cuts = 350_000, 2
-    card, folder = files.fetch(WORD)
+    card, folder = resolve.fetch(WORD)
     cards.verify(card, folder)
     ranges = [asked for method, path, asked, _ in hub.asked if method == "GET" and "/cdn/" in path]
     assert ranges == [None, "bytes=300000-", "bytes=600000-", None]
@@ -140,7 +141,7 @@ def test_what_was_fetched_before_a_failure_is_kept(
     assert WORD in refused(offline=True).message
     hub.cuts = 0
     hub.asked.clear()
-    cards.verify(*files.fetch(WORD))
+    cards.verify(*resolve.fetch(WORD))
     assert sum("/cdn/" in path for path in hub.fetched()) == 1
 
 
@@ -157,19 +158,32 @@ def test_a_tampered_file_is_refused_and_nothing_is_kept(
         assert kept(tmp_path) == []
     assert WEIGHTS.split("/")[1] not in kept(tmp_path)
     with pytest.raises(PriorError, match=WORD):
-        cards.find(WORD)
+        resolve.find(WORD)
 
 
-def repo_of(folder: Path, change: Callable[[Card], Card], **more: bytes) -> dict[str, bytes]:
+def repo_of(folder: Path, change: Callable[[Card], Card | str], **more: bytes) -> dict[str, bytes]:
     """The files of a prior with another card."""
     changed = shutil.copytree(folder, folder.parent / "changed", dirs_exist_ok=True)
-    cards.write(change(cards.read(changed)), changed)
+    made = change(cards.read(changed))
+    if isinstance(made, str):
+        (changed / "card.toml").write_text(made)
+    else:
+        cards.write(made, changed)
     found = {p.relative_to(changed).as_posix(): p.read_bytes() for p in changed.rglob("*") if p.is_file()}
     return {**found, **more}
 
 
 def listed(name: str, **entry: object) -> Callable[[Card], Card]:
-    return lambda card: replace(card, files={**card.files, name: {**card.files.get(name, {}), **entry}})
+    def change(card: Card) -> Card:
+        old = structs.asdict(card.files[name]) if name in card.files else {}
+        return structs.replace(card, files={**card.files, name: cards.File(**{**old, **entry})})
+
+    return change
+
+
+def spoiled(**entries: object) -> Callable[[Card], str]:
+    """The text of a card that the constructor refuses."""
+    return lambda card: tomli_w.dumps({**to_builtins(card), **entries})
 
 
 @pytest.mark.parametrize(
@@ -182,13 +196,13 @@ def listed(name: str, **entry: object) -> Callable[[Card], Card]:
         (listed("denoiser/model.bin", sha256="0" * 64, size=7), "denoiser/model.bin"),
         (listed("../escaped.json", sha256="0" * 64, size=7), "card.toml"),
         (listed("C:/escaped.json", sha256="0" * 64, size=7), "card.toml"),
-        (lambda card: replace(card, files={}), "tester/tiny"),
-        (lambda card: replace(card, weights=(0.0,)), "card.toml"),
-        (lambda card: replace(card, title="\x1b[2J"), "card.toml"),
+        (lambda card: structs.replace(card, files={}), "tester/tiny"),
+        (spoiled(weights=[0.0]), "card.toml"),
+        (spoiled(title="\x1b[2J"), "card.toml"),
     ],
 )
 def test_a_repository_that_is_not_what_its_card_says(
-    hub: Hub, tiny_images: Path, tmp_path: Path, change: Callable[[Card], Card], message: str
+    hub: Hub, tiny_images: Path, tmp_path: Path, change: Callable[[Card], Card | str], message: str
 ) -> None:
     hub.repos["tester/tiny"] = Repo()
     hub.repos["tester/tiny"].commit(repo_of(shutil.copytree(tiny_images, tmp_path / "own"), change))
@@ -254,21 +268,23 @@ def test_gates_and_tokens(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch
     assert "401" in refused().message
     monkeypatch.setenv("HF_TOKEN", "hf_good")
     hub.asked.clear()
-    files.fetch(WORD)
+    resolve.fetch(WORD)
     tokens = {("/cdn/" in path, token) for _, path, _, token in hub.asked}
     assert tokens == {(False, "Bearer hf_good"), (True, None)}  # the delivery network does not get it
 
 
 def test_revisions_are_pinned(hub: Hub, commit: str, tiny_images: Path, tmp_path: Path) -> None:
-    old = files.fetch(WORD)
-    newer = repo_of(shutil.copytree(tiny_images, tmp_path / "own"), lambda card: replace(card, title="new"))
+    old = resolve.fetch(WORD)
+    newer = repo_of(
+        shutil.copytree(tiny_images, tmp_path / "own"), lambda card: structs.replace(card, title="new")
+    )
     new_commit = hub.repos["tester/tiny"].commit(newer)
-    assert cards.find(WORD) == old  # until it is fetched again
-    card, folder = files.fetch(WORD)
+    assert resolve.find(WORD) == old  # until it is fetched again
+    card, folder = resolve.fetch(WORD)
     assert (card.title, card.revision, folder.name) == ("new", new_commit, new_commit)
-    assert cards.find(WORD) == (card, folder)
-    assert files.fetch(f"{WORD}@v1.0") == files.fetch(f"{WORD}@{commit}") == old
-    assert files.fetch(WORD, revision="v1.0") == files.fetch(f"{WORD}@main", revision=commit) == old
+    assert resolve.find(WORD) == (card, folder)
+    assert resolve.fetch(f"{WORD}@v1.0") == resolve.fetch(f"{WORD}@{commit}") == old
+    assert resolve.fetch(WORD, revision="v1.0") == resolve.fetch(f"{WORD}@main", revision=commit) == old
 
 
 def test_no_network(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +304,7 @@ def test_a_cache_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cache"):
-        files.fetch(WORD, cache_dir=tmp_path / "file" / "cache")
+        resolve.fetch(WORD, cache_dir=tmp_path / "file" / "cache")
 
     def full(*_: object, **__: object) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -296,29 +312,29 @@ def test_a_cache_that_cannot_be_written(
     with monkeypatch.context() as patch:
         patch.setattr("huggingface_hub.hf_hub_download", full)
         with pytest.raises(OutputError, match="No space left"):
-            files.fetch(WORD)
+            resolve.fetch(WORD)
 
 
 def test_a_read_only_cache_is_read(hub: Hub, commit: str, tmp_path: Path) -> None:
-    fetched = files.fetch(WORD)
+    fetched = resolve.fetch(WORD)
     folders = [tmp_path / "hf", *(p for p in (tmp_path / "hf").rglob("*") if p.is_dir())]
     try:
         for folder in folders:
             folder.chmod(0o500)
         if os.access(tmp_path / "hf", os.W_OK):
             pytest.skip("an administrator may write anywhere")
-        assert files.fetch(WORD) == cards.find(WORD) == fetched
+        assert resolve.fetch(WORD) == resolve.find(WORD) == fetched
         hub.repos["tester/tiny"].refs["main"] = "0" * 40
         hub.repos["tester/tiny"].commits["0" * 40] = hub.repos["tester/tiny"].commits[commit]
         with pytest.raises(OutputError, match="cache"):
-            files.fetch(WORD)
+            resolve.fetch(WORD)
     finally:
         for folder in folders:
             folder.chmod(0o700)
 
 
 def test_damaged_files_are_fetched_anew(hub: Hub, commit: str, tiny_images: Path) -> None:
-    card, folder = files.fetch(WORD)
+    card, folder = resolve.fetch(WORD)
     for harm in ("flip", "cut", "card"):
         path = folder / ("card.toml" if harm == "card" else WEIGHTS)
         data = path.read_bytes()
@@ -326,12 +342,12 @@ def test_damaged_files_are_fetched_anew(hub: Hub, commit: str, tiny_images: Path
         if harm == "card":
             path.write_bytes(b"\0")
             with pytest.raises(PriorError, match=r"card\.toml"):
-                cards.find(WORD)
+                resolve.find(WORD)
         else:
             with pytest.raises(PriorError, match=WEIGHTS) as damaged:
-                cards.verify(*cards.find(WORD))
+                cards.verify(*resolve.find(WORD))
             assert "sepcli fetch-priors" in damaged.value.hint
-        assert files.fetch(WORD) == (card, folder)
+        assert resolve.fetch(WORD) == (card, folder)
         cards.verify(card, folder)
 
 
@@ -351,7 +367,7 @@ def test_damaged_files_are_fetched_anew(hub: Hub, commit: str, tiny_images: Path
     ],
 )
 def test_words_that_name_no_repository(hub: Hub, word: str) -> None:
-    for look in (cards.find, files.fetch, files.preview):
+    for look in (resolve.find, resolve.fetch, resolve.preview):
         with pytest.raises(UsageError) as error:
             look(word)
         assert error.value.hint
@@ -365,28 +381,28 @@ def test_the_catalog_knows_priors_on_the_hub(
     repo = hub.repos.setdefault("google/ddpm", Repo())
     commit = repo.commit({n: (tiny_images / n).read_bytes() if n != names[2] else b"x" for n in names})
     own = cards.read(tiny_images)
-    card = replace(own, name="ddpm", repo="google/ddpm", revision=commit, family="other", resolution=(32, 32))
+    card = structs.replace(own, name="ddpm", repo="google/ddpm", revision=commit, resolution=(32, 32))
     cards.write(card, tmp_path)
     (tmp_path / "card.toml").rename(catalog / "ddpm.toml")
-    assert cards.remote_names() == ("ddpm",)
+    assert index.remote_names() == ("ddpm",)
     for wrong in ("ddpn", "DDPM"):
         with pytest.raises(PriorError, match=wrong):
-            cards.find(wrong)
+            resolve.find(wrong)
     with pytest.raises(PriorError) as near:
-        cards.find("dpm")
+        resolve.find("dpm")
     assert "ddpm" in near.value.hint
     with pytest.raises(PriorError, match="ddpm") as missing:
-        cards.find("ddpm")
+        resolve.find("ddpm")
     assert "sepcli fetch-priors ddpm" in missing.value.hint
-    assert files.preview("ddpm") == (card, names[:2])
+    assert resolve.preview("ddpm") == (card, names[:2])
     assert hub.asked == []
-    assert files.fetch("ddpm") == cards.find("ddpm")
-    found, folder = cards.find("ddpm")
+    assert resolve.fetch("ddpm") == resolve.find("ddpm")
+    found, folder = resolve.find("ddpm")
     assert (found, folder.name) == (card, commit)
     assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == ["config.json", "model.safetensors"]
     hub.asked.clear()
-    assert files.fetch("ddpm") == (card, folder)
-    assert files.preview("ddpm") == (card, ())
+    assert resolve.fetch("ddpm") == (card, folder)
+    assert resolve.preview("ddpm") == (card, ())
     assert hub.asked == []
     repo.commit({**repo.commits[commit], "denoiser/config.json": b"{}"}, "changed")
     assert "denoiser/config.json" in refused("ddpm", revision="changed").message
@@ -394,27 +410,27 @@ def test_the_catalog_knows_priors_on_the_hub(
 
 def test_a_card_of_the_catalog_that_is_not_complete(catalog: Path, tiny_images: Path) -> None:
     shutil.copy(tiny_images / "card.toml", catalog / "half.toml")
-    for look in (cards.find, files.fetch):
+    for look in (resolve.find, resolve.fetch):
         with pytest.raises(PriorError, match="half"):
             look("half")
 
 
 def test_what_is_here_needs_no_network(hub: Hub, tiny_images: Path) -> None:
-    for word in (*cards.names(), str(tiny_images)):
-        assert files.fetch(word) == cards.find(word)
-        assert files.preview(word) == (cards.find(word)[0], ())
+    for word in (*index.names(), str(tiny_images)):
+        assert resolve.fetch(word) == resolve.find(word)
+        assert resolve.preview(word) == (resolve.find(word)[0], ())
         with pytest.raises(UsageError, match="--revision"):
-            files.fetch(word, revision="main")
+            resolve.fetch(word, revision="main")
     assert hub.asked == []
 
 
 def test_previews(hub: Hub, commit: str, tiny_images: Path, tmp_path: Path) -> None:
     with pytest.raises(PriorError, match=WORD):
-        files.preview(WORD, offline=True)
-    card, missing = files.preview(WORD)
+        resolve.preview(WORD, offline=True)
+    card, missing = resolve.preview(WORD)
     assert (card, set(missing)) == (cards.read(tiny_images), set(card.files))
     assert kept(tmp_path) == []
-    (_, folder) = files.fetch(WORD)
-    assert files.preview(WORD)[1] == files.preview(WORD, offline=True)[1] == ()
+    (_, folder) = resolve.fetch(WORD)
+    assert resolve.preview(WORD)[1] == resolve.preview(WORD, offline=True)[1] == ()
     (folder / WEIGHTS).unlink()
-    assert files.preview(WORD)[1] == (WEIGHTS,)
+    assert resolve.preview(WORD)[1] == (WEIGHTS,)

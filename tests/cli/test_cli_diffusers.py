@@ -11,6 +11,7 @@ from hub_server import Hub
 from PIL import Image
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import index
 from sepcli.cli.app import run
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
@@ -35,7 +36,7 @@ def test_two_repositories_separate_a_image(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     names = {"tiny-church": "tester/ddpm-church", "tiny-bedroom": "tester/ddpm-bedroom"}
-    monkeypatch.setattr(cards, "UNPINNED", names)
+    monkeypatch.setattr(index, "UNPINNED", names)
     for repo in names.values():
         hub.publish(repo, save_ddpm(tmp_path / repo))
     assert run(["fetch-priors", "--list", "--json"]) == 0

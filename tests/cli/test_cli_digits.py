@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.cli.app import run
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
@@ -26,7 +27,7 @@ def with_classes(prior: Path, folder: Path, classes: list[str]) -> Path:
     shutil.copytree(prior, folder)
     config = folder / "denoiser" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"classes": classes}))
-    card, _ = cards.find(str(folder))
+    card, _ = resolve.find(str(folder))
     cards.write(cards.with_files(card, folder), folder)
     return folder
 

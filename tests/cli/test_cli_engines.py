@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 from hub_server import Hub
+from msgspec import structs
 from tiny_sound import make_dual, make_sound
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.cli.app import run
 
 RATE = 8000
@@ -159,13 +160,13 @@ def test_score_priors_are_fetched_with_the_prior_that_names_them(
     ]
     for name in ("beats", "low"):
         hub.publish(f"tester/{name}", dual / name, "v1")
-    named = {"priors": ["hf:tester/beats@v1", "hf:tester/low@v1"]}
-    cards.write(replace(cards.read(dual), score=named), dual)
+    named = ("hf:tester/beats@v1", "hf:tester/low@v1")
+    cards.write(structs.replace(cards.read(dual), priors=named), dual)
     commit = hub.publish("tester/both", dual, "v1")
     word = f"hf:tester/both@{commit}"
     assert run(["fetch-priors", word, "--dry-run", "--json", "-q"]) == 0
     planned = json.loads(capsys.readouterr().out)["priors"]
-    assert [prior["name"] for prior in planned] == [word, *named["priors"]]
+    assert [prior["name"] for prior in planned] == [word, *named]
     assert all(prior["to_fetch"] for prior in planned)
     assert separate(mix, tmp_path / "out", "--prior", word) == 0  # on first use
     assert stems_and_record(tmp_path / "out", mix)[1]["method"] == "score"
@@ -187,7 +188,7 @@ def test_score_priors_in_folders_of_the_repository_are_fetched_with_it(
     assert run(["fetch-priors", word, "-q"]) == 0
     assert run(["fetch-priors", word, "--offline", "-q"]) == 0
     assert hub.fetched() == []
-    _, folder = cards.find(word)
+    _, folder = resolve.find(word)
     weights = (folder / inner[0]).resolve()
     weights.write_bytes(bytes(weights.stat().st_size))
     assert run(["fetch-priors", word, "--offline", "-q"]) == 4
@@ -212,7 +213,7 @@ def test_a_repository_whose_inner_priors_are_not_whole_is_refused(
 
 def test_a_card_that_names_itself_is_fetched_once(dual: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (dual / "me").symlink_to(".")
-    cards.write(replace(cards.read(dual), score={"priors": ["me", "low"]}), dual)
+    cards.write(structs.replace(cards.read(dual), priors=("me", "low")), dual)
     assert run(["fetch-priors", str(dual), "--json", "-q"]) == 0
     found = json.loads(capsys.readouterr().out)["priors"]
     assert [prior["name"] for prior in found] == [str(dual), str(dual / "me"), str(dual / "low")]

@@ -16,6 +16,7 @@ import torch
 
 import sepcli.catalog.build
 import sepcli.catalog.card
+import sepcli.catalog.resolve
 from sepcli.cli.app import main
 
 RATE = 8000
@@ -56,14 +57,21 @@ def _run(*arguments: object) -> int:
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Replaces the catalog by one fake prior; what the command asked of it, and the separator it gets."""
     seen: dict[str, Any] = {"separator": FakeSeparator()}
-    card = sepcli.catalog.card.Card("fake", "none", ("drums", "bass"), (0.5, 0.5), RATE)
+    card = sepcli.catalog.card.Card(
+        name="fake",
+        medium="audio",
+        engine="lass",
+        sources=("drums", "bass"),
+        weights=(0.5, 0.5),
+        sample_rate=RATE,
+    )
 
     def load(prior: str, **options: Any) -> FakeSeparator:
         seen.update(prior=prior, **options)
         separator: FakeSeparator = seen["separator"]
         return separator
 
-    monkeypatch.setattr(sepcli.catalog.card, "find", lambda prior: (card, Path()))
+    monkeypatch.setattr(sepcli.catalog.resolve, "find", lambda prior: (card, Path()))
     monkeypatch.setattr(sepcli.catalog.build, "load_separator", load, raising=False)
     return seen
 

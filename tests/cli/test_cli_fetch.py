@@ -8,16 +8,17 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hub_server import Hub, Repo
+from msgspec import structs
 from PIL import Image
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import index
 from sepcli.cli import console
 from sepcli.cli.app import run
 
@@ -30,12 +31,14 @@ Captured = pytest.CaptureFixture[str]
 def catalog(hub: Hub, tiny_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The catalog: a bundled prior, and one on the Hub, ``far``, that is in tester/tiny too."""
     commit = hub.publish("tester/tiny", tiny_images, "v1")
-    monkeypatch.setattr(cards, "BUNDLED", tmp_path / "bundled")
-    monkeypatch.setattr(cards, "REMOTE", tmp_path / "remote")
-    monkeypatch.setattr(cards, "UNPINNED", {})
+    monkeypatch.setattr(index, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(index, "REMOTE", tmp_path / "remote")
+    monkeypatch.setattr(index, "UNPINNED", {})
     shutil.copytree(tiny_images, tmp_path / "bundled" / "near")
     (tmp_path / "remote").mkdir()
-    card = replace(cards.read(tiny_images), name="far", repo="tester/tiny", revision=commit, licence="MIT")
+    card = structs.replace(
+        cards.read(tiny_images), name="far", repo="tester/tiny", revision=commit, licence="MIT"
+    )
     cards.write(card, tmp_path / "remote")
     (tmp_path / "remote" / "card.toml").rename(tmp_path / "remote" / "far.toml")
     return tmp_path
@@ -52,7 +55,7 @@ def document(capsys: Captured, key: str = "priors") -> Any:
 def test_a_list_says_what_is_where(hub: Hub, catalog: Path, tiny_images: Path, capsys: Captured) -> None:
     assert fetch("--list") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["prior", "family", "size", "licence", "where"]
+    assert lines[0] == ["prior", "engine", "size", "licence", "where"]
     assert [(line[0], line[1], line[-1]) for line in lines[1:]] == [
         ("near", "score", "bundled"),
         ("far", "score", "fetch"),
@@ -63,7 +66,7 @@ def test_a_list_says_what_is_where(hub: Hub, catalog: Path, tiny_images: Path, c
     assert fetch("--list", "--json", "far", "near", str(tiny_images), WORD, "hf:tester/other") == 0
     listed = document(capsys)
     assert [entry["where"] for entry in listed] == ["cached", "bundled", "folder", "to fetch", "to fetch"]
-    assert listed[0]["bytes"] == sum(entry["size"] for entry in cards.read(tiny_images).files.values())
+    assert listed[0]["bytes"] == sum(entry.size for entry in cards.read(tiny_images).files.values())
     assert (listed[0]["licence"], listed[0]["repo"], listed[0]["files"]) == ("MIT", "tester/tiny", 2)
     assert "bytes" not in listed[4]
 

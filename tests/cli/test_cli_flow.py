@@ -50,10 +50,13 @@ def test_a_toy_prior_has_all_that_a_prior_has(flows: dict[str, Path]) -> None:
         14700,
     )
     assert card.stream["reference_rms"] == 0
-    assert (card.training["flow"]["variant"], card.training["flow"]["noise"]) == ("flowavenet", 0.001)
-    validated = -card.training["flow"]["validation"]["nats"]
+    assert (card.parts["flow"].training["variant"], card.parts["flow"].training["noise"]) == (
+        "flowavenet",
+        0.001,
+    )
+    validated = -card.parts["flow"].training["validation"]["nats"]
     assert (
-        card.training["flow"]["nats_per_sample"] > validated - 0.5
+        card.parts["flow"].training["nats_per_sample"] > validated - 0.5
     )  # clean waves are not less likely than noisy
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from msgspec import structs
 from PIL import Image
 
 from sepcli.catalog import card as cards
@@ -198,7 +199,7 @@ def ink_and_dust(tiny_images: Path, tmp_path: Path) -> list[str]:
     words = []
     for name in ("ink", "dust"):
         folder = shutil.copytree(tiny_images, tmp_path / "priors" / name)
-        cards.write(replace(cards.read(folder), name=name, sources=(name,)), folder)
+        cards.write(structs.replace(cards.read(folder), name=name, sources=(name,)), folder)
         words += ["--prior", str(folder)]
     return words
 
@@ -265,7 +266,7 @@ def test_a_source_cannot_be_called_like_the_contact_sheet(
     ink_and_dust: list[str], mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(ink_and_dust[1])
-    cards.write(replace(cards.read(folder), sources=("contact",)), folder)
+    cards.write(structs.replace(cards.read(folder), sources=("contact",)), folder)
     assert run(["separate", str(mixture), "-o", str(tmp_path / "out"), *ink_and_dust]) == 1
     assert "contact.png" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -50,9 +50,9 @@ def test_what_is_written(flows: dict[str, Path]) -> None:
         ("waveglow", 4),
         ("spectral", 4),
     ]
-    assert cards.read(flows["bands"]).training["flow"]["variant"] == "spectral"
-    assert "mels" not in cards.read(flows["bands"]).training["flow"]
-    assert cards.read(flows["told"]).training["flow"]["mels"] == 4
+    assert cards.read(flows["bands"]).parts["flow"].training["variant"] == "spectral"
+    assert "mels" not in cards.read(flows["bands"]).parts["flow"].training
+    assert cards.read(flows["told"]).parts["flow"].training["mels"] == 4
     drawn = {name: soundfile.info(path / "samples" / "03.flac").frames for name, path in flows.items()}
     assert drawn == {"plain": 29400, "bands": 29400, "told": 4096, "both": 4096}
 
@@ -64,7 +64,7 @@ def test_variants_are_compared_if_both_or_neither_know_mel_frames(
         assert judge(*(flows[name] for name in pair)) == 0
         document = json.loads(capsys.readouterr().out)
         assert (document["likelihood"], document["priors"]) == (likelihood, list(pair))
-        own = cards.read(flows[pair[0]]).training["flow"]["nats_per_sample"]
+        own = cards.read(flows[pair[0]]).parts["flow"].training["nats_per_sample"]
         assert document["mean"][0][0] == pytest.approx(own, abs=1.0)  # other waves and few, but the same flow
     assert judge(flows["told"], flows["plain"]) == 2
     assert "told" in capsys.readouterr().err

@@ -206,7 +206,7 @@ def test_the_record_says_how_to_repeat_the_run(separate, tiny_prior: Path) -> No
     assert record["input"] == "mix.wav"
     assert record["stems"] == [[str(Path("separated/mix") / f"{stem}.wav") for stem in STEMS]]
     assert record["prior"] == "tiny"
-    assert set(record["files"]) >= {"codec/model.safetensors", "prior/model.safetensors"}
+    assert set(record["files"]) >= {"codec/model.safetensors", "transformer/model.safetensors"}
     assert all(len(digest) == 64 for digest in record["files"].values())
     assert (record["seed"], record["sampler"], record["device"]) == (7, "top-k", str(_device()))
     assert (record["settings"]["lam"], record["settings"]["top_k"]) == (1.0, 4)
@@ -655,11 +655,11 @@ def test_a_tampered_prior_is_not_used(separate, tiny_prior: Path) -> None:
     write("a.wav")
     write("b.wav")
     shutil.copytree(tiny_prior, "prior")
-    weights = Path("prior/prior/model.safetensors")
+    weights = Path("prior/transformer/model.safetensors")
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
     code, out, err = separate("a.wav", "b.wav", prior="prior")
     assert (code, out) == (4, "")
-    assert "prior/model.safetensors" in two_lines(err)[0]
+    assert "transformer/model.safetensors" in two_lines(err)[0]
     assert not Path("separated").exists()
 
 

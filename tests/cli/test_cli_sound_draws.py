@@ -32,7 +32,13 @@ def priors(tmp_path: Path) -> list[str]:
         write_weights(SpectralPrior(config), folder / "denoiser" / "model.safetensors")
         (folder / "denoiser" / "config.json").write_text(json.dumps(asdict(config)))
         card = cards.Card(
-            source, cards.SOUND, (source,), (1.0,), RATE, stream={"window": 1.0, "overlap": 0.1}
+            name=source,
+            medium="audio",
+            engine="score",
+            sources=(source,),
+            weights=(1.0,),
+            sample_rate=RATE,
+            stream={"window": 1.0, "overlap": 0.1},
         )
         cards.write(cards.with_files(card, folder), folder)
         words += ["--prior", str(folder)]

@@ -55,8 +55,8 @@ def test_the_folder_holds_encoders_and_the_flows(encoders: Path, flows: list[str
     card = cards.read(encoders)
     assert (card.family, card.sources, card.weights) == ("variational", SHAPES, (0.5, 0.5))
     assert set(card.files) == {"encoders/config.json", "encoders/model.safetensors"}
-    assert card.score == {"priors": ["priors/1", "priors/2"]}
-    entry = card.training["encoders"]
+    assert card.priors == ("priors/1", "priors/2")
+    entry = card.parts["encoders"].training
     assert [prior["name"] for prior in entry["priors"]] == list(SHAPES)
     for number, flow in enumerate(flows, 1):
         kept = encoders / "priors" / str(number)

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
 from sepcli.evaluation.cross_likelihood import CrossLikelihood
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "reproduce" / "finish_card.py"
-KINDS = {"images": cards.IMAGES, "encoders": cards.VARIATIONAL}
+KINDS = {"images": ("image", "score"), "encoders": ("audio", "variational")}
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,14 @@ def program() -> ModuleType:
 @pytest.fixture
 def priors(tmp_path: Path) -> Path:
     """A folder of fresh cards, one of each kind."""
-    for name, family in KINDS.items():
+    for name, (medium, engine) in KINDS.items():
         (tmp_path / name).mkdir()
-        rate = 0 if family == cards.IMAGES else 8000
-        cards.write(Card(name, family, ("digit",), (1.0,), rate, training={"part": {}}), tmp_path / name)
+        rate = 0 if medium == "image" else 8000
+        parts = {"part": cards.Part("part")}
+        card = Card(
+            name=name, medium=medium, engine=engine, sources=("digit",), sample_rate=rate, parts=parts
+        )
+        cards.write(card, tmp_path / name)
     return tmp_path
 
 
@@ -56,10 +61,10 @@ def write(folder: Path, **reports: dict[str, Any]) -> list[str]:
 def test_settings_come_from_another_prior_and_single_words(program: ModuleType, priors: Path) -> None:
     words = [str(priors / "images"), "--like", "mnist", "--set", "candidates=8", "rho=2.5", "note=a=b"]
     assert program.main(words) == 0
-    card, model = cards.read(priors / "images"), cards.find("mnist")[0]
-    assert (card.name, card.title, card.training) == ("images", model.title, {"part": {}})
-    assert card.settings == {**model.settings, "candidates": 8, "rho": 2.5, "note": "a=b"}
-    assert isinstance(card.settings["candidates"], int)
+    card, model = cards.read(priors / "images"), resolve.find("mnist")[0]
+    assert (card.name, card.title, set(card.parts)) == ("images", model.title, {"part"})
+    assert card.defaults("score") == {**model.defaults("score"), "candidates": 8, "rho": 2.5, "note": "a=b"}
+    assert isinstance(card.defaults("score")["candidates"], int)
 
 
 def test_figures_have_no_numbers_that_reports_lack(program: ModuleType, priors: Path) -> None:
@@ -130,7 +135,7 @@ def test_the_same_words_change_nothing_and_other_figures_stay(program: ModuleTyp
     [
         (["--like", "mnist"], 4, "mnist"),
         (["--like", "nonsense"], 4, "nonsense"),
-        (["--set", "method=nonsense"], 2, "method"),
+        (["--set", "engine=nonsense"], 2, "engine"),
         (["--set", "method"], 2, "method"),
         (["--figures", "=report.json"], 2, "=report.json"),
         (["--figures", "a=missing.json"], 1, "missing.json"),

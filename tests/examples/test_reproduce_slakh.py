@@ -11,7 +11,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,9 +19,11 @@ import numpy as np
 import pytest
 import soundfile
 from finished_cards import check_figures
+from msgspec import structs
 from tiny_sound import make_sound
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.cli.app import run
 from sepcli.errors import PriorError
 
@@ -116,17 +117,17 @@ def test_slakh_goes_from_songs_to_two_engines_and_goes_on_where_it_was(
     script, out = Script(tmp_path / "bin", songs, tmp_path / "out"), tmp_path / "out"
     script.finish(monkeypatch)
     card = cards.read(out / "slakh-drums-bass")
-    assert card.score == {"priors": ["drums", "bass"]}
-    bundled = cards.find("slakh-drums-bass")[0].settings
+    assert card.priors == ("drums", "bass")
+    bundled = resolve.find("slakh-drums-bass")[0].defaults("lass")
     for key in ("lam", "latent", "context", "shortlist"):
-        assert card.settings[key] == bundled[key]
-    assert set(card.training) == {"codec", "prior", "latent", "context", "table"}
+        assert card.defaults("lass")[key] == bundled[key]
+    assert set(card.parts) == {"codec", "transformer", "latent", "context", "table"}
     reports = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
     means = {
         engine: reports[f"validation-{engine}"]["results"]["sdr"]["sepcli"]["average"]["mean"]
         for engine in ("lass", "score")
     }
-    assert means[card.settings["method"]] == max(means.values())
+    assert means[card.engine] == max(means.values())
     assert list(reports["lass"]["results"]["si-sdri"]) == [
         "sepcli",
         "sepcli raw",
@@ -188,10 +189,10 @@ def report(**means: float | None) -> dict[str, Any]:
 def test_score_priors_are_named_once_and_in_order(program: ModuleType, prior: Path) -> None:
     card = cards.read(prior)
     joined = program.join(card, prior, ["drums", "bass"], "slakh-drums-bass")
-    model = cards.find("slakh-drums-bass")[0]
-    assert joined.score == {"priors": ["drums", "bass"]}
+    model = resolve.find("slakh-drums-bass")[0]
+    assert joined.priors == ("drums", "bass")
     assert (joined.title, joined.stream) == (model.title, model.stream)
-    tuned = replace(joined, settings={"lam": 9.0})
+    tuned = structs.replace(joined, settings={"lass": {"lam": 9.0}})
     assert program.join(tuned, prior, ["drums", "bass"], "slakh-drums-bass") == tuned
     with pytest.raises(PriorError, match="bass, drums"):
         program.join(card, prior, ["bass", "drums"])
@@ -205,7 +206,7 @@ def test_the_better_engine_is_the_default(
 ) -> None:
     card = program.join(cards.read(prior), prior, ["drums", "bass"])
     chosen = program.choose(card, {"lass": report(average=lass), "score": report(average=score)})
-    assert chosen.settings["method"] == better
+    assert chosen.engine == better
     cards.write(chosen, prior)
     assert cards.read(prior) == chosen
 

@@ -32,7 +32,7 @@ def test_toy_waves_go_from_nothing_to_figures(tmp_path: Path) -> None:
 
     first = start()
     card = cards.read(tmp_path / "out" / "toy-waves")
-    assert card.settings == {"method": "score"}
+    assert card.engine == "score"
     for name, count in (("variational", 2), ("langevin", 1), ("projected", 1)):
         report = json.loads((tmp_path / "out" / f"{name}.json").read_text())
         assert report["protocol"]["stems"] == ["sine", "square", "sawtooth", "triangle"]

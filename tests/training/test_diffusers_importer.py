@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.errors import InputError, OutputError, PriorError, SepError
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
@@ -108,14 +109,14 @@ def test_the_imported_score_is_that_of_safetensors(
     assert torch.equal(score_of(out), score_of(safe))
     assert float(score_of(out).std()) > 0.01
     assert config == load_image_prior(safe).config
-    card, folder = cards.find(str(out))
+    card, folder = resolve.find(str(out))
     cards.verify(card, folder)
     assert (card.name, card.sources, card.family, card.resolution) == ("prior", ("church",), "score", (8, 8))
     made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert made == {"card.toml", *card.files}
     assert set(card.files) == {"unet/config.json", WEIGHTS, SCHEDULE}
     pickle = next(source.rglob("*.bin"))
-    assert card.training["unet"] == {"checkpoint": PICKLE, "sha256": cards.sha256(pickle)}
+    assert card.parts["unet"].training == {"checkpoint": PICKLE, "sha256": cards.sha256(pickle)}
     assert [p.name for p in out.parent.iterdir()] == ["prior"]
 
 
@@ -173,13 +174,13 @@ def test_which_pickle_is_meant(folder: Path, tmp_path: Path, monkeypatch: pytest
     unet = folder / "unet"
     shutil.copy(unet / PICKLE, unet / "ema.pt")
     import_diffusers(folder, tmp_path / "a")  # the usual name wins
-    assert cards.read(tmp_path / "a").training["unet"]["checkpoint"] == PICKLE
+    assert cards.read(tmp_path / "a").parts["unet"].training["checkpoint"] == PICKLE
     (unet / PICKLE).rename(unet / "other.bin")
     assert "ema.pt, other.bin" in refusal(folder, tmp_path / "b")
     for number, path in enumerate((unet / "ema.pt", folder / "unet" / "other.bin")):
         import_diffusers(path, tmp_path / f"c{number}")
         card = cards.read(tmp_path / f"c{number}")
-        assert card.training["unet"]["checkpoint"] == path.name
+        assert card.parts["unet"].training["checkpoint"] == path.name
         assert SCHEDULE in card.files  # that beside the folder unet
     (unet / "ema.pt").unlink()
     monkeypatch.chdir(unet)

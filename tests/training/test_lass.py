@@ -83,11 +83,16 @@ def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
     assert set(card.files) == {
         f"{part}/{name}" for part in ("codec", "prior") for name in ("config.json", "model.safetensors")
     }
-    assert card.training["codec"]["steps"] == 6
-    assert card.training["prior"]["codec"] == digest
-    assert set(card.training["codec"]["validation"]) == {"sdr_drums", "sdr_bass", "sdr_mixture", "perplexity"}
-    assert set(card.training["prior"]["validation"]) == {"nll", "nll_drums", "nll_bass"}
-    assert 0 < card.training["prior"]["validation"]["nll"] < 8
+    assert card.parts["codec"].training["steps"] == 6
+    assert card.parts["transformer"].training["codec"] == digest
+    assert set(card.parts["codec"].training["validation"]) == {
+        "sdr_drums",
+        "sdr_bass",
+        "sdr_mixture",
+        "perplexity",
+    }
+    assert set(card.parts["transformer"].training["validation"]) == {"nll", "nll_drums", "nll_bass"}
+    assert 0 < card.parts["transformer"].training["validation"]["nll"] < 8
 
 
 def test_a_context_likelihood_is_trained_and_counts_what_it_saw(
@@ -97,8 +102,8 @@ def test_a_context_likelihood_is_trained_and_counts_what_it_saw(
     prepare.run(request(tiny_slakh, out, "context"))
     card = cards.read(out)
     cards.verify(card, out)
-    assert card.training["context"]["codec"] == load_codec(out)[1]
-    assert set(card.training["context"]["validation"]) == {"nll", "nll_drums", "nll_bass"}
+    assert card.parts["context"].training["codec"] == load_codec(out)[1]
+    assert set(card.parts["context"].training["validation"]) == {"nll", "nll_drums", "nll_bass"}
     assert card.settings == {"context": 1.0, "shortlist": 32, "lam": 0.25}
     context = load_context(out)
     assert context.config == ContextConfig(256, ("drums", "bass"), 64, 32, (1, 2))
@@ -136,7 +141,7 @@ def test_what_is_there_is_not_replaced_unasked(tiny_slakh: Path, trained: Path, 
     card = cards.read(out)
     cards.verify(card, out)
     assert set(card.training) == {"codec", "prior"}
-    assert card.training["prior"]["codec"] != load_codec(out)[1]  # so the prior will be refused
+    assert card.parts["transformer"].training["codec"] != load_codec(out)[1]  # so the prior will be refused
 
 
 @pytest.mark.parametrize(
@@ -177,7 +182,7 @@ def test_a_prior_starts_from_a_trained_one(tiny_slakh: Path, trained: Path, tmp_
     prepare.run(replace(asked, loop=replace(LOOP, learning_rate=1e-12)))
     one, two = (load_prior(folder).state_dict() for folder in (trained, out))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert cards.read(out).training["prior"]["init"]["prior"] == "sines"
+    assert cards.read(out).parts["transformer"].history[0]["prior"] == "sines"
 
 
 def test_a_part_of_other_sources_is_refused(tiny_slakh: Path, trained: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.catalog.network import load_network
 from sepcli.datasets.audio_folder import levelled
 from sepcli.datasets.detect import Kind, kind_of
@@ -84,7 +85,7 @@ def test_it_starts_from_a_trained_prior(
     assert any(
         float(p.abs().max()) > 0 for p in after.net.leave.parameters()
     )  # where training begins at zero
-    told = cards.find(str(tmp_path / "p"))[0].training["denoiser"]["init"]
+    told = resolve.find(str(tmp_path / "p"))[0].parts["denoiser"].history[0]
     assert (told["prior"], told["steps"]) == ("p", 4)
     with pytest.raises(PriorError, match="prior p"):
         prepare.run(request(recordings, tmp_path / "q", init=init, preset="small", loop=still))
@@ -101,7 +102,7 @@ def test_the_lowest_bands_get_a_network_of_their_own(
     assert float(after.low.leave.weight.abs().max()) > 0
     for key, value in before.state_dict().items():
         assert torch.equal(after.state_dict()[key], value)
-    entry = cards.find(str(tmp_path / "p"))[0].training["denoiser"]
+    entry = resolve.find(str(tmp_path / "p"))[0].parts["denoiser"].training
     assert entry["foreign_share"] == audio.LOW_FOREIGN
     assert "error" in entry["validation"]
     again = {"init": str(tmp_path / "p"), "against": (str(recordings),)}
@@ -222,8 +223,8 @@ def test_what_it_is_against_is_a_folder_or_a_class_of_the_songs(
     still = LoopSettings(seconds=None, steps=1)
     words = {"sources": ("Drums",), "against": ("bass", str(recordings)), "loop": still}
     prepare.run(request(tiny_slakh, tmp_path / "p", **words))
-    card, _ = cards.find(str(tmp_path / "p"))
-    assert card.training["denoiser"]["foreign_share"] == audio.FOREIGN
+    card, _ = resolve.find(str(tmp_path / "p"))
+    assert card.parts["denoiser"].training["foreign_share"] == audio.FOREIGN
     with pytest.raises(UsageError, match="bass"):
         prepare.run(request(recordings, tmp_path / "q", against=("bass",)))
     with pytest.raises(UsageError, match="--against"):
@@ -234,7 +235,7 @@ def test_what_it_is_against_is_a_folder_or_a_class_of_the_songs(
 def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tuple[Path, Progress]) -> None:
     out, progress = finished
     assert progress.step == 4
-    card, folder = cards.find(str(out))
+    card, folder = resolve.find(str(out))
     assert (card.family, card.sources, card.weights, card.sample_rate) == (
         "spectral",
         ("violin",),
@@ -243,7 +244,7 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
     )
     assert sorted(card.files) == ["denoiser/config.json", "denoiser/model.safetensors"]
     cards.verify(card, folder)
-    entry = card.training["denoiser"]
+    entry = card.parts["denoiser"].training
     assert entry["band_std"]["greatest"] > 0.1 > entry["band_std"]["median"] > 0
     assert entry["hours_of_data"] == pytest.approx(22 / 3600, abs=6e-4)
     assert {"mse", "wiener", "nll"} == set(entry["validation"])
@@ -311,9 +312,9 @@ def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
     prepare.run(
         request(tiny_slakh, tmp_path / "p", sources=("Drums",), loop=LoopSettings(seconds=None, steps=1))
     )
-    card, _ = cards.find(str(tmp_path / "p"))
+    card, _ = resolve.find(str(tmp_path / "p"))
     assert card.sources == ("Drums",)
-    assert card.training["denoiser"]["hours_of_data"] == pytest.approx(8 / 3600, abs=6e-4)
+    assert card.parts["denoiser"].training["hours_of_data"] == pytest.approx(8 / 3600, abs=6e-4)
     learn, held_out = audio.open_banks(tiny_slakh / "train", "bass", 22050, 65536)
     assert (len(learn.spans[0]), len(held_out.spans[0])) == (1, 1)
 

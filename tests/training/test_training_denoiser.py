@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.datasets.idx import open_digits
 from sepcli.datasets.image_folder import LabelledImages
 from sepcli.datasets.image_splits import open_data
@@ -84,8 +85,8 @@ def test_labels_of_digits(tmp_path: Path) -> None:
 def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
     progress = prepare.run(request(tmp_path / "p", classes=("0-4", "5-9")))
     assert progress.step == 3
-    card, folder = cards.find(str(tmp_path / "p"))
-    assert (card.family, card.sources, card.sample_rate) == ("score", ("digit",), 0)
+    card, folder = resolve.find(str(tmp_path / "p"))
+    assert (card.engine, card.medium, card.sources) == ("score", "image", ("digit",))
     assert sorted(card.files) == ["denoiser/config.json", "denoiser/model.safetensors"]
     cards.verify(card, folder)
     prior = load_image_prior(folder)
@@ -99,10 +100,10 @@ def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
 
 def test_a_score_network_trains_alike(tmp_path: Path) -> None:
     prepare.run(request(tmp_path / "p", family="ncsn", classes=("0-4", "5-9"), unlabelled=0.2))
-    card, folder = cards.find(str(tmp_path / "p"))
+    card, folder = resolve.find(str(tmp_path / "p"))
     assert sorted(card.files) == ["ncsn/config.json", "ncsn/model.safetensors"]
     assert card.settings == {"sampler": "langevin"}
-    assert card.training["ncsn"]["classes"] == ["0-4", "5-9"]
+    assert card.parts["ncsn"].training["classes"] == ["0-4", "5-9"]
     cards.verify(card, folder)
     prior = load_image_prior(folder)
     assert prior.config == NcsnConfig(width=8, classes=("0-4", "5-9"), unlabelled=0.2)
@@ -132,7 +133,7 @@ def test_training_can_start_from_a_trained_prior(tmp_path: Path) -> None:
     prepare.run(replace(still, loop=replace(still.loop, steps=1, learning_rate=1e-12)))
     one, two = (load_file(folder / "denoiser" / "model.safetensors") for folder in (first, second))
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
-    entry = cards.read(second).training["denoiser"]
+    entry = cards.read(second).parts["denoiser"].training
     assert entry["init"]["prior"] == "first"
     assert entry["init"]["steps"] > 0
     with pytest.raises(PriorError, match="first"):
@@ -181,8 +182,8 @@ def test_a_folder_of_color_images_becomes_a_prior(tmp_path: Path, family: str) -
     )
     prepare.run(asked, tell=said.append)
     assert "12" in said[0].split()
-    card, folder = cards.find(str(tmp_path / "p"))
-    entry = card.training[family]
+    card, folder = resolve.find(str(tmp_path / "p"))
+    entry = card.parts[family].training
     assert (entry["images"], entry["classes"], entry["flip"]) == (11, ["blue", "red"], True)
     config = load_image_prior(folder).config
     assert (config.channels, config.size, config.classes) == (3, (8, 8), ("blue", "red"))
@@ -202,7 +203,7 @@ def test_the_noise_of_training_can_be_said(tmp_path: Path) -> None:
     config = load_image_prior(tmp_path / "p").config
     assert isinstance(config, DenoiserConfig)
     assert (config.channels, config.p_mean, config.p_std) == (1, 0.0, 1.4)
-    assert cards.read(tmp_path / "p").training["denoiser"]["flip"] is False
+    assert cards.read(tmp_path / "p").parts["denoiser"].training["flip"] is False
     for noise in ({"noise_std": 0.0}, {"noise_mean": float("nan")}, {"noise_std": float("inf")}):
         with pytest.raises(UsageError, match=str(*noise.values())):
             prepare.run(request(tmp_path / "q", data=data, **noise))

@@ -12,6 +12,7 @@ from released_ncsn import State, released_score, released_shapes, released_state
 from safetensors.torch import load_file
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.errors import InputError, OutputError, PriorError
 from sepcli.priors.images.import_ncsn import import_ncsn
 from sepcli.priors.images.load_score import load_image_prior
@@ -39,10 +40,14 @@ def test_the_imported_score_is_the_released_one(
     config = import_ncsn(checkpoint, tmp_path / "prior", source="digit")
     side = 28 if channels == 1 else 32
     assert config == NcsnConfig(channels, (side, side), width, levels)
-    card, folder = cards.find(str(tmp_path / "prior"))
+    card, folder = resolve.find(str(tmp_path / "prior"))
     cards.verify(card, folder)
-    assert (card.family, card.sources, card.settings) == ("score", ("digit",), {"sampler": "langevin"})
-    assert card.training["ncsn"]["sha256"] == cards.sha256(checkpoint)
+    assert (card.engine, card.sources, card.settings) == (
+        "score",
+        ("digit",),
+        {"score": {"sampler": "langevin"}},
+    )
+    assert card.parts["ncsn"].training["sha256"] == cards.sha256(checkpoint)
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == [
         "card.toml",
         "ncsn/config.json",
@@ -150,7 +155,7 @@ def test_what_is_there_is_kept(tmp_path: Path, tiny_images: Path) -> None:
     assert (out / "card.toml").read_bytes() == before
     (out / "ncsn" / "checkpoint.safetensors").write_bytes(b"")
     import_ncsn(second, out, source="digit", overwrite=True)
-    assert cards.read(out).training["ncsn"]["checkpoint"] == "2.pth"
+    assert cards.read(out).parts["ncsn"].training["checkpoint"] == "2.pth"
     assert not (out / "ncsn" / "checkpoint.safetensors").exists()
     cards.verify(cards.read(out), out)
     for overwrite in (False, True):

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.datasets.image_splits import open_data
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images import finetune_glow as ladder
@@ -59,7 +60,7 @@ def request(data: Path, out: Path, **changes: object) -> Request:
 def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None:
     progress = prepare.run(request(data, tmp_path / "p", classes=("dark", "light")))
     assert progress.step == 3
-    card, folder = cards.find(str(tmp_path / "p"))
+    card, folder = resolve.find(str(tmp_path / "p"))
     assert (card.family, card.settings) == ("score", {"sampler": "langevin"})
     assert sorted(card.files) == ["glow/config.json", "glow/model.safetensors"]
     cards.verify(card, folder)
@@ -70,7 +71,7 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
     with Image.open(folder / "samples.png") as sheet:
         assert (sheet.width // 112, sheet.height // 112) == (8, 4)  # that many, magnified to 112 x 112
         assert len(np.unique(np.asarray(sheet))) > 50
-    entry = card.training["glow"]
+    entry = card.parts["glow"].training
     assert entry["classes"] == ["dark", "light"]
     assert 0.0 < entry["bits_per_dim"] < 12.0
     prior = load_image_prior(folder)
@@ -152,7 +153,7 @@ def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: 
     card = cards.read(out)
     cards.verify(card, out)
     assert (card.sources, card.data) == (("shade",), "shades")
-    assert card.training["glow"]["init"]["steps"] == 3
+    assert card.parts["glow"].history[0]["steps"] == 3
     made = load_image_prior(out)
     assert isinstance(made, GlowPrior)
     assert made.config.ladder == pytest.approx((0.0, 0.01, 0.1, 1.0))

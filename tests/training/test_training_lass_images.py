@@ -91,11 +91,11 @@ def test_codec_and_prior_are_trained_and_described(trained: Path) -> None:
     assert (card.family, card.resolution, card.sample_rate) == ("lass", (8, 8), 0)
     assert (card.sources, card.weights, card.data) == (("stroke",), (1.0,), "bars")
     assert card.of_images
-    assert set(card.training["codec"]["validation"]) == {"psnr", "psnr_mixture", "perplexity"}
-    assert card.training["codec"]["images"] == 22
-    assert set(card.training["prior"]["validation"]) == {"nll", "nll_told"}
-    assert card.training["prior"]["codec"] == digest
-    assert 0 < card.training["prior"]["validation"]["nll"] < 6
+    assert set(card.parts["codec"].training["validation"]) == {"psnr", "psnr_mixture", "perplexity"}
+    assert card.parts["codec"].training["images"] == 22
+    assert set(card.parts["transformer"].training["validation"]) == {"nll", "nll_told"}
+    assert card.parts["transformer"].training["codec"] == digest
+    assert 0 < card.parts["transformer"].training["validation"]["nll"] < 6
 
 
 def test_a_prior_starts_from_a_trained_one(strokes: Path, trained: Path, prior: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_prior_starts_from_a_trained_one(strokes: Path, trained: Path, prior: 
     prepare.run(replace(asked, init=str(trained)))
     one, two = (load_prior(folder).state_dict() for folder in (trained, prior))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    entry = cards.read(prior).training["prior"]
+    entry = cards.read(prior).parts["transformer"].training
     assert entry["init"]["prior"] == "bars"
     assert entry["init"]["steps"] == 4
     with pytest.raises(PriorError, match="bars"):
@@ -184,7 +184,7 @@ def test_images_are_counted_in_both_orders(prior: Path, strokes: Path) -> None:
     assert table.codec == load_image_codec(prior)[1]
     card = cards.read(prior)
     cards.verify(card, prior)
-    assert card.training["table"]["settings"]["symmetric"] is True
+    assert card.parts["table"].training["settings"]["symmetric"] is True
     assert set(summary["coverage_kept"]) == {"codes", "triples", "pairs"}
 
 

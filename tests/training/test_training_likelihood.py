@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec import structs
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_codec, load_separator
@@ -82,8 +83,8 @@ def test_a_table_is_counted_described_and_used(prior: Path, counting: Callable[.
     assert int(table.support(torch.arange(32)).min()) >= 0  # every code can be read as one that was seen
     card = cards.read(prior)
     cards.verify(card, prior)
-    assert card.training["table"]["tokens"] == 4 * BATCH
-    assert card.files["table/table.safetensors"]["sha256"] == cards.sha256(prior / "table/table.safetensors")
+    assert card.parts["table"].training["tokens"] == 4 * BATCH
+    assert card.files["table/table.safetensors"].sha256 == cards.sha256(prior / "table/table.safetensors")
     assert load_separator(str(prior)).names == ("drums", "bass")
 
 
@@ -208,7 +209,7 @@ def test_priors_that_cannot_be_counted_for(
     with pytest.raises(PriorError, match="nowhere"):
         counting(tmp_path / "nowhere")
     card = cards.read(prior)
-    cards.write(replace(card, sources=("a", "b", "c"), weights=(1.0, 1.0, 1.0)), prior)
+    cards.write(structs.replace(card, sources=("a", "b", "c"), weights=(1.0, 1.0, 1.0)), prior)
     with pytest.raises(PriorError, match="tiny"):
         counting(prior)
     cards.write(card, prior)

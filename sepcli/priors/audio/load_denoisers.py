@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import engines, resolve
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import add_rest, refuse_single, source_names
 from sepcli.catalog.network import load_network
@@ -183,7 +184,7 @@ def load_composed(
     owners = [card for card, _ in found]
     if len(found) + rest < 2:
         refuse_single(owners[0])
-    of_cards = tuple(card.weights[0] for card in owners)
+    of_cards = tuple(card.weights[0] if card.weights else 1.0 for card in owners)
     alphas = mixing_weights(weights, of_cards, images=False, sources=len(found))
     own_names = source_names(owners)
     if rest:
@@ -198,8 +199,8 @@ def load_composed(
     networks = _load({folder for _, folder in found}, device)
     every = [networks[folder] for _, folder in found]
     _check_alike(owners, every)
-    chosen = sampler or str(owners[0].settings.get("sampler", usual_sampler(every, rest)))
-    own = {k: v for k, v in owners[0].settings.items() if k != "sampler"} if sampler is None else {}
+    chosen = sampler or str(owners[0].defaults("score").get("sampler", usual_sampler(every, rest)))
+    own = {k: v for k, v in owners[0].defaults("score").items() if k != "sampler"} if sampler is None else {}
     options = {**sampler_defaults(chosen, every, rest), **own, **(settings or {})}
     fast = {id(network): FastPrior(network) for network in every}
     asked = [fast[id(network)] for network in every]
@@ -294,10 +295,10 @@ def _beside_rest(
 
 
 def _open(name: str) -> tuple[Card, Path]:
-    card, folder = cards.find(name)
-    if card.family != cards.SOUND:
+    card, folder = resolve.find(name)
+    if not engines.is_single(card):
         raise PriorError(
-            f"prior {card.name} is not one of a single sound but of {card.family}",
+            f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
             "choose priors made by `sepcli train-prior --family denoiser` from recordings",
         )
     cards.verify(card, folder)

@@ -115,7 +115,7 @@ def build_variational(
     for key in options:
         raise UsageError(f"unknown setting '{key}'", "encoders have no settings; leave out --set")
     encoders = load_encoders(folder).to(device)
-    if encoders.config.weights != card.weights:
+    if encoders.config.weights != (card.weights or (1.0,) * len(card.sources)):
         raise PriorError(
             f"the encoders of {card.name} are of another mixture than its card", "train them again"
         )

@@ -185,7 +185,7 @@ def assemble_waves(
         raise UsageError(f"the priors differ in sample rate: {told}", "choose priors of one rate")
     peaks = [network.config.peak for network in every]
     bounds = (-max(peaks), max(peaks)) if all(peaks) else None
-    own = dict(found[0][0].settings)
+    own = found[0][0].defaults("score")
     usual = str(own.pop("sampler", "langevin" if bounds is None else "projected"))
     chosen = sampler or usual
     kept = own if chosen == usual else {}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import engines, resolve
 from sepcli.catalog.network import check_compiler, load_network
 from sepcli.datasets.audio_folder import levelled, open_folder, split
 from sepcli.datasets.chunks import Gains, draw_chunks
@@ -27,7 +28,7 @@ from sepcli.priors.images.train import check_alone
 from sepcli.priors.images.train_task import Averaged, keep_ema
 from sepcli.protocols import ProgressCallback
 from sepcli.signal.mdct import mdct
-from sepcli.training.config import Request, init_entry, training_entry
+from sepcli.training.config import Request, history_of, training_entry
 from sepcli.training.loop import Progress, train, write_text
 from sepcli.training.previews import save_curve
 
@@ -165,7 +166,7 @@ def run(
     keep_ema(folder / "model.safetensors")
     config = task.model.live.config
     write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
-    entry = {**training_entry(request, progress), **_learnt(task), **init_entry(request, folder.name)}
+    entry = {**training_entry(request, progress), **_learnt(task)}
     _write_card(request, folder, entry, config)
     save_curve(progress.history, request.out / "validation.png")
     prior = load_network(load_spectral, folder).to(request.device)
@@ -229,10 +230,11 @@ def _start_from(asked: SpectralConfig, init: str) -> SpectralPrior:
     Raises:
         PriorError: there is no such prior, or it is of another network.
     """
-    card, folder = cards.find(init)
-    if card.family != cards.SOUND:
+    card, folder = resolve.find(init)
+    if not engines.is_single(card):
         raise PriorError(
-            f"prior {card.name} is not one of a single sound but of {card.family}", "choose another"
+            f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
+            "choose another",
         )
     cards.verify(card, folder)
     before = load_network(load_spectral, folder / "denoiser")
@@ -309,12 +311,13 @@ def _write_card(request: Request, folder: Path, entry: Mapping[str, Any], config
     out = folder.parent
     card = cards.Card(
         name=out.resolve().name,
-        family=cards.SOUND,
+        medium="audio",
+        engine="score",
         sources=request.sources,
         weights=(1.0,),
         sample_rate=config.sample_rate,
         data=request.data_note,
         stream={**STREAM, "overlap": overlap_for(config)},
-        training={folder.name: entry},
+        parts={folder.name: cards.Part("denoiser", dict(entry), history_of(request, folder.name))},
     )
     cards.write(cards.with_files(card, out), out)

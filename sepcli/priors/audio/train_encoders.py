@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sepcli.atomic import MORE_SPACE, write_whole
 from sepcli.catalog import card as cards
+from sepcli.catalog import engines, resolve
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import source_names
 from sepcli.datasets.detect import Kind, kind_of
@@ -39,7 +40,7 @@ from sepcli.training.config import Request, training_entry
 from sepcli.training.loop import Progress, train, write_text
 from sepcli.training.previews import save_curve
 
-FAMILY = cards.VARIATIONAL
+FAMILY = engines.VARIATIONAL
 """The word for them."""
 KEPT = "priors"
 """The folder, inside the prior's, of copies of the flows."""
@@ -120,7 +121,7 @@ def prior_sources(priors: Sequence[str], sources: str | None = None) -> tuple[st
             "encoders need a prior of every source, two or more",
             "give --prior once per source, flows of waveforms",
         )
-    return source_names([cards.find(word)[0] for word in priors])
+    return source_names([resolve.find(word)[0] for word in priors])
 
 
 def check_options(request: Request) -> None:
@@ -173,9 +174,9 @@ def run(
 
 
 def _open(words: Sequence[str]) -> Found:
-    found = [cards.find(word) for word in words]
+    found = [resolve.find(word) for word in words]
     for card, folder in found:
-        if card.family != cards.SOUND or not is_flow(folder):
+        if not engines.is_single(card) or not is_flow(folder):
             raise PriorError(
                 f"prior {card.name} is not a flow of waveforms",
                 "give priors made by `sepcli train-prior --family flow`",
@@ -216,7 +217,7 @@ def mixing_weights(data: Path, found: Found) -> tuple[float, ...]:
     """The α_k of mixtures: toy waves are averaged, sources of recordings have their priors' own."""
     if kind_of(data) is Kind.TOY:
         return (1 / len(found),) * len(found)
-    return tuple(card.weights[0] for card, _ in found)
+    return tuple(card.weights[0] if card.weights else 1.0 for card, _ in found)
 
 
 def _check_place(out: Path) -> None:
@@ -225,7 +226,7 @@ def _check_place(out: Path) -> None:
     Raises:
         OutputError: it is one.
     """
-    if (out / "card.toml").exists() and cards.read(out).family != cards.VARIATIONAL:
+    if (out / "card.toml").exists() and FAMILY not in cards.read(out).engines:
         raise OutputError(f"{out} holds another prior", "choose another --out folder")
 
 
@@ -264,7 +265,7 @@ def _learnt(found: Found, config: EncodersConfig) -> dict[str, Any]:
         "priors": [
             {
                 "name": card.name,
-                "files": {name: str(entry["sha256"]) for name, entry in card.files.items()},
+                "files": {name: entry.sha256 for name, entry in card.files.items()},
             }
             for card, _ in found
         ],
@@ -275,14 +276,14 @@ def _write_card(request: Request, found: Found, config: EncodersConfig, entry: d
     out, toy = request.out, kind_of(request.data) is Kind.TOY
     card = Card(
         name=out.resolve().name,
-        family=cards.VARIATIONAL,
+        medium="audio",
+        engine="variational",
         sources=request.sources,
         weights=config.weights,
         sample_rate=found[0][0].sample_rate,
         data=request.data_note or ("mixtures of toy waves" if toy else ""),
-        settings={"method": cards.VARIATIONAL},
         stream={**STREAM, "reference_rms": 0 if toy else REFERENCE},
-        score={"priors": [f"{KEPT}/{number}" for number in range(1, len(found) + 1)]},
-        training={PART: entry},
+        priors=tuple(f"{KEPT}/{number}" for number in range(1, len(found) + 1)),
+        parts={PART: cards.Part(FAMILY, entry)},
     )
     cards.write(cards.with_files(card, out), out)

@@ -261,13 +261,14 @@ def _write_card(request: Request, folder: Path, config: WaveFlowConfig, entry: d
     out, toy = folder.parent, kind_of(request.data) is Kind.TOY
     card = cards.Card(
         name=out.resolve().name,
-        family=cards.SOUND,
+        medium="audio",
+        engine="score",
         sources=request.sources,
         weights=(1 / len(SHAPES) if toy else 1.0,),
         sample_rate=config.sample_rate,
         data=request.data_note or ("toy waves" if toy else ""),
-        settings=_sampler(config),
+        settings={"score": _sampler(config)},
         stream={**STREAM, "reference_rms": 0 if toy else REFERENCE},
-        training={PART: entry},
+        parts={PART: cards.Part("flow", entry)},
     )
     cards.write(cards.with_files(card, out), out)

@@ -164,5 +164,5 @@ def _state(path: Path) -> dict[str, Tensor]:
 def _update_card(folder: Path, entry: dict[str, Any]) -> None:
     """Keep what the card says of the prior and of the flow that the ladder was made of."""
     out, card = folder.parent, cards.read(folder.parent)
-    entry = {**entry, "init": {"prior": card.name, **card.training.get(folder.name, {})}}
-    cards.write(cards.with_files(replace(card, training={**card.training, folder.name: entry}), out), out)
+    part = cards.Part("glow", entry, cards.history(card, folder.name))
+    cards.write(cards.with_files(cards.with_part(card, folder.name, part), out), out)

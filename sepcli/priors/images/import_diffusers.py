@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import diffusers_layout as diffusers
+from sepcli.catalog.card import Part
 from sepcli.catalog.diffusers_layout import Parts
 from sepcli.errors import InputError, OutputError, PriorError
 from sepcli.priors.images.diffusers import DiffusionUnetConfig
@@ -76,12 +77,13 @@ def import_diffusers(
     check_tensors(checkpoint, tensors, expected, hint)
     if parts.scheduler is None and tell is not None:
         tell(f"{root} holds no {SCHEDULER}: the noise levels are the library's usual ones")
-    training = {"unet": {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint)}}
+    part = Part("diffusers", {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint)})
     with _staged(place) as stage:
         _fill(stage, root, parts, tensors)
         config = _tried(stage, root)
-        files = {n: _entry(stage / n) for n in (CONFIG, WEIGHTS, SCHEDULER) if (stage / n).exists()}
-        cards.write(replace(card, sources=(source or card.name,), files=files, training=training), stage)
+        files = {n: cards.entry(stage / n) for n in (CONFIG, WEIGHTS, SCHEDULER) if (stage / n).exists()}
+        own = structs.replace(card, sources=(source or card.name,), files=files, parts={"unet": part})
+        cards.write(own, stage)
         _check_free(place, root, overwrite)  # it may have changed while the tensors were read
     return config
 
@@ -167,10 +169,6 @@ def _tried(stage: Path, root: Path) -> DiffusionUnetConfig:
         return load_unet(stage).config
     except PriorError as error:
         raise PriorError(error.message.replace(str(stage), str(root)), error.hint) from error
-
-
-def _entry(path: Path) -> dict[str, Any]:
-    return {"sha256": cards.sha256(path), "size": path.stat().st_size}
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.catalog.build import load_prior
 from sepcli.errors import UsageError
 from sepcli.priors.images import load_score as score
@@ -50,7 +51,7 @@ def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
         _, folder = score.open_card(prior)
         config = score.load_image_prior(folder).config
         return (config.channels, config.size[0], config.size[1]), tuple(config.classes)
-    card, folder = cards.find(prior)
+    card, folder = resolve.find(prior)
     cards.verify(card, folder)
     height, width = card.resolution
     shape = load_image_codec(folder)[0].config.channels, height, width
@@ -63,5 +64,5 @@ def of_lass(prior: str) -> bool:
     Raises:
         PriorError: there is no such prior.
     """
-    card, _ = cards.find(prior)
-    return card.family == cards.LASS and card.of_images
+    card, _ = resolve.find(prior)
+    return (card.engine, card.medium) == ("lass", "image")

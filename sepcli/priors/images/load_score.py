@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import diffusers_layout as diffusers
+from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
 from sepcli.catalog.engines import source_names
 from sepcli.catalog.network import compile_networks, load_network
@@ -162,8 +163,8 @@ def load_images(
     if len({network.config.channels for network in networks.values()}) > 1:
         raise UsageError("priors of gray and of color images do not mix", "Choose priors of one kind.")
     every = list(priors) * (len(weights) // len(priors))
-    chosen = sampler or str(card.settings.get("sampler", "projected"))
-    own = {k: v for k, v in card.settings.items() if k != "sampler"} if sampler is None else {}
+    chosen = sampler or str(card.defaults("score").get("sampler", "projected"))
+    own = {k: v for k, v in card.defaults("score").items() if k != "sampler"} if sampler is None else {}
     own_networks, told = [networks[name] for name in every], labels or [None] * len(every)
     joint = _joint(own_networks, told)
     names = source_names([found[name][0] for name in every])
@@ -207,10 +208,11 @@ def open_card(name: str) -> tuple[Card, Path]:
     Raises:
         PriorError: it is missing, damaged or not of images.
     """
-    card, folder = cards.find(name)
-    if card.family != cards.IMAGES:
+    card, folder = resolve.find(name)
+    if (card.engine, card.medium) != ("score", "image"):
         raise PriorError(
-            f"prior {card.name} is not a score prior of images but of {card.family}", "choose another"
+            f"prior {card.name} is not a score prior of images but of {card.engine}, {card.medium}",
+            "choose another",
         )
     cards.verify(card, folder)
     return card, folder

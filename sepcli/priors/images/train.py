@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.datasets.image_folder import LabelledImages
 from sepcli.datasets.image_splits import measure, open_data
 from sepcli.errors import OutputError, PriorError, UsageError
@@ -32,7 +33,7 @@ from sepcli.priors.images.train_task import (
     to_float_images,
 )
 from sepcli.protocols import ProgressCallback
-from sepcli.training.config import Request, init_entry, training_entry
+from sepcli.training.config import Request, history_of, training_entry
 from sepcli.training.loop import Progress, train, write_text
 
 PRESETS = {"denoiser": DENOISER_PRESETS, "ncsn": NCSN_PRESETS, "glow": GLOW_PRESETS}
@@ -91,8 +92,7 @@ def run(
     keep_ema(folder / "model.safetensors")
     write_text(folder / "config.json", json.dumps(asdict(network.config), indent=1))
     entry = {**training_entry(request, progress), **of_data(request, folder, learn, held_out)}
-    entry |= init_entry(request, folder.name)
-    write_card(folder, request.sources, entry, request.data_note)
+    write_card(folder, request.sources, entry, request.data_note, history_of(request, folder.name))
     if request.family == "glow" and isinstance(prior := load_image_prior(request.out), GlowPrior):
         save_sheet(request.out / SAMPLES, draw_images(prior.to(request.device), request.loop.seed))
     return progress
@@ -111,7 +111,13 @@ def check_alone(folder: Path) -> None:
         )
 
 
-def write_card(folder: Path, sources: Sequence[str], entry: Mapping[str, Any], data: str = "") -> None:
+def write_card(
+    folder: Path,
+    sources: Sequence[str],
+    entry: Mapping[str, Any],
+    data: str = "",
+    history: Sequence[dict[str, Any]] = (),
+) -> None:
     """Write the card of a prior of images whose network is in ``folder``, a part of the prior's folder.
 
     Args:
@@ -119,6 +125,7 @@ def write_card(folder: Path, sources: Sequence[str], entry: Mapping[str, Any], d
         sources: what the images are of, one name.
         entry: how the network came about.
         data: what it was trained on.
+        history: earlier trainings, the latest first.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -126,13 +133,12 @@ def write_card(folder: Path, sources: Sequence[str], entry: Mapping[str, Any], d
     out = folder.parent
     card = cards.Card(
         name=out.resolve().name,
-        family=cards.IMAGES,
+        medium="image",
+        engine="score",
         sources=tuple(sources),
-        weights=(1.0,),
-        sample_rate=0,
         data=data,
-        settings=SETTINGS.get(folder.name, {}),
-        training={folder.name: entry},
+        settings={"score": dict(SETTINGS[folder.name])} if folder.name in SETTINGS else {},
+        parts={folder.name: cards.Part(folder.name, dict(entry), tuple(history))},
     )
     cards.write(cards.with_files(card, out), out)
 
@@ -218,7 +224,7 @@ def _start_from(network: Trainable, init: str) -> None:
     Raises:
         PriorError: there is no such prior, or it is of another network.
     """
-    card, folder = cards.find(init)
+    card, folder = resolve.find(init)
     cards.verify(card, folder)
     try:
         network.load_state_dict(load_image_prior(folder).state_dict())

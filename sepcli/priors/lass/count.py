@@ -88,7 +88,7 @@ def count(
         InputError: the data cannot be read.
     """
     card, codec, digest = _open(folder)
-    settings = replace(settings, symmetric=settings.symmetric or card.of_images)
+    settings = replace(settings, symmetric=settings.symmetric or card.medium == "image")
     codec = codec.to(device)
     path = folder / "table" / "counts.safetensors"
     if path.exists() and not (resume or overwrite):
@@ -199,7 +199,7 @@ def finish(
         "held_out_nats": -float(kept.log_likelihood(a, b, m).mean()),
         "settings": {key: value for key, value in asdict(settings).items() if value is not None},
     }
-    card = replace(card, training={**card.training, "table": summary})
+    card = cards.with_part(card, "table", cards.Part("table", summary))
     cards.write(cards.with_files(card, folder), folder)
     return summary
 
@@ -227,7 +227,7 @@ def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
 def _open(folder: Path) -> tuple[cards.Card, Vqvae1d | Vqvae2d, str]:
     """Card and codec of a prior of two sources, or of images, and the hash of the codec."""
     card = cards.read(folder)
-    if card.of_images:
+    if card.medium == "image":
         return card, *load_image_codec(folder)
     if len(card.sources) != 2:
         raise PriorError(
@@ -256,7 +256,7 @@ def _open_pairs(
 
 
 def _mixed(card: cards.Card) -> tuple[float, ...]:
-    return MIXED if card.of_images else card.weights
+    return MIXED if card.medium == "image" else card.weights or (1.0,) * len(card.sources)
 
 
 def _check_same(path: Path, table: LikelihoodTable, digest: str) -> None:

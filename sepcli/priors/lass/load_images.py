@@ -1,7 +1,6 @@
 """Cards of the family ``lass`` whose priors are of images → separators.
 
-Such a card has a ``resolution``, one source and the weight 1, as those of score priors of images have: the
-prior is of one image, and both sources are such.
+Such a card has one source and no weights, as those of score priors of images: both sources are of that kind.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.catalog.build import (
     check_lass_files,
     check_prior,
@@ -90,7 +90,7 @@ def load_lass_images(
         PriorError: it is missing, damaged or not complete.
         UsageError: it is not for such sources; an unknown sampler or setting.
     """
-    card, folder = cards.find(prior)
+    card, folder = resolve.find(prior)
     cards.verify(card, folder)
     chosen, options = choose_sampler(card, sampler, settings or {})
     return build_lass_images(card, folder, torch.device(device), chosen, options, weights, labels)
@@ -107,7 +107,7 @@ def build_lass_images(
 ) -> LassImages:
     """The builder of ``catalog.build``; see ``load_lass_images``, for weights ``mixing_weights``."""
     check_lass_files(card)
-    chosen, rest = token_sampler(sampler, {k: v for k, v in options.items() if k != "method"})
+    chosen, rest = token_sampler(sampler, options)
     own = ImageSettings(**typed(ImageSettings, rest))
     for likelihood in ("latent", "context"):
         if getattr(own, likelihood) > 0:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
 from sepcli.catalog.build import load_prior
 from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.stems import StemBank
@@ -175,8 +176,8 @@ def new_prior(config: TransformerConfig, codebook: Tensor, codec: str, init: str
         prior = TransformerPrior(config)
         prior.embed_codes(codebook)
         return prior
-    card, folder = cards.find(init)
-    if not {"codec/model.safetensors", "prior/model.safetensors"} <= card.files.keys():
+    card, folder = resolve.find(init)
+    if not {"codec/model.safetensors", "transformer/model.safetensors"} <= card.files.keys():
         raise PriorError(f"prior {card.name} has no autoregressive prior", "give one of the method lass")
     cards.verify(card, folder)
     if cards.sha256(folder / "codec" / "model.safetensors") != codec:

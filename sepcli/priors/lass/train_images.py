@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from sepcli.catalog import card as cards
@@ -27,7 +28,7 @@ from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.protocols import ProgressCallback
 from sepcli.signal.mixing import WeightedSum
-from sepcli.training.config import Request, init_entry, training_entry
+from sepcli.training.config import Request, history_of, training_entry
 from sepcli.training.loop import Progress, Task, train, write_text
 
 CODEC_PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -42,7 +43,7 @@ PRIOR_PRESETS: Mapping[str, Mapping[str, int]] = {
     "base": {"dim": 384, "layers": 6, "heads": 6, "head_dim": 64},
 }
 """Sizes of the autoregressive prior, likewise; it sees all tokens of an image."""
-PARTS = {"vqvae": "codec", "transformer": "prior"}
+PARTS = {"vqvae": "codec", "transformer": "transformer"}
 """Family → its part of the prior's folder."""
 VALIDATED = 256
 """Pairs of images that a codec is validated on."""
@@ -185,7 +186,7 @@ def run(
     made.task.model.train()
     progress = train(made.task, folder, request.loop, request.device, request.resume, on_progress, log)
     write_text(folder / "config.json", json.dumps(asdict(made.config), indent=1))
-    entry = {**training_entry(request, progress), **made.told, **init_entry(request, PARTS[request.family])}
+    entry = {**training_entry(request, progress), **made.told}
     _update_card(request, made.size, entry)
     return progress
 
@@ -201,7 +202,7 @@ def _check(request: Request) -> None:
     if not (request.out / "card.toml").exists():
         return
     card = cards.read(request.out)
-    if card.family != cards.LASS or not card.of_images:
+    if "lass" not in card.engines or card.medium != "image":
         raise OutputError(f"{request.out} is a prior of another kind", "choose another --out folder")
     if card.sources != request.sources:
         raise UsageError(
@@ -257,9 +258,12 @@ def _prior_task(
 
 def _update_card(request: Request, size: tuple[int, int], entry: Mapping[str, Any]) -> None:
     out = request.out
-    card = cards.Card(out.resolve().name, cards.LASS, request.sources, (1.0,), 0, resolution=size)
+    card = cards.Card(
+        name=out.resolve().name, medium="image", engine="lass", sources=request.sources, resolution=size
+    )
     if (out / "card.toml").exists():
         card = cards.read(out)
-    training = {**card.training, PARTS[request.family]: entry}
-    card = replace(card, data=request.data_note or card.data, resolution=size, training=training)
+    part = cards.Part(request.family, dict(entry), history_of(request, PARTS[request.family]))
+    card = replace(card, data=request.data_note or card.data, resolution=size)
+    card = cards.with_part(card, PARTS[request.family], part)
     cards.write(cards.with_files(card, out), out)

@@ -1,0 +1,102 @@
+"""The name of a prior → its card and folder: bundled, a folder, or from the Hub.
+
+A name is one of the catalog, a path to a folder with a card or a network of diffusers, or
+``hf:owner/name[@revision]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from sepcli.catalog import card as cards
+from sepcli.catalog import diffusers_layout, files, index
+from sepcli.catalog.card import CARD, Card
+from sepcli.errors import PriorError
+from sepcli.protocols import ProgressCallback
+
+
+def find(prior: str, *, revision: str | None = None, cache_dir: Path | None = None) -> tuple[Card, Path]:
+    """Return card and folder of a prior, without the network; its files are not verified.
+
+    Args:
+        prior: its name; what is on the Hub has to be in the cache, see ``fetch``.
+        revision: another than the name's or the catalog's own.
+        cache_dir: another cache of the Hub than the client's.
+
+    Raises:
+        PriorError: no such prior, it has not been fetched, or its card cannot be read.
+        UsageError: an ``hf:`` name of another form, or a revision for what has none.
+    """
+    place = None if _is_local(prior) and revision is None else index.remote(prior, revision)
+    return files.cached(place, cache_dir) if place is not None else _find_local(prior)
+
+
+def fetch(
+    prior: str,
+    *,
+    revision: str | None = None,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+    on_progress: ProgressCallback = lambda done, total: None,
+) -> tuple[Card, Path]:
+    """Return card and folder of a prior, its files fetched where needed, and verified.
+
+    Args:
+        prior: its name.
+        revision: another than the name's or the catalog's own.
+        cache_dir: another cache than the client's.
+        offline: use what is in the cache.
+        on_progress: called with (bytes done, bytes in all).
+
+    Raises:
+        PriorError: missing, refused, unreachable, or different from its card.
+        OutputError: the cache cannot be written.
+        UsageError: see ``find``.
+    """
+    place = index.remote(prior, revision)
+    if place is not None:
+        return files.fetch(place, cache_dir=cache_dir, offline=offline, on_progress=on_progress)
+    card, folder = find(prior)
+    cards.verify(files.with_inner(card, folder), folder)
+    return card, folder
+
+
+def preview(
+    prior: str, *, revision: str | None = None, cache_dir: Path | None = None, offline: bool = False
+) -> tuple[Card, tuple[str, ...]]:
+    """Return what ``fetch`` would do: the card, and the names of the files that are not in the cache.
+
+    Raises:
+        PriorError, UsageError: see ``fetch``.
+    """
+    place = index.remote(prior, revision)
+    if place is None:
+        return find(prior)[0], ()
+    return files.preview(place, cache_dir=cache_dir, offline=offline)
+
+
+def _is_local(prior: str) -> bool:
+    """Whether there is a folder of that name; one with a card goes before names of the Hub."""
+    return bool(prior) and prior not in index.names() and os.path.isdir(prior)
+
+
+def _find_local(prior: str) -> tuple[Card, Path]:
+    if prior in index.names():
+        return cards.read(index.BUNDLED / prior), index.BUNDLED / prior
+    folder = Path(prior)
+    if prior and os.path.isfile(folder / CARD):
+        return cards.read(folder), folder
+    if prior and os.path.isdir(folder):
+        made = diffusers_layout.read_card(folder, folder.resolve().name)
+        if made is not None:
+            return made, folder
+        raise PriorError(
+            f"the folder {prior} holds no {CARD}", "train a prior into it with `sepcli train-prior`"
+        )
+    far = (*index.remote_names(), *index.UNPINNED)
+    near = difflib.get_close_matches(prior, (*index.names(), *far), n=1, cutoff=0.5)
+    known = f"the bundled priors are: {', '.join(index.names()) or 'none'}"
+    known += f"; to fetch: {', '.join(far)}" if far else ""
+    raise PriorError(f"no prior named '{prior}'", f"did you mean {near[0]}?" if near else known)
