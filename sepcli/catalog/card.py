@@ -168,6 +168,7 @@ def read(folder: Path, name: str = CARD) -> Card:
         )
     try:
         card = msgspec.convert(entries, Card)
+        _check_engines(card)
     except (msgspec.ValidationError, UsageError) as error:
         raise PriorError(f"the card {path} is not valid: {error}", DAMAGED) from error
     words = [word for word in card.priors if not word.startswith(HUB)]
@@ -281,12 +282,20 @@ def _contradictions(card: Card) -> dict[str, str]:
         found["resolution"] = "images have a height and a width, audio has none"
     if unknown := card.settings.keys() - {"score", "lass", "variational", COLORIZE}:
         found["settings"] = f"'{min(unknown)}' is neither an engine nor {COLORIZE}"
+    return found
+
+
+def _check_engines(card: Card) -> None:
+    """Refuse a card whose engines lack their priors.
+
+    Raises:
+        UsageError: one does.
+    """
     own = [engine for engine in card.engines if engine != "score"]
     if card.priors and (not own or len(card.priors) != len(card.sources)):
-        found["priors"] = "a prior of all sources together has one score prior per source"
+        raise UsageError("priors: a prior of all sources together has one score prior per source", DAMAGED)
     if own and card.engine == "score" and not card.priors:
-        found["engine"] = "score needs score priors"
-    return found
+        raise UsageError("engine: score needs score priors", DAMAGED)
 
 
 def _leaves(path: PurePosixPath) -> bool:

@@ -180,9 +180,9 @@ def separate(
 
 def _image_priors() -> str:
     """Return the hint that names the bundled priors of images; which one fits, only the user knows."""
-    from sepcli.catalog import card as cards
+    from sepcli.catalog import index, resolve
 
-    found = [name for name in cards.names() if cards.find(name)[0].of_images]
+    found = [name for name in index.names() if resolve.find(name)[0].medium == "image"]
     return f"choose one with --prior: {', '.join(found)}, or a folder"
 
 

@@ -43,8 +43,8 @@ def test_a_toy_prior_has_all_that_a_prior_has(flows: dict[str, Path]) -> None:
         "validation.png",
     ]
     card = cards.read(flows["square"])
-    assert (card.family, card.sources, card.weights, card.sample_rate) == (
-        "spectral",
+    assert (card.engine, card.sources, card.weights, card.sample_rate) == (
+        "score",
         ("square",),
         (0.25,),
         14700,

@@ -53,7 +53,7 @@ def test_a_codec_then_a_prior(train, tiny_slakh: Path, tmp_path: Path) -> None:
     card = (out / "card.toml").read_text()
     assert 'name = "my prior"' in card
     assert "sepcli train-prior --data" in card
-    assert sorted(path.name for path in out.iterdir()) == ["card.toml", "codec", "prior"]
+    assert sorted(path.name for path in out.iterdir()) == ["card.toml", "codec", "transformer"]
     code, text, err = train(*common, "--steps", 2)
     assert (code, text) == (1, "")
     assert "codec" in two_lines(err)[0]

@@ -53,7 +53,7 @@ def mix(tmp_path: Path) -> Path:
 
 def test_the_folder_holds_encoders_and_the_flows(encoders: Path, flows: list[str]) -> None:
     card = cards.read(encoders)
-    assert (card.family, card.sources, card.weights) == ("variational", SHAPES, (0.5, 0.5))
+    assert (card.engine, card.sources, card.weights) == ("variational", SHAPES, (0.5, 0.5))
     assert set(card.files) == {"encoders/config.json", "encoders/model.safetensors"}
     assert card.priors == ("priors/1", "priors/2")
     entry = card.parts["encoders"].training

@@ -111,7 +111,7 @@ def test_the_imported_score_is_that_of_safetensors(
     assert config == load_image_prior(safe).config
     card, folder = resolve.find(str(out))
     cards.verify(card, folder)
-    assert (card.name, card.sources, card.family, card.resolution) == ("prior", ("church",), "score", (8, 8))
+    assert (card.name, card.sources, card.engine, card.resolution) == ("prior", ("church",), "score", (8, 8))
     made = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert made == {"card.toml", *card.files}
     assert set(card.files) == {"unet/config.json", WEIGHTS, SCHEDULE}

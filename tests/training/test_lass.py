@@ -66,7 +66,7 @@ def test_chunks_come_at_random_levels(tiny_slakh: Path) -> None:
 
 
 def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
-    for part in ("codec", "prior"):
+    for part in ("codec", "transformer"):
         names = sorted(path.name for path in (trained / part).iterdir())
         assert names == ["config.json", "history.json", "model.safetensors"]
         with safe_open(trained / part / "model.safetensors", "pt") as weights:
@@ -78,10 +78,10 @@ def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
     assert (prior.config.vocabulary, prior.config.sources) == (256, ("drums", "bass"))
     card = cards.read(trained)
     cards.verify(card, trained)
-    assert (card.name, card.family, card.data) == ("sines", "lass", "sines and bursts")
+    assert (card.name, card.engine, card.data) == ("sines", "lass", "sines and bursts")
     assert (card.sources, card.weights, card.sample_rate) == (("drums", "bass"), (0.5, 0.5), 22050)
     assert set(card.files) == {
-        f"{part}/{name}" for part in ("codec", "prior") for name in ("config.json", "model.safetensors")
+        f"{part}/{name}" for part in ("codec", "transformer") for name in ("config.json", "model.safetensors")
     }
     assert card.parts["codec"].training["steps"] == 6
     assert card.parts["transformer"].training["codec"] == digest
@@ -104,7 +104,7 @@ def test_a_context_likelihood_is_trained_and_counts_what_it_saw(
     cards.verify(card, out)
     assert card.parts["context"].training["codec"] == load_codec(out)[1]
     assert set(card.parts["context"].training["validation"]) == {"nll", "nll_drums", "nll_bass"}
-    assert card.settings == {"context": 1.0, "shortlist": 32, "lam": 0.25}
+    assert card.defaults("lass") == {"context": 1.0, "shortlist": 32, "lam": 0.25}
     context = load_context(out)
     assert context.config == ContextConfig(256, ("drums", "bass"), 64, 32, (1, 2))
     steps, tokens = 6, 3 * 32
@@ -140,7 +140,7 @@ def test_what_is_there_is_not_replaced_unasked(tiny_slakh: Path, trained: Path, 
     assert not (out / "codec" / "checkpoint.safetensors").exists()
     card = cards.read(out)
     cards.verify(card, out)
-    assert set(card.training) == {"codec", "prior"}
+    assert set(card.parts) == {"codec", "transformer"}
     assert card.parts["transformer"].training["codec"] != load_codec(out)[1]  # so the prior will be refused
 
 

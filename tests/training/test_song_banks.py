@@ -113,7 +113,7 @@ def test_a_denoiser_and_a_codec_train_on_musdb(tmp_path: Path) -> None:
     assert card.parts["denoiser"].training["hours_of_data"] == pytest.approx(8 / 3600, abs=6e-4)
     prepare.run(request(data, tmp_path / "lass", "vqvae", ("drums", "other"), 32))
     card = cards.read(tmp_path / "lass")
-    assert (card.family, card.sources) == ("lass", ("drums", "other"))
+    assert (card.engine, card.sources) == ("lass", ("drums", "other"))
 
 
 def test_a_table_is_counted_on_musdb(

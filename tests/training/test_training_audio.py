@@ -236,8 +236,8 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
     out, progress = finished
     assert progress.step == 4
     card, folder = resolve.find(str(out))
-    assert (card.family, card.sources, card.weights, card.sample_rate) == (
-        "spectral",
+    assert (card.engine, card.sources, card.weights, card.sample_rate) == (
+        "score",
         ("violin",),
         (1.0,),
         22050,

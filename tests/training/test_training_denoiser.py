@@ -102,7 +102,7 @@ def test_a_score_network_trains_alike(tmp_path: Path) -> None:
     prepare.run(request(tmp_path / "p", family="ncsn", classes=("0-4", "5-9"), unlabelled=0.2))
     card, folder = resolve.find(str(tmp_path / "p"))
     assert sorted(card.files) == ["ncsn/config.json", "ncsn/model.safetensors"]
-    assert card.settings == {"sampler": "langevin"}
+    assert card.settings == {"score": {"sampler": "langevin"}}
     assert card.parts["ncsn"].training["classes"] == ["0-4", "5-9"]
     cards.verify(card, folder)
     prior = load_image_prior(folder)
@@ -133,9 +133,9 @@ def test_training_can_start_from_a_trained_prior(tmp_path: Path) -> None:
     prepare.run(replace(still, loop=replace(still.loop, steps=1, learning_rate=1e-12)))
     one, two = (load_file(folder / "denoiser" / "model.safetensors") for folder in (first, second))
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
-    entry = cards.read(second).parts["denoiser"].training
-    assert entry["init"]["prior"] == "first"
-    assert entry["init"]["steps"] > 0
+    (before,) = cards.read(second).parts["denoiser"].history
+    assert before["prior"] == "first"
+    assert before["steps"] > 0
     with pytest.raises(PriorError, match="first"):
         prepare.run(request(tmp_path / "third", init=str(first), classes=("0-4", "5-9")))
     with pytest.raises(PriorError, match="nowhere"):

@@ -61,7 +61,7 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
     progress = prepare.run(request(data, tmp_path / "p", classes=("dark", "light")))
     assert progress.step == 3
     card, folder = resolve.find(str(tmp_path / "p"))
-    assert (card.family, card.settings) == ("score", {"sampler": "langevin"})
+    assert (card.engine, card.settings) == ("score", {"score": {"sampler": "langevin"}})
     assert sorted(card.files) == ["glow/config.json", "glow/model.safetensors"]
     cards.verify(card, folder)
     tensors = load_file(folder / "glow" / "model.safetensors")

@@ -88,9 +88,9 @@ def test_codec_and_prior_are_trained_and_described(trained: Path) -> None:
     assert (prior.config.vocabulary, prior.config.context) == (32, 4)
     card = cards.read(trained)
     cards.verify(card, trained)
-    assert (card.family, card.resolution, card.sample_rate) == ("lass", (8, 8), 0)
-    assert (card.sources, card.weights, card.data) == (("stroke",), (1.0,), "bars")
-    assert card.of_images
+    assert (card.engine, card.resolution, card.sample_rate) == ("lass", (8, 8), 0)
+    assert (card.sources, card.weights, card.data) == (("stroke",), (), "bars")
+    assert card.medium == "image"
     assert set(card.parts["codec"].training["validation"]) == {"psnr", "psnr_mixture", "perplexity"}
     assert card.parts["codec"].training["images"] == 22
     assert set(card.parts["transformer"].training["validation"]) == {"nll", "nll_told"}
@@ -104,9 +104,8 @@ def test_a_prior_starts_from_a_trained_one(strokes: Path, trained: Path, prior: 
     prepare.run(replace(asked, init=str(trained)))
     one, two = (load_prior(folder).state_dict() for folder in (trained, prior))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    entry = cards.read(prior).parts["transformer"].training
-    assert entry["init"]["prior"] == "bars"
-    assert entry["init"]["steps"] == 4
+    (before,) = cards.read(prior).parts["transformer"].history
+    assert (before["prior"], before["steps"]) == ("bars", 4)
     with pytest.raises(PriorError, match="bars"):
         prepare.run(replace(asked, init=str(trained), classes=()))
     with pytest.raises(PriorError, match="mnist"):
