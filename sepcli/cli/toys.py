@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from sepcli.cli import console
 from sepcli.cli.resolve import compose, engine_of, find_card, load
@@ -75,5 +76,5 @@ def _card(priors: Sequence[str], chosen: Mapping[str, Any]) -> tuple[Card, str |
     method, sampler = engine_of(next(iter(chosen["methods"]), None), chosen["sampler"])
     card = compose(find_card(method, priors[0], sampler), priors, None, None)
     if len(priors) > 1:
-        card = replace(card, weights=(1 / len(priors),) * len(priors))
+        card = structs.replace(card, weights=(1 / len(priors),) * len(priors))
     return card, sampler

@@ -634,10 +634,10 @@ def test_wrong_options(separate, words: list[str], code: int, message: str) -> N
 
 
 def test_unknown_priors(separate, tiny_prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sepcli.catalog import card
+    from sepcli.catalog import index
 
     write("mix.wav")
-    monkeypatch.setattr(card, "BUNDLED", tiny_prior.parent)
+    monkeypatch.setattr(index, "BUNDLED", tiny_prior.parent)
     for name, hint in (("tyni", "tiny"), ("zzz", "tiny")):
         code, out, err = separate("mix.wav", prior=name)
         assert (code, out) == (4, "")
