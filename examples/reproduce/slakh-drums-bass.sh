@@ -90,7 +90,7 @@ python "$examples/reproduce/finish_card.py" "$folder" --figures lass="$out/lass.
 
 # 3. Whole songs, all stems mixed. Those that lack a stem are `failed` in the report, and exit code 3 says so.
 if [ ! -f "$out/full-mix.json" ]; then
-  sepcli separate "${songs[@]:0:${SONGS:-${#songs[@]}}}" --prior "$folder" --rest \
+  sepcli separate "${songs[@]:0:${SONGS:-${#songs[@]}}}" --prior "$folder" --other \
     --out "$out/full-mix" --resume --overwrite || [ $? = 3 ]
   sepcli evaluate --estimates "$out/full-mix" --dataset slakh --data "$data" --subset test --metric sdr,si-sdr,si-sdri \
     --out "$out/full-mix.json" || [ $? = 3 ]

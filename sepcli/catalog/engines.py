@@ -32,7 +32,7 @@ SAMPLERS: Mapping[str, tuple[str, ...]] = {
     SCORE: ("projected", "halving", "langevin", "multi-source"),
 }
 """Engine → names of its samplers."""
-REST = "rest"
+OTHER = "other"
 """What the source is called that stands for all that no prior explains."""
 
 
@@ -81,7 +81,7 @@ def with_engine(
     if not words:
         raise UsageError(
             f"prior {card.name} is of {own} and names no score priors",
-            "leave out --method and --rest, or give a prior of one sound per source: --prior A --prior B",
+            "leave out --method and --other, or give a prior of one sound per source: --prior A --prior B",
         )
     first, _ = resolve.find(words[0])
     return replace(
@@ -113,10 +113,10 @@ def add_rest(names: Sequence[str], weights: Sequence[float]) -> tuple[tuple[str,
     """
     alike = len(set(weights)) == 1
     own = (weights[0] if alike else 1.0,) if len(weights) == len(names) else ()
-    return _numbered([*names, REST]), (*weights, *own)
+    return _numbered([*names, OTHER]), (*weights, *own)
 
 
-PER_SOURCE = "give --prior once per source, as in --prior violin --prior cello, or add --rest for all else"
+PER_SOURCE = "give --prior once per source, as in --prior violin --prior cello, or add --other for all else"
 
 
 def refuse_single(card: Card, hint: str = PER_SOURCE) -> NoReturn:

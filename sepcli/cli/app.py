@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -24,9 +24,12 @@ from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.colorize import colorize
 from sepcli.cli.evaluate import evaluate
+from sepcli.cli.examples import EXAMPLES
 from sepcli.cli.fetch import fetch_priors
+from sepcli.cli.help import Command
 from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
+from sepcli.cli.options import in_option_words
 from sepcli.cli.separate import separate
 from sepcli.cli.train import train_prior
 from sepcli.errors import SepError
@@ -41,13 +44,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("fetch-priors")(fetch_priors)
-app.command("separate")(separate)
-app.command("colorize")(colorize)
-app.command("evaluate")(evaluate)
-app.command("train-prior")(train_prior)
-app.command("import-prior")(import_prior)
-app.command("build-likelihood")(build_likelihood)
+COMMANDS: Mapping[str, Callable[..., Any]] = {
+    "fetch-priors": fetch_priors,
+    "separate": separate,
+    "colorize": colorize,
+    "evaluate": evaluate,
+    "train-prior": train_prior,
+    "import-prior": import_prior,
+    "build-likelihood": build_likelihood,
+}
+"""Name → function, in the order of the help."""
+for _name, _command in COMMANDS.items():
+    app.command(_name, cls=Command, epilog=EXAMPLES[_name])(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -104,7 +112,8 @@ def run(argv: Sequence[str]) -> int:
     except SepError as problem:
         if debug:
             traceback.print_exc()
-        console.error(problem.message, problem.hint)
+        argument = getattr(problem, "argument", None)
+        console.error(in_option_words(problem.message, argument), problem.hint)
         return problem.exit_code
     except MemoryError:
         if debug:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sepcli.cli import console
-from sepcli.cli.run_record import finish
+from sepcli.cli.jobs import finish
 from sepcli.errors import PriorError, SepError, UsageError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What ``sepcli separate`` stores of the draws of an image: sources, mean, standard deviation and a contact sheet."""
+"""Samples of images: their entries in a record, their labels on a contact sheet, how spread is shown."""
 
 from __future__ import annotations
 
@@ -6,102 +6,55 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from torch import Tensor
 
-    from sepcli.cli.inputs import Job
-    from sepcli.media.images import RasterImage
     from sepcli.separation.ranking import RankedDraws
 
-BESIDE = ("mean", "deviation")
-"""What is stored beside several draws, in the place of their number."""
 
-
-def write_sets(
-    job: Job,
-    image: RasterImage,
-    mixture: NDArray[np.float32],
-    sets: RankedDraws,
-    names: Sequence[str],
-    overwrite: bool,
-) -> None:
-    """Write all images of a job, with the mixture's transparency and bits, and the contact sheet.
+def describe_samples(ranked: RankedDraws, seeds: Sequence[int]) -> dict[str, Any]:
+    """Return the record's entries on samples; numbers count from 1, as in the names of the files.
 
     Args:
-        job: where; its stems have the places of ``BESIDE`` if there are several draws.
-        image: the mixture as it was read.
-        mixture: (C, H, W), as it was separated.
-        sets: draws, best first.
-        names: of the K sources.
-        overwrite: replace files that exist.
+        ranked: samples, the best first.
+        seeds: of the samples before they were ranked.
 
-    Raises:
-        OutputError: a file exists, or a place cannot be written.
-    """
-    from sepcli.media.contact_sheet import contact_sheet
-    from sepcli.media.images import RasterImage, write_images
-
-    planes = [draw.numpy() for draw in sets.draws]
-    rows: list[list[NDArray[np.float32] | None]] = [[mixture, *plane] for plane in planes]
-    labels = [""]
-    if len(planes) > 1:
-        beside = [sets.mean.numpy(), (deviation_scale(sets) * sets.deviation).numpy()]
-        planes += beside
-        rows += [[None, *plane] for plane in beside]
-        labels = [*draw_labels(sets), "mean", f"standard deviation\nx {deviation_scale(sets):.3g}"]
-    images = {
-        path: RasterImage(pixels, image.alpha, image.bits)
-        for paths, sources in zip(job.stems, planes, strict=True)
-        for path, pixels in zip(paths, sources, strict=True)
-    }
-    if job.sheet is not None:
-        images[job.sheet] = RasterImage(contact_sheet(rows, ["mixture", *names], labels))
-    write_images(images.items(), overwrite=overwrite)
-
-
-def deviation_scale(sets: RankedDraws) -> float:
-    """What the standard deviations are multiplied by to be seen: the greatest becomes white."""
-    widest = float(sets.deviation.max())
-    return 1.0 / widest if widest > 0.0 else 1.0
-
-
-def describe(job: Job, sets: RankedDraws, seeds: Sequence[int]) -> dict[str, Any]:
-    """What the record says of several draws; numbers count from 1, as in the names of the files.
-
-    Args:
-        job: where they were stored.
-        sets: draws, best first.
-        seeds: of the draws before they were ranked.
+    Returns:
+        ``samples``, per sample its ``seed`` and quality, null where it is not known; of several also ``rank``
+        and ``medoid``.
     """
     from sepcli.separation.ranking import RULE
 
-    bounds = [None] * len(seeds) if sets.log_prior is None else sets.log_prior.tolist()
-    columns = (sets.order, sets.residual.tolist(), bounds, sets.agreement.tolist())
-    return {
-        "draws": [
-            {
-                "seed": seeds[was],
-                "residual_rms": residual,
-                "log_prior_bound": bound,
-                "agreement_db": agreement,
-            }
-            for was, residual, bound, agreement in zip(*columns, strict=True)
-        ],
-        "rank": RULE,
-        "medoid": sets.medoid + 1,
-        **{word: [str(p) for p in paths] for word, paths in zip(BESIDE, job.stems[-2:], strict=True)},
-        "deviation_scale": deviation_scale(sets),
-    }
+    log_prior = [None] * len(seeds) if ranked.log_prior is None else ranked.log_prior.tolist()
+    columns = (ranked.order, ranked.residual.tolist(), log_prior, ranked.agreement.tolist())
+    samples = [
+        {"seed": seeds[number], "residual_rms": residual, "log_prior": prior, "agreement_db": agreement}
+        for number, residual, prior, agreement in zip(*columns, strict=True)
+    ]
+    several = {"rank": RULE, "medoid": ranked.medoid + 1} if len(samples) > 1 else {}
+    return {"samples": samples, **several}
 
 
-def draw_labels(sets: RankedDraws) -> list[str]:
-    """What a contact sheet says of every draw, a few lines each."""
+def sample_labels(ranked: RankedDraws) -> list[str]:
+    """Return what a contact sheet says of every sample, a few lines each; nothing of a single one."""
+    if len(ranked.order) == 1:
+        return [""]
     labels = []
-    for number in range(len(sets.order)):
-        lines = [f"{number + 1:02d}{' (medoid)' if number == sets.medoid else ''}"]
-        if sets.log_prior is not None:
-            lines.append(f"log prior {sets.log_prior[number]:.1f}")
-        lines.append(f"agreement {sets.agreement[number]:.1f} dB")
-        lines.append(f"residual {sets.residual[number]:.4f}")
+    for number in range(len(ranked.order)):
+        lines = [f"{number + 1:02d}{' (medoid)' if number == ranked.medoid else ''}"]
+        if ranked.log_prior is not None:
+            lines.append(f"log prior {ranked.log_prior[number]:.1f}")
+        lines.append(f"agreement {ranked.agreement[number]:.1f} dB")
+        lines.append(f"residual {ranked.residual[number]:.4f}")
         labels.append("\n".join(lines))
     return labels
+
+
+def beside_labels(scale: float) -> list[str]:
+    """Return what a contact sheet says of mean and standard deviation."""
+    return ["mean", f"standard deviation\nx {scale:.3g}"]
+
+
+def std_scale(std: Tensor) -> float:
+    """Return the factor that makes a standard deviation visible: the greatest becomes white."""
+    greatest = float(std.max())
+    return 1.0 / greatest if greatest > 0.0 else 1.0

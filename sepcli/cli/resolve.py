@@ -79,7 +79,7 @@ def find_card(
         card = with_engine(card, folder, None if method is None else method.value, sampler, rest)
         if rest and (card.engine, card.medium) != ("score", "audio"):
             raise UsageError(
-                f"--rest is for score priors of sounds, and {card.name} is of {card.engine}, {card.medium}",
+                f"--other is for score priors of audio, and {card.name} is of {card.engine}, {card.medium}",
                 "leave it out" + (", or --method lass" if card.engine == "lass" else ""),
             )
         if samples > 1 and (sampler or card.defaults(card.engine).get("sampler")) == "greedy":
@@ -89,7 +89,7 @@ def find_card(
             )
         return card
     given = {"--prior": prior is not None, "--sampler": sampler is not None, "--samples": samples > 1}
-    given["--rest"] = rest
+    given["--other"] = rest
     for option in (option for option, present in given.items() if present):
         raise UsageError(f"--method {method} has no use for {option}: it has no prior", f"leave out {option}")
     from sepcli import baselines as blind
@@ -103,6 +103,22 @@ def find_card(
         sample_rate=blind.SAMPLE_RATE,
         stream=dict(blind.STREAM),
     )
+
+
+def fitting_images(method: Method | None = None, sampler: str | None = None) -> tuple[str, ...]:
+    """Return the names of the bundled priors of images that have an engine and a sampler, if given."""
+    from sepcli.catalog import index
+    from sepcli.catalog import resolve as catalog
+    from sepcli.catalog.engines import SAMPLERS
+
+    fitting = []
+    for name in index.names():
+        card, _ = catalog.find(name)
+        if card.medium == "image" and method in (None, *card.engines):
+            known = {one for engine in card.engines for one in SAMPLERS.get(engine, ())}
+            if sampler is None or sampler in known:
+                fitting.append(name)
+    return tuple(fitting)
 
 
 def compose(

@@ -1,61 +1,154 @@
-"""How a mixture of a batch ends, with a run.json or an error, and the batch: one report, one exit code."""
+"""run.json: what repeats and assesses the separation of one input, in one form for audio and images.
+
+::
+
+    format          1
+    input           path of the mixture, and input_sha256
+    stems           per sample the K files, the best sample first
+    mean, std       of images with several samples: the K files
+    contact_sheet   of images
+    ...             what ran: priors, files with sha256, engine, sampler, settings, weights, device, stream
+    seed            of the run
+    samples         per sample seed, residual_rms, log_prior, agreement_db; null where not known
+    rank, medoid    of several samples: the rule of their order, and the number of the medoid, from 1
+    confidence      of audio with several samples: per stem a list over seconds, dB
+    report          measurements of the medium
+    versions        of the libraries
+
+Paths are relative to the record's folder.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from sepcli import __version__
 from sepcli.atomic import write_whole
+from sepcli.catalog.card import sha256
 from sepcli.cli import console
-from sepcli.errors import SepError
+from sepcli.cli.outputs import BESIDE
+from sepcli.cli.resume import DIGEST, FORMAT, read_record
+from sepcli.errors import OutputError
+
+if TYPE_CHECKING:
+    from sepcli.cli.outputs import Job
+
+LISTED = ("stems", *BESIDE, "contact_sheet")
+"""Entries of a record that name files which the run wrote."""
+WRITTEN = (".wav", ".flac", ".png")
+"""Suffixes of the files that runs write beside their record."""
+
+
+def assemble(
+    job: Job, made_with: Mapping[str, Any], details: Mapping[str, Any], libraries: Sequence[str]
+) -> dict[str, Any]:
+    """Return the record of a finished job.
+
+    Args:
+        job: its input and outputs.
+        made_with: what ran, alike for all inputs.
+        details: ``samples`` and what else is the input's own.
+        libraries: distributions whose versions are recorded.
+    """
+    from importlib.metadata import version
+
+    folder = job.record.parent
+    beside = {word: _relative(paths, folder) for word, paths in zip(BESIDE, job.beside, strict=False)}
+    return {
+        "format": FORMAT,
+        "input": input_path(job.source, folder),
+        DIGEST: sha256(job.source),
+        "stems": [_relative(paths, folder) for paths in job.stems],
+        **beside,
+        **({} if job.sheet is None else {"contact_sheet": _relative([job.sheet], folder)[0]}),
+        **made_with,
+        **details,
+        "versions": {"sepcli": __version__, **{name: version(name) for name in libraries}},
+    }
+
+
+def input_path(source: Path, folder: Path) -> str:
+    """Return the path of an input relative to a record's folder.
+
+    That is the bare name if the path would spell out where a home folder or another drive is.
+    """
+    try:
+        relative = os.path.relpath(source, folder)
+        common = Path(os.path.commonpath([os.path.abspath(source), os.path.abspath(folder)]))
+    except ValueError:  # another drive
+        return source.name
+    home = Path.home()
+    if common == Path(common.anchor) or common in home.parents or home.name in Path(relative).parts:
+        return source.name
+    return Path(relative).as_posix()
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a run.json, atomically.
+    """Write a record or report as JSON, atomically.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the file cannot be written.
     """
     data = f"{console.to_json(record)}\n".encode()
     write_whole(path, data, "free some space or choose another --out folder")
 
 
-@contextmanager
-def enough_memory(source: Path, hint: str) -> Iterator[None]:
-    """Say of which file there was too much; PyTorch says no more than a bare RuntimeError.
+def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:
+    """Write run.json, then remove what an earlier run with the same prior wrote and this one did not.
+
+    These are, for example, the further samples of an earlier ``--samples``. A file is left alone unless the
+    earlier run.json lists it, it has a suffix of ``WRITTEN``, lies in the same folder as that or below, is no
+    newer, and is not the input. Where run.json cannot be written, nothing of the run is left.
 
     Raises:
-        SepError: the memory did not suffice.
+        OutputError: the file cannot be written.
     """
+    earlier = read_record(job.record)
+    written = job.record.stat().st_mtime_ns if earlier else 0
     try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        raise SepError(f"there is not enough memory for {source}", hint) from error
+        write_record(job.record, record)
+    except OutputError:
+        for path in (*job.files, job.record):  # stems without a record of their own, and a record of others
+            with suppress(OSError):
+                path.unlink()
+        raise
+    if any(earlier.get(key) != record.get(key) for key in ("engine", "method", "prior")):
+        return
+    kept = {os.path.realpath(path) for path in (*job.files, job.source)}
+    for path in _listed(earlier, job.record.parent):
+        with suppress(OSError, ValueError):  # not a file name at all
+            if os.path.realpath(path) not in kept and _is_of_run(path, job.record.parent, written):
+                path.unlink()
+                console.note(f"removed {path}, of the earlier run", quiet)
+                path.parent.rmdir()  # unless something else is in it
 
 
-def finish(
-    kind: str,
-    records: Sequence[Mapping[str, Any]],
-    failed: Mapping[Path, SepError] | Mapping[str, SepError],
-    as_json: bool,
-    asked: int,
-) -> None:
-    """Print what was done (as JSON, under the key ``kind``) and what failed.
+def _relative(paths: Sequence[Path], folder: Path) -> list[str]:
+    return [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
 
-    Raises:
-        typer.Exit: 3 if some of the ``asked`` inputs failed; if all did, their errors' own code.
-    """
-    if as_json:
-        errors = [{"input": str(path), "error": e.message, "hint": e.hint} for path, e in failed.items()]
-        console.emit_json({kind: list(records), "failed": errors})
-    for path, error in failed.items():
-        named = str(path) in error.message
-        console.error(error.message if named else f"{path}: {error.message}", error.hint)
-    if failed:
-        raise typer.Exit(max(e.exit_code for e in failed.values()) if len(failed) == asked else 3)
+
+def _listed(record: Mapping[str, Any], folder: Path) -> Iterator[Path]:
+    """Yield the files that a record names; absolute paths are none of a run's."""
+    entries: deque[Any] = deque(record.get(key) for key in LISTED)
+    while entries:
+        entry = entries.popleft()
+        if isinstance(entry, list):
+            entries += entry
+        elif isinstance(entry, str) and Path(entry).suffix in WRITTEN and not Path(entry).is_absolute():
+            yield folder / entry
+
+
+def _is_of_run(path: Path, folder: Path, written: int) -> bool:
+    """Return whether a file lies in a folder or below, and is no newer than ``written`` (ns) nor a link."""
+    if Path(os.path.realpath(folder)) not in Path(os.path.realpath(path.parent), path.name).parents:
+        return False
+    with suppress(OSError):
+        about = path.lstat()
+        return stat.S_ISREG(about.st_mode) and about.st_mtime_ns <= written
+    return False

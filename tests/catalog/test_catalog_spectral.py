@@ -191,9 +191,9 @@ def test_one_prior_may_be_there_several_times(tmp_path: Path) -> None:
 def test_a_rest_is_one_more_source(tmp_path: Path, sampler: str) -> None:
     priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
     separate = load_composed(
-        priors, (0.5, 0.5), rest=True, sampler=sampler, settings={"steps": "4", "rest": "0.3"}
+        priors, (0.5, 0.5), rest=True, sampler=sampler, settings={"steps": "4", "other": "0.3"}
     )
-    assert (separate.names, separate.weights) == (("violin", "cello", "rest"), (0.5, 0.5, 0.5))
+    assert (separate.names, separate.weights) == (("violin", "cello", "other"), (0.5, 0.5, 0.5))
     mixture = torch.tensor([0.1, 0.01])[:, None, None] * noise(2, 1, 1000)
     found = separate(mixture, torch.tensor([[1, 3], [2, 4]]))
     assert found.shape == (2, 2, 3, 1, 1000)
@@ -208,7 +208,7 @@ def test_a_rest_is_one_more_source(tmp_path: Path, sampler: str) -> None:
 
 def test_one_prior_and_a_rest_are_a_mixture(tmp_path: Path) -> None:
     separate = load_composed([make_sound(tmp_path / "a", "violin")], rest=True, settings={"steps": "20"})
-    assert (separate.names, separate.weights) == (("violin", "rest"), (1.0, 1.0))
+    assert (separate.names, separate.weights) == (("violin", "other"), (1.0, 1.0))
     assert (type(separate.inner.sampler).__name__, separate.inner.likelihood["weigh"]) == ("Projected", 0)
     mixture = 0.1 * noise(1, 1, 4000)
     found = separate(mixture, torch.tensor([[1]]))[0, 0, :, 0]
@@ -232,7 +232,7 @@ def test_what_is_fitted_is_the_rest_before_it_is_weighted(
 
     monkeypatch.setattr(spectral, "fit_rest", watch)
     violin = make_sound(tmp_path / "a", "violin")
-    separate = load_composed([violin] * 2, weights, rest=True, settings={"steps": "2", "rest": "0.2"})
+    separate = load_composed([violin] * 2, weights, rest=True, settings={"steps": "2", "other": "0.2"})
     assert separate.weights[-1] == own
     separate(noise(1, 1, 500), torch.tensor([[1]]))
     scale = sum(abs(weight) for weight in separate.weights) / 3  # what the priors are told of is c x
@@ -265,9 +265,9 @@ def test_what_does_not_mix_is_refused(tmp_path: Path, tiny_prior: Path) -> None:
     refused(UsageError, "16000", [violin, make_sound(tmp_path / "b", "cello", sample_rate=16000)])
     refused(UsageError, "magic", [violin] * 2, sampler="magic")
     refused(UsageError, "lam", [violin] * 2, settings={"lam": "2"})
-    refused(UsageError, "rest", [violin] * 2, settings={"rest": "0.5"})
+    refused(UsageError, "other", [violin] * 2, settings={"other": "0.5"})
     for share in ("0", "1.1", "-1", "much"):
-        refused(UsageError, f"rest.*{share}", [violin], rest=True, settings={"rest": share})
+        refused(UsageError, f"other.*{share}", [violin], rest=True, settings={"other": share})
     refused(UsageError, "4", [violin] * 2, rest=True, weights=(1.0,) * 4)
     refused(UsageError, "2", [violin] * 2, names=("one",))
     bad = make_sound(tmp_path / "c", "viola")

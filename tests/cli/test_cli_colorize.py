@@ -55,11 +55,12 @@ def test_a_gray_image_is_colorized(tiny_colors: Path, raster: Path, tmp_path: Pa
     assert np.ptp(made.astype(int), axis=-1).max() > 20
     assert np.abs(gray_of(Image.fromarray(made), gray) - GRAY).max() <= 1
     record = json.loads((folder / "run.json").read_text())
-    assert (record["prior"], record["gray"], record["had_colors"]) == ("colors", gray, False)
-    assert (record["size"], record["working_size"]) == ([12, 14], [8, 9])
+    assert (record["prior"], record["gray"], record["report"]["had_colors"]) == ("colors", gray, False)
+    report = record["report"]
+    assert (report["size"], report["working_size"]) == ([12, 14], [8, 9])
     assert record["settings"]["sigma_max"] == 20
-    assert (record["sampler"], record["evaluations"]) == ("projected", 3)
-    assert record["residual_rms"][0] < 1
+    assert (record["sampler"], report["evaluations"]) == ("projected", 3)
+    assert record["samples"][0]["residual_rms"] < 1
     assert len(record["files"]) == 2
     assert sum(record["weights"]) == pytest.approx(1)
 
@@ -73,25 +74,25 @@ def test_draws_are_ranked_and_summed_up(
     for seed in ("1", "1", "2"):
         out = tmp_path / f"out{len(documents)}"
         assert colorize(tiny_colors, flat, out, "--samples", "3", "--seed", seed, "--json", "-q") == 0
-        documents.append(json.loads(capsys.readouterr().out)["images"][0])
+        documents.append(json.loads(capsys.readouterr().out)["results"][0])
     folder = tmp_path / "out0" / "photo"
-    names = ["01", "02", "03", "mean", "deviation", "contact"]
+    names = ["01", "02", "03", "mean", "std", "contact"]
     assert sorted(p.stem for p in folder.glob("*.png")) == sorted(names)
     assert stored(folder / "02.png").tolist() == stored(tmp_path / "out1/photo/02.png").tolist()
     assert stored(folder / "02.png").tolist() != stored(tmp_path / "out2/photo/02.png").tolist()
     record = documents[0]
-    assert sorted(draw["seed"] for draw in record["draws"]) == sorted(sample_seeds(1, 0, 3))
-    rest = record["residual_rms"]
-    bounds = [draw["log_prior_bound"] for draw in record["draws"]]
+    assert sorted(sample["seed"] for sample in record["samples"]) == sorted(sample_seeds(1, 0, 3))
+    rest = [sample["residual_rms"] for sample in record["samples"]]
+    bounds = [sample["log_prior"] for sample in record["samples"]]
     merits = [(r > min(rest) + 1 / 255, -bound) for r, bound in zip(rest, bounds, strict=True)]
     assert merits == sorted(merits)
     draws = np.stack([stored(folder / f"{n}.png") for n in names[:3]]).astype(float)
     np.testing.assert_allclose(draws.mean(0), stored(folder / "mean.png"), atol=1.01)
-    spread = record["deviation_scale"] * np.sqrt((draws.std(0, ddof=1) ** 2).mean(-1))
-    np.testing.assert_allclose(spread, stored(folder / "deviation.png"), atol=2 * record["deviation_scale"])
-    assert stored(folder / "deviation.png").max() == 255
+    spread = record["report"]["std_scale"] * np.sqrt((draws.std(0, ddof=1) ** 2).mean(-1))
+    np.testing.assert_allclose(spread, stored(folder / "std.png"), atol=2 * record["report"]["std_scale"])
+    assert stored(folder / "std.png").max() == 255
     apart = [np.sqrt(((draws[a] - draws[b]) ** 2).mean()) for a, b in ((0, 1), (0, 2), (1, 2))]
-    assert record["diversity"] == pytest.approx(np.mean(apart), abs=0.5)
+    assert record["report"]["diversity"] == pytest.approx(np.mean(apart), abs=0.5)
     assert len(stored(folder / "contact.png")) > 5 * 8 * 14
 
 
@@ -140,7 +141,7 @@ def test_any_image_is_colorized_and_keeps_its_gray(
     for name, gray in grays.items():
         folder = tmp_path / "out" / name
         record = json.loads((folder / "run.json").read_text())
-        assert record["had_colors"] == (name in ("rgb", "rgba", "palette", "cmyk"))
+        assert record["report"]["had_colors"] == (name in ("rgb", "rgba", "palette", "cmyk"))
         for file in ("01.png", "02.png", "mean.png"):
             with Image.open(folder / file) as made:
                 found = gray_of(made) if name != "deep" else stored_deep(folder / file)
@@ -148,8 +149,8 @@ def test_any_image_is_colorized_and_keeps_its_gray(
             assert found.shape == gray.shape
             assert np.abs(found - gray).max() <= (1 if name != "deep" else 0.01)
     assert np.array_equal(stored(tmp_path / "out/rgba/01.png")[..., 3], GRAY)
-    assert json.loads((tmp_path / "out/moving/run.json").read_text())["frames"] == 2
-    assert json.loads((tmp_path / "out/long/run.json").read_text())["size"] == [20, 3000]
+    assert json.loads((tmp_path / "out/moving/run.json").read_text())["report"]["frames"] == 2
+    assert json.loads((tmp_path / "out/long/run.json").read_text())["report"]["size"] == [20, 3000]
 
 
 def stored_deep(path: Path) -> np.ndarray:
@@ -187,7 +188,7 @@ def test_hints_are_kept_to(tiny_colors: Path, tmp_path: Path) -> None:
     wanted = 120 + np.array([255, 60, 60]) - (0.299 * 255 + 0.701 * 60)
     assert np.abs(made[:, :5] - wanted).max() < 8
     assert np.abs(made[:, 8:] - wanted).max() > 8
-    assert json.loads((tmp_path / "out/flat/run.json").read_text())["hint"] == str(tmp_path / "hint.png")
+    assert json.loads((tmp_path / "out/flat/run.json").read_text())["hint"] == "hint.png"
 
 
 def test_resume_tells_hints_apart(
@@ -245,13 +246,14 @@ def test_nothing_is_replaced_unasked_and_batches_go_on(
     assert colorize(tiny_colors, raster, out) == 1
     assert "colorized.png" in capsys.readouterr().err
     assert colorize(tiny_colors, raster, out, "--resume", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["images"] == [{"input": str(raster), "skipped": True}]
+    (skipped,) = json.loads(capsys.readouterr().out)["results"]
+    assert (skipped["input"], skipped["skipped"]) == (str(raster), True)
     assert (out / "photo" / "colorized.png").stat().st_mtime_ns == before
     assert colorize(tiny_colors, raster, out, "--overwrite") == 0
     assert (out / "photo" / "colorized.png").stat().st_mtime_ns > before
     template = ["--filename", "{prior}-{track}-{sample}.{ext}", "--samples", "2"]
     assert colorize(tiny_colors, raster, tmp_path / "flat", *template) == 0
-    made = {f"colors-photo-{part}.png" for part in ("01", "02", "mean", "deviation")}
+    made = {f"colors-photo-{part}.png" for part in ("01", "02", "mean", "std")}
     assert {p.name for p in (tmp_path / "flat").iterdir()} == made | {"photo.contact.png", "photo.run.json"}
 
 

@@ -60,8 +60,8 @@ def test_a_record_cannot_make_it_remove_other_files(tiny_prior: Path, mix: str) 
     Path("separated/mix/link").symlink_to("../..")
     record = Path("separated/mix/run.json")
     document = json.loads(record.read_text())
-    outside = ["mix.wav", "separated/mix.txt", "separated/mix/../mix.txt", "separated/mix/link/mix.wav"]
-    document["stems"] += [outside, ["", "\0", str(Path("separated/mix.txt").absolute()), "separated/mix/sub"]]
+    outside = ["../../mix.wav", "../mix.txt", "sub/../../mix.txt", "link/mix.wav"]
+    document["stems"] += [outside, ["", "\0", str(Path("separated/mix.txt").absolute()), "sub"]]
     record.write_text(json.dumps(document))
     assert run(command) == 0
     assert Path("mix.wav").is_file()
@@ -140,6 +140,6 @@ def test_images_likewise(tiny_images: Path, tmp_path: Path, monkeypatch: pytest.
     assert run([*command, "--samples", "2", "--resume"]) == 1
     assert run([*command, "--samples", "2", "--overwrite"]) == 0
     assert not Path("separated/a/03").exists()
-    assert any(name.startswith("mean/") for name in there("separated/a"))
+    assert {"mean/digit-1.png", "std/digit-1.png"} <= {*there("separated/a")}
     assert run([*command, "--overwrite"]) == 0
     assert not any("/" in name for name in there("separated/a"))

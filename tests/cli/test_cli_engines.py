@@ -1,4 +1,4 @@
-"""``--method lass|score`` for a prior that offers both, and ``--rest``, end to end."""
+"""``--method lass|score`` for a prior that offers both, and ``--other``, end to end."""
 
 from __future__ import annotations
 
@@ -75,20 +75,24 @@ def test_either_engine_makes_the_stems_of_the_card(
 
 
 def test_a_rest_takes_what_is_left(dual: Path, mix: Path, tmp_path: Path) -> None:
-    assert separate(mix, tmp_path / "a", "--prior", dual, "--rest", "--set", "rest=0.3") == 0
+    assert separate(mix, tmp_path / "a", "--prior", dual, "--other", "--set", "other=0.3") == 0
     names, record = stems_and_record(tmp_path / "a", mix)
-    assert names == ["bass", "drums", "rest"]
-    assert (record["weights"], record["settings"]["rest"]) == ([0.5, 0.5, 0.5], 0.3)
+    assert names == ["bass", "drums", "other"]
+    assert (record["weights"], record["settings"]["other"]) == ([0.5, 0.5, 0.5], 0.3)
     violin = make_sound(tmp_path / "violin", "violin")
-    words = ("--prior", violin, "--rest", "--set", "steps=2")
+    words = ("--prior", violin, "--other", "--set", "steps=2")
     assert separate(mix, tmp_path / "b", *words, "--weights", "1,2") == 0
     names, record = stems_and_record(tmp_path / "b", mix)
-    assert names == ["rest", "violin"]
-    assert (record["weights"], record["settings"]["rest"], record["prior"]) == ([1.0, 2.0], 0.5, "violin")
+    assert names == ["other", "violin"]
+    assert (record["weights"], record["settings"]["other"], record["prior"]) == ([1.0, 2.0], 0.5, "violin")
     assert separate(mix, tmp_path / "one", *words, "--weights", "2") == 0  # the rest's own is left out
     assert stems_and_record(tmp_path / "one", mix)[1]["weights"] == [2.0, 2.0]
     assert separate(mix, tmp_path / "c", *words, "--prior", violin, "--samples", 2) == 0
-    assert sorted(path.stem for path in (tmp_path / "c").glob("mix/02/*")) == ["rest", "violin-1", "violin-2"]
+    assert sorted(path.stem for path in (tmp_path / "c").glob("mix/02/*")) == [
+        "other",
+        "violin-1",
+        "violin-2",
+    ]
 
 
 def test_what_has_no_use_for_them(
@@ -101,19 +105,19 @@ def test_what_has_no_use_for_them(
 ) -> None:
     violin = make_sound(tmp_path / "violin", "violin")
     cases = [
-        (("--prior", tiny_prior, "--rest"), "tiny"),
+        (("--prior", tiny_prior, "--other"), "tiny"),
         (("--prior", tiny_prior, "--method", "score"), "tiny"),
-        (("--prior", dual, "--method", "lass", "--rest"), "--rest"),
-        (("--prior", tiny_images, "--rest"), "--rest"),
-        (("--method", "hpss", "--rest"), "--rest"),
+        (("--prior", dual, "--method", "lass", "--other"), "--other"),
+        (("--prior", tiny_images, "--other"), "--other"),
+        (("--method", "hpss", "--other"), "--other"),
         (("--prior", dual, "--method", "score", "--sampler", "beam"), "beam"),
         (("--prior", dual, "--method", "score", "--set", "lam=1"), "lam"),
-        (("--prior", dual, "--set", "rest=0.5"), "rest"),
-        (("--prior", violin, "--rest", "--set", "rest=2"), "rest"),
+        (("--prior", dual, "--set", "other=0.5"), "other"),
+        (("--prior", violin, "--other", "--set", "other=2"), "other"),
         (("--prior", tiny_prior, "--sampler", "greedy", "--samples", 2), "greedy"),
         (("--prior", dual, "--prior", violin), "drums, bass"),
-        (("--prior", dual, "--rest", "--weights", "1,1,1"), "drums, bass"),
-        (("--prior", violin, "--rest", "--weights", "1,1,1"), "--weights"),
+        (("--prior", dual, "--other", "--weights", "1,1,1"), "drums, bass"),
+        (("--prior", violin, "--other", "--weights", "1,1,1"), "--weights"),
     ]
     for words, message in cases:
         assert separate(mix, tmp_path / "out", *words) == 2, words

@@ -17,8 +17,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sepcli.catalog import card as cards
-from sepcli.cli import images as image_set
 from sepcli.cli.app import run
+from sepcli.cli.separate_images import ImageSeparation
 from sepcli.errors import InputError, PriorError
 from sepcli.media.images import read_image
 from sepcli.priors.images.load_score import load_image_prior
@@ -52,7 +52,7 @@ def test_one_pixel_and_floating_point(
 
 def test_a_seed_may_be_any_whole_number(tiny_images: Path, image: Path, tmp_path: Path) -> None:
     assert separate(image, tiny_images, tmp_path / "out", "--seed", str(2**70), "--samples", "2") == 0
-    draws = json.loads((tmp_path / "out" / "mix" / "run.json").read_text())["draws"]
+    draws = json.loads((tmp_path / "out" / "mix" / "run.json").read_text())["samples"]
     assert len({draw["seed"] for draw in draws}) == 2
 
 
@@ -97,14 +97,14 @@ def test_too_little_memory_fails_one_image(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copy(image, tmp_path / "small.png")
-    whole = image_set._separate
+    whole = ImageSeparation.run
 
-    def fails(job: Any, *others: Any) -> dict[str, Any]:
+    def fails(self: ImageSeparation, job: Any, title: str) -> Any:
         if job.track == "mix":
             raise trouble
-        return whole(job, *others)
+        return whole(self, job, title)
 
-    monkeypatch.setattr(image_set, "_separate", fails)
+    monkeypatch.setattr(ImageSeparation, "run", fails)
     assert separate(image, tiny_images, tmp_path / "out") == 1
     assert two_lines(capsys.readouterr().err)
     assert separate(image, tiny_images, tmp_path / "out", str(tmp_path / "small.png")) == 3

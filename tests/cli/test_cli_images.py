@@ -14,6 +14,7 @@ from msgspec import structs
 from PIL import Image
 
 from sepcli.catalog import card as cards
+from sepcli.cli import separate as separate_command
 from sepcli.cli.app import run
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import UsageError
@@ -57,8 +58,8 @@ def test_a_image_becomes_its_sources(tiny_images: Path, mixture: Path, tmp_path:
     assert np.asarray(Image.open(folder / names[0])).shape == (12, 14)
     record = json.loads((folder / "run.json").read_text())
     assert record["weights"] == pytest.approx([1 / 3] * 3)
-    assert record["evaluations"] == 3
-    assert record["size"] == [12, 14]
+    assert record["report"]["evaluations"] == 3
+    assert record["report"]["size"] == [12, 14]
     assert record["sampler"] == "projected"
     assert separate(tiny_images, mixture, tmp_path / "out", "--sources", "3") == 1
     assert separate(tiny_images, mixture, tmp_path / "out", "--sources", "3", "--resume") == 0
@@ -93,7 +94,7 @@ def test_an_image_without_a_prior_of_images_is_a_usage_error(
     assert run(["separate", str(given), *words, "-o", str(tmp_path / "out")]) == 2
     said, hint = capsys.readouterr().err.splitlines()
     assert ("scan" if kind == "unnamed" else "mix.png") in said
-    for prior in ("cifar10", "mnist", "mnist-glow", "mnist-lass"):
+    for prior in ("cifar10", "mnist", "mnist-glow", *(["mnist-lass"] if "score" not in words else [])):
         assert prior in hint
     assert "slakh" not in hint
     assert not (tmp_path / "out").exists()
@@ -107,7 +108,8 @@ def test_audio_is_audio_whatever_its_name_and_beside_images(mixture: Path, tmp_p
     soundfile.write(folder / name, sound, 8000, format="WAV")
     shutil.copy(mixture, folder / "a.png")
     given = folder if name == "mix.wav" else folder / name
-    assert run(["separate", str(given), "--method", "hpss", "-o", str(tmp_path / "out"), "-q"]) == 0
+    beside = 3 if given == folder else 0  # the image beside has no separator here
+    assert run(["separate", str(given), "--method", "hpss", "-o", str(tmp_path / "out"), "-q"]) == beside
     assert (tmp_path / "out" / "mix" / "drums.wav").is_file()
 
 
@@ -120,7 +122,7 @@ def test_draws_seeds_and_weights(
         out = tmp_path / f"out{len(stored)}"
         assert separate(tiny_images, mixture, out, "--seed", seed, *options) == 0
         document = json.loads(capsys.readouterr().out)
-        assert len(document["images"][0]["sources"]) == 2
+        assert len(document["results"][0]["stems"]) == 2
         stored.append((out / "mix" / "02" / "digit-1.png").read_bytes())
         assert (out / "mix" / "contact.png").is_file()
     assert stored[0] == stored[1] != stored[2]
@@ -134,22 +136,21 @@ def test_draws_are_ranked_and_summed_up(tiny_images: Path, mixture: Path, tmp_pa
     assert separate(tiny_images, mixture, tmp_path / "out", "--samples", "4", "--seed", "2", "-q") == 0
     folder, names = tmp_path / "out" / "mix", ("digit-1.png", "digit-2.png")
     record = json.loads((folder / "run.json").read_text())
-    parts = ["01", "02", "03", "04", "mean", "deviation"]
+    parts = ["01", "02", "03", "04", "mean", "std"]
     assert sorted(p.name for p in folder.iterdir()) == sorted([*parts, "contact.png", "run.json"])
-    bounds = [draw["log_prior_bound"] for draw in record["draws"]]
-    rest = np.array([draw["residual_rms"] for draw in record["draws"]])
+    bounds = [sample["log_prior"] for sample in record["samples"]]
+    rest = np.array([sample["residual_rms"] for sample in record["samples"]])
     merits = [(r > rest.min() + 1 / 255, -bound) for r, bound in zip(rest, bounds, strict=True)]
     assert merits == sorted(merits)
-    assert sorted(draw["seed"] for draw in record["draws"]) == sorted(sample_seeds(2, 0, 4))
-    agreed = [draw["agreement_db"] for draw in record["draws"]]
+    assert sorted(sample["seed"] for sample in record["samples"]) == sorted(sample_seeds(2, 0, 4))
+    agreed = [sample["agreement_db"] for sample in record["samples"]]
     assert record["medoid"] == 1 + int(np.argmax(agreed))
-    assert record["residual_rms"] == rest.tolist()
     assert record["rank"]
-    assert record["mean"] == [str(folder / "mean" / name) for name in names]
+    assert record["mean"] == [f"mean/{name}" for name in names]
     stored = np.array([[pixels(folder / part, name) for name in names] for part in parts])
     np.testing.assert_allclose(stored[:4].mean(0), stored[4], atol=1.01)
-    spread = record["deviation_scale"] * stored[:4].std(0, ddof=1)
-    np.testing.assert_allclose(spread, stored[5], atol=1.01 * record["deviation_scale"])
+    spread = record["report"]["std_scale"] * stored[:4].std(0, ddof=1)
+    np.testing.assert_allclose(spread, stored[5], atol=1.01 * record["report"]["std_scale"])
     assert stored[5].max() == 255
     total = pixels(mixture.parent, "mix.png") - stored[:4].mean(1)
     np.testing.assert_allclose(np.sqrt((total**2).mean((1, 2))) / 255, rest, atol=1 / 255)
@@ -161,12 +162,14 @@ def test_the_rank_is_not_the_order_of_drawing(tiny_images: Path, mixture: Path, 
     assert separate(tiny_images, mixture, tmp_path / "one", "-q") == 0
     assert separate(tiny_images, mixture, tmp_path / "all", "-q", "--samples", "5") == 0
     record = json.loads((tmp_path / "all" / "mix" / "run.json").read_text())
-    place = 1 + [draw["seed"] for draw in record["draws"]].index(sample_seeds(0, 0, 1)[0])
+    place = 1 + [sample["seed"] for sample in record["samples"]].index(sample_seeds(0, 0, 1)[0])
     found = [pixels(tmp_path / "all" / "mix" / f"{place:02d}", f"digit-{k}.png") for k in (1, 2)]
     alone = [pixels(tmp_path / "one" / "mix", f"digit-{k}.png") for k in (1, 2)]
     np.testing.assert_allclose(found, alone, atol=1)
-    assert [draw["seed"] for draw in record["draws"]] != sample_seeds(0, 0, 5)
-    assert not {"draws", "medoid", "mean"} & json.loads((tmp_path / "one/mix/run.json").read_text()).keys()
+    assert [sample["seed"] for sample in record["samples"]] != sample_seeds(0, 0, 5)
+    single = json.loads((tmp_path / "one/mix/run.json").read_text())
+    assert len(single["samples"]) == 1
+    assert not {"rank", "medoid", "mean"} & single.keys()
 
 
 def test_mean_and_deviation_take_the_place_of_the_number(
@@ -180,14 +183,14 @@ def test_mean_and_deviation_take_the_place_of_the_number(
     assert "mean-digit-2.png" in capsys.readouterr().err
     assert len(list(out.iterdir())) == 1
     assert separate(tiny_images, mixture, out, *words, "--overwrite") == 0
-    made = {f"{part}-digit-{k}.png" for part in ("01", "02", "mean", "deviation") for k in (1, 2)}
+    made = {f"{part}-digit-{k}.png" for part in ("01", "02", "mean", "std") for k in (1, 2)}
     assert {p.name for p in out.iterdir()} == made | {"mix.contact.png", "mix.run.json"}
     assert separate(tiny_images, mixture, out, *words, "--resume") == 0
-    (out / "deviation-digit-1.png").unlink()
+    (out / "std-digit-1.png").unlink()
     assert separate(tiny_images, mixture, out, *words, "--resume") == 1
     assert "--overwrite" in capsys.readouterr().err
     assert separate(tiny_images, mixture, out, *words, "--resume", "--overwrite") == 0
-    assert (out / "deviation-digit-1.png").is_file()
+    assert (out / "std-digit-1.png").is_file()
     shutil.copy(mixture, out / "mean-digit-1.png")
     assert separate(tiny_images, out / "mean-digit-1.png", out, *words, "--overwrite") == 1
     assert "mean-digit-1.png" in capsys.readouterr().err
@@ -244,8 +247,8 @@ def test_priors_that_do_not_fit_are_refused(
     assert run([*words, *sound, *ink_and_dust]) == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2
-    assert "drums, bass" in told[0]
-    assert run([*words, *ink_and_dust, *sound, "--sources", "3"]) == 4
+    assert "tiny" in told[0]
+    assert run([*words, *ink_and_dust, *sound, "--sources", "3"]) == 2
     assert run([*words, *ink_and_dust, *sound, "--method", "nmf"]) == 2
     assert not (tmp_path / "out").exists()
 
@@ -361,3 +364,31 @@ def test_a_denoiser_is_trained_and_used(mixture: Path, tmp_path: Path) -> None:
     assert run([*words, "--sources", "a,b", "--overwrite"]) == 2
     assert run([*words, "--family", "vqvae", "--overwrite"]) == 2
     assert separate(tmp_path / "prior", mixture, tmp_path / "out", "-q") == 0
+
+
+def test_audio_and_images_in_one_call_go_to_their_own_separators(
+    mixture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --prior, images go to the bundled prior that alone fits, here for its engine."""
+    monkeypatch.setattr(separate_command, "fitting_images", lambda *_: ("mnist",))
+    sound = np.random.default_rng(0).normal(0, 0.1, 8000).clip(-1, 1)
+    soundfile.write(tmp_path / "song.wav", sound, 8000)
+    words = [
+        "separate",
+        str(mixture),
+        str(tmp_path / "song.wav"),
+        "-o",
+        str(tmp_path / "out"),
+        "--json",
+        "-q",
+    ]
+    assert run([*words, "--sampler", "projected", "--set", "steps=2", "--device", "cpu"]) == 0
+    records = json.loads(capsys.readouterr().out)["results"]
+    assert [Path(record["input"]).name for record in records] == ["mix.png", "song.wav"]
+    for record in records:
+        assert record["format"] == 1
+        assert len(record["stems"][0]) == 2
+        assert {"samples", "seed", "settings", "sampler", "report", "versions"} <= record.keys()
+        stored = json.loads(Path(record["record"]).read_text())
+        assert stored.keys() | {"record"} == record.keys()
+        assert (Path(record["record"]).parent / stored["input"]).resolve() == Path(record["input"]).resolve()

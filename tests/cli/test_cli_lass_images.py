@@ -104,8 +104,8 @@ def test_the_sources_sum_to_the_mixture(tokens: Path, mixture: Path, tmp_path: P
     assert record["sampler"] == "top-k"
     settings = record["settings"]
     assert (settings["candidates"], settings["refine"], settings["top_k"]) == (3, 2, 4)
-    assert record["evaluations"] == 4 * 3
-    priors = [draw["log_prior_bound"] for draw in record["draws"]]
+    assert record["report"]["evaluations"] == 4 * 3
+    priors = [draw["log_prior"] for draw in record["samples"]]
     assert priors == sorted(priors, reverse=True)
 
 

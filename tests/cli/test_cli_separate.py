@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 import sepcli
-from sepcli.cli import resume as earlier
+from sepcli.cli import run_record
 from sepcli.cli.app import run
 from sepcli.errors import OutputError
 from sepcli.priors.lass.audio_engine import LassSeparator
@@ -152,7 +152,7 @@ def test_samples_are_kept_and_differ(separate) -> None:
     assert (sets[1][0] != sets[2][0]).any()
     assert separate("mix.wav", "--consistency", "none", "-o", "one", "--seed", 5)[0] == 0
     assert separate("mix.wav", "--consistency", "none", "-o", "two", "--seed", 5, "--samples", 2)[0] == 0
-    drawn = [draw["seed"] for draw in json.loads(Path("two/mix/run.json").read_text())["draws"]]
+    drawn = [draw["seed"] for draw in json.loads(Path("two/mix/run.json").read_text())["samples"]]
     place = 1 + drawn.index(sample_seeds(5, 0, 1)[0])
     assert np.array_equal(read("one/mix/bass.wav"), read(f"two/mix/0{place}/bass.wav"))
 
@@ -203,8 +203,9 @@ def test_the_record_says_how_to_repeat_the_run(separate, tiny_prior: Path) -> No
         separate("mix.wav", "--seed", 7, "--sampler", "top-k", "--set", "top_k=4", "--set", "draws=2")[0] == 0
     )
     record = json.loads(Path("separated/mix/run.json").read_text())
-    assert record["input"] == "mix.wav"
-    assert record["stems"] == [[str(Path("separated/mix") / f"{stem}.wav") for stem in STEMS]]
+    assert record["format"] == 1
+    assert record["input"] == "../../mix.wav"
+    assert record["stems"] == [[f"{stem}.wav" for stem in STEMS]]
     assert record["prior"] == "tiny"
     assert set(record["files"]) >= {"codec/model.safetensors", "transformer/model.safetensors"}
     assert all(len(digest) == 64 for digest in record["files"].values())
@@ -231,8 +232,8 @@ def test_json_is_one_document(separate) -> None:
     code, out, err = separate("in", "--json")
     assert code == 3
     document = json.loads(out)
-    assert [Path(track["input"]).name for track in document["tracks"]] == ["a.wav", "b.wav"]
-    assert document["tracks"][0]["report"]["frames"] == 2000
+    assert [Path(track["input"]).name for track in document["results"]] == ["a.wav", "b.wav"]
+    assert document["results"][0]["report"]["frames"] == 2000
     (failed,) = document["failed"]
     assert failed["input"] == str(Path("in/c.wav"))
     assert "c.wav" in failed["error"]
@@ -254,7 +255,8 @@ def test_files_folders_and_globs(separate) -> None:
     write("more/deep/five.wav")
     write("odd/six[1].wav")
     code, out, err = separate("one.wav", "songs", "more/**/*.wav", "odd/six[1].wav", "one.wav")
-    assert (code, err) == (0, "")
+    assert code == 3  # an image is not passed over in silence
+    assert "cover.jpg" in two_lines(err)[0]
     tracks = sorted(path.name for path in Path("separated").iterdir())
     assert tracks == ["five", "four", "one", "six[1]", "three", "two"]
     assert len(out.splitlines()) == 6
@@ -386,9 +388,9 @@ def test_a_name_that_is_no_text(separate) -> None:
     assert (code, err) == (0, "")
     assert "\\udcff" in out
     record = json.loads(Path(f"separated/{name}/run.json").read_text("utf-8"))
-    assert os.fsencode(record["input"]) == b"in/\xff.wav"
+    assert os.fsencode(record["input"]) == b"../../in/\xff.wav"
     _, out, _ = separate("in", "--json", "--overwrite")
-    assert json.loads(out)["tracks"][0]["input"] == record["input"]
+    assert json.loads(out)["results"][0]["input"] == f"in/{name}.wav"
     Path(f"{name}.wav").write_text("no audio")
     code, _, err = separate(f"{name}.wav")
     assert code == 1
@@ -441,8 +443,8 @@ def test_existing_stems_are_kept_replaced_or_skipped(separate) -> None:
     code, out, _ = separate("in", "--resume", "--json")
     assert code == 0
     document = json.loads(out)
-    assert document["tracks"][0]["skipped"] is True
-    assert Path(document["tracks"][1]["input"]).name == "b.wav"
+    assert document["results"][0]["skipped"] is True
+    assert Path(document["results"][1]["input"]).name == "b.wav"
     assert {name: Path("separated", name).stat().st_mtime_ns for name in before} == before
     assert separate("in", "--overwrite", "--seed", 3)[0] == 0
     assert all(Path("separated", name).stat().st_mtime_ns > before[name] for name in before)
@@ -479,7 +481,7 @@ def test_without_a_record_nothing_is_left(separate, monkeypatch: pytest.MonkeyPa
         raise OutputError("cannot write run.json: No space left on device", "free some space")
 
     with monkeypatch.context() as patch:
-        patch.setattr(earlier, "write_record", full)
+        patch.setattr(run_record, "write_record", full)
         code, _, err = separate("mix.wav")
     assert code == 1
     assert "No space" in two_lines(err)[0]
@@ -569,7 +571,9 @@ def test_one_bad_file_does_not_stop_the_others(separate) -> None:
     assert [line.split(":")[0] for line in out.splitlines()] == ["separated/a", "separated/d"]
     lines = err.splitlines()
     assert len(lines) == 4
-    assert [line[:7] for line in lines] == ["error: ", "  → giv", "error: ", "  → exp"]
+    assert [line[:4] for line in lines] == ["erro", "  → ", "erro", "  → "]
+    assert "in/b.wav" in lines[0]
+    assert "in/c.wav" in lines[2]
     assert lines[0].count("in/b.wav") == 1
     assert len(files("separated")) == 6
 

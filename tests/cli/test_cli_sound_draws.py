@@ -63,11 +63,11 @@ def test_kept_draws_are_ranked(
     priors: list[str], duet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = separate(duet, tmp_path / "out", *priors, "--samples", "3")
-    draws, confidence = record["draws"], record["confidence"]
-    assert [set(draw) for draw in draws] == [{"seed", "residual_rms", "log_prior_bound", "agreement_db"}] * 3
+    draws, confidence = record["samples"], record["confidence"]
+    assert [set(draw) for draw in draws] == [{"seed", "residual_rms", "log_prior", "agreement_db"}] * 3
     assert sorted(draw["seed"] for draw in draws) == sorted(sample_seeds(0, 0, 3))
     assert (record["rank"], "draws" in record["report"]) == (RULE, False)
-    bounds = [draw["log_prior_bound"] for draw in draws]
+    bounds = [draw["log_prior"] for draw in draws]
     assert bounds == sorted(bounds, reverse=True)
     assert set(confidence) == {"flute", "shaker"}
     assert all(len(seconds) == 3 for seconds in confidence.values())
@@ -80,7 +80,7 @@ def test_the_first_folder_holds_the_best_draw(priors: list[str], duet: Path, tmp
     found = []
     for seed in range(9):
         record = separate(duet, tmp_path / f"all{seed}", *priors, "--samples", "3", "--seed", str(seed))
-        found.append([draw["seed"] for draw in record["draws"]].index(sample_seeds(seed, 0, 3)[0]))
+        found.append([draw["seed"] for draw in record["samples"]].index(sample_seeds(seed, 0, 3)[0]))
         if found[-1] > 0:
             break
     place = found[-1] + 1
@@ -102,9 +102,10 @@ def test_merged_draws_have_confidence_and_single_ones_nothing(
 ) -> None:
     record = separate(duet, tmp_path / "merged", *priors, "--set", "draws=2")
     assert set(record["confidence"]) == {"flute", "shaker"}
-    assert not {"draws", "rank", "medoid"} & set(record)
+    assert len(record["samples"]) == 1
+    assert not {"rank", "medoid"} & set(record)
     record = separate(duet, tmp_path / "single", *priors)
-    assert not {"draws", "rank", "medoid", "confidence"} & set(record)
+    assert not {"rank", "medoid", "confidence"} & set(record)
     assert "medoid" not in capsys.readouterr().out
 
 
@@ -113,4 +114,4 @@ def test_a_silent_file_has_no_confidence(priors: list[str], tmp_path: Path) -> N
     soundfile.write(silence, np.zeros((RATE, 1)), RATE)
     record = separate(silence, tmp_path / "out", *priors, "--samples", "2")
     assert record["confidence"] == {"flute": [None], "shaker": [None]}
-    assert len(record["draws"]) == 2
+    assert len(record["samples"]) == 2

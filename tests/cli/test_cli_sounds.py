@@ -74,7 +74,8 @@ def test_two_folders_become_priors_and_a_duet_two_stems(
     folder = tmp_path / "out" / "duet"
     assert sorted(path.name for path in folder.iterdir()) == ["run.json", "shaker.wav", "violin.wav"]
     record = json.loads((folder / "run.json").read_text())
-    assert document["tracks"] == [record]
+    where = {"input": str(duet), "record": str(folder / "run.json")}
+    assert document["results"] == [{**record, **where}]
     assert (record["method"], record["prior"]) == ("score", "violin+shaker")
     assert (record["sampler"], record["weights"]) == ("halving", [1.0, 1.0])
     assert record["settings"]["steps"] == 3
@@ -139,7 +140,7 @@ def test_what_is_refused(
     assert run(["evaluate", "--prior", str(priors["violin"]), "-q"]) == 2
     said, hint = capsys.readouterr().err.splitlines()
     assert "violin" in said
-    assert "--rest" not in hint  # which only separate has
+    assert "--other" not in hint  # which only separate has
     assert "sepcli separate" in hint
 
 

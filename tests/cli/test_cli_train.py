@@ -159,10 +159,10 @@ def test_a_flow_ranks_draws_by_its_density(
     assert run(["separate", *common, str(tmp_path / "s"), "--samples", "3"]) == 0
     record = json.loads((tmp_path / "s" / "0000" / "run.json").read_text())
     assert record["sampler"] == "langevin"
-    least = min(draw["residual_rms"] for draw in record["draws"])
-    ranked = [d["log_prior_bound"] for d in record["draws"] if d["residual_rms"] <= least + 1 / 255]
+    least = min(draw["residual_rms"] for draw in record["samples"])
+    ranked = [d["log_prior"] for d in record["samples"] if d["residual_rms"] <= least + 1 / 255]
     assert ranked == sorted(ranked, reverse=True)
-    assert len({draw["log_prior_bound"] for draw in record["draws"]}) == 3
+    assert len({draw["log_prior"] for draw in record["samples"]}) == 3
     assert run(["colorize", *common, str(tmp_path / "c"), "--sampler", "langevin"]) == 0
     odd = tmp_path / "odd.png"
     Image.new("RGB", (9, 8)).save(odd)

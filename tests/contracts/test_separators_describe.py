@@ -42,9 +42,9 @@ def test_score_separators(tiny_images: Path, tiny_colors: Path, tmp_path: Path, 
     check(audio.describe(), sampler, steps=3)
     settings = audio.describe()["settings"]
     assert ("candidates" in settings) == ("local" in settings) == (sampler == "halving")
-    assert "rest" not in settings
-    beside = load_composed(sounds, rest=True, sampler="projected", settings={"rest": "0.2"})
-    check(beside.describe(), "projected", rest=0.2)
+    assert "other" not in settings
+    beside = load_composed(sounds, rest=True, sampler="projected", settings={"other": "0.2"})
+    check(beside.describe(), "projected", other=0.2)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS["lass"])

@@ -106,7 +106,7 @@ class SpectralSeparator:
     def describe(self) -> dict[str, Any]:
         """Return the sampler's name and the settings of sampler, posterior and rest, for records."""
         made = self.inner.describe()
-        rest = {} if self.rest is None else {"rest": self.rest}
+        rest = {} if self.rest is None else {"other": self.rest}
         return {**made, "settings": {**made["settings"], **rest}}
 
     def log_prior(self, sources: Tensor) -> Tensor | None:
@@ -140,17 +140,17 @@ class RestSettings:
     """Of the source that stands for all else.
 
     Attributes:
-        rest: its share of the mixture's power, in (0, 1]; see ``sepcli.priors.audio.gaussian_bands.fit_rest``.
+        other: its share of the mixture's power, in (0, 1]; see ``sepcli.priors.audio.gaussian_bands.fit_rest``.
 
     Raises:
         UsageError: the share is out of range.
     """
 
-    rest: float = 0.5
+    other: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.rest <= 1.0:
-            raise UsageError(f"rest={self.rest:g} is no share of the mixture", "use more than 0, at most 1")
+        if not 0.0 < self.other <= 1.0:
+            raise UsageError(f"other={self.other:g} is no share of the mixture", "use more than 0, at most 1")
 
 
 def load_composed(
@@ -169,7 +169,7 @@ def load_composed(
         priors: K ≥ 2 names or folders, one per source; one is enough beside a rest.
         weights: α_k of m = Σ α_k x_k, that of a rest last or left out; those of the cards if None.
         names: of the sources, a rest last; the priors' own if None.
-        rest: add a last source, ``rest``, for what no prior explains.
+        rest: add a last source, ``other``, for what no prior explains.
         device: where to compute.
         sampler: a key of ``sepcli.priors.images.load_score.SAMPLERS``; the first prior's own if None, else that of
             ``usual_sampler``.
@@ -194,7 +194,7 @@ def load_composed(
         raise UsageError(f"{len(alphas)} weights for {len(found)} priors", "give one weight per --prior")
     if any(is_flow(folder) for _, folder in found):
         if rest:
-            raise UsageError("flows of waveforms have no rest beside them", "leave out --rest")
+            raise UsageError("flows of waveforms have no rest beside them", "leave out --other")
         return assemble_waves(found, alphas, sources, device=device, sampler=sampler, settings=settings)
     networks = _load({folder for _, folder in found}, device)
     every = [networks[folder] for _, folder in found]
@@ -208,7 +208,7 @@ def load_composed(
     relative = tuple(alpha / scale for alpha in alphas)
     fitted = share = None
     if rest:
-        share = RestSettings(**typed(RestSettings, {"rest": options.pop("rest", RestSettings.rest)})).rest
+        share = RestSettings(**typed(RestSettings, {"other": options.pop("other", RestSettings.other)})).other
         fitted = _beside_rest(asked, share, relative[-1], every[0].config)
     joint, place = SourcePriors(asked), torch.device(device)
     inner = assemble(joint, 1, sources, relative, place, chosen, options, fitted)

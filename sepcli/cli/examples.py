@@ -1,0 +1,44 @@
+"""The examples at the end of every command's help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+EXAMPLES: Mapping[str, str] = {
+    "fetch-priors": """
+        sepcli fetch-priors --list
+        sepcli fetch-priors church-256
+        sepcli fetch-priors hf:owner/name@v1 --dry-run
+    """,
+    "separate": """
+        sepcli separate song.flac
+        sepcli separate songs/ --out stems --resume
+        sepcli separate song.wav --prior slakh-drums --other
+        sepcli separate duet.wav --prior violin --prior cello --samples 4
+        sepcli separate digits.png --prior mnist
+        sepcli separate song.mp3 --method hpss --format flac
+    """,
+    "colorize": """
+        sepcli colorize photo.jpg
+        sepcli colorize scans/ --out colorized --resume
+        sepcli colorize photo.png --hint strokes.png --samples 4
+    """,
+    "evaluate": """
+        sepcli evaluate
+        sepcli evaluate estimates/ references/ --metric sdr
+        sepcli evaluate --dataset mnist --data mnist/ --prior mnist --pairs 100
+        sepcli evaluate --method nmf --method hpss --out report.json
+    """,
+    "train-prior": """
+        sepcli train-prior --family denoiser --data photos/ --out my-prior
+        sepcli train-prior --family denoiser --data violin/ --out violin
+        sepcli train-prior --family vqvae --data slakh/ --out my-codec --steps 1000
+    """,
+    "import-prior": """
+        sepcli import-prior checkpoint.pth --out my-prior
+    """,
+    "build-likelihood": """
+        sepcli build-likelihood --prior my-prior --data slakh/
+    """,
+}
+"""Name of the command → its examples, one command line a row."""

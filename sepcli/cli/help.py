@@ -1,0 +1,64 @@
+"""Help texts in plain columns of 80 characters: options by panel, and examples at the end.
+
+Boxes drawn by rich would take longer to load than all else that ``--help`` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from typer.core import TyperCommand
+
+TYPES: Mapping[str, str] = {
+    "<str>": "TEXT",
+    "<list[str]>": "TEXT",
+    "<path>": "PATH",
+    "<list[Path]>": "PATH",
+    "<int>": "INTEGER",
+    "<int range>": "INTEGER",
+    "<float>": "NUMBER",
+    "<float range>": "NUMBER",
+}
+"""How versions of typer write the types of values → how help texts write them."""
+CHOICES = re.compile(r"[<\[{]((?:[\w-]+\|)+[\w-]+)[>\]}]")
+"""The values that an option may have."""
+WIDEST = 24
+"""Columns of choices beyond which they are listed in the text instead."""
+
+
+class Command(TyperCommand):
+    """A command whose epilog is its examples, one command line a row."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options, by panel in the order of appearance."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            row = parameter.get_help_record(ctx)
+            if row is None:
+                continue
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            panels.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(_plain(*row))
+        if "Options" in panels:
+            panels["Options"] = panels.pop("Options")  # --help comes last
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.strip().splitlines():
+                    formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
+
+
+def _plain(head: str, text: str) -> tuple[str, str]:
+    """Return a row of a help text with short types; long lists of choices go into the text."""
+    for written, shown in TYPES.items():
+        head = head.replace(f"... {written}", "...").replace(written, shown)
+    found = CHOICES.search(head)
+    if found and len(found[0]) > WIDEST:
+        head, text = head.replace(found[0], "NAME"), f"{text}  [{', '.join(found[1].split('|'))}]"
+    return head, text

@@ -1,0 +1,174 @@
+"""Where the outputs of every input go: the file-name template, collisions, and what exists already."""
+
+from __future__ import annotations
+
+import os
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sepcli.errors import OutputError, UsageError
+from sepcli.media import MEDIA
+from sepcli.media.names import inside, safe_name
+
+FIELDS = ("track", "stem", "ext", "sample", "prior")
+"""The fields of a template."""
+BESIDE = ("mean", "std")
+"""What is stored beside several samples of an image, in the place of their number."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and its outputs.
+
+    Attributes:
+        source: the file.
+        track: its name, safe as one path component.
+        stems: per sample the K output paths.
+        record: the run.json.
+        beside: per word of ``BESIDE`` the K output paths; () if there are none.
+        sheet: the contact sheet, if there is to be one.
+    """
+
+    source: Path
+    track: str
+    stems: tuple[tuple[Path, ...], ...]
+    record: Path
+    beside: tuple[tuple[Path, ...], ...] = ()
+    sheet: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All outputs."""
+        stems = (path for paths in (*self.stems, *self.beside) for path in paths)
+        return (*stems, *([self.sheet] if self.sheet else []), self.record)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the outputs of inputs of one medium are named.
+
+    Attributes:
+        out: the folder.
+        template: of the file names.
+        stems: names of the K stems.
+        samples: S, how many samples are kept.
+        prior: what stands for ``{prior}``.
+        images: whether there are a contact sheet and, of several samples, mean and standard deviation.
+    """
+
+    out: Path
+    template: str
+    stems: tuple[str, ...]
+    samples: int
+    prior: str
+    images: bool = False
+
+
+def check_template(template: str, samples: int, stems: int = 2) -> None:
+    """Refuse a ``--filename`` template that cannot give every stem a name of its own.
+
+    Args:
+        template: the argument.
+        samples: how many samples there will be.
+        stems: how many stems of each.
+
+    Raises:
+        UsageError: an unknown field, a field with a conversion or a format, or a missing one.
+    """
+    try:
+        parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError:
+        parts = [("", "", None)]
+    fields = {field for field, _, _ in parts}
+    if not fields <= set(FIELDS) or any(spec or conversion for _, spec, conversion in parts):
+        raise UsageError(
+            f"--filename {template} is not a template", f"fields: {', '.join(f'{{{f}}}' for f in FIELDS)}"
+        )
+    needed = ({"stem"} if stems > 1 else set()) | ({"sample"} if samples > 1 else set())
+    missing = needed - fields
+    if missing:
+        raise UsageError(
+            f"--filename {template} lacks {{{missing.pop()}}}", "every stem needs a name of its own"
+        )
+
+
+def plan(source: Path, layout: Layout, extension: str) -> Job:
+    """Name the outputs of one input.
+
+    Args:
+        source: the file.
+        layout: how outputs are named.
+        extension: of the stems.
+
+    Raises:
+        OutputError: the template leads out of the folder, or ends with another suffix than the stems'.
+        UsageError: the latter, for images.
+    """
+    track = safe_name(source.stem)
+    suffix = Path(layout.template).suffix.lower()
+    if suffix in {suffix for row in MEDIA.values() for suffix in row.suffixes} and suffix != f".{extension}":
+        wrong = UsageError if layout.images else OutputError  # images are always PNG files
+        raise wrong(
+            f"--filename {layout.template}: outputs of {source} are {extension.upper()} files, not {suffix}",
+            "end it with .{ext}" + ("" if layout.images else ", or choose with --format"),
+        )
+    numbers = tuple(f"{number:02d}" for number in range(1, layout.samples + 1))
+    stems = tuple(_paths(layout, track, extension, number) for number in numbers)
+    several = layout.images and layout.samples > 1
+    beside = tuple(_paths(layout, track, extension, word) for word in BESIDE if several)
+    together = Path(os.path.commonpath([path.parent for paths in (*stems, *beside) for path in paths]))
+    own = "" if track in together.relative_to(layout.out).parts else f"{track}."
+    sheet = together / f"{own}contact.png" if layout.images else None
+    return Job(source, track, stems, together / f"{own}run.json", beside, sheet)
+
+
+def _paths(layout: Layout, track: str, extension: str, sample: str) -> tuple[Path, ...]:
+    fields = {"track": track, "ext": extension, "sample": sample, "prior": safe_name(layout.prior)}
+    names = [layout.template.format(stem=safe_name(stem), **fields) for stem in layout.stems]
+    return tuple(inside(layout.out, name) for name in names)
+
+
+def to_do(jobs: Sequence[Job], *, overwrite: bool, resume: bool) -> list[Job]:
+    """Return the jobs that are left: all, or with ``resume`` those whose files are not all there.
+
+    Raises:
+        OutputError: a file of those exists, and is not to be replaced.
+    """
+    todo = [job for job in jobs if not (resume and all(path.is_file() for path in job.files))]
+    hint = "use --overwrite to replace it, --resume to skip it, or another --out folder"
+    if resume:
+        hint = "it is not of a finished run: add --overwrite to replace it, or choose another --out folder"
+    for path in (path for job in todo for path in job.files):
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(f"{path} exists already", hint)
+    return todo
+
+
+def refuse_collisions(jobs: Sequence[Job]) -> None:
+    """Refuse jobs of which two write one file, or one writes a file twice or replaces an input.
+
+    Raises:
+        OutputError: they would.
+    """
+    owner: dict[str, Path] = {}
+    inputs = {os.path.realpath(job.source) for job in jobs}
+    for job in jobs:
+        for path in job.files:
+            if os.path.realpath(path) in inputs:
+                raise OutputError(
+                    f"a stem of {job.source} would replace the input {path}", "choose another --out folder"
+                )
+            place = os.path.normcase(os.path.abspath(path))
+            other = owner.get(place)
+            if other == job.source:
+                raise OutputError(
+                    f"two outputs of {job.source} would both be {path}", "choose another --filename"
+                )
+            if other is not None:
+                raise OutputError(
+                    f"{other} and {job.source} would both write {path}",
+                    "separate them into two --out folders",
+                )
+            owner[place] = job.source

@@ -1,0 +1,165 @@
+"""``sepcli separate`` for recordings: windows through an engine, stems like the mixture's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sepcli.cli import console
+from sepcli.cli.jobs import Outcome
+from sepcli.cli.outputs import Job, Layout, plan
+from sepcli.cli.resolve import load
+from sepcli.cli.settings import consistency_for, split_settings, stream_settings
+
+if TYPE_CHECKING:
+    from sepcli.catalog.card import Card
+    from sepcli.protocols import Separator
+    from sepcli.separation.settings import StreamSettings
+    from sepcli.separation.stem_report import StreamReport
+
+Container = Literal["wav", "flac"]
+
+
+@dataclass(frozen=True, eq=False)
+class AudioSeparation:
+    """Separates recordings; fulfils ``sepcli.cli.jobs.Work``.
+
+    Attributes:
+        card: of the prior, for one engine.
+        prior: its name or folder; None: the default, or a method without one.
+        layout: how stems are named.
+        device: the argument.
+        sampler: name; None: the prior's own.
+        settings: of sampler and stream.
+        consistency: None: the engine's own.
+        container: None: the mixture's own.
+        seed: of the run.
+        overwrite: replace files that exist.
+        quiet: no progress.
+    """
+
+    card: Card
+    prior: str | None
+    layout: Layout
+    device: str
+    sampler: str | None
+    settings: Mapping[str, str]
+    consistency: str | None
+    container: Container | None
+    seed: int
+    overwrite: bool
+    quiet: bool
+
+    smaller = "reduce it: --set batch=1, fewer samples"
+
+    @property
+    def libraries(self) -> Sequence[str]:
+        """Distributions whose versions are recorded."""
+        used = ("torch", "numpy", "soundfile", "soxr")
+        return used if self.card.files else (*used, "librosa", "scipy", "scikit-learn")
+
+    def plan(self, source: Path) -> Job:
+        """Name the stems of a recording, whose header is read."""
+        from sepcli.media.audio import AudioReader
+        from sepcli.media.stems import stem_format
+
+        with AudioReader(source) as reader:
+            extension = stem_format(reader.info, self.container).extension
+        return plan(source, self.layout, extension)
+
+    def prepare(self) -> Mapping[str, Any]:
+        """Load the separator; return what ran."""
+        _, streaming, made_with = self._loaded
+        return {**made_with, "stream": asdict(streaming), "seed": self.seed}
+
+    def run(self, job: Job, title: str) -> Outcome:
+        """Separate a recording and write its stems."""
+        from sepcli.media.audio import AudioReader
+        from sepcli.media.stems import StemWriter
+        from sepcli.separation.stream import separate_stream
+
+        separator, streaming, _ = self._loaded
+        with ExitStack() as stack:
+            reader = stack.enter_context(AudioReader(job.source))
+            options: dict[str, Any] = {"container": self.container, "overwrite": self.overwrite}
+            writers = [stack.enter_context(StemWriter(p, reader.info, **options)) for p in job.stems]
+            bar = stack.enter_context(console.progress(title, self.quiet))
+
+            def progress(done: float, total: float) -> None:
+                bar(round(done), round(total))
+
+            report = separate_stream(reader, writers, separator, streaming, self.seed, progress)
+        _warn(job, report)
+        details = {
+            **describe_samples(report, self.seed),
+            "report": {key: value for key, value in asdict(report).items() if key != "draws"},
+        }
+        stems = ", ".join(separator.names)
+        first = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
+        return Outcome(details, (first, *summary(report)))
+
+    @cached_property
+    def _loaded(self) -> tuple[Separator, StreamSettings, dict[str, Any]]:
+        for_stream, for_engine = split_settings(self.settings, self.card)
+        separator, made_with = load(
+            self.card, self.prior, device=self.device, sampler=self.sampler, settings=for_engine
+        )
+        consistency = consistency_for(separator, self.consistency)
+        samples = self.layout.samples
+        return separator, stream_settings(for_stream, consistency=consistency, samples=samples), made_with
+
+
+def describe_samples(report: StreamReport, seed: int) -> dict[str, Any]:
+    """Return the record's entries on samples.
+
+    Args:
+        report: of one recording.
+        seed: of the run.
+
+    Returns:
+        ``samples``, per kept sample, the best first, the ``seed`` of its first block and its quality, null
+        where it is not known; of several samples ``confidence``, per stem a list over seconds in dB, null
+        where there is nothing; of several kept ones ``rank`` and ``medoid``.
+    """
+    from sepcli.separation.ranking import RULE
+    from sepcli.separation.seeds import sample_seeds
+
+    unknown = {"residual_rms": None, "log_prior": None, "agreement_db": None}
+    seeds = sample_seeds(seed, 0, len(report.sets))
+    if report.draws is None:
+        return {"samples": [{"seed": seeds[0], **unknown}]}
+    names = [stem.name for stem in report.sets[0]]
+    confidence = {"confidence": dict(zip(names, report.draws.confidence, strict=True))}
+    if len(report.sets) == 1:
+        return {"samples": [{"seed": seeds[0], **unknown}], **confidence}
+    samples = [
+        {
+            "seed": seeds[number],
+            "residual_rms": sample.residual_rms,
+            "log_prior": sample.log_prior_bound,
+            "agreement_db": sample.agreement_db,
+        }
+        for number, sample in zip(report.draws.order, report.draws.draws, strict=True)
+    ]
+    return {"samples": samples, "rank": RULE, "medoid": report.draws.medoid, **confidence}
+
+
+def summary(report: StreamReport) -> tuple[str, ...]:
+    """Return one line on kept samples: what they are ranked by, and the number of the medoid."""
+    if report.draws is None or len(report.sets) == 1:
+        return ()
+    by = "agreement" if report.draws.draws[0].log_prior_bound is None else "log prior"
+    return (f"  {len(report.sets)} samples, best first by {by}, medoid: {report.draws.medoid:02d}",)
+
+
+def _warn(job: Job, report: StreamReport) -> None:
+    """Warn of stems that hold nothing, or everything."""
+    for stem in (stem for stems in report.sets for stem in stems):
+        if stem.silent and not report.silent:
+            console.warn(f"{job.track}: the stem {stem.name} is silent")
+        if stem.equals_mixture:
+            console.warn(f"{job.track}: the stem {stem.name} equals the mixture")
