@@ -102,12 +102,13 @@ def run_batch(batch: Batch, options: Options) -> None:
         SepError: the only input failed, or all others would fail alike.
         typer.Exit: some inputs failed.
     """
-    jobs = _plan(batch)
+    jobs = _plan(batch, options)
     todo = to_do([*jobs], overwrite=options.overwrite, resume=options.resume)
     made_with: dict[Work, Mapping[str, Any]] = {}
     left: set[Job] = set()
     for work in dict.fromkeys(jobs.values()):
-        made_with[work] = work.prepare()
+        with console.progress("loading", options.quiet):
+            made_with[work] = work.prepare()
         own = [job for job, worker in jobs.items() if worker is work]
         unfinished = [job for job in own if job in todo]
         left |= {*refuse_unlike(own, unfinished, made_with[work], options.overwrite)}
@@ -122,7 +123,7 @@ def run_batch(batch: Batch, options: Options) -> None:
             record = assemble(job, made_with[work], outcome.details, work.libraries)
             replace_record(job, record, options.quiet)
         except SepError as error:
-            if batch.single or isinstance(error, UsageError | PriorError):
+            if _is_final(batch, options) or isinstance(error, UsageError | PriorError):
                 raise  # the other inputs would fail alike
             batch.failed[job.source] = error
             continue
@@ -133,14 +134,19 @@ def run_batch(batch: Batch, options: Options) -> None:
     finish("results", records, batch.failed, options.as_json, len(batch.inputs.keys() | batch.failed.keys()))
 
 
-def _plan(batch: Batch) -> dict[Job, Work]:
+def _is_final(batch: Batch, options: Options) -> bool:
+    """Return whether the error of an input is the command's: of the only one, where no document tells it."""
+    return batch.single and not options.as_json
+
+
+def _plan(batch: Batch, options: Options) -> dict[Job, Work]:
     """Name all outputs; inputs that cannot be read fail now, before anything is computed."""
     jobs: dict[Job, Work] = {}
     for source, work in batch.inputs.items():
         try:
             jobs[work.plan(source)] = work
         except SepError as error:
-            if batch.single or isinstance(error, OutputError | UsageError):
+            if _is_final(batch, options) or isinstance(error, OutputError | UsageError):
                 raise
             batch.failed[source] = error
     refuse_collisions([*jobs])

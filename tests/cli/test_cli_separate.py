@@ -739,3 +739,13 @@ def test_help_lists_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         "--quiet",
     ):
         assert option in text
+
+
+def test_json_is_printed_when_everything_failed(separate) -> None:
+    Path("text.wav").write_text("this is not audio")
+    code, out, err = separate("text.wav", "--json")
+    assert code == 1
+    document = json.loads(out)
+    assert document["results"] == []
+    assert document["failed"][0]["input"] == "text.wav"
+    assert "text.wav" in two_lines(err)[0]
