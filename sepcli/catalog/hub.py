@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sepcli.errors import OutputError, PriorError, SepError
 
@@ -22,8 +22,6 @@ TIMEOUT = 10.0
 """Seconds to wait for the Hub's first answer."""
 LARGEST_SMALL = 1_000_000
 """Bytes of a file that is fetched only because of its name."""
-POLL = 0.2
-"""Seconds between two looks at a growing file."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def download(
         name: path in the repository.
         revision: branch, tag or commit.
         cache_dir: another cache than the client's.
-        on_bytes: is told now and then how many bytes there are.
+        on_bytes: called with the number of bytes that are there.
 
     Returns:
         Its path in the snapshot of its commit.
@@ -113,11 +111,10 @@ def download(
         OutputError: the cache cannot be written.
     """
     with _client(repo, revision):
-        from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub import hf_hub_download
 
-        blobs = Path(cache_dir or constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
-        with _watched(blobs, on_bytes):
-            return Path(hf_hub_download(repo, name, revision=revision, cache_dir=cache_dir))
+        bar = None if on_bytes is None else _bar(on_bytes)
+        return Path(hf_hub_download(repo, name, revision=revision, cache_dir=cache_dir, tqdm_class=bar))
 
 
 def download_small(
@@ -188,29 +185,20 @@ def discard(path: Path) -> None:
         ) from error
 
 
-@contextmanager
-def _watched(blobs: Path, on_bytes: Callable[[int], None] | None) -> Iterator[None]:
-    """Tell the size of the unfinished file in ``blobs`` while the body runs.
+def _bar(on_bytes: Callable[[int], None]) -> type[Any]:
+    """Return a class in the place of the client's progress bars, which shows nothing and calls ``on_bytes``."""
+    from huggingface_hub.utils.tqdm import tqdm
 
-    The client's versions agree on the file's suffix; only newer ones can be told to call back.
-    """
-    if on_bytes is None:
-        yield
-        return
-    done = threading.Event()
+    class Bar(tqdm):
+        def __init__(self, *args: Any, initial: int = 0, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call]
+            self.received = initial
 
-    def watch() -> None:
-        while not done.wait(POLL):
-            with suppress(OSError):  # the file gets its last name between two of these calls
-                on_bytes(max((p.stat().st_size for p in blobs.glob("*.incomplete")), default=0))
+        def update(self, n: float | None = 1) -> None:
+            self.received += int(n or 0)
+            on_bytes(self.received)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
+    return Bar
 
 
 @contextmanager
