@@ -42,6 +42,14 @@ class Codec(Protocol):
         """Signals (B, C, *D) to what the latents are a linear map of, (B, L, F)."""
         ...
 
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Tokens (...) to their codes (..., D)."""
+        ...
+
+    def synthesise(self, codes: Tensor) -> Tensor:
+        """Codes (B, L, D), of the codebook or not, to signals (B, C, *D), differentiable."""
+        ...
+
 
 class TokenPrior(Protocol):
     """p(z) = Π p(z_t | z_<t) over tokens, for rows of K sources side by side.
@@ -59,6 +67,10 @@ class TokenPrior(Protocol):
 
     def select(self, state: Any, rows: Tensor) -> Any:
         """The state whose row i is row ``rows[i]`` of ``state``."""
+        ...
+
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32."""
         ...
 
 

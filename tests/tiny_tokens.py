@@ -11,7 +11,7 @@ import torch
 
 from sepcli.catalog import card as cards
 from sepcli.priors.lass.count import encode
-from sepcli.priors.lass.image_engine import MIXED
+from sepcli.priors.lass.load import MEANS
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
@@ -41,7 +41,7 @@ def make_tokens(
         write_weights(network, folder / name / "model.safetensors")
         (folder / name / "config.json").write_text(json.dumps(asdict(config)))
     counter = TripleCounter(CODES, symmetric=True)
-    counter.add(*encode(codec.eval(), images, MIXED))
+    counter.add(*encode(codec.eval(), images, MEANS))
     (folder / "table").mkdir()
     digest = cards.sha256(folder / "codec" / "model.safetensors")
     LikelihoodTable.of(counter, digest).save(folder / "table" / "table.safetensors")

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from sepcli.cli import console
+from sepcli.cli.settings import parse_settings
 from sepcli.errors import UsageError
+from sepcli.settings import parse
 
 
 def build_likelihood(
@@ -37,6 +39,14 @@ def build_likelihood(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for decoded recordings and images (default: PRIOR/cache).")
     ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Set KEY=VALUE, repeatable: pairs and chunk_tokens (counted at once), held_out (draws that "
+            "the table is measured on), max_marginals, save_seconds.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the pairs; shards need different seeds.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Add to the counts that are there.")] = False,
@@ -50,16 +60,21 @@ def build_likelihood(
     from sepcli.cli.device import choose_device
     from sepcli.cli.train import parse_duration
     from sepcli.priors.lass import count as likelihood
+    from sepcli.priors.lass.settings import CountSettings
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict each other", "give one of them")
-    settings = likelihood.CountSettings(
-        tokens=tokens,
-        seconds=parse_duration(time_budget) if time_budget else None,
-        symmetric=symmetric,
-        max_nonzeros=max_nonzeros,
-        seed=seed,
-    )
+    given = {
+        "tokens": tokens,
+        "seconds": parse_duration(time_budget) if time_budget else None,
+        "symmetric": symmetric,
+        "max_nonzeros": max_nonzeros,
+        "seed": seed,
+    }
+    more = parse_settings(options or ())
+    if twice := given.keys() & more:
+        raise UsageError(f"--set {min(twice)} has an option of its own", "use that")
+    settings = parse(CountSettings, {**given, **more})
     folder = cache or prior / "cache"
     if merge:
         summary = likelihood.merge(prior, merge, data, settings, folder, overwrite)

@@ -1,18 +1,20 @@
 """Beam search: the likeliest sequence, as far as a beam of limited width can see.
 
-A textbook beam (Reddy 1977): windows × beams are one batch, and scores stay in the order of the beams.
+A textbook beam (Reddy 1977): windows × beams are one batch, and log-probabilities stay in the beams' order.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
-from sepcli.errors import UsageError
 from sepcli.protocols import ProgressCallback, TokenPosterior
 from sepcli.samplers.hypotheses import Hypotheses, best, precise, take
+from sepcli.settings import check
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,10 @@ class Beam:
         UsageError: ``width`` is less than 1.
     """
 
-    width: int = 16
+    width: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 16
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise UsageError(f"A beam of width {self.width}", "Use 1 or more.")
+        check(self)
 
     def __call__(
         self,
@@ -42,13 +43,13 @@ class Beam:
     ) -> Hypotheses:
         """Search every window.
 
-        The beam starts as one empty prefix and grows to its width. Scores are kept relative to the best of
-        the window, so that float32 resolves them however long the sequence is.
+        The beam starts as one empty prefix and grows to its width. Log-probabilities are kept relative to the
+        best of the window, so that float32 resolves them however long the sequence is.
 
         Args:
             posterior: What to follow, with W windows of L steps.
             seeds: Not used: nothing is random here.
-            on_progress: Told about progress.
+            on_progress: Called after every token.
 
         Returns:
             Tokens (W, width, L, K), best first; where there are fewer sequences than that, the rest has -inf.
@@ -59,10 +60,10 @@ class Beam:
         with torch.inference_mode():
             state, tokens = posterior.start(1), None
             for t in range(posterior.length):
-                (candidates, score), state = posterior.step(state, tokens)
-                joint = (score + relative.to(score.device)[..., None]).flatten(1)
+                (candidates, log_prob), state = posterior.step(state, tokens)
+                joint = (log_prob + relative.to(log_prob.device)[..., None]).flatten(1)
                 chosen = best(joint, self.width)
-                parents, choice = chosen // score.shape[-1], chosen % score.shape[-1]
+                parents, choice = chosen // log_prob.shape[-1], chosen % log_prob.shape[-1]
                 tokens = take(candidates, choice)
                 trail.append((parents, tokens))
                 relative = joint.gather(1, chosen)
@@ -73,13 +74,13 @@ class Beam:
                 if on_progress is not None:
                     on_progress(t + 1, posterior.length)
         exact = precise(relative.device)
-        log_prob = torch.stack(passed).to(exact).sum(0) + relative.to(exact)
-        return _fill(Hypotheses(_trace(trail), log_prob), self.width)
+        total = torch.stack(passed).to(exact).sum(0) + relative.to(exact)
+        return _fill(Hypotheses(_trace(trail), total), self.width)
 
 
-def _top(scores: Tensor) -> Tensor:
-    """The best (W, 1) of scores (W, H) in falling order; 0 for a window where all are dead."""
-    return torch.where(scores[:, :1] > -torch.inf, scores[:, :1], 0.0)
+def _top(log_probs: Tensor) -> Tensor:
+    """The first (W, 1) of log-probabilities (W, H) in falling order; 0 for a window where all are -inf."""
+    return torch.where(log_probs[:, :1] > -torch.inf, log_probs[:, :1], 0.0)
 
 
 def _trace(trail: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -93,10 +94,10 @@ def _trace(trail: list[tuple[Tensor, Tensor]]) -> Tensor:
     return torch.stack(path[::-1], dim=2)
 
 
-def _fill(found: Hypotheses, width: int) -> Hypotheses:
+def _fill(hypotheses: Hypotheses, width: int) -> Hypotheses:
     """Repeat the best hypothesis with log-probability -inf up to ``width``."""
-    missing = width - found.log_prob.shape[1]
+    missing = width - hypotheses.log_prob.shape[1]
     if missing == 0:
-        return found
-    tokens = torch.cat([found.tokens, found.tokens[:, :1].expand(-1, missing, -1, -1)], dim=1)
-    return Hypotheses(tokens, torch.nn.functional.pad(found.log_prob, (0, missing), value=-torch.inf))
+        return hypotheses
+    tokens = torch.cat([hypotheses.tokens, hypotheses.tokens[:, :1].expand(-1, missing, -1, -1)], dim=1)
+    return Hypotheses(tokens, torch.nn.functional.pad(hypotheses.log_prob, (0, missing), value=-torch.inf))

@@ -1,4 +1,4 @@
-"""What token samplers return, and what all of them do: rank candidates and read off their tokens."""
+"""Hypotheses, which samplers of tokens return; ranking of candidates, as all of them need it."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Hypotheses(NamedTuple):
     """(W, H), float64: the log-posterior of all tokens, up to a constant of the window; -inf: impossible."""
 
 
-def best(scores: Tensor, k: int) -> Tensor:
-    """Where the k highest scores are, highest first; of equal scores the first comes first.
+def best(values: Tensor, k: int) -> Tensor:
+    """Return where the k highest values are, highest first; of equal values the first comes first.
 
-    Equal scores are common (exchangeable sources), and their order must depend neither on padding nor on the
+    Equal values are common (exchangeable sources), and their order must depend neither on padding nor on the
     batch, which ``torch.topk`` does not promise. Only the k blocks with the highest maxima are looked into:
     each of the k best lies in one of them.
 
     Args:
-        scores: (..., N), compared in float32.
+        values: (..., N), compared in float32.
         k: How many; at most N are returned.
 
     Returns:
         (..., min(k, N)), int64.
     """
-    k = min(k, scores.shape[-1])
-    if scores.shape[-1] <= 2 * k * BLOCK:
-        return _ranked(scores, k)
-    padded = F.pad(scores, (0, -scores.shape[-1] % BLOCK), value=-torch.inf)
-    blocks = padded.reshape(*scores.shape[:-1], -1, BLOCK)
+    k = min(k, values.shape[-1])
+    if values.shape[-1] <= 2 * k * BLOCK:
+        return _ranked(values, k)
+    padded = F.pad(values, (0, -values.shape[-1] % BLOCK), value=-torch.inf)
+    blocks = padded.reshape(*values.shape[:-1], -1, BLOCK)
     chosen = _ranked(blocks.amax(-1), k).sort(-1).values
     inside = blocks.gather(-2, chosen[..., None].expand(*chosen.shape, BLOCK)).flatten(-2)
     at = _ranked(inside, k)
@@ -56,10 +56,10 @@ def precise(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def _ranked(scores: Tensor, k: int) -> Tensor:
-    """``best`` by one sort key per score: its bits, made to rise with it, above its index, reversed."""
-    n = scores.shape[-1]
-    bits = (scores.float() + 0.0).view(torch.int32)  # + 0.0 makes -0.0 equal 0.0
+def _ranked(values: Tensor, k: int) -> Tensor:
+    """``best`` by one sort key per value: its bits, made to rise with it, above its index, reversed."""
+    n = values.shape[-1]
+    bits = (values.float() + 0.0).view(torch.int32)  # + 0.0 makes -0.0 equal 0.0
     rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)
-    key = (rising << 32) + torch.arange(n - 1, -1, -1, device=scores.device)
+    key = (rising << 32) + torch.arange(n - 1, -1, -1, device=values.device)
     return key.topk(k, dim=-1).indices

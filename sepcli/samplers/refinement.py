@@ -10,34 +10,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
-from sepcli.errors import UsageError
 from sepcli.protocols import Mixing, ProgressCallback
+from sepcli.settings import check
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """Adam (Kingma & Ba 2015) on the latents; what is kept of an item is the step that made the mixture best.
+    """Adam (Kingma & Ba 2015) on the latents; of every item the step is kept that makes the mixture best.
 
     Attributes:
-        steps: how many; 0 only decodes.
-        rate: of learning.
+        steps: number of steps; 0 only decodes.
+        rate: learning rate.
 
     Raises:
         UsageError: a number is out of range.
     """
 
-    steps: int = 500
-    rate: float = 0.1
+    steps: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 500
+    rate: Annotated[float, Meta(gt=0.0, le=1e9)] = 0.1
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise UsageError(f"{self.steps} steps of refinement", "Use 0 or more.")
-        if not self.rate > 0.0:
-            raise UsageError(f"A refinement of rate {self.rate}", "Use more than 0.")
+        check(self)
 
     def __call__(
         self,
@@ -54,7 +53,7 @@ class Refinement:
             decode: latents (R, L, D) → signals (R, C, *D), differentiable.
             mixing: A.
             mixture: m (N, C, *D).
-            on_progress: told about progress.
+            on_progress: called after every step.
 
         Returns:
             The sources (N, K, C, *D); none explains its mixture worse than the latents it started from.

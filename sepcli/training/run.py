@@ -12,7 +12,6 @@ import torch
 from msgspec import structs
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_codec
 from sepcli.datasets.detect import Kind, holds_images, kind_of
 from sepcli.datasets.song_banks import open_songs
 from sepcli.datasets.stems import StemBank
@@ -34,6 +33,7 @@ from sepcli.priors.lass.train import (
     CodecTask,
     LikelihoodTask,
     PriorTask,
+    audio_codec,
     context_nll,
     latent_nll,
     new_prior,
@@ -127,7 +127,7 @@ def run(
     task.model.train()
     loop = request.loop
     if request.family != "vqvae":  # what a resumed run has learnt or counted is of these tokens
-        loop = replace(loop, run={**loop.run, "codec": load_codec(request.out)[1]})
+        loop = replace(loop, run={**loop.run, "codec": audio_codec(request.out)[1]})
     progress = train(task, folder, loop, request.device, request.resume, on_progress, log)
     write_text(folder / "config.json", json.dumps(config, indent=1))
     _update_card(request, progress, banks[0].seconds)
@@ -137,7 +137,7 @@ def run(
 def _codec_config(request: Request) -> Vqvae1dConfig:
     """Of the codec that is to be trained, or is there."""
     if request.family != "vqvae":
-        return load_codec(request.out)[0].config
+        return audio_codec(request.out)[0].config
     return Vqvae1dConfig(**_presets("vqvae")[request.preset])
 
 
@@ -194,7 +194,7 @@ def _new_task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[st
         return CodecTask(codec, bank, held_out, request.weights, request.batch, request.tokens), asdict(
             codec_config
         )
-    trained, digest = load_codec(request.out)
+    trained, digest = audio_codec(request.out)
     trained = trained.to(request.device)
     mixing, shape = WeightedSum(request.weights), presets[request.preset]
     rest = (bank, held_out, request.batch, request.tokens * trained.config.hop, request.device)
@@ -233,7 +233,7 @@ def _update_card(request: Request, progress: Progress, seconds: tuple[float, ...
         name: round(s / 3600, 2) for name, s in zip(request.sources, seconds, strict=True)
     }
     if request.family != "vqvae":
-        entry["codec"] = load_codec(request.out)[1]
+        entry["codec"] = audio_codec(request.out)[1]
     settings = {**USED.get(request.family, {}), **card.defaults("lass")}
     part = cards.Part(request.family, entry, history_of(request, PARTS[request.family]))
     card = structs.replace(

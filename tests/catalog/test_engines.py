@@ -9,19 +9,20 @@ import torch
 from msgspec import structs
 from tiny_sound import make_dual, make_sound
 
-from sepcli.catalog import build, engines, index, resolve
 from sepcli.catalog import card as cards
+from sepcli.catalog import engines, index, resolve
 from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import SpectralSeparator
 from sepcli.priors.images import load_score as score
-from sepcli.priors.lass.audio_engine import LassSeparator
+from sepcli.priors.lass.engine import LassEngine
 from sepcli.samplers.beam import Beam
 from sepcli.samplers.successive_halving import Halving
+from sepcli.samplers.tokens import TOKEN_SAMPLERS
 
 
 def test_the_engines_have_these_samplers() -> None:
-    assert set(engines.SAMPLERS["lass"]) == set(build.SAMPLERS)
+    assert set(engines.SAMPLERS["lass"]) == set(TOKEN_SAMPLERS)
     assert set(engines.SAMPLERS["score"]) == set(score.SAMPLERS)
 
 
@@ -66,7 +67,7 @@ def test_a_separator_of_either_engine(tiny_prior: Path, tmp_path: Path) -> None:
     folder = str(make_dual(tmp_path / "both", tiny_prior))
     mixture, seeds = 0.1 * torch.ones(1, 1, 500), torch.tensor([[1]])
     lass = load_separator(folder)
-    assert isinstance(lass, LassSeparator)
+    assert isinstance(lass, LassEngine)
     made = load_separator(folder, method="score")
     assert isinstance(made, SpectralSeparator)
     assert (made.names, made.weights, made.sample_rate) == (("drums", "bass"), (0.5, 0.5), 8000)
@@ -74,7 +75,7 @@ def test_a_separator_of_either_engine(tiny_prior: Path, tmp_path: Path) -> None:
     assert made.inner.sampler.steps == 3
     torch.testing.assert_close(0.5 * made(mixture, seeds).sum(2)[:, 0], mixture, atol=1e-5, rtol=0)
     beam = load_separator(folder, sampler="beam", settings={"width": "2"})
-    assert isinstance(beam, LassSeparator)
+    assert isinstance(beam, LassEngine)
     assert beam.sampler == Beam(width=2)
     with pytest.raises(UsageError, match="beam"):
         load_separator(folder, method="score", sampler="beam")

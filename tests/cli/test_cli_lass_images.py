@@ -14,7 +14,6 @@ from tiny_tokens import make_tokens
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.priors.lass import count as likelihood
 from sepcli.priors.lass.table import LikelihoodTable
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
@@ -47,11 +46,7 @@ def two_lines(capsys: pytest.CaptureFixture[str]) -> str:
     return told[0]
 
 
-def test_from_images_to_sources(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(likelihood, "IMAGES", 8)
-    monkeypatch.setattr(likelihood, "HELD_OUT", 1)
+def test_from_images_to_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for n in range(12):
         save(tmp_path / "shapes" / f"{n}.png", (8, 8), n)
     data, out = tmp_path / "shapes", tmp_path / "prior"
@@ -80,6 +75,7 @@ def test_from_images_to_sources(
     assert call(*separate) == 4
     assert "table" in capsys.readouterr().err
     count = ["build-likelihood", "--prior", out, "--data", data, "--tokens", 60, "-q", "--json"]
+    count += ["--set", "pairs=8", "--set", "held_out=1"]
     assert call(*count) == 0
     assert json.loads(capsys.readouterr().out)["settings"]["symmetric"] is True
     assert call(*separate) == 0

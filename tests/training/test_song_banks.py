@@ -19,7 +19,7 @@ from sepcli.errors import InputError, UsageError
 from sepcli.priors.audio import train_denoiser as audio
 from sepcli.priors.audio.train_flow import mixtures_of
 from sepcli.priors.lass import count as likelihood
-from sepcli.priors.lass.count import CountSettings
+from sepcli.priors.lass.settings import CountSettings
 from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
 
@@ -116,13 +116,11 @@ def test_a_denoiser_and_a_codec_train_on_musdb(tmp_path: Path) -> None:
     assert (card.engine, card.sources) == ("lass", ("drums", "other"))
 
 
-def test_a_table_is_counted_on_musdb(
-    musdb: Path, tiny_prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in (("CHUNKS", 8), ("CHUNK_TOKENS", 32), ("HELD_OUT", 2)):
-        monkeypatch.setattr(likelihood, name, value)
+def test_a_table_is_counted_on_musdb(musdb: Path, tiny_prior: Path, tmp_path: Path) -> None:
     prior = Path(shutil.copytree(tiny_prior, tmp_path / "prior"))
-    settings = CountSettings(tokens=8 * 32, max_nonzeros=30, max_marginals=20)
+    settings = CountSettings(
+        tokens=8 * 32, max_nonzeros=30, max_marginals=20, pairs=8, chunk_tokens=32, held_out=2
+    )
     place = {"cache": tmp_path / "cache", "device": torch.device("cpu")}
     assert likelihood.count(prior, musdb, settings, **place)["tokens"] == 8 * 32  # type: ignore[arg-type]
     assert sorted(path.name.split("-")[1] for path in (tmp_path / "cache").iterdir()) == ["train", "valid"]

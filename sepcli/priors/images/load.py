@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
-from sepcli.catalog.build import load_prior
+from sepcli.catalog.build import build_lass, choose_sampler
 from sepcli.errors import UsageError
 from sepcli.priors.images import load_score as score
-from sepcli.priors.lass.load_images import load_image_codec, load_lass_images
+from sepcli.priors.lass.load import load_codec, load_transformer, signal_shape
 from sepcli.protocols import ImageSeparator
 
 
@@ -33,9 +35,10 @@ def load_images(
     if of_tokens and len(priors) > 1:
         raise UsageError(f"the prior {of_tokens[0]} is of both sources", "give it alone, one --prior")
     if of_tokens:
-        return load_lass_images(
-            of_tokens[0], weights, labels=labels, device=device, sampler=sampler, settings=settings
-        )
+        card, folder = resolve.find(of_tokens[0])
+        cards.verify(card, folder)
+        chosen, options = choose_sampler(card, sampler, settings or {})
+        return build_lass(card, folder, torch.device(device), chosen, options, weights, labels)
     return score.load_images(
         priors, weights, labels=labels, device=device, sampler=sampler, settings=settings
     )
@@ -53,9 +56,8 @@ def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
         return (config.channels, config.size[0], config.size[1]), tuple(config.classes)
     card, folder = resolve.find(prior)
     cards.verify(card, folder)
-    height, width = card.resolution
-    shape = load_image_codec(folder)[0].config.channels, height, width
-    return shape, load_prior(folder).config.sources[1:]
+    channels, height, width = signal_shape(load_codec(folder, card)[0])
+    return (channels, height, width), load_transformer(folder).config.sources[1:]
 
 
 def of_lass(prior: str) -> bool:

@@ -1,6 +1,6 @@
 """p(c | z_k): how well a token of one source fits what the mixture sounds like around it.
 
-The counted table judges a pair of tokens by the mixture's token of the same instant alone. What is heard
+The counted table rates a pair of tokens by the mixture's token of the same instant alone. The mixture
 before and after says more: a bass note lasts, a drum decays. A network reads the codec's features c of the
 mixture on both sides of token t and classifies the token of every source. Its posterior over the marginal is,
 by Bayes' rule, a likelihood up to a factor without z,
@@ -72,28 +72,28 @@ class ContextLikelihood(nn.Module):
 
     @torch.no_grad()
     def order_codes(self, codebook: Tensor) -> None:
-        """Give every token first weights of its code (V, D): see ``sepcli.priors.lass.layers.ordered_weights``."""
+        """Set every token's weights from its code (V, D), by ``layers.ordered_weights``."""
         maps = [ordered_weights(codebook, self.config.dim) for _ in self.config.sources]
         self.head.weight.copy_(torch.cat(maps))
         nn.init.zeros_(self.head.bias)
 
     @torch.no_grad()
     def count(self, tokens: Tensor) -> None:
-        """Take tokens (B, K, L) of clean sources into the marginals p_k(z)."""
-        for own, counts in zip(tokens.unbind(1), self.counts, strict=True):
-            counts += torch.bincount(own.flatten(), minlength=self.config.vocabulary)
+        """Add tokens (B, K, L) of clean sources to the counts behind the marginals p_k(z)."""
+        for source, counts in zip(tokens.unbind(1), self.counts, strict=True):
+            counts += torch.bincount(source.flatten(), minlength=self.config.vocabulary)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, L, F) of mixtures to what surrounds every token, (B, L, dim)."""
+        """Features (B, L, F) of mixtures to a description of every token's surroundings, (B, L, dim)."""
         x: Tensor = self.norm(self.layers(self.first(features.transpose(1, 2))).transpose(1, 2))
         return x
 
-    def logits(self, seen: Tensor) -> Tensor:
-        """What ``forward`` gives (..., dim) to log q_k(z | c) up to a constant per source, (..., K, V)."""
-        found: Tensor = self.head(seen)
-        return found.view(*found.shape[:-1], len(self.config.sources), self.config.vocabulary)
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Output (..., dim) of ``forward`` to log q_k(z | c) up to a constant per source, (..., K, V)."""
+        logits: Tensor = self.head(hidden)
+        return logits.view(*logits.shape[:-1], len(self.config.sources), self.config.vocabulary)
 
-    def log_ratio(self, seen: Tensor) -> Tensor:
-        """What ``forward`` gives (..., dim) to log q_k(z | c) - log p_k(z), (..., K, V), float32."""
+    def log_ratio(self, hidden: Tensor) -> Tensor:
+        """Output (..., dim) of ``forward`` to log q_k(z | c) - log p_k(z), (..., K, V), float32."""
         marginal = (self.counts / self.counts.sum(-1, keepdim=True)).log()
-        return self.logits(seen).float().log_softmax(-1) - marginal
+        return self.logits(hidden).float().log_softmax(-1) - marginal

@@ -19,49 +19,55 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_codec
-from sepcli.datasets.chunks import Gains
-from sepcli.datasets.image_splits import open_like
-from sepcli.datasets.song_banks import open_songs
 from sepcli.errors import OutputError, PriorError, UsageError
-from sepcli.priors.lass.image_engine import MIXED
-from sepcli.priors.lass.load_images import load_image_codec
-from sepcli.priors.lass.source_pairs import ImagePairs, SourcePairs, StemPairs
+from sepcli.priors.lass.load import LassCodec, load_codec, mixture_weights
+from sepcli.priors.lass.settings import CountSettings
+from sepcli.priors.lass.source_pairs import SourcePairs, open_pairs
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
-from sepcli.priors.lass.vqvae1d import Vqvae1d
-from sepcli.priors.lass.vqvae2d import Vqvae2d
 from sepcli.protocols import ProgressCallback
 from sepcli.signal.mixing import WeightedSum
 
-CHUNK_TOKENS = 512
-CHUNKS = 16
-IMAGES = 256
-"""Pairs of images that are counted at once."""
-HELD_OUT = 12
-"""Draws of pairs that the table is measured on."""
+COUNTS = "table/counts.safetensors"
+"""All counts of a prior, in its folder."""
 
 
 @dataclass(frozen=True)
-class CountSettings:
-    """How much to count and how much to keep.
+class Counted:
+    """The prior that a table is for, and the data that it is counted on.
 
     Attributes:
-        tokens: stop after so many token triples; None: by time only.
-        seconds: stop after so many seconds of this run; None: by tokens only.
-        symmetric: count both orders (sources that may be exchanged, as images always may).
-        max_nonzeros: triples kept in the table that ships.
-        max_marginals: entries kept of each back-off table.
-        seed: of the pairs; shards to be merged need different seeds.
-        save_seconds: write the counts at least this often.
+        folder: of the prior.
+        card: of the prior.
+        codec: of the prior, on the device of the counting.
+        digest: sha256 of the codec's weights.
+        data: songs of Slakh2100's layout or MUSDB18, or images.
+        cache: folder for decoded recordings and images; None: decode again.
+        settings: of the counting.
     """
 
-    tokens: int | None = 20_000_000
-    seconds: float | None = None
-    symmetric: bool = False
-    max_nonzeros: int = 2_000_000
-    max_marginals: int = 500_000
-    seed: int = 0
-    save_seconds: float = 180.0
+    folder: Path
+    card: cards.Card
+    codec: LassCodec
+    digest: str
+    data: Path
+    cache: Path | None
+    settings: CountSettings
+
+    @property
+    def counts(self) -> Path:
+        """The file of all counts."""
+        return self.folder / COUNTS
+
+    def pairs(self, split: str, on_progress: ProgressCallback | None = None) -> SourcePairs:
+        """Open the random pairs of a split, ``train`` or ``validation``."""
+        own = self.settings
+        return open_pairs(
+            self.data, split, self.card, self.codec, own.pairs, own.chunk_tokens, self.cache, on_progress
+        )
+
+    def encode(self, sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens of two sources (B, 2, C, *D) and of their mixture, (B·L,) each, on the CPU."""
+        return encode(self.codec, sources, mixture_weights(self.card))
 
 
 def count(
@@ -75,49 +81,36 @@ def count(
     overwrite: bool = False,
     on_progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """Count triples for the prior in ``folder`` from songs of Slakh2100's layout or MUSDB18, or from images
-    if it is a prior of such, then write table and card.
+    """Count triples for a prior of audio or images, then write its table and card.
+
+    Args:
+        folder: of the prior.
+        data: songs of Slakh2100's layout or MUSDB18; for a prior of images, images.
+        settings: how much to count and to keep.
+        cache: folder for decoded recordings and images; None: decode again.
+        device: where to encode.
+        resume: add to the counts that are there.
+        overwrite: replace the counts that are there.
+        on_progress: called with (tokens, tokens in all), or seconds, after every draw.
 
     Returns:
-        What was counted: see ``finish``.
+        The measures of the table: see ``finish``.
 
     Raises:
-        PriorError: the folder has no codec or card, or the prior is not of two sources.
-        OutputError: there are counts already and neither resume nor overwrite was asked for.
-        UsageError: what is to be resumed was counted for another codec or otherwise.
+        PriorError: the folder has no codec or card, or the prior is not one of two sources.
+        OutputError: there are counts already, and neither resume nor overwrite is given.
+        UsageError: the counts to be resumed are of another codec or of other settings; or there is no budget.
         InputError: the data cannot be read.
     """
-    card, codec, digest = _open(folder)
-    settings = replace(settings, symmetric=settings.symmetric or card.medium == "image")
-    codec = codec.to(device)
-    path = folder / "table" / "counts.safetensors"
-    if path.exists() and not (resume or overwrite):
-        raise OutputError(f"{path} exists", "add to it with --resume, or replace it with --overwrite")
-    pairs = _open_pairs(card, codec, data, "train", cache, on_progress)
-    counted = LikelihoodTable.load(path) if resume and path.exists() else None
+    job = _open(folder, data, settings, cache, device)
+    if job.counts.exists() and not (resume or overwrite):
+        raise OutputError(f"{job.counts} exists", "resume it to add to it, or overwrite it")
+    pairs = job.pairs("train", on_progress)
+    counted = LikelihoodTable.load(job.counts) if resume and job.counts.exists() else None
     if counted is not None:
-        _check_same(path, counted, digest)
-        if counted.symmetric != settings.symmetric:
-            raise UsageError(
-                f"{path} was counted {'with' if counted.symmetric else 'without'} --symmetric",
-                "resume it likewise, or count afresh with --overwrite",
-            )
-    started = saved = time.monotonic()
-    done = counted.pairs if counted else 0
-    counter = TripleCounter(codec.vocabulary, symmetric=settings.symmetric)
-    while not _enough(done + counter.pairs, time.monotonic() - started, settings):
-        rng = np.random.default_rng([settings.seed, (done + counter.pairs) // pairs.tokens, 7])
-        counter.add(*encode(codec, pairs(rng), _mixed(card)))
-        if on_progress:
-            on_progress(*_progress(done + counter.pairs, time.monotonic() - started, settings))
-        if time.monotonic() - saved > settings.save_seconds:
-            counted, counter = _flush(counted, counter, digest, path)
-            done, saved = counted.pairs, time.monotonic()
-    if counter.pairs:
-        counted, _ = _flush(counted, counter, digest, path)
-    if counted is None:
-        raise UsageError("nothing to count", "ask for at least one token or second")
-    return finish(folder, counted, _open_pairs(card, codec, data, "validation", cache), codec, settings)
+        _check_same(job, job.counts, counted)
+    counted = _run(job, pairs, counted, on_progress)
+    return finish(job, counted, job.pairs("validation"))
 
 
 def merge(
@@ -128,42 +121,46 @@ def merge(
     cache: Path | None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Add the counts of shards (files, or prior folders) into ``folder`` and write its table and card.
+    """Add the counts of shards into a prior and write its table and card.
+
+    Args:
+        folder: of the prior.
+        shards: files of counts, or folders of priors that hold one.
+        data: as in ``count``; the table is measured on its held-out part.
+        settings: how much to keep.
+        cache: as in ``count``.
+        overwrite: replace counts of the folder that are not among the shards.
+
+    Returns:
+        The measures of the table: see ``finish``.
 
     Raises:
         PriorError: the folder has no codec or card, or a shard is missing or damaged.
-        OutputError: the folder has counts that are not among the shards, and overwrite was not asked for.
-        UsageError: a shard is named twice, or was counted for another codec.
+        OutputError: the folder has counts that are not among the shards, and overwrite is not given.
+        UsageError: a shard is given twice, or of another codec.
         InputError: the data cannot be read.
     """
-    card, codec, digest = _open(folder)
-    paths = [shard / "table" / "counts.safetensors" if shard.is_dir() else shard for shard in shards]
+    job = _open(folder, data, settings, cache, torch.device("cpu"))
+    paths = [shard / COUNTS if shard.is_dir() else shard for shard in shards]
     places = {path.resolve() for path in paths}
     if len(places) < len(paths):
-        raise UsageError("a shard is named twice", "name each once, or its counts would count double")
-    target = folder / "table" / "counts.safetensors"
-    if target.exists() and target.resolve() not in places and not overwrite:
+        raise UsageError("a shard is given twice", "name each once: its counts would count double", "merge")
+    if job.counts.exists() and job.counts.resolve() not in places and not overwrite:
         raise OutputError(
-            f"{target} exists and is not among the shards",
-            f"add it with --merge {folder}, or replace it with --overwrite",
+            f"{job.counts} exists and is not among the shards", f"merge {folder} as well, or overwrite it"
         )
     tables = [LikelihoodTable.load(path) for path in paths]
     for path, table in zip(paths, tables, strict=True):
-        _check_same(path, table, digest)
-    held_out = _open_pairs(card, codec, data, "validation", cache)
+        _check_codec(job, path, table)
+    held_out = job.pairs("validation")
     merged = LikelihoodTable.merge(tables)
-    _make(target.parent)
-    merged.save(target)
-    return finish(folder, merged, held_out, codec, replace(settings, symmetric=merged.symmetric))
+    _make(job.counts.parent)
+    merged.save(job.counts)
+    job = replace(job, settings=replace(settings, symmetric=merged.symmetric))
+    return finish(job, merged, held_out)
 
 
-def finish(
-    folder: Path,
-    counted: LikelihoodTable,
-    held_out: SourcePairs,
-    codec: Vqvae1d | Vqvae2d,
-    settings: CountSettings,
-) -> dict[str, Any]:
+def finish(job: Counted, counted: LikelihoodTable, held_out: SourcePairs) -> dict[str, Any]:
     """Prune, fit β and measure coverage on held-out pairs, write ``table.safetensors`` and the card.
 
     Returns:
@@ -171,43 +168,32 @@ def finish(
         held-out tokens (``codes``: mixture tokens with support, ``triples``: (z_1, z_2) found in their slice,
         ``pairs``: seen at all).
     """
-    card = cards.read(folder)
-    rng = np.random.default_rng([settings.seed, 1])
-    triples = [encode(codec, held_out(rng), _mixed(card)) for _ in range(HELD_OUT)]
+    own = job.settings
+    rng = np.random.default_rng([own.seed, 1])
+    triples = [job.encode(held_out(rng)) for _ in range(own.held_out)]
     a, b, m = (torch.cat(parts) for parts in zip(*triples, strict=True))
-    kept = counted.prune(settings.max_nonzeros, settings.max_marginals)
-    kept = replace(kept, nearest=nearest_seen(codec.quantizer.codebook.cpu(), kept))
+    kept = counted.prune(own.max_nonzeros, own.max_marginals)
+    kept = replace(kept, nearest=nearest_seen(job.codec.quantizer.codebook.cpu(), kept))
     kept = replace(kept, beta=kept.fit_beta(a, b, m))
-    path = folder / "table" / "table.safetensors"
+    path = job.folder / "table" / "table.safetensors"
     kept.save(path)
     summary = {
         "tokens": counted.pairs,
-        "counted": {
-            "nonzeros": counted.nonzeros,
-            "density_percent": counted.density,
-            "bytes": counted.nbytes,
-        },
-        "kept": {
-            "nonzeros": kept.nonzeros,
-            "density_percent": kept.density,
-            "bytes": kept.nbytes,
-            "file_bytes": path.stat().st_size,
-        },
+        "counted": _size(counted),
+        "kept": {**_size(kept), "file_bytes": path.stat().st_size},
         "beta": kept.beta,
         "coverage_counted": counted.coverage(a, b, m)._asdict(),
         "coverage_kept": kept.coverage(a, b, m)._asdict(),
         "held_out_nats": -float(kept.log_likelihood(a, b, m).mean()),
-        "settings": {key: value for key, value in asdict(settings).items() if value is not None},
+        "settings": {key: value for key, value in asdict(own).items() if value is not None},
     }
-    card = cards.with_part(card, "table", cards.Part("table", summary))
-    cards.write(cards.with_files(card, folder), folder)
+    card = cards.with_part(cards.read(job.folder), "table", cards.Part("table", summary))
+    cards.write(cards.with_files(card, job.folder), job.folder)
     return summary
 
 
 @torch.inference_mode()
-def encode(
-    codec: Vqvae1d | Vqvae2d, sources: Tensor, weights: tuple[float, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
+def encode(codec: LassCodec, sources: Tensor, weights: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens of two sources (B, 2, C, *D) and of their mixture Σ α_k x_k, (B·L,) each, on the CPU."""
     x = sources.to(codec.quantizer.codebook.device)
     tokens = codec.encode(torch.cat([x[:, 0], x[:, 1], WeightedSum(weights)(x)])).cpu()
@@ -224,54 +210,79 @@ def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
     return near
 
 
-def _open(folder: Path) -> tuple[cards.Card, Vqvae1d | Vqvae2d, str]:
-    """Card and codec of a prior of two sources, or of images, and the hash of the codec."""
+def _open(
+    folder: Path, data: Path, settings: CountSettings, cache: Path | None, device: torch.device
+) -> Counted:
+    """The prior of two sources, or of images, that a table is counted for.
+
+    Raises:
+        PriorError: the prior is missing, damaged or of another number of sources.
+    """
     card = cards.read(folder)
-    if card.medium == "image":
-        return card, *load_image_codec(folder)
-    if len(card.sources) != 2:
+    if card.medium == "audio" and len(card.sources) != 2:
         raise PriorError(
             f"a likelihood table is over two sources, {card.name} has {len(card.sources)}",
             "train a prior of two sources",
         )
-    return card, *load_codec(folder)
+    codec, digest = load_codec(folder, card)
+    settings = replace(settings, symmetric=settings.symmetric or card.medium == "image")
+    return Counted(folder, card, codec.to(device), digest, data, cache, settings)
 
 
-def _open_pairs(
-    card: cards.Card,
-    codec: Vqvae1d | Vqvae2d,
-    data: Path,
-    split: str,
-    cache: Path | None,
-    on_progress: ProgressCallback | None = None,
-) -> SourcePairs:
-    """Pairs of a split, ``train`` or ``validation``."""
-    if isinstance(codec, Vqvae1d):
-        bank = open_songs(data, split, card.sources, card.sample_rate, cache)
-        levels = Gains() if split == "train" else None
-        return StemPairs(bank, CHUNKS, CHUNK_TOKENS, codec.config.hop, levels)
-    height, width = codec.config.size
-    learn, held_out = open_like(data, (codec.config.channels, height, width), (), cache, on_progress)
-    return ImagePairs(learn if split == "train" else held_out, IMAGES, codec.config.tokens)
+def _run(
+    job: Counted, pairs: SourcePairs, counted: LikelihoodTable | None, on_progress: ProgressCallback | None
+) -> LikelihoodTable:
+    """Count until the budget is spent, on top of what was counted before; write the counts now and then."""
+    own, started = job.settings, time.monotonic()
+    saved, done = started, counted.pairs if counted else 0
+    counter = TripleCounter(job.codec.vocabulary, symmetric=own.symmetric)
+    while not _enough(done + counter.pairs, time.monotonic() - started, own):
+        rng = np.random.default_rng([own.seed, (done + counter.pairs) // pairs.tokens, 7])
+        counter.add(*job.encode(pairs(rng)))
+        if on_progress:
+            on_progress(*_progress(done + counter.pairs, time.monotonic() - started, own))
+        if time.monotonic() - saved > own.save_seconds:
+            counted, counter = _flush(job, counted, counter)
+            done, saved = counted.pairs, time.monotonic()
+    if counter.pairs:
+        counted, _ = _flush(job, counted, counter)
+    if counted is None:
+        raise UsageError("nothing to count", "ask for at least one token or second", "tokens")
+    return counted
 
 
-def _mixed(card: cards.Card) -> tuple[float, ...]:
-    return MIXED if card.medium == "image" else card.weights or (1.0,) * len(card.sources)
+def _check_same(job: Counted, path: Path, table: LikelihoodTable) -> None:
+    """Refuse counts of another codec or order.
+
+    Raises:
+        UsageError: they are.
+    """
+    _check_codec(job, path, table)
+    if table.symmetric != job.settings.symmetric:
+        orders = "both orders" if table.symmetric else "one order"
+        raise UsageError(
+            f"{path} was counted in {orders}", "resume it likewise, or overwrite it", argument="symmetric"
+        )
 
 
-def _check_same(path: Path, table: LikelihoodTable, digest: str) -> None:
-    if table.codec != digest:
-        raise UsageError(f"{path} was counted for another codec", "count afresh with --overwrite")
+def _check_codec(job: Counted, path: Path, table: LikelihoodTable) -> None:
+    if table.codec != job.digest:
+        raise UsageError(f"{path} was counted for another codec", "overwrite it")
 
 
 def _flush(
-    counted: LikelihoodTable | None, counter: TripleCounter, digest: str, path: Path
+    job: Counted, counted: LikelihoodTable | None, counter: TripleCounter
 ) -> tuple[LikelihoodTable, TripleCounter]:
-    fresh = LikelihoodTable.of(counter, digest)
+    """Write all counts; return them, and an empty counter."""
+    fresh = LikelihoodTable.of(counter, job.digest)
     total = fresh if counted is None else LikelihoodTable.merge([counted, fresh])
-    _make(path.parent)
-    total.save(path)
+    _make(job.counts.parent)
+    total.save(job.counts)
     return total, TripleCounter(counter.vocabulary, symmetric=counter.symmetric)
+
+
+def _size(table: LikelihoodTable) -> dict[str, Any]:
+    return {"nonzeros": table.nonzeros, "density_percent": table.density, "bytes": table.nbytes}
 
 
 def _make(folder: Path) -> None:

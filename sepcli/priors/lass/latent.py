@@ -1,7 +1,8 @@
 """p(h_m | z_1, z_2): how the mixture's latent, before quantising, follows from the tokens of two sources.
 
 The counted table sees the mixture through one token; the encoder's output h_m says where inside that token's
-cell it is. A small network maps the codes of z_1 and z_2 to the mean μ and the spread s of a Gaussian,
+cell it is. A small network maps the codes of z_1 and z_2 to the mean μ and the standard deviation s of a
+Gaussian,
 
     log p(h | z_1, z_2) = -‖h - μ‖² / (2 s²) - (D - 1) log s + const
 

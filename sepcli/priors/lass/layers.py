@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SPREAD = 0.06
-"""Standard deviation of a token's first weights where they are made of the token's code."""
+INITIAL_STD = 0.06
+"""Standard deviation of a token's initial weights where they are made of its code."""
 
 
 class Residual(nn.Module):
@@ -26,16 +26,15 @@ class Residual(nn.Module):
 
 
 def ordered_weights(codebook: Tensor, dim: int) -> Tensor:
-    """First weights (V, dim) of V tokens that lie among each other as their codes do.
+    """Return initial weights (V, dim) of V tokens that are near each other where their codes are.
 
-    What is learnt of a token then holds for those that sound or look alike, from the first step on, where
-    weights without an order have to find out one by one which tokens are near each other.
+    Similar tokens then share what is learnt from the first step on.
 
     Args:
         codebook: (V, D), a codec's codes; they come through a random linear map, drawn from torch's own
             stream.
-        dim: of the weights.
+        dim: dimensions of the weights.
     """
     codes = codebook.detach().cpu().float()
-    spread = SPREAD / codes.square().sum(-1).mean().sqrt().clamp_min(1e-6)
-    return spread * codes @ torch.randn(codes.shape[1], dim)
+    scale = INITIAL_STD / codes.square().sum(-1).mean().sqrt().clamp_min(1e-6)
+    return scale * codes @ torch.randn(codes.shape[1], dim)

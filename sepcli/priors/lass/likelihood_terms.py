@@ -1,4 +1,4 @@
-"""What the mixture itself says of candidates, beside its token: its latents, and what is around them."""
+"""Likelihood terms beside the table's: of the mixture's latents, and of the mixture around a token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = 64
 """Slices whose pairs go through the network at once."""
 
 
-class LatentEvidence:
+class LatentTerm:
     """κ log p(h_m | z_1, z_2) at the observed latents, for W windows; see ``sepcli.priors.lass.latent``.
 
     Args:
@@ -44,7 +44,7 @@ class LatentEvidence:
         return self._power * self._likelihood.log_prob(latent, first, second)
 
 
-class ContextEvidence:
+class ContextTerm:
     """μ log p(c_t | z_k) for every token of every source, for W windows; see ``sepcli.priors.lass.context``.
 
     Args:
@@ -55,9 +55,9 @@ class ContextEvidence:
 
     def __init__(self, likelihood: ContextLikelihood, features: Tensor, power: float) -> None:
         self._likelihood = likelihood
-        self._seen = likelihood(features)
+        self._hidden = likelihood(features)
         self._power = power
 
     def at(self, position: int) -> Tensor:
         """At step ``position``, up to a constant per window and source: (W, K, V), float32."""
-        return self._power * self._likelihood.log_ratio(self._seen[:, position])
+        return self._power * self._likelihood.log_ratio(self._hidden[:, position])

@@ -1,9 +1,9 @@
-"""Prior times likelihood, token by token: what a sampler follows to separate a mixture.
+"""Prior times likelihood, token by token: the posterior that a sampler follows to separate a mixture.
 
     log p(z_1, z_2 | z_<t, m) = Σ_k log p_k(z_k | z_k,<t) / T + λ log p(m_t | z_1, z_2) + const
 
-to which κ log p(h_t | z_1, z_2) and Σ_k μ log p(c_t | z_k) may be added: see ``sepcli.priors.lass.latent`` and
-``sepcli.priors.lass.context``.
+to which κ log p(h_t | z_1, z_2) and Σ_k μ log p(c_t | z_k) may be added: see ``sepcli.priors.lass.latent``
+and ``sepcli.priors.lass.context``.
 Only the pairs that the likelihood table knows for the observed m_t are scored, so a step costs O(pairs of
 the slice), never O(V²). Source: Postolache et al. 2023 (LASS), equations 3-5 and section "Inference"; they
 use λ = 3 for music.
@@ -11,14 +11,14 @@ use λ = 3 for music.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from sepcli.errors import InputError, PriorError, UsageError
-from sepcli.priors.lass.likelihood_terms import ContextEvidence, LatentEvidence
+from sepcli.errors import InputError, PriorError
+from sepcli.priors.lass.likelihood_terms import ContextTerm, LatentTerm
+from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.protocols import Candidates, TokenPrior
 
@@ -26,45 +26,8 @@ ROUND = 32
 """Candidate rows are padded to a multiple of this, so that reductions run over whole vectors."""
 
 
-@dataclass(frozen=True)
-class LassSettings:
-    """How prior and likelihood are weighed, and how many pairs are scored.
-
-    Attributes:
-        lam: λ, the power of the likelihood table.
-        latent: κ, the power of the latent likelihood, where the prior has one.
-        context: μ, the power of the context likelihood, likewise.
-        temperature: T, divides the log-probabilities of the priors.
-        max_candidates: The most pairs of a mixture code's slice that are scored, those counted most often.
-        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are scored too, by
-            what the context says of them as well. 0: none.
-
-    Raises:
-        UsageError: λ is negative, T is not positive, or a number of candidates is out of range.
-    """
-
-    lam: float = 1.0
-    latent: float = 0.0
-    context: float = 0.0
-    temperature: float = 1.0
-    max_candidates: int = 1024
-    shortlist: int = 0
-
-    def __post_init__(self) -> None:
-        for name, holds, range_ in (
-            ("lam", self.lam >= 0.0, "0 or more"),
-            ("latent", self.latent >= 0.0, "0 or more"),
-            ("context", self.context >= 0.0, "0 or more"),
-            ("temperature", self.temperature > 0.0, "more than 0"),
-            ("max_candidates", self.max_candidates >= 1, "1 or more"),
-            ("shortlist", self.shortlist >= 0, "0 or more"),
-        ):
-            if not holds:
-                raise UsageError(f"{name} is {getattr(self, name)}", f"Use {range_}.")
-
-
 class LassState(NamedTuple):
-    """What the posterior remembers of W windows with H hypotheses each."""
+    """The posterior's cache of W windows with H hypotheses each."""
 
     cache: Any
     """The prior's state of R = W · H rows, window by window."""
@@ -81,7 +44,7 @@ class _Slices(NamedTuple):
     """a (U, N), int64, rising with b; 0 in padding."""
     second: Tensor
     """b (U, N), int64."""
-    score: Tensor
+    log_lik: Tensor
     """λ log p(m | a, b) (U, N), float32; -inf in padding."""
 
 
@@ -96,9 +59,9 @@ class LassPosterior:
         prior: p(z_1, z_2) = p_1(z_1) p_2(z_2), with K = 2 sources side by side.
         table: p(m | z_1, z_2) over the same V codes.
         mixture: m (W, L), int64 in [0, V); candidates live where it lives.
-        settings: How to weigh and how much to score.
-        latent: What the mixture's latents add to the table's likelihood.
-        context: What the mixture around a token adds to it, source by source.
+        settings: Powers, temperature and numbers of candidates.
+        latent: Log-likelihood of the mixture's latents, added to the table's.
+        context: Log-likelihood of the mixture around a token, per source, added to the prior's.
 
     Raises:
         InputError: ``mixture`` is not two-dimensional, is empty, or has a token outside [0, V).
@@ -110,18 +73,18 @@ class LassPosterior:
         table: LikelihoodTable,
         mixture: Tensor,
         settings: LassSettings | None = None,
-        latent: LatentEvidence | None = None,
-        context: ContextEvidence | None = None,
+        latent: LatentTerm | None = None,
+        context: ContextTerm | None = None,
     ) -> None:
         if mixture.dim() != 2 or not mixture.numel():
             raise InputError(
-                f"Mixture tokens of shape {tuple(mixture.shape)} cannot be separated",
-                "Give windows of tokens, (W, L), and at least one of each.",
+                f"mixture tokens of shape {tuple(mixture.shape)} cannot be separated",
+                "give windows of tokens, (W, L), and at least one of each",
             )
         if int(mixture.min()) < 0 or int(mixture.max()) >= table.vocabulary:
             raise InputError(
-                f"A mixture token is outside 0 … {table.vocabulary - 1}",
-                "Encode with the codec that the likelihood table was counted for.",
+                f"a mixture token is outside 0 … {table.vocabulary - 1}",
+                "encode with the codec that the likelihood table was counted for",
             )
         self._prior = prior
         self._vocabulary = table.vocabulary
@@ -153,7 +116,7 @@ class LassPosterior:
         return LassState(self._prior.start(self.windows * hypotheses), 0, hypotheses)
 
     def step(self, state: LassState, tokens: Tensor | None) -> tuple[Candidates, LassState]:
-        """Append joint tokens and score what may come next.
+        """Append joint tokens and return the candidates of the next step.
 
         Args:
             state: From ``start``, ``step`` or ``select``; fed once.
@@ -170,8 +133,8 @@ class LassPosterior:
         if log_prior.shape[1:] != (2, self._vocabulary):
             shape = tuple(log_prior.shape[1:])
             raise PriorError(
-                f"The prior covers {shape} (sources, codes), not {(2, self._vocabulary)}",
-                "Use a prior and a likelihood table of the same codec.",
+                f"the prior covers {shape} (sources, codes), not {(2, self._vocabulary)}",
+                "use a prior and a likelihood table of the same codec",
             )
         log_prior = log_prior.float().view(self.windows, state.hypotheses, 2, self._vocabulary)
         if self._settings.temperature != 1.0:
@@ -181,7 +144,9 @@ class LassPosterior:
         slices = self._observed(state.position)
         if self._table is not None:
             slices = self._join(slices, log_prior.amax(1), self._table, state.position)
-        candidates = Candidates(torch.stack([slices.first, slices.second], dim=-1), _score(log_prior, slices))
+        candidates = Candidates(
+            torch.stack([slices.first, slices.second], dim=-1), _log_posterior(log_prior, slices)
+        )
         return candidates, LassState(cache, state.position + 1, state.hypotheses)
 
     def select(self, state: LassState, parents: Tensor) -> LassState:
@@ -194,10 +159,10 @@ class LassPosterior:
         """The table's candidates at one step, (W, N) each."""
         width = min(self._width[position] + -self._width[position] % ROUND, self._slices.first.shape[1])
         row = self._row[:, position]
-        found = _Slices(*(part[:, :width].index_select(0, row) for part in self._slices))
+        slices = _Slices(*(part[:, :width].index_select(0, row) for part in self._slices))
         if self._latent is None:
-            return found
-        return found._replace(score=found.score + self._latent.prepared(row, width, position))
+            return slices
+        return slices._replace(log_lik=slices.log_lik + self._latent.prepared(row, width, position))
 
     def _join(self, observed: _Slices, log_prior: Tensor, table: LikelihoodTable, position: int) -> _Slices:
         """Add the shortlist: the best codes of each prior (W, 2, V) crossed; pairs observed already get -inf.
@@ -212,27 +177,27 @@ class LassPosterior:
         log_lik = table.log_likelihood(a, b, m.clamp(min=0)).masked_fill_(m < 0, 0.0) * self._settings.lam
         if self._latent is not None:
             log_lik = log_lik + self._latent.fresh(a, b, position)
-        known = (observed.first * self._vocabulary + observed.second).masked_fill_(
-            observed.score == -torch.inf, self._vocabulary**2
+        keys = (observed.first * self._vocabulary + observed.second).masked_fill_(
+            observed.log_lik == -torch.inf, self._vocabulary**2
         )
         pair = a * self._vocabulary + b
-        at = torch.searchsorted(known, pair).clamp_(max=known.shape[1] - 1)
-        fresh = torch.where(known.gather(1, at) == pair, -torch.inf, log_lik)
+        at = torch.searchsorted(keys, pair).clamp_(max=keys.shape[1] - 1)
+        fresh = torch.where(keys.gather(1, at) == pair, -torch.inf, log_lik)
         return _Slices(*(torch.cat(two, dim=1) for two in zip(observed, (a, b, fresh), strict=True)))
 
 
 def _weigh(tokens: Tensor, log_lik: Tensor, lam: float) -> _Slices:
     """Slices with λ log p, padded to a multiple of ``ROUND``; λ = 0 leaves padding at -inf."""
     short = -tokens.shape[1] % ROUND
-    score = torch.where(log_lik > -torch.inf, log_lik * lam, -torch.inf)
+    weighed = torch.where(log_lik > -torch.inf, log_lik * lam, -torch.inf)
     first, second = (torch.nn.functional.pad(tokens[..., k], (0, short)) for k in (0, 1))
-    return _Slices(first, second, torch.nn.functional.pad(score, (0, short), value=-torch.inf))
+    return _Slices(first, second, torch.nn.functional.pad(weighed, (0, short), value=-torch.inf))
 
 
-def _score(log_prior: Tensor, slices: _Slices) -> Tensor:
+def _log_posterior(log_prior: Tensor, slices: _Slices) -> Tensor:
     """Log-priors (W, H, 2, V) and likelihoods at the candidates only: (W, H, N)."""
     shape = (-1, log_prior.shape[1], -1)
-    score = log_prior[:, :, 0].gather(2, slices.first[:, None].expand(shape))
-    score += log_prior[:, :, 1].gather(2, slices.second[:, None].expand(shape))
-    score += slices.score[:, None]
-    return score
+    total = log_prior[:, :, 0].gather(2, slices.first[:, None].expand(shape))
+    total += log_prior[:, :, 1].gather(2, slices.second[:, None].expand(shape))
+    total += slices.log_lik[:, None]
+    return total

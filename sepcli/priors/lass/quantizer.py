@@ -5,8 +5,7 @@ Latents and codes live on the unit sphere, so the nearest code is the one with t
     z = argmax_v ⟨h, c_v⟩,    c_v ← normalise(EMA of the latents assigned to v)
 
 Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", appendix A.1 (moving averages);
-    the normalisation is
-from Yu et al. 2022, "Vector-quantized image modeling with improved VQGAN".
+    the normalisation is from Yu et al. 2022, "Vector-quantized image modeling with improved VQGAN".
 """
 
 from __future__ import annotations

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sepcli.catalog.card import Card
 from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_splits import open_like
+from sepcli.datasets.song_banks import open_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.priors.images.train_task import to_float_images
+from sepcli.priors.lass.load import LassCodec
+from sepcli.priors.lass.vqvae2d import Vqvae2d
+from sepcli.protocols import ProgressCallback
+
+AT_ONCE: Mapping[str, int] = {"audio": 16, "image": 256}
+"""Medium → pairs that are counted at once."""
 
 
 class SourcePairs(Protocol):
@@ -91,3 +102,40 @@ def mirror_half(images: Tensor, rng: np.random.Generator) -> Tensor:
     """Images (N, C, H, W), each mirrored or not by the toss of a coin."""
     mirrored = torch.from_numpy(rng.random(len(images)) < 0.5)[:, None, None, None]
     return torch.where(mirrored, images.flip(-1), images)
+
+
+def open_pairs(
+    data: Path,
+    split: str,
+    card: Card,
+    codec: LassCodec,
+    count: int | None = None,
+    chunk: int = 512,
+    cache: Path | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> SourcePairs:
+    """Open the data that a prior's table is counted on.
+
+    Args:
+        data: songs of Slakh2100's layout or MUSDB18; for a codec of images, images.
+        split: ``train`` or ``validation``.
+        card: of the prior.
+        codec: of the prior.
+        count: pairs per draw; None: ``AT_ONCE``.
+        chunk: tokens per chunk of audio.
+        cache: folder for decoded recordings and images; None: decode again.
+        on_progress: called while images are read.
+
+    Raises:
+        InputError: the data cannot be read.
+        OutputError: the cache cannot be written.
+    """
+    if isinstance(codec, Vqvae2d):
+        height, width = codec.config.size
+        shape = (codec.config.channels, height, width)
+        train, held_out = open_like(data, shape, (), cache, on_progress)
+        chosen = train if split == "train" else held_out
+        return ImagePairs(chosen, count or AT_ONCE["image"], codec.config.tokens)
+    bank = open_songs(data, split, card.sources, card.sample_rate, cache)
+    gains = Gains() if split == "train" else None
+    return StemPairs(bank, count or AT_ONCE["audio"], chunk, codec.config.hop, gains)

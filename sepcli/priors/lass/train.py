@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from torch import Tensor, nn
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
-from sepcli.catalog.build import load_prior
 from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError
 from sepcli.priors.lass.context import ContextLikelihood
 from sepcli.priors.lass.latent import LatentLikelihood
+from sepcli.priors.lass.load import load_codec, load_transformer
 from sepcli.priors.lass.quantizer import perplexity
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqvae1d import Vqvae1d
@@ -59,6 +60,14 @@ CONTEXT_PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 VALIDATED = 3
 """Seconds of the chunks that a codec is validated on."""
+
+
+def audio_codec(folder: Path) -> tuple[Vqvae1d, str]:
+    """The codec of a prior of audio; see ``sepcli.priors.lass.load.load_codec``."""
+    codec, digest = load_codec(folder)
+    if not isinstance(codec, Vqvae1d):
+        raise PriorError(f"{folder} is a prior of images", "choose another folder, or give images")
+    return codec, digest
 
 
 class CodecTask:
@@ -184,7 +193,7 @@ def new_prior(config: TransformerConfig, codebook: Tensor, codec: str, init: str
         raise PriorError(
             f"prior {card.name} is over the tokens of another codec", "copy its codec/ into the --out folder"
         )
-    before = load_prior(folder)
+    before = load_transformer(folder)
     if before.config != config:
         raise PriorError(
             f"prior {card.name} is of another network than the one asked for",

@@ -16,11 +16,10 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.datasets.image_folder import LabelledImages
 from sepcli.datasets.image_splits import open_data, open_like
-from sepcli.errors import OutputError, UsageError
+from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.images.train import mirrored
 from sepcli.priors.images.train_task import to_float_images
-from sepcli.priors.lass.image_engine import MIXED
-from sepcli.priors.lass.load_images import load_image_codec
+from sepcli.priors.lass.load import MEANS, load_codec
 from sepcli.priors.lass.quantizer import perplexity
 from sepcli.priors.lass.source_pairs import ImagePairs, mirror_half
 from sepcli.priors.lass.train import new_prior
@@ -67,7 +66,7 @@ class ImageCodecTask:
         self.model = model
         self.learn = ImagePairs(learn, -(-batch // 3), tokens, flip)
         self.held_out = ImagePairs(held_out, VALIDATED, tokens)
-        self.mixing = WeightedSum(MIXED)
+        self.mixing = WeightedSum(MEANS)
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of random images and their means."""
@@ -241,7 +240,9 @@ def _codec_task(
 def _prior_task(
     request: Request, on_progress: ProgressCallback | None, tell: Callable[[str], None] | None
 ) -> _Made:
-    codec, digest = load_image_codec(request.out)
+    codec, digest = load_codec(request.out)
+    if not isinstance(codec, Vqvae2d):
+        raise PriorError(f"{request.out} is a prior of audio", "choose another folder, or give audio")
     height, width = codec.config.size
     shape = (codec.config.channels, height, width)
     learn, held_out = open_like(request.data, shape, request.classes, request.cache, on_progress)

@@ -3,7 +3,7 @@
 A causal transformer with rotary positions, root-mean-square normalisation, one key/value head shared by all
 query heads and attention limited to the last ``context`` tokens, so that the cache of one row is small and
 does not grow with the sequence. The source k enters as an embedding added to every token. The cache travels
-in a ``State``; ``step`` writes the new token into it in place and hands it on, so a state is fed once
+in a ``State``; ``step`` writes the new token into it in position and hands it on, so a state is fed once
 (``select`` copies, and is the way to branch).
 
 Source: Vaswani et al. 2017; Shazeer 2019, "Fast Transformer Decoding" (multi-query attention); Su et al.
@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from sepcli.priors.lass.layers import ordered_weights
 
-MOST = 65_536
-"""Tokens of a context; beyond that, they only exhaust the memory."""
+MAX_CONTEXT = 65_536
+"""Largest context, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +53,24 @@ class TransformerConfig:
     mlp_ratio: int = 4
 
     def __post_init__(self) -> None:
-        context = isinstance(self.context, int) and 1 <= self.context <= MOST
+        context = isinstance(self.context, int) and 1 <= self.context <= MAX_CONTEXT
         if not (context and isinstance(self.sources, tuple)):
             raise ValueError(f"a context of {self.context} tokens, or sources that are no list of names")
 
 
 class State(NamedTuple):
-    """What a partly generated set of rows remembers; R rows of K sources, flattened to R·K."""
+    """The cache of partly generated rows: R rows of K sources, flattened to R·K."""
 
     keys: tuple[Tensor, ...]
     """Per layer, rotated keys of the last tokens, a ring of ``context`` slots: (R·K, context, head_dim)."""
     values: tuple[Tensor, ...]
     """Per layer, their values, likewise."""
     position: int
-    """How many tokens have been fed, the start symbol included."""
+    """The number of tokens fed so far, the start symbol included."""
     rows: int
     """R."""
     sources: tuple[int, ...]
-    """Which source each of the K is."""
+    """The index of each of the K sources in the config."""
 
 
 class Block(nn.Module):
@@ -106,7 +106,7 @@ class Block(nn.Module):
         return x + y
 
     def forward(self, x: Tensor, angles: Tensor, mask: Tensor) -> Tensor:
-        """All tokens at once: x (N, T, dim), angles (T, head_dim / 2), mask (T, T) of what may be seen."""
+        """All tokens at once: x (N, T, dim), angles (T, head_dim / 2), mask (T, T) of the visible tokens."""
         h = self.norm1(x)
         k, v = (t.unsqueeze(1).expand(-1, self.heads, -1, -1) for t in self.keys_values(h, angles))
         y = F.scaled_dot_product_attention(self.queries(h, angles), k, v, attn_mask=mask)
@@ -144,7 +144,7 @@ class TransformerPrior(nn.Module):
 
     @torch.no_grad()
     def embed_codes(self, codebook: Tensor) -> None:
-        """Give every token a first embedding of its code, as ``sepcli.priors.lass.layers.ordered_weights`` has them.
+        """Set every token's embedding from its code, as ``sepcli.priors.lass.layers.ordered_weights`` does.
 
         Args:
             codebook: (V, D), the codec's codes.
@@ -171,11 +171,11 @@ class TransformerPrior(nn.Module):
         length = tokens.shape[1]
         start = torch.full_like(tokens[:, :1], self.config.vocabulary)
         x = self.embed(torch.cat([start, tokens[:, :-1]], dim=1)) + self.source(source)[:, None]
-        place = torch.arange(length, device=tokens.device)
-        distance = place[:, None] - place[None, :]
+        position = torch.arange(length, device=tokens.device)
+        distance = position[:, None] - position[None, :]
         mask = (distance >= 0) & (distance < self.config.context)
         for block in self.blocks:
-            x = block(x, place[:, None] * self.frequencies, mask)
+            x = block(x, position[:, None] * self.frequencies, mask)
         return self._head(x, source[:, None])
 
     def loss(self, tokens: Tensor, source: Tensor) -> tuple[Tensor, dict[str, float]]:
@@ -224,6 +224,14 @@ class TransformerPrior(nn.Module):
         )
         return State(keys, values, state.position, len(rows), state.sources)
 
+    def log_prob(self, tokens: Tensor, sources: tuple[int, ...] | None = None) -> Tensor:
+        """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32; see ``start``."""
+        chosen = tuple(range(len(self.config.sources))) if sources is None else sources
+        source = torch.tensor(chosen, device=tokens.device).repeat(len(tokens))
+        logits = self.logits(tokens.flatten(0, 1), source)
+        nll = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
+        return -nll.view(len(tokens), -1).sum(1)
+
     def _head(self, x: Tensor, source: Tensor) -> Tensor:
         weight = self.embed.weight[: self.config.vocabulary]
         logits: Tensor = F.linear(self.norm(x), weight).float() + self.bias(source).float()
@@ -256,10 +264,7 @@ class ChosenSources:
 
     def log_prob(self, tokens: Tensor) -> Tensor:
         """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32."""
-        source = torch.tensor(self.sources, device=tokens.device).repeat(len(tokens))
-        logits = self.network.logits(tokens.flatten(0, 1), source)
-        nll = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
-        return -nll.view(len(tokens), -1).sum(1)
+        return self.network.log_prob(tokens, self.sources)
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:

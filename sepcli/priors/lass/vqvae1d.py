@@ -76,7 +76,7 @@ class Vqvae1d(nn.Module):
         return self.config.vocabulary
 
     def features(self, signal: Tensor) -> Tensor:
-        """Signals (B, 1, T) to what latents are made of, (B, L, dim), L = ceil(T / hop), silence-padded."""
+        """Signals (B, 1, T) to features (B, L, dim), L = ceil(T / hop); silence is appended."""
         pad = -signal.shape[-1] % self.config.hop
         x: Tensor = F.silu(self.encoder(self.analysis(F.pad(signal, (0, pad)))))
         return x.transpose(1, 2)
@@ -85,6 +85,10 @@ class Vqvae1d(nn.Module):
         """Signals (B, 1, T) to latents (B, L, D) before quantising."""
         h: Tensor = self.to_code(self.features(signal).transpose(1, 2))
         return h.transpose(1, 2)
+
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Tokens (...) to their codes (..., D)."""
+        return self.quantizer.lookup(tokens)
 
     def synthesise(self, codes: Tensor) -> Tensor:
         """Codes (B, L, D) to signals (B, 1, L · hop)."""
@@ -99,7 +103,12 @@ class Vqvae1d(nn.Module):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens (B, L) to signals (B, 1, L · hop), float32."""
-        return self.synthesise(self.quantizer.lookup(tokens))
+        return self.synthesise(self.lookup(tokens))
+
+    def quality(self, signal: Tensor, decoded: Tensor) -> tuple[str, float]:
+        """Return ``sdr``, and the median over signals (B, 1, T) of the signal-to-distortion ratio in dB."""
+        error = (decoded - signal).flatten(1).square().sum(-1).clamp_min(1e-9)
+        return "sdr", float(10 * torch.log10(signal.flatten(1).square().sum(-1) / error).median())
 
     def loss(self, signal: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The training loss of a batch of signals (B, 1, T), T a multiple of the hop; moves the codebook

@@ -107,16 +107,17 @@ class Vqvae2d(nn.Module):
 
     @torch.no_grad()
     def initialise(self, images: Tensor) -> None:
-        """Begin training where the data (N, C, H, W) are: latents about zero, images of the mean color.
+        """Initialise biases by the data (N, C, H, W): latents around zero, decoded images of the mean color.
 
-        Else the first steps move all latents one way, to darken all images, and the codebook collapses.
+        Otherwise the first steps move all latents in one direction, to darken all images, and the codebook
+        collapses.
         """
         self.to_code.bias -= self.latents(images).mean((0, 1))  # type: ignore[operator]
         color = images.mean((0, 2, 3)).clamp(0.01, 0.99)
         self.synthesis[-1].bias.copy_(color.logit())  # type: ignore[operator]
 
     def features(self, signal: Tensor) -> Tensor:
-        """Images (B, C, H, W) to what latents are made of, (B, L, F)."""
+        """Images (B, C, H, W) to features, of which latents are a linear map, (B, L, F)."""
         return self._planes(signal).flatten(2).transpose(1, 2)
 
     def latents(self, signal: Tensor) -> Tensor:
@@ -130,6 +131,10 @@ class Vqvae2d(nn.Module):
         for number, halve in enumerate(self.analysis):
             x = halve(F.silu(x) if number else x)
         return F.silu(self.encoder(x))
+
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Tokens (...) to their codes (..., D)."""
+        return self.quantizer.lookup(tokens)
 
     def synthesise(self, codes: Tensor) -> Tensor:
         """Codes (B, L, D), of the codebook or not, to images (B, C, H, W) in [0, 1], float32."""
@@ -145,7 +150,12 @@ class Vqvae2d(nn.Module):
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens (B, L) to images (B, C, H, W) in [0, 1], float32."""
-        return self.synthesise(self.quantizer.lookup(tokens))
+        return self.synthesise(self.lookup(tokens))
+
+    def quality(self, signal: Tensor, decoded: Tensor) -> tuple[str, float]:
+        """Return ``psnr``, and its mean over images (B, C, H, W) in dB."""
+        error = (decoded - signal).square().flatten(1).mean(-1).clamp_min(1e-9)
+        return "psnr", float((-10 * torch.log10(error)).mean())
 
     def loss(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """The training loss of images (B, C, H, W); moves the codebook while training.
@@ -158,10 +168,10 @@ class Vqvae2d(nn.Module):
         if self.training:
             self.quantizer.follow(latents, tokens, rng)
         error = (images - self.synthesise(codes)).square()
-        spread = (images - images.mean()).square().sum().clamp_min(1e-6)
+        variance = (images - images.mean()).square().sum().clamp_min(1e-6)
         figures = {
             "psnr": float(-10 * torch.log10(error.detach().mean().clamp_min(1e-9))),
             "commitment": float(commitment.detach()),
             "perplexity": perplexity(tokens, self.config.vocabulary),
         }
-        return error.sum() / spread + self.config.commitment * commitment, figures
+        return error.sum() / variance + self.config.commitment * commitment, figures

@@ -29,7 +29,7 @@ BETAS: tuple[float, ...] = tuple(10.0 ** (i / 4) for i in range(-8, 17))
 
 
 class Coverage(NamedTuple):
-    """What a table knows of held-out tokens, as shares in [0, 1]."""
+    """The shares, in [0, 1], of held-out tokens that a table covers."""
 
     codes: float
     """Mixture tokens with any support."""
@@ -199,11 +199,11 @@ class LikelihoodTable:
         pairs, row, column = side_by_side([pairs_of(self.joint, m, max_candidates) for m in read.tolist()])
         m, a, b = read.to(row.device)[row], pairs.keys // self.vocabulary, pairs.keys % self.vocabulary
         coarse = self.coarse.probability(a, b, m.clamp(min=0))
-        known = self.joint.probability(m, pairs.keys, coarse, self.beta, pairs.values).log()
+        log_lik_of = self.joint.probability(m, pairs.keys, coarse, self.beta, pairs.values).log()
         tokens = torch.zeros(len(read), int(column.max()) + 1, 2, dtype=torch.int64, device=row.device)
         log_lik = torch.full(tokens.shape[:2], -torch.inf, device=row.device)
         tokens[row, column] = torch.stack([a, b], dim=-1)
-        log_lik[row, column] = torch.where(m < 0, 0.0, known)
+        log_lik[row, column] = torch.where(m < 0, 0.0, log_lik_of)
         return tokens.to(codes.device), log_lik.to(codes.device)
 
     def fit_beta(self, first: Tensor, second: Tensor, mixture: Tensor) -> float:
@@ -231,7 +231,7 @@ class LikelihoodTable:
         """Write the table to a safetensors file, all at once.
 
         Raises:
-            OutputError: The place cannot be written.
+            OutputError: The file cannot be written.
         """
         tensors = pack("joint", self.joint)
         if self.pruned:
@@ -241,8 +241,8 @@ class LikelihoodTable:
         if self.nearest is not None:
             tensors["nearest"] = self.nearest
         numbers = {"vocabulary": self.vocabulary, "pairs": self.pairs, "beta": self.beta}
-        told = {name: repr(value) for name, value in numbers.items()}
-        write(Path(path), tensors, {"codec": self.codec, "symmetric": str(self.symmetric).lower(), **told})
+        entries = {name: repr(value) for name, value in numbers.items()}
+        write(Path(path), tensors, {"codec": self.codec, "symmetric": str(self.symmetric).lower(), **entries})
 
     @classmethod
     def load(cls, path: Path) -> LikelihoodTable:
@@ -252,9 +252,9 @@ class LikelihoodTable:
             PriorError: The file is missing, of another format, or damaged.
         """
         path = Path(path)
-        tensors, told = read(path)
-        v, pairs = int(number(told, "vocabulary", path)), int(number(told, "pairs", path, 2.0**48))
-        symmetric = told.get("symmetric") == "true"
+        tensors, metadata = read(path)
+        v, pairs = int(number(metadata, "vocabulary", path)), int(number(metadata, "pairs", path, 2.0**48))
+        symmetric = metadata.get("symmetric") == "true"
         joint = unpack("joint", tensors, v, v * v, path)
         check(path, joint.counts.total <= pairs * (1 + symmetric), "its counts do not add up")
         if "unigram" in tensors:
@@ -268,7 +268,7 @@ class LikelihoodTable:
         if nearest is not None:
             inside = len(nearest) == v and int(nearest.min()) >= 0 and int(nearest.max()) < v
             check(path, inside, "its map of nearest codes is damaged")
-        codec, beta = told.get("codec", ""), number(told, "beta", path, 1e9)
+        codec, beta = metadata.get("codec", ""), number(metadata, "beta", path, 1e9)
         return cls(v, codec, pairs, symmetric, joint, coarse, beta, nearest)
 
     def _held_out(self, *tokens: Tensor) -> list[Tensor]:

@@ -3,7 +3,7 @@
 Every conditional is stored as its keys m · size + c in rising order: ``step``, from each key to the next (the
 first from -1), and ``count``; where something was pruned, also ``total``, the exact n_c of the contexts held,
 in rising order. Of these lists few numbers are large, so that they take one or two bytes each, whichever is
-shorter in all; numbers that this does not hold have their place in ``.at`` and their value in ``.large``.
+shorter in all; numbers that do not fit have their index in ``.at`` and their value in ``.large``.
 Other integers take the smallest type that holds them.
 """
 
@@ -34,7 +34,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     """Write a table, atomically.
 
     Raises:
-        OutputError: The place cannot be written.
+        OutputError: The file cannot be written.
     """
     small = {name: part for whole, t in tensors.items() for name, part in _small(whole, t).items()}
     write_whole(path, save(small, {"format": FORMAT, "version": VERSION, **metadata}))
@@ -65,7 +65,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "Update sepcli, or count the table again with `build-likelihood`.",
         )
     if any(t.is_floating_point() or t.is_complex() or t.dim() != 1 for t in tensors.values()):
-        raise _broken(path, "it holds something else than lists of integers")
+        raise _broken(path, "it holds tensors other than lists of integers")
     return _whole({name: tensor.to(torch.int64) for name, tensor in tensors.items()}, path), metadata
 
 
@@ -115,19 +115,19 @@ def number(metadata: Mapping[str, str], name: str, path: Path, most: float = MAX
     return value
 
 
-def check(path: Path, holds: bool, complaint: str) -> None:
+def check(path: Path, holds: bool, reason: str) -> None:
     """Refuse a table that breaks a rule.
 
     Raises:
         PriorError: ``holds`` is false.
     """
     if not holds:
-        raise _broken(path, complaint)
+        raise _broken(path, reason)
 
 
-def _broken(path: Path, complaint: str) -> PriorError:
+def _broken(path: Path, reason: str) -> PriorError:
     return PriorError(
-        f"The likelihood table {path} is damaged: {complaint}",
+        f"The likelihood table {path} is damaged: {reason}",
         "Fetch the prior again, or count the table again with `build-likelihood`.",
     )
 
@@ -140,8 +140,8 @@ def _small(name: str, values: Tensor) -> dict[str, Tensor]:
     """The same integers in few bytes: as one tensor or, where few are large, with the large ones apart."""
     if not name.endswith(MOSTLY_SMALL):
         return {name: _shrink(values)}
-    ways = [_split(name, values.cpu(), dtype) for dtype in NARROW]
-    return min(ways, key=lambda parts: sum(part.nbytes for part in parts.values()))
+    splits = [_split(name, values.cpu(), dtype) for dtype in NARROW]
+    return min(splits, key=lambda parts: sum(part.nbytes for part in parts.values()))
 
 
 def _split(name: str, values: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:

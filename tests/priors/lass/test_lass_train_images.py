@@ -12,26 +12,20 @@ import torch
 from PIL import Image
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_prior
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.lass import count as likelihood
-from sepcli.priors.lass.count import CountSettings, count, merge
-from sepcli.priors.lass.load_images import load_image_codec
+from sepcli.priors.lass.count import count, merge
+from sepcli.priors.lass.load import load_codec, load_transformer
+from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
 
-DIGITS = Path(__file__).parents[1] / "data" / "digits"
+DIGITS = Path(__file__).parents[2] / "data" / "digits"
 LOOP = LoopSettings(seconds=None, steps=4, validations=2, warmup=2, learning_rate=2e-3)
 CPU = torch.device("cpu")
 BATCH = 8 * 4
 """Tokens that are counted at once here."""
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "IMAGES", 8)
-    monkeypatch.setattr(likelihood, "HELD_OUT", 2)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +75,9 @@ def prior(trained: Path, tmp_path: Path) -> Path:
 
 
 def test_codec_and_prior_are_trained_and_described(trained: Path) -> None:
-    codec, digest = load_image_codec(trained)
+    codec, digest = load_codec(trained)
     assert (codec.config.size, codec.config.channels, codec.vocabulary) == ((8, 8), 1, 32)
-    prior = load_prior(trained)
+    prior = load_transformer(trained)
     assert prior.config.sources == ("stroke", "lying", "standing")
     assert (prior.config.vocabulary, prior.config.context) == (32, 4)
     card = cards.read(trained)
@@ -102,7 +96,7 @@ def test_a_prior_starts_from_a_trained_one(strokes: Path, trained: Path, prior: 
     classes, still = ("lying", "standing"), replace(LOOP, learning_rate=1e-12)
     asked = request(strokes, prior, "transformer", classes=classes, loop=still, overwrite=True)
     prepare.run(replace(asked, init=str(trained)))
-    one, two = (load_prior(folder).state_dict() for folder in (trained, prior))
+    one, two = (load_transformer(folder).state_dict() for folder in (trained, prior))
     assert all(torch.equal(one[name], two[name]) for name in one)
     (before,) = cards.read(prior).parts["transformer"].history
     assert (before["prior"], before["steps"]) == ("bars", 4)
@@ -175,12 +169,14 @@ def counts(folder: Path) -> LikelihoodTable:
 
 
 def test_images_are_counted_in_both_orders(prior: Path, strokes: Path) -> None:
-    summary = count(prior, strokes, CountSettings(tokens=4 * BATCH), cache=None, device=CPU)
+    summary = count(
+        prior, strokes, CountSettings(pairs=8, held_out=2, tokens=4 * BATCH), cache=None, device=CPU
+    )
     table = counts(prior)
     assert table.symmetric
     assert table.pairs == summary["tokens"] == 4 * BATCH
     assert table.joint.counts.total == 8 * BATCH
-    assert table.codec == load_image_codec(prior)[1]
+    assert table.codec == load_codec(prior)[1]
     card = cards.read(prior)
     cards.verify(card, prior)
     assert card.parts["table"].training["settings"]["symmetric"] is True
@@ -189,7 +185,7 @@ def test_images_are_counted_in_both_orders(prior: Path, strokes: Path) -> None:
 
 def test_what_is_counted_are_means(prior: Path, strokes: Path) -> None:
     """The mixture's tokens are those of half the sum, whatever the card's weights are."""
-    codec, _ = load_image_codec(prior)
+    codec, _ = load_codec(prior)
     x = torch.rand(5, 2, 1, 8, 8)
     first, second, mixed = likelihood.encode(codec, x, (0.5, 0.5))
     assert torch.equal(mixed.view(5, 4), codec.encode(x.mean(1)))
@@ -202,7 +198,7 @@ def test_counting_resumes_and_merges(prior: Path, strokes: Path, tmp_path: Path)
 
     def counting(folder: Path, tokens: int, **options: object) -> None:
         seed = options.pop("seed", 0)
-        settings = CountSettings(tokens=tokens * BATCH, seed=seed)  # type: ignore[arg-type]
+        settings = CountSettings(pairs=8, held_out=2, tokens=tokens * BATCH, seed=seed)  # type: ignore[arg-type]
         count(folder, strokes, settings, cache=None, device=CPU, **options)  # type: ignore[arg-type]
 
     counting(prior, 3)
@@ -211,7 +207,7 @@ def test_counting_resumes_and_merges(prior: Path, strokes: Path, tmp_path: Path)
     assert torch.equal(counts(prior).joint.counts.keys, counts(other).joint.counts.keys)
     assert torch.equal(counts(prior).joint.counts.values, counts(other).joint.counts.values)
     counting(other, 2, seed=1, overwrite=True)
-    merge(prior, [prior, other], strokes, CountSettings(), None)
+    merge(prior, [prior, other], strokes, CountSettings(held_out=2), None)
     assert counts(prior).pairs == 5 * BATCH
 
 
@@ -219,7 +215,7 @@ def test_images_of_another_size_are_brought_to_the_codecs(prior: Path, tmp_path:
     (tmp_path / "wide").mkdir()
     for n in range(4):
         Image.fromarray(np.full((10, 14), 60 * n, np.uint8)).save(tmp_path / "wide" / f"{n}.png")
-    settings = CountSettings(tokens=BATCH)
+    settings = CountSettings(pairs=8, held_out=2, tokens=BATCH)
     assert count(prior, tmp_path / "wide", settings, cache=None, device=CPU)["tokens"] == BATCH
     with pytest.raises(InputError, match=r"\(1, 8, 8\)"):
         count(prior, DIGITS, settings, cache=None, device=CPU, overwrite=True)

@@ -13,11 +13,11 @@ import torch
 from safetensors import safe_open
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_codec, load_context, load_prior
 from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.slakh import open_slakh
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.lass.context import ContextConfig
+from sepcli.priors.lass.load import load_codec, load_context, load_transformer
 from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
 
@@ -73,7 +73,7 @@ def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
             assert len(list(weights.keys())) > 5
         assert json.loads((trained / part / "history.json").read_text())[-1]["step"] == 6
     codec, digest = load_codec(trained)
-    prior = load_prior(trained)
+    prior = load_transformer(trained)
     assert (codec.vocabulary, codec.config.dim) == (256, 64)
     assert (prior.config.vocabulary, prior.config.sources) == (256, ("drums", "bass"))
     card = cards.read(trained)
@@ -105,7 +105,7 @@ def test_a_context_likelihood_is_trained_and_counts_what_it_saw(
     assert card.parts["context"].training["codec"] == load_codec(out)[1]
     assert set(card.parts["context"].training["validation"]) == {"nll", "nll_drums", "nll_bass"}
     assert card.defaults("lass") == {"context": 1.0, "shortlist": 32, "lam": 0.25}
-    context = load_context(out)
+    context = load_context(out, card, *load_codec(out))
     assert context.config == ContextConfig(256, ("drums", "bass"), 64, 32, (1, 2))
     steps, tokens = 6, 3 * 32
     assert context.counts.sum(-1).tolist() == [256.0 + steps * tokens] * 2
@@ -169,7 +169,7 @@ def test_a_new_prior_begins_in_the_order_of_the_codes(
     asked = request(tiny_slakh, out, "transformer", overwrite=True)
     prepare.run(replace(asked, loop=replace(LOOP, learning_rate=1e-12)))
     codes = load_codec(out)[0].quantizer.codebook
-    embeddings = load_prior(out).embed.weight[:-1].detach().float()
+    embeddings = load_transformer(out).embed.weight[:-1].detach().float()
     near, far = (
         torch.nn.functional.cosine_similarity(x[:, None], x[None], dim=-1) for x in (codes, embeddings)
     )
@@ -180,7 +180,7 @@ def test_a_prior_starts_from_a_trained_one(tiny_slakh: Path, trained: Path, tmp_
     out = Path(shutil.copytree(trained, tmp_path / "more"))
     asked = request(tiny_slakh, out, "transformer", init=str(trained), overwrite=True)
     prepare.run(replace(asked, loop=replace(LOOP, learning_rate=1e-12)))
-    one, two = (load_prior(folder).state_dict() for folder in (trained, out))
+    one, two = (load_transformer(folder).state_dict() for folder in (trained, out))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert cards.read(out).parts["transformer"].history[0]["prior"] == "sines"
 

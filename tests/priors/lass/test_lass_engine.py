@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.priors.lass.audio_engine import LassSeparator, TokenSampler
-from sepcli.priors.lass.posterior import LassSettings
+from sepcli.priors.lass.engine import LassEngine, TokenSampler
+from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
@@ -57,14 +57,14 @@ class Chains:
         return Last(state.tokens[rows])
 
 
-def separator(sampler: TokenSampler, prior: Chains | None = None) -> LassSeparator:
+def separator(sampler: TokenSampler, prior: Chains | None = None) -> LassEngine:
     """Sums are exact: the table has counted every pair of levels whose sum is a level, once."""
     a, b = torch.cartesian_prod(torch.arange(LEVELS), torch.arange(LEVELS)).unbind(-1)
     fits = a + b < LEVELS
     counter = TripleCounter(LEVELS)
     counter.add(a[fits], b[fits], (a + b)[fits])
     table = LikelihoodTable.of(counter, "levels")
-    return LassSeparator(
+    return LassEngine(
         Levels(),
         prior or Chains(),
         table,
@@ -95,7 +95,7 @@ SAMPLERS = [Greedy(), Ancestral(), Ancestral(top_k=4), Beam(width=4)]
 @pytest.mark.parametrize("length", [1, 2, 7, 40])
 def test_sources_that_the_mixture_identifies_are_recovered(sampler: TokenSampler, length: int) -> None:
     x = sources(3, length)
-    found = separator(sampler)(x.sum(1), seeds(3, 1))
+    found = separator(sampler).sample(x.sum(1), seeds(3, 1))
     assert found.shape == (3, 1, 2, 1, length)
     torch.testing.assert_close(found[:, 0], x)
 
@@ -104,7 +104,7 @@ def test_sources_that_the_mixture_identifies_are_recovered(sampler: TokenSampler
 def test_every_draw_of_an_ambiguous_mixture_explains_it(sampler: TokenSampler) -> None:
     engine = separator(sampler, Chains((range(16), range(16))))
     m = sources(2, 20).sum(1)
-    found = engine(m, seeds(2, 3))
+    found = engine.sample(m, seeds(2, 3))
     assert found.shape == (2, 3, 2, 1, 20)
     torch.testing.assert_close(found.sum(2), m[:, None].expand(-1, 3, -1, -1))
     if sampler == Ancestral():
@@ -117,22 +117,24 @@ def test_every_draw_of_an_ambiguous_mixture_explains_it(sampler: TokenSampler) -
 def test_an_item_depends_on_its_own_seeds_and_on_nothing_else(sampler: TokenSampler) -> None:
     engine = separator(sampler, Chains((range(16), range(16))))
     m, s = sources(3, 30).sum(1), seeds(3, 2)
-    together = engine(m, s)
-    assert torch.equal(together, engine(m, s))
-    assert torch.equal(together[1:2], engine(m[1:2], s[1:2]))
+    together = engine.sample(m, s)
+    assert torch.equal(together, engine.sample(m, s))
+    assert torch.equal(together[1:2], engine.sample(m[1:2], s[1:2]))
     if sampler == Ancestral():
-        assert not torch.equal(together, engine(m, s + 100))
+        assert not torch.equal(together, engine.sample(m, s + 100))
 
 
 def test_a_beam_has_no_more_draws_than_its_width() -> None:
     engine = separator(Beam(width=2))
-    assert engine(sources(1, 4).sum(1), seeds(1, 2)).shape[1] == 2
+    assert engine.sample(sources(1, 4).sum(1), seeds(1, 2)).shape[1] == 2
     with pytest.raises(UsageError, match=r"(?=.*\b2\b)(?=.*\b3\b)") as refused:
-        engine(sources(1, 4).sum(1), seeds(1, 3))
+        engine.sample(sources(1, 4).sum(1), seeds(1, 3))
     assert "width" in refused.value.hint
 
 
 def test_progress_is_told_token_by_token() -> None:
     told: list[tuple[int, int]] = []
-    separator(Greedy())(sources(2, 9).sum(1), seeds(2, 1), lambda done, total: told.append((done, total)))
+    separator(Greedy()).sample(
+        sources(2, 9).sum(1), seeds(2, 1), lambda done, total: told.append((done, total))
+    )
     assert told == [(t, 5) for t in range(1, 6)]

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from sepcli.errors import UsageError
 from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
-from sepcli.priors.lass.likelihood_terms import ContextEvidence
-from sepcli.priors.lass.posterior import LassPosterior, LassSettings
+from sepcli.priors.lass.likelihood_terms import ContextTerm
+from sepcli.priors.lass.posterior import LassPosterior
+from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 
 V, K, WIDTH = 6, 2, 5
@@ -109,7 +110,7 @@ def test_evidence_adds_to_every_candidate_and_finds_its_own(shortlist: int) -> N
     mixture = torch.randint(0, V, (2, 3), generator=generator)
     features = 3.0 * noise(2, 3, WIDTH, seed=8)
     with torch.inference_mode():
-        evidence = ContextEvidence(model, features, 0.5)
+        evidence = ContextTerm(model, features, 0.5)
         ratio = 0.5 * model.log_ratio(model(features))
         settings = LassSettings(shortlist=shortlist)
         posterior = LassPosterior(Flat(), table, mixture, settings, context=evidence)

@@ -15,10 +15,11 @@ from msgspec import structs
 from safetensors.torch import load_file, save
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_codec, load_prior, load_separator
+from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, SepError, UsageError
-from sepcli.priors.lass.audio_engine import LassSeparator
 from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
+from sepcli.priors.lass.engine import LassEngine
+from sepcli.priors.lass.load import load_codec, load_transformer
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
@@ -37,9 +38,9 @@ def change(folder: Path, **fields: object) -> None:
     cards.write(cards.with_files(card, folder), folder)
 
 
-def build(folder: Path, sampler: str | None = None, **settings: str) -> LassSeparator:
+def build(folder: Path, sampler: str | None = None, **settings: str) -> LassEngine:
     made = load_separator(str(folder), sampler=sampler, settings=settings)
-    assert isinstance(made, LassSeparator)
+    assert isinstance(made, LassEngine)
     return made
 
 
@@ -48,7 +49,7 @@ def test_the_separator_is_what_the_card_says(prior: Path) -> None:
     assert (made.names, made.weights, made.sample_rate) == (("drums", "bass"), (0.5, 0.5), 4000)
     assert made.sampler == Ancestral()
     assert made.settings.lam == 1.0
-    found = made(torch.zeros(2, 1, 500), torch.tensor([[1, 2], [3, 4]]))
+    found = made.sample(torch.zeros(2, 1, 500), torch.tensor([[1, 2], [3, 4]]))
     assert found.shape == (2, 2, 2, 1, 500)
     assert bool(torch.isfinite(found).all())
 
@@ -75,11 +76,11 @@ def test_a_context_likelihood_changes_what_is_drawn(prior: Path) -> None:
     seeds = torch.tensor([[1, 2]])
     with_it, without = build(prior), build(prior, context="0")
     assert (with_it.settings.context, without.settings.context) == (1.0, 0.0)
-    assert not torch.equal(with_it(mixture, seeds), without(mixture, seeds))
-    assert torch.equal(with_it(mixture, seeds), build(prior)(mixture, seeds))
+    assert not torch.equal(with_it.sample(mixture, seeds), without.sample(mixture, seeds))
+    assert torch.equal(with_it.sample(mixture, seeds), build(prior).sample(mixture, seeds))
     shutil.rmtree(prior / "context")
     change(prior, parts={}, settings={})
-    assert torch.equal(without(mixture, seeds), build(prior)(mixture, seeds))
+    assert torch.equal(without.sample(mixture, seeds), build(prior).sample(mixture, seeds))
 
 
 @pytest.mark.parametrize(
@@ -294,10 +295,10 @@ def test_parts_are_loaded_for_use(prior: Path) -> None:
     assert not codec.training
     assert digest == cards.read(prior).files["codec/model.safetensors"].sha256
     assert {p.dtype for p in codec.parameters()} == {torch.float32}
-    transformer = load_prior(prior)
+    transformer = load_transformer(prior)
     assert not transformer.training
     assert transformer.config.sources == ("drums", "bass")
-    for load in (load_codec, load_prior):
+    for load in (load_codec, load_transformer):
         with pytest.raises(SepError, match="nowhere") as missing:
             load(prior / "nowhere")
         assert missing.value.exit_code == 4

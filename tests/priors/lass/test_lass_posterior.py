@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError, UsageError
-from sepcli.priors.lass.posterior import LassPosterior, LassSettings
+from sepcli.priors.lass.posterior import LassPosterior
+from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.protocols import Candidates
 from sepcli.samplers.ancestral import Ancestral

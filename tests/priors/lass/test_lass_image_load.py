@@ -16,11 +16,10 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.load import known_images, load_images
-from sepcli.priors.lass.image_engine import LassImages
+from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.samplers.ancestral import Ancestral
 from sepcli.samplers.beam import Beam
-from sepcli.samplers.refinement import Refinement
 from sepcli.separation.engines import ScoreSeparator
 
 TWO = (1.0, 1.0)
@@ -37,9 +36,9 @@ def prior(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "tokens"))
 
 
-def load(folder: Path, weights: tuple[float, ...] = TWO, **options: object) -> LassImages:
+def load(folder: Path, weights: tuple[float, ...] = TWO, **options: object) -> LassEngine:
     found = load_images([str(folder)], weights, **options)  # type: ignore[arg-type]
-    assert isinstance(found, LassImages)
+    assert isinstance(found, LassEngine)
     return found
 
 
@@ -48,20 +47,22 @@ def test_the_separator_is_what_the_card_says(made: Path) -> None:
     assert (found.names, found.weights) == (("digit-1", "digit-2"), TWO)
     assert (found.channels, found.sample_rate, found.density) == (1, 0, None)
     assert found.sampler == Ancestral()
-    assert (found.candidates, found.refinement, found.exact) == (3, Refinement(2, 0.1), True)
+    own = found.settings
+    assert (own.candidates, own.refine, own.refine_rate, own.exact) == (3, 2, 0.1, True)
     assert not any(p.requires_grad for p in found.codec.parameters())
     again = load_separator(str(made))  # two sources, as of any prior of images
     mixture, seeds = torch.rand(2, 1, 8, 8), torch.tensor([[1], [2]])
     assert again.weights == (0.5, 0.5)
-    assert torch.equal(again(mixture / 2, seeds), found(mixture, seeds))
+    assert torch.equal(again.sample(mixture / 2, seeds), found.sample(mixture, seeds))
 
 
 def test_settings_override_the_card(made: Path) -> None:
     given = {"candidates": "7", "refine": "0", "refine_rate": "0.5", "exact": "0", "lam": "2", "width": "4"}
     found = load(made, sampler="beam", settings=given)
     assert found.sampler == Beam(4)
-    assert (found.candidates, found.refinement, found.exact) == (7, Refinement(0, 0.5), False)
-    assert found.settings.lam == 2.0
+    own = found.settings
+    assert (own.candidates, own.refine, own.refine_rate, own.exact) == (7, 0, 0.5, False)
+    assert own.lam == 2.0
     assert load(made, sampler="top-k", settings={"top_k": "5"}).sampler == Ancestral(5)
 
 

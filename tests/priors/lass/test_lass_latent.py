@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
-from sepcli.priors.lass.likelihood_terms import LatentEvidence
-from sepcli.priors.lass.posterior import LassPosterior, LassSettings
+from sepcli.priors.lass.likelihood_terms import LatentTerm
+from sepcli.priors.lass.posterior import LassPosterior
+from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 
 V, D = 6, 4
@@ -72,7 +73,7 @@ def test_evidence_adds_to_every_candidate(likelihood: LatentLikelihood, shortlis
     latents = F.normalize(torch.randn(2, 3, D, generator=generator), dim=-1)
     settings = LassSettings(latent=0.5, shortlist=shortlist)
     plain = LassPosterior(Flat(), table, mixture, settings)
-    informed = LassPosterior(Flat(), table, mixture, settings, LatentEvidence(likelihood, latents, 0.5))
+    informed = LassPosterior(Flat(), table, mixture, settings, LatentTerm(likelihood, latents, 0.5))
     states = [posterior.start(1) for posterior in (plain, informed)]
     tokens = None
     for t in range(3):

@@ -1,0 +1,286 @@
+"""Latent autoregressive source separation: mixture → tokens → sources, of audio and images by the same code.
+
+The codec encodes the mixture, the sampler draws the tokens of two sources from the posterior, the codec
+decodes them. A sample may be the best of several candidates by
+
+    ‖m - Σ α_k x_k‖² / (2 s²) - Σ log p(z_k)
+
+with s the standard deviation, per value, of what the decoded candidates miss; without s, by the first term
+alone. Its latents may be refined, and its sources moved to the nearest ones that make the mixture exactly and
+are in the range of their medium; the true sources are in that set, so the squared error cannot grow.
+
+Source: Postolache et al. 2023 (LASS); for images they take the best of 512 candidates by the error alone, and
+    refine it. The prior's part in the choice, and the last step, go beyond it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sepcli.errors import InputError, UsageError
+from sepcli.priors.lass.choice import candidate_seeds, least, nearest_exact, squared_error
+from sepcli.priors.lass.context import ContextLikelihood
+from sepcli.priors.lass.latent import LatentLikelihood
+from sepcli.priors.lass.likelihood_terms import ContextTerm, LatentTerm
+from sepcli.priors.lass.posterior import LassPosterior
+from sepcli.priors.lass.settings import LassSettings
+from sepcli.priors.lass.table import LikelihoodTable
+from sepcli.protocols import Codec, ProgressCallback, TokenPosterior, TokenPrior
+from sepcli.samplers.ancestral import Ancestral, Greedy
+from sepcli.samplers.beam import Beam
+from sepcli.samplers.hypotheses import Hypotheses
+from sepcli.samplers.refinement import Refinement
+from sepcli.samplers.tokens import describe_token_sampler
+from sepcli.signal.mixing import WeightedSum
+
+TokenSampler = Callable[[TokenPosterior, Tensor, ProgressCallback | None], Hypotheses]
+"""(posterior, seeds (W, H), on_progress) → at least H hypotheses per window."""
+SAMPLING = 0.7
+"""Share of the time that tokens take where latents are refined, for the display of progress."""
+TOKENS = 1 << 16
+"""Tokens whose log-probabilities are computed at once."""
+
+
+@dataclass(frozen=True)
+class LassEngine:
+    """Separation among tokens; fulfils ``sepcli.protocols.Engine`` for K = 2 sources.
+
+    Attributes:
+        codec: signals (B, C, *D) ↔ tokens (B, L).
+        prior: p(z) of the two sources side by side.
+        table: p(z_m | z_1, z_2).
+        sampler: greedy, ancestral or beam search.
+        settings: of likelihood, choice and refinement.
+        names: of the two sources.
+        weights: α_k of the mixing m = Σ α_k x_k.
+        sample_rate: Hz; 0: images.
+        device: of codec, prior and likelihoods.
+        encoded: α_k of the mixtures that the codec encodes and the table was counted for, proportional to
+            ``weights``; None: these themselves.
+        channels: C.
+        size: *D of the codec's signals; None: any length.
+        tokens: L, of an image or of a second of audio.
+        latent: p(h_m | z_1, z_2) of the mixture's latents, used where ``settings.latent`` is not 0.
+        context: p(c | z_k) of the mixture around a token, used where ``settings.context`` is not 0.
+        rows: hypotheses that are computed at once.
+
+    Raises:
+        UsageError: the weights are not two positive ones, or not proportional to those of the table.
+    """
+
+    codec: Codec
+    prior: TokenPrior
+    table: LikelihoodTable
+    sampler: TokenSampler
+    settings: LassSettings
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    sample_rate: int
+    device: torch.device
+    encoded: tuple[float, ...] | None = None
+    channels: int = 1
+    size: tuple[int, ...] | None = None
+    tokens: int = 1
+    latent: LatentLikelihood | None = None
+    context: ContextLikelihood | None = None
+    rows: int = 1024
+
+    def __post_init__(self) -> None:
+        encoded = self.encoded or self.weights
+        if len(self.weights) != 2 or min(self.weights) <= 0 or not _proportional(self.weights, encoded):
+            shares = ":".join(f"{weight:g}" for weight in encoded)
+            raise UsageError(
+                f"the weights {self.weights} are not for LASS, which separates two sources mixed {shares}",
+                "leave the weights and the number of sources out, or use a score prior",
+                argument="weights",
+            )
+
+    @property
+    def density(self) -> None:
+        """None: tokens have probabilities, signals no density."""
+        return None
+
+    @property
+    def interference_trained(self) -> bool:
+        """False: the prior is trained on its own sources alone."""
+        return False
+
+    @property
+    def evaluations(self) -> int:
+        """How many evaluations of the prior an image, or a second of audio, takes per sample and source."""
+        if isinstance(self.sampler, Greedy):
+            return self.tokens
+        return self.tokens * (
+            self.sampler.width if isinstance(self.sampler, Beam) else self.settings.candidates
+        )
+
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+        """Draw samples of the sources.
+
+        Args:
+            mixture: (B, C, *D), float32: audio in [-1, 1], or images whose sources are in [0, 1].
+            seeds: (B, S) int64, one per item and sample; a sample depends on its own seed only, except with a
+                ``shortlist``, which the samples of an item share. The samples of a beam are its S best
+                hypotheses.
+            on_progress: called after every token and step of refinement.
+
+        Returns:
+            (B, S, 2, C, *D) on the CPU: S samples of the unweighted sources.
+
+        Raises:
+            InputError: the images are not of the codec's size.
+            UsageError: the sampler keeps fewer hypotheses than S.
+        """
+        if self.size not in (None, tuple(mixture.shape[2:])):
+            given, size = (" x ".join(map(str, shape)) for shape in (mixture.shape[2:], self.size or ()))
+            raise InputError(
+                f"an image of {given} pixels (height x width) is not for this prior",
+                f"scale it to {size}, or use a score prior",
+            )
+        together = max(1, self.rows // (seeds.shape[1] * self.settings.candidates))
+        parts = list(zip(torch.split(mixture, together), torch.split(seeds, together), strict=True))
+        samples = []
+        with torch.inference_mode():
+            for number, (part, row) in enumerate(parts):
+                progress = portion(on_progress, number / len(parts), (number + 1) / len(parts))
+                samples.append(self._sample(part.to(self.device), row, progress))
+        return torch.cat(samples)
+
+    __call__ = sample
+
+    def hypotheses(
+        self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
+    ) -> Tensor:
+        """What the sampler proposes for mixtures (B, C, *D) on the engine's device.
+
+        Returns:
+            Tokens (B, N, L, 2): the candidates of S seeds, sample after sample, or a search's N ≥ S best.
+
+        Raises:
+            UsageError: a search keeps fewer than S.
+        """
+        posterior = self._posterior(mixture)
+        if isinstance(self.sampler, Ancestral):
+            rows = candidate_seeds(seeds, self.settings.candidates)
+            parts = torch.split(rows, self.rows, dim=1)
+            drawn = []
+            for number, part in enumerate(parts):
+                progress = portion(on_progress, number / len(parts), (number + 1) / len(parts))
+                drawn.append(self.sampler(posterior, part, progress).tokens)
+            return torch.cat(drawn, dim=1)
+        most = max(self.settings.candidates, seeds.shape[1])
+        proposed = self.sampler(posterior, seeds, on_progress).tokens[:, :most]
+        if proposed.shape[1] < seeds.shape[1]:
+            raise UsageError(
+                f"the sampler keeps {proposed.shape[1]} hypotheses, fewer than {seeds.shape[1]} samples",
+                "set a larger width, or ask for fewer samples",
+                argument="samples",
+            )
+        return proposed
+
+    def log_prior(self, sources: Tensor) -> Tensor:
+        """log p of the tokens of sources (B, 2, C, *D), both together, in nats: (B,) on the CPU."""
+        values, at_once = [], max(1, self.rows // 2)
+        with torch.inference_mode():
+            for part in torch.split(sources, at_once):
+                tokens = self.codec.encode(part.to(self.device).flatten(0, 1)).view(*part.shape[:2], -1)
+                few = torch.split(tokens, max(1, TOKENS // (2 * tokens.shape[-1])))
+                values += [self.prior.log_prob(rows).cpu() for rows in few]
+        return torch.cat(values)
+
+    def describe(self) -> dict[str, Any]:
+        """Engine, sampler, and the settings of sampler, likelihood and choice that run."""
+        name, settings = describe_token_sampler(self.sampler)
+        return {
+            "engine": "lass",
+            "sampler": name,
+            "settings": {**settings, **asdict(self.settings)},
+            "device": str(self.device),
+        }
+
+    def _posterior(self, mixture: Tensor) -> LassPosterior:
+        """p(z_1, z_2 | m) of mixtures (B, C, *D)."""
+        weights = self.encoded or self.weights
+        signal = mixture * (weights[0] / self.weights[0])
+        latent = context = None
+        if self.latent is not None and self.settings.latent > 0:
+            latents = F.normalize(self.codec.latents(signal).float(), dim=-1)
+            latent = LatentTerm(self.latent, latents, self.settings.latent)
+        if self.context is not None and self.settings.context > 0:
+            context = ContextTerm(self.context, self.codec.features(signal), self.settings.context)
+        return LassPosterior(
+            self.prior, self.table, self.codec.encode(signal), self.settings, latent, context
+        )
+
+    def _sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None) -> Tensor:
+        """Samples (B, S, 2, C, *D) of mixtures (B, C, *D) for seeds (B, S)."""
+        share = SAMPLING if self.settings.refine else 1.0
+        tokens = self.hypotheses(mixture, seeds, portion(on_progress, 0.0, share))
+        goal, mixing = mixture / max(self.weights), WeightedSum(self._unit_weights)
+        tokens = self._best(tokens, goal, seeds.shape[1]).transpose(2, 3).flatten(0, 1)  # (B·S, 2, L)
+        repeated = goal.repeat_interleave(seeds.shape[1], dim=0)
+        if self.settings.refine:
+            refinement = Refinement(self.settings.refine, self.settings.refine_rate)
+            sources = refinement(
+                self.codec.lookup(tokens),
+                lambda codes: self.codec.synthesise(codes)[..., : mixture.shape[-1]],
+                mixing,
+                repeated,
+                portion(on_progress, SAMPLING, 1.0),
+            )
+        else:
+            sources = self._decode(tokens, mixture.shape[-1])
+        if self.settings.exact:
+            bounds = None if self.sample_rate else (0.0, 1.0)
+            sources = nearest_exact(sources, repeated, self._unit_weights, bounds)
+        return sources.view(*seeds.shape, *sources.shape[1:]).cpu()
+
+    def _best(self, tokens: Tensor, goal: Tensor, samples: int) -> Tensor:
+        """Of hypotheses (B, N, L, 2) those (B, S, L, 2) of least cost; see the top of this module."""
+        if self.settings.candidates == 1:
+            return tokens[:, :samples]
+        parts = torch.split(tokens, max(1, self.rows // len(goal)), dim=1)
+        cost = torch.cat([self._costs(part, goal) for part in parts], dim=1)
+        best = least(cost, samples, grouped=isinstance(self.sampler, Ancestral))
+        return tokens.gather(1, best[..., None, None].expand(-1, -1, *tokens.shape[2:]))
+
+    def _costs(self, tokens: Tensor, goal: Tensor) -> Tensor:
+        """(B, N) of hypotheses (B, N, L, 2) for mixtures (B, C, *D) of ``_unit_weights``."""
+        rows = tokens.transpose(2, 3).flatten(0, 1)
+        decoded = self._decode(rows, goal.shape[-1])
+        sources = decoded.view(*tokens.shape[:2], *decoded.shape[1:])
+        error = squared_error(sources, goal, self._unit_weights)
+        noise = self.settings.noise
+        if noise > 0:
+            return error / (2 * noise**2) - self.prior.log_prob(rows).view_as(error)
+        return error
+
+    def _decode(self, tokens: Tensor, length: int) -> Tensor:
+        """Tokens (R, 2, L) to sources (R, 2, C, *D) of so many samples, or columns."""
+        signals = self.codec.decode(tokens.flatten(0, 1))[..., :length]
+        return signals.reshape(-1, 2, *signals.shape[1:])
+
+    @property
+    def _unit_weights(self) -> tuple[float, float]:
+        """The weights over the largest one: noise and refinement are on the scale of the sources."""
+        first, second = self.weights
+        return first / max(self.weights), second / max(self.weights)
+
+
+def portion(on_progress: ProgressCallback | None, start: float, stop: float) -> ProgressCallback | None:
+    """Progress in one part of the work as progress of the whole, in thousandths; of all the work as it is."""
+    if on_progress is None or (start, stop) == (0.0, 1.0):
+        return on_progress
+    return lambda done, steps: on_progress(int(1000 * (start + (stop - start) * done / steps)), 1000)
+
+
+def _proportional(weights: tuple[float, ...], encoded: tuple[float, ...]) -> bool:
+    """Whether two positive weights have the ratio of two others."""
+    return math.isclose(weights[0] * encoded[1], weights[1] * encoded[0], rel_tol=1e-6)

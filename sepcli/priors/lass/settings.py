@@ -1,0 +1,99 @@
+"""Settings of separation among tokens and of counting likelihood tables; this module imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from sepcli.settings import check
+
+Power = Annotated[float, Meta(ge=0.0, le=1e9)]
+Count = Annotated[int, Meta(ge=1, le=10**15)]
+Many = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class LassSettings:
+    """How prior and likelihood are weighed, how many pairs are rated, and how a sample is chosen and refined.
+
+    By default a sample is the sampler's own; the best of several, refined and exact ones are for images.
+
+    Attributes:
+        lam: λ, the power of the likelihood table.
+        latent: κ, the power of the latent likelihood, where the prior has one.
+        context: μ, the power of the context likelihood, likewise.
+        temperature: T, divides the log-probabilities of the priors.
+        max_candidates: the most pairs of a mixture code's slice that are rated, those counted most often.
+        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are rated, too, by
+            what the context says of them as well. 0: none.
+        candidates: separations that every sample is the best of; of a beam, so many of its best are compared.
+        refine: steps of refinement of a sample's latents.
+        refine_rate: learning rate of the refinement.
+        exact: whether the sources are moved to the nearest ones that make the mixture exactly.
+        noise: s, the standard deviation per value of what decoded candidates miss, where all weights are 1;
+            0: candidates are compared by what they miss alone, not by their prior.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    lam: Power = 1.0
+    latent: Power = 0.0
+    context: Power = 0.0
+    temperature: Annotated[float, Meta(gt=0.0, le=1e9)] = 1.0
+    max_candidates: Annotated[int, Meta(ge=1, le=Many)] = 1024
+    shortlist: Annotated[int, Meta(ge=0, le=Many)] = 0
+    candidates: Annotated[int, Meta(ge=1, le=100_000)] = 1
+    refine: Annotated[int, Meta(ge=0, le=Many)] = 0
+    refine_rate: Annotated[float, Meta(gt=0.0, le=1e9)] = 0.1
+    exact: bool = False
+    noise: Power = 0.0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+DEFAULTS: Mapping[Literal["audio", "image"], Mapping[str, Any]] = {
+    "audio": {},
+    "image": {"candidates": 512, "refine": 500, "exact": True},
+}
+"""Medium → settings where neither card nor caller has others; for images those of Postolache et al. 2023 for
+MNIST, and sources that make the mixture exactly."""
+
+
+@dataclass(frozen=True)
+class CountSettings:
+    """How much is counted for a likelihood table, and how much of it is kept.
+
+    Attributes:
+        tokens: stop after so many token triples; None: by time only.
+        seconds: stop after so many seconds of this run; None: by tokens only.
+        symmetric: count both orders: the sources are exchangeable, as images always are.
+        max_nonzeros: triples kept in the table that separates.
+        max_marginals: entries kept of each back-off table.
+        seed: seed of the random pairs; shards to be merged need different ones.
+        save_seconds: longest time between two writes of the counts, in seconds.
+        pairs: pairs of sources that are counted at once; None: 16 chunks of audio or 256 images.
+        chunk_tokens: tokens of a chunk of audio; an image has its own number.
+        held_out: how often so many held-out pairs are drawn, on which the table is measured.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    tokens: Count | None = 20_000_000
+    seconds: Annotated[float, Meta(gt=0.0, le=1e9)] | None = None
+    symmetric: bool = False
+    max_nonzeros: Count = 2_000_000
+    max_marginals: Count = 500_000
+    seed: Annotated[int, Meta(ge=0)] = 0
+    save_seconds: Annotated[float, Meta(ge=0.0, le=1e9)] = 180.0
+    pairs: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    chunk_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
+    held_out: Annotated[int, Meta(ge=1, le=100_000)] = 12
+
+    def __post_init__(self) -> None:
+        check(self)
