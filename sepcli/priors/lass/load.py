@@ -27,7 +27,13 @@ from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.samplers.tokens import token_sampler
 from sepcli.settings import parse
 
-CODEC, TRANSFORMER, TABLE, LATENT, CONTEXT = "codec", "transformer", "table/table.safetensors", "latent", "context"
+CODEC, TRANSFORMER, TABLE, LATENT, CONTEXT = (
+    "codec",
+    "transformer",
+    "table/table.safetensors",
+    "latent",
+    "context",
+)
 """The parts' places in a prior's folder."""
 MEANS = (0.5, 0.5)
 """The α_k of the mixtures of images that codecs encode and tables are counted for."""
