@@ -36,7 +36,7 @@ from sepcli.priors.images.load_score import PRESETS, load_images
 from sepcli.priors.images.train_task import to_float_images
 from sepcli.protocols import Posterior
 from sepcli.samplers.langevin import Langevin
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
 
 PRESET = "released-mnist"
 
@@ -75,12 +75,12 @@ class Recorder:
         self.asked += 1
 
 
-def separate(separator: ScoreSeparator, mixtures: Tensor, seed: int) -> Tensor:
+def separate(separator: ScoreEngine, mixtures: Tensor, seed: int) -> Tensor:
     """One draw (B, K, C, H, W) per mixture (B, C, H, W)."""
     return separator(mixtures, torch.stack([draw_seeds(seed, n) for n in range(len(mixtures))]))[:, 0]
 
 
-def four_at_once(separator: ScoreSeparator, digits: Digits, count: int, seed: int) -> Figure:
+def four_at_once(separator: ScoreEngine, digits: Digits, count: int, seed: int) -> Figure:
     """Figure 1: mixtures of four, the true sources, the separated ones in the order nearest to them."""
     rng = np.random.default_rng(seed)
     chosen = np.stack([rng.choice(len(digits.images), 4, replace=False) for _ in range(count)])
@@ -97,7 +97,7 @@ def four_at_once(separator: ScoreSeparator, digits: Digits, count: int, seed: in
     return figure
 
 
-def score_norms(separator: ScoreSeparator, pairs: Sequence[ImagePair], seed: int) -> dict[str, list[float]]:
+def score_norms(separator: ScoreEngine, pairs: Sequence[ImagePair], seed: int) -> dict[str, list[float]]:
     """Figure 2: σ ‖∇ log p_σ(x + σ ε)‖/√dim of test digits, its mean and where 80 % of them are."""
     x = torch.stack([pair.sources for pair in pairs]).to(separator.device)
     rng = torch.Generator().manual_seed(seed)
@@ -129,7 +129,7 @@ def plot_norms(norms: dict[str, list[float]]) -> Figure:
 
 
 def trajectories(
-    separator: ScoreSeparator, langevin: Langevin, pair: ImagePair, seed: int
+    separator: ScoreEngine, langevin: Langevin, pair: ImagePair, seed: int
 ) -> tuple[Figure, dict[str, list[float]]]:
     """Figure 3: one pair under Langevin dynamics, without the noise, without the annealing, without both.
 
@@ -168,7 +168,7 @@ def mean_psnr(pair: ImagePair, sources: Tensor) -> float:
     return float(np.mean([s.value for s in score_pair(pair, ("first", "second"), {"": sources})]))
 
 
-def reconstruction(separator: ScoreSeparator, pairs: Sequence[ImagePair], seed: int) -> dict[str, float]:
+def reconstruction(separator: ScoreEngine, pairs: Sequence[ImagePair], seed: int) -> dict[str, float]:
     """By how many steps of 8 bits (rms over pixels) sources miss their mixture, before they are clamped."""
     drawn = separate(separator, torch.stack([pair.sources.sum(0) for pair in pairs]), seed)
     steps = np.array([residual(pair, draw).value for pair, draw in zip(pairs, drawn, strict=True)])
@@ -202,7 +202,7 @@ def draw(options: argparse.Namespace) -> dict[str, Any]:
         items, mixtures, langevin, few = 2, 2, replace(langevin, levels=3, steps=2), {"steps": "3"}
     words = {"preset": PRESET, "levels": str(langevin.levels), "steps": str(langevin.steps)}
 
-    def load(sources: int, sampler: str, settings: dict[str, str]) -> ScoreSeparator:
+    def load(sources: int, sampler: str, settings: dict[str, str]) -> ScoreEngine:
         return load_images(
             [options.prior], (1.0,) * sources, device=options.device, sampler=sampler, settings=settings
         )

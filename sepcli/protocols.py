@@ -8,7 +8,7 @@ candidates of one step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -118,10 +118,15 @@ class ScorePrior(Protocol):
 
 
 class DenoisingPrior(ScorePrior, Protocol):
-    """A prior that may also know how sure it is of the clean sources."""
+    """A prior that may also provide the posterior variance of the clean sources."""
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether ``moments`` provides the variance."""
+        ...
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the clean sources given x, each like x; PriorError if they are not known."""
+        """Mean and variance of the clean sources given x, each like x; PriorError without ``has_variance``."""
         ...
 
 
@@ -190,8 +195,11 @@ class Sampler(Protocol):
         ...
 
 
-class Separator(Protocol):
-    """Mixture to sources: the only thing the command line knows of the engine."""
+class Engine(Protocol):
+    """Samples the sources of mixtures; ``sepcli.separation.separator.Separator`` is the class around it.
+
+    Score priors, LASS, variational encoders and baselines are engines.
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -205,83 +213,61 @@ class Separator(Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Hz, the rate at which mixtures are to be handed in."""
+        """Hz of the mixtures; 0 for images."""
         ...
-
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        """Draw sources.
-
-        Args:
-            mixture: (B, C, *D).
-            seeds: (B, S) int64, one seed per item and draw; the result of an item depends on its own seeds
-                only.
-            on_progress: told about progress.
-
-        Returns:
-            (B, S, K, C, *D): S draws of the K sources, unweighted (the mixture is Σ α_k x_k).
-        """
-        ...
-
-
-class DescribedSeparator(Separator, Protocol):
-    """A separator that says what it does, for the record of a run."""
-
-    def describe(self) -> dict[str, Any]:
-        """Return what runs, and nothing else.
-
-        Returns:
-            ``sampler``, its name on the command line, None without one; ``settings``, by key numbers and
-            truth values of sampler, posterior or likelihood, and engine.
-        """
-        ...
-
-
-class ImageSeparator(DescribedSeparator, Protocol):
-    """A separator of images, which also says how probable sources are."""
 
     @property
     def channels(self) -> int | None:
-        """C; None: any."""
+        """C of the mixtures; None: any."""
         ...
 
     @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        ...
+    def hop(self) -> int | None:
+        """Samples of a frame, for engines whose noise may be fixed in time; None: it may not.
 
-    @property
-    def sampler(self) -> object:
-        """What draws, for people."""
+        Their seeds may also be (B, S, Z), one for each of Z equal parts of the mixture, whole numbers of frames:
+        mixtures that share such a part and its seed get the same noise there, so that overlapping windows agree.
+        """
         ...
 
     @property
     def evaluations(self) -> int:
-        """How often the prior is asked about every source of a draw."""
+        """Evaluations of the prior per source of a sample; 0 if there is no prior."""
         ...
 
     @property
     def density(self) -> DensityPrior | None:
-        """The prior, if it is a density of images."""
+        """The prior, if it is a density; None otherwise."""
         ...
-
-    def log_prior(self, sources: Tensor) -> Tensor | None:
-        """How probable sources (B, K, C, H, W) are, (B,) in nats up to a constant; None: unknown."""
-        ...
-
-
-@runtime_checkable
-class FramedSeparator(Separator, Protocol):
-    """A separator of sounds whose noise may be fixed in time, so that overlapping windows agree.
-
-    Its seeds may also be (B, S, Z), one for each of Z equal parts of the mixture: mixtures that share such a
-    part and its seed meet the same noise there.
-    """
 
     @property
-    def hop(self) -> int:
-        """Samples of a frame: parts are whole numbers of frames, and shared ones lie on the same frames."""
+    def device(self) -> torch.device:
+        """The device of the prior."""
+        ...
+
+    @property
+    def interference_trained(self) -> bool:
+        """Whether all priors extract their target from a mixture, so that estimates are better than masks of them."""
+        ...
+
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+        """Draw samples of the sources.
+
+        Args:
+            mixture: (B, C, *D).
+            seeds: (B, S) int64, one per item and sample (or (B, S, Z), see ``hop``); the samples of an item depend on
+                its own seeds only.
+            on_progress: called after every step.
+
+        Returns:
+            (B, S, K, C, *D) on the CPU: S samples of the K sources, unweighted (the mixture is Σ α_k x_k).
+        """
         ...
 
     def log_prior(self, sources: Tensor) -> Tensor | None:
-        """How probable sources (B, K, 1, T) are, (B,) in nats up to a constant; None if it is not known."""
+        """Log prior of sources (B, K, C, *D), (B,) in nats up to a constant; None: unknown."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Engine, sampler (None if there is none), typed settings that run, and device; JSON-ready."""
         ...

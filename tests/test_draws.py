@@ -83,7 +83,7 @@ def test_draws_are_judged_and_brought_into_order() -> None:
     mixture = torch.einsum("k...,k->...", truth, torch.tensor(weights))
     sets = ranked(draws, mixture, weights, torch.tensor([1.0, 9.0, 3.0, 2.0]))
     assert sets.order == (2, 3, 0, 1)
-    assert torch.equal(sets.draws, draws[[2, 3, 0, 1]])
+    assert torch.equal(sets.samples, draws[[2, 3, 0, 1]])
     assert sets.residual[3].item() == pytest.approx(0.1, abs=1e-3)
     assert sets.agreement.argmin() == 3
     assert sets.log_prior is not None
@@ -95,6 +95,6 @@ def test_mean_and_deviation() -> None:
     truth = images(2)
     sets = ranked(noisy(truth, 400, noise=0.2), truth.sum(0), (1.0, 1.0))
     torch.testing.assert_close(sets.mean, truth, atol=0.05, rtol=0)
-    torch.testing.assert_close(sets.deviation, torch.full_like(truth, 0.2), atol=0.04, rtol=0)
+    torch.testing.assert_close(sets.std, torch.full_like(truth, 0.2), atol=0.04, rtol=0)
     alone = ranked(truth[None], truth.sum(0), (1.0, 1.0))
     assert (alone.order, alone.medoid, alone.residual.item()) == ((0,), 0, 0.0)

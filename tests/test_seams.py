@@ -21,11 +21,11 @@ from sepcli.priors.audio.gaussian_bands import GaussianBands
 from sepcli.priors.audio.load_denoisers import SpectralSeparator
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.train_denoiser import STREAM, overlap_for
-from sepcli.priors.images.independent import SourcePriors
-from sepcli.protocols import DenoisingPrior, FramedSeparator, Posterior, ProgressCallback, Separator
+from sepcli.protocols import DenoisingPrior, Engine, Posterior, ProgressCallback, Separator
 from sepcli.samplers.projected import Projected
 from sepcli.samplers.successive_halving import Halving
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
+from sepcli.separation.independent import IndependentPriors
 from sepcli.separation.ranking import agreement, distances, medoid
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.stem_report import StreamReport
@@ -85,7 +85,7 @@ def engine(
         return Watched(prior, WeightedSum(weights), mixture, [] if gaps is None else gaps)
 
     sampler = Projected(steps=steps, sigma_max=2.0, sigma_min=1e-3, rho=7.0, eta=None)
-    inner = ScoreSeparator(posterior, sampler, names, weights, torch.device("cpu"), 1, RATE, prior=prior)
+    inner = ScoreEngine(posterior, sampler, names, weights, torch.device("cpu"), 1, RATE, prior=prior)
     return SpectralSeparator(inner, bins, inner.weights)
 
 
@@ -101,9 +101,9 @@ def choosing(prior: DenoisingPrior, local: int, isotropic: bool = False) -> Spec
     return replace(separator, inner=replace(separator.inner, posterior=posterior, sampler=sampler))
 
 
-def bands(*variances: Sequence[float] | float) -> SourcePriors:
+def bands(*variances: Sequence[float] | float) -> IndependentPriors:
     """Independent Gaussian bands: per source a variance for every band, or one for all."""
-    return SourcePriors(
+    return IndependentPriors(
         [GaussianBands(torch.tensor(v).expand(BINS)[None, :, None].clone()) for v in variances]
     )
 
@@ -145,7 +145,7 @@ def step_at_borders(stems: np.ndarray) -> float:
 def test_windows_of_an_exact_prior_are_one_long_window(tmp_path: Path, seconds: float, batch: int) -> None:
     noise(tmp_path / "mix.wav", seconds)
     separator = engine(bands(0.06, 0.03), 2, steps=8)
-    assert isinstance(separator, FramedSeparator)
+    assert isinstance(separator, Engine)
     _, whole = separate(tmp_path / "mix.wav", separator, window=WHOLE)
     report, joined = separate(tmp_path / "mix.wav", separator, batch=batch)
     assert (report.windows > 1) == (seconds > 0.8)
@@ -263,7 +263,7 @@ def test_confidence_is_what_a_gaussian_posterior_has(tmp_path: Path, keep: bool)
         assert first[n] == pytest.approx(decibels((v + w) / w), abs=0.5)
         assert second[n] == pytest.approx(decibels((v + w) / v), abs=0.5)
     assert first[1] == second[1] == pytest.approx(0, abs=0.5)  # of silence, they are what cancels
-    assert (report.draws.draws[0].log_prior_bound is not None) == keep
+    assert (report.draws.draws[0].log_prior is not None) == keep
 
 
 def test_draws_are_judged_as_they_would_be_side_by_side(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from sepcli.evaluation.image_pairs import Group, PairSource, evaluate_pairs, ran
 from sepcli.evaluation.image_runs import ImageRun
 from sepcli.priors.images.load_score import load_images
 from sepcli.protocols import ProgressCallback
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
 from sepcli.separation.seeds import item_seed, sample_seeds
 
 
@@ -41,7 +41,7 @@ def test_more_samples_leave_the_first_ones_as_they_are() -> None:
 class Recording:
     """A separator that keeps what it returned."""
 
-    inner: ScoreSeparator
+    inner: ScoreEngine
     found: list[Tensor] = field(default_factory=list)
 
     def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:

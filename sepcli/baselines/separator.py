@@ -71,7 +71,37 @@ class BlindSeparator:
                 "leave out --method, or use a prior of drums and bass",
             )
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+    @property
+    def channels(self) -> int | None:
+        """C of the mixtures; None: any."""
+        return None
+
+    @property
+    def hop(self) -> None:
+        """None: the noise cannot be fixed in time."""
+        return None
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the prior per source of a sample."""
+        return 0
+
+    @property
+    def density(self) -> None:
+        """None: there is no density."""
+        return None
+
+    @property
+    def interference_trained(self) -> bool:
+        """Whether estimates are better than masks made of them."""
+        return False
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the networks."""
+        return torch.device("cpu")
+
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Separate; there is no randomness in it.
 
         Args:
@@ -92,5 +122,9 @@ class BlindSeparator:
         return torch.stack(items)[:, None].expand(-1, seeds.shape[1], -1, -1, -1)
 
     def describe(self) -> dict[str, Any]:
-        """Return that there are neither a sampler nor settings, for records."""
-        return {"sampler": None, "settings": {}}
+        """Return the method; there are neither a sampler nor settings."""
+        return {"engine": self.method, "sampler": None, "settings": {}, "device": "cpu"}
+
+    def log_prior(self, sources: Tensor) -> None:
+        """None: there is no prior."""
+        return None

@@ -17,7 +17,7 @@ from sepcli.priors.audio.load_encoders import build_variational
 from sepcli.priors.images.load_score import build_score
 from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.lass.load import build
-from sepcli.protocols import DescribedSeparator
+from sepcli.protocols import Engine
 from sepcli.samplers.tokens import OWN_SETTINGS
 from sepcli.separation.weights import mixing_weights
 
@@ -29,7 +29,7 @@ def load_separator(
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> DescribedSeparator:
+) -> Engine:
     """The separator of a prior: a bundled name or a folder; its files are verified against its card.
 
     Args:
@@ -95,7 +95,7 @@ def build_lass(
     )
 
 
-Builder = Callable[[Card, Path, torch.device, str, Mapping[str, Any]], DescribedSeparator]
+Builder = Callable[[Card, Path, torch.device, str, Mapping[str, Any]], Engine]
 """(card, its folder, device, sampler, settings) → separator."""
 
 BUILDERS: dict[str, Builder] = {

@@ -13,7 +13,7 @@ from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
-    from sepcli.protocols import Separator
+    from sepcli.protocols import Engine
 
 DEFAULT_PRIOR = "slakh-drums-bass"
 BLIND = "baseline"
@@ -183,7 +183,7 @@ def compose(
 
 def load(
     card: Card, prior: str | None, *, device: str, sampler: str | None, settings: Mapping[str, str]
-) -> tuple[Separator, dict[str, Any]]:
+) -> tuple[Engine, dict[str, Any]]:
     """The separator of a card from ``find_card`` or ``compose``, and what a record says of it.
 
     Raises:
@@ -216,7 +216,7 @@ def load(
 
 def _load_composed(
     card: Card, device: str, sampler: str | None, settings: Mapping[str, str]
-) -> tuple[Separator, dict[str, Any]]:
+) -> tuple[Engine, dict[str, Any]]:
     from sepcli.catalog import resolve as catalog
     from sepcli.cli.device import choose_device
     from sepcli.priors.audio import load_denoisers as spectral
@@ -247,7 +247,7 @@ def _load_composed(
     }
 
 
-def _load_blind(card: Card, device: str, settings: Mapping[str, str]) -> tuple[Separator, dict[str, Any]]:
+def _load_blind(card: Card, device: str, settings: Mapping[str, str]) -> tuple[Engine, dict[str, Any]]:
     if device not in ("auto", "cpu"):
         raise UsageError(f"--method {card.name} computes on the CPU, not on {device}", "leave out --device")
     for key in settings:

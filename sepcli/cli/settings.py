@@ -11,7 +11,7 @@ from sepcli.errors import PriorError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
-    from sepcli.protocols import Separator
+    from sepcli.protocols import Engine
     from sepcli.separation.settings import StreamSettings
 
 STREAM: Mapping[str, tuple[type[int] | type[float], float, float]] = {
@@ -115,9 +115,9 @@ def _number(key: str, word: str) -> float:
     return value
 
 
-def consistency_for(separator: Separator, asked: str | None) -> str:
+def consistency_for(separator: Engine, asked: str | None) -> str:
     """What estimates of an engine are brought to sum to the mixture by, where nothing is asked for, too."""
-    return str(asked or ("residual" if getattr(separator, "taking", False) else "wiener"))
+    return str(asked or ("residual" if separator.interference_trained else "wiener"))
 
 
 def stream_settings(stream: Mapping[str, Any], *, consistency: Any, samples: int) -> StreamSettings:

@@ -30,7 +30,7 @@ from sepcli.evaluation.score import TrackScore
 from sepcli.metrics.images import residual_rms
 from sepcli.priors.images.train_task import to_float_images
 from sepcli.protocols import ProgressCallback
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
 from sepcli.signal.chroma import GRAYS, diversity, gray_of, locked
 
 WEIGHTS = GRAYS["mean"]
@@ -53,7 +53,7 @@ class ColorImage:
 
 
 def evaluate_colorizations(
-    originals: Images, dataset: str, separator: ScoreSeparator, run: ImageRun, count: int
+    originals: Images, dataset: str, separator: ScoreEngine, run: ImageRun, count: int
 ) -> Report:
     """Gray, color and score test images.
 
@@ -96,7 +96,7 @@ def _chosen(originals: Images, count: int, seed: int) -> Iterator[ColorImage]:
 class _Colorization:
     """Colors and scores batches of images, and keeps the time that colorization takes."""
 
-    separator: ScoreSeparator
+    separator: ScoreEngine
     run: ImageRun
     seconds: float = 0.0
     images: int = 0
@@ -114,7 +114,7 @@ class _Colorization:
         grays = torch.stack([gray_of(image.pixels, WEIGHTS) for _, image in items])  # (B, H, W)
         seeds = torch.stack([draw_seeds(self.run.seed, number, self.run.draws) for number, _ in items])
         started = time.monotonic()
-        found = self.separator(grays[:, None], seeds, on_progress)  # (B, S, 3, 1, H, W)
+        found = self.separator.sample(grays[:, None], seeds, on_progress)  # (B, S, 3, 1, H, W)
         check_finite(found, [image for _, image in items])
         chosen = [likeliest(self.separator, found)] if self.run.draws > 1 else []
         self.seconds, self.images = self.seconds + time.monotonic() - started, self.images + len(items)

@@ -33,7 +33,7 @@ from sepcli.evaluation.score import TrackScore
 from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.images import psnr, residual_rms
 from sepcli.priors.images.train_task import to_float_images
-from sepcli.protocols import ImageSeparator, ProgressCallback
+from sepcli.protocols import Engine, ProgressCallback
 
 NMF = "nmf"
 """The row of dictionaries."""
@@ -145,7 +145,7 @@ def residual(pair: ImagePair, drawn: Tensor) -> TrackScore:
     return TrackScore(pair.id, OURS, MIXTURE, RESIDUAL, left)
 
 
-def evaluate_pairs(source: PairSource, separator: ImageSeparator, run: ImageRun, pairs: int) -> Report:
+def evaluate_pairs(source: PairSource, separator: Engine, run: ImageRun, pairs: int) -> Report:
     """Mix, separate and score pairs of images.
 
     Args:
@@ -190,7 +190,7 @@ def evaluate_pairs(source: PairSource, separator: ImageSeparator, run: ImageRun,
 class _Separating:
     """Separates and scores batches of pairs, and keeps the time that separating takes."""
 
-    separator: ImageSeparator
+    separator: Engine
     source: PairSource
     run: ImageRun
     seconds: float = 0.0
@@ -209,7 +209,7 @@ class _Separating:
         mixtures = torch.stack([pair.sources.sum(0) for _, pair in items])
         seeds = torch.stack([draw_seeds(self.run.seed, number, self.run.draws) for number, _ in items])
         started = time.monotonic()
-        found = self.separator(mixtures, seeds, on_progress)
+        found = self.separator.sample(mixtures, seeds, on_progress)
         check_finite(found, [pair for _, pair in items])
         made = [found[:, 0]]
         if self.run.draws > 1:

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from sepcli.priors.images.glow import bits_per_dim, noisy
-from sepcli.priors.images.independent import SourceDensities
-from sepcli.protocols import ImageSeparator
+from sepcli.protocols import Engine
+from sepcli.separation.independent import IndependentDensities
 
 NLL, OURS, TRUTH = "nll", "sepcli", "truth"
 """The metric, and its rows: one draw, and the true sources."""
 
 
-def likeliest(separator: ImageSeparator, draws: Tensor) -> Tensor:
+def likeliest(separator: Engine, draws: Tensor) -> Tensor:
     """The draws (B, K, C, H, W), of S each, (B, S, K, C, H, W), that are the most probable to the prior.
 
     Draws are clamped to [0, 1] before they are asked about; a prior that is no density ranks by its bound.
@@ -29,9 +29,7 @@ def likeliest(separator: ImageSeparator, draws: Tensor) -> Tensor:
     return draws[torch.arange(len(draws)), known.view(draws.shape[:2]).argmax(1)]
 
 
-def typicality(
-    separator: ImageSeparator, drawn: Tensor, truth: Tensor, rng: np.random.Generator
-) -> dict[str, float]:
+def typicality(separator: Engine, drawn: Tensor, truth: Tensor, rng: np.random.Generator) -> dict[str, float]:
     """Bits per dimension of a draw and of the true sources, both (K, C, H, W), under the least noise.
 
     Both get noise of the level that the density is asked at, from ``rng``, a draw only if its sampler leaves
@@ -41,11 +39,10 @@ def typicality(
         By row; nothing if the prior is no density.
     """
     density = separator.density
-    if not isinstance(density, SourceDensities):
+    if not isinstance(density, IndependentDensities):
         return {}
     levels = torch.full((len(truth),), density.sigma)
-    left = getattr(separator.sampler, "noise_left", 0.0)  # of the samplers, only Langevin dynamics leave any
-    rows = torch.stack([drawn if left else noisy(drawn, levels, rng), noisy(truth, levels, rng)])
+    rows = torch.stack([drawn if density.noisy else noisy(drawn, levels, rng), noisy(truth, levels, rng)])
     rows = rows.to(separator.device)
     with torch.no_grad():
         return dict(zip((OURS, TRUTH), bits_per_dim(density.log_prob(rows), rows).tolist(), strict=True))

@@ -18,7 +18,7 @@ from sepcli.evaluation.batches import Scores, check_finite, draw_seeds, score_ba
 from sepcli.evaluation.journal import Finished
 from sepcli.evaluation.previews import REFERENCE, Clip, ClipsOf, clips_of_rows, encode_sound
 from sepcli.evaluation.score import Signals, TrackScore, score_track
-from sepcli.protocols import ProgressCallback, Separator
+from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.engines import part_of
 from sepcli.separation.levels import gain_to
 from sepcli.separation.settings import StreamSettings
@@ -33,9 +33,9 @@ Refine = Callable[[Tensor, Tensor], Tensor]
 
 def evaluate_pairs(
     pairs: Iterable[Pair],
-    separator: Separator | None,
+    separator: Engine | None,
     *,
-    others: Mapping[str, Separator] | None = None,
+    others: Mapping[str, Engine] | None = None,
     metrics: Sequence[str],
     seed: int = 0,
     draws: int = 1,
@@ -90,9 +90,9 @@ def evaluate_pairs(
 
 def pair_clips(
     pairs: Callable[[], Iterable[Pair]],
-    separator: Separator | None,
+    separator: Engine | None,
     *,
-    others: Mapping[str, Separator] | None = None,
+    others: Mapping[str, Engine] | None = None,
     seed: int = 0,
     draws: int = 1,
     level: float | None = None,
@@ -121,7 +121,7 @@ def pair_clips(
 
 
 def sound_clips(
-    pair: Pair, separator: Separator, drawn: Mapping[str, Tensor], refine: Refine | None = None
+    pair: Pair, separator: Engine, drawn: Mapping[str, Tensor], refine: Refine | None = None
 ) -> list[Clip]:
     """An item's mixture, its sources and the estimates that ``score_pair`` scores, as clips."""
     rows = {REFERENCE: torch.from_numpy(pair.sources), **_estimates(pair, separator, drawn, refine)}
@@ -134,7 +134,7 @@ def sound_clips(
 
 def score_pair(
     pair: Pair,
-    separator: Separator,
+    separator: Engine,
     drawn: Mapping[str, Tensor],
     metrics: Sequence[str],
     refine: Refine | None = None,
@@ -188,13 +188,13 @@ def mix(sources: Tensor, weights: Sequence[float]) -> Tensor:
     return torch.einsum("k,kt->t", torch.tensor(list(weights), dtype=sources.dtype), sources)
 
 
-def mixture_words(separator: Separator) -> str:
+def mixture_words(separator: Engine) -> str:
     """How a separator's mixtures are made of its sources, for a protocol: 0.5·drums + 0.5·bass."""
     parts = zip(separator.weights, separator.names, strict=True)
     return " + ".join(f"{weight:g}·{name}" for weight, name in parts)
 
 
-def _engines(separator: Separator | None, others: Mapping[str, Separator] | None) -> dict[str, Separator]:
+def _engines(separator: Engine | None, others: Mapping[str, Engine] | None) -> dict[str, Engine]:
     """By row."""
     engines = {**({} if separator is None else {RAW: separator}), **(others or {})}
     if not engines:
@@ -203,7 +203,7 @@ def _engines(separator: Separator | None, others: Mapping[str, Separator] | None
 
 
 def _estimates(
-    pair: Pair, separator: Separator, drawn: Mapping[str, Tensor], refine: Refine | None
+    pair: Pair, separator: Engine, drawn: Mapping[str, Tensor], refine: Refine | None
 ) -> dict[str, Tensor]:
     """(K, T) by row: the refined estimates, every method's first draw."""
     rows = {row: draws[0] for row, draws in drawn.items()}
@@ -216,7 +216,7 @@ def _estimates(
 
 def _draw(
     items: Sequence[Pair],
-    engines: Mapping[str, Separator],
+    engines: Mapping[str, Engine],
     seeds: Tensor,
     level: float | None,
     on_progress: ProgressCallback | None,
@@ -232,7 +232,7 @@ def _draw(
 
 def _separate(
     items: Sequence[Pair],
-    separator: Separator,
+    separator: Engine,
     seeds: Tensor,
     level: float | None,
     on_progress: ProgressCallback | None,
@@ -247,7 +247,9 @@ def _separate(
             [mix(torch.from_numpy(pair.sources), separator.weights) for pair, _ in members]
         )
         gains = _gains(mixtures, level, separator.sample_rate)
-        result = separator((gains * mixtures)[:, None], torch.stack([row for _, row in members]), on_progress)
+        result = separator.sample(
+            (gains * mixtures)[:, None], torch.stack([row for _, row in members]), on_progress
+        )
         check_finite(result, [pair for pair, _ in members])
         drawn += [d[:, :, 0].float().cpu() / gain for d, gain in zip(result.detach(), gains, strict=True)]
     return drawn
@@ -262,7 +264,7 @@ def _gains(mixtures: Tensor, level: float | None, second: int) -> Tensor:
     return torch.tensor(gains)[:, None]
 
 
-def _check(pair: Pair, separator: Separator) -> None:
+def _check(pair: Pair, separator: Engine) -> None:
     if pair.sources.shape[0] != len(separator.names):
         raise InputError(
             f"item {pair.id} has {pair.sources.shape[0]} sources, the separator {len(separator.names)}",

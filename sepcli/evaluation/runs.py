@@ -25,7 +25,7 @@ from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.summary import AVERAGE as COLUMN
 from sepcli.metrics import METRICS
-from sepcli.protocols import ProgressCallback, Separator
+from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.settings import StreamSettings
 
 BUILTIN = Path(__file__).parent / "builtin"
@@ -141,7 +141,7 @@ def _called(references: Path | Layout) -> str:
 
 def evaluate_dataset(
     data: Path,
-    separator: Separator | None,
+    separator: Engine | None,
     metrics: Sequence[str],
     *,
     methods: Sequence[str] = (),
@@ -221,7 +221,7 @@ def evaluate_dataset(
     return replace(report, seeds=item_seeds(seed, ids), clips_of=clips)
 
 
-def blind_rows(methods: Sequence[str], separator: Separator | None, sample_rate: int) -> dict[str, Separator]:
+def blind_rows(methods: Sequence[str], separator: Engine | None, sample_rate: int) -> dict[str, Engine]:
     """The blind methods by name, with the names, weights and rate of the prior's separator or the items.
 
     Raises:

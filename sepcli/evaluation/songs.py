@@ -31,7 +31,7 @@ from sepcli.evaluation.runs import blind_rows
 from sepcli.evaluation.score import TrackScore
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter
-from sepcli.protocols import ProgressCallback, Separator
+from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.engines import part_of
 from sepcli.separation.seeds import item_seed
 from sepcli.separation.settings import StreamSettings
@@ -49,7 +49,7 @@ BLIND = StreamSettings(
 def evaluate_songs(
     songs: Songs,
     dataset: str,
-    separator: Separator | None,
+    separator: Engine | None,
     metrics: Sequence[str],
     *,
     methods: Sequence[str] = (),
@@ -139,7 +139,7 @@ def evaluate_songs(
 
 def separate_song(
     pair: Pair,
-    separator: Separator,
+    separator: Engine,
     settings: StreamSettings,
     seed: int,
     on_progress: ProgressCallback | None = None,
@@ -181,7 +181,7 @@ class _Run:
     """Reads, separates and scores songs, and keeps what went wrong."""
 
     songs: Songs
-    rows: Mapping[str, tuple[Separator, StreamSettings]]
+    rows: Mapping[str, tuple[Engine, StreamSettings]]
     metrics: Sequence[str]
     seed: int
     failures: list[Failure] = field(default_factory=list)
@@ -205,7 +205,7 @@ class _Run:
 
     def _separate(
         self, number: int, song: str, on_progress: ProgressCallback | None
-    ) -> tuple[Pair, Separator, dict[str, Tensor]]:
+    ) -> tuple[Pair, Engine, dict[str, Tensor]]:
         """The song's stems, a separator that has their names and weights, and draws (1, K, T) by row."""
         frame, _ = next(iter(self.rows.values()))
         pair = next(song_pairs({song: self.songs[song]}, frame.names, frame.sample_rate))

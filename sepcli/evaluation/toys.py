@@ -19,7 +19,7 @@ from sepcli.evaluation.journal import resume_journal
 from sepcli.evaluation.pairs import evaluate_pairs, mixture_words, pair_clips, refine_as
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Report, make_report
-from sepcli.protocols import ProgressCallback, Separator
+from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.settings import StreamSettings
 
 LENGTH = 16_384
@@ -33,7 +33,7 @@ def toy_pairs(waves: ToyWaves, count: int) -> Iterator[Pair]:
 
 
 def evaluate_toys(
-    separator: Separator,
+    separator: Engine,
     metrics: Sequence[str],
     *,
     pairs: int = 100,

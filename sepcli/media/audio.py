@@ -44,6 +44,11 @@ class AudioInfo:
     """The sample format as libsndfile names it: PCM_16, FLOAT, VORBIS, …"""
 
     @property
+    def name(self) -> str:
+        """The path, for messages."""
+        return str(self.path)
+
+    @property
     def seconds(self) -> float:
         """The duration in seconds."""
         return self.frames / self.sample_rate

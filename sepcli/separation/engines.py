@@ -1,46 +1,98 @@
-"""Mixture → sources: codec, prior, likelihood and sampler put together.
+"""The score engine: any score prior, a posterior of sources given a mixture, and a sampler that follows it.
 
-``LassSeparator`` is latent autoregressive source separation (Postolache et al. 2023): encode the mixture,
-draw the tokens of the two sources from the posterior, decode them. ``ScoreSeparator`` is separation with any
-score prior (Jayaram & Thickstun 2020, and the samplers beyond): follow the score of the posterior from noise.
+Source: Jayaram & Thickstun 2020 (BASIS) for the idea; samplers and posteriors name their own sources.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
+from sepcli.errors import UsageError
+from sepcli.posterior.dirac import DiracPosterior
 from sepcli.posterior.elbo import log_density_bound
-from sepcli.protocols import (
-    DensityPrior,
-    Posterior,
-    ProgressCallback,
-    Sampler,
-    ScorePrior,
-)
+from sepcli.posterior.gaussian import WIDTHS, GaussianPosterior
+from sepcli.protocols import DenoisingPrior, DensityPrior, Posterior, ProgressCallback, Sampler, ScorePrior
+from sepcli.samplers import SAMPLERS, name_of
+from sepcli.samplers import names as sampler_names
 from sepcli.samplers.describe import describe_sampler
+from sepcli.samplers.langevin import Langevin
+from sepcli.settings import check, parse, typed
+from sepcli.signal.mixing import WeightedSum
+
+LANGEVIN_PRESETS: Mapping[str, Mapping[str, float]] = {
+    "paper": {"width": WIDTHS["paper"], "ratio": 0.2},
+    "released-mnist": {"width": WIDTHS["released-mnist"], "ratio": 0.3},
+    "released-color": {"width": WIDTHS["released-color"], "ratio": 0.2},
+    "fine": {"width": WIDTHS["released-mnist"], "ratio": 0.3, "levels": 200, "steps": 10, "polish": 20},
+}
+"""``preset=NAME`` of Langevin dynamics: the paper's settings, those of its released runs, and smaller noise steps
+that end without noise."""
 
 
 @dataclass(frozen=True)
-class ScoreSeparator:
-    """Separation in the signal domain; fulfils ``sepcli.protocols.Separator`` for K ≥ 2 sources.
+class GaussianSettings:
+    """Settings of a Gaussian posterior.
+
+    Attributes:
+        width: c = γ²/σ²; 1 is the paper's.
+    """
+
+    width: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class DiracSettings:
+    """Settings of a posterior on the constraint.
+
+    Attributes:
+        weigh: whether the sources are weighted by their posterior variance; needs a prior that provides it.
+        sigma_y: σ_y, the standard deviation of the mixture's noise.
+        isotropic: whether the sampler's noise has all directions, not only those that the mixture leaves open.
+        alike: whether the errors of the sources' estimates are fully correlated, as those of an image's channels.
+        bounded: whether the sources' values are kept to the range of their medium; audio has none.
+        local: of ``halving`` of audio: 0: chains compete as a whole; w > 0: at every frame (of a flow: sample), judged
+            by w to either side.
+        from_mixture: whether sampling starts with all of the mixture in every source, for interference-trained
+            priors; needs ``isotropic``.
+    """
+
+    weigh: bool = False
+    sigma_y: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
+    isotropic: bool = False
+    alike: bool = False
+    bounded: bool = True
+    local: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    from_mixture: bool = False
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class ScoreEngine:
+    """Separation in the signal domain; fulfils ``sepcli.protocols.Engine`` for K ≥ 2 sources.
 
     Attributes:
         posterior: mixtures (B, C, *D) → their posterior.
         sampler: follows its score.
         names: of the K sources.
         weights: α_k of the mixing m = Σ α_k x_k.
-        device: where the prior is.
+        device: of the prior.
         channels: C; None: any.
         sample_rate: Hz; 0 for images.
-        batch: how many draws are computed at once.
-        prior: p_σ(x) of the K sources side by side; None: nothing is known of how probable sources are.
-        density: the same as a density, if it is one: it ranks draws exactly.
-        likelihood: the settings of posterior and networks, for records.
+        batch: samples computed at once.
+        prior: p_σ(x) of the K sources side by side; None: unknown.
+        density: the same as a density, if it is one: it ranks samples exactly.
+        likelihood: the settings of the posterior.
         scale: factor on a mixture before the posterior, which mixes with the weights scale · α_k.
     """
 
@@ -58,64 +110,189 @@ class ScoreSeparator:
     scale: float = 1.0
 
     @property
+    def hop(self) -> None:
+        """None: a signal is sampled as a whole."""
+        return None
+
+    @property
+    def interference_trained(self) -> bool:
+        """False: nothing is known of how the prior was trained."""
+        return False
+
+    @property
     def evaluations(self) -> int:
-        """How often the prior is asked about every source of a draw."""
+        """How many evaluations of the prior a sample takes, per source."""
         return self.sampler.evaluations
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        """Draw sources.
+    def describe(self) -> dict[str, Any]:
+        """Engine, sampler, and the settings of sampler and posterior that run."""
+        name, settings = describe_sampler(self.sampler)
+        used = {**settings, **self.likelihood}
+        return {"engine": "score", "sampler": name, "settings": used, "device": str(self.device)}
+
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+        """Draw samples of the sources.
 
         Args:
             mixture: (B, C, *D), float32, in the prior's units: images in [0, 1] have mixtures up to Σ α_k.
-            seeds: (B, S) int64, one per item and draw, or (B, S, Z), one per block of the last axis too (see
-                ``sepcli.samplers.rng``); a draw depends on its own seeds only.
-            on_progress: told about progress, evaluation by evaluation.
+            seeds: (B, S) int64, one per item and sample, or (B, S, Z), one per block of the last axis too (see
+                ``sepcli.samplers.rng``); a sample depends on its own seeds only.
+            on_progress: called after every evaluation.
 
         Returns:
-            (B, S, K, C, *D) on the CPU: S draws of the unweighted sources.
+            (B, S, K, C, *D) on the CPU: S samples of the unweighted sources.
         """
         repeated = (self.scale * mixture).to(self.device).repeat_interleave(seeds.shape[1], dim=0)
         rows, parts = torch.split(repeated, self.batch), torch.split(seeds.flatten(0, 1), self.batch)
-        drawn = []
+        samples = []
         for number, (part, own) in enumerate(zip(rows, parts, strict=True)):
             posterior = self.posterior(part)
-            told = None if on_progress is None else part_of(on_progress, number, len(rows))
-            drawn.append(posterior.sources(self.sampler(posterior, own, told)).cpu())
-        found = torch.cat(drawn)
-        return found.reshape(*seeds.shape[:2], *found.shape[1:])
-
-    def describe(self) -> dict[str, Any]:
-        """Return the sampler's name and the settings of sampler and posterior, for records."""
-        name, settings = describe_sampler(self.sampler)
-        return {"sampler": name, "settings": {**settings, **self.likelihood}}
+            progress = None if on_progress is None else part_of(on_progress, number, len(rows))
+            samples.append(posterior.sources(self.sampler(posterior, own, progress)).cpu())
+        joined = torch.cat(samples)
+        return joined.reshape(*seeds.shape[:2], *joined.shape[1:])
 
     def log_prior(self, sources: Tensor, sigma_max: float = 1.0, sigma_min: float = 0.05) -> Tensor | None:
-        """How probable sources are.
+        """Log prior of sources, for ranking.
 
         Args:
             sources: (B, K, C, *D).
-            sigma_max: what is coarser than this noise does not count.
-            sigma_min: nor what is finer.
+            sigma_max: the greatest noise of the bound; beyond it all is coarse.
+            sigma_min: the least; below it all detail is finer.
 
         Returns:
-            (B,) in nats: of a density log p itself, whatever the range of noise; else, up to a constant, a
-            bound with the same noise for all (see ``sepcli.posterior.elbo``); None without a prior.
+            (B,) in nats: of a density log p itself; else, up to a constant, a bound with the same noise for all
+            (see ``sepcli.posterior.elbo``); None without a prior.
         """
-        if self.density is not None:
-            parts = torch.split(sources, self.batch)
-            with torch.no_grad():
-                return torch.cat([self.density.log_prob(part.to(self.device)).cpu() for part in parts])
-        if self.prior is None:
+        if self.density is None and self.prior is None:
             return None
-        found = [
-            log_density_bound(
-                self.prior, part.to(self.device), sigma_max=sigma_max, sigma_min=sigma_min
-            ).cpu()
-            for part in torch.split(sources, self.batch)
-        ]
-        return torch.cat(found)
+        values = []
+        for part in torch.split(sources, self.batch):
+            x = part.to(self.device)
+            with torch.no_grad():
+                if self.density is not None:
+                    values.append(self.density.log_prob(x).cpu())
+                elif self.prior is not None:
+                    bound = log_density_bound(self.prior, x, sigma_max=sigma_max, sigma_min=sigma_min)
+                    values.append(bound.cpu())
+        return torch.cat(values)
+
+
+def score_engine(
+    prior: DenoisingPrior,
+    names: Sequence[str],
+    weights: Sequence[float],
+    device: torch.device,
+    sampler: str | Sampler,
+    settings: Mapping[str, Any],
+    *,
+    channels: int | None = None,
+    fitted: Callable[[Tensor], DenoisingPrior] | None = None,
+    bounds: tuple[float, float] | None = None,
+) -> ScoreEngine:
+    """Put prior, posterior and sampler together.
+
+    Args:
+        prior: p(x) of the K sources side by side, on ``device``.
+        names: of the sources.
+        weights: α_k.
+        device: where to compute.
+        sampler: a name of ``SAMPLERS``, made with ``settings``, or a sampler, of which ``settings`` has nothing.
+        settings: of the sampler and the posterior; an unknown key is an error.
+        channels: of the mixture; None: any.
+        fitted: mixtures (B, C, *D) → p(x) in the place of ``prior``, where it depends on them.
+        bounds: of the sources' values, if they have some.
+
+    Raises:
+        UsageError: an unknown sampler or setting, or a value out of range.
+    """
+    options = dict(settings)
+    if isinstance(sampler, str):
+        if sampler not in sampler_names("signal"):
+            raise UsageError(
+                f"unknown sampler '{sampler}'",
+                f"one of: {', '.join(sampler_names('signal'))}",
+                argument="sampler",
+            )
+        options = _with_preset(sampler, options)
+    gaussian = isinstance(sampler, Langevin) or sampler == "langevin"
+    kind: type[GaussianSettings | DiracSettings] = GaussianSettings if gaussian else DiracSettings
+    keys = {f.name for f in fields(kind)}
+    if (sampler if isinstance(sampler, str) else name_of(sampler)) != "halving" or bounds is not None:
+        keys.discard("local")  # one chain; or images, whose columns are no frames
+    likelihood: GaussianSettings | DiracSettings = parse(
+        kind, {k: v for k, v in options.items() if k in keys}
+    )
+    rest = {key: value for key, value in options.items() if key not in keys}
+    made = _sampler(sampler, rest)
+    mixing = WeightedSum(tuple(weights))
+    if isinstance(made, Langevin):
+        check_step(made, vars(likelihood)["width"], weights)
+
+    def posterior(mixture: Tensor) -> Posterior:
+        joint = prior if fitted is None else fitted(mixture)
+        if isinstance(likelihood, GaussianSettings):
+            return GaussianPosterior(joint, mixing, mixture, len(names), width=likelihood.width)
+        chosen = {key: value for key, value in vars(likelihood).items() if key not in ("weigh", "bounded")}
+        moments = joint.moments if likelihood.weigh else None
+        return DiracPosterior(
+            joint, mixing, mixture, moments=moments, bounds=bounds if likelihood.bounded else None, **chosen
+        )
+
+    known = prior if fitted is None else None
+    return ScoreEngine(
+        posterior,
+        made,
+        tuple(names),
+        tuple(weights),
+        device,
+        channels,
+        prior=known,
+        likelihood=vars(likelihood),
+    )
 
 
 def part_of(on_progress: ProgressCallback, number: int, parts: int) -> ProgressCallback:
     """Progress in one of equal parts of the work as progress of the whole."""
     return lambda done, steps: on_progress(number * steps + done, parts * steps)
+
+
+def check_step(sampler: Langevin, width: float, weights: Sequence[float]) -> None:
+    """Refuse steps that overshoot: a sharp prior's precision is 1/σ² + Σα²/γ², and η times it must be below 2.
+
+    Raises:
+        UsageError: they do.
+    """
+    reach = sampler.ratio * (1.0 + sum(w * w for w in weights) / width)
+    if reach >= 2.0:
+        raise UsageError(
+            f"Langevin steps overshoot: η (1/σ² + Σα²/γ²) is {reach:.2f} with these weights, not below 2",
+            f"set ratio={1.5 / reach * sampler.ratio:.2g} or a larger width",
+            argument="settings.ratio",
+        )
+
+
+def _with_preset(sampler: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    given = dict(options)
+    if sampler == "langevin" and "preset" in given:
+        name = given.pop("preset")
+        if name not in LANGEVIN_PRESETS:
+            raise UsageError(
+                f"unknown preset '{name}'",
+                f"one of: {', '.join(LANGEVIN_PRESETS)}",
+                argument="settings.preset",
+            )
+        given = {**LANGEVIN_PRESETS[name], **given}
+    return given
+
+
+def _sampler(sampler: str | Sampler, options: Mapping[str, Any]) -> Sampler:
+    """The sampler; ``eta=ancestral`` is the word for None."""
+    if not isinstance(sampler, str):
+        for key in options:
+            raise UsageError(f"unknown setting '{key}'", "set it in the sampler", argument=f"settings.{key}")
+        return sampler
+    rest = {key: value for key, value in options.items() if (key, value) != ("eta", "ancestral")}
+    kind = SAMPLERS[sampler].load()
+    made: Sampler = kind(**typed(kind, rest), **({"eta": None} if len(rest) < len(options) else {}))
+    return made

@@ -9,7 +9,7 @@ import soxr
 from numpy.typing import NDArray
 
 from sepcli.errors import InputError
-from sepcli.media.audio import AudioReader
+from sepcli.separation.blocks import BlockReader
 
 Signal = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def downmix(channels: Signal) -> Mono:
     return Mono(direction @ channels / np.sqrt(count), direction * np.sqrt(count))
 
 
-def measure_gain(reader: AudioReader, reference: float | None) -> float:
+def measure_gain(reader: BlockReader, reference: float | None) -> float:
     """Read a file once, which also finds any damage, for the gain that brings it to a reference level.
 
     Args:
@@ -71,7 +71,7 @@ def measure_gain(reader: AudioReader, reference: float | None) -> float:
     reader.rewind()
     gain = gain_to(np.array(energies), peak, reference)
     if not 0 < gain < np.inf:
-        raise InputError(f"{reader.info.path} holds samples up to {peak:.3g}", "scale it to ±1")
+        raise InputError(f"{reader.info.name} holds samples up to {peak:.3g}", "scale it to ±1")
     return gain
 
 

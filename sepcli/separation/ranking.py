@@ -24,19 +24,19 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class RankedDraws:
+class RankedSamples:
     """Draws of one mixture, the best first.
 
     Attributes:
-        draws: (S, K, C, *D), sources in one order.
-        order: (S,) where each draw was before it was ranked.
+        samples: (S, K, C, *D), sources in one order.
+        order: (S,) where each sample was before it was ranked.
         residual: (S,) root mean square of m - Σ w_k x_k.
         agreement: (S,) dB; see ``agreement``.
         log_prior: (S,) nats, up to a constant; None: the prior has none.
         medoid: the draw with the least mean squared distance to the others.
     """
 
-    draws: Tensor
+    samples: Tensor
     order: tuple[int, ...]
     residual: Tensor
     agreement: Tensor
@@ -46,17 +46,17 @@ class RankedDraws:
     @property
     def mean(self) -> Tensor:
         """(K, C, *D), the estimate of least mean squared error if the draws are the posterior's."""
-        return self.draws.mean(0)
+        return self.samples.mean(0)
 
     @property
-    def deviation(self) -> Tensor:
+    def std(self) -> Tensor:
         """(K, C, *D), the standard deviation of every value over S ≥ 2 draws."""
-        return self.draws.std(0)
+        return self.samples.std(0)
 
 
 def ranked(
     draws: Tensor, mixture: Tensor, weights: Sequence[float], log_prior: Tensor | None = None
-) -> RankedDraws:
+) -> RankedSamples:
     """Judge draws and bring the best to the front; see ``rank``.
 
     Args:
@@ -71,7 +71,7 @@ def ranked(
     residual = left.double().square().flatten(1).mean(1).sqrt()
     order = rank(residual, agreed, log_prior)
     index = torch.tensor(order)
-    return RankedDraws(
+    return RankedSamples(
         draws[index],
         order,
         residual[index],

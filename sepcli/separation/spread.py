@@ -19,22 +19,22 @@ QUIET = 1e-5
 
 
 @dataclass(frozen=True)
-class DrawReport:
+class SampleReport:
     """One of several draws, over the whole file, as the engine heard and drew it."""
 
     residual_rms: float
     """Root mean square of m - Σ α_k x_k, for a mixture at the engine's usual level."""
-    log_prior_bound: float | None
+    log_prior: float | None
     """Nats, up to a constant, summed over windows; None: the engine does not know."""
     agreement_db: float
     """10 log10 of the mean power of all draws over this one's mean squared distance to the others."""
 
 
 @dataclass(frozen=True)
-class DrawsReport:
+class SamplesReport:
     """S ≥ 2 draws."""
 
-    draws: tuple[DrawReport, ...]
+    draws: tuple[SampleReport, ...]
     """The best first; see ``sepcli.separation.ranking.RULE``."""
     order: tuple[int, ...]
     """Which draw each of them was, counted from 0, before they were ranked."""
@@ -46,7 +46,7 @@ class DrawsReport:
     draw holds anything there."""
 
 
-class DrawTally:
+class SampleTally:
     """Running sums over the windows of one file: a few numbers per second, whatever S.
 
     Args:
@@ -87,7 +87,7 @@ class DrawTally:
             self._power[k] += self._per_second(second, stem.square().mean(0))
             self._variance[k] += self._per_second(second, stem.var(0))
 
-    def report(self) -> DrawsReport:
+    def report(self) -> SamplesReport:
         """The draws so far."""
         squares = self._gram.diagonal()
         apart = (squares[:, None] + squares - 2 * self._gram).clamp(min=0)
@@ -95,8 +95,8 @@ class DrawTally:
         agreed = agreement(apart / squares.mean().clamp(min=1e-300))
         order = rank(residual, agreed, self._log_prior)
         bounds = [None] * len(order) if self._log_prior is None else self._log_prior.tolist()
-        draws = tuple(DrawReport(float(residual[s]), bounds[s], float(agreed[s])) for s in order)
-        return DrawsReport(draws, order, order.index(medoid(apart)) + 1, self._confidence())
+        draws = tuple(SampleReport(float(residual[s]), bounds[s], float(agreed[s])) for s in order)
+        return SamplesReport(draws, order, order.index(medoid(apart)) + 1, self._confidence())
 
     def _confidence(self) -> tuple[tuple[float | None, ...], ...]:
         least = 10 ** (-SURE / 10)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.separation.spread import DrawsReport
+from sepcli.separation.spread import SamplesReport
 
 NEGLIGIBLE = 1e-4
 """A stem, or what it lacks of the mixture, is nothing below this fraction of the mixture's RMS (-80 dB)."""
@@ -49,7 +49,7 @@ class StreamReport:
     samples, and one rounding for floats."""
     sets: tuple[tuple[StemReport, ...], ...]
     """The stems, one set per writer, the best draw first."""
-    draws: DrawsReport | None = None
+    draws: SamplesReport | None = None
     """What S ≥ 2 draws say of each other; they are kept, one per writer, or make one set together."""
 
     @property

@@ -1,24 +1,28 @@
-"""From an open reader to open writers, a batch of windows at a time: any length takes the same memory."""
+"""Recordings through an engine, window by window: read, sample, make consistent, join, write.
+
+Any length takes the memory of one batch of windows.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from sepcli.errors import OutputError, SepError, UsageError
-from sepcli.media.audio import AudioReader
-from sepcli.media.stems import StemWriter
-from sepcli.protocols import FramedSeparator, ProgressCallback, Separator
-from sepcli.separation.levels import Signal, cutoff, downmix, measure_gain, resample
+from sepcli.errors import SepError, UsageError
+from sepcli.protocols import Engine, ProgressCallback
+from sepcli.separation.blocks import BlockReader, BlockWriter, Signal
+from sepcli.separation.levels import cutoff, downmix, measure_gain, resample
 from sepcli.separation.settings import StreamSettings
-from sepcli.separation.spread import DrawTally
+from sepcli.separation.spread import SampleTally
 from sepcli.separation.stem_report import StreamReport, Tally
-from sepcli.separation.windows_plan import lay_out
+from sepcli.separation.windows_plan import plan_windows
 from sepcli.signal.consistency import completed, fft_size, project, wiener
 from sepcli.signal.windows import Joiner
 
@@ -27,54 +31,59 @@ OnSeconds = Callable[[float, float], None]
 
 
 def separate_stream(
-    reader: AudioReader,
-    writers: Sequence[StemWriter],
-    separator: Separator,
+    reader: BlockReader,
+    writers: Sequence[BlockWriter],
+    engine: Engine,
     settings: StreamSettings,
     seed: int,
     on_progress: OnSeconds | None = None,
+    raw: BlockWriter | None = None,
 ) -> StreamReport:
-    """Separate an open file into open writers.
+    """Separate a recording.
 
     Args:
-        reader: The mixture, at its start.
-        writers: One; or one per draw with ``settings.keep_samples``. Each holds one path per source; in the
-            end the first writer's paths are those of the best draw, and so on.
-        separator: The engine.
-        settings: See there.
-        seed: Not negative; the same seed gives the same stems, whatever the batch size.
-        on_progress: Told about progress.
+        reader: the mixture, at its start.
+        writers: one; or one per sample with ``settings.keep_samples``, in the order in which samples are drawn: the
+            report's ``draws.order`` says which is the best.
+        engine: samples the sources.
+        settings: windows, samples and consistency.
+        seed: at least 0; the same seed gives the same stems, whatever the batch size.
+        on_progress: called with seconds of audio.
+        raw: takes the first sample of every window as the engine draws it, besides.
 
     Returns:
         What came out.
 
     Raises:
-        InputError: The file turns out to be damaged; nothing has been written then.
-        OutputError: A writer would overwrite the mixture, or a write failed.
-        UsageError: The seed is negative.
-        SepError: The engine returned something that is not a signal.
+        InputError: the recording turns out to be damaged; nothing has been written then.
+        OutputError: a write failed.
+        UsageError: the seed is negative.
+        SepError: the engine returned something that is not a signal.
     """
     started = time.perf_counter()
-    _check(reader, writers, separator, settings, seed)
-    gain = measure_gain(reader, settings.reference_rms)
-    job = _Job(reader, separator, settings, seed, gain)
-    info, windows = reader.info, job.layout.windows
+    if seed < 0:
+        raise UsageError(f"the seed {seed} is negative", "use 0 or a positive number", argument="seed")
+    if len(writers) != (settings.samples if settings.keep_samples else 1):
+        raise ValueError(f"{len(writers)} writers for {settings.samples} samples")
+    job = _Recording(reader, engine, settings, seed)
+    info, windows = reader.info, job.plan.windows
     joiners = [Joiner(windows, info.frames) for _ in writers]
-    mixtures = Joiner(windows, info.frames)
-    tallies = [Tally(separator.names) for _ in writers]
+    mixtures, bare = Joiner(windows, info.frames), Joiner(windows, info.frames)
+    tallies = [Tally(engine.names) for _ in writers]
     silent = 0
-    for mixture, sets in job.run(on_progress or (lambda done, total: None)):
+    for mixture, samples in job.run(on_progress or (lambda done, total: None)):
         silent += not mixture.any()
-        known = mixtures.push(mixture)
-        for writer, joiner, tally, stems in zip(writers, joiners, tallies, sets, strict=True):
-            block = joiner.push(stems)
-            tally.add(writer.write(block, None if settings.consistency == "none" else known), known)
-    draws = None if job.draws is None else job.draws.report()
+        block = mixtures.push(mixture)
+        for writer, joiner, tally, stems in zip(
+            writers, joiners, tallies, job.sets(mixture, samples), strict=True
+        ):
+            made = joiner.push(stems)
+            tally.add(writer.write(made, None if settings.consistency == "none" else block), block)
+        if raw is not None:
+            raw.write(bare.push(job.sampler.bare(mixture, samples)))
+    draws = None if job.tally is None else job.tally.report()
     if draws is not None and settings.keep_samples:
         tallies = [tallies[number] for number in draws.order]
-        paths = [writer.paths for writer in writers]
-        for number, own in zip(draws.order, paths, strict=True):
-            writers[number].redirect(own)
     return StreamReport(
         frames=info.frames,
         sample_rate=info.sample_rate,
@@ -82,7 +91,7 @@ def separate_stream(
         elapsed=time.perf_counter() - started,
         windows=windows.count(info.frames),
         silent_windows=silent,
-        gain=gain,
+        gain=job.gain,
         rms=tallies[0].rms,
         residual=max(tally.residual for tally in tallies),
         sets=tuple(tally.stems() for tally in tallies),
@@ -90,45 +99,112 @@ def separate_stream(
     )
 
 
-def _check(
-    reader: AudioReader,
-    writers: Sequence[StemWriter],
-    separator: Separator,
-    settings: StreamSettings,
-    seed: int,
-) -> None:
-    if seed < 0:
-        raise UsageError(f"the seed {seed} is negative", "use 0 or a positive number")
-    sets = settings.samples if settings.keep_samples else 1
-    if len(writers) != sets or any(len(writer.paths) != len(separator.names) for writer in writers):
-        raise ValueError(f"{sets} writers of {len(separator.names)} stems are needed")
-    for writer in writers:
-        for path in writer.paths:
-            if path.exists() and path.samefile(reader.info.path):
-                raise OutputError(
-                    f"a stem would replace the mixture {path}", "choose another --out folder or file name"
-                )
+@dataclass(frozen=True)
+class WindowSampler:
+    """Samples of the sources of windows at a recording's rate, and stems made of them.
+
+    Attributes:
+        engine: samples the sources, at its own rate.
+        settings: samples and consistency.
+        rate: Hz, of the recording.
+    """
+
+    engine: Engine
+    settings: StreamSettings
+    rate: int
+
+    def sample(
+        self,
+        windows: Sequence[Signal],
+        gains: Sequence[float],
+        seeds: Tensor,
+        length: int,
+        on_progress: ProgressCallback | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Sample the sources of windows.
+
+        Args:
+            windows: B windows (C, samples).
+            gains: what each is multiplied by for the engine.
+            seeds: (B, S[, Z]).
+            length: samples of a window at the engine's rate.
+            on_progress: called by the engine.
+
+        Returns:
+            The mixtures (B, 1, N) and the unweighted sources (B, S, K, 1, N), as the engine receives and draws them.
+
+        Raises:
+            SepError: the engine returned something that is not a signal.
+        """
+        target = self.engine.sample_rate
+        mono = [
+            resample(downmix(w).signal * gain, self.rate, target, length)
+            for w, gain in zip(windows, gains, strict=True)
+        ]
+        mixture = torch.from_numpy(np.stack(mono)[:, None]).float()
+        sources = self.engine.sample(mixture, seeds, on_progress).detach().cpu()
+        expected = (len(windows), seeds.shape[1], len(self.engine.names), 1, length)
+        if tuple(sources.shape) != expected or not bool(torch.isfinite(sources).all()):
+            raise SepError(
+                f"the engine returned shape {tuple(sources.shape)}, or values that are not finite, instead of {expected}",
+                "try another prior, sampler or device; a prior of your own may need more training",
+            )
+        return mixture, sources
+
+    def stems_of(self, sources: Tensor, gain: float) -> Tensor:
+        """Unweighted sources (S, K, 1, N) of the engine to stems (S, K, N) at the recording's level, float64."""
+        weights = torch.tensor(self.engine.weights, dtype=torch.float64)[:, None]
+        return sources[:, :, 0].double() * weights / gain
+
+    def resampled(self, stems: Tensor, length: int) -> Signal:
+        """Stems (S, K, N) to (S, K, length) at the recording's rate."""
+        rates = (self.engine.sample_rate, self.rate)
+        return np.array([[resample(stem.numpy(), *rates, length) for stem in sample] for sample in stems])
+
+    def bare(self, window: Signal, stems: Tensor | None) -> Signal:
+        """The first of the stems (S, K, N) of a window (C, samples), None for silence, spread over the channels."""
+        if stems is None:
+            return np.zeros((len(self.engine.names), *window.shape))
+        first = self.resampled(stems[:1], window.shape[-1])[0]
+        return np.asarray(first[:, None] * downmix(window).spread[:, None], dtype=np.float64)
+
+    def consistent(self, estimates: Signal, window: Signal) -> Signal:
+        """Estimates (S, K, samples) of a window (C, samples) to stems (K, C, samples)."""
+        mixture, samples = torch.from_numpy(window), torch.from_numpy(estimates)
+        n_fft = fft_size(self.settings.fft_seconds, self.rate)
+        masks: dict[str, Any] = {
+            "n_fft": n_fft,
+            "hop": n_fft // 4,
+            "exponent": self.settings.exponent,
+            "cutoff": cutoff(self.engine.sample_rate, self.rate),
+        }
+        if self.settings.consistency == "wiener":
+            return wiener(samples, mixture, **masks).numpy()
+        raw = estimates.mean(axis=0)[:, None] * downmix(window).spread[:, None]
+        if self.settings.consistency == "none":
+            return np.asarray(raw, dtype=np.float64)
+        kept = torch.from_numpy(raw)
+        if self.settings.consistency == "residual":
+            return completed(samples, kept, mixture, **masks).numpy()
+        weights = torch.tensor(self.engine.weights, dtype=torch.float64)
+        return np.asarray(project(kept, mixture, weights).numpy(), dtype=np.float64)
 
 
-class _Job:
-    """The windows of one file, and the engine's answers to them."""
+class _Recording:
+    """The windows of one recording, and the engine's samples of them."""
 
-    def __init__(
-        self, reader: AudioReader, separator: Separator, settings: StreamSettings, seed: int, gain: float
-    ) -> None:
-        self.reader, self.separator, self.settings = reader, separator, settings
-        self.seed, self.gain = seed, gain
-        info, rate = reader.info, separator.sample_rate
-        self.layout = lay_out(settings, separator, info.frames, info.sample_rate)
-        self.n_fft = fft_size(settings.fft_seconds, info.sample_rate)
+    def __init__(self, reader: BlockReader, engine: Engine, settings: StreamSettings, seed: int) -> None:
+        self.reader, self.engine, self.settings, self.seed = reader, engine, settings, seed
+        info, rate = reader.info, engine.sample_rate
+        self.gain = measure_gain(reader, settings.reference_rms)
+        self.plan = plan_windows(settings, engine, info.frames, info.sample_rate)
+        self.sampler = WindowSampler(engine, settings, info.sample_rate)
         several = settings.samples > 1
-        self.draws = (
-            DrawTally(settings.samples, len(separator.names), info.seconds, rate) if several else None
-        )
+        self.tally = SampleTally(settings.samples, len(engine.names), info.seconds, rate) if several else None
 
-    def run(self, on_progress: OnSeconds) -> Iterator[tuple[Signal, Iterator[Signal]]]:
-        """Yield every window (C, samples), and an iterator over its sets of stems (K, C, samples)."""
-        info, windows = self.reader.info, self.layout.windows
+    def run(self, on_progress: OnSeconds) -> Iterator[tuple[Signal, Tensor | None]]:
+        """Yield every window (C, samples) and its stems (S, K, N) at the engine's rate, None for silence."""
+        info, windows = self.reader.info, self.plan.windows
         source = windows.split(self.reader.read, info.frames)
         hop = float((windows.length - windows.overlap) * windows.block / info.sample_rate)
         first = 0
@@ -138,78 +214,38 @@ class _Job:
             def inside(done: int, total: int, start: float = start, share: float = share) -> None:
                 on_progress(min(info.seconds, start + share * done / max(1, total)), info.seconds)
 
-            loud = [index for index, window in enumerate(chunk) if window.any()]
-            draws = self._engine([chunk[i] for i in loud], [first + i for i in loud], inside)
-            answers = dict(zip(loud, draws, strict=True))
+            audible = [index for index, window in enumerate(chunk) if window.any()]
+            samples = self._sample([chunk[i] for i in audible], [first + i for i in audible], inside)
+            by_window = dict(zip(audible, samples, strict=True))
             for index, window in enumerate(chunk):
-                yield window, self._sets(window, answers.get(index))
+                yield window, by_window.get(index)
             first += len(chunk)
             on_progress(min(info.seconds, first * hop), info.seconds)
         on_progress(info.seconds, info.seconds)
 
-    def _engine(
-        self, windows: list[Signal], numbers: list[int], on_progress: ProgressCallback
-    ) -> torch.Tensor:
-        """Windows (C, samples) and their numbers in the file to stems (B, S, K, N), at the engine's rate."""
-        if not windows:
-            return torch.empty(0)
-        rate, target = self.reader.info.sample_rate, self.separator.sample_rate
-        length, samples = self.layout.engine_length, self.settings.samples
-        mono = [resample(downmix(w).signal * self.gain, rate, target, length) for w in windows]
-        mixture = torch.from_numpy(np.stack(mono)[:, None]).float()
-        seeds = torch.tensor([self.layout.seeds(self.seed, n, samples) for n in numbers], dtype=torch.int64)
-        sources = self.separator(mixture, seeds, on_progress).detach().cpu()
-        expected = (len(windows), samples, len(self.separator.names), 1, length)
-        if tuple(sources.shape) != expected or not bool(torch.isfinite(sources).all()):
-            raise SepError(
-                f"the separator returned {tuple(sources.shape)}, or NaN, where finite {expected} was due",
-                "try another prior, sampler or device; with a prior of your own, train it again",
-            )
-        weights = torch.tensor(self.separator.weights, dtype=torch.float64)[:, None]
-        stems = sources[:, :, :, 0].double() * weights
-        if self.draws is not None:
-            for number, heard, drawn, own in zip(
-                numbers, mixture[:, 0].double(), stems, sources, strict=True
-            ):
-                self.draws.add(self.layout.start(number) / rate, heard, drawn, self._log_prior(own))
-        return stems.div_(self.gain)
-
-    def _log_prior(self, draws: torch.Tensor) -> torch.Tensor | None:
-        """How probable draws (S, K, 1, N) are, (S,); not asked for draws that make one set together."""
-        if not (self.settings.keep_samples and isinstance(self.separator, FramedSeparator)):
-            return None
-        return self.separator.log_prior(draws)
-
-    def _sets(self, window: Signal, draws: torch.Tensor | None) -> Iterator[Signal]:
-        """A window (C, samples) and its draws (S, K, N), None for silence, to one set of stems or S."""
+    def sets(self, window: Signal, samples: Tensor | None) -> Iterator[Signal]:
+        """A window (C, samples) and its stems (S, K, N), None for silence, to one set of consistent stems or S."""
         sets = self.settings.samples if self.settings.keep_samples else 1
-        if draws is None:
-            silence = np.zeros((len(self.separator.names), *window.shape))
-            yield from (silence for _ in range(sets))
+        if samples is None:
+            yield from (np.zeros((len(self.engine.names), *window.shape)) for _ in range(sets))
             return
-        rates = (self.separator.sample_rate, self.reader.info.sample_rate)
-        for group in draws.chunk(sets):
-            estimates = [
-                [resample(stem.numpy(), *rates, window.shape[-1]) for stem in draw] for draw in group
-            ]
-            yield self._consistent(np.array(estimates), window)
+        for group in samples.chunk(sets):
+            yield self.sampler.consistent(self.sampler.resampled(group, window.shape[-1]), window)
 
-    def _consistent(self, estimates: Signal, window: Signal) -> Signal:
-        """Estimates (S, K, samples) of a window (C, samples) to stems (K, C, samples)."""
-        mixture, draws = torch.from_numpy(window), torch.from_numpy(estimates)
-        masks: dict[str, Any] = {
-            "n_fft": self.n_fft,
-            "hop": self.n_fft // 4,
-            "exponent": self.settings.exponent,
-            "cutoff": cutoff(self.separator.sample_rate, self.reader.info.sample_rate),
-        }
-        if self.settings.consistency == "wiener":
-            return wiener(draws, mixture, **masks).numpy()
-        raw = estimates.mean(axis=0)[:, None] * downmix(window).spread[:, None]
-        if self.settings.consistency == "none":
-            return np.asarray(raw, dtype=np.float64)
-        kept = torch.from_numpy(raw)
-        if self.settings.consistency == "residual":
-            return completed(draws, kept, mixture, **masks).numpy()
-        weights = torch.tensor(self.separator.weights, dtype=torch.float64)
-        return np.asarray(project(kept, mixture, weights).numpy(), dtype=np.float64)
+    def _sample(
+        self, windows: list[Signal], numbers: list[int], on_progress: ProgressCallback
+    ) -> list[Tensor]:
+        """Windows and their numbers in the recording to stems (S, K, N) at the engine's rate."""
+        if not windows:
+            return []
+        samples = self.settings.samples
+        seeds = torch.tensor([self.plan.seeds(self.seed, n, samples) for n in numbers], dtype=torch.int64)
+        gains = [self.gain] * len(windows)
+        mixtures, sources = self.sampler.sample(windows, gains, seeds, self.plan.engine_length, on_progress)
+        if self.tally is not None:
+            weights = torch.tensor(self.engine.weights, dtype=torch.float64)[:, None]
+            for number, mixture, own in zip(numbers, mixtures, sources, strict=True):
+                start = self.plan.start(number) / self.reader.info.sample_rate
+                log_prior = self.engine.log_prior(own) if self.settings.keep_samples else None
+                self.tally.add(start, mixture[0].double(), own[:, :, 0].double() * weights, log_prior)
+        return [self.sampler.stems_of(own, self.gain) for own in sources]

@@ -1,6 +1,6 @@
 """Where the windows of a file lie, at its own rate and at the engine's, and which noise each of them meets.
 
-An engine whose noise can be fixed in time (``FramedSeparator``) is given windows of whole blocks, one of
+An engine whose noise can be fixed in time (``Engine.hop``) is given windows of whole blocks, one of
 which neighbours share; a block is a whole number of the engine's frames, and has seeds of its own. Where
 neighbours know the same of the mixture they then draw the same sources, and joining does not average
 independent draws, which would lose up to 3 dB in the middle. At its ends a window knows one side only: there
@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sepcli.protocols import FramedSeparator, Separator
+from sepcli.protocols import Engine
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
 from sepcli.signal.windows import Windows
@@ -25,7 +25,7 @@ GUARD = 4
 
 
 @dataclass(frozen=True)
-class Layout:
+class WindowsPlan:
     """The windows of one file."""
 
     windows: Windows
@@ -50,22 +50,22 @@ class Layout:
         return [list(seeds) for seeds in zip(*of_blocks, strict=True)]
 
 
-def lay_out(settings: StreamSettings, separator: Separator, frames: int, rate: int) -> Layout:
+def plan_windows(settings: StreamSettings, engine: Engine, frames: int, rate: int) -> WindowsPlan:
     """Windows for a file.
 
     Args:
         settings: What was asked for. An engine with shared noise gets an overlap of whole frames and windows
             of whole overlaps, two or more, but no longer than the file needs.
-        separator: The engine.
+        engine: samples the sources.
         frames: Samples of the file.
         rate: Hz, of the file.
     """
-    target = separator.sample_rate
-    if not isinstance(separator, FramedSeparator):
+    target = engine.sample_rate
+    if engine.hop is None:
         length = max(2, round(settings.window * rate))
         windows = Windows(length, min(round(settings.overlap * rate), length // 2))
-        return Layout(windows, frames, max(1, round(length * target / rate)), shared=False)
-    hop = separator.hop
+        return WindowsPlan(windows, frames, max(1, round(length * target / rate)), shared=False)
+    hop = engine.hop
     part = hop * max(1, round((settings.overlap or settings.window) * target / hop))
     overlap = int(settings.overlap > 0)
     most = max(1 + overlap, round(settings.window * target / part))
@@ -73,7 +73,7 @@ def lay_out(settings: StreamSettings, separator: Separator, frames: int, rate: i
     length = _even(math.ceil(frames / block), most, overlap)
     guard = math.floor(overlap * block / GUARD)
     windows = Windows(length, overlap if length > 1 else 0, block, guard if length > 1 else 0)
-    return Layout(windows, frames, length * part, shared=True)
+    return WindowsPlan(windows, frames, length * part, shared=True)
 
 
 def _even(total: int, most: int, overlap: int) -> int:

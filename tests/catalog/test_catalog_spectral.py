@@ -18,12 +18,12 @@ from sepcli.priors.audio import load_denoisers as spectral
 from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_rest
 from sepcli.priors.audio.load_denoisers import SELECTIVE, SpectralSeparator, load_composed, sampler_defaults
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.images.independent import SourcePriors
 from sepcli.protocols import Posterior, Sampler
 from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected
 from sepcli.samplers.successive_halving import Halving
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
+from sepcli.separation.independent import IndependentPriors
 from sepcli.signal.mdct import mdct
 from sepcli.signal.mixing import WeightedSum
 
@@ -32,12 +32,12 @@ STDS = ((0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.01, 0.01), (0.01, 0.02, 0.1, 0.1, 0.
 
 
 def separator(sampler: Sampler, weights: tuple[float, ...] = (1.0, 1.0)) -> SpectralSeparator:
-    prior = SourcePriors([GaussianBands(torch.tensor(stds).square()[None, :, None]) for stds in STDS])
+    prior = IndependentPriors([GaussianBands(torch.tensor(stds).square()[None, :, None]) for stds in STDS])
 
     def posterior(mixture: Tensor) -> Posterior:
         return DiracPosterior(prior, WeightedSum(weights), mixture, moments=prior.moments)
 
-    inner = ScoreSeparator(posterior, sampler, ("a", "b"), weights, torch.device("cpu"), 1, 8000)
+    inner = ScoreEngine(posterior, sampler, ("a", "b"), weights, torch.device("cpu"), 1, 8000)
     return SpectralSeparator(inner, BINS, weights)
 
 

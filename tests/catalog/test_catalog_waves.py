@@ -14,7 +14,7 @@ from tiny_waves import make_flow
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import load_composed
 from sepcli.priors.audio.load_flows import WaveSeparator, load_wave_flow
-from sepcli.protocols import FramedSeparator
+from sepcli.protocols import Engine
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def test_white_noise_gets_wieners_gain(pair: tuple[str, str], width: float | Non
     words |= {} if width is None else {"width": str(width)}
     separator = load_composed(pair, (1.0, 0.5), sampler="langevin", settings=words)
     assert isinstance(separator, WaveSeparator)
-    assert isinstance(separator, FramedSeparator)
+    assert isinstance(separator, Engine)
     assert (separator.names, separator.weights, separator.sample_rate) == (
         ("loud", "quiet"),
         (1.0, 0.5),

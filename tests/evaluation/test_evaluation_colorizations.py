@@ -17,7 +17,7 @@ from sepcli.metrics.distribution import frechet_distance, moments
 from sepcli.metrics.features import Extractor
 from sepcli.metrics.images import psnr
 from sepcli.priors.images.colorizer import load_colors
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
 from sepcli.signal.chroma import GRAYS
 
 
@@ -51,7 +51,7 @@ class Tinted:
         return None
 
 
-def tinted() -> ScoreSeparator:
+def tinted() -> ScoreEngine:
     return Tinted()  # type: ignore[return-value]
 
 

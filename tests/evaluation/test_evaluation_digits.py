@@ -21,17 +21,17 @@ from sepcli.evaluation.image_runs import ImageRun
 from sepcli.evaluation.report import Report
 from sepcli.metrics.images import psnr, ssim
 from sepcli.priors.images.load_score import load_images
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
 
-def separator(prior: Path, weights: tuple[float, ...] = (1.0, 1.0)) -> ScoreSeparator:
+def separator(prior: Path, weights: tuple[float, ...] = (1.0, 1.0)) -> ScoreEngine:
     return load_images([str(prior)], weights, settings={"steps": "2"})
 
 
 def evaluate_digits(
-    data: Path, engine: ScoreSeparator, pairs: int, batch: int = 32, **options: object
+    data: Path, engine: ScoreEngine, pairs: int, batch: int = 32, **options: object
 ) -> Report:
     run = ImageRun(batch=batch, **options)  # type: ignore[arg-type]
     return evaluate_pairs(digit_source(data, "none", run.seed), engine, run, pairs)

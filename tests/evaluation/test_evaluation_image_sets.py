@@ -18,7 +18,7 @@ from sepcli.evaluation.image_runs import ImageRun
 from sepcli.evaluation.report import table
 from sepcli.metrics.distribution import frechet_distance, inception_scores, moments
 from sepcli.metrics.features import Extractor
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
 
 SHAPE = (3, 4, 4)
 
@@ -63,7 +63,7 @@ class Rounded:
         return -sources.flatten(1).square().mean(1)
 
 
-def engine() -> ScoreSeparator:
+def engine() -> ScoreEngine:
     return Rounded()  # type: ignore[return-value]
 
 

@@ -14,10 +14,10 @@ from sepcli.evaluation.likelihoods import likeliest, typicality
 from sepcli.priors.images.glow import GlowConfig, GlowPrior
 from sepcli.priors.images.independent import SourceDensities
 from sepcli.priors.images.load_score import load_images
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
 
 
-def white(prior: Path, sigma: float = 0.5) -> ScoreSeparator:
+def white(prior: Path, sigma: float = 0.5) -> ScoreEngine:
     """A separator whose sources are N(1/2, I): a flow as it begins."""
     made = load_images([str(prior)], (1.0, 1.0))
     flow = GlowPrior(GlowConfig(scales=1, steps=1, width=4, embedding=4)).requires_grad_(False)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior, Norm
-from sepcli.priors.images.independent import ClassPrior, SourcePriors
+from sepcli.priors.images.independent import ClassPrior, IndependentPriors
 
 TINY = DenoiserConfig(widths=(8, 12), blocks=1, embedding=16, data_mean=0.2, data_std=0.3)
 
@@ -68,7 +68,7 @@ def test_classes_differ_and_can_be_one_per_source() -> None:
     first, second = p.score(x, sigma, 0), p.score(x, sigma, 1)
     assert not torch.allclose(first, second, atol=1e-3)
     low, high = ClassPrior(p, 0), ClassPrior(p, 1)
-    joint = SourcePriors((low, low, high))
+    joint = IndependentPriors((low, low, high))
     expected = torch.cat([first[:, :2], second[:, 2:]], dim=1)
     assert torch.allclose(joint.score(x, sigma), expected, atol=1e-4)
     mean, variance = joint.moments(x, sigma)

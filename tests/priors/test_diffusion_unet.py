@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
 from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
-from sepcli.priors.images.independent import ClassPrior, SourcePriors
+from sepcli.priors.images.independent import ClassPrior, IndependentPriors
 
 MEAN, VARIANCE = 0.4, 0.05
 """Of the exact networks' images, whose pixels are Gaussian, in [0, 1] units."""
@@ -116,6 +116,8 @@ def test_what_it_cannot_do_is_refused() -> None:
 
 def test_two_networks_are_priors_of_two_sources() -> None:
     x = images(0.5, 1, 2, 3, 8, 8)
-    joint = SourcePriors([ClassPrior(exact("epsilon"), fast=True), ClassPrior(exact("score"), fast=True)])
+    joint = IndependentPriors(
+        [ClassPrior(exact("epsilon"), fast=True), ClassPrior(exact("score"), fast=True)]
+    )
     found = joint.score(x, torch.tensor(0.5))
     torch.testing.assert_close(found, -(x - MEAN) / (VARIANCE + 0.25), rtol=1e-3, atol=1e-3)

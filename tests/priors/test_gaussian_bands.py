@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.audio.gaussian_bands import FLOOR, GaussianBands, fit_rest
-from sepcli.priors.images.independent import SourcePriors
 from sepcli.samplers.projected import Projected
+from sepcli.separation.independent import IndependentPriors
 from sepcli.signal.mixing import WeightedSum
 
 SIGMA = torch.tensor(0.3)
@@ -59,7 +59,7 @@ def test_the_rest_is_loud_where_and_when_the_mixture_is() -> None:
 class Watched(DiracPosterior):
     """It notes how far the sources are from making the mixture, every time it is asked."""
 
-    def __init__(self, prior: SourcePriors, mixing: WeightedSum, mixture: Tensor) -> None:
+    def __init__(self, prior: IndependentPriors, mixing: WeightedSum, mixture: Tensor) -> None:
         super().__init__(prior, mixing, mixture, moments=prior.moments)
         self.mixing, self.mixture, self.gaps = mixing, mixture, list[float]()
 
@@ -72,7 +72,7 @@ class Watched(DiracPosterior):
 
 def draw(sampler: Projected, mixture: Tensor, stds: Tensor = STDS) -> tuple[Tensor, list[float]]:
     """Sources (K, M, N) of a mixture (M, N) with exact priors, and the gaps of ``Watched``."""
-    prior = SourcePriors([GaussianBands(row.square()[None, :, None]) for row in stds])
+    prior = IndependentPriors([GaussianBands(row.square()[None, :, None]) for row in stds])
     posterior = Watched(prior, WeightedSum(WEIGHTS), mixture[None, None])
     found = posterior.sources(sampler(posterior, torch.tensor([5])))
     return found[0, :, 0], posterior.gaps

@@ -21,7 +21,7 @@ from sepcli.priors.images.glow import (
     noise_at,
     noisy,
 )
-from sepcli.priors.images.independent import ClassPrior, SourceDensities, SourcePriors
+from sepcli.priors.images.independent import ClassPrior, IndependentPriors, SourceDensities
 
 TINY = GlowConfig(size=(8, 8), steps=2, width=4, embedding=6)
 
@@ -81,7 +81,7 @@ def test_it_is_told_noise_and_class() -> None:
     low, high, either = p.score(x, sigma, 0), p.score(x, sigma, 1), p.score(x, sigma)
     assert not torch.allclose(low, high, atol=1e-3)
     assert not torch.allclose(low, either, atol=1e-3)
-    joint = SourcePriors((ClassPrior(p, 0, fast=True), ClassPrior(p, 1, fast=True)))
+    joint = IndependentPriors((ClassPrior(p, 0, fast=True), ClassPrior(p, 1, fast=True)))
     torch.testing.assert_close(joint.score(x, sigma), torch.cat([low[:, :1], high[:, 1:]], dim=1))
     each = p.log_prob(x[:, :1], 0.4, 0) + p.log_prob(x[:, 1:], 0.4, 1)
     torch.testing.assert_close(SourceDensities((p, p), (0, 1), 0.4).log_prob(x), each)

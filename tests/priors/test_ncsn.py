@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.images.independent import ClassPrior, SourcePriors
+from sepcli.priors.images.independent import ClassPrior, IndependentPriors
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 from sepcli.priors.images.refinenet import InstanceNormPlus
 
@@ -93,7 +93,7 @@ def test_every_class_has_a_row_for_every_level() -> None:
     assert torch.equal(either, p.score(x, sigma, 2))
     low, high = ClassPrior(p, 0), ClassPrior(p, 1)
     expected = torch.cat([first[:, :2], second[:, 2:]], dim=1)
-    assert torch.allclose(SourcePriors((low, low, high)).score(x, sigma), expected, atol=1e-4)
+    assert torch.allclose(IndependentPriors((low, low, high)).score(x, sigma), expected, atol=1e-4)
 
 
 def test_the_exact_score_of_gaussian_images_has_the_least_loss() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from exact_priors import GaussianFields, GaussianPixels
+from sepcli.priors.images.channels import ChannelsAsSources
 from torch import Tensor
 
 from sepcli.posterior.dirac import DiracPosterior
-from sepcli.priors.images.channels import ChannelsAsSources, Hinted
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.independent import ClassPrior
 from sepcli.samplers.projected import Projected
@@ -37,7 +37,7 @@ def test_a_hint_is_a_likelihood(sigma: float) -> None:
     """Gaussian pixels and Gaussian hints have a Gaussian product, whose score and moments are known."""
     mean, var = [0.2, 0.5, 0.7], [0.05, 0.1, 0.02]
     target, precision = random(3, 1, 4), torch.tensor([0.0, 3.0, 100.0, 1e6], dtype=torch.float64)
-    hinted = Hinted(GaussianPixels(mean, var), target, precision, sure=True)
+    hinted = HintedPrior(GaussianPixels(mean, var), target, precision, sure=True)
     v, mu = (torch.tensor(t, dtype=torch.float64).view(3, 1, 1) for t in (var, mean))
     both = 1 / (1 / v + precision)
     centre = both * (mu / v + precision * target)
@@ -51,7 +51,7 @@ def test_a_hint_is_a_likelihood(sigma: float) -> None:
 def test_where_nothing_is_known_the_score_is_the_prior_s_and_a_flat_prior_yields() -> None:
     prior, x, sigma = GaussianPixels([0, 0.5], [1, 2]), random(1, 2, 1, 3), torch.tensor(0.3).double()
     target, precision = random(2, 1, 3, seed=1), torch.tensor([0.0, 0.0, 1e9], dtype=torch.float64)
-    score = Hinted(prior, target, precision, sure=False).score(x, sigma)
+    score = HintedPrior(prior, target, precision, sure=False).score(x, sigma)
     own = prior.score(x, sigma)
     assert torch.allclose(score[..., :2], own[..., :2])
     assert torch.allclose(score[..., 2], ((target - x) / sigma**2)[..., 2], rtol=1e-6)
@@ -77,7 +77,7 @@ def test_draws_keep_to_a_hint_and_its_neighbours_follow(sure: bool, eta: float |
     gray = torch.full((400, 1, 2), 0.5, dtype=torch.float64)
     sampler = Projected(steps=60, sigma_max=20.0, rho=7.0, eta=eta)
     middle = []
-    for known in (prior, Hinted(prior, target, precision, sure)):
+    for known in (prior, HintedPrior(prior, target, precision, sure)):
         posterior = DiracPosterior(known, WeightedSum(weights), gray)
         drawn = posterior.sources(sampler(posterior, torch.arange(400)))
         assert torch.allclose(WeightedSum(weights)(drawn), gray)

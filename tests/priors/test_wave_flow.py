@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
 from sepcli.priors.audio.wave_flow import PRESETS, VARIANTS, WaveFlow, WaveFlowConfig
-from sepcli.priors.images.independent import SourcePriors
+from sepcli.separation.independent import IndependentPriors
 from sepcli.training.loop import write_weights
 
 
@@ -147,7 +147,7 @@ def test_it_learns_a_tone(variant: str) -> None:
 
 def test_sources_are_asked_one_by_one() -> None:
     first, second, x = flow(shaken=0.2), flow("flowavenet", shaken=0.2), draw(2, 2, 1, 16)
-    score = SourcePriors((first, second)).score(x, torch.tensor(0.2))
+    score = IndependentPriors((first, second)).score(x, torch.tensor(0.2))
     torch.testing.assert_close(score[:, 1:], second.score(x[:, 1:], torch.tensor(0.2)))
 
 

@@ -22,13 +22,12 @@ from sepcli.catalog.network import load_network
 from sepcli.catalog.settings import typed
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.gaussian_bands import SECONDS, fit_rest
-from sepcli.priors.audio.load_flows import WaveSeparator, assemble_waves, is_flow
+from sepcli.priors.audio.load_flows import WaveEngine, assemble_waves, is_flow
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.images.independent import SourcePriors
-from sepcli.priors.images.load_score import assemble
 from sepcli.priors.precision import fastest
-from sepcli.protocols import ProgressCallback
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.protocols import DensityPrior, ProgressCallback
+from sepcli.separation.engines import ScoreEngine, score_engine
+from sepcli.separation.independent import IndependentPriors
 from sepcli.separation.weights import mixing_weights
 from sepcli.signal.mdct import imdct, mdct
 
@@ -55,8 +54,8 @@ that little noise and few steps will do. Found on validation songs."""
 
 
 @dataclass(frozen=True)
-class SpectralSeparator:
-    """Separation of waveforms in the MDCT domain; fulfils ``sepcli.protocols.FramedSeparator``.
+class MdctEngine:
+    """Separation of waveforms in the MDCT domain; fulfils ``sepcli.protocols.Engine``.
 
     Attributes:
         inner: separates coefficients (B, 1, M, N).
@@ -65,17 +64,17 @@ class SpectralSeparator:
         scale: c; the priors know the sources as c x_k, and ``inner`` mixes those with the weights α_k/c.
             Priors of sound were trained at the levels that sources have in a mixture, and a mixture comes at
             one level whatever the α_k add up to; so c is their mean size, and only their ratios count.
-        taking: whether every prior takes what is its own from the mixture, so that estimates are nearer to
+        interference_trained: whether every prior takes what is its own from the mixture, so that estimates are nearer to
             the sources than masks made of them are.
         rest: the share of the mixture's power that the last source, a rest, is expected to have; None: there
             is no rest.
     """
 
-    inner: ScoreSeparator
+    inner: ScoreEngine
     hop: int
     weights: tuple[float, ...]
     scale: float = 1.0
-    taking: bool = False
+    interference_trained: bool = False
     rest: float | None = None
 
     @property
@@ -88,7 +87,27 @@ class SpectralSeparator:
         """Hz."""
         return self.inner.sample_rate
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+    @property
+    def channels(self) -> int:
+        """C of the mixtures."""
+        return 1
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the prior per source of a sample."""
+        return self.inner.evaluations
+
+    @property
+    def density(self) -> DensityPrior | None:
+        """None: score networks are no densities."""
+        return self.inner.density
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the networks."""
+        return self.inner.device
+
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Draw sources.
 
         Args:
@@ -100,7 +119,7 @@ class SpectralSeparator:
         Returns:
             (B, S, K, 1, T) on the CPU: S draws of the unweighted sources.
         """
-        coefficients = self.inner(mdct(mixture, self.hop), seeds, on_progress)
+        coefficients = self.inner.sample(mdct(mixture, self.hop), seeds, on_progress)
         return imdct(coefficients, mixture.shape[-1]) / self.scale
 
     def describe(self) -> dict[str, Any]:
@@ -110,7 +129,7 @@ class SpectralSeparator:
         return {**made, "settings": {**made["settings"], **rest}}
 
     def log_prior(self, sources: Tensor) -> Tensor | None:
-        """How probable sources (B, K, 1, T) are, (B,) in nats up to a constant; see ``ScoreSeparator``."""
+        """How probable sources (B, K, 1, T) are, (B,) in nats up to a constant; see ``ScoreEngine``."""
         return self.inner.log_prior(mdct(sources * self.scale, self.hop), *HEARD)
 
 
@@ -123,6 +142,11 @@ class FastPrior:
     """
 
     prior: SpectralPrior
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether the network provides the posterior variance."""
+        return self.prior.config.variance
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ at x (B, K, 1, M, N) for σ ()."""
@@ -162,7 +186,7 @@ def load_composed(
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> SpectralSeparator | WaveSeparator:
+) -> MdctEngine | WaveEngine:
     """A separator of recordings out of one prior per source, all denoisers or all flows of waveforms.
 
     Args:
@@ -171,7 +195,7 @@ def load_composed(
         names: of the sources, a rest last; the priors' own if None.
         rest: add a last source, ``other``, for what no prior explains.
         device: where to compute.
-        sampler: a key of ``sepcli.priors.images.load_score.SAMPLERS``; the first prior's own if None, else that of
+        sampler: a key of ``sepcli.samplers.SAMPLERS``; the first prior's own if None, else that of
             ``usual_sampler``.
         settings: of sampler, posterior and rest, over the first card's own; an unknown key is an error.
 
@@ -210,11 +234,11 @@ def load_composed(
     if rest:
         share = RestSettings(**typed(RestSettings, {"other": options.pop("other", RestSettings.other)})).other
         fitted = _beside_rest(asked, share, relative[-1], every[0].config)
-    joint, place = SourcePriors(asked), torch.device(device)
-    inner = assemble(joint, 1, sources, relative, place, chosen, options, fitted)
+    joint, place = IndependentPriors(asked), torch.device(device)
+    inner = score_engine(joint, sources, relative, place, chosen, options, channels=1, fitted=fitted)
     inner = replace(inner, sample_rate=owners[0].sample_rate, batch=BATCH)
-    taking = selective(every) and not rest and chosen == "projected"
-    return SpectralSeparator(inner, every[0].config.bins, alphas, scale, taking, share)
+    interference_trained = selective(every) and not rest and chosen == "projected"
+    return MdctEngine(inner, every[0].config.bins, alphas, scale, interference_trained, share)
 
 
 def build_spectral(
@@ -263,11 +287,11 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], rest: bool 
     leave, and left them less at every level. Halving begins as loud as the sounds; a rest may be louder.
     """
     levels, loudest, config = ladder(networks), greatest_std(networks), networks[0].config
-    taking = selective(networks) and not rest
+    interference_trained = selective(networks) and not rest
     certain = all(network.config.variance for network in networks) and not rest
     weigh = {"weigh": int(certain), "isotropic": 1}
     defaults: dict[str, dict[str, Any]] = {
-        "projected": {"steps": 50, **levels, **weigh, **(SELECTIVE if taking else {})},
+        "projected": {"steps": 50, **levels, **weigh, **(SELECTIVE if interference_trained else {})},
         "halving": {
             **levels,
             **weigh,
@@ -287,11 +311,11 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], rest: bool 
 
 def _beside_rest(
     priors: Sequence[FastPrior], share: float, weight: float, config: SpectralConfig
-) -> Callable[[Tensor], SourcePriors]:
+) -> Callable[[Tensor], IndependentPriors]:
     """Mixtures → the priors and, as the last, that of the rest."""
     own = share / weight**2  # the prior is of the rest before it is weighted
     frames = SECONDS * config.sample_rate / config.bins
-    return lambda mixture: SourcePriors([*priors, fit_rest(mixture, own, frames)])
+    return lambda mixture: IndependentPriors([*priors, fit_rest(mixture, own, frames)])
 
 
 def _open(name: str) -> tuple[Card, Path]:

@@ -29,8 +29,8 @@ PART = "encoders"
 
 
 @dataclass(frozen=True)
-class VariationalSeparator:
-    """Separation by encoders; fulfils ``sepcli.protocols.FramedSeparator``.
+class VariationalEngine:
+    """Separation by encoders; fulfils ``sepcli.protocols.Engine``.
 
     Attributes:
         encoders: of K sources.
@@ -52,8 +52,33 @@ class VariationalSeparator:
         """Samples that become one place of the networks."""
         return self.encoders.config.factor
 
+    @property
+    def channels(self) -> int:
+        """C of the mixtures."""
+        return 1
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the prior per source of a sample."""
+        return 1
+
+    @property
+    def density(self) -> None:
+        """None: there is no density."""
+        return None
+
+    @property
+    def interference_trained(self) -> bool:
+        """Whether estimates are better than masks made of them."""
+        return False
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the networks."""
+        return next(self.encoders.parameters()).device
+
     @torch.no_grad()
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """The mean of the posterior if one answer is asked for, else draws.
 
         Args:
@@ -77,8 +102,8 @@ class VariationalSeparator:
         return torch.stack(drawn, dim=1)[..., : mixture.shape[-1]]
 
     def describe(self) -> dict[str, Any]:
-        """Return that there are neither a sampler nor settings, for records."""
-        return {"sampler": None, "settings": {}}
+        """Return the engine and its device; there are neither a sampler nor settings."""
+        return {"engine": "variational", "sampler": None, "settings": {}, "device": str(self.device)}
 
     def log_prior(self, sources: Tensor) -> None:
         """Encoders do not know how probable sources are."""
@@ -105,7 +130,7 @@ def load_encoders(folder: Path) -> Encoders:
 
 def build_variational(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
-) -> VariationalSeparator:
+) -> VariationalEngine:
     """The builder of ``catalog.build``.
 
     Raises:
@@ -119,4 +144,4 @@ def build_variational(
         raise PriorError(
             f"the encoders of {card.name} are of another mixture than its card", "train them again"
         )
-    return VariationalSeparator(encoders, card.sources, card.sample_rate)
+    return VariationalEngine(encoders, card.sources, card.sample_rate)

@@ -19,10 +19,9 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.wave_flow import WaveFlow, WaveFlowConfig
-from sepcli.priors.images.independent import SourcePriors
-from sepcli.priors.images.load_score import PRESETS, assemble
-from sepcli.protocols import ProgressCallback
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.protocols import DensityPrior, ProgressCallback
+from sepcli.separation.engines import LANGEVIN_PRESETS, ScoreEngine, score_engine
+from sepcli.separation.independent import IndependentDensities, IndependentPriors
 
 PART = "flow"
 """The part of a prior's folder that a flow of waveforms is in."""
@@ -43,15 +42,15 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class WaveSeparator:
-    """Separation of waveforms with flows; fulfils ``sepcli.protocols.FramedSeparator``.
+class WaveEngine:
+    """Separation of waveforms with flows; fulfils ``sepcli.protocols.Engine``.
 
     Attributes:
         inner: separates signals (B, 1, T) whose length is a multiple of ``hop``.
         hop: samples that become one place of the flows.
     """
 
-    inner: ScoreSeparator
+    inner: ScoreEngine
     hop: int
 
     @property
@@ -69,7 +68,32 @@ class WaveSeparator:
         """Hz."""
         return self.inner.sample_rate
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+    @property
+    def channels(self) -> int:
+        """C of the mixtures."""
+        return 1
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the prior per source of a sample."""
+        return self.inner.evaluations
+
+    @property
+    def density(self) -> DensityPrior | None:
+        """The flows as one density."""
+        return self.inner.density
+
+    @property
+    def interference_trained(self) -> bool:
+        """Whether estimates are better than masks made of them."""
+        return False
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the networks."""
+        return self.inner.device
+
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Draw sources.
 
         Args:
@@ -81,7 +105,7 @@ class WaveSeparator:
         Returns:
             (B, S, K, 1, T) on the CPU: S draws of the unweighted sources.
         """
-        return self.inner(self._whole(mixture), seeds, on_progress)[..., : mixture.shape[-1]]
+        return self.inner.sample(self._whole(mixture), seeds, on_progress)[..., : mixture.shape[-1]]
 
     def describe(self) -> dict[str, Any]:
         """Return the sampler's name and the settings of sampler and posterior, for records."""
@@ -94,24 +118,6 @@ class WaveSeparator:
     def _whole(self, signal: Tensor) -> Tensor:
         """The signal (..., T) with silence after it, as flows need it."""
         return F.pad(signal, (0, -signal.shape[-1] % self.hop))
-
-
-@dataclass(frozen=True)
-class WaveDensities:
-    """p_σ(x) = Π_k p_σ(x_k) of flows; fulfils ``sepcli.protocols.DensityPrior``.
-
-    Attributes:
-        priors: K of them, in the order of the sources.
-        sigma: σ, the noise that the sources carry.
-    """
-
-    priors: Sequence[WaveFlow]
-    sigma: float
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Σ_k log p_σ at x (B, K, 1, T) in nats, (B,)."""
-        each = zip(self.priors, torch.split(x, 1, dim=1), strict=True)
-        return torch.stack([prior.log_prob(one, self.sigma) for prior, one in each]).sum(0)
 
 
 def is_flow(folder: Path) -> bool:
@@ -153,7 +159,7 @@ def assemble_waves(
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> WaveSeparator:
+) -> WaveEngine:
     """A separator of recordings out of one flow per source.
 
     Args:
@@ -161,7 +167,7 @@ def assemble_waves(
         weights: α_k of m = Σ α_k x_k.
         names: of the sources.
         device: where to compute.
-        sampler: a key of ``sepcli.priors.images.load_score.SAMPLERS``; if None the first prior's own, or projected where
+        sampler: a key of ``sepcli.samplers.SAMPLERS``; if None the first prior's own, or projected where
             all flows know how far sounds are from 0, for estimates are kept within that, or else langevin.
         settings: of sampler and posterior, over the first card's own; an unknown key is an error.
 
@@ -191,14 +197,16 @@ def assemble_waves(
     kept = own if chosen == usual else {}
     options = {**_defaults(chosen, weights), **kept, **(settings or {})}
     if "preset" in options:  # it brings its own width and step
-        options = {k: v for k, v in options.items() if k not in PRESETS["paper"] or k in (settings or {})}
-    joint, place = SourcePriors(every), torch.device(device)
-    inner = assemble(joint, 1, tuple(names), tuple(weights), place, chosen, options, bounds=bounds)
+        options = {
+            k: v for k, v in options.items() if k not in LANGEVIN_PRESETS["paper"] or k in (settings or {})
+        }
+    joint, place = IndependentPriors(every), torch.device(device)
+    inner = score_engine(joint, names, weights, place, chosen, options, channels=1, bounds=bounds)
     left = float(getattr(inner.sampler, "sigma_min", 0.0))
     inner = replace(
-        inner, sample_rate=every[0].config.sample_rate, batch=1, density=WaveDensities(every, left)
+        inner, sample_rate=every[0].config.sample_rate, batch=1, density=IndependentDensities(every, left)
     )
-    return WaveSeparator(inner, max(network.config.factor for network in every))
+    return WaveEngine(inner, max(network.config.factor for network in every))
 
 
 def _defaults(chosen: str, weights: Sequence[float]) -> dict[str, Any]:

@@ -11,13 +11,10 @@ from torch import Tensor
 
 from sepcli.catalog.settings import typed
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.images.channels import ChannelsAsSources, Hinted
-from sepcli.priors.images.denoiser import DenoiserPrior
 from sepcli.priors.images.glow import GlowPrior
 from sepcli.priors.images.independent import ClassPrior, ImagePrior
 from sepcli.priors.images.load_score import (
     UNIT,
-    assemble,
     draws_at_once,
     load_image_prior,
     open_card,
@@ -25,7 +22,8 @@ from sepcli.priors.images.load_score import (
 )
 from sepcli.priors.images.ncsn import NcsnPrior
 from sepcli.protocols import DenoisingPrior
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.colorize import ChannelsAsSources, HintedPrior
+from sepcli.separation.engines import ScoreEngine, score_engine
 
 NAMES = ("red", "green", "blue")
 """The sources."""
@@ -57,7 +55,7 @@ class HintSettings:
 
 
 HINT_KEYS = {f.name for f in fields(HintSettings)}
-Builder = Callable[[DenoisingPrior, Sequence[float]], ScoreSeparator]
+Builder = Callable[[DenoisingPrior, Sequence[float]], ScoreEngine]
 """A prior of three sources, the channels, and the weights of their gray → what separates them."""
 
 
@@ -89,7 +87,7 @@ class Colorizer:
         made = self.separator().describe()
         return {**made, "settings": {**made["settings"], "hint_sigma": self.hint_sigma}}
 
-    def separator(self, hint: tuple[Tensor, Tensor] | None = None) -> ScoreSeparator:
+    def separator(self, hint: tuple[Tensor, Tensor] | None = None) -> ScoreEngine:
         """The separator of a gray image into its channels.
 
         Args:
@@ -99,8 +97,7 @@ class Colorizer:
         if hint is None:
             return self.build(prior, self.weights)
         target, weight = (part.to(self.device) for part in hint)
-        sure = isinstance(self.network, DenoiserPrior) and self.network.config.variance
-        return self.build(Hinted(prior, target[:, None], weight / self.hint_sigma**2, sure), self.weights)
+        return self.build(HintedPrior(prior, target[:, None], weight / self.hint_sigma**2), self.weights)
 
 
 def load_colors(
@@ -141,8 +138,8 @@ def load_colors(
     place = torch.device(device)
     of_networks = prepare([network], options, place)
 
-    def build(channels: DenoisingPrior, of: Sequence[float]) -> ScoreSeparator:
-        made = assemble(channels, 1, NAMES, tuple(of), place, chosen, options, bounds=UNIT)
+    def build(channels: DenoisingPrior, of: Sequence[float]) -> ScoreEngine:
+        made = score_engine(channels, NAMES, tuple(of), place, chosen, options, channels=1, bounds=UNIT)
         used = {**made.likelihood, **of_networks}
         return replace(made, batch=min(BATCH, draws_at_once(network)), likelihood=used)
 

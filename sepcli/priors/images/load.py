@@ -12,7 +12,7 @@ from sepcli.catalog.build import build_lass, choose_sampler
 from sepcli.errors import UsageError
 from sepcli.priors.images import load_score as score
 from sepcli.priors.lass.load import load_codec, load_transformer, signal_shape
-from sepcli.protocols import ImageSeparator
+from sepcli.protocols import Engine
 
 
 def load_images(
@@ -23,7 +23,7 @@ def load_images(
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> ImageSeparator:
+) -> Engine:
     """A separator of images, K sources of known weights; see ``score.load_images``.
 
     Raises:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import diffusers_layout as diffusers
@@ -19,39 +18,16 @@ from sepcli.catalog.engines import source_names
 from sepcli.catalog.network import compile_networks, load_network
 from sepcli.catalog.settings import typed
 from sepcli.errors import PriorError, UsageError
-from sepcli.posterior.dirac import DiracPosterior
-from sepcli.posterior.gaussian import WIDTHS, GaussianPosterior
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
 from sepcli.priors.images.glow import GlowConfig, GlowPrior
-from sepcli.priors.images.independent import ClassPrior, ImagePrior, SourceDensities, SourcePriors
+from sepcli.priors.images.independent import ClassPrior, ImagePrior
 from sepcli.priors.images.load_diffusers import load_unet
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
-from sepcli.protocols import DenoisingPrior, Posterior, Sampler
-from sepcli.samplers.langevin import Langevin
-from sepcli.samplers.msdm import MultiSource
-from sepcli.samplers.projected import Projected
-from sepcli.samplers.successive_halving import Halving
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.protocols import Sampler
+from sepcli.separation.engines import ScoreEngine, score_engine
+from sepcli.separation.independent import IndependentDensities, IndependentPriors
 from sepcli.separation.weights import image_scale, mixing_weights
-from sepcli.signal.mixing import WeightedSum
-
-SAMPLERS: Mapping[str, type[Any]] = {
-    "projected": Projected,
-    "halving": Halving,
-    "langevin": Langevin,
-    "multi-source": MultiSource,
-}
-"""Samplers of signals by name; Langevin dynamics follow a Gaussian posterior, the others the constraint."""
-
-PRESETS: Mapping[str, Mapping[str, float]] = {
-    "paper": {"width": WIDTHS["paper"], "ratio": 0.2},
-    "released-mnist": {"width": WIDTHS["released-mnist"], "ratio": 0.3},
-    "released-color": {"width": WIDTHS["released-color"], "ratio": 0.2},
-    "fine": {"width": WIDTHS["released-mnist"], "ratio": 0.3, "levels": 200, "steps": 10, "polish": 20},
-}
-"""``--set preset=NAME`` of Langevin dynamics: the paper's settings, those of its released runs, and ours: the
-noise falls in smaller steps, and the last steps are without it."""
 
 UNIT = (0.0, 1.0)
 """The range of images' values."""
@@ -59,43 +35,6 @@ BATCH = 64
 """Draws at once."""
 PIXELS = 2 * 256 * 256
 """Of the draws at once of a network of diffusers or a flow: some gigabytes, for 128 channels at full size."""
-
-
-@dataclass(frozen=True)
-class GaussianSettings:
-    """Of a Gaussian posterior.
-
-    Attributes:
-        width: c = γ²/σ².
-    """
-
-    width: float = 1.0
-
-
-@dataclass(frozen=True)
-class DiracSettings:
-    """Of a posterior on the constraint.
-
-    Attributes:
-        weigh: whether the sources are weighed by their posterior variance; needs a prior that knows it.
-        sigma_y: σ_y, the noise of the mixture.
-        isotropic: whether the sampler's noise is in all directions, not only in those that the mixture leaves
-            open: what a prior was trained on, and what one of sound depends on.
-        alike: whether the errors of the sources' estimates move together, as those of an image's channels.
-        bounded: whether the sources' values are kept to the range that their kind has; sounds have none.
-        from_mixture: whether sampling begins with all of the mixture in every source, for priors that learnt
-            what is not theirs; it needs ``isotropic``.
-        local: of halving of sounds: 0: chains compete as a whole; w > 0: at every frame (of a flow: sample),
-            judged by w to either side.
-    """
-
-    weigh: bool = False
-    sigma_y: float = 0.0
-    isotropic: bool = False
-    alike: bool = False
-    bounded: bool = True
-    local: int = 0
-    from_mixture: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,7 +76,7 @@ def load_images(
     device: str = "cpu",
     sampler: str | None = None,
     settings: Mapping[str, str] | None = None,
-) -> ScoreSeparator:
+) -> ScoreEngine:
     """A separator of images, K sources of known weights.
 
     Args:
@@ -172,7 +111,9 @@ def load_images(
     of_networks = prepare(networks.values(), options, torch.device(device))
     scale = image_scale(weights)
     relative = tuple(scale * weight for weight in weights)
-    made = assemble(joint, channels, names, relative, torch.device(device), chosen, options, bounds=UNIT)
+    made = score_engine(
+        joint, names, relative, torch.device(device), chosen, options, channels=channels, bounds=UNIT
+    )
     together = min(draws_at_once(network) for network in networks.values())
     density = _density(own_networks, told, made.sampler)
     return replace(
@@ -187,7 +128,7 @@ def load_images(
 
 def build_score(
     card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
-) -> ScoreSeparator:
+) -> ScoreEngine:
     """The builder of ``catalog.build``: two sources of the card's kind; see ``mixing_weights``."""
     network = load_image_prior(folder).to(device)
     two, told = [network] * 2, [None] * 2
@@ -197,7 +138,7 @@ def build_score(
     scale = image_scale(weights)
     relative = tuple(scale * weight for weight in weights)
     channels = network.config.channels
-    made = assemble(joint, channels, names, relative, device, chosen, options, bounds=UNIT)
+    made = score_engine(joint, names, relative, device, chosen, options, channels=channels, bounds=UNIT)
     density = _density(two, told, made.sampler)
     return replace(made, weights=weights, scale=scale, batch=draws_at_once(network), density=density)
 
@@ -244,7 +185,7 @@ def draws_at_once(network: ImagePrior) -> int:
     return max(1, min(BATCH, PIXELS // math.prod(network.config.size)))
 
 
-def _joint(networks: Sequence[ImagePrior], labels: Sequence[int | None]) -> SourcePriors:
+def _joint(networks: Sequence[ImagePrior], labels: Sequence[int | None]) -> IndependentPriors:
     if len(labels) != len(networks):
         raise UsageError(f"{len(labels)} classes for {len(networks)} sources", "Give one per source.")
     for network, label in zip(networks, labels, strict=True):
@@ -254,99 +195,17 @@ def _joint(networks: Sequence[ImagePrior], labels: Sequence[int | None]) -> Sour
             )
     made: dict[tuple[int, int | None], ClassPrior] = {}
     pairs = zip(networks, labels, strict=True)
-    return SourcePriors(
+    return IndependentPriors(
         [made.setdefault((id(n), label), ClassPrior(n, label, fast=True)) for n, label in pairs]
     )
 
 
 def _density(
     networks: Sequence[ImagePrior], labels: Sequence[int | None], sampler: Sampler
-) -> SourceDensities | None:
+) -> IndependentDensities | None:
     """p of the sources under the noise that the sampler leaves in them; None unless all are densities."""
     flows = [network for network in networks if isinstance(network, GlowPrior)]
     left = float(getattr(sampler, "sigma_min", 0.0))
-    return SourceDensities(flows, labels, left) if len(flows) == len(networks) else None
-
-
-def assemble(
-    prior: DenoisingPrior,
-    channels: int,
-    names: tuple[str, ...],
-    weights: tuple[float, ...],
-    device: torch.device,
-    chosen: str,
-    options: Mapping[str, Any],
-    fitted: Callable[[Tensor], DenoisingPrior] | None = None,
-    bounds: tuple[float, float] | None = None,
-) -> ScoreSeparator:
-    """Prior, posterior and sampler put together.
-
-    Args:
-        prior: p(x) of the K sources side by side, on ``device``.
-        channels: of the mixture.
-        names: of the sources.
-        weights: α_k.
-        device: where to compute.
-        chosen: a key of ``SAMPLERS``.
-        options: of the sampler and the posterior; an unknown key is an error, a table is another task's.
-        fitted: mixtures (B, C, *D) → p(x) in the place of ``prior``, where it depends on them.
-        bounds: of the sources' values, if they have some.
-
-    Raises:
-        UsageError: an unknown sampler or setting, or a value out of range.
-    """
-    if chosen not in SAMPLERS:
-        raise UsageError(f"unknown sampler '{chosen}'", f"one of: {', '.join(SAMPLERS)}")
-    options = _with_preset(chosen, {k: v for k, v in options.items() if not isinstance(v, Mapping)})
-    kind = GaussianSettings if chosen == "langevin" else DiracSettings
-    keys = {f.name for f in fields(kind)}
-    if chosen != "halving" or bounds is not None:  # one chain; or images, whose columns are no frames
-        keys.discard("local")
-    mine = vars(kind(**typed(kind, {k: v for k, v in options.items() if k in keys})))
-    made: Sampler = SAMPLERS[chosen](
-        **_sampler_options(chosen, {k: options[k] for k in options.keys() - keys})
-    )
-    mixing = WeightedSum(weights)
-    if isinstance(made, Langevin):
-        _check_step(made, mine["width"], weights)
-
-    def posterior(mixture: Tensor) -> Posterior:
-        joint = prior if fitted is None else fitted(mixture)
-        if chosen == "langevin":
-            return GaussianPosterior(joint, mixing, mixture, len(names), **mine)
-        rest = {key: value for key, value in mine.items() if key not in ("weigh", "bounded")}
-        moments = joint.moments if mine["weigh"] else None
-        kept = bounds if mine["bounded"] else None
-        return DiracPosterior(joint, mixing, mixture, moments=moments, bounds=kept, **rest)
-
-    known = prior if fitted is None else None
-    used = {key: value for key, value in mine.items() if key in keys}
-    return ScoreSeparator(posterior, made, names, weights, device, channels, prior=known, likelihood=used)
-
-
-def _with_preset(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    given = dict(options)
-    if chosen == "langevin" and "preset" in given:
-        name = given.pop("preset")
-        if name not in PRESETS:
-            raise UsageError(f"unknown preset '{name}'", f"one of: {', '.join(PRESETS)}")
-        given = {**PRESETS[name], **given}
-    return given
-
-
-def _sampler_options(chosen: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Words to numbers; ``eta=ancestral`` is the word for None."""
-    rest = {key: value for key, value in options.items() if (key, value) != ("eta", "ancestral")}
-    return typed(SAMPLERS[chosen], rest) | ({"eta": None} if len(rest) < len(options) else {})
-
-
-def _check_step(sampler: Langevin, width: float, weights: Sequence[float]) -> None:
-    """Refuse steps that overshoot: a sharp prior's precision is 1/σ² + Σα²/γ², and η times it must be < 2."""
-    if not width > 0.0:
-        raise UsageError(f"width is {width}", "use more than 0; 1 is the paper's")
-    reach = sampler.ratio * (1.0 + sum(w * w for w in weights) / width)
-    if reach >= 2.0:
-        raise UsageError(
-            f"Langevin steps overshoot: η (1/σ² + Σα²/γ²) is {reach:.2f} with these weights, not below 2",
-            f"use --set ratio={1.5 / reach * sampler.ratio:.2g} or a larger width",
-        )
+    each = [ClassPrior(flow, label) for flow, label in zip(flows, labels, strict=False)]
+    noisy = getattr(sampler, "noise_left", 0.0) > 0.0
+    return IndependentDensities(each, left, noisy) if len(flows) == len(networks) else None

@@ -1,0 +1,128 @@
+"""What a separation gives: sources by name, posterior samples, and what is known of their quality."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sepcli.atomic import write_whole
+from sepcli.errors import OutputError, UsageError
+from sepcli.separation.arrays import Layout
+
+
+@dataclass(frozen=True)
+class Result:
+    """The sources of one mixture, in the layout and type of the mixture.
+
+    Attributes:
+        sources: name → the estimate: of one sample, consistent with the mixture if the separator makes it so; of
+            several, the best. As they sound or look in the mixture, that is weighted, for audio; unweighted for
+            images.
+        samples: (S, K, ...) posterior samples, the best first.
+        residual: (S,) root mean square of the mixture minus the weighted sum of the sources.
+        agreement: (S,) dB, of every sample with the others; NaN for a single one.
+        log_prior: (S,) nats, up to a constant; None: the engine has no density.
+        confidence: audio with several samples: name → per second 10 log10 of the mean power of the samples over
+            their variance, in dB, None where the source is silent; else empty.
+        fit: whether the prior explains the mixture; None: not assessed.
+        settings: what ran: engine, sampler, typed settings, weights, device.
+        seeds: (S,) seeds of the samples, in their order.
+        sample_rate: Hz; 0 for images.
+        medium: audio or image.
+    """
+
+    sources: Mapping[str, Any]
+    samples: Any
+    residual: tuple[float, ...]
+    agreement: tuple[float, ...]
+    log_prior: tuple[float, ...] | None
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    layout: Layout = field(repr=False)
+    confidence: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    fit: float | None = None
+    sample_rate: int = 0
+
+    def __getitem__(self, name: str) -> Any:
+        """The estimate of a source.
+
+        Raises:
+            UsageError: there is no such source.
+        """
+        if name not in self.sources:
+            raise UsageError(
+                f"there is no source '{name}'", f"sources: {', '.join(self.sources)}", argument="name"
+            )
+        return self.sources[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The K names, in order."""
+        return tuple(self.sources)
+
+    @property
+    def mean(self) -> Any:
+        """(K, ...): mean over the samples, the estimate of least mean squared error if they are the posterior's."""
+        return self.samples.mean(0)
+
+    @property
+    def std(self) -> Any:
+        """(K, ...): standard deviation of every value over S ≥ 2 samples.
+
+        Raises:
+            UsageError: there is one sample only.
+        """
+        if len(self.samples) < 2:
+            raise UsageError(
+                "a single sample has no standard deviation", "ask for 2 samples or more", argument="samples"
+            )
+        return self.samples.std(0, ddof=1) if isinstance(self.samples, np.ndarray) else self.samples.std(0)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """Write every source, as 32-bit float WAV or 8-bit PNG, and ``run.json`` with the settings.
+
+        Args:
+            folder: made if missing.
+            overwrite: replace files that exist.
+
+        Returns:
+            The files.
+
+        Raises:
+            OutputError: a file exists, or the folder cannot be written.
+        """
+        from sepcli.separation.saving import encode
+
+        place = Path(folder)
+        suffix = ".wav" if self.layout.medium == "audio" else ".png"
+        files = {place / f"{_file_name(name)}{suffix}": name for name in self.sources}
+        record = place / "run.json"
+        for path in (*files, record):
+            if path.exists() and not overwrite:
+                raise OutputError(
+                    f"{path} exists already", "pass overwrite=True, or another folder", argument="folder"
+                )
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot make the folder {place}: {error.strerror}",
+                "choose another folder",
+                argument="folder",
+            ) from error
+        for path, name in files.items():
+            write_whole(path, encode(self.sources[name], self.layout, self.sample_rate))
+        text = json.dumps({"settings": dict(self.settings), "seeds": list(self.seeds)}, indent=2, default=str)
+        write_whole(record, text.encode())
+        return [*files, record]
+
+
+def _file_name(name: str) -> str:
+    """A source's name as one path component."""
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "source"
