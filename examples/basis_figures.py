@@ -77,7 +77,7 @@ class Recorder:
 
 def separate(separator: ScoreEngine, mixtures: Tensor, seed: int) -> Tensor:
     """One draw (B, K, C, H, W) per mixture (B, C, H, W)."""
-    return separator(mixtures, torch.stack([draw_seeds(seed, n) for n in range(len(mixtures))]))[:, 0]
+    return separator.sample(mixtures, torch.stack([draw_seeds(seed, n) for n in range(len(mixtures))]))[:, 0]
 
 
 def four_at_once(separator: ScoreEngine, digits: Digits, count: int, seed: int) -> Figure:

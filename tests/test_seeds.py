@@ -44,7 +44,7 @@ class Recording:
     inner: ScoreEngine
     found: list[Tensor] = field(default_factory=list)
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         self.found.append(self.inner(mixture, seeds, on_progress))
         return self.found[-1]
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fake_engine import FakeEngine
 
 from sepcli.errors import InputError, OutputError, SepError, UsageError
 from sepcli.media.audio import AudioReader
-from sepcli.media.stems import StemWriter, stem_format
+from sepcli.media.stems import StemWriter, reorder, stem_format
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.levels import cutoff
 from sepcli.separation.settings import StreamSettings
@@ -26,7 +27,7 @@ from sepcli.separation.stream import separate_stream
 
 
 @dataclass
-class Fractions:
+class Fractions(FakeEngine):
     """Every source is a fixed part of the mixture."""
 
     parts: Sequence[float] = (0.8, 0.2)
@@ -39,7 +40,7 @@ class Fractions:
     def names(self) -> tuple[str, ...]:
         return ("bass", "drums", "piano", "guitar")[: len(self.parts)]
 
-    def __call__(
+    def sample(
         self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
         assert mixture.dtype == torch.float32
@@ -56,10 +57,10 @@ class Fractions:
 class Bands(Fractions):
     """The oracle for a low and a high tone: an ideal low-pass and what it leaves."""
 
-    def __call__(
+    def sample(
         self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
-        super().__call__(mixture, seeds, on_progress)
+        super().sample(mixture, seeds, on_progress)
         spectrum = torch.fft.rfft(mixture)
         spectrum[..., torch.fft.rfftfreq(mixture.shape[-1], 1 / self.sample_rate) > 1000] = 0
         low = torch.fft.irfft(spectrum, n=mixture.shape[-1])
@@ -72,10 +73,10 @@ class Bands(Fractions):
 class Noise(Fractions):
     """Draws that depend on their seed and on nothing else."""
 
-    def __call__(
+    def sample(
         self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
-        super().__call__(mixture, seeds, on_progress)
+        super().sample(mixture, seeds, on_progress)
         shape = (len(self.parts), 1, mixture.shape[-1])
         draws = [
             torch.randn(shape, generator=torch.Generator().manual_seed(s))
@@ -106,6 +107,8 @@ def separate(
         report = separate_stream(
             reader, writers, separator, settings, seed, lambda done, total: steps.append((done, total))
         )
+        if report.draws is not None and settings.keep_samples:
+            reorder(writers, report.draws.order)
     assert steps[-1] == (report.seconds, report.seconds)
     assert steps == sorted(steps)
     return report, np.array([[soundfile.read(p, always_2d=True)[0].T for p in paths] for paths in sets])
@@ -337,13 +340,13 @@ class Weighed(Fractions):
     held: list[int] = field(default_factory=list)
     calls: int = 0
 
-    def __call__(
+    def sample(
         self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
         self.calls += 1
         if self.calls % 4 == 0:
             self.held.append(bytes_of_tensors())
-        return super().__call__(mixture, seeds, on_progress)
+        return super().sample(mixture, seeds, on_progress)
 
 
 def separate_only(path: Path, separator: Fractions) -> None:
@@ -360,19 +363,19 @@ class _Nothing(list[torch.Tensor]):
 
 
 class Broken(Fractions):
-    def __call__(
+    def sample(
         self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
-        return super().__call__(mixture, seeds, on_progress) * torch.nan
+        return super().sample(mixture, seeds, on_progress) * torch.nan
 
 
 class Interrupted(Fractions):
-    def __call__(
+    def sample(
         self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: ProgressCallback | None = None
     ) -> torch.Tensor:
         if self.seen:
             raise KeyboardInterrupt
-        return super().__call__(mixture, seeds, on_progress)
+        return super().sample(mixture, seeds, on_progress)
 
 
 @pytest.mark.parametrize(("engine", "error"), [(Broken(), SepError), (Interrupted(), KeyboardInterrupt)])

@@ -24,14 +24,14 @@ from sepcli.datasets.pairs import Pair, read_pairs
 from sepcli.evaluation.batches import draw_seeds
 from sepcli.evaluation.pairs import mix
 from sepcli.evaluation.score import score_track
-from sepcli.priors.audio.load_denoisers import SpectralSeparator, load_composed
+from sepcli.priors.audio.load_denoisers import MdctEngine, load_composed
 from sepcli.signal.consistency import fft_size, wiener
 
 LEVEL = 0.1
 """RMS that mixtures are brought to, as everywhere for priors of sound."""
 
 
-def separate(separator: SpectralSeparator, pairs: Sequence[Pair], draws: int, batch: int) -> list[Tensor]:
+def separate(separator: MdctEngine, pairs: Sequence[Pair], draws: int, batch: int) -> list[Tensor]:
     """Draws (S, K, T) of the sources of every item, as they are in the item."""
     found: list[Tensor] = []
     for start in range(0, len(pairs), batch):
@@ -52,7 +52,7 @@ def sdr(pair: Pair, names: Sequence[str], estimates: Tensor) -> float:
 
 
 def measure(
-    separator: SpectralSeparator, pairs: Sequence[Pair], draws: Sequence[int], exponent: float, batch: int
+    separator: MdctEngine, pairs: Sequence[Pair], draws: Sequence[int], exponent: float, batch: int
 ) -> list[dict[str, float]]:
     """One row per number of draws; the draws of a row are the first ones of the next."""
     started = time.perf_counter()

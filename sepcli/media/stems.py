@@ -165,6 +165,11 @@ class StemWriter:
             self._discard()
 
     def _check_free(self) -> None:
+        for path in self.paths:
+            if path.exists() and self.info.path.exists() and path.samefile(self.info.path):
+                raise OutputError(
+                    f"a stem would replace the mixture {path}", "choose another folder or file name"
+                )
         if len({os.path.abspath(path) for path in self.paths}) < len(self.paths):
             raise OutputError(f"two stems have the same path {self.paths[0]}", "use {stem} in the file name")
         for path in self.paths:
@@ -222,6 +227,18 @@ class StemWriter:
         for folder in sorted(self._new_folders, key=lambda new: len(new.parts), reverse=True):
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def reorder(writers: Sequence[StemWriter], order: Sequence[int]) -> None:
+    """Give the files of the first writer to writer ``order[0]``, and so on: the best sample comes first.
+
+    Args:
+        writers: open, one per sample.
+        order: which sample is the best, the second, …
+    """
+    paths = [writer.paths for writer in writers]
+    for number, own in zip(order, paths, strict=True):
+        writers[number].redirect(own)
 
 
 def _clear_timestamp(part: Path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from sepcli.errors import SepError
 from sepcli.protocols import DenoisingPrior, ProgressCallback
 from sepcli.separation.engines import ScoreEngine
+from sepcli.separation.independent import provides_variance
 from sepcli.separation.ranking import RankedSamples, ranked
 from sepcli.signal.chroma import enlarged, hinted, locked, reduced, stretched, working_size
 
@@ -42,7 +43,7 @@ class ChannelsAsSources:
     @property
     def has_variance(self) -> bool:
         """Whether the prior provides its posterior variance."""
-        return bool(getattr(self.prior, "has_variance", False))
+        return provides_variance(self.prior)
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ at x (B, C, 1, H, W) for σ ()."""
@@ -77,7 +78,7 @@ class HintedPrior:
     @property
     def has_variance(self) -> bool:
         """Whether the prior provides its posterior variance."""
-        return bool(getattr(self.prior, "has_variance", False))
+        return provides_variance(self.prior)
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ at x (B, K, C, *D) for σ ()."""

@@ -240,6 +240,7 @@ def score_engine(
         )
 
     known = prior if fitted is None else None
+    used = {key: value for key, value in vars(likelihood).items() if key in keys}
     return ScoreEngine(
         posterior,
         made,
@@ -248,7 +249,7 @@ def score_engine(
         device,
         channels,
         prior=known,
-        likelihood=vars(likelihood),
+        likelihood=used,
     )
 
 

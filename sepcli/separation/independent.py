@@ -21,6 +21,11 @@ class NoisyDensity(Protocol):
         ...
 
 
+def provides_variance(prior: ScorePrior) -> bool:
+    """Whether a prior provides the posterior variance: what it says itself, else whether it has ``moments``."""
+    return bool(getattr(prior, "has_variance", hasattr(prior, "moments")))
+
+
 @dataclass(frozen=True)
 class IndependentPriors:
     """p(x) = Π_k p_k(x_k); fulfils ``sepcli.protocols.DenoisingPrior``.
@@ -34,7 +39,7 @@ class IndependentPriors:
     @property
     def has_variance(self) -> bool:
         """Whether every prior provides the posterior variance."""
-        return all(getattr(prior, "has_variance", False) for prior in self.priors)
+        return all(provides_variance(prior) for prior in self.priors)
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ at x (B, K, C, *D) for σ ()."""

@@ -35,11 +35,11 @@ def grays() -> torch.Tensor:
 def test_draws_have_the_gray(tiny_colors: Path, sampler: str | None, gray: str) -> None:
     weights = GRAYS[gray]
     separator = load_colors(str(tiny_colors), weights, sampler=sampler, settings=FEW).separator()
-    drawn = separator(grays(), SEEDS)
+    drawn = separator.sample(grays(), SEEDS)
     assert drawn.shape == (2, 2, 3, 1, 8, 10)
     assert torch.allclose(gray_of(drawn[:, :, :, 0], weights), grays().expand(2, 2, 8, 10), atol=1e-5)
     assert not torch.equal(drawn[:, 0], drawn[:, 1])
-    assert torch.allclose(separator(grays()[1:], SEEDS[1:, 1:])[0, 0], drawn[1, 1], atol=1e-4)
+    assert torch.allclose(separator.sample(grays()[1:], SEEDS[1:, 1:])[0, 0], drawn[1, 1], atol=1e-4)
     assert separator.names == ("red", "green", "blue")
 
 

@@ -30,7 +30,7 @@ def mixtures() -> torch.Tensor:
 def test_sources_are_drawn(tiny_images: Path, sampler: str, weights: tuple[float, ...]) -> None:
     separator = load_images([str(tiny_images)], weights, sampler=sampler, settings=FEW)
     seen: list[tuple[int, int]] = []
-    drawn = separator(mixtures(), SEEDS, lambda *step: seen.append(step))
+    drawn = separator.sample(mixtures(), SEEDS, lambda *step: seen.append(step))
     assert drawn.shape == (3, 2, len(weights), 1, 12, 12)
     assert separator.names == tuple(f"digit-{k + 1}" for k in range(len(weights)))
     assert (separator.weights, separator.sample_rate) == (weights, 0)
@@ -43,18 +43,18 @@ def test_sources_are_drawn(tiny_images: Path, sampler: str, weights: tuple[float
 
 def test_a_draw_depends_on_its_own_seed_only(tiny_images: Path) -> None:
     separator = load_images([str(tiny_images)], (1.0, 1.0), settings=FEW)
-    together = separator(mixtures(), SEEDS)
-    assert torch.equal(together, separator(mixtures(), SEEDS))
-    assert torch.allclose(separator(mixtures()[1:2], SEEDS[1:2, 1:])[0, 0], together[1, 1], atol=1e-4)
+    together = separator.sample(mixtures(), SEEDS)
+    assert torch.equal(together, separator.sample(mixtures(), SEEDS))
+    assert torch.allclose(separator.sample(mixtures()[1:2], SEEDS[1:2, 1:])[0, 0], together[1, 1], atol=1e-4)
 
 
 def test_many_draws_are_computed_in_parts(tiny_images: Path) -> None:
     separator = load_images([str(tiny_images)], (1.0, 1.0), settings=FEW)
     seeds, seen = torch.arange(70).view(1, 70), []
-    drawn = separator(mixtures()[:1], seeds, lambda *step: seen.append(step))
+    drawn = separator.sample(mixtures()[:1], seeds, lambda *step: seen.append(step))
     assert drawn.shape == (1, 70, 2, 1, 12, 12)
     assert seen == [(n + 1, 6) for n in range(6)]
-    assert torch.allclose(drawn[:, -1:], separator(mixtures()[:1], seeds[:, -1:]), atol=1e-4)
+    assert torch.allclose(drawn[:, -1:], separator.sample(mixtures()[:1], seeds[:, -1:]), atol=1e-4)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")

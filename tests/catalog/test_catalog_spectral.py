@@ -16,7 +16,7 @@ from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.audio import load_denoisers as spectral
 from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_rest
-from sepcli.priors.audio.load_denoisers import SELECTIVE, SpectralSeparator, load_composed, sampler_defaults
+from sepcli.priors.audio.load_denoisers import SELECTIVE, MdctEngine, load_composed, sampler_defaults
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.protocols import Posterior, Sampler
 from sepcli.samplers.msdm import MultiSource
@@ -31,14 +31,14 @@ BINS = 8
 STDS = ((0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.01, 0.01), (0.01, 0.02, 0.1, 0.1, 0.2, 0.2, 0.1, 0.05))
 
 
-def separator(sampler: Sampler, weights: tuple[float, ...] = (1.0, 1.0)) -> SpectralSeparator:
+def separator(sampler: Sampler, weights: tuple[float, ...] = (1.0, 1.0)) -> MdctEngine:
     prior = IndependentPriors([GaussianBands(torch.tensor(stds).square()[None, :, None]) for stds in STDS])
 
     def posterior(mixture: Tensor) -> Posterior:
         return DiracPosterior(prior, WeightedSum(weights), mixture, moments=prior.moments)
 
     inner = ScoreEngine(posterior, sampler, ("a", "b"), weights, torch.device("cpu"), 1, 8000)
-    return SpectralSeparator(inner, BINS, weights)
+    return MdctEngine(inner, BINS, weights)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -159,10 +159,10 @@ def test_selective_priors_begin_with_the_mixture(tmp_path: Path) -> None:
     torch.testing.assert_close(
         separate.inner.posterior(mixture).start, mixture[:, None].expand(-1, 2, -1, -1, -1)
     )
-    assert separate.taking
-    assert not load_composed(priors, sampler="halving").taking
+    assert separate.interference_trained
+    assert not load_composed(priors, sampler="halving").interference_trained
     for mixed in (load_composed([priors[0], unselective]), load_composed(priors, rest=True)):
-        assert not mixed.taking
+        assert not mixed.interference_trained
         assert not mixed.inner.posterior(mixture).start.any()
     assert isinstance(load_composed([priors[0], unselective]).inner.sampler, Halving)
 

@@ -14,7 +14,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
-from sepcli.priors.audio.load_encoders import VariationalSeparator
+from sepcli.priors.audio.load_encoders import VariationalEngine
 from sepcli.protocols import Engine
 from sepcli.training.loop import write_weights
 
@@ -54,26 +54,26 @@ def mixtures(count: int, length: int) -> Tensor:
 
 def test_one_answer_is_the_mean_and_several_are_draws(prior: Path) -> None:
     separator = load_separator(str(prior))
-    assert isinstance(separator, VariationalSeparator)
+    assert isinstance(separator, VariationalEngine)
     assert isinstance(separator, Engine)
     assert (separator.names, separator.weights, separator.hop) == (("a", "b"), WEIGHTS, 4)
     m, seeds = mixtures(2, 61), torch.tensor([[1, 2], [3, 1]])
-    mean, draws = separator(m, seeds[:, :1]), separator(m, seeds)
+    mean, draws = separator.sample(m, seeds[:, :1]), separator.sample(m, seeds)
     assert (mean.shape, draws.shape) == ((2, 1, 2, 1, 61), (2, 2, 2, 1, 61))
     for found in (mean, draws):
         summed = 0.5 * found[:, :, 0] + 0.25 * found[:, :, 1]
         torch.testing.assert_close(summed, m[:, None].expand_as(summed), atol=1e-5, rtol=0)
-    assert torch.equal(mean, separator(m, seeds[:, 1:]))  # a mean has no seed
-    torch.testing.assert_close(separator(m[1:], seeds[1:]), draws[1:], atol=1e-5, rtol=1e-4)
-    many = separator(m[:1], torch.arange(400)[None])
+    assert torch.equal(mean, separator.sample(m, seeds[:, 1:]))  # a mean has no seed
+    torch.testing.assert_close(separator.sample(m[1:], seeds[1:]), draws[1:], atol=1e-5, rtol=1e-4)
+    many = separator.sample(m[:1], torch.arange(400)[None])
     error = many.std(1, keepdim=True) / 20
     assert bool(((many.mean(1, keepdim=True) - mean[:1]).abs() < 5 * error).all())
 
 
 def test_parts_that_share_a_seed_share_their_noise(prior: Path) -> None:
     separator = load_separator(str(prior))
-    one = separator(torch.zeros(1, 1, 64), torch.tensor([[[7, 8], [1, 2]]]))
-    other = separator(torch.zeros(1, 1, 64), torch.tensor([[[7, 9], [1, 2]]]))
+    one = separator.sample(torch.zeros(1, 1, 64), torch.tensor([[[7, 8], [1, 2]]]))
+    other = separator.sample(torch.zeros(1, 1, 64), torch.tensor([[[7, 9], [1, 2]]]))
     same = one == other
     assert bool(same[:, 0, ..., :32].all())
     assert not bool(same[:, 0, ..., 32:].any())

@@ -13,7 +13,7 @@ from tiny_waves import make_flow
 
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import load_composed
-from sepcli.priors.audio.load_flows import WaveSeparator, load_wave_flow
+from sepcli.priors.audio.load_flows import WaveEngine, load_wave_flow
 from sepcli.protocols import Engine
 
 
@@ -34,7 +34,7 @@ def test_white_noise_gets_wieners_gain(pair: tuple[str, str], width: float | Non
     words = {"sigma_max": "0.2", "sigma_min": "0.1999", "levels": "2", "steps": "100", "ratio": "0.2"}
     words |= {} if width is None else {"width": str(width)}
     separator = load_composed(pair, (1.0, 0.5), sampler="langevin", settings=words)
-    assert isinstance(separator, WaveSeparator)
+    assert isinstance(separator, WaveEngine)
     assert isinstance(separator, Engine)
     assert (separator.names, separator.weights, separator.sample_rate) == (
         ("loud", "quiet"),
@@ -42,7 +42,7 @@ def test_white_noise_gets_wieners_gain(pair: tuple[str, str], width: float | Non
         14700,
     )
     mixture = 0.6 * noise(1, 1, 1501)
-    found = separator(mixture, torch.tensor([[5]]))
+    found = separator.sample(mixture, torch.tensor([[5]]))
     assert found.shape == (1, 1, 2, 1, 1501)
     powers, weights = torch.tensor([0.25, 0.0625]), torch.tensor([1.0, 0.5])
     loose = 0.04 * (width or 1.25 / 2)  # γ²: half of the noise that Σ α² σ² is, unless it is said
@@ -61,7 +61,7 @@ def test_weak_mixtures_are_met_with_the_usual_steps(pair: tuple[str, str], count
     sampler = separator.inner.sampler
     assert (sampler.ratio, sampler.centred, sampler.sigma_max) == (0.05, 1, 0.5)
     mixture = 0.2 * noise(1, 1, 1024)
-    found = separator(mixture, torch.tensor([[5]]))[0, 0, :, 0]
+    found = separator.sample(mixture, torch.tensor([[5]]))[0, 0, :, 0]
     left = (found.mean(0) - mixture[0, 0]).square().mean()
     precision = 2 * count / 0.01**2  # of the mean, by the likelihood; the prior is loose in comparison
     step = 0.05 * 0.01**2 * precision / count
@@ -86,7 +86,7 @@ def test_sounds_of_a_known_peak_stay_within_it(pair: tuple[str, str], tmp_path: 
     for priors, peak in ((bounded, 0.6), ((bounded[0], pair[0]), None)):
         separator = load_composed(priors, (0.5, 0.5))
         assert type(separator.inner.sampler).__name__ == ("Langevin" if peak is None else "Projected")
-        found = separator(mixture, torch.tensor([[5]]))[0, 0, :, 0]
+        found = separator.sample(mixture, torch.tensor([[5]]))[0, 0, :, 0]
         if peak is not None:
             torch.testing.assert_close(found.mean(0), mixture[0, 0], atol=1e-5, rtol=0)
             assert 0.5 < found.abs().max() <= peak + 1e-6
@@ -109,8 +109,8 @@ def test_seeds_and_defaults(pair: tuple[str, str], tmp_path: Path) -> None:
     few = {"levels": "2", "steps": "2"}
     separator, mixture = load_composed(pair, settings=few), noise(2, 1, 64)
     seeds = torch.tensor([[1, 2], [3, 1]])
-    together = separator(mixture, seeds)
-    alone = separator(mixture[1:], seeds[1:])
+    together = separator.sample(mixture, seeds)
+    alone = separator.sample(mixture[1:], seeds[1:])
     torch.testing.assert_close(together[1:], alone)
     assert not torch.allclose(together[:, 0], together[:, 1])
     assert (separator.inner.sampler.levels, separator.inner.sampler.sigma_min) == (2, 0.01)

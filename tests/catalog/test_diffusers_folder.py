@@ -117,7 +117,7 @@ def test_images_are_separated_by_it(saved: Path) -> None:
     separator = load_images([str(saved)], (0.5, 0.5), settings={"steps": "3"})
     assert separator.names == ("ddpm-tiny-1", "ddpm-tiny-2")
     mixture = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    drawn = separator(mixture, torch.zeros(1, 1, dtype=torch.int64))
+    drawn = separator.sample(mixture, torch.zeros(1, 1, dtype=torch.int64))
     torch.testing.assert_close(drawn[:, 0].mean(1), mixture, rtol=0.0, atol=1e-5)
     prior = loaded(saved)
     assert draws_at_once(prior) == 64

@@ -43,7 +43,7 @@ class Tinted:
     weights: tuple[float, ...] = WEIGHTS
     evaluations: int = 1
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: object = None) -> Tensor:
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: object = None) -> Tensor:
         tint = torch.tensor([0.06, -0.02, -0.04]).view(3, 1, 1, 1) + 2 / 255
         return (mixture[:, None, None] + tint).repeat(1, seeds.shape[1], 1, 1, 1, 1)
 

@@ -48,7 +48,7 @@ class Rounded:
     evaluations: int = 3
     calls: list[int] = field(default_factory=list)
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: object = None) -> Tensor:
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: object = None) -> Tensor:
         self.calls.append(len(mixture))
         noise = torch.stack(
             [

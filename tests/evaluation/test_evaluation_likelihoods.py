@@ -12,16 +12,17 @@ import torch
 
 from sepcli.evaluation.likelihoods import likeliest, typicality
 from sepcli.priors.images.glow import GlowConfig, GlowPrior
-from sepcli.priors.images.independent import SourceDensities
+from sepcli.priors.images.independent import ClassPrior
 from sepcli.priors.images.load_score import load_images
 from sepcli.separation.engines import ScoreEngine
+from sepcli.separation.independent import IndependentDensities
 
 
-def white(prior: Path, sigma: float = 0.5) -> ScoreEngine:
+def white(prior: Path, sigma: float = 0.5, noisy: bool = False) -> ScoreEngine:
     """A separator whose sources are N(1/2, I): a flow as it begins."""
     made = load_images([str(prior)], (1.0, 1.0))
     flow = GlowPrior(GlowConfig(scales=1, steps=1, width=4, embedding=4)).requires_grad_(False)
-    return replace(made, density=SourceDensities((flow, flow), (None, None), sigma))
+    return replace(made, density=IndependentDensities((ClassPrior(flow), ClassPrior(flow)), sigma, noisy))
 
 
 def test_the_likeliest_draw_of_each_item_is_chosen(tiny_flow: Path) -> None:
@@ -50,7 +51,8 @@ def test_draws_have_noise_whoever_adds_it(
     tiny_flow: Path, sampler: str, settings: dict[str, object], noisy: bool
 ) -> None:
     made = load_images([str(tiny_flow)], (1.0, 1.0), sampler=sampler, settings=settings)
-    separator = replace(white(tiny_flow), sampler=made.sampler)
+    assert made.density is not None
+    separator = white(tiny_flow, noisy=made.density.noisy)  # type: ignore[attr-defined]
     same = torch.full((2, 1, 64, 64), 0.5)
     found = typicality(separator, same, same, np.random.default_rng(0))
     assert (found["sepcli"] < found["truth"] - 0.1) == noisy  # of what has noise already, none is added

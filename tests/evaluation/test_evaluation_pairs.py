@@ -39,7 +39,7 @@ class FakeSeparator:
     fail_at: int | None = None
     """Raise KeyboardInterrupt at this call."""
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         if self.fail_at == len(self.batches):
             raise KeyboardInterrupt
         self.batches.append(mixture.shape[0])

@@ -33,7 +33,7 @@ class Scaled:
     sample_rate: int = RATE
     windows: int = 0
 
-    def __call__(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
+    def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         self.windows += len(mixture)
         shares = torch.tensor([1 / (2 * w) for w in self.weights])
         return (mixture[:, None] * shares[:, None, None])[:, None].expand(-1, seeds.shape[1], -1, -1, -1)

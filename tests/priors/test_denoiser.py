@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior, Norm
-from sepcli.priors.images.independent import ClassPrior, IndependentPriors
+from sepcli.priors.images.independent import ClassPrior
+from sepcli.separation.independent import IndependentPriors
 
 TINY = DenoiserConfig(widths=(8, 12), blocks=1, embedding=16, data_mean=0.2, data_std=0.3)
 

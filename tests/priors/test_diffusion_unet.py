@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
 from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
-from sepcli.priors.images.independent import ClassPrior, IndependentPriors
+from sepcli.priors.images.independent import ClassPrior
+from sepcli.separation.independent import IndependentPriors
 
 MEAN, VARIANCE = 0.4, 0.05
 """Of the exact networks' images, whose pixels are Gaussian, in [0, 1] units."""

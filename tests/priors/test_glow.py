@@ -21,7 +21,8 @@ from sepcli.priors.images.glow import (
     noise_at,
     noisy,
 )
-from sepcli.priors.images.independent import ClassPrior, IndependentPriors, SourceDensities
+from sepcli.priors.images.independent import ClassPrior
+from sepcli.separation.independent import IndependentDensities, IndependentPriors
 
 TINY = GlowConfig(size=(8, 8), steps=2, width=4, embedding=6)
 
@@ -84,7 +85,9 @@ def test_it_is_told_noise_and_class() -> None:
     joint = IndependentPriors((ClassPrior(p, 0, fast=True), ClassPrior(p, 1, fast=True)))
     torch.testing.assert_close(joint.score(x, sigma), torch.cat([low[:, :1], high[:, 1:]], dim=1))
     each = p.log_prob(x[:, :1], 0.4, 0) + p.log_prob(x[:, 1:], 0.4, 1)
-    torch.testing.assert_close(SourceDensities((p, p), (0, 1), 0.4).log_prob(x), each)
+    torch.testing.assert_close(
+        IndependentDensities((ClassPrior(p, 0), ClassPrior(p, 1)), 0.4).log_prob(x), each
+    )
 
 
 def test_the_nearest_copy_of_a_ladder_answers() -> None:

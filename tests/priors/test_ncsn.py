@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.images.independent import ClassPrior, IndependentPriors
+from sepcli.priors.images.independent import ClassPrior
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 from sepcli.priors.images.refinenet import InstanceNormPlus
+from sepcli.separation.independent import IndependentPriors
 
 TINY = NcsnConfig(width=4)
 

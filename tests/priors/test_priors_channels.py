@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 import torch
 from exact_priors import GaussianFields, GaussianPixels
@@ -12,6 +15,7 @@ from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.independent import ClassPrior
 from sepcli.samplers.projected import Projected
+from sepcli.separation.colorize import ChannelsAsSources, HintedPrior
 from sepcli.signal.mixing import WeightedSum
 
 
@@ -32,12 +36,23 @@ def test_channels_are_sources() -> None:
         assert torch.equal(found[:, :, 0], own[:, 0])
 
 
+@dataclass(frozen=True)
+class ScoreOnly:
+    """A prior without a posterior variance."""
+
+    prior: Any
+    has_variance = False
+
+    def score(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return self.prior.score(x, sigma)  # type: ignore[no-any-return]
+
+
 @pytest.mark.parametrize("sigma", [0.05, 0.7, 20.0])
 def test_a_hint_is_a_likelihood(sigma: float) -> None:
     """Gaussian pixels and Gaussian hints have a Gaussian product, whose score and moments are known."""
     mean, var = [0.2, 0.5, 0.7], [0.05, 0.1, 0.02]
     target, precision = random(3, 1, 4), torch.tensor([0.0, 3.0, 100.0, 1e6], dtype=torch.float64)
-    hinted = HintedPrior(GaussianPixels(mean, var), target, precision, sure=True)
+    hinted = HintedPrior(GaussianPixels(mean, var), target, precision)
     v, mu = (torch.tensor(t, dtype=torch.float64).view(3, 1, 1) for t in (var, mean))
     both = 1 / (1 / v + precision)
     centre = both * (mu / v + precision * target)
@@ -51,7 +66,7 @@ def test_a_hint_is_a_likelihood(sigma: float) -> None:
 def test_where_nothing_is_known_the_score_is_the_prior_s_and_a_flat_prior_yields() -> None:
     prior, x, sigma = GaussianPixels([0, 0.5], [1, 2]), random(1, 2, 1, 3), torch.tensor(0.3).double()
     target, precision = random(2, 1, 3, seed=1), torch.tensor([0.0, 0.0, 1e9], dtype=torch.float64)
-    score = HintedPrior(prior, target, precision, sure=False).score(x, sigma)
+    score = HintedPrior(ScoreOnly(prior), target, precision).score(x, sigma)
     own = prior.score(x, sigma)
     assert torch.allclose(score[..., :2], own[..., :2])
     assert torch.allclose(score[..., 2], ((target - x) / sigma**2)[..., 2], rtol=1e-6)
@@ -77,7 +92,7 @@ def test_draws_keep_to_a_hint_and_its_neighbours_follow(sure: bool, eta: float |
     gray = torch.full((400, 1, 2), 0.5, dtype=torch.float64)
     sampler = Projected(steps=60, sigma_max=20.0, rho=7.0, eta=eta)
     middle = []
-    for known in (prior, HintedPrior(prior, target, precision, sure)):
+    for known in (prior, HintedPrior(prior if sure else ScoreOnly(prior), target, precision)):
         posterior = DiracPosterior(known, WeightedSum(weights), gray)
         drawn = posterior.sources(sampler(posterior, torch.arange(400)))
         assert torch.allclose(WeightedSum(weights)(drawn), gray)

@@ -191,7 +191,7 @@ def test_a_folder_of_color_images_becomes_a_prior(tmp_path: Path, family: str) -
         assert (config.p_mean, config.p_std) == (-0.8, 1.7)
         assert 0.2 < config.data_mean < 0.45
     separator = load_images([str(tmp_path / "p")], (1.0, 1.0), sampler="projected", settings={"steps": "3"})
-    drawn = separator(torch.rand(1, 3, 9, 10), torch.zeros(1, 1, dtype=torch.int64))
+    drawn = separator.sample(torch.rand(1, 3, 9, 10), torch.zeros(1, 1, dtype=torch.int64))
     assert drawn.shape == (1, 1, 2, 3, 9, 10)
     assert torch.isfinite(drawn).all()
 

@@ -80,7 +80,7 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
     separator = load_images(
         [str(tmp_path / "p")], (1.0, 1.0), labels=(0, 1), settings={"levels": "2", "steps": "2"}
     )
-    drawn = separator(torch.rand(2, 1, 8, 8), torch.zeros(2, 1, dtype=torch.int64))[:, 0]
+    drawn = separator.sample(torch.rand(2, 1, 8, 8), torch.zeros(2, 1, dtype=torch.int64))[:, 0]
     assert torch.isfinite(drawn).all()
     known = prior.log_prob(drawn[:, :1], 0.01, 0) + prior.log_prob(drawn[:, 1:], 0.01, 1)
     found = separator.log_prior(drawn)
