@@ -45,7 +45,7 @@ class Recording:
     found: list[Tensor] = field(default_factory=list)
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        self.found.append(self.inner(mixture, seeds, on_progress))
+        self.found.append(self.inner.sample(mixture, seeds, on_progress))
         return self.found[-1]
 
     def __getattr__(self, name: str) -> object:

@@ -17,7 +17,7 @@ BATCH = torch.stack([tone(1.0) + hits([0.2, 0.6], 1.0), tone(1.0, 180.0), torch.
 def test_the_contract() -> None:
     told: list[tuple[int, int]] = []
     separator = BlindSeparator("hpss", sample_rate=RATE)
-    sources = separator(BATCH, torch.zeros(3, 2, dtype=torch.int64), lambda *step: told.append(step))
+    sources = separator.sample(BATCH, torch.zeros(3, 2, dtype=torch.int64), lambda *step: told.append(step))
     assert sources.shape == (3, 2, 2, 1, RATE)
     assert told == [(1, 3), (2, 3), (3, 3)]
     torch.testing.assert_close(0.5 * sources.sum(dim=2)[:, 0], BATCH, atol=1e-6, rtol=0)
@@ -31,13 +31,13 @@ def test_the_contract() -> None:
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_items_do_not_depend_on_their_batch(method: str) -> None:
     separator, seeds = BlindSeparator(method, sample_rate=RATE), torch.arange(3)[:, None]
-    assert torch.equal(separator(BATCH, seeds)[1:2], separator(BATCH[1:2], seeds[1:2]))
+    assert torch.equal(separator.sample(BATCH, seeds)[1:2], separator(BATCH[1:2], seeds[1:2]))
 
 
 def test_names_and_weights_as_the_prior_has_them() -> None:
     seeds = torch.zeros(3, 1, dtype=torch.int64)
-    usual = BlindSeparator("hpss", sample_rate=RATE)(BATCH, seeds)
-    turned = BlindSeparator("hpss", ("bass", "drums"), (1.0, 0.25), RATE)(BATCH, seeds)
+    usual = BlindSeparator("hpss", sample_rate=RATE).sample(BATCH, seeds)
+    turned = BlindSeparator("hpss", ("bass", "drums"), (1.0, 0.25), RATE).sample(BATCH, seeds)
     torch.testing.assert_close(turned[:, :, 0], 0.5 * usual[:, :, 1])
     torch.testing.assert_close(turned[:, :, 1], 2 * usual[:, :, 0])
 

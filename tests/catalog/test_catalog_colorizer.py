@@ -73,7 +73,7 @@ def test_langevin_dynamics_color(tiny_colors: Path) -> None:
     few = {"steps": "2", "levels": "3", "preset": "released-color"}
     colorizer = load_colors(str(tiny_colors), GRAYS["mean"], sampler="langevin", settings=few)
     assert colorizer.separator().evaluations == 6
-    assert colorizer.separator()(grays(), SEEDS).shape == (2, 2, 3, 1, 8, 10)
+    assert colorizer.separator().sample(grays(), SEEDS).shape == (2, 2, 3, 1, 8, 10)
 
 
 def test_a_card_has_a_table_for_colorization_beside_that_for_separation(
@@ -113,7 +113,7 @@ def test_a_ladder_of_its_own_bounds_the_levels(tiny_colors: Path, tmp_path: Path
     colorizer = load_colors(str(folder), GRAYS["mean"], settings=FEW)
     assert colorizer.describe()["settings"]["sigma_max"] == 5.0
     hint = (torch.rand(3, 8, 10), torch.ones(8, 10))
-    assert colorizer.separator(hint)(grays(), SEEDS).isfinite().all()
+    assert colorizer.separator(hint).sample(grays(), SEEDS).isfinite().all()
 
 
 def test_what_cannot_be_done_is_refused(tiny_colors: Path, tiny_images: Path, tiny_prior: Path) -> None:

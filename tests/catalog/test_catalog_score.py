@@ -61,8 +61,8 @@ def test_many_draws_are_computed_in_parts(tiny_images: Path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_compiled_networks_draw_the_same(tiny_images: Path) -> None:
     prior, seeds = [str(tiny_images)], SEEDS[:, :1]
-    plain = load_images(prior, (1.0, 1.0), settings=FEW)(mixtures(), seeds)
-    compiled = load_images(prior, (1.0, 1.0), settings={**FEW, "compile": "1"})(mixtures(), seeds)
+    plain = load_images(prior, (1.0, 1.0), settings=FEW).sample(mixtures(), seeds)
+    compiled = load_images(prior, (1.0, 1.0), settings={**FEW, "compile": "1"}).sample(mixtures(), seeds)
     assert torch.allclose(compiled, plain, atol=0.02)  # products are rounded to bfloat16 elsewhere
 
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_compiled_is_said(tiny_images: Path, monkeypatch: pytest.
 def test_images_stay_in_their_range_unless_told_otherwise(tiny_images: Path) -> None:
     for bounded in ("0", "1"):
         settings = {**FEW, "bounded": bounded}
-        drawn = load_images([str(tiny_images)], (1.0, 1.0), settings=settings)(mixtures(), SEEDS)
+        drawn = load_images([str(tiny_images)], (1.0, 1.0), settings=settings).sample(mixtures(), SEEDS)
         within = float(drawn.min()) >= -1e-6 and float(drawn.max()) <= 1 + 1e-6
         assert within == (bounded == "1")
 
@@ -91,9 +91,9 @@ def test_one_prior_per_source_and_classes(tiny_images: Path, tmp_path: Path) -> 
     two = load_images([str(tiny_images), str(other)], (1.0, 0.5), labels=(0, None), settings=FEW)
     one = load_images([str(tiny_images)], (1.0, 0.5), labels=(0, None), settings=FEW)
     free = load_images([str(tiny_images)], (1.0, 0.5), settings=FEW)
-    drawn = one(mixtures(), SEEDS)
-    assert torch.allclose(two(mixtures(), SEEDS), drawn, atol=1e-4)
-    assert not torch.allclose(free(mixtures(), SEEDS), drawn, atol=1e-3)
+    drawn = one.sample(mixtures(), SEEDS)
+    assert torch.allclose(two.sample(mixtures(), SEEDS), drawn, atol=1e-4)
+    assert not torch.allclose(free.sample(mixtures(), SEEDS), drawn, atol=1e-3)
 
 
 def test_settings_reach_sampler_and_posterior(tiny_images: Path) -> None:
@@ -107,8 +107,8 @@ def test_settings_reach_sampler_and_posterior(tiny_images: Path) -> None:
     ancestral = load_images(name, (1, 1), settings={"eta": "ancestral", "weigh": "1", "steps": "2"})
     assert ancestral.sampler == Projected(steps=2, eta=None)
     plain = load_images(name, (1, 1), settings={"eta": "ancestral", "weigh": "0", "steps": "2"})
-    assert not torch.allclose(ancestral(mixtures(), SEEDS), plain(mixtures(), SEEDS), atol=1e-3)
-    assert load_separator(str(tiny_images), settings=FEW)(mixtures(), SEEDS).shape[2] == 2
+    assert not torch.allclose(ancestral.sample(mixtures(), SEEDS), plain.sample(mixtures(), SEEDS), atol=1e-3)
+    assert load_separator(str(tiny_images), settings=FEW).sample(mixtures(), SEEDS).shape[2] == 2
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_settings_reach_sampler_and_posterior(tiny_images: Path) -> None:
 def test_what_cannot_be_done_is_refused(tiny_images: Path, changes: dict[str, object], match: str) -> None:
     given: dict[str, object] = {"weights": (1.0, 1.0), **changes}
     with pytest.raises(UsageError, match=match):
-        load_images([str(tiny_images)], **given)(mixtures(), SEEDS)  # type: ignore[arg-type]
+        load_images([str(tiny_images)], **given).sample(mixtures(), SEEDS)  # type: ignore[arg-type]
 
 
 def test_damaged_and_foreign_priors_are_refused(tiny_images: Path, tiny_prior: Path, tmp_path: Path) -> None:

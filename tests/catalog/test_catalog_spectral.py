@@ -56,7 +56,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def test_gaussian_bands_get_wieners_filter_and_its_spread(sampler: Sampler) -> None:
     frames = 1500
     mixture = 0.3 * noise(1, 1, BINS * frames)
-    found = separator(sampler)(mixture, torch.tensor([[5]]))
+    found = separator(sampler).sample(mixture, torch.tensor([[5]]))
     assert found.shape == (1, 1, 2, 1, BINS * frames)
     first, variance = mdct(found[0, 0, 0, 0], BINS), torch.tensor(STDS) ** 2
     m = mdct(mixture[0, 0], BINS)
@@ -73,7 +73,9 @@ def test_gaussian_bands_get_wieners_filter_and_its_spread(sampler: Sampler) -> N
 @pytest.mark.parametrize("length", [1, 333])
 def test_the_sources_sum_to_the_mixture(weights: tuple[float, float], length: int) -> None:
     mixture = noise(2, 1, length)
-    found = separator(Projected(steps=8, sigma_max=2.0), weights)(mixture, torch.tensor([[1, 2], [3, 4]]))
+    found = separator(Projected(steps=8, sigma_max=2.0), weights).sample(
+        mixture, torch.tensor([[1, 2], [3, 4]])
+    )
     total = WeightedSum(weights)(found.flatten(0, 1)).view(2, 2, 1, length)
     torch.testing.assert_close(total, mixture[:, None].expand_as(total), atol=2e-6, rtol=0)
 
@@ -81,7 +83,7 @@ def test_the_sources_sum_to_the_mixture(weights: tuple[float, float], length: in
 def test_an_item_depends_on_its_own_seeds_only() -> None:
     mixture, separate = noise(3, 1, 200), separator(Projected(steps=6, sigma_max=2.0))
     seeds = torch.tensor([[1, 2], [3, 4], [5, 6]])
-    together = separate(mixture, seeds)
+    together = separate.sample(mixture, seeds)
     torch.testing.assert_close(together[1:2], separate(mixture[1:2], seeds[1:2]), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(
         together[2, 1], separate(mixture[2:], seeds[2:, 1:])[0, 0], atol=1e-6, rtol=1e-5
@@ -95,7 +97,7 @@ def test_priors_from_disk(tmp_path: Path, sampler: str | None) -> None:
     separate = load_composed(priors, sampler=sampler, settings={"steps": "4"})
     assert (separate.names, separate.weights, separate.sample_rate) == (("violin", "cello"), (1.0, 1.0), 8000)
     mixture = 0.1 * noise(2, 1, 1000)
-    found = separate(mixture, torch.tensor([[1], [2]]))
+    found = separate.sample(mixture, torch.tensor([[1], [2]]))
     assert found.shape == (2, 1, 2, 1, 1000)
     assert torch.isfinite(found).all()
     if sampler != "langevin":
@@ -141,7 +143,7 @@ def test_estimates_make_the_mixture_at_every_level_whatever_the_noise(
     assert known["local"] == (48 if sampler is None else 0)
     watched = replace(inner, posterior=lambda mixture: Estimating(inner.posterior(mixture), seen))
     mixture = 0.1 * noise(2, 1, 1000)
-    replace(separate, inner=watched)(mixture, torch.tensor([[1], [2]]))
+    replace(separate, inner=watched).sample(mixture, torch.tensor([[1], [2]]))
     assert len(seen) == inner.evaluations
     mixing, expected = WeightedSum(inner.weights), mdct(mixture, 32)
     for state, estimate in seen:
@@ -181,10 +183,10 @@ def test_one_prior_may_be_there_several_times(tmp_path: Path) -> None:
     separate = load_composed(priors, (0.5, 0.5, 1.0), settings={"steps": "2"})
     assert separate.names == ("violin-1", "violin-2", "cello")
     assert separate.weights == (0.5, 0.5, 1.0)
-    assert separate(0.1 * noise(1, 1, 100), torch.tensor([[1]])).shape == (1, 1, 3, 1, 100)
+    assert separate.sample(0.1 * noise(1, 1, 100), torch.tensor([[1]])).shape == (1, 1, 3, 1, 100)
     separate = load_composed(priors, settings={"steps": "2", "weigh": "1"})
     with pytest.raises(PriorError):
-        separate(0.1 * noise(1, 1, 100), torch.tensor([[1]]))
+        separate.sample(0.1 * noise(1, 1, 100), torch.tensor([[1]]))
 
 
 @pytest.mark.parametrize("sampler", ["projected", "halving", "multi-source", "langevin"])
@@ -195,7 +197,7 @@ def test_a_rest_is_one_more_source(tmp_path: Path, sampler: str) -> None:
     )
     assert (separate.names, separate.weights) == (("violin", "cello", "other"), (0.5, 0.5, 0.5))
     mixture = torch.tensor([0.1, 0.01])[:, None, None] * noise(2, 1, 1000)
-    found = separate(mixture, torch.tensor([[1, 3], [2, 4]]))
+    found = separate.sample(mixture, torch.tensor([[1, 3], [2, 4]]))
     assert found.shape == (2, 2, 3, 1, 1000)
     alone = separate(mixture[1:], torch.tensor([[2, 4]]))  # the rest is fitted item by item
     torch.testing.assert_close(found[1:], alone, atol=1e-5, rtol=1e-4)
@@ -211,10 +213,10 @@ def test_one_prior_and_a_rest_are_a_mixture(tmp_path: Path) -> None:
     assert (separate.names, separate.weights) == (("violin", "other"), (1.0, 1.0))
     assert (type(separate.inner.sampler).__name__, separate.inner.likelihood["weigh"]) == ("Projected", 0)
     mixture = 0.1 * noise(1, 1, 4000)
-    found = separate(mixture, torch.tensor([[1]]))[0, 0, :, 0]
+    found = separate.sample(mixture, torch.tensor([[1]]))[0, 0, :, 0]
     assert min(found.square().mean(-1)) > 0.05 * mixture.square().mean()
     # 40 dB louder than the prior can be, the mixture is the rest's
-    found = separate(100 * mixture, torch.tensor([[1]]))[0, 0, :, 0]
+    found = separate.sample(100 * mixture, torch.tensor([[1]]))[0, 0, :, 0]
     assert found[0].square().mean() < 0.01 * found[1].square().mean()
 
 
@@ -234,7 +236,7 @@ def test_what_is_fitted_is_the_rest_before_it_is_weighted(
     violin = make_sound(tmp_path / "a", "violin")
     separate = load_composed([violin] * 2, weights, rest=True, settings={"steps": "2", "other": "0.2"})
     assert separate.weights[-1] == own
-    separate(noise(1, 1, 500), torch.tensor([[1]]))
+    separate.sample(noise(1, 1, 500), torch.tensor([[1]]))
     scale = sum(abs(weight) for weight in separate.weights) / 3  # what the priors are told of is c x
     assert seen == [(pytest.approx(0.2 * scale**2 / own**2), 0.75 * 8000 / 32)]
 
@@ -245,8 +247,8 @@ def test_only_the_ratios_of_the_weights_count(tmp_path: Path) -> None:
     whole = load_composed(priors, (1.0, 2.0), settings=settings)
     half = load_composed(priors, (0.5, 1.0), settings=settings)
     assert (whole.weights, half.weights) == ((1.0, 2.0), (0.5, 1.0))
-    torch.testing.assert_close(half(mixture, seeds), 2 * whole(mixture, seeds))
-    sources = whole(mixture, seeds)[0]
+    torch.testing.assert_close(half.sample(mixture, seeds), 2 * whole.sample(mixture, seeds))
+    sources = whole.sample(mixture, seeds)[0]
     torch.testing.assert_close(half.log_prior(2 * sources), whole.log_prior(sources))
 
 

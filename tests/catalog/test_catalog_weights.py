@@ -59,4 +59,4 @@ def test_loading_by_name_gives_the_weights_of_the_command(tiny_images: Path, tmp
         separator = load_separator(str(prior))
         assert separator.weights == (0.5, 0.5)
         of_sums = load_images([str(prior)], (1.0, 1.0))
-        torch.testing.assert_close(separator(mean, seeds), of_sums(2 * mean, seeds))
+        torch.testing.assert_close(separator.sample(mean, seeds), of_sums.sample(2 * mean, seeds))

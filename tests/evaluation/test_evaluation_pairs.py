@@ -182,7 +182,7 @@ def test_the_level_is_that_of_separate(tmp_path: Path, kind: str) -> None:
             self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
         ) -> Tensor:
             heard.append(float(mixture.abs().max()))
-            return super().__call__(mixture, seeds, on_progress)
+            return super().sample(mixture, seeds, on_progress)
 
     pair = Pair("one", np.stack([signal, signal]), RATE)
     list(evaluate_pairs([pair], Listening(), metrics=["usdr"], level=0.1))
@@ -195,7 +195,7 @@ def test_estimates_that_went_astray_have_no_score() -> None:
         def __call__(
             self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
         ) -> Tensor:
-            draws = super().__call__(mixture, seeds, on_progress)
+            draws = super().sample(mixture, seeds, on_progress)
             draws[-1, 0, 1, 0, 5] = torch.nan
             return draws
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from exact_priors import GaussianFields, GaussianPixels
-from sepcli.priors.images.channels import ChannelsAsSources
 from torch import Tensor
 
 from sepcli.posterior.dirac import DiracPosterior
