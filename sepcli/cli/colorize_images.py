@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sepcli.media.images import RasterImage
     from sepcli.priors.images.colorizer import Colorizer
     from sepcli.protocols import ProgressCallback
-    from sepcli.separation.ranking import RankedDraws
+    from sepcli.separation.ranking import RankedSamples
 
 STEP = 1 / 255
 """One level of 8 bits."""
@@ -115,7 +115,7 @@ class Colorization:
         if job.beside:
             several = {
                 "std_scale": std_scale(colors.std),
-                "diversity": diversity(colors.ranked.draws[:, :, 0]),
+                "diversity": diversity(colors.ranked.samples[:, :, 0]),
             }
             several["diversity_is"] = DIVERSITY
         details = {
@@ -208,13 +208,13 @@ def _sample(
     small = reduced(gray[None], working_size(gray.shape[0], gray.shape[1], colorizer.short))[0]
     known = None if hint is None else hinted(*hint, small, weights)
     separator = colorizer.separator(known)
-    drawn = separator(small[None, None], seeds[None], on_progress)[0].clamp(0, 1)
+    drawn = separator.sample(small[None, None], seeds[None], on_progress)[0].clamp(0, 1)
     log_prior = separator.log_prior(drawn) if len(seeds) > 1 else None
     if not torch.isfinite(drawn).all():
         raise SepError(f"the colors of {job.source} are not finite", "use more steps, or another sampler")
     sets = ranked(drawn, small[None], weights, log_prior)
-    exact = locked(small, sets.draws[:, :, 0] - small, weights)
-    return ColorSamples(gray, small, replace(sets, draws=exact[:, :, None]), weights)
+    exact = locked(small, sets.samples[:, :, 0] - small, weights)
+    return ColorSamples(gray, small, replace(sets, samples=exact[:, :, None]), weights)
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class ColorSamples:
 
     gray: Tensor
     small: Tensor
-    ranked: RankedDraws
+    ranked: RankedSamples
     weights: tuple[float, ...]
 
     def full(self, number: int, gray: Tensor | None = None) -> Tensor:
@@ -242,14 +242,14 @@ class ColorSamples:
         """
         from sepcli.signal.chroma import enlarged
 
-        own = self.ranked.draws[number] if number < len(self.ranked.draws) else self.ranked.mean
+        own = self.ranked.samples[number] if number < len(self.ranked.samples) else self.ranked.mean
         full = self.gray if gray is None else gray
         return enlarged(full, self.small, own[:, 0] - self.small, self.weights)
 
     @property
     def std(self) -> Tensor:
         """(1, h, w): root mean square over the channels of the standard deviation over the samples."""
-        return self.ranked.deviation[:, 0].square().mean(0, keepdim=True).sqrt()
+        return self.ranked.std[:, 0].square().mean(0, keepdim=True).sqrt()
 
     def full_std(self, size: tuple[int, int], scale: float = 1.0) -> Tensor:
         """Return the standard deviation times ``scale`` at another size, (1, H, W)."""
@@ -293,6 +293,6 @@ def _sheet(count: int, colors: ColorSamples) -> NDArray[np.float32]:
 
 def _shown(number: int, colors: ColorSamples, gray: Tensor) -> Tensor:
     """Return a sample for a gray (H, W); the numbers behind the last are their mean and their spread."""
-    if number > len(colors.ranked.draws):
+    if number > len(colors.ranked.samples):
         return colors.full_std((gray.shape[0], gray.shape[1]), std_scale(colors.std))
     return colors.full(number, gray)

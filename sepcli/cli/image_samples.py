@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sepcli.separation.ranking import RankedDraws
+    from sepcli.separation.ranking import RankedSamples
 
 
-def describe_samples(ranked: RankedDraws, seeds: Sequence[int]) -> dict[str, Any]:
+def describe_samples(ranked: RankedSamples, seeds: Sequence[int]) -> dict[str, Any]:
     """Return the record's entries on samples; numbers count from 1, as in the names of the files.
 
     Args:
@@ -34,7 +34,7 @@ def describe_samples(ranked: RankedDraws, seeds: Sequence[int]) -> dict[str, Any
     return {"samples": samples, **several}
 
 
-def sample_labels(ranked: RankedDraws) -> list[str]:
+def sample_labels(ranked: RankedSamples) -> list[str]:
     """Return what a contact sheet says of every sample, a few lines each; nothing of a single one."""
     if len(ranked.order) == 1:
         return [""]

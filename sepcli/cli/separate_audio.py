@@ -17,7 +17,7 @@ from sepcli.cli.settings import consistency_for, split_settings, stream_settings
 
 if TYPE_CHECKING:
     from sepcli.catalog.card import Card
-    from sepcli.protocols import Separator
+    from sepcli.protocols import Engine
     from sepcli.separation.settings import StreamSettings
     from sepcli.separation.stem_report import StreamReport
 
@@ -79,7 +79,7 @@ class AudioSeparation:
     def run(self, job: Job, title: str) -> Outcome:
         """Separate a recording and write its stems."""
         from sepcli.media.audio import AudioReader
-        from sepcli.media.stems import StemWriter
+        from sepcli.media.stems import StemWriter, reorder
         from sepcli.separation.stream import separate_stream
 
         separator, streaming, _ = self._loaded
@@ -93,6 +93,8 @@ class AudioSeparation:
                 bar(round(done), round(total))
 
             report = separate_stream(reader, writers, separator, streaming, self.seed, progress)
+            if report.draws is not None and streaming.keep_samples:
+                reorder(writers, report.draws.order)
         _warn(job, report)
         details = {
             **describe_samples(report, self.seed),
@@ -103,7 +105,7 @@ class AudioSeparation:
         return Outcome(details, (first, *summary(report)))
 
     @cached_property
-    def _loaded(self) -> tuple[Separator, StreamSettings, dict[str, Any]]:
+    def _loaded(self) -> tuple[Engine, StreamSettings, dict[str, Any]]:
         for_stream, for_engine = split_settings(self.settings, self.card)
         separator, made_with = load(
             self.card, self.prior, device=self.device, sampler=self.sampler, settings=for_engine
@@ -140,7 +142,7 @@ def describe_samples(report: StreamReport, seed: int) -> dict[str, Any]:
         {
             "seed": seeds[number],
             "residual_rms": sample.residual_rms,
-            "log_prior": sample.log_prior_bound,
+            "log_prior": sample.log_prior,
             "agreement_db": sample.agreement_db,
         }
         for number, sample in zip(report.draws.order, report.draws.draws, strict=True)
@@ -152,7 +154,7 @@ def summary(report: StreamReport) -> tuple[str, ...]:
     """Return one line on kept samples: what they are ranked by, and the number of the medoid."""
     if report.draws is None or len(report.sets) == 1:
         return ()
-    by = "agreement" if report.draws.draws[0].log_prior_bound is None else "log prior"
+    by = "agreement" if report.draws.draws[0].log_prior is None else "log prior"
     return (f"  {len(report.sets)} samples, best first by {by}, medoid: {report.draws.medoid:02d}",)
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sepcli.catalog.card import Card
     from sepcli.media.images import RasterImage
-    from sepcli.protocols import ImageSeparator
-    from sepcli.separation.ranking import RankedDraws
+    from sepcli.protocols import Engine
+    from sepcli.separation.ranking import RankedSamples
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,12 +94,12 @@ class ImageSeparation:
         seeds = sample_seeds(self.seed, 0, self.layout.samples)
         ranked = self._sample(job, mixture, torch.tensor(seeds), title)
         for k, name in enumerate(separator.names):
-            if ranked.draws[:, k].std(correction=0) < 1 / 255 <= mixture.std(correction=0):
+            if ranked.samples[:, k].std(correction=0) < 1 / 255 <= mixture.std(correction=0):
                 console.warn(f"{job.track}: the source {name} is empty")
         write_sources(job, image, mixture.numpy(), ranked, separator.names, self.overwrite)
         report = {
             "size": list(mixture.shape[1:]),
-            **({"std_scale": std_scale(ranked.deviation)} if len(seeds) > 1 else {}),
+            **({"std_scale": std_scale(ranked.std)} if len(seeds) > 1 else {}),
             "evaluations": separator.evaluations,
             "elapsed": time.monotonic() - started,
         }
@@ -107,7 +107,7 @@ class ImageSeparation:
         line = f"{job.stems[0][0].parent}: {', '.join(separator.names)}, {sheet}"
         return Outcome({**describe_samples(ranked, seeds), "report": report}, (line,))
 
-    def _sample(self, job: Job, mixture: Tensor, seeds: Tensor, title: str) -> RankedDraws:
+    def _sample(self, job: Job, mixture: Tensor, seeds: Tensor, title: str) -> RankedSamples:
         import torch
 
         from sepcli.separation.ranking import align, ranked
@@ -115,7 +115,7 @@ class ImageSeparation:
         separator, _ = self._loaded
         groups = [(os.path.realpath(f), w) for (_, f), w in zip(self.cards, self.weights, strict=True)]
         with console.progress(title, self.quiet) as on_progress:
-            raw = separator(mixture[None], seeds[None], on_progress)[0]
+            raw = separator.sample(mixture[None], seeds[None], on_progress)[0]
             if not torch.isfinite(raw).all():
                 raise SepError(
                     f"the sources of {job.source} are not finite",
@@ -127,7 +127,7 @@ class ImageSeparation:
             )
 
     @cached_property
-    def _loaded(self) -> tuple[ImageSeparator, str]:
+    def _loaded(self) -> tuple[Engine, str]:
         from sepcli.cli.device import choose_device
         from sepcli.priors.images.load import load_images
 
@@ -181,7 +181,7 @@ def write_sources(
     job: Job,
     image: RasterImage,
     mixture: NDArray[np.float32],
-    ranked: RankedDraws,
+    ranked: RankedSamples,
     names: Sequence[str],
     overwrite: bool,
 ) -> None:
@@ -201,12 +201,12 @@ def write_sources(
     from sepcli.media.contact_sheet import contact_sheet
     from sepcli.media.images import RasterImage, write_images
 
-    planes = [sample.numpy() for sample in ranked.draws]
+    planes = [sample.numpy() for sample in ranked.samples]
     rows: list[list[NDArray[np.float32] | None]] = [[mixture, *plane] for plane in planes]
     labels = sample_labels(ranked)
     if job.beside:
-        scale = std_scale(ranked.deviation)
-        beside = [ranked.mean.numpy(), (scale * ranked.deviation).numpy()]
+        scale = std_scale(ranked.std)
+        beside = [ranked.mean.numpy(), (scale * ranked.std).numpy()]
         planes += beside
         rows += [[None, *plane] for plane in beside]
         labels += beside_labels(scale)
