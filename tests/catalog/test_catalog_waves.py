@@ -133,7 +133,7 @@ def test_what_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="lam"):
         load_composed(pair, settings={"lam": "3"})
     with pytest.raises(PriorError):
-        load_composed(pair, sampler="projected", settings={"weigh": "1"})(
+        load_composed(pair, sampler="projected", settings={"weigh": "1"}).sample(
             noise(1, 1, 16), torch.tensor([[1]])
         )
 
