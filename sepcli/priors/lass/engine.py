@@ -103,6 +103,11 @@ class LassEngine:
             )
 
     @property
+    def hop(self) -> None:
+        """None: the noise of tokens is not fixed in time."""
+        return None
+
+    @property
     def density(self) -> None:
         """None: tokens have probabilities, signals no density."""
         return None
