@@ -17,7 +17,7 @@ from sepcli.errors import PriorError, UsageError
 
 Network = TypeVar("Network", bound=nn.Module)
 
-REPEATED = ("blocks", "layers", "scales", "steps", "ladder", "weights")
+REPEATED = ("blocks", "layers", "scales", "steps", "sigmas", "weights")
 """Fields of configs that are numbers of layers, or have one for every copy; each has tensors of its own."""
 
 

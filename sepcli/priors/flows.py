@@ -1,13 +1,13 @@
-"""Invertible maps of signals with known Jacobians, and what flows are made of.
+"""Transforms with tractable Jacobians, and the normalizing flows made of them.
 
-Under y = f(x) densities change by log p(x) = log p(y) + log |det ∂y/∂x|. A ``Transform`` gives y and that
-second term, its log-determinant, per item; ``inverse`` gives x back. All work on time (B, C, T) and on
-images (B, C, H, W) alike. A ``MultiScale`` flow chains them and factors half of the channels out after
-every scale but the last; all latents are to be N(0, I), so that
+Under y = f(x) densities change by log p(x) = log p(y) + log |det ∂y/∂x|. A ``Transform`` returns y and the
+second term, its log-determinant, per item; ``inverse`` returns x. All transforms work on audio (B, C, T) and
+on images (B, C, H, W). A ``MultiScale`` flow chains them and factors half of the channels out after every
+scale but the last; the prior of all latents is N(0, I), so that
 
     log p(x) = Σ log N(z; 0, I) + Σ log-determinants
 
-Transforms compute in the precision of x whatever autocast says; only the networks inside obey it.
+Transforms compute in the precision of x also under autocast; only the networks inside them use it.
 
 Source: Kingma & Dhariwal 2018 (Glow), table 1; Dinh et al. 2017 (RealNVP) for coupling and scales.
 """
@@ -24,43 +24,43 @@ from torch import Tensor, nn
 
 from sepcli.signal.mdct import imdct, mdct
 
-LIMIT = 2.0
-"""Couplings scale by e^±2 at most: unbounded ones learn to squash, and then their inverse explodes."""
-LEAST_STD = 1e-4
-"""What ``ActNorm`` takes for the standard deviation of a channel that does not vary."""
+MAX_LOG_SCALE = 2.0
+"""Couplings scale by e^±2 at most: unbounded ones learn to contract, and then their inverse diverges."""
+MIN_STD = 1e-4
+"""Floor of the standard deviation of a channel in the initialization of ``ActNorm``."""
 
 
 class Transform(Protocol):
-    """An invertible map; ``context`` is what a flow is conditioned on, None if on nothing.
+    """An invertible map; ``context`` is the condition of a conditional flow, None for an unconditional one.
 
-    It is one (B, E) for the whole signal, or, in time, frames (B, E, F) that are spread evenly over it.
+    It is (B, E) for the whole signal, or, for audio, F frames (B, E, F) of equal length.
     """
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Signals (B, C, *D) to others, (B, C', *D'), and the log-determinant (B,)."""
+        """Map signals (B, C, *D) to (B, C', *D'), and return the log-determinant (B,), too."""
         ...
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """The x that became y."""
+        """Return the x whose image is y."""
         ...
 
 
 class Linear(nn.Linear):
-    """A linear layer whose weights are not rounded when stored."""
+    """A linear layer whose weights are stored in full precision."""
 
     exact = True
 
 
 class ActNorm(nn.Module):
-    """y = e^s (x + b) per channel; s and b may be moved by a context, of frames by their mean.
+    """y = e^s (x + b) per channel; a context (the mean of its frames) may be added to s and b.
 
     Args:
         channels: C.
-        context: E, the width of the context; 0: there is none.
+        context: E, the width of the context; 0: no context.
     """
 
     exact = True
-    """Not to be stored in bfloat16: one scale's error is made at every place of its channel."""
+    """Store in full precision, not bfloat16: an error of a scale affects all positions of its channel."""
 
     def __init__(self, channels: int, context: int = 0) -> None:
         super().__init__()
@@ -72,17 +72,17 @@ class ActNorm(nn.Module):
             nn.init.zeros_(self.tell.bias)
 
     @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
-        """Set b and s so that the channels of these data (B, C, *D) get mean 0 and variance 1."""
+    def initialize(self, x: Tensor) -> None:
+        """Set b and s such that the channels of these data (B, C, *D) get mean 0 and variance 1."""
         rows = x.transpose(0, 1).flatten(1)
         self.bias.copy_(-rows.mean(1))
-        self.log_scale.copy_(-rows.std(1, correction=0).clamp(min=LEAST_STD).log())
+        self.log_scale.copy_(-rows.std(1, correction=0).clamp(min=MIN_STD).log())
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See ``Transform``."""
         bias, log_scale = self._parameters_at(x, context)
-        spread = log_scale.flatten(1).sum(1) * positions(x)
-        return (x + bias) * log_scale.exp(), spread.expand(len(x))
+        log_det = log_scale.flatten(1).sum(1) * positions(x)
+        return (x + bias) * log_scale.exp(), log_det.expand(len(x))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """See ``Transform``."""
@@ -90,19 +90,19 @@ class ActNorm(nn.Module):
         return y * (-log_scale).exp() - bias
 
     def _parameters_at(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """b and s, (B, C, 1, ...) or (1, C, 1, ...)."""
+        """Return b and s, (B, C, 1, ...) or (1, C, 1, ...)."""
         both = torch.cat([self.bias, self.log_scale])[None]
         if self.tell is not None:
-            whole = context.mean(2) if context is not None and context.dim() == 3 else context
-            both = both + self.tell(whole).to(x.dtype)
+            vector = context.mean(2) if context is not None and context.dim() == 3 else context
+            both = both + self.tell(vector).to(x.dtype)
         bias, log_scale = both.view(*both.shape, *[1] * (x.dim() - 2)).chunk(2, dim=1)
         return bias, log_scale
 
 
 class Invertible1x1(nn.Module):
-    """y = W x at every place, W = P L (U + diag(± e^s)): a learnt mixture of the channels.
+    """y = W x at every position, W = P L (U + diag(± e^s)): a learned invertible 1×1 convolution.
 
-    P is the permutation and ± the signs of the random rotation that W starts as; both stay as they are.
+    W is initialized to a random rotation; its permutation P and its signs ± are fixed.
     """
 
     exact = True
@@ -136,19 +136,19 @@ class Invertible1x1(nn.Module):
         return x
 
     def _triangles(self) -> tuple[Tensor, Tensor]:
-        """L, and U with its diagonal."""
+        """Return L, and U with its diagonal."""
         lower = self.lower.tril(-1) + torch.eye(len(self.signs)).to(self.lower)
         return lower, self.upper.triu(1) + (self.signs * self.log_diagonal.exp()).diag()
 
 
 class Coupling(nn.Module):
-    """The second half of the channels is shifted and scaled by what a network makes of the first.
+    """An affine coupling: a network of the first half of the channels shifts and scales the second half.
 
-    y_b = e^s (x_b + t), s = 2 tanh(r/2); without scales y_b = x_b + t (NICE).
+    y_b = e^s (x_b + t), s = 2 tanh(r/2); additive, without scales, y_b = x_b + t (NICE).
 
     Args:
         net: (first half (B, ⌈C/2⌉, *D), context) → t and r, (B, 2⌊C/2⌋, *D), or t alone if not ``affine``.
-        affine: whether there are scales.
+        affine: whether the coupling scales.
     """
 
     def __init__(self, net: nn.Module, affine: bool = True) -> None:
@@ -158,34 +158,35 @@ class Coupling(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See ``Transform``."""
         first, second = x.chunk(2, dim=1)
-        shift, log_scale = self._asked(first, context)
+        shift, log_scale = self._parameters_at(first, context)
         y = torch.cat([first, (second + shift) * log_scale.exp()], dim=1)
         return y, log_scale.flatten(1).sum(1)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """See ``Transform``."""
         first, second = y.chunk(2, dim=1)
-        shift, log_scale = self._asked(first, context)
+        shift, log_scale = self._parameters_at(first, context)
         return torch.cat([first, second * (-log_scale).exp() - shift], dim=1)
 
-    def _asked(self, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        told: Tensor = self.net(first, context).to(first.dtype)
+    def _parameters_at(self, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return t and s."""
+        output: Tensor = self.net(first, context).to(first.dtype)
         if not self.affine:
-            return told, torch.zeros_like(told)
-        shift, raw = told.chunk(2, dim=1)
-        return shift, LIMIT * (raw / LIMIT).tanh()
+            return output, torch.zeros_like(output)
+        shift, raw = output.chunk(2, dim=1)
+        return shift, MAX_LOG_SCALE * (raw / MAX_LOG_SCALE).tanh()
 
 
 class Squeeze(nn.Module):
-    """Neighbours become channels: 2 × 2 pixels, or 2 samples. The sides must be even."""
+    """Squeeze neighbours into channels: 2 × 2 pixels, or 2 samples. The sides must be even."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See ``Transform``."""
-        nothing = x.new_zeros(len(x))
+        log_det = x.new_zeros(len(x))
         if x.dim() == 4:
-            return F.pixel_unshuffle(x, 2), nothing
+            return F.pixel_unshuffle(x, 2), log_det
         pairs = x.reshape(*x.shape[:2], -1, 2)
-        return pairs.movedim(-1, 2).flatten(1, 2), nothing
+        return pairs.movedim(-1, 2).flatten(1, 2), log_det
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """See ``Transform``."""
@@ -195,9 +196,9 @@ class Squeeze(nn.Module):
 
 
 class Lapped(nn.Module):
-    """The MDCT of sounds (B, C, T): bands become channels, (B, C M, T/M), and frames are places.
+    """The MDCT of audio (B, C, T): bands become channels, frames positions, (B, C M, T/M).
 
-    The transform is orthogonal: a square matrix, which inverts exactly.
+    The transform is orthogonal, so that its log-determinant is 0.
 
     Args:
         hop: M, even; it divides T.
@@ -220,7 +221,7 @@ class Lapped(nn.Module):
 
 
 class Chain(nn.Module):
-    """Transforms one after the other."""
+    """A composition of transforms."""
 
     def __init__(self, *transforms: nn.Module) -> None:
         super().__init__()
@@ -230,8 +231,8 @@ class Chain(nn.Module):
         """See ``Transform``."""
         total = x.new_zeros(len(x))
         for transform in self.transforms:
-            x, part = transform(x, context)
-            total = total + part
+            x, log_det = transform(x, context)
+            total = total + log_det
         return x, total
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
@@ -240,20 +241,21 @@ class Chain(nn.Module):
             y = cast(Transform, transform).inverse(y, context)
         return y
 
-    def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set every ``ActNorm`` by data (B, C, *D) as they come to it; returns what leaves the chain."""
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Initialize every ``ActNorm`` on data (B, C, *D), and return the output of the chain."""
         for transform in self.transforms:
             if isinstance(transform, ActNorm):
-                transform.initialise(x)
+                transform.initialize(x)
             x = transform(x, context)[0]
         return x
 
 
 class Split(nn.Module):
-    """Half of the channels leave: z = (x_b - μ(x_a))/σ(x_a), so that x_b given x_a is a learnt Gaussian.
+    """Factor out half of the channels: z = (x_b - μ(x_a))/σ(x_a), so that x_b given x_a is a learned
+    Gaussian.
 
     Args:
-        net: see ``Coupling``, which this is, with the second half taken away.
+        net: network of the ``Coupling`` whose second half is factored out.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -261,22 +263,22 @@ class Split(nn.Module):
         self.coupling = Coupling(net)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Signals (B, C, *D) to what stays, the latent that leaves, and the log-determinant (B,)."""
-        y, spread = self.coupling(x, context)
+        """Return the half that is kept, the latent that is factored out, and the log-determinant (B,)."""
+        y, log_det = self.coupling(x, context)
         kept, latent = y.chunk(2, dim=1)
-        return kept, latent, spread
+        return kept, latent, log_det
 
     def inverse(self, kept: Tensor, latent: Tensor, context: Tensor | None = None) -> Tensor:
-        """The signals that became the two."""
+        """Return the signals of a kept half and a latent."""
         return self.coupling.inverse(torch.cat([kept, latent], dim=1), context)
 
 
 class MultiScale(nn.Module):
-    """A flow: one chain per scale, and a split after each but the last.
+    """A multi-scale flow: one chain per scale, and a split after each but the last.
 
     Args:
         scales: the chains, finest first.
-        splits: one less.
+        splits: the splits, one less than the scales.
     """
 
     def __init__(self, scales: Sequence[Chain], splits: Sequence[Split]) -> None:
@@ -284,19 +286,19 @@ class MultiScale(nn.Module):
         self.scales, self.splits = nn.ModuleList(scales), nn.ModuleList(splits)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
-        """Signals (B, C, *D) to latents, one per scale, and the log-determinant (B,)."""
+        """Map signals (B, C, *D) to latents, one per scale; return the log-determinant (B,), too."""
         latents, total = [], x.new_zeros(len(x))
         for number, scale in enumerate(self.scales):
-            x, part = scale(x, context)
-            total = total + part
+            x, log_det = scale(x, context)
+            total = total + log_det
             if number < len(self.splits):
-                x, latent, part = self.splits[number](x, context)
+                x, latent, log_det = self.splits[number](x, context)
                 latents.append(latent)
-                total = total + part
+                total = total + log_det
         return [*latents, x], total
 
     def inverse(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """The signals of latents, one per scale."""
+        """Return the signals of latents, one per scale."""
         x = latents[-1]
         for number in reversed(range(len(self.scales))):
             if number < len(self.splits):
@@ -305,7 +307,7 @@ class MultiScale(nn.Module):
         return x
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log p of signals (B, C, *D), in nats, (B,)."""
+        """Return log p (B,) of signals (B, C, *D), in nats."""
         latents, total = self(x, context)
         for latent in latents:
             total = total - 0.5 * (latent.square() + math.log(2 * math.pi)).flatten(1).sum(1)
@@ -313,14 +315,14 @@ class MultiScale(nn.Module):
         return log_prob
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Set every ``ActNorm`` by data (B, C, *D)."""
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Initialize every ``ActNorm`` on data (B, C, *D)."""
         for number, scale in enumerate(self.scales):
-            x = cast(Chain, scale).initialise(x, context)
+            x = cast(Chain, scale).initialize(x, context)
             if number < len(self.splits):
                 x = self.splits[number](x, context)[0]
 
 
 def positions(x: Tensor) -> int:
-    """How many places signals (B, C, *D) have."""
+    """Return the number of positions of signals (B, C, *D)."""
     return math.prod(x.shape[2:])

@@ -1,4 +1,4 @@
-"""In which precision a network is asked."""
+"""Numerical precision of the networks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import torch
 
 
 def fastest(device: torch.device) -> AbstractContextManager[None]:
-    """Matrix products in bfloat16 where the device has units for them; elsewhere all stays as it is.
+    """Return a context in which matrix products use bfloat16 if the device supports it in hardware.
 
-    The preconditioning of a denoiser is outside: its error shrinks with σ as c_out does.
+    The preconditioning of a denoiser is outside of it, so that errors decrease with σ as c_out does.
     """
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    units = torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=units)
+    enabled = (
+        torch.cuda.is_bf16_supported() if device.type == "cuda" else device.type == "cpu" and supported()
+    )
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

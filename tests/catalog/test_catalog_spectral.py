@@ -15,7 +15,7 @@ from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.audio import load_denoisers as spectral
-from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_rest
+from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_other
 from sepcli.priors.audio.load_denoisers import SELECTIVE, MdctEngine, load_composed, sampler_defaults
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.protocols import Posterior, Sampler
@@ -152,7 +152,7 @@ def test_estimates_make_the_mixture_at_every_level_whatever_the_noise(
 
 
 def test_selective_priors_begin_with_the_mixture(tmp_path: Path) -> None:
-    priors = [make_sound(tmp_path / name, name, selective=True) for name in ("violin", "cello")]
+    priors = [make_sound(tmp_path / name, name, interference_trained=True) for name in ("violin", "cello")]
     unselective = make_sound(tmp_path / "harp", "harp")
     separate = load_composed(priors)
     assert isinstance(separate.inner.sampler, Projected)
@@ -230,9 +230,9 @@ def test_what_is_fitted_is_the_rest_before_it_is_weighted(
 
     def watch(mixture: Tensor, share: float, frames: float) -> GaussianBands:
         seen.append((share, frames))
-        return fit_rest(mixture, share, frames)
+        return fit_other(mixture, share, frames)
 
-    monkeypatch.setattr(spectral, "fit_rest", watch)
+    monkeypatch.setattr(spectral, "fit_other", watch)
     violin = make_sound(tmp_path / "a", "violin")
     separate = load_composed([violin] * 2, weights, rest=True, settings={"steps": "2", "other": "0.2"})
     assert separate.weights[-1] == own

@@ -93,7 +93,7 @@ def test_two_folders_become_priors_and_a_duet_two_stems(
 def test_estimates_are_kept_where_priors_take_what_is_theirs(duet: Path, tmp_path: Path) -> None:
     for selective, usual in ((True, "residual"), (False, "wiener")):
         out = tmp_path / usual
-        made = [make_sound(out / name, name, selective=selective) for name in ("violin", "shaker")]
+        made = [make_sound(out / name, name, interference_trained=selective) for name in ("violin", "shaker")]
         words = [word for prior in made for word in ("--prior", prior)]
         assert separate(duet, out, *words) == 0
         record = json.loads((out / "duet" / "run.json").read_text())

@@ -152,7 +152,7 @@ def test_a_flow_ranks_draws_by_its_density(
     code, text, _ = train(*common, "--steps", 4, "--finetune-noise")
     assert code == 0
     assert text.startswith(f"{out / 'glow'}: 4 ")
-    assert json.loads((out / "glow" / "config.json").read_text())["ladder"] == [0.0, 0.01, 1.0]
+    assert json.loads((out / "glow" / "config.json").read_text())["sigmas"] == [0.0, 0.01, 1.0]
     mixture = str(images / "train" / "warm" / "0000.png")
     steps = ["--set", "steps=2", "--set", "levels=3", "--device", "cpu", "-q"]
     common = [mixture, "--prior", str(out), *steps, "-o"]

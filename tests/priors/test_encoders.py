@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepcli.priors.audio.encoders import FURTHEST, PRESETS, Encoders, EncodersConfig
+from sepcli.priors.audio.encoders import MAX_LOG_RATIO, PRESETS, Encoders, EncodersConfig
 
 WEIGHTS = (0.5, -1.0, 0.25)
 
@@ -44,7 +44,7 @@ def test_each_source_and_noise_has_its_own_answer() -> None:
     assert float((added[:, 0] - added[:, 1]).abs().max()) > 0.01
     assert float((mean - finer).abs().max()) > 0.01
     assert bool((narrower < std).any())
-    assert bool(((std / 0.3).log().abs() <= FURTHEST + 1e-5).all())
+    assert bool(((std / 0.3).log().abs() <= MAX_LOG_RATIO + 1e-5).all())
     alone, _ = made.sample(m[1:2], torch.tensor(0.3))
     torch.testing.assert_close(alone, mean[1:2], atol=1e-5, rtol=1e-4)
 

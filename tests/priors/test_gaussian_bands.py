@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sepcli.posterior.dirac import DiracPosterior
-from sepcli.priors.audio.gaussian_bands import FLOOR, GaussianBands, fit_rest
+from sepcli.priors.audio.gaussian_bands import FLOOR, GaussianBands, fit_other
 from sepcli.samplers.projected import Projected
 from sepcli.separation.independent import IndependentPriors
 from sepcli.signal.mixing import WeightedSum
@@ -39,20 +39,20 @@ def test_score_and_moments_are_those_of_the_density(shape: tuple[int, int, int])
 @pytest.mark.parametrize(("bands", "frames"), [(1, 1), (6, 3), (64, 50)])
 def test_a_mixture_of_one_power_has_that_share_everywhere(bands: int, frames: int) -> None:
     level = torch.tensor([0.5, 0.02])[:, None, None, None]
-    found = fit_rest(level * noise(2, 1, bands, frames).sign(), 0.25, 9.0).variance
+    found = fit_other(level * noise(2, 1, bands, frames).sign(), 0.25, 9.0).variance
     torch.testing.assert_close(found, 0.25 * level[:, 0].square().expand(2, bands, frames))
 
 
 def test_the_rest_is_loud_where_and_when_the_mixture_is() -> None:
     mixture = torch.zeros(1, 1, 128, 41)
     mixture[0, 0, 60, 20] = 1.0
-    found = fit_rest(mixture, 0.5, 9.0).variance[0]
+    found = fit_other(mixture, 0.5, 9.0).variance[0]
     heard = found > FLOOR**2
     assert heard.any(0).nonzero().flatten().tolist() == list(range(16, 25))  # nine frames
     touched = heard.any(1).nonzero().flatten().tolist()
     assert 51 <= min(touched) < 60 < max(touched) <= 71  # a third of an octave around band 60, and no more
     assert float(found[~heard].max()) == pytest.approx(FLOOR**2)
-    silence = fit_rest(torch.zeros(1, 1, 8, 5), 0.5, 9.0).variance
+    silence = fit_other(torch.zeros(1, 1, 8, 5), 0.5, 9.0).variance
     torch.testing.assert_close(silence, torch.full((1, 8, 5), FLOOR**2))
 
 

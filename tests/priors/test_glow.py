@@ -91,17 +91,17 @@ def test_it_is_told_noise_and_class() -> None:
 
 
 def test_the_nearest_copy_of_a_ladder_answers() -> None:
-    p, x = prior(replace(TINY, ladder=(0.0, 0.01, 0.1, 1.0)), shaken=0.1), image_set(1, 1, 1, 8, 8)
-    own = [prior(replace(TINY, ladder=(sigma,))) for sigma in p.config.ladder]
+    p, x = prior(replace(TINY, sigmas=(0.0, 0.01, 0.1, 1.0)), shaken=0.1), image_set(1, 1, 1, 8, 8)
+    own = [prior(replace(TINY, sigmas=(sigma,))) for sigma in p.config.sigmas]
     for one, flow in zip(own, p.flows, strict=True):
         one.flows[0].load_state_dict(flow.state_dict())
     found = []
     for sigma in (0.0, 0.001, 0.005, 0.01, 0.03, 0.04, 0.3, 0.4, 1.0, 9.0):
         here = torch.tensor(sigma)
-        scores = [one.score(x, torch.tensor(s)) for one, s in zip(own, p.config.ladder, strict=True)]
+        scores = [one.score(x, torch.tensor(s)) for one, s in zip(own, p.config.sigmas, strict=True)]
         scaled = [
             s * noise_at(torch.tensor(level)) / noise_at(here)
-            for s, level in zip(scores, p.config.ladder, strict=True)
+            for s, level in zip(scores, p.config.sigmas, strict=True)
         ]
         asked = p.score(x, here)
         alike = [bool(torch.allclose(asked, s, rtol=1e-3, atol=1e-4)) for s in scaled]
@@ -120,7 +120,7 @@ def test_bits_per_dimension_of_known_densities() -> None:
 
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
 def test_the_loss_is_the_cross_entropy_in_bits(sigma: float) -> None:
-    p, images = prior(replace(TINY, ladder=(sigma,))), image_set(400, 1, 8, 8)
+    p, images = prior(replace(TINY, sigmas=(sigma,))), image_set(400, 1, 8, 8)
     loss, figures = p.loss(images, np.random.default_rng(0))
     energy = float((images - 0.5).square().mean()) + sigma**2 + STEP**2 / 12
     nats = 0.5 * energy + 0.5 * math.log(2 * math.pi)
@@ -144,7 +144,7 @@ def test_noise_and_levels_of_training() -> None:
 def test_classes_are_withheld() -> None:
     images, zeros = image_set(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)
     for share, same in ((1.0, True), (0.0, False)):
-        p = prior(replace(TINY, classes=("0-4", "5-9"), unlabelled=share), shaken=0.1)
+        p = prior(replace(TINY, classes=("0-4", "5-9"), class_dropout=share), shaken=0.1)
         first, _ = p.loss(images, np.random.default_rng(0), zeros)
         second, _ = p.loss(images, np.random.default_rng(0), zeros + 1)
         assert torch.equal(first, second) is same
@@ -166,7 +166,7 @@ def test_it_begins_where_the_data_are() -> None:
     images = 0.8 + 0.05 * image_set(64, 1, 8, 8)
     p = prior()
     before, _ = p.loss(images, np.random.default_rng(1))
-    p.initialise(images, np.random.default_rng(0))
+    p.initialize(images, np.random.default_rng(0))
     after, _ = p.loss(images, np.random.default_rng(1))
     assert float(after) < float(before) - 0.5
 
@@ -174,7 +174,7 @@ def test_it_begins_where_the_data_are() -> None:
 def test_it_learns_and_more_noise_takes_more_bits() -> None:
     p = prior(replace(TINY, scales=1, width=8))
     images = torch.linspace(0.2, 0.8, 64).view(1, 1, 8, 8).expand(32, 1, 8, 8)
-    p.initialise(images, np.random.default_rng(0))
+    p.initialize(images, np.random.default_rng(0))
     p.train().requires_grad_(True)
     optimizer, found = torch.optim.Adam(p.parameters(), 1e-2), []
     for step in range(40):

@@ -116,7 +116,7 @@ def test_the_exact_score_of_gaussian_images_has_the_least_loss() -> None:
 def test_classes_are_withheld() -> None:
     images, zeros = image_set(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)
     for share, same in ((1.0, True), (0.0, False)):
-        p = prior(replace(TINY, classes=("0-4", "5-9"), unlabelled=share))
+        p = prior(replace(TINY, classes=("0-4", "5-9"), class_dropout=share))
         first, _ = p.loss(images, np.random.default_rng(0), zeros)
         second, _ = p.loss(images, np.random.default_rng(0), zeros + 1)
         assert torch.equal(first, second) is same

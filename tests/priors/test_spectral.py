@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.audio.mdct_denoiser import SURPRISING, SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import MAX_RATIO, SpectralConfig, SpectralPrior
 
 BANDS = tuple(float(s) for s in np.geomspace(0.5, 1e-3, 8))
 TINY = SpectralConfig(bins=8, width=16, blocks=3, dilations=(1, 2), embedding=8, band_std=BANDS)
@@ -114,7 +114,7 @@ def test_a_surprise_does_not_outweigh_all_else() -> None:
     loss, _ = model.loss(x, np.random.default_rng(0))
     loss.backward()
     r = model.get_parameter("net.leave.bias").grad[2 * 8 :]  # type: ignore[index]
-    assert 0 < r.norm() < 0.1 * 0.5 * 1.1 * SURPRISING / x.numel()
+    assert 0 < r.norm() < 0.1 * 0.5 * 1.1 * MAX_RATIO / x.numel()
 
 
 @pytest.mark.parametrize("variance", [True, False])

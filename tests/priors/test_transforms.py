@@ -138,7 +138,7 @@ def test_actnorm_hears_the_mean_of_frames() -> None:
 def test_actnorm_begins_with_zero_mean_and_unit_variance(shape: tuple[int, ...]) -> None:
     norm, x = ActNorm(3).double(), 5.0 + 0.1 * draw(*shape)
     x[:, 2] = 0.25  # a channel that does not vary
-    norm.initialise(x)
+    norm.initialize(x)
     rows = norm(x)[0].transpose(0, 1).flatten(1)
     torch.testing.assert_close(rows.mean(1), torch.zeros(3).double(), atol=1e-9, rtol=0)
     torch.testing.assert_close(rows.std(1, correction=0), torch.tensor([1.0, 1.0, 0.0]).double())
@@ -157,7 +157,7 @@ def flow(scales: int = 2) -> MultiScale:
 
 def test_data_reach_every_actnorm_when_a_flow_begins() -> None:
     made, x = flow().double().requires_grad_(False), 3.0 + 2.0 * draw(60, 1, 4, 4)
-    made.initialise(x)
+    made.initialize(x)
     latents, _ = made.sample(x)
     assert [tuple(z.shape[1:]) for z in latents] == [(2, 2, 2), (8, 1, 1)]
     seen: list[Tensor] = []

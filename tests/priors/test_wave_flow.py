@@ -127,7 +127,7 @@ def test_drawn_sounds_have_the_density_s_latents(variant: str) -> None:
 def test_it_learns_a_tone(variant: str) -> None:
     p, rng = flow(variant, noise=0.05, sigma_max=0.0, width=8), np.random.default_rng(0)
     tones = torch.sin(torch.arange(64) / 5 + torch.linspace(0.0, 6.0, 16)[:, None])
-    p.initialise(tones, rng)
+    p.initialize(tones, rng)
     p.train().requires_grad_(True)
     optimizer, found = torch.optim.Adam(p.parameters(), 1e-2), []
     for _ in range(60):

@@ -97,7 +97,7 @@ def test_the_lowest_bands_get_a_network_of_their_own(
     words = {"init": str(finished[0]), "against": (str(recordings),), "low_bands": True}
     prepare.run(request(recordings, tmp_path / "p", **words))
     before, after = (load_network(load_spectral, out / "denoiser") for out in (finished[0], tmp_path / "p"))
-    assert (after.config.low, after.config.selective) == (audio.LOW["low"], True)
+    assert (after.config.low, after.config.interference_trained) == (audio.LOW["low"], True)
     assert after.low is not None
     assert float(after.low.leave.weight.abs().max()) > 0
     for key, value in before.state_dict().items():

@@ -106,7 +106,7 @@ def test_a_score_network_trains_alike(tmp_path: Path) -> None:
     assert card.parts["ncsn"].training["classes"] == ["0-4", "5-9"]
     cards.verify(card, folder)
     prior = load_image_prior(folder)
-    assert prior.config == NcsnConfig(width=8, classes=("0-4", "5-9"), unlabelled=0.2)
+    assert prior.config == NcsnConfig(width=8, classes=("0-4", "5-9"), class_dropout=0.2)
     x, sigma = torch.rand(1, 1, 1, 28, 28), torch.tensor(0.5)
     assert torch.isfinite(prior.score(x, sigma, 1)).all()
 

@@ -76,7 +76,7 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
     assert 0.0 < entry["bits_per_dim"] < 12.0
     prior = load_image_prior(folder)
     assert isinstance(prior, GlowPrior)
-    assert (prior.config.size, prior.config.scales, prior.config.ladder) == ((8, 8), 1, ())
+    assert (prior.config.size, prior.config.scales, prior.config.sigmas) == ((8, 8), 1, ())
     separator = load_images(
         [str(tmp_path / "p")], (1.0, 1.0), labels=(0, 1), settings={"levels": "2", "steps": "2"}
     )
@@ -121,7 +121,7 @@ def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: 
     prepare.run(asked)
     clean = load_image_prior(out)
     assert isinstance(clean, GlowPrior)
-    assert clean.config.ladder == (0.0,)
+    assert clean.config.sigmas == (0.0,)
     before = (out / "card.toml").read_bytes()
     tuned = replace(
         asked, clean=False, finetune_noise=True, sources=("x",), loop=replace(asked.loop, steps=6)
@@ -156,7 +156,7 @@ def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: 
     assert card.parts["glow"].history[0]["steps"] == 3
     made = load_image_prior(out)
     assert isinstance(made, GlowPrior)
-    assert made.config.ladder == pytest.approx((0.0, 0.01, 0.1, 1.0))
+    assert made.config.sigmas == pytest.approx((0.0, 0.01, 0.1, 1.0))
     x = torch.rand(1, 2, 1, 8, 8)
     torch.testing.assert_close(made.log_prob(x), clean.log_prob(x))
     # every copy was trained from the one before it: in a few steps they cannot move apart
@@ -178,12 +178,12 @@ def test_every_copy_learns_its_own_noise(data: Path, tmp_path: Path, monkeypatch
     assert isinstance(clean, GlowPrior)
     assert isinstance(made, GlowPrior)
     bits, before = (
-        [float(negative_log_likelihood(flow, images, sigma=sigma).mean()) for sigma in made.config.ladder]
+        [float(negative_log_likelihood(flow, images, sigma=sigma).mean()) for sigma in made.config.sigmas]
         for flow in (made, clean)
     )
     assert bits[0] == before[0]
     assert bits[1] < bits[2] < bits[3]
-    for sigma, own, other in list(zip(made.config.ladder, bits, before, strict=True))[1:]:
+    for sigma, own, other in list(zip(made.config.sigmas, bits, before, strict=True))[1:]:
         assert math.log2(255 * sigma * math.sqrt(2 * math.pi * math.e)) < own < other
 
 
@@ -221,7 +221,7 @@ def test_what_is_refused(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "claim", [{"steps": 10**12}, {"scales": 10**12}, {"ladder": [0.0] * 10**5}, {"width": 9}]
+    "claim", [{"steps": 10**12}, {"scales": 10**12}, {"sigmas": [0.0] * 10**5}, {"width": 9}]
 )
 def test_a_config_of_another_flow_is_refused_at_once(
     tiny_flow: Path, tmp_path: Path, claim: dict[str, object]

@@ -1,4 +1,4 @@
-"""Layers over frames whose channels lie side by side, (B, N, W): what networks of sound are made of."""
+"""Layers over frames with the channels last, (B, N, W), for networks of audio."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from torch import Tensor, nn
 
 
 class FrameNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each frame, in float32 whatever autocast says."""
+    """Layer normalisation over the channels of each frame, in float32 also under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, W) to the same, float32."""
+        """Normalize (B, N, W); float32."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution over frames whose channels lie side by side: one product of matrices, which CPUs do
-    fastest. It keeps the length.
+    """A convolution over frames with the channels last, as one matrix product, which is fastest on CPUs.
+
+    It keeps the length.
 
     Args:
         inner: channels of the input.
         outer: channels of the output.
-        taps: frames that are seen, odd.
-        dilation: frames from one to the next.
+        taps: kernel size in frames, odd.
+        dilation: frames between two taps.
     """
 
     def __init__(self, inner: int, outer: int, taps: int = 1, dilation: int = 1) -> None:
         super().__init__(inner, outer, taps, dilation=dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, inner) to (B, N, outer)."""
+        """Map (B, N, inner) to (B, N, outer)."""
         (taps,), (dilation,) = self.kernel_size, self.dilation
         if taps > 1:
             reach, length = taps // 2 * dilation, x.shape[1]
@@ -41,12 +42,12 @@ class FrameConv(nn.Conv1d):
 
 
 class Block(nn.Module):
-    """A convolution over time and one over channels, beside a short cut; scaled and shifted by the embedding.
+    """Residual block: a convolution over time and one over channels, scaled and shifted by the embedding.
 
     Args:
-        width: W.
-        embedding: E.
-        dilation: frames between the three taps.
+        width: number of channels W.
+        embedding: width of the embedding E.
+        dilation: frames between two of the three taps.
     """
 
     def __init__(self, width: int, embedding: int, dilation: int) -> None:
@@ -58,16 +59,16 @@ class Block(nn.Module):
         for parameter in (*self.conv2.parameters(), *self.tell.parameters()):
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """(B, N, W) and the embedding (B, E) to (B, N, W)."""
-        scale, shift = self.tell(told)[:, None].chunk(2, dim=-1)
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Map (B, N, W) and the embedding (B, E) to (B, N, W)."""
+        scale, shift = self.tell(embedding)[:, None].chunk(2, dim=-1)
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(self.norm2(h) * (1 + scale) + shift)
         out: Tensor = x + self.conv2(h)
         return out
 
 
-def over_noise(above: Tensor) -> Tensor:
-    """arsinh of x/σ, of any shape: of order one where there is little but noise, and where there is much."""
-    size = above.abs()
-    return (size + (size.square() + 1.0).sqrt()).log().copysign(above)  # CPUs are slow at torch's own
+def arsinh(ratio: Tensor) -> Tensor:
+    """Return arsinh(x/σ), of any shape: linear where noise dominates, logarithmic where the signal does."""
+    size = ratio.abs()
+    return (size + (size.square() + 1.0).sqrt()).log().copysign(ratio)  # torch.asinh is slow on CPUs

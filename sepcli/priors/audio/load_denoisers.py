@@ -21,7 +21,7 @@ from sepcli.catalog.engines import add_rest, refuse_single, source_names
 from sepcli.catalog.network import load_network
 from sepcli.catalog.settings import typed
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.audio.gaussian_bands import SECONDS, fit_rest
+from sepcli.priors.audio.gaussian_bands import SECONDS, fit_other
 from sepcli.priors.audio.load_flows import WaveEngine, assemble_waves, is_flow
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.precision import fastest
@@ -164,7 +164,7 @@ class RestSettings:
     """Of the source that stands for all else.
 
     Attributes:
-        other: its share of the mixture's power, in (0, 1]; see ``sepcli.priors.audio.gaussian_bands.fit_rest``.
+        other: its share of the mixture's power, in (0, 1]; see ``sepcli.priors.audio.gaussian_bands.fit_other``.
 
     Raises:
         UsageError: the share is out of range.
@@ -277,7 +277,7 @@ def usual_sampler(networks: Sequence[SpectralPrior], rest: bool = False) -> str:
 
 def selective(networks: Sequence[SpectralPrior]) -> bool:
     """Whether all have learnt to leave out what is not theirs."""
-    return all(network.config.selective for network in networks)
+    return all(network.config.interference_trained for network in networks)
 
 
 def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], rest: bool = False) -> dict[str, Any]:
@@ -315,7 +315,7 @@ def _beside_rest(
     """Mixtures → the priors and, as the last, that of the rest."""
     own = share / weight**2  # the prior is of the rest before it is weighted
     frames = SECONDS * config.sample_rate / config.bins
-    return lambda mixture: IndependentPriors([*priors, fit_rest(mixture, own, frames)])
+    return lambda mixture: IndependentPriors([*priors, fit_other(mixture, own, frames)])
 
 
 def _open(name: str) -> tuple[Card, Path]:

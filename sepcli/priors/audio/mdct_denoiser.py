@@ -1,38 +1,37 @@
-"""A denoiser of sound: D(x, σ) ≈ E[x_0 | x = x_0 + σ ε] on MDCT coefficients, bands × frames.
+"""A denoiser of audio, D(x, σ) ≈ E[x_0 | x = x_0 + σ ε], on MDCT coefficients, bands × frames.
 
-The transform is orthogonal (see ``sepcli.signal.mdct``), so that white noise of σ on a waveform is white noise of σ
-on its coefficients. The bands of sound differ by orders of magnitude, and so each has a data standard deviation s_f of
-its own, measured on the training data, in the place of the one σ_data of Karras et al.:
+The transform is orthogonal (see ``sepcli.signal.mdct``): white noise of σ on a waveform is white noise of σ
+on its coefficients. The power of audio varies by orders of magnitude between bands, so that each band has its
+own standard deviation s_f, measured on the training data, in place of the σ_data of Karras et al.:
 
     D = g x + σ √g F        logit g = ln(s_f²/σ²) + U        C = g σ² exp(R)
 
-U, F and R are what the network says of every cell; C is the variance of x_0 given x. Where it says nothing,
-g is c_skip = s_f²/(σ² + s_f²) and σ √g is c_out = σ s_f/√(σ² + s_f²): Wiener's filter for stationary Gaussian
-bands. U says how loud the sound is here and now, compared with its band as a whole, which ranges as far as σ
-does; so the output of the network stays of order one.
+U, F and R are outputs of the network for every cell; C is the variance of x_0 given x. For zero output g is
+c_skip = s_f²/(σ² + s_f²) and σ √g is c_out = σ s_f/√(σ² + s_f²): the Wiener filter of stationary Gaussian
+bands. U is the local loudness relative to the band, whose range is that of σ, so that the output is of order
+one.
 
-The network sees every cell twice: x/√(σ² + s_f²), its level among those of its band, and arsinh(x/σ), its
-level over the noise. The second is of order one wherever there is little but noise, where quiet passages
-would drown in the first. With the embedding of ln σ they also tell every band's signal-to-noise ratio. The
-loss is
+The network has two inputs per cell: x/√(σ² + s_f²), the amplitude relative to the band, and arsinh(x/σ), the
+amplitude relative to the noise, in which quiet passages remain visible. With the embedding of ln σ they also
+determine the signal-to-noise ratio of every band. The loss is
 
     E Σ_f w_f(σ) (D - x_0)²,   w_f(σ) ∝ s_f/σ²,   ln σ ~ N(P_mean, P_std²)
 
-and the likelihood of (D - x_0)² under C, in which surprises of more than 200 C count by their
-logarithm: one onset in a band that is silent otherwise must not outweigh all else. The weights are scaled so
-that Wiener's filter scores one at every σ. Most bands of music hold little of its energy; weighed by s_f,
-errors count where they would be heard, and few parameters are spent on what lies below the noise.
+plus the negative log-likelihood of (D - x_0)² under C, in which ratios above 200 count logarithmically, so
+that an onset in an otherwise silent band does not dominate. The weights are scaled such that the Wiener
+filter has the loss one at every σ. Most bands of music have little energy; the weight s_f emphasizes audible
+errors and spends few parameters on content below the noise.
 
-A denoiser copies what stands out from the noise, so that what is foreign to its sound, once it is there,
-stays. A ``selective`` one has met other sounds besides the noise, x_0 + c + σ ε, and still had to say x_0: D
-is then no score of p_σ, but leaves to other sources what is theirs.
+A denoiser preserves whatever exceeds the noise, including interference. An interference-trained denoiser
+estimates x_0 from x_0 + c + σ ε with other audio c: D is then not the score of p_σ, but leaves c to the other
+sources.
 
-The network is a stack of residual blocks over time, the bands as channels, with dilated convolutions;
-normalisation is per frame. So D is as long as its input, and a frame depends on those within ``reach``. To
-the lowest bands a second network may add what their waveform tells (see ``sepcli.priors.audio.low_band_net``).
+The network is a stack of residual blocks over time with the bands as channels and dilated convolutions;
+normalization is per frame. D therefore has the length of its input, and a frame depends on the frames within
+``reach``. A second network may correct the lowest bands (see ``sepcli.priors.audio.low_band_net``).
 
 Source: Karras et al. 2022 (EDM), table 1 and equation 8, here per band; van den Oord et al. 2016 (dilations);
-    Perez et al. 2018 (FiLM). The local gain g, the second view and w_f are ours.
+    Perez et al. 2018 (FiLM). The local gain g, the second input and w_f are from this project.
 """
 
 from __future__ import annotations
@@ -46,38 +45,38 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.audio.frame_net import Block, FrameConv, FrameNorm, over_noise
-from sepcli.priors.audio.low_band_net import LowNet
+from sepcli.priors.audio.frame_net import Block, FrameConv, FrameNorm, arsinh
+from sepcli.priors.audio.low_band_net import LowBandNet
 
-LOUD = 8.0
-"""Standard deviations of its band from which on the level of a cell counts by its logarithm: what is foreign to the
-sound may be a thousand times as loud as its softest bands, and nothing else would be seen beside it."""
-SURPRISING = 200.0
-"""Squared errors of so many times C are told of no more than by their logarithm."""
-LEAST_DOUBT, MOST_DOUBT = -12.0, 6.0
-"""Of R, and of what the network of the lowest bands adds to it."""
-HIDDEN = 1e-3
-"""Errors so much below the power of what is seen are as good as none."""
+LINEAR_RANGE = 8.0
+"""Amplitudes in standard deviations of the band above which the input is compressed logarithmically:
+interference may be a thousand times as loud as the softest bands, and would otherwise dominate the input."""
+MAX_RATIO = 200.0
+"""Ratio of squared error and C above which the likelihood counts it logarithmically."""
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -12.0, 6.0
+"""Range of R, and of the correction by the network of the lowest bands."""
+ERROR_FLOOR = 1e-3
+"""Floor of the error relative to the power of the input in the loss of the lowest bands."""
 
 
 @dataclass(frozen=True)
 class SpectralConfig:
-    """Sizes of the network, units of its data and noise of its training; they are stored beside the weights.
+    """Architecture, units of the data and noise of the training; stored beside the weights.
 
     Attributes:
         sample_rate: Hz.
-        bins: M, bands and hop of the MDCT.
+        bins: number of bands M and hop of the MDCT.
         width: channels of the residual stream.
-        blocks: how many residual blocks.
-        dilations: frames between the taps of the blocks' convolutions, cycling.
-        embedding: width of what tells the blocks σ.
+        blocks: number of residual blocks.
+        dilations: dilations of the blocks' convolutions in frames, repeated cyclically.
+        embedding: width of the embedding of σ.
         variance: whether there is a head for the posterior variance.
         band_std: s_f, one per band, or one for all.
         p_mean: mean of ln σ in training.
         p_std: standard deviation of ln σ in training.
-        selective: whether it learnt to leave out sounds of other kinds.
-        low: L, lowest bands that have a network of their own besides, see ``sepcli.priors.audio.low_band_net``.
-        low_width: its channels.
+        interference_trained: whether interference was added to the training data.
+        low: number of lowest bands L with a second network: ``sepcli.priors.audio.low_band_net``; 0: none.
+        low_width: channels of the second network.
     """
 
     sample_rate: int = 22050
@@ -90,19 +89,19 @@ class SpectralConfig:
     band_std: tuple[float, ...] = (0.1,)
     p_mean: float = -2.5
     p_std: float = 1.5
-    selective: bool = False
+    interference_trained: bool = False
     low: int = 0
     low_width: int = 160
 
     @property
     def reach(self) -> int:
-        """How many frames to either side a frame of D depends on."""
-        apart = sum(self.dilations[n % len(self.dilations)] for n in range(self.blocks))
-        return apart + (LowNet.reach(self.low) if self.low else 0)
+        """Receptive field of D in frames to either side."""
+        reach = sum(self.dilations[n % len(self.dilations)] for n in range(self.blocks))
+        return reach + (LowBandNet.reach(self.low) if self.low else 0)
 
 
 class FrameNet(nn.Module):
-    """Features (B, inner, N) and the embedding (B, E) to (B, outer, N)."""
+    """Network from features (B, inner, N) and the embedding (B, E) to (B, outer, N)."""
 
     def __init__(self, config: SpectralConfig, inner: int, outer: int) -> None:
         super().__init__()
@@ -115,26 +114,27 @@ class FrameNet(nn.Module):
         for parameter in self.leave.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """See the class."""
-        out: Tensor = self.leave(self.trunk(x, told)).mT
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Apply the network."""
+        out: Tensor = self.leave(self.trunk(x, embedding)).mT
         return out
 
-    def trunk(self, x: Tensor, told: Tensor) -> Tensor:
-        """The channels (B, N, W) that ``leave`` makes the output of."""
+    def trunk(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Return the channels (B, N, W) before the output layer."""
         x = self.enter(x.mT)
         for block in self.blocks:
-            x = block(x, told)
+            x = block(x, embedding)
         return F.silu(self.norm(x))
 
 
 class SpectralPrior(nn.Module):
-    """p(x) of one kind of sound; fulfils ``sepcli.protocols.DenoisingPrior`` with one prior for all sources.
+    """p(x) of one kind of audio; fulfils ``sepcli.protocols.DenoisingPrior`` with the same prior for all
+    sources.
 
     Args:
-        config: sizes and units.
-        net: from features (B, 2M, N) and the embedding (B, E) to U, F and R side by side (B, 3M, N), or U
-            and F (B, 2M, N); a ``FrameNet`` if None.
+        config: architecture and units.
+        net: network from features (B, 2M, N) and the embedding (B, E) to U, F and R (B, 3M, N), or U and F
+            (B, 2M, N); None: a ``FrameNet``.
     """
 
     band_std: Tensor
@@ -145,7 +145,7 @@ class SpectralPrior(nn.Module):
         self.config = config
         self.net = FrameNet(config, 2 * config.bins, self.heads * config.bins) if net is None else net
         self.low = (
-            LowNet(config.low, config.low_width, config.embedding, config.width) if config.low else None
+            LowBandNet(config.low, config.low_width, config.embedding, config.width) if config.low else None
         )
         half = config.embedding // 2
         self.embed = nn.Sequential(
@@ -157,153 +157,163 @@ class SpectralPrior(nn.Module):
 
     @property
     def heads(self) -> int:
-        """How many numbers the network says of every cell."""
+        """Number of outputs of the network per cell."""
         return 3 if self.config.variance else 2
 
     def denoise(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """D and C at noisy coefficients.
+        """Return D and C at noisy coefficients.
 
         Args:
             x: (B, M, N), float32.
             sigma: (B,), positive.
 
         Returns:
-            Two tensors like x.
+            Two tensors of the shape of x.
         """
         level = sigma[:, None, None]
-        own = x * (level**2 + self.band_std**2).rsqrt()
-        beyond = own - own.clamp(-LOUD, LOUD)
-        features = torch.cat(
-            [own - beyond + beyond.sign() * beyond.abs().log1p(), over_noise(x / level)], dim=1
-        )
+        scaled = x * (level**2 + self.band_std**2).rsqrt()
+        excess = scaled - scaled.clamp(-LINEAR_RANGE, LINEAR_RANGE)
+        compressed = scaled - excess + excess.sign() * excess.abs().log1p()
+        features = torch.cat([compressed, arsinh(x / level)], dim=1)
         angles = (sigma.log() / 4)[:, None] * self.frequencies
-        told = F.silu(self.embed(torch.cat([angles.cos(), angles.sin()], dim=1)))
+        embedding = F.silu(self.embed(torch.cat([angles.cos(), angles.sin()], dim=1)))
         if self.low is None:
-            return self._moments_from(self.net(features, told), x, level)
+            return self._moments_from(self.net(features, embedding), x, level)
         net, bands = cast(FrameNet, self.net), slice(0, self.config.low)
-        heard = net.trunk(features, told)
-        mean, variance = self._moments_from(net.leave(heard).mT, x, level)
+        channels = net.trunk(features, embedding)
+        mean, variance = self._moments_from(net.leave(channels).mT, x, level)
         std = (level**2 + self.band_std[bands] ** 2).sqrt()
-        more, doubt = self.low(x[:, bands], mean[:, bands], std, level, heard, told)
-        lower = variance[:, bands] * doubt.clamp(LEAST_DOUBT, MOST_DOUBT).exp()
-        rest = slice(self.config.low, None)
-        return torch.cat([mean[:, bands] + more, mean[:, rest]], 1), torch.cat([lower, variance[:, rest]], 1)
+        correction, log_variance = self.low(x[:, bands], mean[:, bands], std, level, channels, embedding)
+        lower = variance[:, bands] * log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE).exp()
+        upper = slice(self.config.low, None)
+        mean = torch.cat([mean[:, bands] + correction, mean[:, upper]], dim=1)
+        return mean, torch.cat([lower, variance[:, upper]], dim=1)
 
-    def _moments_from(self, said: Tensor, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """D and C from U, F and R, side by side (B, 3M, N)."""
-        u, f, *rest = said.float().chunk(self.heads, dim=1)
-        r = rest[0].clamp(LEAST_DOUBT, MOST_DOUBT) if rest else torch.zeros_like(f)
+    def _moments_from(self, output: Tensor, x: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return D and C of U, F and R (B, 3M, N)."""
+        u, f, *variance = output.float().chunk(self.heads, dim=1)
+        r = variance[0].clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE) if variance else torch.zeros_like(f)
         gain = torch.sigmoid(2.0 * (self.band_std / level).log() + u)
         mean = gain * x + level * gain.sqrt() * f
-        return mean, level**2 * gain.detach() * r.exp()  # C learns by r alone
+        return mean, level**2 * gain.detach() * r.exp()  # C is trained through r only
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether ``moments`` are available."""
+        return self.config.variance
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """∇ log p_σ at x (B, K, 1, M, N) for σ ().
+        """Return ∇ log p_σ at x (B, K, 1, M, N) for σ ().
 
         Raises:
-            InputError: the coefficients are of another number of bands.
+            InputError: The coefficients have a different number of bands.
         """
         return (self._moments(x, sigma)[0] - x) / sigma**2
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean D and variance C of clean coefficients given noisy x (B, K, 1, M, N) at σ (), each like x.
+        """Return mean D and variance C of clean coefficients given noisy x (B, K, 1, M, N) at σ (), each like
+        x.
 
         Raises:
-            InputError: the coefficients are of another number of bands.
-            PriorError: there is no variance head.
+            InputError: The coefficients have a different number of bands.
+            PriorError: There is no variance head.
         """
         if not self.config.variance:
-            raise PriorError("the prior does not know its posterior variance", "separate with --set weigh=0")
+            raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
         return self._moments(x, sigma)
 
     def loss(
-        self, x: Tensor, rng: np.random.Generator, foreign: Tensor | None = None
+        self, x: Tensor, rng: np.random.Generator, interference: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Denoising score matching on clean coefficients, with a random σ for each item.
+        """Return the loss of denoising score matching on clean coefficients, with a random σ for each item.
 
         Args:
             x: (B, M, N).
-            rng: of noise levels and noise.
-            foreign: like x, sounds of another kind that are to be taken for noise; None: there are none.
+            rng: generator of noise levels and noise.
+            interference: other audio of the shape of x that the network learns to remove; None: none.
 
         Returns:
-            The loss (), and the figures ``mse`` (its first part), ``wiener`` (the same for Wiener's filter,
-            which every network begins as) and ``nll`` (of the variance head).
+            The loss (), and the metrics ``mse`` (its first term), ``wiener`` (the same for the Wiener filter,
+            which is the initial network) and ``nll`` (the second term, of the variance head).
         """
-        sigma, noisy = self.disturb(x, rng, foreign)
-        mse, wiener, nll = self.errors(x, noisy, sigma, foreign is not None)
-        figures = {"mse": float(mse.detach()), "wiener": float(wiener)}
+        sigma, noisy = self.corrupt(x, rng, interference)
+        mse, wiener, nll = self.errors(x, noisy, sigma, interference is not None)
+        metrics = {"mse": float(mse.detach()), "wiener": float(wiener)}
         if not self.config.variance:
-            return mse, figures
-        return mse + 0.1 * nll, {**figures, "nll": float(nll.detach())}
+            return mse, metrics
+        return mse + 0.1 * nll, {**metrics, "nll": float(nll.detach())}
 
     def low_loss(
-        self, x: Tensor, rng: np.random.Generator, foreign: Tensor | None = None
+        self, x: Tensor, rng: np.random.Generator, interference: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """What trains the network of the lowest bands: the logarithm of every item's error in them.
+        """Return the loss of the network of the lowest bands: the mean logarithm of the error of every item.
 
         Args:
             x: (B, M, N).
-            rng: of noise levels and noise.
-            foreign: like x; see ``loss``.
+            rng: generator of noise levels and noise.
+            interference: of the shape of x; see ``loss``.
 
         Returns:
-            The loss (), and the figures ``error`` (its first part in dB, compared with the sound itself) and
-            ``nll`` (of the variance).
+            The loss (), and the metrics ``error`` (its first term in dB, relative to the clean audio) and
+            ``nll`` (the second term, of the variance).
         """
-        sigma, noisy = self.disturb(x, rng, foreign)
+        sigma, noisy = self.corrupt(x, rng, interference)
         error, nll = self.low_errors(x, noisy, sigma)
-        figures = {"error": 10 / float(np.log(10)) * float(error.detach()), "nll": float(nll.detach())}
-        return error + (0.1 * nll if self.config.variance else 0.0), figures
+        metrics = {"error": 10 / float(np.log(10)) * float(error.detach()), "nll": float(nll.detach())}
+        return error + (0.1 * nll if self.config.variance else 0.0), metrics
 
-    def disturb(self, x: Tensor, rng: np.random.Generator, foreign: Tensor | None) -> tuple[Tensor, Tensor]:
-        """A random σ for each item (B,), and the items (B, M, N) under noise and other sounds."""
-        draws = np.exp(self.config.p_mean + self.config.p_std * rng.standard_normal(len(x)))
-        sigma = torch.from_numpy(draws).float().to(x.device)
+    def corrupt(
+        self, x: Tensor, rng: np.random.Generator, interference: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return a random σ for each item (B,), and the items (B, M, N) with noise and interference."""
+        sigmas = np.exp(self.config.p_mean + self.config.p_std * rng.standard_normal(len(x)))
+        sigma = torch.from_numpy(sigmas).float().to(x.device)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(x.shape, generator=generator).to(x.device)
-        return sigma, x + sigma[:, None, None] * noise + (0.0 if foreign is None else foreign)
+        return sigma, x + sigma[:, None, None] * noise + (0.0 if interference is None else interference)
 
-    def errors(self, x: Tensor, noisy: Tensor, sigma: Tensor, among: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Weighted errors of D and of Wiener's filter, and the likelihood of D's under C; each ().
+    def errors(
+        self, x: Tensor, noisy: Tensor, sigma: Tensor, interference: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weighted errors of D and of the Wiener filter, and the negative log-likelihood; each ().
 
         Args:
             x: clean coefficients (B, M, N).
-            noisy: what is seen of them, like x.
+            noisy: noisy coefficients of the shape of x.
             sigma: (B,).
-            among: whether there are other sounds in ``noisy``.
+            interference: whether ``noisy`` contains interference.
         """
         s, level = self.band_std, sigma[:, None, None]
         mean, variance = self.denoise(noisy, sigma)
         error = (mean - x).square()
         weight = s / (s**3 / (s**2 + level**2)).mean(dim=1, keepdim=True) / level**2
-        usual = (noisy * s**2 / (level**2 + s**2) - x).square()
-        if among:  # a loud one would outweigh all else where there is little noise
-            weight = weight / (weight * usual).mean(dim=(1, 2), keepdim=True).clamp(min=1.0)
-        nll = self._surprise(error, variance, level)
-        return (weight * error).mean(), (weight * usual).mean(), nll
+        wiener = (noisy * s**2 / (level**2 + s**2) - x).square()
+        if interference:  # loud interference would dominate at low noise levels
+            weight = weight / (weight * wiener).mean(dim=(1, 2), keepdim=True).clamp(min=1.0)
+        nll = self._nll(error, variance, level)
+        return (weight * error).mean(), (weight * wiener).mean(), nll
 
     def low_errors(self, x: Tensor, noisy: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean logarithm of the error of D in the lowest bands, and its likelihood under C; each ()."""
+        """Return the mean log error of D in the lowest bands, and its negative log-likelihood; each ()."""
         bands = slice(0, self.config.low)
         mean, variance = (y[:, bands] for y in self.denoise(noisy, sigma))
         error, power = (mean - x[:, bands]).square(), x[:, bands].square().mean(dim=(1, 2))
-        least = HIDDEN * noisy[:, bands].square().mean(dim=(1, 2))
-        ratio = (error.mean(dim=(1, 2)) + least) / (power + least)
-        return ratio.log().mean(), self._surprise(error, variance, sigma[:, None, None])
+        floor = ERROR_FLOOR * noisy[:, bands].square().mean(dim=(1, 2))
+        ratio = (error.mean(dim=(1, 2)) + floor) / (power + floor)
+        return ratio.log().mean(), self._nll(error, variance, sigma[:, None, None])
 
-    def _surprise(self, error: Tensor, variance: Tensor, level: Tensor) -> Tensor:
-        """The negative log likelihood () of squared errors (B, L, N) of the lowest L bands under C."""
+    def _nll(self, error: Tensor, variance: Tensor, level: Tensor) -> Tensor:
+        """Return the negative log-likelihood () of squared errors (B, L, N) of the lowest L bands under C."""
         s = self.band_std[: error.shape[1]]
-        unit = level**2 * s**2 / (level**2 + s**2)  # Wiener's C, so that the figure has no units
-        surprise = error.detach() / variance
-        held = surprise.clamp(max=SURPRISING) + SURPRISING * (surprise / SURPRISING).clamp(min=1.0).log()
-        return 0.5 * (held + (variance / unit).log()).mean()
+        unit = level**2 * s**2 / (level**2 + s**2)  # C of the Wiener filter, so that the value has no units
+        ratio = error.detach() / variance
+        bounded = ratio.clamp(max=MAX_RATIO) + MAX_RATIO * (ratio / MAX_RATIO).clamp(min=1.0).log()
+        return 0.5 * (bounded + (variance / unit).log()).mean()
 
     def _moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         if x.dim() != 5 or tuple(x.shape[2:4]) != (1, self.config.bins):
             raise InputError(
-                f"coefficients of shape {tuple(x.shape)} for a prior of {self.config.bins} bands",
+                f"coefficients of shape {tuple(x.shape)} do not fit a prior of {self.config.bins} bands",
                 "use the hop and the sample rate of the prior, and one channel",
             )
         rows = x.flatten(0, 2)

@@ -1,12 +1,12 @@
-"""Mel frames: how loud a sound is in bands of about equal width to the ear, hop by hop.
+"""Mel frames: log power of audio in bands of about equal perceptual width, hop by hop.
 
     m[b, f] = log₁₀(Σ_k H[b, k] |X[k, f]|² + ε)
 
-X is the Fourier transform under a Hann window of sum 1, four hops long and centred on its own hop, with
-silence around the sound; H are triangles of height 1 on Slaney's mel scale.
+X is the short-time Fourier transform with a Hann window of sum 1, four hops long and centred on its hop, with
+zeros beyond the ends; H are triangular filters of height 1 on Slaney's mel scale.
 
-Source: Shen et al. 2018 (Tacotron 2), the frames that WaveGlow and FloWaveNet are conditioned on; librosa has
-    the filters.
+Source: Shen et al. 2018 (Tacotron 2), the frames that WaveGlow and FloWaveNet are conditioned on; the filters
+    are those of librosa.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HOP = 256
-"""Samples per frame, at least."""
+"""Least number of samples per frame."""
 WINDOW = 4
-"""Hops that a window is long."""
+"""Length of a window in hops."""
 FLOOR = 1e-8
-"""ε: what is softer is silence."""
-MOST_BANDS = 128
-"""Of more bands the lowest are narrower than what the shortest window tells apart."""
+"""ε, the floor of the power."""
+MAX_BANDS = 128
+"""Greatest number of bands; of more, the lowest are narrower than the resolution of the shortest window."""
 
 
 class MelFrames(nn.Module):
-    """The frames of sounds; it holds no parameters, and nothing of it is stored.
+    """The transform from audio to mel frames; it has no parameters, and its buffers are not stored.
 
     Args:
-        bands: M, 1 to ``MOST_BANDS``.
+        bands: number of bands M, 1 to ``MAX_BANDS``.
         hop: samples per frame.
         sample_rate: Hz.
     """
@@ -39,7 +39,7 @@ class MelFrames(nn.Module):
 
     def __init__(self, bands: int, hop: int, sample_rate: int) -> None:
         super().__init__()
-        from librosa.filters import mel  # it takes a second, and most flows know nothing of mel frames
+        from librosa.filters import mel  # a slow import that most flows do not need
 
         self.hop = hop
         filters = mel(sr=sample_rate, n_fft=WINDOW * hop, n_mels=bands, norm=None)
@@ -48,11 +48,11 @@ class MelFrames(nn.Module):
         self.register_buffer("window", window / window.sum(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sounds (..., T), T a multiple of the hop, to frames (..., M, T/hop)."""
-        rows, around = x.reshape(-1, x.shape[-1]).to(self.filters), (WINDOW - 1) * self.hop // 2
+        """Return the frames (..., M, T/hop) of audio (..., T), where T is a multiple of the hop."""
+        rows, padding = x.reshape(-1, x.shape[-1]).to(self.filters), (WINDOW - 1) * self.hop // 2
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.stft(
-                F.pad(rows, (around, around)),
+                F.pad(rows, (padding, padding)),
                 WINDOW * self.hop,
                 self.hop,
                 window=self.window,

@@ -189,7 +189,7 @@ def _task(request: Request) -> AudioTask:
     bank, held_out = open_banks(request.data, request.sources[0], config.sample_rate, length, request.cache)
     stds = measure_bands(bank, request.tokens, config.bins)
     low = LOW if request.low_bands else {}
-    config = SpectralConfig(**fields, **low, band_std=tuple(stds), selective=bool(request.against))
+    config = SpectralConfig(**fields, **low, band_std=tuple(stds), interference_trained=bool(request.against))
     with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
         torch.manual_seed(request.loop.seed)
         prior = SpectralPrior(config) if request.init is None else _start_from(config, request.init)
@@ -240,7 +240,11 @@ def _start_from(asked: SpectralConfig, init: str) -> SpectralPrior:
     before = load_network(load_spectral, folder / "denoiser")
     low = before.config.low or asked.low
     config = replace(
-        before.config, low=low, p_mean=asked.p_mean, p_std=asked.p_std, selective=asked.selective
+        before.config,
+        low=low,
+        p_mean=asked.p_mean,
+        p_std=asked.p_std,
+        interference_trained=asked.interference_trained,
     )
     if replace(config, band_std=asked.band_std) != replace(asked, low=low):
         raise PriorError(

@@ -215,7 +215,7 @@ def _task(request: Request, config: WaveFlowConfig) -> WaveTask:
     with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
         torch.manual_seed(request.loop.seed)
         flow = WaveFlow(config)
-    flow.initialise(learn(rng, EXAMPLES), rng)
+    flow.initialize(learn(rng, EXAMPLES), rng)
     return WaveTask(Averaged(flow).to(request.device).train(), learn, held_out, request.batch)
 
 

@@ -1,30 +1,31 @@
-"""A flow of waveforms: log p(x) of one kind of sound itself, at every noise level, and so its score.
+"""A normalizing flow of waveforms: log p(x) of one kind of audio at every noise level, and hence its score.
 
     y = x + s(σ) ε,   s(σ)² = σ² + σ_0²,   ε ~ N(0, I)                   what is modelled
     loss = -log p_σ(y)/T                                                 nats per sample
 
 Units: full scale is 1, log_prob is in nats per signal of T samples; tables show it divided by T. σ_0 is noise
-that is always there: without it, waves that repeat exactly have no density. It may be as large as one likes,
-for a smoother density (the noise augmentation of the thesis). Beyond it one flow is told σ by its networks
-and its ``ActNorm``s, as ``sepcli.priors.images.glow`` is; with ``sigma_max`` = 0 it is trained on σ_0 alone.
+    that is
+always present: without it, exactly periodic waves have no density. A larger σ_0 gives a smoother density (the
+noise augmentation of the thesis). Beyond σ_0 a single flow is conditioned on σ through its networks and its
+``ActNorm``s, as in ``sepcli.priors.images.glow``; with ``sigma_max`` = 0 it is trained at σ_0 only.
 
-Three variants differ in what channels are and how they meet between couplings:
+Three variants differ in the definition of channels and their mixing between couplings:
 
-    flowavenet    half of the samples, even or odd, are moved given the others, in turns: channels are flipped
-    waveglow      channels are mixed by a learnt invertible matrix; several squeezes come first
-    spectral      as waveglow, but channels are bands and places are frames of a lapped transform, the MDCT;
-                  it is orthogonal, so that log p is of samples all the same
+    flowavenet    couplings transform the even and the odd samples alternately: channels are flipped
+    waveglow      channels are mixed by a learned invertible matrix, after several squeezes
+    spectral      as waveglow, but channels are bands and positions are frames of the MDCT, which is
+    orthogonal, so that
+                  log p is still a density of samples
 
-Samples become channels by squeezing, in the first scale of ``spectral`` by the transform. All ask a WaveNet,
-non-causal, gated and dilated, for shift and scale. All is computed in float32: what is left of a predictable
-wave is as small as σ_0, and rounding must be smaller. The weights of the WaveNets are stored in bfloat16,
-which flows of toy waves were none the worse for.
+Samples become channels by squeezing, in the first scale of ``spectral`` by the transform. The couplings are
+non-causal WaveNets. Everything is computed in float32, because the residual of a predictable wave is as small
+as σ_0. The weights of the WaveNets are stored in bfloat16, without loss of likelihood on toy waves.
 
-With ``mels`` > 0 the flow is conditioned on mel frames of the clean sound: p_σ(y | mel(x)), with which
-``sample`` is a vocoder. It cannot separate: the mel frames of the sources of a mixture are not known.
+With ``mels`` > 0 the flow is conditioned on mel frames of the clean audio: p_σ(y | mel(x)), with which
+``sample`` is a vocoder. It cannot separate, because the mel frames of the sources of a mixture are unknown.
 
 Source: Kim et al. 2019 (FloWaveNet); Prenger et al. 2019 (WaveGlow); Malvar 1992 (lapped transforms);
-    Perez et al. 2018 (FiLM); Frank 2020, the thesis whose priors these are.
+    Perez et al. 2018 (FiLM); Frank 2020, the thesis with these priors.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.audio.mel import HOP, MOST_BANDS, MelFrames
-from sepcli.priors.audio.wavenet import MOST, WaveNet
+from sepcli.priors.audio.mel import HOP, MAX_BANDS, MelFrames
+from sepcli.priors.audio.wavenet import MAX_LAYERS, WaveNet
 from sepcli.priors.flows import (
     ActNorm,
     Chain,
@@ -76,26 +77,26 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True)
 class WaveFlowConfig:
-    """Sizes of the flow and its noise levels; they are stored beside the weights.
+    """Architecture and noise levels; stored beside the weights.
 
     Attributes:
         sample_rate: Hz.
         variant: one of ``VARIANTS``.
-        squeezes: how often each scale halves the time axis; half of the channels leave after each but the
-            last. The first of ``spectral`` has 2^n bands instead.
+        squeezes: number of halvings of the time axis per scale; half of the channels are factored out after
+            each scale but the last. The first scale of ``spectral`` has 2^n bands instead.
         steps: steps of flow per scale.
         width: channels of the WaveNets.
-        layers: of each WaveNet; layer n looks 2^n places far.
-        embedding: width of what tells the flow σ, and mel frames.
-        noise: σ_0, the noise that is always there.
-        sigma_max: the greatest σ that it is trained on; 0: no noise but σ_0.
-        sigma_min: the least but 0.
-        clean: share of training chunks with σ = 0.
-        peak: no sample of such sounds is further from 0; 0: there is no such bound.
-        mels: bands of the mel frames that it is conditioned on; 0: on none.
+        layers: layers of each WaveNet; the dilation of layer n is 2^n positions.
+        embedding: width of the embedding of σ and mel frames.
+        noise: σ_0, the noise that is always present.
+        sigma_max: greatest σ of training; 0: σ_0 only.
+        sigma_min: least σ > 0 of training.
+        clean: fraction of training chunks with σ = 0.
+        peak: greatest absolute value of a sample; 0: unbounded.
+        mels: number of bands of the mel frames that the flow is conditioned on; 0: unconditional.
 
     Raises:
-        ValueError: no such variant, or numbers that make no flow.
+        ValueError: The variant is unknown, or a value is out of range.
     """
 
     sample_rate: int = 14_700
@@ -113,30 +114,31 @@ class WaveFlowConfig:
     mels: int = 0
 
     def __post_init__(self) -> None:
-        whole = min(self.squeezes, default=0) >= 1 and sum(self.squeezes) <= MOST
-        sizes = min(self.steps, self.width, self.layers) >= 1 and self.layers <= MOST and self.embedding >= 2
+        squeezes = min(self.squeezes, default=0) >= 1 and sum(self.squeezes) <= MAX_LAYERS
+        sizes = min(self.steps, self.width, self.layers) >= 1 and self.embedding >= 2
         levels = self.noise > 0 and (self.sigma_max == 0 or 0 < self.sigma_min < self.sigma_max < math.inf)
         if not (
             self.variant in VARIANTS
-            and whole
+            and squeezes
             and sizes
+            and self.layers <= MAX_LAYERS
             and levels
             and 0 <= self.clean <= 1
             and self.peak >= 0
             and 0 < self.sample_rate < math.inf
-            and 0 <= self.mels <= MOST_BANDS
+            and 0 <= self.mels <= MAX_BANDS
         ):
-            raise ValueError("these numbers make no flow")
+            raise ValueError("a value of the flow's config is out of range")
 
     @property
     def factor(self) -> int:
-        """Signals must be a multiple of so many samples long; each such part has one mel frame."""
-        place = int(2 ** sum(self.squeezes))
-        return max(place, HOP) if self.mels else place
+        """The length of signals must be a multiple of this number of samples; each part has one mel frame."""
+        factor = int(2 ** sum(self.squeezes))
+        return max(factor, HOP) if self.mels else factor
 
 
 class Flip(nn.Module):
-    """Channels in reverse order, so that the next coupling moves the other half."""
+    """Reverse the channels, so that the next coupling transforms the other half."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See ``sepcli.priors.flows.Transform``."""
@@ -148,7 +150,7 @@ class Flip(nn.Module):
 
 
 class WaveFlow(nn.Module):
-    """p(x) of sounds; fulfils ``sepcli.protocols.ScorePrior`` and ``DensityPrior``, one prior for all."""
+    """p(x) of audio; fulfils ``sepcli.protocols.ScorePrior`` and ``DensityPrior``, for all sources."""
 
     frequencies: Tensor
 
@@ -172,59 +174,74 @@ class WaveFlow(nn.Module):
                 splits.append(Split(WaveNet(channels, 2 * channels, config)))
         self.layers = MultiScale(scales, splits)
 
+    @property
+    def has_variance(self) -> bool:
+        """Whether ``moments`` are available: no."""
+        return False
+
+    @property
+    def sigma_min(self) -> float:
+        """Least noise level of training."""
+        return 0.0
+
+    @property
+    def sigma_max(self) -> float:
+        """Greatest noise level of training."""
+        return self.config.sigma_max
+
     def mel_frames(self, x: Tensor) -> Tensor | None:
-        """What clean sounds (..., T) are to be known by, (..., mels, T/factor); None if by nothing."""
+        """Return the mel frames (..., mels, T/factor) of clean audio (..., T); None without conditioning."""
         return None if self.hear is None else self.hear(x)
 
     def log_prob(self, x: Tensor, sigma: float = 0.0, mels: Tensor | None = None) -> Tensor:
-        """Σ_k log p_σ(x_k).
+        """Return Σ_k log p_σ(x_k).
 
         Args:
-            x: (B, K, 1, T), sounds with noise of s(σ) in them; T is a multiple of ``config.factor``.
-            sigma: σ; beyond ``config.sigma_max`` that is meant.
-            mels: ``mel_frames`` of the clean sounds (B, K, T).
+            x: (B, K, 1, T), audio with noise of s(σ); T is a multiple of ``config.factor``.
+            sigma: σ, clipped at ``config.sigma_max``.
+            mels: ``mel_frames`` of the clean audio (B, K, T).
 
         Returns:
             (B,) in nats, differentiable.
 
         Raises:
-            InputError: the signals are not of one channel and such a length, or have no mel frames.
+            InputError: The signals have several channels or another length, or mel frames are missing.
         """
         with torch.autocast(x.device.type, enabled=False):
-            return self._asked(x, x.new_tensor(sigma), mels).view(x.shape[:2]).sum(1)
+            return self._log_prob(x, x.new_tensor(sigma), mels).view(x.shape[:2]).sum(1)
 
     def score(self, x: Tensor, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
-        """∇ log p_σ at x (B, K, 1, T) for σ () and mel frames as for ``log_prob``, by autograd.
+        """Return ∇ log p_σ at x (B, K, 1, T) for σ () and mel frames as for ``log_prob``, by autograd.
 
-        Beyond the noise that was learnt it is that of the nearest level, rescaled.
+        Beyond the noise levels of training it is that of the nearest one, rescaled.
 
         Raises:
-            InputError: see ``log_prob``.
+            InputError: See ``log_prob``.
         """
-        off_device = torch.autocast(x.device.type, enabled=False)
-        with torch.inference_mode(False), torch.enable_grad(), off_device:
-            free = x.detach().clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(self._asked(free, sigma, mels).sum(), free)
-        ratio = self.noise_at(self._known(sigma)) / self.noise_at(sigma)
+        full_precision = torch.autocast(x.device.type, enabled=False)
+        with torch.inference_mode(False), torch.enable_grad(), full_precision:
+            variable = x.detach().clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(self._log_prob(variable, sigma, mels).sum(), variable)
+        ratio = self.noise_at(self._trained(sigma)) / self.noise_at(sigma)
         return gradient * ratio.to(gradient)
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """There are none: a density is not quick to say the variance of clean sounds given noisy ones.
+        """Raise, because the variance of clean audio given noisy audio is not tractable for a flow.
 
         Raises:
-            PriorError: always.
+            PriorError: Always.
         """
-        raise PriorError("the prior does not know its posterior variance", "separate with --set weigh=0")
+        raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
 
     def loss(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Nats per sample of sounds under noise.
+        """Return the nats per sample of noisy audio.
 
         Args:
-            x: (B, T), clean.
-            rng: of levels and noise.
+            x: clean audio (B, T).
+            rng: generator of noise levels and noise.
 
         Returns:
-            The loss () of the module's docstring, and the figure ``nats``, the same.
+            The loss () of the module's docstring, and the metric ``nats``, the same.
         """
         sigma = self._levels(len(x), rng).to(x.device)
         with torch.autocast(x.device.type, enabled=False):
@@ -234,11 +251,11 @@ class WaveFlow(nn.Module):
         return nats, {"nats": float(nats.detach())}
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, rng: np.random.Generator) -> None:
-        """Let every ``ActNorm`` begin at unit variance for sounds (B, T), with noise of training."""
+    def initialize(self, x: Tensor, rng: np.random.Generator) -> None:
+        """Initialize every ``ActNorm`` to unit variance on audio (B, T) with the noise of training."""
         sigma = self._levels(len(x), rng).to(x.device)
         context = self._context(sigma, self.mel_frames(x))
-        self.layers.initialise(self._noisy(x[:, None], sigma, rng), context)
+        self.layers.initialize(self._noisy(x[:, None], sigma, rng), context)
 
     @torch.no_grad()
     def sample(
@@ -251,87 +268,87 @@ class WaveFlow(nn.Module):
         temperature: float = 1.0,
         mels: Tensor | None = None,
     ) -> Tensor:
-        """Draw sounds.
+        """Sample audio.
 
         Args:
             count: B.
             length: T, a multiple of ``config.factor``.
-            rng: on the CPU.
-            sigma: of the noise in them, besides σ_0.
-            temperature: the latents' standard deviation; less than 1 for likelier sounds.
-            mels: ``mel_frames`` that the sounds are to have, (B, mels, T/factor).
+            rng: generator on the CPU.
+            sigma: standard deviation of the noise in the samples, besides σ_0.
+            temperature: standard deviation of the latents; less than 1 for more probable audio.
+            mels: ``mel_frames`` of the audio (B, mels, T/factor), the condition.
 
         Returns:
             (B, T).
 
         Raises:
-            InputError: there are no such frames.
+            InputError: The mel frames are missing or have another shape.
         """
         like = self.frequencies.new_zeros(count, 1, length)
         self._check_frames(mels, (count, self.config.mels, length // self.config.factor))
-        context = self._context(self._known(like.new_tensor(sigma)).expand(count), mels)
-        latents, _ = self.layers(like, context)
-        drawn = [temperature * torch.randn(z.shape, generator=rng).to(z) for z in latents]
-        signals: Tensor = self.layers.inverse(drawn, context)
+        context = self._context(self._trained(like.new_tensor(sigma)).expand(count), mels)
+        shapes, _ = self.layers(like, context)
+        latents = [temperature * torch.randn(z.shape, generator=rng).to(z) for z in shapes]
+        signals: Tensor = self.layers.inverse(latents, context)
         return signals[:, 0]
 
     def noise_at(self, sigma: Tensor) -> Tensor:
-        """s(σ), the standard deviation of all noise."""
+        """Return s(σ), the standard deviation of the total noise."""
         return (sigma.square() + self.config.noise**2).sqrt()
 
     def _noisy(self, x: Tensor, sigma: Tensor, rng: np.random.Generator) -> Tensor:
-        """Signals (B, 1, T) with noise of s(σ) for σ (B,)."""
+        """Add noise of s(σ) to signals (B, 1, T) for σ (B,)."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(x.shape, generator=generator).to(x)
         return x + self.noise_at(sigma)[:, None, None] * noise
 
     def _levels(self, count: int, rng: np.random.Generator) -> Tensor:
-        """σ (B,) of training: spread evenly over all levels, ln σ from least to most."""
+        """Return random σ (B,) of training, stratified in ln σ."""
         config = self.config
         if config.sigma_max == 0:
             return torch.zeros(count)
-        place = (rng.permutation(count) + rng.random()) / count  # of [0, 1): the first share is clean
-        where = (place - config.clean) / max(1.0 - config.clean, 1e-9)
-        sigma = config.sigma_min * (config.sigma_max / config.sigma_min) ** where
-        return torch.from_numpy(np.where(where < 0.0, 0.0, sigma)).float()
+        u = (rng.permutation(count) + rng.random()) / count  # in [0, 1); σ = 0 below config.clean
+        position = (u - config.clean) / max(1.0 - config.clean, 1e-9)
+        sigma = config.sigma_min * (config.sigma_max / config.sigma_min) ** position
+        return torch.from_numpy(np.where(position < 0.0, 0.0, sigma)).float()
 
-    def _known(self, sigma: Tensor) -> Tensor:
-        """The nearest σ that was learnt."""
+    def _trained(self, sigma: Tensor) -> Tensor:
+        """Return the nearest σ of training."""
         return sigma.clamp(max=self.config.sigma_max)
 
     def _context(self, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
-        """The embedding (B, E) of σ (B,), or (B, E, F) of σ and mel frames (B, M, F)."""
+        """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and mel frames (B, M, F)."""
         angles = (self.noise_at(sigma).log() / 4)[:, None] * self.frequencies
-        waves = torch.cat([angles.cos(), angles.sin()], dim=1)
+        features = torch.cat([angles.cos(), angles.sin()], dim=1)
         if mels is None:
-            told: Tensor = self.embed(waves)
-            return told
-        frames = torch.cat([waves[..., None].expand(-1, -1, mels.shape[-1]), mels.to(waves) / 4], dim=1)
-        every: Tensor = self.embed(frames.mT).mT
-        return every
+            embedding: Tensor = self.embed(features)
+            return embedding
+        frames = torch.cat([features[..., None].expand(-1, -1, mels.shape[-1]), mels.to(features) / 4], dim=1)
+        embeddings: Tensor = self.embed(frames.mT).mT
+        return embeddings
 
-    def _asked(self, x: Tensor, sigma: Tensor, mels: Tensor | None) -> Tensor:
-        """log p of every signal of x (B, K, 1, T) for σ (), (B·K,)."""
+    def _log_prob(self, x: Tensor, sigma: Tensor, mels: Tensor | None) -> Tensor:
+        """Return log p_σ (B·K,) of every signal of x (B, K, 1, T) for σ ()."""
         if x.dim() != 4 or x.shape[2] != 1 or x.shape[3] % self.config.factor or not x.shape[3]:
             raise InputError(
                 f"signals of shape {tuple(x.shape)} do not fit a flow of waveforms",
                 f"use one channel and a length that is a multiple of {self.config.factor} samples",
             )
         self._check_frames(mels, (*x.shape[:2], self.config.mels, x.shape[3] // self.config.factor))
-        rows = x.flatten(0, 1).to(self.frequencies)  # in the precision of the flow
-        known = self._known(sigma).to(rows).expand(len(rows))
-        return self.layers.log_prob(rows, self._context(known, None if mels is None else mels.flatten(0, 1)))
+        rows = x.flatten(0, 1).to(self.frequencies)  # the dtype of the flow
+        level = self._trained(sigma).to(rows).expand(len(rows))
+        return self.layers.log_prob(rows, self._context(level, None if mels is None else mels.flatten(0, 1)))
 
     def _check_frames(self, mels: Tensor | None, shape: tuple[int, ...]) -> None:
-        """Refuse mel frames of another shape, or none, where the flow is conditioned on them; else any."""
+        """Check that mel frames have the shape ``shape``, or are None if the flow is unconditional."""
         needed = shape if self.config.mels else None
         if needed != (None if mels is None else tuple(mels.shape)):
-            told = f"mel frames of shape {shape}" if needed else "no mel frames"
-            raise InputError(f"the flow needs {told}", "give what its mel_frames() gives")
+            expected = f"mel frames of shape {shape}" if needed else "no mel frames"
+            raise InputError(f"the flow needs {expected}", "use the output of its mel_frames()")
 
 
 def _scale(config: WaveFlowConfig, channels: int, number: int) -> Chain:
-    """Make channels of time, then the steps of flow; the last scale ends in unit variance."""
+    """Return one scale: squeezes and the steps of flow; the last scale ends with an ``ActNorm``."""
     half = channels // 2
     lapped = config.variant == "spectral" and number == 0
     layers: list[nn.Module] = (

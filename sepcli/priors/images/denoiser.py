@@ -1,16 +1,16 @@
-"""A denoiser of images, D(x, σ) ≈ E[x_0 | x = x_0 + σ ε], and so the score of p_σ at every noise level.
+"""A denoiser of images, D(x, σ) ≈ E[x_0 | x = x_0 + σ ε], and hence the score of p_σ at every noise level.
 
     D(x, σ) = μ + c_skip (x - μ) + c_out F(c_in (x - μ), c_noise)         score(x, σ) = (D(x, σ) - x)/σ²
     c_skip = s²/(σ² + s²)   c_out = σ s/√(σ² + s²)   c_in = 1/√(σ² + s²)   c_noise = ln(σ)/4
     loss = E ‖F - (x_0 - μ - c_skip (x - μ))/c_out‖²,   ln σ ~ N(P_mean, P_std²)
 
-with μ and s the mean and standard deviation of the data (s is σ_data). F is a U-Net that begins by folding
-squares of pixels into channels, so that nothing is convolved at full size. A second head, if there is one,
-says how far off D is: C(x, σ) = c_out² exp(r), trained by the likelihood of the squared error. Images are
-in [0, 1] and of any size; they are padded inside.
+with the mean μ and the standard deviation s of the data (s is σ_data). F is a U-Net whose first layer folds
+squares of pixels into channels, so that there are no convolutions at full size. An optional second head
+predicts the variance of D, C(x, σ) = c_out² exp(r); it is trained by the likelihood of the squared error.
+Images are in [0, 1] and of any size; they are padded internally.
 
 Source: Karras et al. 2022 (EDM), table 1 and equation 8; Ho et al. 2020 (the U-Net); the variance head
-    follows Nichol & Dhariwal 2021 in spirit.
+    is similar to that of Nichol & Dhariwal 2021.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ from sepcli.errors import InputError, PriorError
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """Sizes of the network, units of its data and noise of its training; they are stored beside the weights.
+    """Architecture, units of the data and noise of the training; stored beside the weights.
 
     Attributes:
         channels: C, 1 for gray, 3 for color.
-        size: height and width of the images it was trained on; others may be denoised.
-        fold: side of the squares of pixels that become channels.
-        widths: channels at every resolution, finest first; each is half as fine as the one before.
-        blocks: residual blocks at every resolution, on the way down and on the way up; one more at the
-            coarsest.
-        attention: how many resolutions, from the coarsest on, have attention.
-        embedding: width of what tells the blocks σ and class.
-        classes: names of the classes that it can be conditioned on.
-        unlabelled: share of training images whose class is withheld.
+        size: height and width of the training images; other sizes can be denoised.
+        fold: side of the squares of pixels that are folded into channels.
+        widths: channels at every resolution, finest first; each resolution is half the one before.
+        blocks: residual blocks at every resolution, in the encoder and the decoder; one more at the coarsest.
+        attention: number of resolutions with attention, from the coarsest on.
+        embedding: width of the embedding of σ and class.
+        classes: names of the classes that the network can be conditioned on.
+        class_dropout: fraction of training images whose class is dropped.
         variance: whether there is a head for the posterior variance.
         data_mean: μ of the training data.
         data_std: s of the training data.
@@ -55,7 +54,7 @@ class DenoiserConfig:
     attention: int = 1
     embedding: int = 128
     classes: tuple[str, ...] = ()
-    unlabelled: float = 0.5
+    class_dropout: float = 0.5
     variance: bool = True
     data_mean: float = 0.5
     data_std: float = 0.5
@@ -64,19 +63,19 @@ class DenoiserConfig:
 
 
 class Norm(nn.GroupNorm):
-    """Group normalisation in float32 whatever autocast says: bfloat16 is slow there on CPUs, and inexact."""
+    """Group normalization in float32 also under autocast: in bfloat16 it is slow on CPUs and inexact."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0), channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same, float32."""
+        """Normalize (N, C, H, W); float32."""
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.float())
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a short cut; the second is scaled and shifted by the embedding."""
+    """Residual block of two convolutions; the second is scaled and shifted by the embedding."""
 
     def __init__(self, inner: int, outer: int, embedding: int) -> None:
         super().__init__()
@@ -84,12 +83,12 @@ class Residual(nn.Module):
         self.norm2, self.conv2 = Norm(outer), nn.Conv2d(outer, outer, 3, padding=1)
         self.tell = nn.Linear(embedding, 2 * outer)
         self.skip = nn.Identity() if inner == outer else nn.Conv2d(inner, outer, 1)
-        silence(self.conv2)
-        silence(self.tell)
+        zero_init(self.conv2)
+        zero_init(self.tell)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """(N, inner, H, W) and the embedding (N, E) to (N, outer, H, W)."""
-        scale, shift = self.tell(told)[..., None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Map (N, inner, H, W) and the embedding (N, E) to (N, outer, H, W)."""
+        scale, shift = self.tell(embedding)[..., None, None].chunk(2, dim=1)
         h = self.conv1(F.silu(self.norm1(x)))
         h = F.silu(self.norm2(h) * (1 + scale) + shift)
         out: Tensor = self.skip(x) + self.conv2(h)
@@ -97,27 +96,27 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every place looks at every other, heads of 32 channels."""
+    """Self-attention over positions, with heads of 32 channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.heads = max(1, channels // 32)
         self.norm, self.qkv = Norm(channels), nn.Conv2d(channels, 3 * channels, 1)
         self.merge = nn.Conv2d(channels, channels, 1)
-        silence(self.merge)
+        zero_init(self.merge)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
+        """Map (N, C, H, W) to the same shape."""
         rows = self.qkv(self.norm(x)).flatten(2)  # (N, 3C, HW)
         split = (t.reshape(len(x), self.heads, -1, t.shape[-1]).mT for t in rows.chunk(3, dim=1))
-        q, k, v = (t.contiguous() for t in split)  # else CPUs go a slow way
+        q, k, v = (t.contiguous() for t in split)  # strided inputs are slow on CPUs
         y = F.scaled_dot_product_attention(q, k, v).mT.reshape(x.shape)
         out: Tensor = x + self.merge(y)
         return out
 
 
 class Level(nn.Module):
-    """The residual blocks of one resolution, each followed by attention if there is any."""
+    """The residual blocks of one resolution, each optionally followed by attention."""
 
     def __init__(self, inner: int, outer: int, blocks: int, attention: bool, embedding: int) -> None:
         super().__init__()
@@ -126,50 +125,50 @@ class Level(nn.Module):
         )
         self.looks = nn.ModuleList(Attention(outer) if attention else nn.Identity() for _ in range(blocks))
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """(N, inner, H, W) and the embedding (N, E) to (N, outer, H, W)."""
-        for block, look in zip(self.blocks, self.looks, strict=True):
-            x = look(block(x, told))
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Map (N, inner, H, W) and the embedding (N, E) to (N, outer, H, W)."""
+        for block, attention in zip(self.blocks, self.looks, strict=True):
+            x = attention(block(x, embedding))
         return x
 
 
 class UNet(nn.Module):
-    """F: folded images (N, C_in, H, W), H and W multiples of 2^(levels - 1), to (N, C_out, H, W)."""
+    """F: maps folded images (N, C_in, H, W), H and W multiples of 2^(levels - 1), to (N, C_out, H, W)."""
 
     def __init__(self, config: DenoiserConfig, inner: int, outer: int) -> None:
         super().__init__()
         widths, levels, e = config.widths, len(config.widths), config.embedding
-        looks = [level >= levels - config.attention for level in range(levels)]
+        attends = [level >= levels - config.attention for level in range(levels)]
         self.enter = nn.Conv2d(inner, widths[0], 3, padding=1)
         fine = range(levels - 1)
-        self.down = nn.ModuleList(Level(widths[n], widths[n], config.blocks, looks[n], e) for n in fine)
+        self.down = nn.ModuleList(Level(widths[n], widths[n], config.blocks, attends[n], e) for n in fine)
         self.shrink = nn.ModuleList(nn.Conv2d(widths[n], widths[n + 1], 3, stride=2, padding=1) for n in fine)
-        self.bottom = Level(widths[-1], widths[-1], config.blocks + 1, looks[-1], e)
+        self.bottom = Level(widths[-1], widths[-1], config.blocks + 1, attends[-1], e)
         self.grow = nn.ModuleList(nn.Conv2d(widths[n + 1], widths[n], 3, padding=1) for n in reversed(fine))
         self.up = nn.ModuleList(
-            Level(2 * widths[n], widths[n], config.blocks, looks[n], e) for n in reversed(fine)
+            Level(2 * widths[n], widths[n], config.blocks, attends[n], e) for n in reversed(fine)
         )
         self.norm, self.leave = Norm(widths[0]), nn.Conv2d(widths[0], outer, 3, padding=1)
-        silence(self.leave)
+        zero_init(self.leave)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """See the class; ``told`` is the embedding (N, E)."""
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Apply the network; the embedding is (N, E)."""
         x = self.enter(x)
-        kept = []
+        skips = []
         for level, shrink in zip(self.down, self.shrink, strict=True):
-            x = level(x, told)
-            kept.append(x)
+            x = level(x, embedding)
+            skips.append(x)
             x = shrink(x)
-        x = self.bottom(x, told)
+        x = self.bottom(x, embedding)
         for grow, level in zip(self.grow, self.up, strict=True):
             x = grow(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-            x = level(torch.cat([x, kept.pop().to(x.dtype)], dim=1), told)
+            x = level(torch.cat([x, skips.pop().to(x.dtype)], dim=1), embedding)
         out: Tensor = self.leave(F.silu(self.norm(x)))
         return out
 
 
 class DenoiserPrior(nn.Module):
-    """p(x) of images; fulfils ``sepcli.protocols.ScorePrior`` with one prior for all sources."""
+    """p(x) of images; fulfils ``sepcli.protocols.DenoisingPrior`` with the same prior for all sources."""
 
     frequencies: Tensor
 
@@ -183,17 +182,17 @@ class DenoiserPrior(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(2 * half, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
         )
-        self.label = nn.Embedding(len(config.classes) + 1, config.embedding)  # the last row: any class
+        self.label = nn.Embedding(len(config.classes) + 1, config.embedding)  # the last row: unknown class
         nn.init.zeros_(self.label.weight)
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """F and r at noisy images.
+        """Return F and r at noisy images.
 
         Args:
             x: (N, C, H, W), any size.
             sigma: (N,), positive.
-            labels: (N,) int64, the class of each image, ``len(classes)`` where it is not known; None for
-                all.
+            labels: (N,) int64, the class of each image, ``len(classes)`` if it is unknown; None: all are
+                unknown.
 
         Returns:
             F and r, each (N, C, H, W), float32; r is zero without a variance head.
@@ -204,10 +203,10 @@ class DenoiserPrior(nn.Module):
         x = (x - config.data_mean) * column((sigma**2 + config.data_std**2).rsqrt())
         x = F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
         angles = (sigma.log() / 4)[:, None] * self.frequencies
-        told = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
+        embedding = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
         if labels is None:
             labels = torch.full(sigma.shape, len(config.classes), device=x.device)
-        out = self.net(F.pixel_unshuffle(x, fold), F.silu(told + self.label(labels))).float()
+        out = self.net(F.pixel_unshuffle(x, fold), F.silu(embedding + self.label(labels))).float()
         out = F.pixel_shuffle(out, fold)[..., :height, :width]
         if not config.variance:
             return out, torch.zeros_like(out)
@@ -215,52 +214,59 @@ class DenoiserPrior(nn.Module):
         return f, r.clamp(-12.0, 4.0)
 
     def denoise(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """D and C at noisy images (N, C, H, W) for σ (N,); see ``forward``."""
+        """Return D and C at noisy images (N, C, H, W) for σ (N,); see ``forward``."""
         f, r = self(x, sigma, labels)
         s, mu = self.config.data_std, self.config.data_mean
         total = column(sigma**2 + s**2)
         c_out = column(sigma) * s / total.sqrt()
         return mu + (s**2 / total) * (x - mu) + c_out * f, c_out**2 * r.exp()
 
+    @property
+    def has_variance(self) -> bool:
+        """Whether ``moments`` are available."""
+        return self.config.variance
+
     def score(self, x: Tensor, sigma: Tensor, label: int | None = None) -> Tensor:
-        """∇ log p_σ at x (B, K, C, H, W) for σ (), of one class if ``label`` says which.
+        """Return ∇ log p_σ at x (B, K, C, H, W) for σ (), of class ``label``; None: any class.
 
         Raises:
-            InputError: the images have another number of channels.
+            InputError: The images have a different number of channels.
         """
         return (self._moments(x, sigma, label)[0] - x) / sigma**2
 
     def moments(self, x: Tensor, sigma: Tensor, label: int | None = None) -> tuple[Tensor, Tensor]:
-        """Mean D and variance C of clean images given noisy x (B, K, C, H, W) at σ (), each of its shape.
+        """Return mean D and variance C of clean images given noisy x (B, K, C, H, W) at σ (), each of its
+        shape.
 
         Raises:
-            InputError: the images have another number of channels.
-            PriorError: there is no variance head.
+            InputError: The images have a different number of channels.
+            PriorError: There is no variance head.
         """
         if not self.config.variance:
-            raise PriorError("the prior does not know its posterior variance", "separate with --set weigh=0")
+            raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
         return self._moments(x, sigma, label)
 
     def loss(
         self, images: Tensor, rng: np.random.Generator, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Denoising score matching on clean images.
+        """Return the loss of denoising score matching on clean images.
 
         Args:
             images: (N, C, H, W) in [0, 1].
-            rng: of noise levels, noise and withheld classes.
+            rng: generator of noise levels, noise and class dropout.
             labels: (N,) int64; None if there are no classes.
 
         Returns:
-            The loss (), and the figures ``mse`` (its first part) and ``nll`` (of the variance head).
+            The loss (), and the metrics ``mse`` (its first term) and ``nll`` (its second, of the variance
+            head).
         """
         config, s = self.config, self.config.data_std
         count, device = len(images), images.device
-        draws = np.exp(config.p_mean + config.p_std * rng.standard_normal(count))
-        sigma = torch.from_numpy(draws).float().to(device)
+        sigmas = np.exp(config.p_mean + config.p_std * rng.standard_normal(count))
+        sigma = torch.from_numpy(sigmas).float().to(device)
         if labels is not None:
-            withheld = torch.from_numpy(rng.random(count) < config.unlabelled).to(device)
-            labels = torch.where(withheld, len(config.classes), labels)
+            dropped = torch.from_numpy(rng.random(count) < config.class_dropout).to(device)
+            labels = torch.where(dropped, len(config.classes), labels)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(images.shape, generator=generator).to(device) * column(sigma)
         total = column(sigma**2 + s**2)
@@ -277,23 +283,24 @@ class DenoiserPrior(nn.Module):
     def _moments(self, x: Tensor, sigma: Tensor, label: int | None) -> tuple[Tensor, Tensor]:
         if x.dim() != 5 or x.shape[2] != self.config.channels:
             raise InputError(
-                f"images of shape {tuple(x.shape[2:])} for a prior of {self.config.channels} channel(s)",
-                "use a gray or a color prior, as the image is",
+                f"images of shape {tuple(x.shape[2:])} do not fit a prior of "
+                f"{self.config.channels} channel(s)",
+                "use a prior with the number of channels of the images",
             )
         rows = x.flatten(0, 1)
         labels = None if label is None else torch.full(rows.shape[:1], label, device=x.device)
-        levels = sigma.to(rows).expand(len(rows))
-        mean, variance = self.denoise(rows.float(), levels.float(), labels)
+        sigmas = sigma.to(rows).expand(len(rows))
+        mean, variance = self.denoise(rows.float(), sigmas.float(), labels)
         return mean.to(x.dtype).view_as(x), variance.to(x.dtype).view_as(x)
 
 
-def silence(layer: nn.Conv2d | nn.Linear) -> None:
-    """Let a layer begin with nothing to say."""
+def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
+    """Initialize a layer to zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 def column(values: Tensor) -> Tensor:
-    """(N,) to (N, 1, 1, 1)."""
+    """Reshape (N,) to (N, 1, 1, 1)."""
     return values[:, None, None, None]

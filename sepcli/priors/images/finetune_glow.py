@@ -91,7 +91,7 @@ def run(
     sigmas = tuple(float(s) for s in np.geomspace(config.sigma_min, config.sigma_max, LEVELS))
     for number, sigma in enumerate(sigmas):
         if not (work / f"{number}.json").is_file():
-            network = GlowPrior(replace(config, ladder=(sigma,)))
+            network = GlowPrior(replace(config, sigmas=(sigma,)))
             network.flows[0].load_state_dict(states[-1])
             task = task_of(network, request, learn, held_out)
             _train_level(task, number, sigma, work, request, on_progress, log)
@@ -105,7 +105,7 @@ def run(
     entry = {**training_entry(request, progress), **of_data(request, folder, learn, held_out)}
     whole = {f"{FIRST[:-2]}{n}.{name}": t for n, state in enumerate(states) for name, t in state.items()}
     write_tensors(folder / "model.safetensors", whole)
-    write_text(folder / "config.json", json.dumps(asdict(replace(config, ladder=(0.0, *sigmas))), indent=1))
+    write_text(folder / "config.json", json.dumps(asdict(replace(config, sigmas=(0.0, *sigmas))), indent=1))
     write_text(folder / "history.json", json.dumps(progress.history, indent=1))
     _update_card(folder, entry)
     shutil.rmtree(work)

@@ -1,15 +1,15 @@
-"""A noise-conditional score network of images: s_i(x) ≈ ∇ log p_σ(x) on a ladder of noise levels σ = σ_i.
+"""A noise-conditional score network of images: s_i(x) ≈ ∇ log p_σ(x) at noise levels σ = σ_i.
 
     σ_1 > … > σ_L, geometric
     loss = 1/L Σ_i σ_i² · ½ E‖s_i(x_0 + σ_i ε) + ε/σ_i‖² = 1/L Σ_i ½ E‖σ_i s_i(x_0 + σ_i ε) + ε‖²
 
-The weights σ_i² make every level count alike, for ‖s_i‖ is about 1/σ_i. Images are in [0, 1]; the network
-sees 2x - 1 but answers with the score in the units of x. With classes, every pair of class and level has a
-row of its own in the normalisations; the last class stands for any. Without classes the network is the one
-that the authors released.
+The weights σ_i² balance the noise levels, because ‖s_i‖ is about 1/σ_i. Images are in [0, 1]; the input of
+the network is 2x - 1, its output the score in the units of x. With classes, every pair of class and noise
+level has its own row in the normalizations; the last class is the unknown class. Without classes the
+architecture is the one that the authors released.
 
-Source: Song & Ermon 2019, equations 5 and 6 (the loss, λ(σ) = σ²), section 4 (the ladder); the separations
-    of Jayaram & Thickstun 2020 (BASIS) follow it.
+Source: Song & Ermon 2019, equations 5 and 6 (the loss, λ(σ) = σ²), section 4 (the noise schedule); used for
+    separation by Jayaram & Thickstun 2020 (BASIS).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from sepcli.priors.images.refinenet import RefineNet
 
 @dataclass(frozen=True)
 class NcsnConfig:
-    """Sizes of the network and its noise levels; they are stored beside the weights.
+    """Architecture and noise levels; stored beside the weights.
 
     Attributes:
         channels: C, 1 for gray, 3 for color.
-        size: height and width of the images it was trained on; others may be scored.
+        size: height and width of the training images; other sizes have a score, too.
         width: channels at full size; the authors' is 64 for digits, 128 for color.
-        levels: L.
-        sigma_max: σ_1.
-        sigma_min: σ_L.
-        classes: names of the classes that it can be conditioned on.
-        unlabelled: share of training images whose class is withheld.
+        levels: number of noise levels L.
+        sigma_max: greatest noise level σ_1.
+        sigma_min: least noise level σ_L.
+        classes: names of the classes that the network can be conditioned on.
+        class_dropout: fraction of training images whose class is dropped.
     """
 
     channels: int = 1
@@ -46,11 +46,11 @@ class NcsnConfig:
     sigma_max: float = 1.0
     sigma_min: float = 0.01
     classes: tuple[str, ...] = ()
-    unlabelled: float = 0.5
+    class_dropout: float = 0.5
 
 
 class NcsnPrior(nn.Module):
-    """p(x) of images; fulfils ``sepcli.protocols.ScorePrior`` with one prior for all sources."""
+    """p(x) of images; fulfils ``sepcli.protocols.ScorePrior`` with the same prior for all sources."""
 
     sigmas: Tensor
 
@@ -58,17 +58,17 @@ class NcsnPrior(nn.Module):
         super().__init__()
         self.config = config
         self.net = RefineNet(config.channels, config.width, config.levels * (len(config.classes) + 1))
-        ladder = np.geomspace(config.sigma_max, config.sigma_min, config.levels)
-        self.register_buffer("sigmas", torch.tensor(ladder, dtype=torch.float32), persistent=False)
+        schedule = np.geomspace(config.sigma_max, config.sigma_min, config.levels)
+        self.register_buffer("sigmas", torch.tensor(schedule, dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor, levels: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The score on the ladder.
+        """Return the score at the noise levels of training.
 
         Args:
             x: (N, C, H, W), any size.
             levels: (N,) int64, i - 1 for σ_i.
-            labels: (N,) int64, the class of each image, ``len(classes)`` where it is not known; None for
-                all.
+            labels: (N,) int64, the class of each image, ``len(classes)`` if it is unknown; None: all are
+                unknown.
 
         Returns:
             ∇ log p_σ, (N, C, H, W), float32.
@@ -77,55 +77,71 @@ class NcsnPrior(nn.Module):
         scores: Tensor = self.net(2.0 * x - 1.0, levels + self.config.levels * label)
         return scores.float()
 
-    def score(self, x: Tensor, sigma: Tensor, label: int | None = None) -> Tensor:
-        """∇ log p_σ at x (B, K, C, H, W) for σ (), of one class if ``label`` says which.
+    @property
+    def has_variance(self) -> bool:
+        """Whether ``moments`` are available: no."""
+        return False
 
-        Off the ladder it is that of the nearest level in ln σ, rescaled: s_σ(x) ≈ s_i(x) σ_i/σ. What changes
-        slowly from level to level is the noise that the network sees in x, -σ s_σ(x), of unit variance per
-        pixel everywhere; the score itself goes like 1/σ. Far outside the ladder this is a poor guess:
-        choose samplers that start at σ_1.
+    @property
+    def sigma_min(self) -> float:
+        """Least noise level of training."""
+        return self.config.sigma_min
+
+    @property
+    def sigma_max(self) -> float:
+        """Greatest noise level of training."""
+        return self.config.sigma_max
+
+    def score(self, x: Tensor, sigma: Tensor, label: int | None = None) -> Tensor:
+        """Return ∇ log p_σ at x (B, K, C, H, W) for σ (), of class ``label``; None: any class.
+
+        Between the noise levels it is that of the nearest one in ln σ, rescaled: s_σ(x) ≈ s_i(x) σ_i/σ. The
+        estimated noise -σ s_σ(x) has unit variance per pixel at all levels and varies slowly with them, while
+        the score is proportional to 1/σ. Far outside the range of the noise levels this is a poor
+        approximation: use samplers that start at σ_1.
 
         Raises:
-            InputError: the images have another number of channels.
+            InputError: The images have a different number of channels.
         """
         if x.dim() != 5 or x.shape[2] != self.config.channels:
             raise InputError(
-                f"images of shape {tuple(x.shape[2:])} for a prior of {self.config.channels} channel(s)",
-                "use a gray or a color prior, as the image is",
+                f"images of shape {tuple(x.shape[2:])} do not fit a prior of "
+                f"{self.config.channels} channel(s)",
+                "use a prior with the number of channels of the images",
             )
         sigma = sigma.to(self.sigmas)
         level = (self.sigmas.log() - sigma.log()).abs().argmin()
         rows = x.flatten(0, 1).float()
         labels = None if label is None else torch.full(rows.shape[:1], label, device=x.device)
-        own: Tensor = self(rows, level.expand(len(rows)), labels)
-        return (own * (self.sigmas[level] / sigma)).to(x.dtype).view_as(x)
+        score: Tensor = self(rows, level.expand(len(rows)), labels)
+        return (score * (self.sigmas[level] / sigma)).to(x.dtype).view_as(x)
 
     def moments(self, x: Tensor, sigma: Tensor, label: int | None = None) -> tuple[Tensor, Tensor]:
-        """There are none: a score says nothing of the variance of clean images given noisy ones.
+        """Raise, because a score does not determine the variance of clean images given noisy ones.
 
         Raises:
-            PriorError: always.
+            PriorError: Always.
         """
-        raise PriorError("the prior does not know its posterior variance", "separate with --set weigh=0")
+        raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
 
     def loss(
         self, images: Tensor, rng: np.random.Generator, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Denoising score matching on clean images, a random level for each.
+        """Return the loss of denoising score matching on clean images, with a random noise level for each.
 
         Args:
             images: (N, C, H, W) in [0, 1].
-            rng: of levels, noise and withheld classes.
+            rng: generator of noise levels, noise and class dropout.
             labels: (N,) int64; None if there are no classes.
 
         Returns:
-            The loss () of the module's docstring, per pixel, and the figure ``mse``, twice the loss.
+            The loss () of the module's docstring, per pixel, and the metric ``mse``, twice the loss.
         """
         count, device = len(images), images.device
         levels = torch.from_numpy(rng.integers(0, self.config.levels, count)).to(device)
         if labels is not None:
-            withheld = torch.from_numpy(rng.random(count) < self.config.unlabelled).to(device)
-            labels = torch.where(withheld, len(self.config.classes), labels)
+            dropped = torch.from_numpy(rng.random(count) < self.config.class_dropout).to(device)
+            labels = torch.where(dropped, len(self.config.classes), labels)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noise = torch.randn(images.shape, generator=generator).to(device)
         sigma = self.sigmas[levels][:, None, None, None]

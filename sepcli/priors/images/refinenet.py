@@ -1,16 +1,16 @@
-"""RefineNet with conditional instance normalisation, the network of noise-conditional score networks.
+"""RefineNet with conditional instance normalization, the network of noise-conditional score networks.
 
-Four stages go down: the first at full size, the second halved; the third and the fourth stay there and look
-further by dilated convolutions. Four refinements come back up, each of which fuses a stage with what the
-coarser ones found. Every normalisation scales and shifts by a row of a table, which is how a condition (a
-noise level, a class) is told:
+The encoder has four stages: the first at full size, the second at half the size; the third and the fourth
+keep it and enlarge the receptive field by dilated convolutions. The decoder has four refinements, each of
+which fuses a stage with the output of the coarser ones. Every normalization scales and shifts by a row of a
+table, which encodes the condition (a noise level, a class):
 
-    y = γ (z + α m) + β,   z = (x - mean(x))/std(x) per channel,   m = mean(x), standardised over the channels
+    y = γ (z + α m) + β,   z = (x - mean(x))/std(x) per channel,   m = mean(x), standardized over the channels
 
-The plain instance norm z forgets how bright a channel was; α m gives it back. Sizes need not be even.
+The plain instance norm z discards the mean of a channel; α m restores it. Sizes need not be even.
 
-Source: Song & Ermon 2019, appendix A (this arrangement, "CondInstanceNorm++"); Lin et al. 2017 (RefineNet).
-    Only the names of the weights are ours: checkpoints of the authors' code fit once they are renamed.
+Source: Song & Ermon 2019, appendix A (this architecture, "CondInstanceNorm++"); Lin et al. 2017 (RefineNet).
+    Checkpoints of the authors' code fit after a renaming of their weights.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 DILATIONS = (1, 1, 2, 4)
-"""Of the convolutions of every stage."""
+"""Dilation of the convolutions of every stage."""
 EPSILON = 1e-5
 """Added to variances."""
 
 
 class InstanceNormPlus(nn.Module):
-    """The normalisation of the module's docstring; float32 whatever autocast says."""
+    """The normalization of the module's docstring, in float32 also under autocast."""
 
     def __init__(self, channels: int, conditions: int) -> None:
         super().__init__()
@@ -37,41 +37,41 @@ class InstanceNormPlus(nn.Module):
         nn.init.zeros_(self.embed.weight[:, 2 * channels :])
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """(N, C, H, W) and the condition of each item (N,) int64 to (N, C, H, W), float32."""
+        """Normalize (N, C, H, W) under the condition of each item (N,) int64; float32."""
         with torch.autocast(x.device.type, enabled=False):
             gamma, alpha, beta = self.embed(rows)[..., None, None].chunk(3, dim=1)
             variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
-            spread, centre = torch.var_mean(mean, dim=1, correction=1, keepdim=True)
-            kept = (mean - centre) * (spread + EPSILON).rsqrt()
-            out: Tensor = gamma * ((x - mean) * (variance + EPSILON).rsqrt() + alpha * kept) + beta
+            mean_variance, mean_mean = torch.var_mean(mean, dim=1, correction=1, keepdim=True)
+            standardized = (mean - mean_mean) * (mean_variance + EPSILON).rsqrt()
+            out: Tensor = gamma * ((x - mean) * (variance + EPSILON).rsqrt() + alpha * standardized) + beta
             return out
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a short cut; the first block of a lower stage may halve the resolution.
+    """Residual block of two convolutions; the first block of a stage may halve the resolution.
 
     Args:
-        inner: channels before.
-        outer: channels after.
-        conditions: rows of the normalisations.
-        dilation: of the convolutions.
-        opens: whether it begins a lower stage: its short cut is a convolution, and without dilation it
-            halves height and width.
+        inner: input channels.
+        outer: output channels.
+        conditions: rows of the normalizations.
+        dilation: dilation of the convolutions.
+        first: whether it is the first block of a stage after the first one: its skip connection is a
+            convolution, and without dilation it halves height and width.
     """
 
     def __init__(
-        self, inner: int, outer: int, conditions: int, dilation: int = 1, opens: bool = False
+        self, inner: int, outer: int, conditions: int, dilation: int = 1, first: bool = False
     ) -> None:
         super().__init__()
-        self.halves = opens and dilation == 1
+        self.halves = first and dilation == 1
         self.norm1, self.conv1 = InstanceNormPlus(inner, conditions), conv3(inner, inner, dilation)
         self.norm2, self.conv2 = InstanceNormPlus(inner, conditions), conv3(inner, outer, dilation)
         self.skip: nn.Module = nn.Identity()
-        if opens:
+        if first:
             self.skip = nn.Conv2d(inner, outer, 1) if self.halves else conv3(inner, outer, dilation)
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """(N, inner, H, W) to (N, outer, H, W), or half that size, rounded up."""
+        """Map (N, inner, H, W) to (N, outer, H, W), or half that size, rounded up."""
         h = self.conv1(F.elu(self.norm1(x, rows)))
         h = self.conv2(F.elu(self.norm2(h, rows)))
         out: Tensor = self.skip(x) + h
@@ -79,7 +79,7 @@ class Residual(nn.Module):
 
 
 class ResidualUnits(nn.Module):
-    """Blocks of two convolutions, each block beside an identity."""
+    """Residual blocks of two convolutions."""
 
     def __init__(self, channels: int, blocks: int, conditions: int) -> None:
         super().__init__()
@@ -87,17 +87,17 @@ class ResidualUnits(nn.Module):
         self.convs = nn.ModuleList(conv3(channels, channels, bias=False) for _ in range(2 * blocks))
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
-        for first in range(0, len(self.convs), 2):
+        """Map (N, C, H, W) to the same shape."""
+        for start in range(0, len(self.convs), 2):
             h = x
-            for n in (first, first + 1):
+            for n in (start, start + 1):
                 h = self.convs[n](F.elu(self.norms[n](h, rows)))
             x = x + h
         return x
 
 
 class Fusion(nn.Module):
-    """Inputs of several resolutions, brought to one size and number of channels, and added."""
+    """Sum of inputs of several resolutions, converted to one size and number of channels."""
 
     def __init__(self, inner: Sequence[int], outer: int, conditions: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Fusion(nn.Module):
         self.convs = nn.ModuleList(conv3(channels, outer) for channels in inner)
 
     def forward(self, xs: Sequence[Tensor], rows: Tensor) -> Tensor:
-        """(N, C_i, H_i, W_i), the finest first, to (N, outer, H_0, W_0)."""
+        """Map (N, C_i, H_i, W_i), the finest first, to (N, outer, H_0, W_0)."""
         size = xs[0].shape[2:]
         parts = [
             F.interpolate(conv(norm(x, rows)), size, mode="bilinear", align_corners=True)
@@ -115,7 +115,7 @@ class Fusion(nn.Module):
 
 
 class ChainedPooling(nn.Module):
-    """Two pools of 5×5, one after the other, each added to what came before: context from further away."""
+    """Two consecutive 5×5 poolings, each added to its input, for context from a larger neighbourhood."""
 
     def __init__(self, channels: int, conditions: int) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class ChainedPooling(nn.Module):
         self.convs = nn.ModuleList(conv3(channels, channels, bias=False) for _ in range(2))
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
+        """Map (N, C, H, W) to the same shape."""
         x = path = F.elu(x)
         for norm, conv in zip(self.norms, self.convs, strict=True):
             path = conv(F.avg_pool2d(norm(path, rows), 5, stride=1, padding=2))
@@ -132,13 +132,13 @@ class ChainedPooling(nn.Module):
 
 
 class Refinement(nn.Module):
-    """One step of the way up: adapt every input, fuse them, pool, and adapt the result.
+    """A decoder step: adapt every input, fuse them, pool, and adapt the result.
 
     Args:
         inner: channels of the inputs, the finest first.
-        outer: channels after.
-        conditions: rows of the normalisations.
-        blocks: of the last adaptation.
+        outer: output channels.
+        conditions: rows of the normalizations.
+        blocks: residual blocks of the last adaptation.
     """
 
     def __init__(self, inner: Sequence[int], outer: int, conditions: int, blocks: int = 1) -> None:
@@ -149,7 +149,7 @@ class Refinement(nn.Module):
         self.out = ResidualUnits(outer, blocks, conditions)
 
     def forward(self, xs: Sequence[Tensor], rows: Tensor) -> Tensor:
-        """(N, C_i, H_i, W_i), the finest first, to (N, outer, H_0, W_0)."""
+        """Map (N, C_i, H_i, W_i), the finest first, to (N, outer, H_0, W_0)."""
         adapted = [adapt(x, rows) for adapt, x in zip(self.adapt, xs, strict=True)]
         fused = adapted[0] if self.fuse is None else self.fuse(adapted, rows)
         out: Tensor = self.out(self.pool(fused, rows), rows)
@@ -157,12 +157,12 @@ class Refinement(nn.Module):
 
 
 class RefineNet(nn.Module):
-    """Images (N, C, H, W) of any size, under one of ``conditions``, to the same shape.
+    """Network from images (N, C, H, W) of any size and conditions (N,) to the same shape.
 
     Args:
         channels: C.
-        width: channels at full size; the lower stages have twice as many.
-        conditions: rows of the normalisations.
+        width: channels at full size; the other stages have twice as many.
+        conditions: number of conditions, the rows of the normalizations.
     """
 
     def __init__(self, channels: int, width: int, conditions: int) -> None:
@@ -172,7 +172,7 @@ class RefineNet(nn.Module):
         self.down = nn.ModuleList(
             nn.ModuleList(
                 [
-                    Residual(widths[max(0, n - 1)], widths[n], conditions, DILATIONS[n], opens=n > 0),
+                    Residual(widths[max(0, n - 1)], widths[n], conditions, DILATIONS[n], first=n > 0),
                     Residual(widths[n], widths[n], conditions, DILATIONS[n]),
                 ]
             )
@@ -190,19 +190,19 @@ class RefineNet(nn.Module):
         self.leave = nn.Conv2d(width, channels, 3, padding=1)
 
     def forward(self, x: Tensor, rows: Tensor) -> Tensor:
-        """See the class; ``rows`` is the condition of each item (N,) int64."""
-        h, kept = self.enter(x), []
+        """Apply the network; ``rows`` is the condition of each item (N,) int64."""
+        h, skips = self.enter(x), []
         for stage in self.down:
             for block in stage:  # type: ignore[attr-defined]
                 h = block(h, rows)
-            kept.append(h)
-        below: list[Tensor] = []
+            skips.append(h)
+        refined: list[Tensor] = []
         for refine in self.up:
-            below = [refine([kept.pop(), *below], rows)]
-        out: Tensor = self.leave(F.elu(self.norm(below[0], rows)))
+            refined = [refine([skips.pop(), *refined], rows)]
+        out: Tensor = self.leave(F.elu(self.norm(refined[0], rows)))
         return out
 
 
 def conv3(inner: int, outer: int, dilation: int = 1, bias: bool = True) -> nn.Conv2d:
-    """A convolution of 3×3 that keeps the size."""
+    """Return a 3×3 convolution that keeps the size."""
     return nn.Conv2d(inner, outer, 3, padding=dilation, dilation=dilation, bias=bias)

@@ -196,17 +196,17 @@ def _network(request: Request, learn: LabelledImages) -> Trainable:
         "channels": channels,
         "size": tuple(size),
         "classes": request.classes,
-        "unlabelled": request.unlabelled,
+        "class_dropout": request.unlabelled,
         **PRESETS[request.family][request.preset],
     }
     if request.family == "ncsn":
         return NcsnPrior(NcsnConfig(**fields))
     if request.family == "glow":
         ladder = (0.0,) if request.clean else ()
-        flow = GlowPrior(GlowConfig(**fields, scales=fitting_scales(*size), ladder=ladder))
+        flow = GlowPrior(GlowConfig(**fields, scales=fitting_scales(*size), sigmas=ladder))
         rng = np.random.default_rng(request.loop.seed)
         chosen = rng.integers(0, len(learn.images), EXAMPLES)
-        flow.initialise(to_float_images(learn.images[chosen]), rng)
+        flow.initialize(to_float_images(learn.images[chosen]), rng)
         return flow
     (mean, std), (p_mean, p_std) = measure(learn), NOISE[channels]
     fields |= {

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sepcli.priors.audio.low_band_net import PARTS, SHORT, STEP, LowNet, _short, _together
+from sepcli.priors.audio.low_band_net import HOP, LENGTH, PARTS, LowBandNet, overlap_add, short_frames
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.signal.mdct import imdct, mdct
 
@@ -47,20 +47,20 @@ def test_it_adds_nothing_before_it_is_trained_and_only_to_its_bands_after() -> N
 
 
 def test_short_frames_add_up_by_the_adjoint() -> None:
-    wave, rows = noise(2, 6 * STEP), noise(2, 6, SHORT, seed=1)
-    assert _short(wave).shape == rows.shape
-    assert float((_short(wave) * rows).sum()) == pytest.approx(
-        float((wave * _together(rows)).sum()), rel=1e-4
+    wave, rows = noise(2, 6 * HOP), noise(2, 6, LENGTH, seed=1)
+    assert short_frames(wave).shape == rows.shape
+    assert float((short_frames(wave) * rows).sum()) == pytest.approx(
+        float((wave * overlap_add(rows)).sum()), rel=1e-4
     )
-    whole = _together(_short(wave))[:, SHORT:-SHORT]
-    torch.testing.assert_close(whole, PARTS * wave[:, SHORT:-SHORT])
+    whole = overlap_add(short_frames(wave))[:, LENGTH:-LENGTH]
+    torch.testing.assert_close(whole, PARTS * wave[:, LENGTH:-LENGTH])
 
 
 def test_a_beat_within_a_frame_is_heard_alike_wherever_it_begins() -> None:
     """A shift by one step, half of a frame, shifts what is added by as much."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = LowNet(32, 16, 8, 4).requires_grad_(False)
+        net = LowBandNet(32, 16, 8, 4).requires_grad_(False)
         nn.init.normal_(net.leave.weight)
         net.hear.weight.zero_()
         net.hear.bias.zero_()
@@ -73,9 +73,9 @@ def test_a_beat_within_a_frame_is_heard_alike_wherever_it_begins() -> None:
         more, _ = net(x, 0.5 * x, std, level, torch.zeros(1, 200, 4), told)
         return imdct(more, wave.shape[-1])
 
-    there, later = added(beat), added(beat.roll(STEP, dims=-1))
+    there, later = added(beat), added(beat.roll(HOP, dims=-1))
     assert float(there.abs().max()) > 0.01
-    torch.testing.assert_close(later[:, 2000:4400], there[:, 2000 - STEP : 4400 - STEP], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(later[:, 2000:4400], there[:, 2000 - HOP : 4400 - HOP], rtol=1e-3, atol=1e-4)
 
 
 def test_a_frame_depends_on_those_within_reach() -> None:
