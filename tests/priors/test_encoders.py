@@ -38,14 +38,14 @@ def test_they_begin_as_shares_of_the_mixture() -> None:
 
 def test_each_source_and_noise_has_its_own_answer() -> None:
     made, m = encoders(0.3), mixtures(3)
-    mean, std = made.sample(m, torch.tensor(0.3))
-    finer, narrower = made.sample(m, torch.tensor(0.03))
+    mean, std = made(m, torch.tensor(0.3))
+    finer, narrower = made(m, torch.tensor(0.03))
     added = mean - torch.stack([m / (3 * weight) for weight in WEIGHTS], dim=1)
     assert float((added[:, 0] - added[:, 1]).abs().max()) > 0.01
     assert float((mean - finer).abs().max()) > 0.01
     assert bool((narrower < std).any())
     assert bool(((std / 0.3).log().abs() <= MAX_LOG_RATIO + 1e-5).all())
-    alone, _ = made.sample(m[1:2], torch.tensor(0.3))
+    alone, _ = made(m[1:2], torch.tensor(0.3))
     torch.testing.assert_close(alone, mean[1:2], atol=1e-5, rtol=1e-4)
 
 
@@ -54,7 +54,7 @@ def test_samples_stay_in_their_order() -> None:
     made, m = encoders(0.3), mixtures(1, 256)
     moved = m.clone()
     moved[..., 101] += 1.0
-    before, after = (made.sample(x, torch.tensor(0.1))[1][0, 0, 0] for x in (m, moved))
+    before, after = (made(x, torch.tensor(0.1))[1][0, 0, 0] for x in (m, moved))
     changed = (before != after).nonzero().flatten()
     reach = 4 * (1 + 2 + 1)  # squeezed by 4; layers look 1 and 2 places far
     assert len(changed) > 0

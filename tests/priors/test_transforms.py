@@ -158,13 +158,13 @@ def flow(scales: int = 2) -> MultiScale:
 def test_data_reach_every_actnorm_when_a_flow_begins() -> None:
     made, x = flow().double().requires_grad_(False), 3.0 + 2.0 * draw(60, 1, 4, 4)
     made.initialize(x)
-    latents, _ = made.sample(x)
+    latents, _ = made(x)
     assert [tuple(z.shape[1:]) for z in latents] == [(2, 2, 2), (8, 1, 1)]
     seen: list[Tensor] = []
     for module in made.modules():
         if isinstance(module, ActNorm):
             module.register_forward_hook(lambda _m, _i, out: seen.append(out[0]))
-    made.sample(x)
+    made(x)
     assert len(seen) == 2
     for out in seen:
         torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(out.shape[1]).double(), atol=1e-9, rtol=0)
@@ -173,7 +173,7 @@ def test_data_reach_every_actnorm_when_a_flow_begins() -> None:
 
 def test_a_flow_of_scales_inverts_and_its_density_is_the_change_of_variables() -> None:
     made, x = shaken(flow()), draw(2, 1, 4, 4)
-    latents, spread = made.sample(x)
+    latents, spread = made(x)
     torch.testing.assert_close(made.inverse(latents), x)
     base = torch.distributions.Normal(0.0, 1.0)
     known = sum(base.log_prob(z).flatten(1).sum(1) for z in latents) + spread
@@ -202,7 +202,7 @@ def test_a_density_integrates_to_one() -> None:
 def test_transforms_compute_in_float32_under_autocast() -> None:
     made, x = flow().requires_grad_(False), draw(2, 1, 4, 4).float()
     with torch.autocast("cpu", torch.bfloat16):
-        latents, spread = made.sample(x)
+        latents, spread = made(x)
         back = made.inverse(latents)
     assert spread.dtype == latents[0].dtype == torch.float32
     torch.testing.assert_close(back, x, atol=1e-3, rtol=0)
