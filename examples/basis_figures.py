@@ -26,12 +26,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from sepcli.datasets.idx import Digits, open_digits
+from sepcli.datasets.idx import open_mnist
+from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.pairs import Pair
 from sepcli.errors import SepError
-from sepcli.evaluation.batches import draw_seeds
-from sepcli.evaluation.digits import digit_pairs
-from sepcli.evaluation.image_pairs import ImagePair, residual, score_pair
+from sepcli.evaluation.samples import seeds_of
+from sepcli.evaluation.tasks.images import pair_values
 from sepcli.metrics.assignment import best_permutation
+from sepcli.metrics.images import residual_rms
 from sepcli.priors.images.load_score import PRESETS, load_images
 from sepcli.priors.images.train_task import to_float_images
 from sepcli.protocols import Posterior
@@ -77,10 +79,10 @@ class Recorder:
 
 def separate(separator: ScoreEngine, mixtures: Tensor, seed: int) -> Tensor:
     """One draw (B, K, C, H, W) per mixture (B, C, H, W)."""
-    return separator.sample(mixtures, torch.stack([draw_seeds(seed, n) for n in range(len(mixtures))]))[:, 0]
+    return separator.sample(mixtures, seeds_of(seed, range(len(mixtures))))[:, 0]
 
 
-def four_at_once(separator: ScoreEngine, digits: Digits, count: int, seed: int) -> Figure:
+def four_at_once(separator: ScoreEngine, digits: LabelledImages, count: int, seed: int) -> Figure:
     """Figure 1: mixtures of four, the true sources, the separated ones in the order nearest to them."""
     rng = np.random.default_rng(seed)
     chosen = np.stack([rng.choice(len(digits.images), 4, replace=False) for _ in range(count)])
@@ -97,9 +99,9 @@ def four_at_once(separator: ScoreEngine, digits: Digits, count: int, seed: int) 
     return figure
 
 
-def score_norms(separator: ScoreEngine, pairs: Sequence[ImagePair], seed: int) -> dict[str, list[float]]:
+def score_norms(separator: ScoreEngine, pairs: Sequence[Pair], seed: int) -> dict[str, list[float]]:
     """Figure 2: σ ‖∇ log p_σ(x + σ ε)‖/√dim of test digits, its mean and where 80 % of them are."""
-    x = torch.stack([pair.sources for pair in pairs]).to(separator.device)
+    x = torch.stack([torch.from_numpy(pair.sources) for pair in pairs]).to(separator.device)
     rng = torch.Generator().manual_seed(seed)
     found: dict[str, list[float]] = {"sigma": [], "mean": [], "low": [], "high": []}
     for sigma in Langevin().sigmas().to(x):
@@ -129,7 +131,7 @@ def plot_norms(norms: dict[str, list[float]]) -> Figure:
 
 
 def trajectories(
-    separator: ScoreEngine, langevin: Langevin, pair: ImagePair, seed: int
+    separator: ScoreEngine, langevin: Langevin, pair: Pair, seed: int
 ) -> tuple[Figure, dict[str, list[float]]]:
     """Figure 3: one pair under Langevin dynamics, without the noise, without the annealing, without both.
 
@@ -146,8 +148,10 @@ def trajectories(
         for anneal in ("annealed", "not annealed")
     }
     for (name, sampler), axes in zip(settings.items(), grid[1:].ravel(), strict=True):
-        recorder = Recorder(separator.posterior(pair.sources.sum(0)[None].to(separator.device)), every)
-        last = recorder.sources(sampler(recorder, draw_seeds(seed, 0)))
+        recorder = Recorder(
+            separator.posterior(torch.from_numpy(pair.sources).sum(0)[None].to(separator.device)), every
+        )
+        last = recorder.sources(sampler(recorder, seeds_of(seed, [0])[0]))
         states = torch.cat([*recorder.seen, last])
         curves[name] = [mean_psnr(pair, state) for state in states]
         at = np.linspace(0.0, langevin.levels, len(states))
@@ -158,20 +162,23 @@ def trajectories(
     grid[0, 0].set_xlabel("levels done")
     grid[0, 0].set_ylabel("PSNR in dB")
     grid[0, 0].legend()
-    mixture = pair.sources.sum(0, keepdim=True) / 2
-    panel(grid[0, 1], torch.cat([mixture, pair.sources])[:, None], ["mixture / 2", "first", "second"])
+    sources = torch.from_numpy(pair.sources)
+    mixture = sources.sum(0, keepdim=True) / 2
+    panel(grid[0, 1], torch.cat([mixture, sources])[:, None], ["mixture / 2", "first", "second"])
     return figure, curves
 
 
-def mean_psnr(pair: ImagePair, sources: Tensor) -> float:
+def mean_psnr(pair: Pair, sources: Tensor) -> float:
     """Of both sources, in their better order."""
-    return float(np.mean([s.value for s in score_pair(pair, ("first", "second"), {"": sources})]))
+    return float(np.mean([s.value for s in pair_values(pair, ("first", "second"), {"": sources})]))
 
 
-def reconstruction(separator: ScoreEngine, pairs: Sequence[ImagePair], seed: int) -> dict[str, float]:
+def reconstruction(separator: ScoreEngine, pairs: Sequence[Pair], seed: int) -> dict[str, float]:
     """By how many steps of 8 bits (rms over pixels) sources miss their mixture, before they are clamped."""
-    drawn = separate(separator, torch.stack([pair.sources.sum(0) for pair in pairs]), seed)
-    steps = np.array([residual(pair, draw).value for pair, draw in zip(pairs, drawn, strict=True)])
+    drawn = separate(separator, torch.stack([torch.from_numpy(pair.sources).sum(0) for pair in pairs]), seed)
+    steps = np.array(
+        [residual_rms(pair.sources.sum(0), draw.sum(0)) for pair, draw in zip(pairs, drawn, strict=True)]
+    )
     quality = [mean_psnr(pair, draw) for pair, draw in zip(pairs, drawn, strict=True)]
     return {
         "steps_of_8_bits": float(steps.mean()),
@@ -207,8 +214,8 @@ def draw(options: argparse.Namespace) -> dict[str, Any]:
             [options.prior], (1.0,) * sources, device=options.device, sampler=sampler, settings=settings
         )
 
-    digits = open_digits(options.data, "test")
-    pairs = list(digit_pairs(digits, items, "none", options.seed))
+    digits = open_mnist(options.data)
+    pairs = list(digits.pairs(items).items(options.seed))
     exact, noisy = load(2, "projected", few), load(2, "langevin", words)
     options.out.mkdir(parents=True, exist_ok=True)
     four = four_at_once(load(4, "projected", few), digits, mixtures, options.seed)

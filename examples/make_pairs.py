@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sepcli.datasets.slakh import open_slakh
+from sepcli.datasets.song_banks import open_songs
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    bank = open_slakh(
+    bank = open_songs(
         options.data, options.split, tuple(options.sources.split(",")), options.rate, options.cache
     )
     chunks = bank.draw(

@@ -13,8 +13,10 @@ from sepcli.catalog import resolve
 from sepcli.cli.app import run
 from sepcli.datasets.idx import open_digits
 from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
+from sepcli.evaluation import run as evaluation
 from sepcli.evaluation.cross_likelihood import cross_likelihood
-from sepcli.evaluation.density_evaluators import open_judges
+from sepcli.evaluation.density_evaluators import open_evaluators
+from sepcli.evaluation.tasks.likelihood import Likelihood
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.load_score import load_image_prior
 from sepcli.priors.images.train_task import to_float_images
@@ -24,10 +26,11 @@ DIGITS = Path(__file__).parent / "data" / "digits"
 
 def test_every_flow_of_toy_waves_finds_its_own_shape_the_most_likely() -> None:
     card, folder = resolve.find("toy-waves")
-    judges = open_judges([str(folder / word) for word in card.priors], 0.02, torch.device("cpu"))
-    assert [judge.source for judge in judges] == list(card.sources)
+    evaluators = open_evaluators([str(folder / word) for word in card.priors], 0.02, torch.device("cpu"))
+    assert [evaluator.source for evaluator in evaluators] == list(card.sources)
     waves = ToyWaves(card.sources, "test")
-    found = cross_likelihood(judges, (waves.item(n, 2048) for n in range(3)), 3, {})
+    task = Likelihood(evaluators, lambda: (waves.item(n, 2048) for n in range(3)), 3, "waves")
+    found = cross_likelihood(evaluation.run(task), {})
     assert found.means.argmax(axis=0).tolist() == [0, 1, 2, 3]
 
 

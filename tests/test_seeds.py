@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from sepcli.cli.app import run
-from sepcli.evaluation.image_pairs import Group, PairSource, evaluate_pairs, random_pairs
-from sepcli.evaluation.image_runs import ImageRun
+from sepcli.datasets.image_pairs import Group, ImagePairs, random_pairs
+from sepcli.evaluation import run as evaluation
+from sepcli.evaluation.tasks.images import ImageSums
 from sepcli.priors.images.load_score import load_images
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.engines import ScoreEngine
@@ -57,13 +57,13 @@ def test_separate_repeats_an_items_draw_with_the_seed_in_the_report(
 ) -> None:
     images = 2 * np.random.default_rng(0).integers(0, 128, (6, 1, 12, 12)).astype(np.uint8)
     group = Group(images, np.arange(6))
-    source = PairSource("noise", "any two", ("a", "b"), (group, group))
+    source = ImagePairs("noise", "any two", ("a", "b"), (group, group), 3)
     separator = Recording(load_images([str(tiny_images)], (1.0, 1.0), settings={"steps": "3"}))
-    report = evaluate_pairs(source, separator, ImageRun(seed=11), 3)
+    report = evaluation.run(ImageSums(source, separator), seed=11, batch=32)
     assert report.seeds == {f"pair-{n:05d}": item_seed(11, n) for n in range(3)}
     assert report.as_dict()["seeds"] == report.seeds
     pair = list(random_pairs(source.groups, 3, 11))[2]
-    pixels = (255 * pair.sources.mean(0)[0]).round().to(torch.uint8).numpy()
+    pixels = (255 * pair.sources.mean(0)[0]).round().astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "mix.png")
     words = ["separate", str(tmp_path / "mix.png"), "--prior", str(tiny_images), "--set", "steps=3", "-q"]
     words += ["-o", str(tmp_path), "--device", "cpu", "--seed", str(report.seeds[pair.id])]

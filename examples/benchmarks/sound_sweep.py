@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from sepcli.datasets.pairs import Pair, read_pairs
-from sepcli.evaluation.batches import draw_seeds
-from sepcli.evaluation.pairs import mix
+from sepcli.evaluation.samples import mix, seeds_of
 from sepcli.evaluation.score import score_track
 from sepcli.priors.audio.load_denoisers import MdctEngine, load_composed
 from sepcli.signal.consistency import fft_size, wiener
@@ -38,7 +37,7 @@ def separate(separator: MdctEngine, pairs: Sequence[Pair], draws: int, batch: in
         part = pairs[start : start + batch]
         mixtures = torch.stack([mix(torch.from_numpy(pair.sources), separator.weights) for pair in part])
         gains = LEVEL / mixtures.square().mean(dim=-1, keepdim=True).sqrt()
-        seeds = torch.stack([draw_seeds(0, start + n, draws) for n in range(len(part))])
+        seeds = seeds_of(0, range(start, start + len(part)), draws)
         drawn = separator((gains * mixtures)[:, None], seeds)
         found += [one[:, :, 0] / gain for one, gain in zip(drawn, gains, strict=True)]
     return found

@@ -25,11 +25,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sepcli.datasets.cifar import open_cifar
 from sepcli.datasets.idx import open_digits
 from sepcli.datasets.image_folder import LabelledImages
 from sepcli.datasets.image_splits import measure
 from sepcli.errors import SepError
-from sepcli.evaluation.image_sources import cifar_images
 from sepcli.metrics.features import DATA, FOLDER, SIZES, Classifier, rounded, save_classifier
 
 RISING = 0.25
@@ -86,9 +86,8 @@ def seconds(text: str) -> float:
 def open_split(options: argparse.Namespace, split: str) -> LabelledImages:
     """Images (N, C, H, W) and classes 0 to 9."""
     if options.data == "cifar10":
-        return cifar_images(options.folder, split)
-    digits = open_digits(options.folder, split)
-    return LabelledImages(digits.images[:, None], digits.labels.astype(np.int64))
+        return open_cifar(options.folder, split)
+    return open_digits(options.folder, split)
 
 
 def train(options: argparse.Namespace) -> tuple[Classifier, dict[str, Any]]:

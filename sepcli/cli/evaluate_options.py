@@ -1,56 +1,107 @@
-"""What the options of ``sepcli evaluate`` take, and which of them go together."""
+"""Options of ``sepcli evaluate``: values come from the tables, and each kind of run uses some options."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+import typer
+
+from sepcli.datasets import DATASETS, Dataset
 from sepcli.errors import UsageError
-from sepcli.metrics import METRICS, find
+from sepcli.metrics import METRICS, find, selectable
 
 CROSS = "cross-likelihood"
+COLORIZE = "colorize"
+TASKS = ("separate", COLORIZE)
+SPLITS = tuple(dict.fromkeys(split for row in DATASETS.values() for split in row.splits))
+PAIRINGS = tuple(dict.fromkeys(rule for row in DATASETS.values() for rule in row.pairing))
+
+COMMON = frozenset(
+    {"metric", "seed", "device", "out", "plot", "csv", "html", "overwrite", "as_json", "quiet"}
+)
+_SEPARATING = frozenset(
+    {"prior", "method", "dataset", "data", "pairs", "samples", "sampler", "settings", "batch"}
+)
 
 
-class Dataset(StrEnum):
-    """What ``--dataset`` takes."""
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run.
 
-    BUILTIN = "builtin"
-    PAIRS = "pairs"
-    MNIST = "mnist"
-    CIFAR10 = "cifar10"
-    IMAGES = "images"
-    MUSDB = "musdb"
-    SLAKH = "slakh"
-    TOY_WAVES = "toy-waves"
+    Attributes:
+        name: for messages.
+        how: the words that choose it.
+        options: parameters that it uses, beside ``COMMON``.
+        metrics: names of the metrics that it measures.
+    """
 
-
-MADE = frozenset({Dataset.BUILTIN, Dataset.TOY_WAVES})
-"""What needs no folder."""
-OF_IMAGES = frozenset({Dataset.MNIST, Dataset.CIFAR10, Dataset.IMAGES})
-
-
-class Subset(StrEnum):
-    """What ``--subset`` takes."""
-
-    TRAIN = "train"
-    VALID = "valid"
-    TEST = "test"
+    name: str
+    how: str
+    options: frozenset[str]
+    metrics: tuple[str, ...]
 
 
-class Split(StrEnum):
-    """What ``--split`` takes."""
-
-    CLASS = "class"
-    NONE = "none"
+def _metrics(medium: str, *scopes: str) -> tuple[str, ...]:
+    rows = METRICS.values()
+    return tuple(row.name for row in rows if row.selectable and row.medium == medium and row.scope in scopes)
 
 
-class Task(StrEnum):
-    """What ``--task`` takes."""
+def _datasets(medium: str) -> str:
+    return ", ".join(row.name for row in DATASETS.values() if row.medium == medium)
 
-    SEPARATE = "separate"
-    COLORIZE = "colorize"
+
+FINISHED = Kind(
+    "finished estimates",
+    "ESTIMATES and REFERENCES, or --estimates",
+    frozenset({"folders", "estimates", "runner", "dataset", "data", "split", "workers", "any_order"}),
+    (*_metrics("audio", "track"), *_metrics("image", "item")),
+)
+AUDIO = Kind(
+    "audio that is separated here",
+    f"--dataset {_datasets('audio')}",
+    _SEPARATING | {"split", "consistency"},
+    _metrics("audio", "track"),
+)
+IMAGES = Kind(
+    "images that are separated here",
+    f"--dataset {_datasets('image')}",
+    _SEPARATING | {"pairing", "task", "inception_weights"},
+    _metrics("image", "item", "set", "check"),
+)
+COLORS = Kind(
+    "images that are colorized here",
+    f"--task {COLORIZE}",
+    IMAGES.options - {"pairing"},
+    _metrics("image", "item", "set"),
+)
+LIKELIHOOD = Kind(
+    f"--metric {CROSS}",
+    f"--metric {CROSS}",
+    frozenset({"prior", "data", "pairs", "noise", "cache", "batch"}),
+    (CROSS,),
+)
+KINDS = (FINISHED, AUDIO, IMAGES, COLORS, LIKELIHOOD)
+
+DatasetName = StrEnum("DatasetName", {name.upper().replace("-", "_"): name for name in DATASETS})  # type: ignore[misc]
+SplitName = StrEnum("SplitName", {name.upper(): name for name in SPLITS})  # type: ignore[misc]
+PairingName = StrEnum("PairingName", {name.upper(): name for name in PAIRINGS})  # type: ignore[misc]
+TaskName = StrEnum("TaskName", {name.upper(): name for name in TASKS})  # type: ignore[misc]
+
+METRIC_HELP = (
+    f"Metrics, separated by commas. Audio: {', '.join(_metrics('audio', 'track'))}, bsseval (sdr, isr, "
+    f"sir and sar by museval; slow). Images: {', '.join(_metrics('image', 'item', 'check'))}; sets: "
+    f"{', '.join(_metrics('image', 'set'))}. Priors of audio: {CROSS}. Default: sdr, or psnr for images."
+)
+DATASET_HELP = "; ".join(f"{row.name}: {row.summary}" for row in DATASETS.values()) + ". Default: builtin."
+
+
+def complete_metrics(incomplete: str) -> list[str]:
+    """Return the names that complete the last of ``a,b,c``, for the shell."""
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in selectable() if name.startswith(last)]
 
 
 def parse_metrics(words: Sequence[str]) -> tuple[str, ...]:
@@ -62,81 +113,107 @@ def parse_metrics(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(metric.name for metric in find(name.strip() for word in words for name in word.split(",")))
 
 
-@dataclass(frozen=True)
-class Words:
-    """Options that have to fit each other."""
+def given_options(context: typer.Context) -> dict[str, str]:
+    """Return the parameters that were given, with the words a user knows them by."""
+    return {
+        str(parameter.name): parameter.opts[-1] if parameter.param_type_name == "option" else "ESTIMATES"
+        for parameter in context.command.params
+        if getattr(context.get_parameter_source(str(parameter.name)), "name", "") == "COMMANDLINE"
+        and context.params.get(str(parameter.name)) not in (None, [], ())
+    }
 
+
+@dataclass(frozen=True)
+class Request:
+    """Options that must fit each other.
+
+    Attributes:
+        given: parameter → its option, of those that were given.
+        dataset: the row that was chosen, if any.
+        data: folders.
+        metrics: names.
+        colorize: whether images are colorized.
+    """
+
+    given: Mapping[str, str]
     dataset: Dataset | None
     data: Sequence[Path]
-    subset: Subset | None
-    split: Split
-    task: Task
     metrics: Sequence[str]
-    priors: Sequence[str]
-    inception: Path | None
-    finished: bool
-    """Whether finished estimates are scored."""
-    plotted: bool
-    """Whether a histogram is to be drawn."""
+    colorize: bool
+
+    @property
+    def kind(self) -> Kind:
+        """What is run."""
+        if CROSS in self.metrics:
+            return LIKELIHOOD
+        if self.given.keys() & {"folders", "estimates"}:
+            return FINISHED
+        if self.dataset is not None and self.dataset.medium == "image":
+            return COLORS if self.colorize else IMAGES
+        return AUDIO
 
     def check(self) -> None:
-        """Refuse data, and options of data, that do not fit.
+        """Refuse options that the run does not use, and data and metrics that do not fit.
 
         Raises:
             UsageError: see there.
         """
-        if (self.dataset is not None and self.dataset not in MADE) != bool(self.data):
+        kind = self.kind
+        for name, option in self.given.items():
+            if name not in COMMON | kind.options:
+                users = " or ".join(other.how for other in KINDS if name in other.options)
+                raise UsageError(f"{option} is not used for {kind.name}", f"leave it out, or give {users}")
+        for metric in self.metrics:
+            if metric not in kind.metrics:
+                raise UsageError(
+                    f"--metric {metric} is not for {kind.name}", f"metrics: {', '.join(kind.metrics)}"
+                )
+        if kind is not LIKELIHOOD:
+            self._check_data(kind)
+        self._check_metrics()
+
+    def _check_data(self, kind: Kind) -> None:
+        row = self.dataset
+        if bool(self.data) != (row is not None and row.needs_folder):
+            folders = ", ".join(name for name, known in DATASETS.items() if known.needs_folder)
+            raise UsageError(f"--data DIR and --dataset {folders} go together", "give both, or neither")
+        if row is None:
+            row = DATASETS["builtin"]
+        if kind is FINISHED and self.given.keys() & {"dataset"} and not (row.finished and row.splits):
             raise UsageError(
-                "--data DIR and --dataset pairs, mnist, cifar10, images, musdb or slakh go together",
-                "give both, or neither",
-            )
-        if self.finished and self.dataset in MADE | OF_IMAGES:
-            raise UsageError(
-                f"finished estimates are not scored against --dataset {self.dataset}",
+                f"finished estimates are not scored against --dataset {row.name}",
                 "give the folder of references",
             )
-        if self.subset is not None and self.dataset not in (Dataset.MUSDB, Dataset.SLAKH):
-            raise UsageError("--subset is for --dataset musdb or slakh", "leave it out")
-        self._check_images()
+        if kind is COLORS and not row.colors:
+            colored = ", ".join(name for name, known in DATASETS.items() if known.colors)
+            raise UsageError(f"--task {COLORIZE} is not for --dataset {row.name}", f"use --dataset {colored}")
+        most = 1 if kind is COLORS else row.folders
+        if len(self.data) > max(most, 1):
+            raise UsageError(f"{len(self.data)} --data for --dataset {row.name}", f"give at most {most}")
 
-    def _check_images(self) -> None:
-        metrics, images = set(self.metrics), self.dataset in OF_IMAGES
-        of_items = {name for name in metrics if METRICS[name].scope == "item"}
-        of_sets = {name for name in metrics if METRICS[name].scope == "set"}
-        of_inception = {name for name in metrics if METRICS[name].network == "inception"}
-        labelled = self.dataset in (Dataset.MNIST, Dataset.CIFAR10) and self.task is Task.SEPARATE
-        if (of_items and not images and not self.finished) or (self.split is Split.CLASS and not labelled):
+    def _check_metrics(self) -> None:
+        rows = [METRICS[name] for name in self.metrics]
+        if any(row.network == "inception" for row in rows) != ("inception_weights" in self.given):
+            users = " or ".join(name for name, row in METRICS.items() if row.network == "inception")
             raise UsageError(
-                "psnr, ssim and --split are for images",
-                "use them with --dataset mnist or cifar10, psnr and ssim also with folders",
+                f"--inception-weights FILE and --metric {users} go together",
+                "give both, or neither; fd-cifar and fd-mnist need no such file",
             )
-        if of_sets and not images:
-            raise UsageError(
-                f"{', '.join(sorted(of_sets))}: sets are compared of what is separated here",
-                "use --dataset mnist, cifar10 or images",
-            )
-        if "nll" in metrics and not (images and self.task is Task.SEPARATE):
-            raise UsageError(
-                "nll is of images that a flow separates",
-                "use --dataset mnist, cifar10 or images; recordings: --metric cross-likelihood",
-            )
-        if self.plotted and metrics and metrics <= of_sets:
+        if "plot" in self.given and rows and all(row.scope == "set" for row in rows):
             raise UsageError(
                 "--plot draws the values of items, and a whole set has one",
                 "add --metric psnr, or leave out --plot",
             )
-        if self.task is Task.COLORIZE and self.dataset not in (Dataset.CIFAR10, Dataset.IMAGES):
-            raise UsageError("--task colorize is for color images", "use --dataset cifar10 or images")
-        if (self.inception is not None) != bool(of_inception):
-            raise UsageError(
-                "--inception-weights FILE and --metric fid or is go together",
-                "give both, or neither; fd-cifar and fd-mnist need no such file",
-            )
-        two = self.dataset is Dataset.IMAGES and self.task is Task.SEPARATE
-        priors = 0 if self.dataset is Dataset.TOY_WAVES else len(self.priors)
-        if max(len(self.data), priors) > (2 if two else 1):
-            raise UsageError(
-                "several --data or --prior are for pairs of --dataset images, several --prior also for "
-                "--dataset toy-waves and --metric cross-likelihood",
-                "give one",
-            )
+
+
+def check_choice(option: str, value: str | None, row: Dataset | None, choices: Sequence[str]) -> None:
+    """Refuse a value that a data set does not have.
+
+    Raises:
+        UsageError: see there.
+    """
+    if value is not None and value not in choices:
+        where = "without --dataset" if row is None else f"for --dataset {row.name}"
+        raise UsageError(
+            f"{option} {value} is not a choice {where}", f"choices: {', '.join(choices) or 'none'}"
+        )

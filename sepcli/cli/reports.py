@@ -1,21 +1,55 @@
-"""What becomes of an evaluation's report: tables on stdout, a document, a plot, a page."""
+"""Output of an evaluation: tables on stdout, a document, a plot, a page; and its journal."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sepcli.cli import console
 from sepcli.errors import OutputError, UsageError
 from sepcli.metrics import METRICS
 
 if TYPE_CHECKING:
+    from sepcli.evaluation.cross_likelihood import CrossLikelihood
     from sepcli.evaluation.report import Report
 
 PLOTS = (".png", ".pdf", ".svg")
 """How the name of a plot may end."""
+
+
+class Kept(NamedTuple):
+    """Journal and verbosity of a run."""
+
+    journal: Path | None
+    overwrite: bool
+    """Whether another run's journal may be dropped."""
+    quiet: bool
+
+    def drop(self) -> None:
+        """Remove the journal and the images of a finished run."""
+        if self.journal is not None:
+            self.journal.unlink(missing_ok=True)
+            self.journal.with_name(f"{self.journal.name}.images").unlink(missing_ok=True)
+
+
+@contextmanager
+def resumable(kept: Kept) -> Iterator[None]:
+    """Say on Ctrl-C that finished items are kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if kept.journal is not None:
+            console.note(f"finished items are in {kept.journal}; the same command continues", kept.quiet)
+        raise
+
+
+def document_of(report: Report) -> dict[str, Any]:
+    """Return a report as its JSON document; of cross-likelihood its own form."""
+    found = _cross(report)
+    return report.as_dict() if found is None else found.as_dict()
 
 
 def check_targets(targets: Mapping[str, Path | None], overwrite: bool, journal: Path | None = None) -> None:
@@ -56,8 +90,11 @@ def show(report: Report, document: Mapping[str, Any], as_json: bool, quiet: bool
     """Print a report, as its document or as tables, and what there is to say of it."""
     if as_json:
         console.emit_json(document)
+    elif (found := _cross(report)) is not None:
+        _print_cross(found)
     else:
         _print_tables(report)
+        _note_checks(report, quiet)
     for failure in report.failures:
         console.warn(f"{failure.track} is not scored: {failure.reason}")
     for text in report.notes:
@@ -83,14 +120,24 @@ def write_files(
         if path is None or option not in ("--plot", "--csv", "--html"):
             continue
         if option == "--plot":
-            from sepcli.evaluation.plots import save_histogram
-
-            save_histogram(report, report.protocol.metrics[0], path)
+            _plot(report, path)
         else:
             from sepcli.evaluation.csv_report import csv_text, write_text
 
-            write_text(path, csv_text(report) if option == "--csv" else _page(report, quiet), option)
+            write_text(path, csv_text(report) if option == "--csv" else _page(report, quiet))
         console.note(f"wrote {path}", quiet)
+
+
+def _plot(report: Report, path: Path) -> None:
+    found = _cross(report)
+    if found is not None:
+        from sepcli.evaluation.heat_map import save_heat_map
+
+        save_heat_map(found, path)
+        return
+    from sepcli.evaluation.plots import save_histogram
+
+    save_histogram(report, report.protocol.metrics[0], path)
 
 
 def _page(report: Report, quiet: bool) -> str:
@@ -101,21 +148,53 @@ def _page(report: Report, quiet: bool) -> str:
 
 
 def _print_tables(report: Report) -> None:
-    from sepcli.evaluation.report import difference_table, table
+    from sepcli.evaluation.report import caption, difference_table, table
 
     shown = [metric for metric in report.results if METRICS[metric].scope != "check"]
     for number, metric in enumerate(shown):
         if number:
             console.emit("")
-        columns, rows = table(report.results, metric)
-        unit = f"{METRICS[metric].unit}, " if METRICS[metric].unit else ""
-        console.table(
-            columns, rows, f"{unit}mean [95 % interval], median of the column before. {METRICS[metric].rule}."
-        )
+        console.table(*table(report.results, metric), caption(metric))
         if metric in report.differences:
             console.emit("")
-            console.table(
-                *difference_table(report.differences, metric),
-                f"{unit}mean of the paired differences [95 % interval], share of the tracks in which the row "
-                "is better.",
-            )
+            console.table(*difference_table(report.differences, metric), caption(metric, differences=True))
+
+
+def _cross(report: Report) -> CrossLikelihood | None:
+    """The table of priors against sources, if the report is one."""
+    if METRICS[report.protocol.metrics[0]].scope != "prior":
+        return None
+    from sepcli.evaluation.cross_likelihood import cross_likelihood
+
+    return cross_likelihood(report, report.protocol.settings)
+
+
+def _print_cross(found: CrossLikelihood) -> None:
+    rows = [
+        [prior, *(f"{value:.3f}" for value in row)]
+        for prior, row in zip(found.priors, found.means, strict=True)
+    ]
+    how = found.how
+    caption = (
+        f"nats per sample ({how['likelihood']}), mean of {found.values.shape[2]} items, under noise of "
+        f"{how['noise']:.3g}; rows are priors, columns sources"
+    )
+    console.table(["prior", *found.sources], rows, caption)
+    console.emit(found.sentence())
+
+
+def _note_checks(report: Report, quiet: bool) -> None:
+    """Note what separating images took, how well results explain mixtures, and how much samples differ."""
+    if "evaluations" not in report.cost:
+        return
+    seconds = [(key, value) for key, value in report.cost.items() if key.startswith("seconds_per_")]
+    took = "".join(f", {value:.2f} s per {key.removeprefix('seconds_per_')}" for key, value in seconds)
+    console.note(f"{report.cost['evaluations']:g} evaluations per source{took}", quiet)
+    for metric, text in (
+        ("nll", "{:.3f} bits per dimension under the prior"),
+        ("residual", "the sources miss the mixture by {:.2g} steps of 8 bits (rms)"),
+        ("diversity", "samples differ by {:.3g} steps of 8 bits (rms)"),
+    ):
+        for method, rows in report.results.get(metric, {}).items():
+            for summary in rows.values():
+                console.note(f"{method}: {text.format(summary.mean)}", quiet)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sepcli.datasets.songs import Songs
 
 NOWHERE = "http://127.0.0.1:9"
-"""A proxy that is not there: nobody listens on the port of ``discard``."""
+"""A proxy that does not exist: no service listens on the port of ``discard``."""
 USUAL_MODEL = "htdemucs"
 
 
@@ -31,7 +31,7 @@ def run_program(word: str, references: Path | Songs, out: Path, device: str, qui
         quiet: no progress.
 
     Raises:
-        UsageError: there is no such program.
+        UsageError: the program is unknown.
         SepError: it is not installed, or separates nothing.
         OutputError: the folder cannot be written.
     """
@@ -57,10 +57,10 @@ def run_program(word: str, references: Path | Songs, out: Path, device: str, qui
 
 
 def find_demucs() -> tuple[str, ...]:
-    """The words that start demucs: this Python's own, else the one on the PATH.
+    """Return the command that starts demucs: this Python's own, else the one on the PATH.
 
     Raises:
-        SepError: there is none.
+        SepError: it is not installed.
     """
     if importlib.util.find_spec("demucs") is not None:
         return (sys.executable, "-m", "demucs")
@@ -74,7 +74,7 @@ def find_demucs() -> tuple[str, ...]:
 
 
 def kept_offline() -> dict[str, str]:
-    """The environment, but for every way to the network: a program must not fetch what nobody asked for."""
+    """Return the environment without access to the network: a program must not fetch anything by itself."""
     names = ("http_proxy", "https_proxy", "all_proxy")
     blocked = {form(name): NOWHERE for name in names for form in (str.lower, str.upper)}
     return {**os.environ, **blocked, "no_proxy": "", "NO_PROXY": "", "HF_HUB_OFFLINE": "1"}

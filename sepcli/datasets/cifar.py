@@ -10,18 +10,26 @@ Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images"
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_decoder import Decoder, read_pixels
+from sepcli.datasets.image_folder import Half, LabelledImages, open_images
 from sepcli.errors import InputError
+from sepcli.media import MEDIA
+from sepcli.protocols import ProgressCallback
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """In the order of their numbers."""
 MACHINES = ("airplane", "automobile", "ship", "truck")
-HALVES = ("animals", "machines")
+HALVES: tuple[Half, Half] = (
+    ("animals", frozenset(n for n, name in enumerate(CLASSES) if name not in MACHINES)),
+    ("machines", frozenset(n for n, name in enumerate(CLASSES) if name in MACHINES)),
+)
 """The two parts of the class-split protocol."""
 SIDE = 32
 RECORD = 1 + 3 * SIDE * SIDE
@@ -41,7 +49,33 @@ def is_cifar(folder: Path) -> bool:
     return any((folder / name).exists() for name in everything)
 
 
-def open_cifar(folder: Path, split: str) -> LabelledImages:
+def open_cifar(
+    data: Path,
+    split: str = "test",
+    on_progress: ProgressCallback | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> LabelledImages:
+    """Open CIFAR-10's images (N, 3, 32, 32): its binary version, or a folder of ``test/CLASS/*.png``.
+
+    Raises:
+        InputError: they cannot be read, or have another size.
+    """
+    if is_cifar(data):
+        found = open_binary(data, split)
+    else:
+        found = open_images(
+            data, split, MEDIA["image"].suffixes, Decoder(read_pixels, None, 3, on_progress, on_message)
+        )
+    if found.images.shape[2:] != (SIDE, SIDE):
+        raise InputError(
+            f"the images of {data} are not of {SIDE} x {SIDE} pixels",
+            "use CIFAR-10, or the data set images for others",
+        )
+    halves = HALVES if found.classes == CLASSES else None
+    return replace(found, title=f"CIFAR-10, {split} images", halves=halves)
+
+
+def open_binary(folder: Path, split: str) -> LabelledImages:
     """Images (N, 3, 32, 32) and classes of a split.
 
     Args:
@@ -64,20 +98,6 @@ def open_cifar(folder: Path, split: str) -> LabelledImages:
     records = np.concatenate([_read(place / name) for name in FILES[split]])
     images = records[:, 1:].reshape(-1, 3, SIDE, SIDE)
     return LabelledImages(images, records[:, 0].astype(np.int64), CLASSES)
-
-
-def halves(image_set: LabelledImages) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which images are of animals, and which of machines.
-
-    Raises:
-        InputError: the classes are not CIFAR-10's.
-    """
-    if image_set.classes != CLASSES:
-        raise InputError(
-            "the images are not in folders of CIFAR-10's ten classes", f"call them {', '.join(CLASSES)}"
-        )
-    machines = np.isin(image_set.labels, [CLASSES.index(name) for name in MACHINES])
-    return np.flatnonzero(~machines), np.flatnonzero(machines)
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

@@ -11,58 +11,56 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sepcli.datasets.image_folder import Half, LabelledImages
 from sepcli.errors import InputError
 
 STEMS = {"train": "train", "test": "t10k"}
 """Split → how its files' names begin."""
+HALVES: tuple[Half, Half] = (("0-4", frozenset(range(5))), ("5-9", frozenset(range(5, 10))))
+"""The two parts of the class-split protocol."""
 LARGEST = 1 << 31
 """Values that a file may announce."""
 
 
-@dataclass(frozen=True)
-class Digits:
-    """Labelled gray images.
-
-    Attributes:
-        images: (N, H, W) uint8, 0 is background.
-        labels: (N,) uint8.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
-
-    def __post_init__(self) -> None:
-        if len(self.images) != len(self.labels):
-            raise InputError(
-                f"{len(self.images)} images with {len(self.labels)} labels", "Copy the data set again."
-            )
-
-    def only(self, chosen: NDArray[np.bool_] | slice) -> Digits:
-        """Some of them: a mask (N,) or a slice."""
-        return Digits(self.images[chosen], self.labels[chosen])
-
-
-def open_digits(folder: Path, split: str) -> Digits:
-    """The images and labels of a folder with MNIST's four files, named as they are distributed.
-
-    Args:
-        folder: Holds ``train-images-idx3-ubyte.gz`` and so on; ``.gz`` and a dot before ``idx`` are optional.
-        split: A key of ``STEMS``.
+def open_mnist(folder: Path, split: str = "test") -> LabelledImages:
+    """Open a split of MNIST for evaluations; the test digits bring the training digits along.
 
     Raises:
-        InputError: A file is missing or damaged, or the two do not fit each other.
+        InputError: see ``open_digits``.
+    """
+    training = partial(open_digits, folder, "train") if split == "test" else None
+    return replace(
+        open_digits(folder, split), title=f"MNIST, {split} digits", halves=HALVES, training=training
+    )
+
+
+def is_mnist(folder: Path) -> bool:
+    """Whether a folder holds MNIST's files."""
+    return any(path.is_file() for stem in STEMS.values() for path in folder.glob(f"{stem}-images*"))
+
+
+def open_digits(folder: Path, split: str) -> LabelledImages:
+    """Read the images (N, 1, H, W), 0 is background, and the labels of a split of MNIST.
+
+    Args:
+        folder: holds ``train-images-idx3-ubyte.gz`` and so on; ``.gz`` and a dot before ``idx`` are optional.
+        split: a key of ``STEMS``.
+
+    Raises:
+        InputError: a file is missing or damaged, or the two do not fit each other.
     """
     images = read_idx(_find(folder, f"{STEMS[split]}-images", 3))
     labels = read_idx(_find(folder, f"{STEMS[split]}-labels", 1))
     if images.ndim != 3 or labels.ndim != 1 or not images.size:
         raise InputError(f"{folder} holds no images of the split {split}", "Use MNIST's files.")
-    return Digits(images, labels)
+    return LabelledImages(images[:, None], labels.astype(np.int64), tuple(map(str, range(10))))
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:

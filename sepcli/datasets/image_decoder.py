@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sepcli.media.images import read_image
 from sepcli.protocols import ProgressCallback
 
 COMMON = 128
@@ -30,15 +31,15 @@ class Decoder:
         read: a file's pixels; raises ``InputError`` if it is no image.
         size: height and width wanted; None for those that all images have in common.
         channels: 1 or 3; None for 3 if any image has colors, else 1.
-        on_progress: told (files read, all files), from 0 again where they are read twice.
-        tell: told in words what is worth knowing.
+        on_progress: called with (files read, all files), from 0 again where they are read twice.
+        on_message: called with notes on sizes.
     """
 
     read: Callable[[Path], Pixels]
     size: tuple[int, int] | None = None
     channels: int | None = None
     on_progress: ProgressCallback | None = None
-    tell: Callable[[str], None] | None = None
+    on_message: Callable[[str], None] | None = None
 
     def shape(self, files: Sequence[Path]) -> Shape:
         """The shape that is asked for, or that the images suggest; reads as few as settle it."""
@@ -54,7 +55,7 @@ class Decoder:
             return channels, *self.size
         if _common(sizes):
             return channels, *sizes.pop()
-        self.say(f"large images, or of several sizes: made {USUAL} × {USUAL}; --size says otherwise")
+        self.say(f"large images, or of several sizes: made {USUAL} × {USUAL}")
         return channels, USUAL, USUAL
 
     def rows(self, files: Sequence[Path], shape: Shape) -> Iterator[NDArray[np.uint8]]:
@@ -70,14 +71,26 @@ class Decoder:
 
     def say(self, text: str) -> None:
         """Tell what is worth knowing, if anybody listens."""
-        if self.tell:
-            self.tell(text)
+        if self.on_message:
+            self.on_message(text)
 
     def _each(self, files: Sequence[Path]) -> Iterator[Pixels]:
         for number, path in enumerate(files, 1):
             yield self.read(path)
             if self.on_progress:
                 self.on_progress(number, len(files))
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Read a file's first image (C, H, W); what is transparent becomes white.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    image = read_image(path, first=True)
+    if image.alpha is None:
+        return image.pixels
+    return 1.0 - (1.0 - image.pixels) * np.divide(image.alpha, 255, dtype=np.float32)
 
 
 def as_bytes(pixels: Pixels, shape: Shape) -> NDArray[np.uint8]:

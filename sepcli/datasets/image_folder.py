@@ -13,9 +13,10 @@ memory.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,16 @@ from sepcli.datasets.cache import fingerprint
 from sepcli.datasets.image_decoder import Decoder
 from sepcli.errors import InputError, OutputError
 
+if TYPE_CHECKING:
+    from sepcli.datasets.image_pairs import ColorImages, ImagePairs
+
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 """Split → what its folder may be called."""
 CACHE_VERSION = 1
+
+
+Half = tuple[str, frozenset[int]]
+"""One of two sources of a class-split protocol: its name and its labels."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +43,49 @@ class LabelledImages:
     """Images of one shape, with their classes.
 
     Attributes:
-        images: (N, C, H, W) uint8, in memory or mapped into it.
-        labels: (N,) int64, of ``classes``; all 0 if there are none.
-        classes: their names.
+        images: (N, C, H, W) uint8, in memory or memory-mapped.
+        labels: (N,) int64, indices into ``classes``; all 0 if there are none.
+        classes: names of the classes.
+        title: what a report calls them.
+        halves: the two sources of the class-split protocol; None: the data set has none.
+        training: opens the training images, for baselines that learn; None: there are none.
+
+    Raises:
+        InputError: images and labels differ in number.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     classes: tuple[str, ...] = ()
+    title: str = "images"
+    halves: tuple[Half, Half] | None = None
+    training: Callable[[], LabelledImages] | None = None
 
-    def only(self, chosen: slice) -> LabelledImages:
-        """Some of them, as a view."""
-        return LabelledImages(self.images[chosen], self.labels[chosen], self.classes)
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise InputError(
+                f"{len(self.images)} images with {len(self.labels)} labels", "copy the data set again"
+            )
+
+    def __len__(self) -> int:
+        """The number of images, N."""
+        return len(self.images)
+
+    def only(self, chosen: slice | NDArray[np.bool_]) -> LabelledImages:
+        """Return some of the images, by a slice or a mask (N,)."""
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+    def pairs(self, count: int, pairing: str = "any", other: LabelledImages | None = None) -> ImagePairs:
+        """Return random pairs of images, to be mixed; see ``sepcli.datasets.image_pairs.pairs_of``."""
+        from sepcli.datasets.image_pairs import pairs_of
+
+        return pairs_of(self, count, pairing, other)
+
+    def colors(self, count: int) -> ColorImages:
+        """Return images to be turned gray and colorized again; see ``sepcli.datasets.image_pairs``."""
+        from sepcli.datasets.image_pairs import ColorImages
+
+        return ColorImages(self, count)
 
 
 def image_files(root: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -174,7 +213,7 @@ def _fill(path: Path, files: Sequence[Path], decoder: Decoder) -> None:
     except OSError as error:
         raise OutputError(
             f"the cache {path} cannot be written ({error.strerror})",
-            "give a --cache folder that can be written, with enough space",
+            "choose another cache folder, with enough space",
         ) from error
 
 

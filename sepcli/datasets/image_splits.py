@@ -10,7 +10,7 @@ import numpy as np
 
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.idx import open_digits
-from sepcli.datasets.image_decoder import Decoder, Pixels
+from sepcli.datasets.image_decoder import Decoder, read_pixels
 from sepcli.datasets.image_folder import (
     LabelledImages,
     class_names,
@@ -20,7 +20,6 @@ from sepcli.datasets.image_folder import (
 )
 from sepcli.errors import InputError, UsageError
 from sepcli.media import MEDIA
-from sepcli.media.images import read_image
 from sepcli.priors.images.train_task import HALVES
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import Request
@@ -121,18 +120,6 @@ def folder_classes(data: Path) -> tuple[str, ...]:
     return classes
 
 
-def read_pixels(path: Path) -> Pixels:
-    """A file's first image (C, H, W); what is transparent is white.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    image = read_image(path, first=True)
-    if image.alpha is None:
-        return image.pixels
-    return 1.0 - (1.0 - image.pixels) * np.divide(image.alpha, 255, dtype=np.float32)
-
-
 def measure(images: LabelledImages, part: int = 1024) -> tuple[float, float]:
     """Mean and standard deviation of all values, in [0, 1], of a part of the images at a time."""
     counts = np.zeros(256, np.int64)
@@ -145,10 +132,8 @@ def measure(images: LabelledImages, part: int = 1024) -> tuple[float, float]:
 
 def _digits(data: Path, classes: tuple[str, ...]) -> LabelledImages:
     digits = open_digits(data, TAKEN)
-    labels = digits.labels.astype(np.int64)
-    if classes == HALVES:
-        labels //= 5
-    return LabelledImages(digits.images[:, None], labels, classes)
+    labels = digits.labels // 5 if classes == HALVES else digits.labels
+    return LabelledImages(digits.images, labels, classes)
 
 
 def _divided(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:

@@ -16,15 +16,15 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import yaml
 
-from sepcli.datasets.songs import Recording, Signal, Songs, Stored
+from sepcli.datasets.songs import Recording, Signal, Songs, SongSet, Stored, resampled_mono
 from sepcli.errors import InputError
 
-Subset = Literal["train", "valid", "test"]
+SUBSETS = ("train", "valid", "test")
 STEMS = ("mixture", "drums", "bass", "other", "vocals")
 """In the order of the streams of an MP4 file."""
 SUFFIX = ".stem.mp4"
@@ -60,8 +60,12 @@ class MusdbStem:
             raise InputError(f"{self.path} cannot be read ({error})", "Copy or download it again.") from error
         return np.asarray(samples, dtype=np.float32), round(float(song.rate))
 
+    def mono(self, rate: int) -> Signal:
+        """See ``Stored``."""
+        return resampled_mono(*self.read(), rate)
 
-def musdb_songs(root: Path, subset: Subset = "test") -> Songs:
+
+def musdb_songs(root: Path, subset: str = "test") -> Songs:
     """The songs of an official subset: 86 for training, 14 for validation, 50 for testing.
 
     Args:
@@ -74,8 +78,8 @@ def musdb_songs(root: Path, subset: Subset = "test") -> Songs:
     Raises:
         InputError: There are none.
     """
-    if subset not in get_args(Subset):
-        raise InputError(f"MUSDB18 has no subset {subset}", f"one of {', '.join(get_args(Subset))}")
+    if subset not in SUBSETS:
+        raise InputError(f"MUSDB18 has no subset {subset}", f"subsets: {', '.join(SUBSETS)}")
     songs = _subset(root, subset)
     if not songs:
         raise InputError(
@@ -83,6 +87,11 @@ def musdb_songs(root: Path, subset: Subset = "test") -> Songs:
             f"give the folder that holds train and test, with SONG/drums.wav … or SONG{SUFFIX}",
         )
     return songs
+
+
+def open_musdb(root: Path, split: str = "test") -> SongSet:
+    """Return the songs of an official split, ``train``, ``valid`` or ``test``; see ``musdb_songs``."""
+    return SongSet(f"MUSDB18, subset {split}", musdb_songs(root, split))
 
 
 def is_musdb(data: Path) -> bool:
@@ -94,7 +103,7 @@ def is_musdb(data: Path) -> bool:
     return False
 
 
-def has_songs(root: Path, subset: Subset) -> bool:
+def has_songs(root: Path, subset: str) -> bool:
     """Whether there are songs of an official subset."""
     return bool(_subset(root, subset))
 
@@ -108,11 +117,11 @@ def validation_songs() -> frozenset[str]:
     return frozenset(yaml.safe_load(path.read_text(encoding="utf-8"))["validation_tracks"])
 
 
-def _folder(root: Path, subset: Subset) -> Path:
+def _folder(root: Path, subset: str) -> Path:
     return root / ("test" if subset == "test" else "train")
 
 
-def _subset(root: Path, subset: Subset) -> Songs:
+def _subset(root: Path, subset: str) -> Songs:
     folder = _folder(root, subset)
     try:
         songs = _songs(folder) if folder.is_dir() else {}

@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,74 @@ class Pair(NamedTuple):
     """The clean sources of one test item."""
 
     id: str
+    """Its name in reports."""
     sources: NDArray[np.float32]
-    """(K, T)."""
+    """(K, T) of audio; (K, C, H, W) in [0, 1] of images."""
     sample_rate: int
-    """In Hz."""
+    """Hz; 0 for images."""
+
+
+class AudioPairs(Protocol):
+    """Items of audio with K known sources each."""
+
+    def ids(self, names: Sequence[str]) -> Sequence[str]:
+        """Return the items' names, in their order."""
+        ...
+
+    def items(self, names: Sequence[str], seed: int) -> Iterator[Pair]:
+        """Yield the items; sources in the order of ``names``."""
+        ...
+
+    def files(self, names: Sequence[str]) -> Iterable[Path]:
+        """Return the files that are read."""
+        ...
+
+    def describe(self, names: Sequence[str], seed: int) -> str:
+        """Return the data set and its items, in words."""
+        ...
+
+
+@dataclass(frozen=True)
+class PairFolder:
+    """A folder of test items.
+
+    Attributes:
+        folder: holds one folder per source.
+        limit: number of items; None: all.
+    """
+
+    folder: Path
+    limit: int | None = None
+
+    def pairs(self, count: int | None = None) -> PairFolder:
+        """Return the same folder with at most ``count`` items."""
+        return PairFolder(self.folder, count)
+
+    def ids(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the items' names; see ``pair_ids``."""
+        return pair_ids(self.folder, names)[: self.limit]
+
+    def items(self, names: Sequence[str], seed: int) -> Iterator[Pair]:
+        """Yield the items; see ``read_pairs``."""
+        return read_pairs(self.folder, names, self.limit)
+
+    def files(self, names: Sequence[str]) -> Iterator[Path]:
+        """Return the files that are read."""
+        return pair_files(self.folder, names, self.limit)
+
+    def describe(self, names: Sequence[str], seed: int) -> str:
+        """Return the folder's name and the first and last item."""
+        ids = self.ids(names)
+        return f"{self.folder.name}: {ids[0]} … {ids[-1]}"
+
+
+BUILTIN = Path(__file__).parent / "builtin"
+"""Ten mixtures that come with the package."""
+
+
+def builtin() -> PairFolder:
+    """Return the small test set of the package: ten mixtures of drums and bass."""
+    return PairFolder(BUILTIN)
 
 
 def pair_names(folder: Path) -> tuple[str, ...]:

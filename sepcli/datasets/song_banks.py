@@ -1,18 +1,34 @@
-"""Songs with stems, of Slakh2100's layout or of MUSDB18, by the same words for their splits."""
+"""Songs with stems as banks of clean recordings: mono, at one rate, every stem at one peak.
+
+Stems have a level of their own in a song; here each is normalised to a peak of 0.9, for the protocol of LASS
+(Postolache et al. 2023), where a mixture is the mean of unrelated chunks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sepcli.datasets.musdb import Subset, has_songs, is_musdb
-from sepcli.datasets.musdb_bank import open_musdb
-from sepcli.datasets.slakh import METADATA, is_slakh, open_slakh
-from sepcli.datasets.stems import StemBank
+import numpy as np
+from numpy.typing import NDArray
+
+from sepcli.datasets.cache import fill, fingerprint, open_cache
+from sepcli.datasets.musdb import has_songs, is_musdb, musdb_songs
+from sepcli.datasets.slakh import METADATA, is_slakh, slakh_songs
+from sepcli.datasets.songs import Songs, Stored
+from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError
 
-SUBSETS: Mapping[str, Subset] = {"train": "train", "validation": "valid", "test": "test"}
+SUBSETS: Mapping[str, str] = {"train": "train", "validation": "valid", "test": "test"}
 """What MUSDB18 calls Slakh2100's splits."""
+CACHE_VERSION = 2
+PEAK = 0.9
+"""Peak of every stem as stored."""
+SILENT = 1e-6
+"""Peak, of full scale, up to which a stem is silent: -120 dB, below 16 bits."""
+
+Samples = NDArray[np.int16]  # (T,), mono
+Found = tuple[int, int, Stored]  # source, song, stem
 
 
 def holds_songs(data: Path) -> bool:
@@ -21,30 +37,41 @@ def holds_songs(data: Path) -> bool:
 
 
 def open_songs(
-    data: Path, split: str, sources: tuple[str, ...], sample_rate: int, cache: Path | None = None
+    data: Path,
+    split: str,
+    sources: tuple[str, ...] = ("drums", "bass"),
+    sample_rate: int = 22050,
+    cache: Path | None = None,
 ) -> StemBank:
-    """Clean recordings of the sources in a split.
+    """Open the clean recordings of the sources in a split.
+
+    A song that lacks a source still gives its other sources. Silent stems are left out.
 
     Args:
-        data: The folder of a data set of either layout.
+        data: the folder of a data set of either layout; or a folder of Slakh's tracks (``split`` is ignored).
         split: ``train``, ``validation`` or ``test``; of MUSDB18 the official ones.
-        sources: What is taken: classes of Slakh, stems of MUSDB18.
-        sample_rate: In Hz.
-        cache: A folder for decoded recordings.
+        sources: classes of Slakh or stems of MUSDB18, in any case, in this order.
+        sample_rate: Hz; stems are resampled to it and averaged to mono.
+        cache: a folder for decoded samples. The next call maps them into memory at once, unless a file of the
+            data set has changed. None: all is decoded into memory (2 bytes a sample).
+
+    Returns:
+        The bank, with ``sources`` as its names.
 
     Raises:
-        InputError: The folder is of neither layout, there are no songs or none of a source, or a file cannot
-            be read.
-        OutputError: The cache cannot be written.
+        InputError: the folder is of neither layout, there are no songs, no stem of a source that is not
+            silent, or a file cannot be read.
+        OutputError: the cache cannot be written.
     """
-    if is_musdb(data):
-        return open_musdb(data, SUBSETS[split], sources, sample_rate, cache)
-    if data.is_dir() and not is_slakh(data):
-        raise InputError(
-            f"{data} holds no songs with stems",
-            "give the folder of Slakh2100, with train/TrackNNNNN, or that of MUSDB18, with train/SONG",
-        )
-    return open_slakh(data, split, sources, sample_rate, cache)
+    name, songs = _open(data, split)
+    found = _stems(data, name, songs, sources)
+    folder = None
+    if cache is not None:
+        files = sorted({path for _, _, stem in found for path in stem.paths})
+        parts = [(k, song, [path.name for path in stem.paths]) for k, song, stem in found]
+        key = fingerprint(files, CACHE_VERSION, PEAK, list(sources), sample_rate, parts)
+        folder = cache / f"{name}-{key}"
+    return _gather(_at_one_peak(found, sources, sample_rate), sources, sample_rate, folder)
 
 
 def has_split(data: Path, split: str) -> bool:
@@ -55,10 +82,10 @@ def has_split(data: Path, split: str) -> bool:
 
 
 def held_out_split(data: Path) -> str:
-    """The split to test priors on: that for tests, or else that for validation.
+    """Return the split to test priors on: ``test``, or else ``validation``.
 
     Raises:
-        InputError: There is neither.
+        InputError: there is neither.
     """
     for split in ("test", "validation"):
         if has_split(data, split):
@@ -67,3 +94,69 @@ def held_out_split(data: Path) -> str:
         f"{data} has no songs to test on",
         "give the folder that holds test/, or else validation/, beside train/",
     )
+
+
+def _open(data: Path, split: str) -> tuple[str, Songs]:
+    """The layout and split, as part of a cache's name, and the songs."""
+    if is_musdb(data):
+        return f"musdb-{SUBSETS[split]}", musdb_songs(data, SUBSETS[split])
+    if data.is_dir() and not is_slakh(data):
+        raise InputError(
+            f"{data} holds no songs with stems",
+            "give the folder of Slakh2100, with train/TrackNNNNN, or that of MUSDB18, with train/SONG",
+        )
+    return f"slakh-{split}", slakh_songs(data, split)
+
+
+def _stems(data: Path, name: str, songs: Songs, sources: Sequence[str]) -> list[Found]:
+    """All stems of the sources, song by song; raises ``InputError`` if a source has none."""
+    wanted = [source.casefold() for source in sources]
+    known = sorted({stem for stems in songs.values() for stem in stems})
+    for source, stem in zip(sources, wanted, strict=True):
+        if stem not in known:
+            raise InputError(
+                f"no song of {data} ({name}) has a source {source}", f"its sources are: {', '.join(known)}"
+            )
+    return [
+        (k, song, stems[stem])
+        for song, stems in enumerate(songs.values())
+        for k, stem in enumerate(wanted)
+        if stem in stems
+    ]
+
+
+def _at_one_peak(
+    found: Sequence[Found], sources: Sequence[str], rate: int
+) -> Iterator[tuple[int, int, Samples]]:
+    """Read stems one at a time, scaled to ``PEAK`` in 16 bits; silent ones are left out.
+
+    Raises:
+        InputError: all stems of a source are silent, or one cannot be read.
+    """
+    audible: set[int] = set()
+    for k, song, stem in found:
+        signal = stem.mono(rate)
+        peak = float(np.abs(signal).max(initial=0.0))
+        if peak > SILENT:
+            audible.add(k)
+            yield k, song, np.round(signal * np.float32(PEAK * 32767 / peak)).astype(np.int16)
+    for k, source in enumerate(sources):
+        if k not in audible:
+            raise InputError(f"all stems of {source} are silent", "check that the data set is complete")
+
+
+def _gather(
+    recordings: Iterator[tuple[int, int, Samples]],
+    sources: Sequence[str],
+    sample_rate: int,
+    folder: Path | None,
+) -> StemBank:
+    """Make a bank in memory, or in a cache folder, which is filled unless it exists."""
+    if folder is None:
+        found: list[list[tuple[int, Samples]]] = [[] for _ in sources]
+        for k, song, samples in recordings:
+            found[k].append((song, samples))
+        return concatenate(sources, sample_rate, found)
+    if not folder.is_dir():
+        fill(folder, recordings, len(sources))
+    return open_cache(folder, sources, sample_rate)

@@ -1,9 +1,9 @@
-"""Songs whose stems are read when they are wanted, one at a time."""
+"""Songs with stems. Stems are read from disk one at a time, when they are needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -12,11 +12,11 @@ import soxr
 from numpy.typing import NDArray
 
 from sepcli.datasets.pairs import Pair
-from sepcli.datasets.recordings import decode
+from sepcli.datasets.recordings import decode, read_resampled
 from sepcli.errors import InputError
 
 Signal = NDArray[np.float32]
-"""(T, C)."""
+"""(T, C) or (T,)."""
 
 
 class Stored(Protocol):
@@ -24,14 +24,22 @@ class Stored(Protocol):
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """What it is read from."""
+        """The files that it is read from."""
         ...
 
     def read(self) -> tuple[Signal, int]:
-        """Samples (T, C) and their rate in Hz.
+        """Return samples (T, C) and their rate in Hz.
 
         Raises:
-            InputError: It cannot be read.
+            InputError: it cannot be read.
+        """
+        ...
+
+    def mono(self, rate: int) -> Signal:
+        """Return samples (T,), averaged over channels, at ``rate`` Hz.
+
+        Raises:
+            InputError: it cannot be read.
         """
         ...
 
@@ -59,48 +67,83 @@ class Recording:
             total = _lengthened(total, length) + _lengthened(signal, length)
         return total, rate
 
+    def mono(self, rate: int) -> Signal:
+        """See ``Stored``; files may differ in rate and channels."""
+        signals = [read_resampled(path, rate) for path in self.paths]
+        total = np.zeros(max(map(len, signals)), dtype=np.float32)
+        for signal in signals:
+            total[: len(signal)] += signal
+        return total
+
 
 @dataclass(frozen=True)
 class Damaged:
-    """A stem of a song of which nobody knows where its sound is: what describes the song is damaged."""
+    """A stem of a song whose metadata are damaged."""
 
     paths: tuple[Path, ...]
-    """The description."""
+    """The metadata."""
     reason: InputError
 
     def read(self) -> tuple[Signal, int]:
-        """See ``Stored``; there is nothing to be read."""
+        """Raise the reason."""
         raise self.reason
+
+    def mono(self, rate: int) -> Signal:
+        """Raise the reason."""
+        raise self.reason
+
+
+@dataclass(frozen=True)
+class SongSet:
+    """Songs to be separated one by one.
+
+    Attributes:
+        title: the data set and its split.
+        songs: all of them.
+        limit: how many are used, of those that have all sources; None: all.
+    """
+
+    title: str
+    songs: Songs
+    limit: int | None = None
+
+    def pairs(self, count: int | None = None) -> SongSet:
+        """Return the same songs, at most ``count`` of them."""
+        return replace(self, limit=count)
+
+    def complete(self, names: Sequence[str]) -> list[str]:
+        """Return the songs that have stems of all these names."""
+        return [song for song, stems in self.songs.items() if all(name in stems for name in names)]
 
 
 def song_pairs(
     songs: Songs, names: Sequence[str], sample_rate: int, limit: int | None = None
 ) -> Iterator[Pair]:
-    """Songs as items to be mixed: mono, at another rate, one in memory at a time.
+    """Read songs as items: mono, at one rate, one song in memory at a time.
 
     Args:
-        songs: Those that have all the sources are taken.
-        names: K stems, in the order wanted.
-        sample_rate: In Hz; stems are averaged over channels, resampled, and ended alike with silence.
-        limit: Only the first ones.
+        songs: those that lack a source are left out.
+        names: K stems, in this order.
+        sample_rate: Hz; stems are averaged over channels, resampled, and padded with silence to one length.
+        limit: number of songs; None: all.
 
     Raises:
         InputError: A stem cannot be read.
     """
     whole = [song for song, stems in songs.items() if all(name in stems for name in names)]
     for song in whole[:limit]:
-        signals = [mono(songs[song][name], sample_rate) for name in names]
+        signals = [songs[song][name].mono(sample_rate) for name in names]
         length = max(map(len, signals))
-        yield Pair(song, np.stack([_lengthened(signal, length)[:, 0] for signal in signals]), sample_rate)
+        rows = [np.pad(signal, (0, length - len(signal))) for signal in signals]
+        yield Pair(song, np.stack(rows), sample_rate)
 
 
-def mono(stem: Stored, rate: int) -> Signal:
-    """A stem averaged over its channels, (T, 1), at ``rate`` Hz; ``InputError`` if it cannot be read."""
-    signal, own = stem.read()
+def resampled_mono(signal: Signal, own: int, rate: int) -> Signal:
+    """Average samples (T, C) at ``own`` Hz over the channels and resample them to ``rate`` Hz."""
     mean = signal.mean(axis=1)
     if own != rate:
         mean = soxr.resample(mean, own, rate)
-    return np.asarray(mean, dtype=np.float32)[:, None]
+    return np.asarray(mean, dtype=np.float32)
 
 
 def _lengthened(signal: Signal, length: int) -> Signal:

@@ -12,16 +12,21 @@ Source: Frank 2020, "Unsupervised variational source separation with deep priors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sepcli.datasets.pairs import Pair
 from sepcli.errors import UsageError
 
 SAMPLE_RATE = 14_700
 LENGTH = 48_000
 """Samples of an item."""
+SEPARATED = 16_384
+"""Samples of an item that are separated: 1.1 s, as in the test of the priors."""
 SIZES: Mapping[str, int] = {"train": 5_000, "test": 1_500}
 """Split → its number of items."""
 KEYS = np.arange(1, 650) / 10
@@ -109,6 +114,42 @@ class ToyWaves:
         over = (np.arange(start, start + length) + phase) % period / period
         wave = self.amplitudes[k, number] * SHAPES[self.names[k]](over)
         return np.asarray(wave, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class ToyPairs:
+    """Test items of toy waves: one wave of every shape.
+
+    Attributes:
+        count: number of items, at most all.
+        length: samples of an item.
+    """
+
+    count: int = 100
+    length: int = SEPARATED
+
+    def pairs(self, count: int) -> ToyPairs:
+        """Return the same with another number of items."""
+        return ToyPairs(count, self.length)
+
+    def ids(self, names: Sequence[str]) -> list[str]:
+        """Return the items' names."""
+        return [f"toy-{number:04d}" for number in range(min(self.count, SIZES["test"]))]
+
+    def items(self, names: Sequence[str], seed: int) -> Iterator[Pair]:
+        """Yield the first test items; number n depends on shapes, seed and n only."""
+        waves = ToyWaves(names, "test", seed)
+        for number, name in enumerate(self.ids(names)):
+            yield Pair(name, waves.item(number, self.length), SAMPLE_RATE)
+
+    def files(self, names: Sequence[str]) -> tuple[Path, ...]:
+        """Return no files: the waves are computed."""
+        return ()
+
+    def describe(self, names: Sequence[str], seed: int) -> str:
+        """Return which items these are."""
+        last = len(self.ids(names)) - 1
+        return f"toy waves, test items 0 … {last} of seed {seed}, their first {self.length} samples"
 
 
 def _parameters(rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:

@@ -10,30 +10,29 @@ Source: Frank 2020, "Unsupervised variational source separation with deep priors
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.evaluation.density_evaluators import Judge
 from sepcli.evaluation.protocol import CI_LEVEL, CI_RESAMPLES
+from sepcli.evaluation.report import Report
 from sepcli.metrics.statistics import bootstrap_ci
-from sepcli.protocols import ProgressCallback
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one source: its own prior against the best of the others, item by item."""
+    """The own prior of a source against the best of the others, item by item."""
 
     source: str
     against: str
-    """The source that the best other prior is of."""
+    """The source of the best other prior."""
     margin: float
-    """Mean of log p under the own prior less that under the other, in nats per sample."""
+    """Mean of log p under the own prior minus that under the other, in nats per sample."""
     ci95: tuple[float, float]
-    """Of the margin, by bootstrap over items."""
+    """Interval of the margin, by bootstrap over items."""
 
     @property
     def wins(self) -> bool:
@@ -48,13 +47,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class CrossLikelihood:
-    """What K priors say of test items of their K sources.
+    """Log-likelihoods of test items of K sources under their K priors.
 
     Attributes:
         sources: K names; prior k is of source k.
         priors: K names.
         values: (K, K, N), nats per sample: prior, source, item.
-        how: what else the numbers depend on.
+        how: what else the values depend on.
     """
 
     sources: tuple[str, ...]
@@ -130,32 +129,16 @@ class CrossLikelihood:
         }
 
 
-def cross_likelihood(
-    judges: Sequence[Judge],
-    items: Iterator[NDArray[np.float32]],
-    count: int,
-    how: Mapping[str, Any],
-    *,
-    seed: int = 0,
-    on_progress: ProgressCallback | None = None,
-) -> CrossLikelihood:
-    """Ask K priors about test items of their sources.
+def cross_likelihood(report: Report, how: Mapping[str, Any]) -> CrossLikelihood:
+    """Arrange the values of a report of ``sepcli.evaluation.tasks.likelihood``.
 
     Args:
-        judges: one per source, in the order of the sources.
-        items: ``count`` arrays (K, T).
-        count: N.
-        how: what else the numbers depend on, for the report.
-        seed: of the noise; every prior meets the same noise in an item.
-        on_progress: told about progress.
+        report: its values.
+        how: what else the values depend on.
     """
-    values = np.empty((len(judges), len(judges), count))
-    for n, item in enumerate(items):
-        for k, signal in enumerate(item):
-            noise = np.random.default_rng([seed, n, k]).standard_normal(len(signal), np.float32)
-            for row, judge in enumerate(judges):
-                values[row, k, n] = judge(signal, noise)
-        if on_progress is not None:
-            on_progress(n + 1, count)
-    sources, priors = tuple(j.source for j in judges), tuple(j.prior for j in judges)
-    return CrossLikelihood(sources, priors, values, {**how, "seed": seed})
+    sources = report.protocol.stems
+    values: dict[str, dict[str, list[float]]] = {}
+    for score in report.scores:
+        values.setdefault(score.method, {}).setdefault(score.stem, []).append(score.value)
+    array = np.array([[own[source] for source in sources] for own in values.values()], dtype=np.float64)
+    return CrossLikelihood(sources, tuple(values), array, {**how, "seed": report.protocol.seed})

@@ -36,15 +36,14 @@ def _as_text(cell: str) -> str:
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
-def write_text(path: Path, text: str, option: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file, atomically, as UTF-8; what UTF-8 lacks is escaped, for names of files may hold anything.
 
     Args:
         path: Replaced if it is there.
         text: What to write; line ends stay as they are.
-        option: That chose the path, for the error.
 
     Raises:
         OutputError: It cannot be written.
     """
-    write_whole(path, text.encode("utf-8", "backslashreplace"), f"choose another {option}")
+    write_whole(path, text.encode("utf-8", "backslashreplace"), "choose another file")

@@ -1,4 +1,4 @@
-"""Priors of sound as judges of test items: how likely is this, in nats per sample?"""
+"""Density evaluators: the log-likelihood of test items under priors of audio, in nats per sample."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from sepcli.catalog import engines, resolve
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.datasets.chunks import draw_chunks
+from sepcli.datasets.detect import TOY_WAVES
 from sepcli.datasets.pairs import pair_ids, read_pairs
-from sepcli.datasets.song_banks import open_songs
+from sepcli.datasets.song_banks import held_out_split, holds_songs, open_songs
 from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.posterior.elbo import log_density_bound
@@ -35,15 +36,15 @@ Signal = NDArray[np.float32]  # (T,)
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A prior of one source.
+class DensityEvaluator:
+    """A prior of one source, as a density.
 
     Attributes:
         prior: its name.
-        source: what it is of.
-        kind: what has to be the same of all judges: their answers are else not to be compared.
+        source: the source that it is a prior of.
+        kind: properties that all evaluators must share, as their values are not comparable otherwise.
         files: sha256 of the prior's files.
-        ask: signals (T,) and standard normal noise like them → log p in nats.
+        log_prob: signals (T,) and standard normal noise like them → log p in nats.
         factor: T is cut to a multiple of it.
     """
 
@@ -51,7 +52,7 @@ class Judge:
     source: str
     kind: dict[str, Any]
     files: dict[str, str]
-    ask: Callable[[Tensor, Tensor], Tensor]
+    log_prob: Callable[[Tensor, Tensor], Tensor]
     factor: int
 
     def __call__(self, signal: Signal, noise: Signal) -> float:
@@ -61,11 +62,11 @@ class Judge:
         gain = level / power**0.5 if level and power > 0 else 1.0
         x, eps = torch.from_numpy(signal[:length] * np.float32(gain)), torch.from_numpy(noise[:length])
         with torch.no_grad():
-            return float(self.ask(x, eps)) / length
+            return float(self.log_prob(x, eps)) / length
 
 
-def open_judges(priors: Sequence[str], noise: float, device: torch.device) -> list[Judge]:
-    """Priors of different sounds, of one kind.
+def open_evaluators(priors: Sequence[str], noise: float, device: torch.device) -> list[DensityEvaluator]:
+    """Open priors of different sources that are comparable.
 
     Args:
         priors: K ≥ 2 names or folders.
@@ -74,24 +75,55 @@ def open_judges(priors: Sequence[str], noise: float, device: torch.device) -> li
         device: where to compute.
 
     Raises:
-        UsageError: there are fewer than two, two of one source or of different kinds; or noise that they do
-            not know.
+        UsageError: there are fewer than two, two of one source or of different kinds; or noise for which
+            they were not trained.
         PriorError: a prior is missing, damaged or not of one sound.
     """
     if len(priors) < 2:
-        raise UsageError("one prior has nothing to be compared with", "give --prior once per source")
-    judges = [_open(name, noise, device) for name in priors]
-    if len({judge.source.casefold() for judge in judges}) < len(judges):
-        told = ", ".join(f"{judge.prior} ({judge.source})" for judge in judges)
-        raise UsageError(f"two of the priors are of the same source: {told}", "give one per source")
-    for judge in judges[1:]:
-        for key, value in judge.kind.items():
-            if value != judges[0].kind[key]:
+        raise UsageError(f"{len(priors)} prior has nothing to be compared with", "give one prior per source")
+    evaluators = [_open(name, noise, device) for name in priors]
+    if len({evaluator.source.casefold() for evaluator in evaluators}) < len(evaluators):
+        found = ", ".join(f"{evaluator.prior} ({evaluator.source})" for evaluator in evaluators)
+        raise UsageError(f"two of the priors are of the same source: {found}", "give one per source")
+    for evaluator in evaluators[1:]:
+        for key, value in evaluator.kind.items():
+            if value != evaluators[0].kind[key]:
                 raise UsageError(
-                    f"{judge.prior} and {judges[0].prior} are not to be compared: they differ in {key}",
-                    f"it is {value} and {judges[0].kind[key]}: choose priors that were trained alike",
+                    f"{evaluator.prior} and {evaluators[0].prior} cannot be compared: they differ in {key}",
+                    f"it is {value} and {evaluators[0].kind[key]}: choose priors that were trained alike",
                 )
-    return judges
+    return evaluators
+
+
+def items_of(
+    data: Path, names: Sequence[str], count: int, rate: int, seed: int, cache: Path | None = None
+) -> tuple[Callable[[], Iterator[Signal]], int, dict[str, Any]]:
+    """Find test items of the sources.
+
+    Args:
+        data: the word toy-waves, a folder of STEM/ITEM files, or of songs with stems.
+        names: K sources.
+        count: number of items, at most all of a folder.
+        rate: Hz.
+        seed: of toy waves and of segments of songs.
+        cache: a folder for decoded songs.
+
+    Returns:
+        What yields arrays (K, T), from the first, every time; their number; what a report says of songs.
+
+    Raises:
+        InputError: a source is missing.
+        UsageError: the priors are not of toy waves.
+    """
+    if str(data) == TOY_WAVES and not data.exists():
+        found = toy_items(names, count, rate, seed)[1]
+        return lambda: toy_items(names, count, rate, seed)[0], found, {}
+    if not holds_songs(data):
+        found = folder_items(data, names, count, rate)[1]
+        return lambda: folder_items(data, names, count, rate)[0], found, {}
+    split = held_out_split(data)
+    items = lambda: song_items(data, split, names, count, rate, seed, cache)  # noqa: E731
+    return items, count, {"subset": split, "samples": LENGTH}
 
 
 def toy_items(names: Sequence[str], count: int, rate: int, seed: int) -> tuple[Iterator[Signal], int]:
@@ -101,7 +133,7 @@ def toy_items(names: Sequence[str], count: int, rate: int, seed: int) -> tuple[I
         UsageError: there is no such shape, or priors have another rate.
     """
     if rate != SAMPLE_RATE:
-        raise UsageError(f"the priors are of {rate} Hz and toy waves of {SAMPLE_RATE}", "use another --data")
+        raise UsageError(f"the priors have {rate} Hz and toy waves {SAMPLE_RATE} Hz", "use other data")
     waves = ToyWaves(names, "test", seed)
     count = min(count, len(waves))
     return (waves.item(n, LENGTH) for n in range(count)), count
@@ -149,7 +181,7 @@ def _read(folder: Path, names: Sequence[str], rate: int) -> Iterator[Signal]:
         yield np.ascontiguousarray(sources[:, :LENGTH])
 
 
-def _open(name: str, noise: float, device: torch.device) -> Judge:
+def _open(name: str, noise: float, device: torch.device) -> DensityEvaluator:
     card, folder = resolve.find(name)
     if not engines.is_single(card):
         raise PriorError(
@@ -158,10 +190,10 @@ def _open(name: str, noise: float, device: torch.device) -> Judge:
         )
     cards.verify(card, folder)
     make = _flow if is_flow(folder) else _denoiser
-    kind, ask, factor = make(card, folder, noise, device)
+    kind, log_prob, factor = make(card, folder, noise, device)
     kind |= {"sample_rate": card.sample_rate, "level": float(card.stream.get("reference_rms", 0.1))}
     files = {path: entry.sha256 for path, entry in card.files.items()}
-    return Judge(card.name, card.sources[0], kind, files, ask, factor)
+    return DensityEvaluator(card.name, card.sources[0], kind, files, log_prob, factor)
 
 
 Made = tuple[dict[str, Any], Callable[[Tensor, Tensor], Tensor], int]
@@ -172,17 +204,18 @@ def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
     config = flow.config
     if noise > config.sigma_max:
         raise UsageError(
-            f"prior {card.name} knows noise up to {config.sigma_max:g}, beside its own {config.noise:g}",
-            "use less --noise, or train it with --noise",
+            f"prior {card.name} was trained with noise up to {config.sigma_max:g}, and its own "
+            f"{config.noise:g}",
+            "use less noise, or train it with more",
         )
     spread = float(flow.noise_at(torch.tensor(noise)))
 
-    def ask(x: Tensor, eps: Tensor) -> Tensor:
+    def log_prob(x: Tensor, eps: Tensor) -> Tensor:
         clean, noisy = x.to(device)[None, None], (x + spread * eps).to(device)[None, None, None]
         return flow.log_prob(noisy, noise, flow.mel_frames(clean))
 
     likelihood = f"log p given {config.mels} mel bands" if config.mels else "log p"
-    return {"likelihood": likelihood, "noise": spread}, ask, config.factor
+    return {"likelihood": likelihood, "noise": spread}, log_prob, config.factor
 
 
 def _denoiser(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
@@ -190,10 +223,10 @@ def _denoiser(card: Card, folder: Path, noise: float, device: torch.device) -> M
     prior, bins, (most, least) = FastPrior(network), network.config.bins, HEARD
     finest = noise or least
     if finest >= most:
-        raise UsageError(f"noise of {finest:g} leaves nothing to be heard", f"use less than {most:g}")
+        raise UsageError(f"noise of {finest:g} hides every signal", f"use less than {most:g}")
 
-    def ask(x: Tensor, eps: Tensor) -> Tensor:
+    def log_prob(x: Tensor, eps: Tensor) -> Tensor:
         x = mdct(x.to(device)[None, None], bins)[:, None]
         return log_density_bound(prior, x, sigma_max=most, sigma_min=finest)
 
-    return {"likelihood": "bound up to a constant", "noise": finest, "bands": bins}, ask, 1
+    return {"likelihood": "bound up to a constant", "noise": finest, "bands": bins}, log_prob, 1

@@ -94,7 +94,9 @@ def keep_images(
             place.unlink(missing_ok=True)  # not written through if it is a link
             file = place.open("x+b")
     except OSError as error:
-        raise OutputError(f"cannot keep images: {error.strerror}", "choose another --out") from error
+        raise OutputError(
+            f"cannot keep images: {error.strerror}", "choose another file for the report"
+        ) from error
     with file:
         try:
             file.truncate(len(rows) * math.prod(shape))
@@ -135,7 +137,7 @@ class Sets:
                     "use another metric, such as fid",
                 )
         if min(count, len(self.originals) // 2) < 2:
-            raise UsageError("a distance of sets needs several images", "give more of them, and more --pairs")
+            raise UsageError("a distance of sets needs several images", "use more of them")
 
     def score(
         self, rows: Mapping[str, Images], on_progress: ProgressCallback | None

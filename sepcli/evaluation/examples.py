@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from sepcli.errors import InputError
-from sepcli.evaluation.folder_layouts import FolderTrack, Pairing, Source
+from sepcli.evaluation.folder_layouts import FolderTrack, Source
 from sepcli.evaluation.folders import read_sound
-from sepcli.evaluation.previews import MIXTURE, REFERENCE, Clip, ClipsOf, encode_image, encode_sound
+from sepcli.evaluation.previews import MIXTURE, REFERENCE, Clip, encode_image, encode_sound
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.summary import track_values
 from sepcli.media.images import read_image
@@ -47,21 +48,14 @@ def pick_cases(report: Report) -> list[Case]:
     return list(found.values())
 
 
-def folder_clips(pairing: Pairing, images: bool) -> ClipsOf:
-    """Where the clips of a report on folders come from: their files.
+def track_clips(track: FolderTrack, names: Sequence[str], images: bool) -> list[Clip]:
+    """Return previews of a track's files: its mixture if there is a file, the references, the estimates.
 
     Args:
-        pairing: What was scored.
-        images: Whether it is of images.
-
-    Returns:
-        From a track's name to its clips: the mixture if there is a file of it, the references, the estimates.
+        track: its files.
+        names: K stems.
+        images: whether they are images.
     """
-    tracks = {track.name: track for track in pairing.tracks}
-    return lambda name: _clips(tracks[name], pairing.stems, images)
-
-
-def _clips(track: FolderTrack, names: tuple[str, ...], images: bool) -> list[Clip]:
     load = _image if images else _sound
     wanted = []
     if MIXTURE in track.references and not images:

@@ -50,9 +50,7 @@ class Demucs:
 
     def __post_init__(self) -> None:
         if MODEL.fullmatch(self.model) is None:
-            raise UsageError(
-                f"'{self.model}' is no model's name", "write for example --runner demucs:htdemucs"
-            )
+            raise UsageError(f"'{self.model}' is no model's name", "use for example htdemucs")
 
     def separate(self, mixture: Path, out: Path) -> Path:
         """Separate one file; returns the folder of its stems, below ``out``.
@@ -135,4 +133,6 @@ def _separate(track: str, stems: Stems, out: Path, demucs: Demucs) -> None:
             os.replace(demucs.separate(mixture, mixture.parent / "out"), place)
     except (OSError, soundfile.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"cannot write {place}: {reason}", "choose another --estimates") from error
+        raise OutputError(
+            f"cannot write {place}: {reason}", "choose another folder for the estimates"
+        ) from error

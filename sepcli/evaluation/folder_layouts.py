@@ -1,6 +1,6 @@
-"""What belongs together in folders of finished stems, found by name.
+"""Estimates and references in folders of finished stems, matched by name.
 
-Estimates lie where their programs leave them (T track, S stem)::
+Estimates lie where programs write them (T track, S stem)::
 
     T/S.wav                      sepcli, spleeter, open-unmix
     S/T.wav                      a folder per source
@@ -43,9 +43,10 @@ Layout = Mapping[str, Stems]
 
 @dataclass(frozen=True)
 class FolderTrack:
-    """A track of which everything is there."""
+    """A track that has all its files."""
 
-    name: str
+    id: str
+    """Its name."""
     estimates: Mapping[str, Stems]
     """By row."""
     references: Stems
@@ -54,7 +55,7 @@ class FolderTrack:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What belongs together in two folders."""
+    """Tracks that two folders have in common."""
 
     stems: tuple[str, ...]
     """K names, found among the references and among the estimates of every row."""

@@ -44,9 +44,7 @@ def open_inception(weights: Path | None, device: torch.device) -> Extractor:
         InputError: the file cannot be read, or is of another network.
     """
     if weights is None:
-        raise UsageError(
-            "fid and is need the original Inception network's weights", f"--inception-weights {KNOWN}"
-        )
+        raise UsageError("fid and is need the original Inception network's weights", f"give its file {KNOWN}")
     make, version = _library()
     state = _read(weights)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""Finished tracks on disk, so that a killed evaluation continues where it stopped.
+"""Finished items on disk, so that a killed evaluation continues where it stopped.
 
-A journal is JSON Lines: first the protocol's fingerprint, then one line per batch of tracks. A line that was
+A journal is JSON Lines: first the protocol's fingerprint, then one line per batch of items. A line that was
 cut off is ignored: its batch is evaluated again.
 """
 
@@ -41,21 +41,21 @@ def read_journal(path: Path, fingerprint: str) -> dict[str, list[TrackScore]] | 
     finished: dict[str, list[TrackScore]] = {}
     for line in lines[1:-1]:  # the last piece is empty, or a line that was cut off
         entry = _parse(line)
-        with suppress(AttributeError, TypeError):  # a line that nobody wrote here: likewise
+        with suppress(AttributeError, TypeError):  # not one of our lines: likewise
             finished |= {track: [TrackScore(**score) for score in scores] for track, scores in entry.items()}
     return finished
 
 
 def resume_journal(journal: Path | None, fingerprint: str, replace: bool) -> dict[str, list[TrackScore]]:
-    """What is finished already; leaves a journal that can be appended to.
+    """Return what is finished already, and leave a journal that can be appended to.
 
     Args:
-        journal: its file; None: nothing is finished, and nothing is kept.
+        journal: its file; None: nothing is finished or kept.
         fingerprint: of the protocol.
-        replace: start over when the journal is of another protocol.
+        replace: start over when the journal belongs to another protocol.
 
     Raises:
-        OutputError: it is of another protocol, or cannot be written.
+        OutputError: it belongs to another protocol, or cannot be written.
     """
     if journal is None:
         return {}
@@ -63,19 +63,19 @@ def resume_journal(journal: Path | None, fingerprint: str, replace: bool) -> dic
         finished = read_journal(journal, fingerprint)
         if finished is None and not replace:
             raise OutputError(
-                f"{journal} is of an unfinished evaluation with other settings",
-                "repeat its command to finish it, give --overwrite to drop it, or choose another --out",
+                f"{journal} belongs to an unfinished evaluation with different settings",
+                "repeat that evaluation to finish it, overwrite it, or choose another file",
             )
         start_journal(journal, fingerprint, finished or {})
     except OSError as error:
-        raise OutputError(f"cannot write {journal}: {error.strerror}", "choose another --out") from error
+        raise OutputError(f"cannot write {journal}: {error.strerror}", "choose another file") from error
     return finished or {}
 
 
 def start_journal(path: Path, fingerprint: str, finished: Finished) -> None:
     """Write a journal that holds ``finished``, in place of whatever is there."""
     lines = [json.dumps({"protocol": fingerprint}), *([_line(finished)] if finished else [])]
-    write_whole(path, "".join(f"{line}\n" for line in lines).encode(), "choose another --out")
+    write_whole(path, "".join(f"{line}\n" for line in lines).encode(), "choose another file")
 
 
 def append_journal(path: Path, finished: Finished) -> None:

@@ -121,7 +121,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     file = io.BytesIO()
     figure.savefig(file, format=path.suffix[1:].lower(), dpi=150)
-    write_whole(path, file.getvalue(), "choose another --plot")
+    write_whole(path, file.getvalue(), "choose another file")
 
 
 def _draw_histograms(axes: Axes, report: Report, metric: str, stem: str | None) -> None:

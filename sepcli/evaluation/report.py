@@ -143,6 +143,18 @@ def difference_table(differences: Differences, metric: str) -> tuple[list[str], 
     return [f"{metric} minus that of {against}", *stems, "better", "tracks"], rows
 
 
+def caption(metric: str, differences: bool = False) -> str:
+    """Return what the numbers of a metric's table are, or of its table of differences."""
+    row = METRICS[metric]
+    unit = f"{row.unit}, " if row.unit else ""
+    if differences:
+        return (
+            f"{unit}mean of the paired differences [95 % interval], share of the tracks in which the row is "
+            "better."
+        )
+    return f"{unit}mean [95 % interval], median of the column before. {row.rule}."
+
+
 def decimals(metric: str) -> int:
     """Places after the point that tables show."""
     return METRICS[metric].decimals

@@ -132,7 +132,7 @@ METRICS: Mapping[str, Metric] = {
             "cross-likelihood",
             "audio",
             "prior",
-            "sepcli.evaluation.density_evaluators:open_judges",
+            "sepcli.evaluation.density_evaluators:open_evaluators",
             "log-likelihood of every source's test items under every prior, mean over items",
             unit="nats per sample",
         ),

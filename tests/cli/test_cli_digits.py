@@ -69,7 +69,7 @@ def test_the_likeliest_of_several_draws_has_a_row(
     assert [line.split()[0] for line in out.splitlines()[1:5]] == ["sepcli", "sepcli-3x", "average", "nmf"]
     assert "truth: " in err
     several = json.loads((tmp_path / "r.json").read_text())
-    assert several["protocol"]["settings"]["draws"] == 3
+    assert several["protocol"]["settings"]["samples"] == 3
     for metric, row, stem in (
         ("psnr", "sepcli", "first"),
         ("nll", "sepcli", "mixture"),
@@ -106,8 +106,8 @@ def test_classes_are_those_of_the_network(
 ) -> None:
     other = with_classes(tiny_images, tmp_path / "other", ["odd", "even"])
     found = []
-    for prior, split in ((tiny_images, "class"), (other, "class"), (tiny_images, "none")):
-        assert evaluate(prior, "--split", split, "--json", "-q") == 0
+    for prior, split in ((tiny_images, "class"), (other, "class"), (tiny_images, "any")):
+        assert evaluate(prior, "--pairing", split, "--json", "-q") == 0
         found.append(json.loads(capsys.readouterr().out))
     assert [d["protocol"]["settings"]["class_conditional"] for d in found] == [True, False, False]
     ours = [d["results"]["psnr"]["sepcli"]["average"]["mean"] for d in found[:2]]

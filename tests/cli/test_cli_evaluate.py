@@ -162,7 +162,7 @@ def test_songs_are_separated_without_a_prior(
         for stem in ("drums", "bass", "vocals"):
             noise = np.random.default_rng(len(stem)).uniform(-0.4, 0.4, (RATE, 2))
             soundfile.write(tmp_path / "test" / song / f"{stem}.wav", noise, RATE)
-    command = ["--dataset", dataset, "--data", data, "--subset", subset, "--method", "hpss"]
+    command = ["--dataset", dataset, "--data", data, "--split", subset, "--method", "hpss"]
     assert _run(*command, "--metric", "usdr", "--json", "--html", tmp_path / "page.html") == 0
     document = json.loads(capsys.readouterr().out)
     assert list(document["results"]["usdr"]) == ["hpss", "average", "oracle mask"]
@@ -177,7 +177,7 @@ def test_one_damaged_song_of_slakh_stops_no_other(
     data = shutil.copytree(tiny_slakh, tmp_path / "slakh")
     (data / "validation" / "Track00009").mkdir()
     (data / "validation" / "Track00009" / "metadata.yaml").write_text("stems: [")
-    command = ["--dataset", "slakh", "--data", data, "--subset", "valid", "--json", "--metric", "usdr"]
+    command = ["--dataset", "slakh", "--data", data, "--split", "valid", "--json", "--metric", "usdr"]
     assert _run(*command, "--method", "hpss") == 3
     document = json.loads(capsys.readouterr().out)
     assert {score["track"] for score in document["tracks"]} == {"Track00003"}
@@ -313,7 +313,7 @@ def test_an_existing_report_is_kept(
         (["a", "b", "c"], 2, "REFERENCES"),
         (["--estimates", "a"], 2, "ESTIMATES"),
         (["--estimates", "a", "--dataset", "mnist", "--data", "."], 2, "mnist"),
-        (["a", "b", "--subset", "test"], 2, "--subset"),
+        (["a", "b", "--split", "test"], 2, "--split"),
         (["--dataset", "pairs", "--data", ".", "--metric", "ssim"], 2, "ssim"),
         (["--workers", "2"], 2, "--workers"),
         (["a", "b", "--consistency", "wiener"], 2, "--consistency"),

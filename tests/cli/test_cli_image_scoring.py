@@ -57,7 +57,7 @@ def test_pairs_of_cifar_have_their_distance_in_every_form(
 ) -> None:
     words = ["--dataset", "cifar10", "--data", cifar, "--prior", tiny_colors, "--pairs", 3]
     files = ["-o", tmp_path / "r.json", "--csv", tmp_path / "r.csv", "--html", tmp_path / "r.html"]
-    assert evaluate(*words, "--split", "class", "--metric", "psnr,ssim,fd-cifar", *files) == 0
+    assert evaluate(*words, "--pairing", "class", "--metric", "psnr,ssim,fd-cifar", *files) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert [line.split()[0] for line in lines if line][:3] == ["psnr", "sepcli", "average"]
@@ -154,7 +154,7 @@ def test_words_that_do_not_fit_are_refused(
         (["--metric", "sdr"], "psnr"),
         (["--data", tmp_path], "--data"),
         (["--prior", tiny_colors], "--data"),
-        (["--task", "colorize", "--split", "class"], "--split"),
+        (["--task", "colorize", "--pairing", "class"], "--pairing"),
         (["--method", "nmf"], "--method"),
         (["--metric", "nll"], "nll"),
         (["--metric", "nll", "--task", "colorize"], "nll"),

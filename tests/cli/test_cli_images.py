@@ -331,7 +331,7 @@ def test_weights() -> None:
 
 def test_digits_are_evaluated(tiny_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evaluate", "--dataset", "mnist", "--data", str(DIGITS), "--prior", str(tiny_images)]
-    words += ["--pairs", "3", "--split", "class", "--set", "steps=2", "--device", "cpu"]
+    words += ["--pairs", "3", "--pairing", "class", "--set", "steps=2", "--device", "cpu"]
     out = tmp_path / "report.json"
     assert run([*words, "--metric", "psnr", "-o", str(out)]) == 0
     assert "PSNR" in capsys.readouterr().out
@@ -341,7 +341,7 @@ def test_digits_are_evaluated(tiny_images: Path, tmp_path: Path, capsys: pytest.
     for wrong in (["--metric", "sdr"], ["--method", "nmf"], ["--sampler", "beam"]):
         assert run([*words, *wrong]) == 2
     assert run(["evaluate", "--dataset", "mnist", "--data", str(DIGITS)]) == 2
-    assert run(["evaluate", "--split", "class"]) == 2
+    assert run(["evaluate", "--pairing", "class"]) == 2
 
 
 def test_a_denoiser_is_trained_and_used(mixture: Path, tmp_path: Path) -> None:

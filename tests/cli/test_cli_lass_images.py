@@ -171,7 +171,7 @@ def test_digits_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     prior = make_tokens(tmp_path / "digits", (28, 28), ("0-4", "5-9"))
     words = ["evaluate", "--dataset", "mnist", "--data", DIGITS, "--prior", prior, "--pairs", 3, "-q"]
     out = tmp_path / "report.json"
-    assert call(*words, "--split", "class", "--metric", "psnr", "--samples", 2, "-o", out) == 0
+    assert call(*words, "--pairing", "class", "--metric", "psnr", "--samples", 2, "-o", out) == 0
     report = json.loads(out.read_text())
     assert set(report["results"]["psnr"]["sepcli"]) == {"0-4", "5-9", "average"}
     assert "sepcli-2x" in report["results"]["psnr"]

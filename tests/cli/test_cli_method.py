@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from sepcli.cli.app import run
-from sepcli.evaluation import pairs
+from sepcli.evaluation.tasks import pairs
 
 RATE = 8000
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sepcli.datasets.cifar import CLASSES, RECORD, halves, is_cifar, open_cifar
+from sepcli.datasets.cifar import CLASSES, HALVES, RECORD, is_cifar, open_cifar
 from sepcli.datasets.image_folder import LabelledImages
 from sepcli.errors import InputError
 
@@ -67,10 +67,11 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_animals_and_machines() -> None:
-    labels = np.arange(10)
-    images = np.zeros((10, 3, 32, 32), np.uint8)
-    animals, machines = halves(LabelledImages(images, labels, CLASSES))
+    images = LabelledImages(np.zeros((10, 3, 32, 32), np.uint8), np.arange(10), CLASSES, halves=HALVES)
+    pairs = images.pairs(1, "class")
+    animals, machines = (group.chosen for group in pairs.groups)
+    assert pairs.names == ("animals", "machines")
     assert [CLASSES[n] for n in machines] == ["airplane", "automobile", "ship", "truck"]
     assert sorted([*animals, *machines]) == list(range(10))
     with pytest.raises(InputError, match="CIFAR-10"):
-        halves(LabelledImages(images, labels, ("cat", "dog")))
+        LabelledImages(images.images, images.labels, ("cat", "dog"), title="CIFAR-10").pairs(1, "class")

@@ -40,7 +40,7 @@ def test_what_was_written_is_read(
 def test_real_digits() -> None:
     for split in ("train", "test"):
         digits = open_digits(DIGITS, split)
-        assert digits.images.shape[1:] == (28, 28)
+        assert digits.images.shape[1:] == (1, 28, 28)
         assert digits.images.max() == 255
         assert set(digits.labels) <= set(range(10))
         assert len(digits.only(digits.labels < 5).images) == int((digits.labels < 5).sum())

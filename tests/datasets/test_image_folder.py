@@ -166,13 +166,13 @@ def test_several_sizes_become_one(draw: Draw, tmp_path: Path) -> None:
     draw("b.png", shape=(64, 70, 3))
     draw("c.png", shape=(20, 90))
     said: list[str] = []
-    found = open_images(tmp_path / "data", "train", SUFFIXES, Decoder(Reader(), tell=said.append))
+    found = open_images(tmp_path / "data", "train", SUFFIXES, Decoder(Reader(), on_message=said.append))
     assert found.images.shape == (3, 3, 64, 64)
     assert said[0].count("64") == 2
     assert re.search(r"\b1\b.*\b3\b", said[1])
     assert "c.png" in said[1]
     small = open_images(
-        tmp_path / "data", "train", SUFFIXES, Decoder(Reader(), (16, 16), 1, tell=said.append)
+        tmp_path / "data", "train", SUFFIXES, Decoder(Reader(), (16, 16), 1, on_message=said.append)
     )
     assert small.images.shape == (3, 1, 16, 16)
     assert len(said) == 2

@@ -12,10 +12,9 @@ import pytest
 import soundfile
 from tiny_songs import RATE, make_musdb, make_song, tone
 
-from sepcli.datasets import musdb_bank
-from sepcli.datasets.decoded import PEAK
 from sepcli.datasets.musdb import STEMS, MusdbStem, has_songs, validation_songs
-from sepcli.datasets.musdb_bank import open_musdb
+from sepcli.datasets.song_banks import PEAK, open_songs
+from sepcli.datasets.songs import Recording
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError
 
@@ -33,7 +32,7 @@ def recordings(bank: StemBank, k: int) -> list[np.ndarray]:
 
 
 def test_stems_are_mono_and_of_one_peak(root: Path) -> None:
-    bank = open_musdb(root, "train", ("Vocals", "bass", "drums"), RATE)
+    bank = open_songs(root, "train", ("Vocals", "bass", "drums"), RATE)
     assert (bank.names, bank.sample_rate) == (("Vocals", "bass", "drums"), RATE)
     assert [songs.tolist() for songs in bank.songs] == [[0, 1], [0, 1], [0, 1, 2]]
     assert bank.seconds == (1.0, 1.0, 1.25)
@@ -43,7 +42,7 @@ def test_stems_are_mono_and_of_one_peak(root: Path) -> None:
 
 
 def test_stems_are_resampled(root: Path) -> None:
-    bank = open_musdb(root, "test", ("bass",), 2 * RATE)
+    bank = open_songs(root, "test", ("bass",), 2 * RATE)
     assert bank.seconds == (0.5,)
     np.testing.assert_allclose(
         recordings(bank, 0)[0][400:-400:2], PEAK / 0.2 * tone("bass", 0.5)[200:-200], atol=0.01
@@ -51,7 +50,7 @@ def test_stems_are_resampled(root: Path) -> None:
 
 
 def test_the_mixture_is_a_source_too(root: Path) -> None:
-    (mixture,) = recordings(open_musdb(root, "valid", ("mixture",), RATE), 0)
+    (mixture,) = recordings(open_songs(root, "validation", ("mixture",), RATE), 0)
     total = sum(tone(name, 0.5) for name in STEMS[1:])
     np.testing.assert_allclose(mixture, PEAK * total / abs(total).max(), atol=4e-4)
 
@@ -68,7 +67,7 @@ def test_the_mp4_form_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return np.stack([tone(STEMS[stem.stream], 0.1)] * 2, axis=1), RATE
 
     monkeypatch.setattr(MusdbStem, "read", decode)
-    bank = open_musdb(tmp_path, "valid", ("other", "bass"), RATE, tmp_path / "cache")
+    bank = open_songs(tmp_path, "validation", ("other", "bass"), RATE, tmp_path / "cache")
     assert read == [("train", f"{valid}.stem.mp4", name) for name in ("other", "bass")]
     np.testing.assert_allclose(recordings(bank, 1)[0], PEAK / 0.2 * tone("bass", 0.1), atol=1e-3)
 
@@ -77,17 +76,17 @@ def test_the_cache_holds_the_same_until_a_file_changes(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def opened(subset: str = "train", *sources: str) -> StemBank:
-        return open_musdb(root, subset, sources or ("drums", "bass"), RATE, tmp_path / "cache")  # type: ignore[arg-type]
+        return open_songs(root, subset, sources or ("drums", "bass"), RATE, tmp_path / "cache")  # type: ignore[arg-type]
 
-    plain, first = open_musdb(root, "train", ("drums", "bass"), RATE), opened()
+    plain, first = open_songs(root, "train", ("drums", "bass"), RATE), opened()
     with monkeypatch.context() as without:
-        without.setattr(musdb_bank, "mono", None)
+        without.setattr(Recording, "mono", None)
         cached = opened()
     for bank in (first, cached):
         assert (bank.names, bank.seconds) == (plain.names, plain.seconds)
         for one, two in zip(plain.samples, bank.samples, strict=True):
             np.testing.assert_array_equal(one, two)
-    assert opened("valid").seconds == opened("test").seconds == (0.5, 0.5)
+    assert opened("validation").seconds == opened("test").seconds == (0.5, 0.5)
     assert opened("train", "bass", "drums").seconds == (1.0, 1.25)
     shutil.rmtree(root / "train" / "A - One")
     make_song(root / "train" / "A - One", 1.0)
@@ -96,22 +95,22 @@ def test_the_cache_holds_the_same_until_a_file_changes(
 
 def test_what_is_not_there_is_named(root: Path) -> None:
     with pytest.raises(InputError, match="kazoo") as caught:
-        open_musdb(root, "train", ("drums", "kazoo"), RATE)
+        open_songs(root, "train", ("drums", "kazoo"), RATE)
     assert all(name in caught.value.hint for name in ("mixture", "drums", "bass", "other", "vocals"))
     shutil.rmtree(root / "test")
     make_song(root / "test" / "E - Five", 0.1, silent=("drums",), lacking=("bass", "mixture"))
     with pytest.raises(InputError, match="bass") as caught:
-        open_musdb(root, "test", ("bass",), RATE)
+        open_songs(root, "test", ("bass",), RATE)
     assert all(name in caught.value.hint for name in ("drums", "other", "vocals"))
     assert not any(name in caught.value.hint for name in ("bass", "mixture"))
     with pytest.raises(InputError, match="drums"):
-        open_musdb(root, "test", ("drums",), RATE)
+        open_songs(root, "test", ("drums",), RATE)
 
 
 def test_a_damaged_file_leaves_no_cache(root: Path, tmp_path: Path) -> None:
     (root / "train" / "B - Two" / "bass.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match=r"bass\.wav"):
-        open_musdb(root, "train", ("drums", "bass"), RATE, tmp_path / "cache")
+        open_songs(root, "train", ("drums", "bass"), RATE, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -132,7 +131,7 @@ def test_a_damaged_file_leaves_no_cache(root: Path, tmp_path: Path) -> None:
 )
 def test_a_damaged_index_is_refused(root: Path, tmp_path: Path, index: str) -> None:
     def opened() -> StemBank:
-        return open_musdb(root, "test", ("drums", "bass"), RATE, tmp_path / "cache")
+        return open_songs(root, "test", ("drums", "bass"), RATE, tmp_path / "cache")
 
     opened()
     (folder,) = (tmp_path / "cache").iterdir()
@@ -144,7 +143,7 @@ def test_a_damaged_index_is_refused(root: Path, tmp_path: Path, index: str) -> N
 def test_a_stem_that_nobody_hears_is_silent(root: Path) -> None:
     for song, peak in (("A - One", 1e-40), ("B - Two", 5e-7), ("D - Four", 2e-6)):
         soundfile.write(root / "train" / song / "drums.wav", np.float32(peak) * np.ones(80), RATE, "FLOAT")
-    bank = open_musdb(root, "train", ("drums",), RATE)
+    bank = open_songs(root, "train", ("drums",), RATE)
     assert bank.songs[0].tolist() == [2]
     assert set(bank.samples[0].tolist()) == {round(PEAK * 32767)}
 
@@ -155,16 +154,16 @@ def test_songs_that_may_not_be_listed(root: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(InputError, match="Permission denied"):
-        open_musdb(root, "test", ("bass",), RATE)
+        open_songs(root, "test", ("bass",), RATE)
 
 
 def test_songs_may_have_any_name(root: Path) -> None:
     song = root / "test" / "C - Three"
     folder = song.rename(song.with_name(os.fsdecode(b"\xff \x1b[31m=1+1 %s")))
-    assert open_musdb(root, "test", ("bass",), RATE).seconds == (0.5,)
+    assert open_songs(root, "test", ("bass",), RATE).seconds == (0.5,)
     (folder / "bass.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match=r"bass\.wav"):
-        open_musdb(root, "test", ("bass",), RATE)
+        open_songs(root, "test", ("bass",), RATE)
 
 
 def test_a_subset_may_be_empty(root: Path) -> None:
@@ -173,4 +172,4 @@ def test_a_subset_may_be_empty(root: Path) -> None:
     shutil.rmtree(root / "test")
     assert [has_songs(root, subset) for subset in ("train", "valid", "test")] == [True, False, False]
     with pytest.raises(InputError, match=r"\bvalid\b"):
-        open_musdb(root, "valid", ("bass",), RATE)
+        open_songs(root, "validation", ("bass",), RATE)

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 import yaml
 
-import sepcli.datasets.slakh
-from sepcli.datasets.slakh import PEAK, open_slakh
+import sepcli.datasets.songs
+from sepcli.datasets.song_banks import PEAK, open_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError, OutputError
 
@@ -67,7 +67,7 @@ def recordings(bank: StemBank, k: int) -> list[np.ndarray]:
 
 
 def test_stems_are_grouped_by_class_and_normalised(root: Path) -> None:
-    bank = open_slakh(root, "train", sample_rate=RATE)
+    bank = open_songs(root, "train", sample_rate=RATE)
     assert bank.names == ("drums", "bass")
     assert bank.seconds == (1.25, 1.0)
     assert [songs.tolist() for songs in bank.songs] == [[0, 1, 2], [0, 2]]
@@ -79,25 +79,25 @@ def test_stems_are_grouped_by_class_and_normalised(root: Path) -> None:
 def test_several_stems_of_a_class_are_added(root: Path) -> None:
     total = tone(80)
     total[: int(0.3 * RATE)] += tone(200, 0.3, 0.4)
-    bank = open_slakh(root, "train", sample_rate=RATE)
+    bank = open_songs(root, "train", sample_rate=RATE)
     np.testing.assert_allclose(recordings(bank, 1)[1], PEAK * total / abs(total).max(), atol=3e-4)
 
 
 def test_sources_come_in_the_order_asked_for_in_any_case(root: Path) -> None:
-    bank = open_slakh(root, "train", sources=("BASS", "guitar"), sample_rate=RATE)
+    bank = open_songs(root, "train", sources=("BASS", "guitar"), sample_rate=RATE)
     assert bank.names == ("BASS", "guitar")
     assert bank.seconds == (1.0, 0.5)
 
 
 def test_a_folder_of_tracks_needs_no_split(root: Path) -> None:
-    assert open_slakh(root / "validation", "train", sample_rate=RATE).seconds == (0.5, 0.5)
+    assert open_songs(root / "validation", "train", sample_rate=RATE).seconds == (0.5, 0.5)
 
 
 def test_stereo_files_are_averaged_and_resampled(tmp_path: Path) -> None:
     left, right = tone(300, 1.0, 0.5, 16000), tone(300, 1.0, 0.1, 16000)
     stems = {"S00": (entry("Drums"), np.stack([left, right], axis=1)), "S01": (entry("Bass"), left)}
     write_track(tmp_path / "Track00001", stems, rate=16000)
-    bank = open_slakh(tmp_path, "train", sample_rate=RATE)
+    bank = open_songs(tmp_path, "train", sample_rate=RATE)
     drums, bass = recordings(bank, 0)[0], recordings(bank, 1)[0]
     assert len(drums) == RATE
     np.testing.assert_allclose(drums[500:-500], PEAK * tone(300, 1.0, 1.0)[500:-500], atol=5e-3)
@@ -107,16 +107,16 @@ def test_stereo_files_are_averaged_and_resampled(tmp_path: Path) -> None:
 def test_wav_stems_are_read_too(tmp_path: Path) -> None:
     write_track(tmp_path / "Track00001", {"S00": (entry("Drums"), tone(500)), "S01": (entry("Bass"), None)})
     soundfile.write(tmp_path / "Track00001" / "stems" / "S01.wav", tone(100), RATE)
-    assert open_slakh(tmp_path, "train", sample_rate=RATE).seconds == (0.5, 0.5)
+    assert open_songs(tmp_path, "train", sample_rate=RATE).seconds == (0.5, 0.5)
 
 
 def test_the_cache_holds_the_same_and_spares_decoding(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = open_slakh(root, "train", sample_rate=RATE)
-    open_slakh(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
-    monkeypatch.setattr(sepcli.datasets.slakh, "read_resampled", None)
-    cached = open_slakh(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
+    plain = open_songs(root, "train", sample_rate=RATE)
+    open_songs(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
+    monkeypatch.setattr(sepcli.datasets.songs, "read_resampled", None)
+    cached = open_songs(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
     for field in ("samples", "spans", "songs"):
         for one, two in zip(getattr(plain, field), getattr(cached, field), strict=True):
             np.testing.assert_array_equal(one, two)
@@ -130,7 +130,7 @@ def test_the_cache_holds_the_same_and_spares_decoding(
 
 def test_a_changed_data_set_is_decoded_again(root: Path, tmp_path: Path) -> None:
     def seconds(rate: int = RATE) -> tuple[float, ...]:
-        return open_slakh(root, "train", sample_rate=rate, cache=tmp_path / "cache").seconds
+        return open_songs(root, "train", sample_rate=rate, cache=tmp_path / "cache").seconds
 
     assert seconds() == (1.25, 1.0)
     assert seconds(4000) == (1.25, 1.0)
@@ -147,40 +147,40 @@ def test_a_changed_data_set_is_decoded_again(root: Path, tmp_path: Path) -> None
 def test_nothing_half_written_stays_after_an_error(root: Path, tmp_path: Path) -> None:
     (root / "train" / "Track00007" / "stems" / "S05.flac").write_bytes(b"fLaC, not really")
     with pytest.raises(InputError, match=r"S05\.flac"):
-        open_slakh(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
+        open_songs(root, "train", sample_rate=RATE, cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_damaged_cache_says_so(root: Path, tmp_path: Path) -> None:
-    open_slakh(root, "train", sample_rate=RATE, cache=tmp_path)
+    open_songs(root, "train", sample_rate=RATE, cache=tmp_path)
     next(tmp_path.glob("slakh-train-*/0.i16")).write_bytes(b"12")
     with pytest.raises(InputError, match="slakh-train-"):
-        open_slakh(root, "train", sample_rate=RATE, cache=tmp_path)
+        open_songs(root, "train", sample_rate=RATE, cache=tmp_path)
 
 
 def test_a_cache_that_cannot_be_written_is_an_output_error(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file"))):
-        open_slakh(root, "train", sample_rate=RATE, cache=tmp_path / "file")
+        open_songs(root, "train", sample_rate=RATE, cache=tmp_path / "file")
 
 
 def test_a_missing_split_names_those_that_are_there(root: Path) -> None:
     with pytest.raises(InputError, match=r"\btest\b") as caught:
-        open_slakh(root, "test")
+        open_songs(root, "test")
     assert all(name in caught.value.hint for name in ("train", "validation"))
 
 
 def test_a_missing_folder_and_an_empty_one_are_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
-        open_slakh(tmp_path / "nowhere", "train")
+        open_songs(tmp_path / "nowhere", "train")
     with pytest.raises(InputError, match=re.escape(str(tmp_path))):
-        open_slakh(tmp_path, "train")
+        open_songs(tmp_path, "train")
 
 
 def test_a_class_that_no_track_has_names_the_others(root: Path) -> None:
     with pytest.raises(InputError, match="flute") as caught:
-        open_slakh(root, "train", sources=("drums", "flute"))
-    assert all(name in caught.value.hint for name in ("Bass", "Drums", "Guitar"))
+        open_songs(root, "train", sources=("drums", "flute"))
+    assert all(name in caught.value.hint for name in ("bass", "drums", "guitar"))
 
 
 def test_silence_alone_is_not_a_source(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_silence_alone_is_not_a_source(tmp_path: Path) -> None:
         tmp_path / "Track00001", {"S00": (entry("Drums"), tone(9)), "S01": (entry("Bass"), np.zeros(99))}
     )
     with pytest.raises(InputError, match=r"\bbass\b"):
-        open_slakh(tmp_path, "train", sample_rate=RATE)
+        open_songs(tmp_path, "train", sample_rate=RATE)
 
 
 @pytest.mark.parametrize(
@@ -197,4 +197,4 @@ def test_silence_alone_is_not_a_source(tmp_path: Path) -> None:
 def test_metadata_that_is_not_slakhs_is_named(root: Path, text: str) -> None:
     (root / "train" / "Track00002" / "metadata.yaml").write_text(text)
     with pytest.raises(InputError, match=r"Track00002.metadata\.yaml"):
-        open_slakh(root, "train")
+        open_songs(root, "train")

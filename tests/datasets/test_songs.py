@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from sepcli.datasets.musdb import STEMS, MusdbStem, musdb_songs, validation_songs
-from sepcli.datasets.slakh_songs import slakh_songs
+from sepcli.datasets.slakh import slakh_songs
 from sepcli.datasets.songs import Recording, song_pairs
 from sepcli.errors import InputError
 
@@ -56,7 +56,7 @@ def test_subsets_of_musdb_are_the_official_ones(musdb: Path) -> None:
     assert rate == RATE
     np.testing.assert_allclose(samples, _tones()[2], atol=1e-4)
     with pytest.raises(InputError, match=r"\bdev\b"):
-        musdb_songs(musdb, "dev")  # type: ignore[arg-type]
+        musdb_songs(musdb, "dev")
     with pytest.raises(InputError, match=re.escape(str(musdb / "train"))):
         musdb_songs(musdb / "train", "test")
 

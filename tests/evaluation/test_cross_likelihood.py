@@ -21,8 +21,10 @@ from sepcli.catalog.network import load_network
 from sepcli.datasets.toy_waves import ToyWaves
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.cross_likelihood import CrossLikelihood, cross_likelihood
-from sepcli.evaluation.density_evaluators import LENGTH, folder_items, open_judges, song_items, toy_items
+from sepcli.evaluation.density_evaluators import LENGTH, folder_items, open_evaluators, song_items, toy_items
 from sepcli.evaluation.heat_map import heat_map, save_heat_map
+from sepcli.evaluation.run import run
+from sepcli.evaluation.tasks.likelihood import Likelihood
 from sepcli.posterior.elbo import log_density_bound
 from sepcli.priors.audio.load_denoisers import HEARD, load_spectral
 from sepcli.priors.audio.load_flows import load_wave_flow
@@ -76,13 +78,13 @@ def test_conditioned_flows_are_told_the_mel_frames_of_the_clean_item(tmp_path: P
             parameter += 0.1 * torch.randn(parameter.shape, generator=rng)
         save_file(flow.state_dict(), folder / "flow" / "model.safetensors")
         cards.write(cards.with_files(cards.read(folder), folder), folder)
-    judge, flow = open_judges(words, 0.3, CPU)[1], load_wave_flow(Path(words[1]))
-    assert judge.kind["likelihood"] == "log p given 2 mel bands"
+    evaluator, flow = open_evaluators(words, 0.3, CPU)[1], load_wave_flow(Path(words[1]))
+    assert evaluator.kind["likelihood"] == "log p given 2 mel bands"
     signal, eps = (np.random.default_rng(n).standard_normal(600, np.float32) for n in range(2))
     clean, noisy = 0.01 * signal, 0.01 * signal + float(flow.noise_at(torch.tensor(0.3))) * eps
     x, y = (torch.from_numpy(one[:512])[None, None].float() for one in (clean, noisy))
     expected = float(flow.log_prob(y[:, :, None], 0.3, flow.mel_frames(x))) / 512
-    assert judge(clean, eps) == pytest.approx(expected, rel=1e-5)
+    assert evaluator(clean, eps) == pytest.approx(expected, rel=1e-5)
     assert abs(float(flow.log_prob(y[:, :, None], 0.3, flow.mel_frames(y))) / 512 - expected) > 1e-3
 
 
@@ -90,7 +92,8 @@ def test_flows_say_log_p_per_sample_under_noise(tmp_path: Path) -> None:
     stds, sigma = (0.5, 0.25), 0.3
     words = [make_flow(tmp_path / str(n), str(n), std=std) for n, std in enumerate(stds)]
     items = [0.2 * np.ones((2, 5001), np.float32) for _ in range(3)]
-    found = cross_likelihood(open_judges(words, sigma, CPU), iter(items), 3, {"x": 1})
+    task = Likelihood(open_evaluators(words, sigma, CPU), lambda: iter(items), 3, "items")
+    found = cross_likelihood(run(task), {"x": 1})
     energy = 0.2**2 + sigma**2 + 1e-6
     expected = [-0.5 * energy / std**2 - math.log(std) - 0.5 * math.log(2 * math.pi) for std in stds]
     np.testing.assert_allclose(found.means, np.repeat(np.array(expected)[:, None], 2, 1), atol=0.03)
@@ -103,16 +106,16 @@ def test_flows_say_log_p_per_sample_under_noise(tmp_path: Path) -> None:
 
 def test_denoisers_say_a_bound(tmp_path: Path) -> None:
     words = [make_sound(tmp_path / name, name) for name in ("kit", "bass guitar")]
-    judges = open_judges(words, 0.0, CPU)
+    evaluators = open_evaluators(words, 0.0, CPU)
     signal = 0.05 * np.random.default_rng(0).standard_normal(512).astype(np.float32)
     scaled = torch.from_numpy(signal * np.float32(0.1 / np.sqrt(np.square(signal).mean())))
-    for judge, word in zip(judges, words, strict=True):
+    for evaluator, word in zip(evaluators, words, strict=True):
         network = load_network(load_spectral, Path(word) / "denoiser")
         x = mdct(scaled[None, None], 32)[:, None]
         bound = log_density_bound(network, x, sigma_max=HEARD[0], sigma_min=HEARD[1])
-        assert judge(signal, 0 * signal) == pytest.approx(float(bound) / 512, rel=0.02)
-    coarse = open_judges(words, 0.5, CPU)[0]
-    assert coarse(signal, 0 * signal) > judges[0](signal, 0 * signal)
+        assert evaluator(signal, 0 * signal) == pytest.approx(float(bound) / 512, rel=0.02)
+    coarse = open_evaluators(words, 0.5, CPU)[0]
+    assert coarse(signal, 0 * signal) > evaluators[0](signal, 0 * signal)
 
 
 def test_items_are_of_toys_or_of_folders(tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_what_is_refused(tmp_path: Path, tiny_images: Path) -> None:
     ]
     for words, noise, kind, message in cases:
         with pytest.raises(kind, match=message):
-            open_judges(words, noise, CPU)
+            open_evaluators(words, noise, CPU)
     with pytest.raises(UsageError, match="14700"):
         toy_items(("sine",), 1, 8000, 0)
     with pytest.raises(InputError):

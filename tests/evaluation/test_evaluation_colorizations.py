@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from sepcli.datasets.image_folder import LabelledImages
 from sepcli.errors import InputError, UsageError
-from sepcli.evaluation.colorization import WEIGHTS, evaluate_colorizations
-from sepcli.evaluation.image_runs import ImageRun
+from sepcli.evaluation.report import Report
+from sepcli.evaluation.run import run
+from sepcli.evaluation.tasks.colorization import WEIGHTS, Colorization
 from sepcli.metrics.distribution import frechet_distance, moments
 from sepcli.metrics.features import Extractor
 from sepcli.metrics.images import psnr
@@ -27,7 +29,19 @@ def see(image_set: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 SEEING = {"fd-cifar": Extractor("fd-cifar", see, shape=(3, 8, 8))}
-RUN = ImageRun(metrics=("psnr", "fd-cifar"), networks=SEEING, batch=4)
+BOTH = ("psnr", "fd-cifar")
+
+
+def colorize(
+    pixels: np.ndarray,
+    engine: ScoreSeparator,
+    count: int,
+    metrics: tuple[str, ...] = BOTH,
+    samples: int = 1,
+    batch: int = 4,
+) -> Report:
+    found = LabelledImages(pixels, np.zeros(len(pixels), np.int64))
+    return run(Colorization(found.colors(count), engine, samples, networks=SEEING), metrics, batch=batch)
 
 
 def images(count: int) -> np.ndarray:
@@ -57,7 +71,7 @@ def tinted() -> ScoreEngine:
 
 def test_colorizations_keep_the_gray_and_are_compared_with_all() -> None:
     originals = images(20)
-    report = evaluate_colorizations(originals, "images", tinted(), RUN, 12)
+    report = colorize(originals, tinted(), 12)
     assert report.protocol.dataset == "images, 12 of 20 images, colorized"
     assert report.results["residual"]["sepcli"]["mixture"].mean == pytest.approx(2.0, rel=1e-3)
     chosen = originals[np.random.default_rng(0).permutation(20)[:12]] / 255
@@ -77,16 +91,14 @@ def test_colorizations_keep_the_gray_and_are_compared_with_all() -> None:
 
 def test_several_draws_have_diversity_and_a_likeliest(tiny_colors: Path) -> None:
     engine = load_colors(str(tiny_colors), WEIGHTS, settings={"steps": "2"}).separator()
-    run = ImageRun(metrics=("psnr", "ssim", "fd-cifar"), networks=SEEING, draws=2, batch=4)
     with pytest.raises(InputError, match="ssim"):
-        evaluate_colorizations(images(6), "images", engine, run, 4)
-    run = ImageRun(metrics=("psnr", "fd-cifar"), networks=SEEING, draws=2, batch=3)
-    report = evaluate_colorizations(images(6), "images", engine, run, 400)
+        colorize(images(6), engine, 4, ("psnr", "ssim", "fd-cifar"), samples=2)
+    report = colorize(images(6), engine, 400, samples=2, batch=3)
     assert list(report.results["fd-cifar"]) == ["sepcli", "sepcli-2x", "gray", "originals"]
     spread = report.results["diversity"]["sepcli"]["colors"]
     assert spread.n == 6  # no more than there are
     assert spread.mean > 0.1
-    alone = evaluate_colorizations(images(6), "images", engine, ImageRun(batch=6), 6)
+    alone = colorize(images(6), engine, 6, (), batch=6)
     first = alone.results["psnr"]["sepcli"]["colors"].mean
     assert report.results["psnr"]["sepcli"]["colors"].mean == pytest.approx(first, abs=1e-3)
 
@@ -94,4 +106,4 @@ def test_several_draws_have_diversity_and_a_likeliest(tiny_colors: Path) -> None
 def test_the_gray_is_the_mean(tiny_colors: Path) -> None:
     engine = load_colors(str(tiny_colors), GRAYS["luma"]).separator()
     with pytest.raises(UsageError):
-        evaluate_colorizations(images(3), "images", engine, RUN, 3)
+        colorize(images(3), engine, 3)

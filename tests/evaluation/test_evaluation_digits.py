@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from sepcli.datasets.idx import Digits, open_digits
+from sepcli.datasets.idx import open_mnist
+from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.pairs import Pair
 from sepcli.errors import InputError, OutputError, UsageError
-from sepcli.evaluation.digits import digit_pairs, digit_source, learn_dictionaries
-from sepcli.evaluation.image_pairs import ImagePair, evaluate_pairs, residual, score_pair
-from sepcli.evaluation.image_runs import ImageRun
+from sepcli.evaluation.dictionaries import dictionaries_of, learn_dictionaries
 from sepcli.evaluation.report import Report
-from sepcli.metrics.images import psnr, ssim
+from sepcli.evaluation.run import run
+from sepcli.evaluation.tasks.images import ImageSums, pair_values
+from sepcli.metrics.images import psnr, residual_rms, ssim
 from sepcli.priors.images.load_score import load_images
 from sepcli.separation.engines import ScoreEngine
 
@@ -31,69 +35,76 @@ def separator(prior: Path, weights: tuple[float, ...] = (1.0, 1.0)) -> ScoreEngi
 
 
 def evaluate_digits(
-    data: Path, engine: ScoreEngine, pairs: int, batch: int = 32, **options: object
+    data: Path, engine: ScoreEngine, pairs: int, batch: int = 32, **options: Any
 ) -> Report:
-    run = ImageRun(batch=batch, **options)  # type: ignore[arg-type]
-    return evaluate_pairs(digit_source(data, "none", run.seed), engine, run, pairs)
+    return run(ImageSums(open_mnist(data).pairs(pairs), engine), batch=batch, **options)
+
+
+def digit_pairs(digits: LabelledImages, count: int, pairing: str = "any", seed: int = 0) -> Iterator[Pair]:
+    return digits.pairs(count, pairing).items(seed)
 
 
 @dataclass(frozen=True)
 class Swapped:
     """Knows the answer, and gives it in the other order with a known error."""
 
-    pair: ImagePair
+    pair: Pair
 
     def drawn(self) -> Tensor:
-        return self.pair.sources.flip(0) + torch.tensor([0.1, -0.01]).view(2, 1, 1, 1)
+        return torch.from_numpy(self.pair.sources).flip(0) + torch.tensor([0.1, -0.01]).view(2, 1, 1, 1)
 
 
 def test_pairs_depend_on_seed_and_number_only() -> None:
-    digits = open_digits(DIGITS, "test")
-    few, many = list(digit_pairs(digits, 3, "none", 1)), list(digit_pairs(digits, 8, "none", 1))
+    digits = open_mnist(DIGITS)
+    few, many = list(digit_pairs(digits, 3, "any", 1)), list(digit_pairs(digits, 8, "any", 1))
     for one, other in zip(few, many, strict=False):
         assert one.id == other.id
-        assert torch.equal(one.sources, other.sources)
-    others = list(digit_pairs(digits, 3, "none", 2))
-    assert any(not torch.equal(a.sources, b.sources) for a, b in zip(few, others, strict=True))
+        assert np.array_equal(one.sources, other.sources)
+    others = list(digit_pairs(digits, 3, "any", 2))
+    assert any(not np.array_equal(a.sources, b.sources) for a, b in zip(few, others, strict=True))
     for pair in many:
-        assert not torch.equal(pair.sources[0], pair.sources[1])
+        assert not np.array_equal(pair.sources[0], pair.sources[1])
         assert 0.0 <= pair.sources.min() <= pair.sources.max() <= 1.0
 
 
 def test_class_split_takes_one_of_each_half() -> None:
-    digits = open_digits(DIGITS, "test")
-    low = digits.only(digits.labels < 5).images
-    high = digits.only(digits.labels >= 5).images
+    digits = open_mnist(DIGITS)
+    low = digits.only(digits.labels < 5).images[:, 0]
+    high = digits.only(digits.labels >= 5).images[:, 0]
     for pair in digit_pairs(digits, 6, "class", 0):
-        first, second = (pair.sources[:, 0] * 255).round().byte().numpy()
+        first, second = (pair.sources[:, 0] * 255).round().astype(np.uint8)
         assert (low == first).all((1, 2)).any()
         assert (high == second).all((1, 2)).any()
 
 
 def test_a_set_without_pairs_is_refused() -> None:
-    digits = open_digits(DIGITS, "test")
-    alone = Digits(digits.images[:1], digits.labels[:1])
-    for split in ("none", "class"):
+    digits = open_mnist(DIGITS)
+    alone = digits.only(slice(1))
+    for pairing in ("any", "class"):
         with pytest.raises(InputError):
-            list(digit_pairs(alone, 1, split, 0))
+            list(digit_pairs(alone, 1, pairing))
 
 
 def test_the_better_order_is_scored_and_images_are_clamped() -> None:
-    pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
-    half = (pair.sources.sum(0) / 2).expand(2, -1, -1, -1)
-    scores = score_pair(pair, ("a", "b"), {"ours": Swapped(pair).drawn(), "half": half})
+    pair = next(digit_pairs(open_mnist(DIGITS), 1))
+    half = torch.from_numpy(pair.sources).sum(0).div(2).expand(2, -1, -1, -1)
+    scores = pair_values(pair, ("a", "b"), {"ours": Swapped(pair).drawn(), "half": half})
     first, second, *halves = scores
     assert (first.method, first.stem, second.stem) == ("ours", "a", "b")
-    assert first.value == pytest.approx(psnr(pair.sources[0], (pair.sources[0] - 0.01).clamp(0, 1)))
-    assert second.value == pytest.approx(psnr(pair.sources[1], (pair.sources[1] + 0.1).clamp(0, 1)))
+    assert first.value == pytest.approx(
+        psnr(pair.sources[0], (pair.sources[0] - np.float32(0.01)).clip(0, 1))
+    )
+    assert second.value == pytest.approx(
+        psnr(pair.sources[1], (pair.sources[1] + np.float32(0.1)).clip(0, 1))
+    )
     assert [s.method for s in halves] == ["half", "half"]
     assert halves[0].value == pytest.approx(halves[1].value)  # half the sum is as far from one as the other
 
 
 def test_ssim_is_of_the_order_that_psnr_chose() -> None:
-    pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
+    pair = next(digit_pairs(open_mnist(DIGITS), 1))
     drawn = Swapped(pair).drawn()
-    scores = score_pair(pair, ("a", "b"), {"ours": drawn}, ("ssim", "psnr"))
+    scores = pair_values(pair, ("a", "b"), {"ours": drawn}, ("ssim", "psnr"))
     assert [(s.metric, s.stem) for s in scores] == [
         ("ssim", "a"),
         ("ssim", "b"),
@@ -104,22 +115,25 @@ def test_ssim_is_of_the_order_that_psnr_chose() -> None:
     assert scores[1].value == pytest.approx(ssim(pair.sources[1], drawn[0].clamp(0, 1)))
 
 
-def test_the_residual_is_of_draws_before_clamping() -> None:
-    pair = next(digit_pairs(open_digits(DIGITS, "test"), 1, "none", 0))
-    assert residual(pair, pair.sources + torch.tensor([-5.0, 5.0]).view(2, 1, 1, 1)).value < 1e-3
-    assert residual(pair, pair.sources + 1.5 / 255).value == pytest.approx(3.0, rel=1e-4)
+def test_the_residual_is_in_steps_of_eight_bits() -> None:
+    pair = next(digit_pairs(open_mnist(DIGITS), 1))
+    mixture = pair.sources.sum(0)
+    assert residual_rms(mixture, (pair.sources + np.array([-5.0, 5.0]).reshape(2, 1, 1, 1)).sum(0)) < 1e-3
+    assert residual_rms(mixture, (pair.sources + 1.5 / 255).sum(0)) == pytest.approx(3.0, rel=1e-4)
 
 
 def test_dictionaries_are_of_the_halves_or_shared() -> None:
-    train = open_digits(DIGITS, "train")
-    low, high = learn_dictionaries(train, "class", 0)
+    test, train = open_mnist(DIGITS), open_mnist(DIGITS, "train")
+    (low, high), _ = dictionaries_of(test.pairs(1, "class"), 0)
     assert not np.array_equal(low, high)
-    only = train.only(train.labels < 5)
-    np.testing.assert_array_equal(low, learn_dictionaries(Digits(only.images, only.labels), "none", 0)[0])
-    one, other = learn_dictionaries(train, "none", 0)
+    only = train.only(train.labels < 5).images
+    np.testing.assert_array_equal(low, learn_dictionaries([only], 0)[0])
+    (one, other), _ = dictionaries_of(test.pairs(1), 0)
     assert one is other
+    np.testing.assert_array_equal(one, learn_dictionaries([train.images], 0)[0])
     with pytest.raises(InputError):
-        learn_dictionaries(only, "class", 0)
+        learn_dictionaries([only, only[:0]], 0)
+    assert dictionaries_of(train.pairs(1), 0) == ([], ())
 
 
 def test_a_report_and_its_cost(tiny_images: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,26 @@ from PIL import Image
 
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.evaluation.folder_layouts import ESTIMATES, pair_folders
-from sepcli.evaluation.folders import score_folders
-from sepcli.evaluation.report import Failure
-from sepcli.evaluation.runs import evaluate_folders
+from sepcli.evaluation.report import Report
+from sepcli.evaluation.run import run
+from sepcli.evaluation.tasks.folders import open_folders
 from sepcli.metrics.audio import si_sdr
 from sepcli.metrics.images import psnr, ssim
+from sepcli.separation.executor import Processes
 
 RATE = 1000
+
+
+def evaluate_folders(
+    estimates: Path,
+    references: Path,
+    metrics: Sequence[str] = (),
+    any_order: bool = False,
+    workers: int = 1,
+    **options: Any,
+) -> Report:
+    task = open_folders(estimates, references, metrics, any_order=any_order)
+    return run(task, metrics, executor=Processes(workers) if workers > 1 else None, **options)
 
 
 def _write(path: Path, seed: int = 0, rate: int = RATE, length: int = 3 * RATE, channels: int = 1) -> None:
@@ -41,12 +55,12 @@ def _tracks(folder: Path, pattern: str, seed: int = 0) -> Path:
 def test_both_layouts_pair(tmp_path: Path, estimates: str, references: str) -> None:
     pairing = pair_folders(_tracks(tmp_path / "est", estimates), _tracks(tmp_path / "ref", references))
     assert pairing.stems == ("bass", "drums")
-    assert [track.name for track in pairing.tracks] == ["one", "two"]
+    assert [track.id for track in pairing.tracks] == ["one", "two"]
     for track in pairing.tracks:
         for stem in pairing.stems:
             for path in (track.estimates[ESTIMATES][stem], track.references[stem]):
                 assert isinstance(path, Path)
-                assert {track.name, stem} <= {path.stem, path.parent.name}
+                assert {track.id, stem} <= {path.stem, path.parent.name}
     assert not pairing.failures
 
 
@@ -67,7 +81,7 @@ def test_stems_of_one_track_lie_in_the_folder_itself(tmp_path: Path, nested: str
         for stem in ("bass", "drums"):
             _write(folder / f"{stem}.wav")
     pairing = pair_folders(tmp_path / "estimates", tmp_path / "references")
-    assert [track.name for track in pairing.tracks] == ["references" if nested == "neither" else "song"]
+    assert [track.id for track in pairing.tracks] == ["references" if nested == "neither" else "song"]
 
 
 def test_missing_partners_fail_their_track_only(tmp_path: Path) -> None:
@@ -80,7 +94,7 @@ def test_missing_partners_fail_their_track_only(tmp_path: Path) -> None:
     _write(est / "three" / "drums.wav")
     _write(ref / "one" / "vocals.wav")
     pairing = pair_folders(est, ref)
-    assert [track.name for track in pairing.tracks] == ["one"]
+    assert [track.id for track in pairing.tracks] == ["one"]
     reasons = {f.track: f.reason for f in pairing.failures}
     assert set(reasons) == {"two", "three"}
     assert [stem for stem in ("bass", "drums") if stem in reasons["two"]] == ["bass"]
@@ -124,10 +138,11 @@ def test_unlike_files_fail_their_track(tmp_path: Path, change: dict[str, int], r
         _tracks(tmp_path / "ref", "{track}/{stem}.wav"),
     )
     _write(est / "one" / "bass.wav", **change)
-    bad, good = score_folders(pair_folders(est, ref), ["sdr"])
-    assert isinstance(bad, Failure)
+    report = evaluate_folders(est, ref, ["sdr"])
+    (bad,) = report.failures
+    assert bad.track == "one"
     assert re.search(reason, bad.reason)
-    assert isinstance(good, list)
+    assert {score.track for score in report.scores} == {"two"}
 
 
 @pytest.mark.parametrize("loudness", [0.0, 1.0], ids=["whole", "partial"])
@@ -210,7 +225,7 @@ def test_a_stopped_run_goes_on_to_the_same_report(tmp_path: Path) -> None:
     whole = evaluate_folders(*folders, ["sdr", "si-sdr"])
 
     def stop(done: int, total: int) -> None:
-        if done == 2:
+        if done == 2000:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -246,7 +261,7 @@ def test_a_worker_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         def shutdown(self, **options: object) -> None:
             pass
 
-    monkeypatch.setattr("sepcli.evaluation.folders.ProcessPoolExecutor", Pool)
+    monkeypatch.setattr("sepcli.separation.executor.ProcessPoolExecutor", Pool)
     with pytest.raises(SepError):
         evaluate_folders(*_noisy(tmp_path), ["sdr"], workers=2)
 

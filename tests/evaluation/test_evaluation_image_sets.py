@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from sepcli.datasets.image_pairs import Group, ImagePairs, random_pairs
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.distribution import ORIGINALS, Sets, has_images, image_place, keep_images
-from sepcli.evaluation.image_pairs import Group, PairSource, evaluate_pairs, random_pairs
-from sepcli.evaluation.image_runs import ImageRun
-from sepcli.evaluation.report import table
+from sepcli.evaluation.report import Report, table
+from sepcli.evaluation.run import run
+from sepcli.evaluation.tasks.images import ImageSums
 from sepcli.metrics.distribution import frechet_distance, inception_scores, moments
 from sepcli.metrics.features import Extractor
 from sepcli.separation.engines import ScoreEngine
@@ -67,15 +69,22 @@ def engine() -> ScoreEngine:
     return Rounded()  # type: ignore[return-value]
 
 
-def source(count: int = 30) -> PairSource:
+def source(count: int = 30) -> ImagePairs:
     everything = images(0, count)
     group = Group(everything, np.arange(count))
-    return PairSource("images", "any two", ("first", "second"), (group, group))
+    return ImagePairs("images", "any two", ("first", "second"), (group, group), 5)
 
 
-def run(**options: object) -> ImageRun:
-    whole = {"metrics": ("fd-cifar", "psnr", "cs-cifar"), "networks": {"fd-cifar": SEEING}, "batch": 2}
-    return ImageRun(**{**whole, **options})  # type: ignore[arg-type]
+def evaluate(
+    separator: ScoreSeparator,
+    pairs: int,
+    metrics: tuple[str, ...] = ("fd-cifar", "psnr", "cs-cifar"),
+    samples: int = 1,
+    **options: Any,
+) -> Report:
+    networks = {"fd-cifar": SEEING}
+    task = ImageSums(replace(source(), count=pairs), separator, samples, networks=networks)
+    return run(task, metrics, batch=2, **options)
 
 
 def test_images_are_kept_in_eight_bits(tmp_path: Path) -> None:
@@ -134,7 +143,7 @@ def test_few_images_have_a_note() -> None:
 
 
 def test_a_report_has_one_value_per_set() -> None:
-    report = evaluate_pairs(source(), engine(), run(draws=2), 5)
+    report = evaluate(engine(), 5, samples=2)
     rows = report.results["fd-cifar"]
     assert list(rows) == ["sepcli", "sepcli-2x", "average", ORIGINALS]
     assert list(report.results["psnr"]) == ["sepcli", "sepcli-2x", "average"]
@@ -147,13 +156,13 @@ def test_a_report_has_one_value_per_set() -> None:
     assert table(report.results, "fd-cifar")[1][0][1].count(".") == 1  # a value without an interval
     # half of a sum is nobody's color: the mean image of both, twice
     halves = [pair.sources.mean(0) for pair in random_pairs(source().groups, 5, 0)]
-    kept = (torch.stack(halves).repeat_interleave(2, 0) * 255).round().byte().numpy()
+    kept = np.rint(np.repeat(np.stack(halves), 2, 0) * 255).astype(np.uint8)
     direct = frechet_distance(moments(see(kept)[0]), moments(see(images(0, 30))[0]))
     assert rows["average"]["images"].mean == pytest.approx(direct, rel=1e-3)
 
 
 def test_clips_are_of_a_pair_in_its_better_order() -> None:
-    report = evaluate_pairs(source(), engine(), run(metrics=("psnr",), networks={}), 3)
+    report = evaluate(engine(), 3, ("psnr",))
     assert report.clips_of is not None
     clips = report.clips_of("pair-00002")
     assert [(c.row, c.stem) for c in clips[:3]] == [
@@ -170,30 +179,30 @@ def interrupted(journal: Path, at: int) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate_pairs(source(), engine(), run(journal=journal, on_progress=stop), 6)
+        evaluate(engine(), 6, journal=journal, on_progress=stop)
 
 
 def test_a_run_is_continued_with_its_images(tmp_path: Path) -> None:
-    whole, journal = evaluate_pairs(source(), engine(), run(), 6), tmp_path / "journal"
+    whole, journal = evaluate(engine(), 6), tmp_path / "journal"
     interrupted(journal, 2000)
     assert len(journal.read_text().splitlines()) == 3
     assert image_place(journal).is_file()
     other = Rounded()
-    resumed = evaluate_pairs(source(), other, run(journal=journal), 6)  # type: ignore[arg-type]
+    resumed = evaluate(other, 6, journal=journal)  # type: ignore[arg-type]
     assert other.calls == [2]  # the last batch alone
     assert (resumed.scores, resumed.protocol) == (whole.scores, whole.protocol)
 
 
 @pytest.mark.parametrize("lost", ["all", "some"])
 def test_scores_without_their_images_are_made_again(tmp_path: Path, lost: str) -> None:
-    whole, journal = evaluate_pairs(source(), engine(), run(), 6), tmp_path / "journal"
+    whole, journal = evaluate(engine(), 6), tmp_path / "journal"
     interrupted(journal, 2000)
     place = image_place(journal)
     if lost == "all":
         place.unlink()
     else:
         place.write_bytes(place.read_bytes()[:-1])
-    resumed = evaluate_pairs(source(), engine(), run(journal=journal), 6)
+    resumed = evaluate(engine(), 6, journal=journal)
     assert (resumed.scores, resumed.protocol) == (whole.scores, whole.protocol)
 
 
@@ -201,8 +210,8 @@ def test_pairs_of_two_folders_may_have_one_number() -> None:
     first, second = images(0, 1), images(1, 1)
     groups = (Group(first, np.arange(1)), Group(second, np.arange(1)))
     for pair in random_pairs(groups, 3, 0):
-        np.testing.assert_array_equal((pair.sources * 255).round().byte().numpy(), [first[0], second[0]])
-    assert len(PairSource("", "", ("a", "b"), groups).originals) == 2
+        np.testing.assert_array_equal((pair.sources * 255).round().astype(np.uint8), [first[0], second[0]])
+    assert len(ImagePairs("", "", ("a", "b"), groups, 3).originals) == 2
 
     def alone() -> Iterator[object]:
         return random_pairs((groups[0], groups[0]), 1, 0)

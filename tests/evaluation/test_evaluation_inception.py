@@ -176,7 +176,7 @@ def test_files_that_are_no_weights_are_refused(
 def test_what_is_missing_is_said(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"\bfid\b") as caught:
         open_inception(None, CPU)
-    assert "--inception-weights" in caught.value.hint
+    assert "weights-inception" in caught.value.hint
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(UsageError, match="torch-fidelity") as caught:
         open_inception(weights, CPU)

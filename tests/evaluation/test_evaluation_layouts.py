@@ -32,7 +32,7 @@ def test_every_model_is_a_row_and_a_track_needs_all_of_them(tmp_path: Path) -> N
     pairing = pair_folders(est, ref)
     assert pairing.stems == ("bass",)
     assert pairing.ignored == ("drums", "flute")
-    assert [(track.name, list(track.estimates)) for track in pairing.tracks] == [
+    assert [(track.id, list(track.estimates)) for track in pairing.tracks] == [
         ("one", ["a", "b"]),
         ("two", ["a", "b"]),
     ]
@@ -48,7 +48,7 @@ def test_of_references_in_splits_only_those_with_estimates_count(tmp_path: Path,
     est = _write(tmp_path / "est", *_tracks(estimates))
     ref = _write(tmp_path / "musdb", *_tracks("test/{t}/{s}.wav"), "train/three/bass.wav")
     pairing = pair_folders(est, ref)
-    assert [(track.name, list(track.estimates)) for track in pairing.tracks] == [
+    assert [(track.id, list(track.estimates)) for track in pairing.tracks] == [
         ("one", [ESTIMATES]),
         ("two", [ESTIMATES]),
     ]
@@ -63,7 +63,7 @@ def test_a_demucs_folder_against_items_by_stem(tmp_path: Path) -> None:
     pairing = pair_folders(est, ref)
     assert pairing.stems == ("bass", "drums")
     assert pairing.ignored == ("vocals",)
-    assert [track.name for track in pairing.tracks] == ["one", "two"]
+    assert [track.id for track in pairing.tracks] == ["one", "two"]
 
 
 def test_ambiguous_references_are_refused(tmp_path: Path) -> None:

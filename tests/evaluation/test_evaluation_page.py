@@ -18,9 +18,8 @@ import soundfile
 from PIL import Image
 
 from sepcli.errors import InputError, OutputError
-from sepcli.evaluation import html_report as pages
 from sepcli.evaluation.csv_report import csv_text, write_text
-from sepcli.evaluation.examples import folder_clips, pick_cases
+from sepcli.evaluation.examples import pick_cases, track_clips
 from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, pair_folders
 from sepcli.evaluation.html_report import html_page
 from sepcli.evaluation.previews import LARGEST, SECONDS, Clip, ClipsOf, encode_image, encode_sound
@@ -118,13 +117,12 @@ def test_clips_that_are_gone_are_said() -> None:
     assert "track 1 is gone" in "".join(read(page_with(report(1.0, 3.0), gone)).text)
 
 
-def test_a_page_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "ROOM", 25)
+def test_a_page_does_not_grow_without_end() -> None:
 
     def clips(track: str) -> list[Clip]:
         return [Clip("ours", str(k), "audio/flac", bytes(10)) for k in range(5)]
 
-    reader = read(page_with(report(1.0, 3.0), clips))
+    reader = read(html_page(replace(report(1.0, 3.0), clips_of=clips), room=25))
     assert reader.tags.count("audio") == 2 * 2
     assert sum("3 more" in text for text in reader.text) == 2
     _, data = encode_image(np.zeros((3, 300, 3000)))
@@ -155,13 +153,13 @@ def test_sounds_are_the_middle_and_images_whole(tmp_path: Path) -> None:
             (tmp_path / folder / "t").mkdir(parents=True, exist_ok=True)
             soundfile.write(tmp_path / folder / "t" / f"{name}.wav", [0.5, 2.0], rate, subtype="FLOAT")
             Image.new("RGB", (3, 2), (9, 8, 7)).save(tmp_path / folder / "t" / f"{name}.png")
-    clips = folder_clips(pair_folders(tmp_path / "est", tmp_path / "ref", SOUNDS), False)("t")
+    clips = track_clips(pair_folders(tmp_path / "est", tmp_path / "ref", SOUNDS).tracks[0], ("a",), False)
     assert [clip[:3] for clip in clips] == [
         ("mixture", "mixture", "audio/flac"),
         ("reference", "a", "audio/flac"),
         ("estimates", "a", "audio/flac"),
     ]
-    shown = folder_clips(pair_folders(tmp_path / "est", tmp_path / "ref", IMAGES), True)("t")
+    shown = track_clips(pair_folders(tmp_path / "est", tmp_path / "ref", IMAGES).tracks[0], ("a",), True)
     assert [clip[:3] for clip in shown] == [("reference", "a", "image/png"), ("estimates", "a", "image/png")]
     with Image.open(io.BytesIO(shown[1].data)) as image:
         assert image.getpixel((0, 0)) == (9, 8, 7)
@@ -187,7 +185,7 @@ def test_csv_holds_no_formulas(first: str) -> None:
 
 
 def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_text(tmp_path / "a", "x\udcff\n", "--csv")
+    write_text(tmp_path / "a", "x\udcff\n")
     assert (tmp_path / "a").read_bytes() == b"x\\udcff\n"
 
     def fail(*_: object) -> None:
@@ -195,6 +193,6 @@ def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OutputError, match="No space left"):
-        write_text(tmp_path / "a", "y", "--csv")
+        write_text(tmp_path / "a", "y")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes()[:1] == b"x"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +16,14 @@ import soundfile
 import torch
 from torch import Tensor
 
-from sepcli.datasets.pairs import Pair, read_pairs
+from sepcli.datasets.pairs import BUILTIN, Pair, PairFolder, read_pairs
 from sepcli.errors import InputError, OutputError, SepError
-from sepcli.evaluation.pairs import evaluate_pairs, mix, refine_as
-from sepcli.evaluation.runs import BUILTIN, evaluate_dataset
+from sepcli.evaluation.estimates import refine_as
+from sepcli.evaluation.report import Report
+from sepcli.evaluation.run import run
+from sepcli.evaluation.samples import mix
+from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.tasks.pairs import Pairs
 from sepcli.media.audio import AudioReader
 from sepcli.metrics.audio import usdr
 from sepcli.protocols import ProgressCallback
@@ -77,18 +84,52 @@ def _pairs(count: int = 5) -> list[Pair]:
     ]
 
 
-def _scores(**options: object) -> dict[str, list[object]]:
-    found: dict[str, list[object]] = {}
-    separator = options.pop("separator", FakeSeparator())
-    for batch in evaluate_pairs(_pairs(), separator, metrics=["sdr"], **options):  # type: ignore[arg-type]
-        found |= batch
+@dataclass(frozen=True)
+class Listed:
+    """Items in memory."""
+
+    pairs: list[Pair]
+
+    def ids(self, names: Sequence[str]) -> list[str]:
+        return [pair.id for pair in self.pairs]
+
+    def items(self, names: Sequence[str], seed: int) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    def files(self, names: Sequence[str]) -> list[Path]:
+        return []
+
+    def describe(self, names: Sequence[str], seed: int) -> str:
+        return "listed"
+
+
+def _scores(
+    pairs: list[Pair] | None = None,
+    separator: FakeSeparator | None = None,
+    draws: int = 1,
+    level: float | None = None,
+    refined: bool = False,
+    **options: Any,
+) -> dict[str, list[TrackScore]]:
+    consistency: Any = "wiener" if refined else "none"
+    stream = StreamSettings(samples=draws, reference_rms=level, consistency=consistency)
+    task = Pairs(Listed(pairs or _pairs()), separator or FakeSeparator(), stream=stream)
+    found: dict[str, list[TrackScore]] = {}
+    for score in run(task, ["sdr"], **options).scores:
+        found.setdefault(score.track, []).append(score)
     return found
 
 
+def evaluate_dataset(
+    folder: Path, separator: FakeSeparator, metrics: list[str], methods: Sequence[str] = (), **options: Any
+) -> Report:
+    return run(Pairs(PairFolder(folder), separator, methods), metrics, **options)
+
+
 def test_rows_and_order() -> None:
-    scores = _scores(refine=refine_as(RATE, StreamSettings(), (0.5, 0.5)))
+    scores = _scores(refined=True)
     assert list(scores) == ["0", "1", "2", "3", "4"]
-    assert [(s.method, s.stem) for s in scores["0"]] == [  # type: ignore[attr-defined]
+    assert [(s.method, s.stem) for s in scores["0"]] == [
         (method, stem)
         for method in ("sepcli", "sepcli raw", "average", "oracle mask")
         for stem in ("drums", "bass")
@@ -159,7 +200,7 @@ def test_level_is_undone() -> None:
             return mixture[:, None, None].expand(-1, seeds.shape[1], 2, -1, -1)
 
     for scores in _scores(level=0.1, separator=Linear()).values():
-        values = {(s.method, s.stem): s.value for s in scores}  # type: ignore[attr-defined]
+        values = {(s.method, s.stem): s.value for s in scores}
         for stem in ("drums", "bass"):
             assert values["sepcli raw", stem] == pytest.approx(values["average", stem], abs=1e-4)
 
@@ -185,7 +226,7 @@ def test_the_level_is_that_of_separate(tmp_path: Path, kind: str) -> None:
             return super().sample(mixture, seeds, on_progress)
 
     pair = Pair("one", np.stack([signal, signal]), RATE)
-    list(evaluate_pairs([pair], Listening(), metrics=["usdr"], level=0.1))
+    _scores([pair], Listening(), level=0.1)
     expected = measure_gain(AudioReader(tmp_path / "mix.wav"), 0.1) * np.abs(signal).max()
     assert heard == [pytest.approx(expected, rel=1e-4)]
 
@@ -203,17 +244,19 @@ def test_estimates_that_went_astray_have_no_score() -> None:
         _scores(batch=2, separator=Astray())
 
 
-def test_finished_batches_are_not_separated_again() -> None:
-    whole = _scores(batch=2)
+def test_finished_batches_are_not_separated_again(tmp_path: Path) -> None:
+    whole, journal = _scores(batch=2, journal=tmp_path / "journal"), tmp_path / "journal"
     again = FakeSeparator()
-    partly = {track: whole[track] for track in ("0", "1", "2")}  # the second batch is not whole
-    assert _scores(batch=2, separator=again, finished=partly) == whole
+    head, first, second, _ = journal.read_text().splitlines()
+    part = {track: scores for track, scores in json.loads(second).items() if track == "2"}
+    journal.write_text("\n".join([head, first, json.dumps(part), ""]))  # the second batch is not whole
+    assert _scores(batch=2, separator=again, journal=journal) == whole
     assert again.batches == [2, 1]
 
 
 def test_progress_ends_at_the_total() -> None:
     told: list[tuple[int, int]] = []
-    _scores(batch=2, on_progress=lambda done, total: told.append((done, total)), total=5)
+    _scores(batch=2, on_progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (5000, 5000)
     assert told == sorted(told)
     assert all(total == 5000 for _, total in told)

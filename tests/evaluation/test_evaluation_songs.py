@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ import soundfile
 import torch
 from torch import Tensor
 
-from sepcli.datasets.songs import Recording, Songs, song_pairs
-from sepcli.errors import InputError
-from sepcli.evaluation.songs import evaluate_songs, separate_song
+from sepcli.datasets.songs import Recording, Songs, SongSet, song_pairs
+from sepcli.errors import InputError, UsageError
+from sepcli.evaluation.report import Report
+from sepcli.evaluation.run import run
+from sepcli.evaluation.tasks.songs import WholeSongs
+from sepcli.evaluation.whole_songs import separate_song
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.seeds import item_seed
 from sepcli.separation.settings import StreamSettings
@@ -37,6 +41,10 @@ class Scaled:
         self.windows += len(mixture)
         shares = torch.tensor([1 / (2 * w) for w in self.weights])
         return (mixture[:, None] * shares[:, None, None])[:, None].expand(-1, seeds.shape[1], -1, -1, -1)
+
+
+def evaluate_songs(songs: Songs, engine: Scaled | None, limit: int | None = None, **options: Any) -> Report:
+    return run(WholeSongs(SongSet("test", songs, limit), engine, stream=STREAM), ["usdr"], **options)
 
 
 @pytest.fixture
@@ -66,7 +74,7 @@ def test_a_song_goes_through_the_stream_and_back(songs: Songs) -> None:
 
 
 def test_songs_are_scored_and_failures_said(songs: Songs) -> None:
-    report = evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM)
+    report = evaluate_songs(songs, Scaled())
     rows = report.results["usdr"]
     assert list(rows) == ["sepcli", "average", "oracle mask"]
     for stem in ("drums", "bass"):
@@ -80,7 +88,7 @@ def test_songs_are_scored_and_failures_said(songs: Songs) -> None:
 
 
 def test_songs_can_be_heard(songs: Songs) -> None:
-    report = evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM)
+    report = evaluate_songs(songs, Scaled())
     assert report.clips_of is not None
     clips = report.clips_of("song 1")
     assert [clip[:2] for clip in clips] == [
@@ -101,28 +109,28 @@ def test_songs_can_be_heard(songs: Songs) -> None:
 
 def test_a_stopped_run_goes_on_to_the_same_report(songs: Songs, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
-    whole = evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM)
+    whole = evaluate_songs(songs, Scaled())
 
     def stop(done: int, total: int) -> None:
         if done > 1000:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM, journal=journal, on_progress=stop)
+        evaluate_songs(songs, Scaled(), journal=journal, on_progress=stop)
     rest = Scaled()
-    assert evaluate_songs(songs, "test", rest, ["usdr"], stream=STREAM, journal=journal) == whole
+    assert evaluate_songs(songs, rest, journal=journal) == whole
     once = Scaled()
-    evaluate_songs(songs, "test", once, ["usdr"], stream=STREAM, limit=1)
+    evaluate_songs(songs, once, limit=1)
     assert rest.windows == once.windows  # the first song was finished, the last one fails before
-    again = evaluate_songs(songs, "test", Scaled(), ["usdr"], stream=STREAM, journal=journal)
+    again = evaluate_songs(songs, Scaled(), journal=journal)
     assert again == whole  # the failure is found again
     assert replace(again, failures=()) != again
 
 
 def test_nothing_to_score_is_an_error(songs: Songs) -> None:
     with pytest.raises(InputError, match="song 3"):
-        evaluate_songs({"song 3": songs["song 3"]}, "test", Scaled(), ["usdr"], stream=STREAM)
+        evaluate_songs({"song 3": songs["song 3"]}, Scaled())
     with pytest.raises(InputError, match=r"\btest\b"):
-        evaluate_songs({"song 2": songs["song 2"]}, "test", Scaled(), ["usdr"], stream=STREAM)
-    with pytest.raises(ValueError, match="method"):
-        evaluate_songs(songs, "test", None, ["usdr"])
+        evaluate_songs({"song 2": songs["song 2"]}, Scaled())
+    with pytest.raises(UsageError):
+        evaluate_songs(songs, None)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import yaml
 
-from sepcli.datasets.slakh import open_slakh
+from sepcli.datasets.song_banks import open_songs
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "render_slakh.py"
 BEAT = 480
@@ -171,7 +171,7 @@ def test_a_rendered_song_is_a_slakh_track(program: ModuleType, songs: Path, tmp_
     assert (drums["inst_class"], drums["is_drum"], drums["program_num"]) == ("Drums", True, 128)
     assert (bass["inst_class"], bass["is_drum"], bass["audio_rendered"]) == ("Bass", False, True)
     assert bass["program_num"] in range(32, 40)
-    bank = open_slakh(tmp_path / "out", "train", sample_rate=16000)
+    bank = open_songs(tmp_path / "out", "train", sample_rate=16000)
     assert bank.together(np.random.default_rng(0), 1, 16000).shape == (1, 2, 16000)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -51,6 +53,11 @@ def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
         PriorError: it is missing, damaged or not of images.
     """
     if not of_lass(prior):
+        card, folder = resolve.find(prior)
+        parts = [folder / part for part in score.NETWORKS if (folder / part).is_dir()]
+        known = read_config(parts[0]) if parts and card.medium == "image" else None
+        if known is not None:
+            return known
         _, folder = score.open_card(prior)
         config = score.load_image_prior(folder).config
         return (config.channels, config.size[0], config.size[1]), tuple(config.classes)
@@ -58,6 +65,17 @@ def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     cards.verify(card, folder)
     channels, height, width = signal_shape(load_codec(folder, card)[0])
     return (channels, height, width), load_transformer(folder).config.sources[1:]
+
+
+def read_config(part: Path) -> tuple[tuple[int, int, int], tuple[str, ...]] | None:
+    """Read the shape and the classes of images from a network's config alone; None: it is damaged."""
+    try:
+        config = json.loads((part / "config.json").read_text(encoding="utf-8"))
+        height, width = config["size"]
+        shape = int(config["channels"]), int(height), int(width)
+        return shape, tuple(map(str, config.get("classes", ())))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def of_lass(prior: str) -> bool:

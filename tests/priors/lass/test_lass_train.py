@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from sepcli.catalog import card as cards
 from sepcli.datasets.chunks import Gains, draw_chunks
-from sepcli.datasets.slakh import open_slakh
+from sepcli.datasets.song_banks import open_songs
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.lass.context import ContextConfig
 from sepcli.priors.lass.load import load_codec, load_context, load_transformer
@@ -53,7 +53,7 @@ def trained(tiny_slakh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_chunks_come_at_random_levels(tiny_slakh: Path) -> None:
-    bank = open_slakh(tiny_slakh, "train", ("drums", "bass"), 22050, tiny_slakh / "cache")
+    bank = open_songs(tiny_slakh, "train", ("drums", "bass"), 22050, tiny_slakh / "cache")
     chunks = draw_chunks(bank, np.random.default_rng(0), 200, 512, Gains(low=-6, high=0, silent=0.25))
     assert chunks.shape == (200, 2, 512)
     assert chunks.dtype == np.float32

@@ -1,0 +1,315 @@
+"""From the options of ``sepcli evaluate`` to a task: data are opened, priors loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sepcli.cli import console
+from sepcli.cli.evaluate_options import AUDIO, COLORS, LIKELIHOOD, Kind
+from sepcli.cli.resolve import Method, compose, engine_of, find_card, load
+from sepcli.cli.settings import consistency_for, parse_settings, split_settings, stream_settings
+from sepcli.datasets import DATASETS, Dataset, resolve
+from sepcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from sepcli.datasets.image_folder import LabelledImages
+    from sepcli.datasets.songs import SongSet
+    from sepcli.evaluation.run import Task
+
+ALL = 50_000
+"""Images that are colorized where no number is given: all, in the paper this many."""
+ITEMS = 100
+"""Test items of cross-likelihood where no number is given."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is evaluated.
+
+    Attributes:
+        kind: of run.
+        dataset: the data set; the small built-in one if none was chosen.
+        data: its folders.
+        split: of the data set.
+        pairing: how pairs of images are chosen.
+        metrics: names; may be none.
+        priors: names or folders.
+        methods: engines and baselines.
+        sampler: of the engine.
+        settings: ``key=value`` words.
+        samples: per item; None: the prior's own.
+        consistency: of estimates of audio.
+        pairs: number of items; None: the data set's own.
+        seed: of items and samples.
+        batch: items, or windows of songs, that are separated together.
+        device: a word.
+        inception: weights of the Inception network.
+        noise: σ of the noise on items of cross-likelihood.
+        cache: folder for decoded songs.
+        quiet: no progress, no notes.
+    """
+
+    kind: Kind
+    dataset: Dataset
+    data: Sequence[Path]
+    split: str
+    pairing: str
+    metrics: Sequence[str]
+    priors: Sequence[str]
+    methods: Sequence[Method]
+    sampler: str | None
+    settings: Sequence[str]
+    samples: int | None
+    consistency: str | None
+    pairs: int | None
+    seed: int
+    batch: int
+    device: str
+    inception: Path | None
+    noise: float
+    cache: Path | None
+    quiet: bool
+
+
+def make_task(choice: Choice) -> Task[Any]:
+    """Open the data and load the priors.
+
+    Raises:
+        SepError: the options do not fit, or priors or data cannot be used.
+    """
+    if choice.kind is LIKELIHOOD:
+        return _likelihood(choice)
+    if choice.kind is AUDIO:
+        return _audio(choice)
+    return _images(choice)
+
+
+def open_songs(dataset: Dataset, folder: Path, split: str) -> SongSet:
+    """Open the songs of a data set.
+
+    Raises:
+        InputError: there are none.
+    """
+    songs: SongSet = resolve(dataset.open)(folder, split)
+    return songs
+
+
+def _audio(choice: Choice) -> Task[Any]:
+    """Pairs or songs, with a prior's engine, baselines, or both."""
+    blind = [method.value for method in choice.methods if method.blind]
+    engines = [method for method in choice.methods if not method.blind]
+    if len(engines) > 1:
+        raise UsageError(f"--method {' and '.join(engines)} are two runs", "evaluate one engine at a time")
+    toys = choice.dataset.name == "toy-waves"
+    if toys and not choice.priors:
+        raise UsageError(
+            "--dataset toy-waves needs priors", "give --prior once per shape, or one of encoders"
+        )
+    if toys and blind:
+        raise UsageError(f"--method {blind[0]} is not for toy waves", "use priors of toy waves")
+    if len(choice.priors) > 1 and not toys:
+        raise UsageError(f"{len(choice.priors)} --prior for --dataset {choice.dataset.name}", "give one")
+    with_prior = bool(choice.priors or engines or not blind)
+    if choice.consistency and (not with_prior or toys):
+        raise UsageError("--consistency is not used: no prior separates recordings here", "leave it out")
+    if choice.consistency == "none" and choice.samples:
+        raise UsageError("--consistency none scores the bare first sample", "leave out --samples")
+    engine, stream, about = _engine(choice, engines, choice.methods[:1] if not with_prior else engines)
+    from sepcli.datasets.songs import SongSet
+    from sepcli.evaluation.tasks.pairs import Pairs
+    from sepcli.evaluation.tasks.songs import WholeSongs
+
+    count = choice.pairs or choice.dataset.items or None
+    folder = (choice.data[0],) if choice.data else ()
+    split = (choice.split,) if choice.dataset.splits else ()
+    data = resolve(choice.dataset.open)(*folder, *split).pairs(count)
+    own = engine if with_prior else None
+    about = about if with_prior else {"prior": None, "device": "cpu"}
+    if isinstance(data, SongSet):
+        return WholeSongs(data, own, blind, replace(stream, batch=choice.batch), about)
+    if toys:
+        from sepcli.separation.settings import StreamSettings
+
+        stream = StreamSettings(samples=choice.samples or 1, reference_rms=None)
+        return Pairs(data, own, blind, stream, about, metrics=("si-sdr", "sdr"))
+    return Pairs(data, own, blind, stream, about)
+
+
+def _engine(
+    choice: Choice, engines: Sequence[Method], leading: Sequence[Method]
+) -> tuple[Any, Any, dict[str, Any]]:
+    """The engine of the priors, how recordings go through it, and what it is, for records."""
+    method, sampler = engine_of(next(iter(leading), None), choice.sampler)
+    prior = choice.priors[0] if choice.priors else None
+    card = find_card(method, prior, sampler, choice.samples or 1)
+    if choice.dataset.name == "toy-waves":
+        from msgspec import structs
+
+        card = compose(card, choice.priors, None, None)
+        if len(choice.priors) > 1:
+            card = structs.replace(card, weights=(1 / len(choice.priors),) * len(choice.priors))
+    for_stream, settings = split_settings(parse_settings(choice.settings), card)
+    if choice.samples:
+        for_stream["draws"] = choice.samples
+    engine, about = load(card, prior, device=choice.device, sampler=sampler, settings=settings)
+    consistency = consistency_for(engine, choice.consistency)
+    return engine, stream_settings(for_stream, consistency=consistency, samples=1), about
+
+
+def _images(choice: Choice) -> Task[Any]:
+    """Pairs of images, or images to be colorized."""
+    if not choice.priors:
+        raise UsageError(
+            f"--dataset {choice.dataset.name} needs a prior of images", "give --prior NAME or FOLDER"
+        )
+    most = 2 if choice.dataset.folders > 1 and choice.kind is not COLORS else 1
+    if len(choice.priors) > most:
+        raise UsageError(
+            f"{len(choice.priors)} --prior for --dataset {choice.dataset.name} and {len(choice.data)} --data",
+            f"give at most {most}",
+        )
+    from sepcli.catalog import resolve as catalog
+    from sepcli.catalog.engines import with_engine
+
+    for method in choice.methods:
+        if method not in (Method.SCORE, Method.LASS):
+            raise UsageError(f"--method {method} is not for images", "leave it out, or use score or lass")
+    for prior in choice.priors:  # a misspelt name is answered before torch is imported
+        engines: list[str | None] = [method.value for method in choice.methods]
+        for engine in engines or [None]:
+            with_engine(*catalog.find(prior), engine)
+    given = parse_settings(choice.settings)
+    shape, classes = _prior_shape(choice)
+    return (
+        _colorization(choice, shape, given) if choice.kind is COLORS else _sums(choice, shape, classes, given)
+    )
+
+
+def _sums(
+    choice: Choice, shape: tuple[int, int, int], classes: tuple[str, ...], given: Mapping[str, str]
+) -> Task[Any]:
+    from sepcli.cli.device import choose_device
+    from sepcli.evaluation.tasks.images import ImageSums
+    from sepcli.priors.images.load import load_images
+
+    if len(choice.data) == 2 and choice.data[0].samefile(choice.data[1]):
+        raise UsageError(
+            f"{choice.data[0]} is given twice", "give it once for pairs of any two of its images"
+        )
+    opened = [_open_images(choice, folder, shape) for folder in choice.data]
+    count = choice.pairs or choice.dataset.items
+    pairs = opened[0].pairs(count, choice.pairing, *opened[1:])
+    conditional = choice.pairing == "class" and classes == pairs.names
+    place = str(choose_device(choice.device))
+    engine = load_images(
+        choice.priors,
+        (1.0, 1.0),
+        labels=(0, 1) if conditional else None,
+        device=place,
+        sampler=choice.sampler,
+        settings=given,
+    )
+    about = _about(choice, engine.describe(), place) | {"class_conditional": conditional}
+    networks = _networks(choice, place)
+    return ImageSums(pairs, engine, choice.samples or 1, about, networks)
+
+
+def _colorization(choice: Choice, shape: tuple[int, int, int], given: Mapping[str, str]) -> Task[Any]:
+    from sepcli.cli.device import choose_device
+    from sepcli.evaluation.tasks.colorization import WEIGHTS, Colorization
+    from sepcli.priors.images.colorizer import load_colors
+
+    place = str(choose_device(choice.device))
+    colorizer = load_colors(choice.priors[0], WEIGHTS, device=place, sampler=choice.sampler, settings=given)
+    images = _open_images(choice, choice.data[0], shape)
+    about = _about(choice, colorizer.describe(), place) | {"task": "colorize", "gray": "mean"}
+    data = images.colors(choice.pairs or ALL)
+    return Colorization(data, colorizer.separator(), choice.samples or 1, about, _networks(choice, place))
+
+
+def _open_images(choice: Choice, folder: Path, shape: tuple[int, int, int]) -> LabelledImages:
+    """All test images; those of any folder are cropped and scaled to a prior's shape."""
+    on_message: Callable[[str], None] = lambda text: console.note(text, choice.quiet)  # noqa: E731
+    found: LabelledImages
+    with console.progress(f"reading {folder.name}", choice.quiet) as on_progress:
+        if choice.dataset.name == "mnist":
+            found = resolve(choice.dataset.open)(folder)
+        elif choice.dataset.name == "cifar10":
+            found = resolve(choice.dataset.open)(folder, "test", on_progress, on_message)
+        else:
+            found = resolve(choice.dataset.open)(folder, "test", shape, on_progress, on_message)
+    return found
+
+
+def _prior_shape(choice: Choice) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """Channels, height and width of the first prior's images, and its classes."""
+    from sepcli.priors.images.load import known_images
+
+    shape, classes = known_images(choice.priors[0])
+    if choice.dataset.channels not in (0, shape[0]):
+        kind = "gray" if shape[0] == 1 else "color"
+        raise UsageError(
+            f"prior {choice.priors[0]} is of {kind} images, {choice.dataset.name} is not",
+            "choose another prior",
+        )
+    return shape, classes
+
+
+def _networks(choice: Choice, place: str) -> Any:
+    import torch
+
+    from sepcli.evaluation.distribution import open_networks
+
+    return open_networks(choice.metrics, choice.inception, torch.device(place))
+
+
+def _about(choice: Choice, described: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """What a record says of priors and engine."""
+    from sepcli.catalog import resolve as catalog
+
+    found = [catalog.find(prior)[0] for prior in choice.priors]
+    names = [card.name for card in found]
+    files = {card.name: {name: entry.sha256 for name, entry in card.files.items()} for card in found}
+    one = len(names) == 1
+    return {
+        "prior": names[0] if one else names,
+        "files": files[names[0]] if one else files,
+        **described,
+        "device": place,
+    }
+
+
+def _likelihood(choice: Choice) -> Task[Any]:
+    if not choice.data or not 0 <= choice.noise < 1:
+        raise UsageError(
+            "cross-likelihood needs --data, and --noise from 0 to less than 1",
+            "give --data toy-waves, or --data DIR with STEM/ITEM.wav or of Slakh2100 or MUSDB18, and for "
+            "example --noise 0.1",
+        )
+    if len(choice.data) > 1:
+        raise UsageError(f"{len(choice.data)} --data for cross-likelihood", "give one")
+    from sepcli.cli.device import choose_device
+    from sepcli.evaluation.density_evaluators import items_of, open_evaluators
+    from sepcli.evaluation.tasks.likelihood import Likelihood
+
+    place, data = choose_device(choice.device), choice.data[0]
+    evaluators = open_evaluators(choice.priors, choice.noise, place)
+    names = [evaluator.source for evaluator in evaluators]
+    rate = int(evaluators[0].kind["sample_rate"])
+    items, count, about = items_of(data, names, choice.pairs or ITEMS, rate, choice.seed, choice.cache)
+    settings = {
+        "data": str(data),
+        **about,
+        **evaluators[0].kind,
+        "files": {evaluator.prior: evaluator.files for evaluator in evaluators},
+        "device": str(place),
+    }
+    return Likelihood(evaluators, items, count, f"test items of {data}", settings)
+
+
+def builtin() -> Dataset:
+    """Return the data set that is used where none is chosen."""
+    return DATASETS["builtin"]

@@ -1,0 +1,362 @@
+"""``run``: the one path of an evaluation. Protocol → journal → batches of items → report with previews.
+
+What is evaluated is a task, a small class in ``sepcli.evaluation.tasks``; ``METRICS`` says what is measured.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+from sepcli.errors import InputError, SepError, UsageError
+from sepcli.evaluation.distribution import ImageFile, Images, Sets, has_images, image_place, keep_images
+from sepcli.evaluation.journal import Finished, append_journal, resume_journal, start_journal
+from sepcli.evaluation.previews import Clip
+from sepcli.evaluation.protocol import Protocol as Rules
+from sepcli.evaluation.report import Failure, Report, make_report
+from sepcli.evaluation.score import TrackScore
+from sepcli.metrics import METRICS, Metric, find
+from sepcli.metrics.features import Extractor
+from sepcli.protocols import ProgressCallback
+from sepcli.separation.executor import Executor
+from sepcli.separation.seeds import item_seed
+
+Scores = Mapping[str, Sequence[TrackScore]]
+"""By item."""
+
+
+class Item(Protocol):
+    """What is evaluated as a unit."""
+
+    @property
+    def id(self) -> str:
+        """Its name, different for every item."""
+        ...
+
+
+T = TypeVar("T", bound=Item)
+Members = Sequence[tuple[int, T]]
+"""A batch: items and their numbers, from 0."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how items are grouped.
+
+    Attributes:
+        metrics: keys of ``METRICS``.
+        seed: of items, samples and bootstrap.
+        batch: items that are worked on together.
+    """
+
+    metrics: tuple[str, ...]
+    seed: int = 0
+    batch: int = 8
+
+    def of(self, scope: str) -> tuple[str, ...]:
+        """Return the metrics of one scope."""
+        return tuple(metric for metric in self.metrics if METRICS[metric].scope == scope)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a task knows before its first item.
+
+    Attributes:
+        protocol: everything the numbers depend on.
+        files: what is read; a journal is only continued if none has changed.
+        content: likewise, of what is not in files.
+        originals: (N, C, H, W), all test images, with which metrics of sets compare.
+        rows: whose images those metrics are of.
+        images: K, images per item and row.
+        networks: extract the features of metrics of sets, by name.
+        failures: items that cannot be scored.
+        notes: for the report.
+    """
+
+    protocol: Rules
+    files: Sequence[Path] = ()
+    content: bytes = b""
+    originals: Images | None = None
+    rows: tuple[str, ...] = ()
+    images: int = 1
+    networks: Mapping[str, Extractor] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch that is done.
+
+    Attributes:
+        scores: by item.
+        images: by row, (B, K, C, H, W) in [0, 1], for metrics of sets.
+        seconds: that separating took.
+        failures: items that could not be scored.
+    """
+
+    scores: Scores
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    failures: tuple[Failure, ...] = ()
+
+
+class Task(Protocol[T]):
+    """What is evaluated: items, how they are separated, and what they are compared with."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured if nothing is chosen."""
+        ...
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes of metrics that it can measure."""
+        ...
+
+    @property
+    def medium(self) -> str:
+        """Audio or image."""
+        ...
+
+    @property
+    def separates(self) -> bool:
+        """Whether it separates, so that items have seeds."""
+        ...
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether an item is scored alone; one that cannot be scored is then a failure of the report."""
+        ...
+
+    def setup(self, plan: Plan) -> Setup:
+        """Return the protocol, and what else is known before the first item."""
+        ...
+
+    def items(self, plan: Plan) -> Iterator[T]:
+        """Yield the items, from the first, in an order that is always the same."""
+        ...
+
+    def score(self, items: Members[T], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
+        """Separate and score a batch."""
+        ...
+
+    def clips(self, number: int, item: T, plan: Plan) -> list[Clip]:
+        """Return previews of an item; it is separated again for them."""
+        ...
+
+    def cost(self, seconds: float, items: int) -> dict[str, float]:
+        """Return what separating took, from the seconds of the items separated now."""
+        ...
+
+
+def run(
+    task: Task[Any],
+    metrics: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    batch: int = 8,
+    journal: Path | None = None,
+    replace_journal: bool = False,
+    executor: Executor | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Report:
+    """Evaluate a task.
+
+    Args:
+        task: what is evaluated.
+        metrics: names in ``METRICS``; the task's own if there are none.
+        seed: of items, samples and bootstrap; an item's samples depend on this and its number only.
+        batch: items that are worked on together; batches are the same whatever is finished.
+        journal: keeps finished items; a run that finds its own journal continues it, to the same report.
+        replace_journal: start over when the journal belongs to a run with other settings.
+        executor: where batches are scored; None: in this process.
+        on_progress: called with thousandths of items, then with images of the sets that are compared.
+
+    Returns:
+        The report. Of a task whose items are scored one by one, those that fail are its failures.
+
+    Raises:
+        UsageError: a metric is unknown, or not one that the task can measure.
+        InputError: nothing can be scored, or the images are too small for a metric.
+        OutputError: the journal belongs to a run with other settings, or cannot be written.
+    """
+    plan = Plan(_chosen(task, metrics), seed, 1 if task.one_by_one else batch)
+    setup = task.setup(plan)
+    protocol = setup.protocol
+    sets = _sets(plan, setup)
+    mark = protocol.fingerprint(setup.files, setup.content)
+    work = _Work(task, plan, protocol.tracks, journal, executor, on_progress)
+    if sets is None:
+        done = work.all(_finished(journal, mark, replace_journal, True))
+        more: list[TrackScore] = []
+        found: list[str] = []
+    else:
+        shape = (protocol.tracks, setup.images, *sets.originals.shape[1:])
+        place = None if journal is None else image_place(journal)
+        there = place is not None and has_images(place, setup.rows, shape)
+        finished = _finished(journal, mark, replace_journal, there)
+        with keep_images(setup.rows, shape, place, bool(finished)) as kept:
+            done = work.all(finished, kept)
+            more, found = sets.score(kept.sets(), on_progress)
+    scores = [score for scores in done.scores.values() for score in scores] + more
+    failures = [*setup.failures, *done.failures]
+    if not scores:
+        first = f"; {failures[0].track}: {failures[0].reason}" if failures else ""
+        raise InputError(
+            f"none of {protocol.tracks} item(s) of {protocol.dataset} can be scored{first}",
+            f"give items that have {', '.join(protocol.stems)}, alike in sample rate, channels and length",
+        )
+    report = make_report(protocol, scores, failures, [*setup.notes, *found])
+    seeds = {name: item_seed(seed, n) for n, name in enumerate(done.names)} if task.separates else {}
+    return replace(
+        report,
+        cost=task.cost(done.seconds, done.separated),
+        seeds=seeds,
+        clips_of=partial(_clips, task, plan),
+    )
+
+
+def _chosen(task: Task[Any], names: Sequence[str]) -> tuple[str, ...]:
+    """The metrics, the task's own if none is chosen but checks."""
+    metrics = find(names) if names else ()
+    unfit = [metric for metric in metrics if not _fits(task, metric)]
+    if unfit:
+        known = [name for name, metric in METRICS.items() if metric.selectable and _fits(task, metric)]
+        raise UsageError(f"{unfit[0].name} cannot be measured here", f"metrics: {', '.join(known)}")
+    chosen = tuple(metric.name for metric in metrics)
+    return chosen if any(metric.scope != "check" for metric in metrics) else (*task.metrics, *chosen)
+
+
+def _fits(task: Task[Any], metric: Metric) -> bool:
+    return metric.medium == task.medium and metric.scope in task.scopes
+
+
+def _sets(plan: Plan, setup: Setup) -> Sets | None:
+    """What whole sets are compared by; refuses images that are too small or too few."""
+    if setup.originals is None:
+        return None
+    for metric in plan.of("item"):
+        least = METRICS[metric].smallest
+        if min(setup.originals.shape[2:]) < least:
+            raise InputError(f"{metric} needs images of {least} pixels or more", f"leave out {metric}")
+    if not plan.of("set"):
+        return None
+    sets = Sets(plan.of("set"), setup.networks, setup.originals)
+    sets.check(setup.protocol.tracks * setup.images)
+    return sets
+
+
+def _finished(journal: Path | None, mark: str, replace_journal: bool, images: bool) -> Finished:
+    """What a journal of this fingerprint holds, if the images exist, too; else it is started anew."""
+    finished = resume_journal(journal, mark, replace_journal)
+    if journal is None or not finished or images:
+        return {name: scores for name, scores in finished.items() if scores}
+    start_journal(journal, mark, {})
+    return {}
+
+
+def _clips(task: Task[Any], plan: Plan, name: str) -> list[Clip]:
+    for number, item in enumerate(task.items(plan)):
+        if item.id == name:
+            return task.clips(number, item, plan)
+    return []  # of a whole set
+
+
+@dataclass
+class _Done:
+    """All items, as they are done."""
+
+    names: list[str] = field(default_factory=list)
+    scores: dict[str, Sequence[TrackScore]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+    separated: int = 0
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Batches: finished ones are not scored again, new ones go into the journal."""
+
+    task: Task[Any]
+    plan: Plan
+    total: int
+    journal: Path | None
+    executor: Executor | None
+    on_progress: ProgressCallback | None
+
+    def all(self, finished: Finished, kept: ImageFile | None = None) -> _Done:
+        done, batches = _Done(), self._batches()
+        if self.executor is None:
+            scored: Iterator[Scored] | None = None
+        else:
+            batches = iter(every := list(batches))
+            new = [members for members in every if not _known(members, finished)]
+            scored = self.executor.map(partial(_state, self.task, self.plan), _score_alone, new)
+        for members in batches:
+            start = len(done.names)
+            done.names += [item.id for _, item in members]
+            if _known(members, finished):
+                done.scores |= {item.id: finished[item.id] for _, item in members}
+            else:
+                within = self._within(start, len(members))
+                result = next(scored) if scored else _score(self.task, self.plan, members, within)
+                self._take(result, members, done, kept)
+            if self.on_progress is not None:
+                self.on_progress(1000 * len(done.names), 1000 * max(self.total, len(done.names)))
+        return done
+
+    def _take(self, result: Scored, members: Members[Any], done: _Done, kept: ImageFile | None) -> None:
+        """Images are kept before the journal takes the scores in."""
+        if kept is not None:
+            for row, own in result.images.items():
+                for (number, _), each in zip(members, own, strict=True):
+                    kept.put(number, row, each)
+        if self.journal is not None and result.scores:
+            append_journal(self.journal, result.scores)
+        done.scores |= result.scores
+        done.failures += result.failures
+        done.seconds, done.separated = done.seconds + result.seconds, done.separated + len(members)
+
+    def _batches(self) -> Iterator[list[tuple[int, Any]]]:
+        numbered = enumerate(self.task.items(self.plan))
+        while members := list(itertools.islice(numbered, self.plan.batch)):
+            yield members
+
+    def _within(self, start: int, count: int) -> ProgressCallback | None:
+        """Progress within a batch as progress of the whole, in thousandths of an item."""
+        whole = self.on_progress
+        if whole is None:
+            return None
+        total = 1000 * max(self.total, start + count)
+        return lambda done, steps: whole(int(1000 * (start + count * done / max(steps, 1))), total)
+
+
+def _known(members: Members[Any], finished: Finished) -> bool:
+    return all(item.id in finished for _, item in members)
+
+
+def _state(task: Task[Any], plan: Plan) -> tuple[Task[Any], Plan]:
+    return task, plan
+
+
+def _score_alone(state: tuple[Task[Any], Plan], members: Members[Any]) -> Scored:
+    return _score(*state, members, None)
+
+
+def _score(
+    task: Task[Any], plan: Plan, members: Members[Any], on_progress: ProgressCallback | None
+) -> Scored:
+    try:
+        return task.score(members, plan, on_progress)
+    except SepError as error:
+        if not task.one_by_one:
+            raise
+        return Scored({}, failures=(Failure(members[0][1].id, error.message),))

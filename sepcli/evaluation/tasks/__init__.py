@@ -1,0 +1,1 @@
+"""What ``sepcli.evaluation.run`` evaluates; see its ``Task``."""

@@ -1,0 +1,142 @@
+"""BASIS' protocol of colorization: test images in gray, colorized, each compared with its own colors.
+
+The gray is the mean of the channels. Colors are brought to exactly that gray and into [0, 1], as ``sepcli
+colorize`` does; the residual is of samples before that. PSNR and SSIM are of colors, which a gray image does
+not determine: a likely colorization may be far from the original. What counts is how sets of colorizations
+compare with all test images; beside them stand the gray images themselves.
+
+Source: Jayaram & Thickstun 2020 (BASIS), section 5.2 and table 4.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepcli.datasets.image_pairs import ColorImages
+from sepcli.datasets.pairs import Pair
+from sepcli.errors import UsageError
+from sepcli.evaluation.images import MIXTURE, RESIDUAL, image_protocol, image_values
+from sepcli.evaluation.likelihoods import OURS, likeliest
+from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
+from sepcli.evaluation.run import Members, Plan, Scored, Setup
+from sepcli.evaluation.samples import sample, seeds_of
+from sepcli.evaluation.score import TrackScore
+from sepcli.metrics.features import Extractor
+from sepcli.metrics.images import residual_rms
+from sepcli.protocols import Engine, ProgressCallback
+from sepcli.signal.chroma import GRAYS, diversity, gray_of, locked
+
+WEIGHTS = GRAYS["mean"]
+"""Weights of red, green and blue in the gray."""
+GRAY, STEM, DIVERSITY = "gray", "colors", "diversity"
+"""A row, the only column, and what is measured of several samples."""
+
+
+@dataclass(frozen=True)
+class Colorization:
+    """Color images that are turned gray and colorized again.
+
+    Attributes:
+        data: the images.
+        engine: separates a gray image into its three channels, with ``WEIGHTS``.
+        samples: S per image; of several, the likeliest under the prior is a row of its own.
+        settings: what the engine is, for the protocol.
+        networks: of metrics of sets, by name; see ``sepcli.evaluation.distribution.open_networks``.
+    """
+
+    data: ColorImages
+    engine: Engine
+    samples: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    networks: Mapping[str, Extractor] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ("psnr",)
+    scopes: tuple[str, ...] = ("item", "set")
+    medium: str = "image"
+    separates: bool = True
+    one_by_one: bool = False
+
+    def setup(self, plan: Plan) -> Setup:
+        """Return the protocol; refuses engines of other grays."""
+        if tuple(self.engine.weights) != WEIGHTS:
+            raise UsageError("the gray is the mean of the channels", "use a separator of these weights")
+        originals, count = self.data.images.images, self.data.count
+        protocol = image_protocol(
+            plan,
+            (RESIDUAL, *([DIVERSITY] if self.samples > 1 else [])),
+            self.networks,
+            {**self.settings, "samples": self.samples},
+            dataset=f"{self.data.images.title}, {count} of {len(originals)} images, colorized",
+            stems=(STEM,),
+            mixture="the mean of red, green and blue",
+            tracks=count,
+        )
+        rows, content = self._rows, originals.tobytes()
+        return Setup(protocol, content=content, originals=originals, rows=rows, networks=self.networks)
+
+    def items(self, plan: Plan) -> Iterator[Pair]:
+        """Yield the images."""
+        return self.data.items(plan.seed)
+
+    def score(self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
+        """Colorize and score a batch."""
+        found, rows, seconds = self._colorize(items, plan, on_progress)
+        scores: dict[str, list[TrackScore]] = {}
+        for n, (_, image) in enumerate(items):
+            gray = gray_of(torch.from_numpy(image.sources[0]), WEIGHTS)
+            left = residual_rms(gray, gray_of(found[n, 0, :, 0], WEIGHTS))
+            own = {row: made[n].numpy() for row, made in rows.items()}
+            metrics = plan.of("item")
+            scores[image.id] = [
+                score
+                for metric in metrics
+                for row, made in own.items()
+                for score in image_values(image.id, row, (STEM,), (metric,), image.sources, made)
+            ]
+            scores[image.id].append(TrackScore(image.id, OURS, MIXTURE, RESIDUAL, left))
+            if self.samples > 1:
+                spread = diversity(_exact(found[n, :, :, 0], gray[None]))
+                scores[image.id].append(TrackScore(image.id, OURS, STEM, DIVERSITY, spread))
+        return Scored(scores, rows, seconds)
+
+    def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
+        """Return the gray, the image's own colors, and every row's."""
+        _, rows, _ = self._colorize([(number, item)], plan, None)
+        shown = {row: made[0].numpy() for row, made in rows.items()}
+        gray = shown.pop(GRAY)[0]
+        return clips_of_rows((STEM,), gray, {REFERENCE: item.sources, **shown}, encode_image)
+
+    def cost(self, seconds: float, items: int) -> dict[str, float]:
+        """Return evaluations per image and sample; seconds per image if any was colorized."""
+        took = {"seconds_per_image": seconds / items} if items else {}
+        return {"evaluations": self.engine.evaluations, **took}
+
+    @property
+    def _rows(self) -> tuple[str, ...]:
+        """Names: the first sample, the likeliest of several, and gray."""
+        several = (f"{OURS}-{self.samples}x",) if self.samples > 1 else ()
+        return (OURS, *several, GRAY)
+
+    def _colorize(
+        self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None
+    ) -> tuple[Tensor, dict[str, Tensor], float]:
+        """Samples (B, S, 3, 1, H, W), colorizations (B, 1, 3, H, W) by row, and the seconds it took."""
+        grays = torch.stack([gray_of(torch.from_numpy(image.sources[0]), WEIGHTS) for _, image in items])
+        seeds = seeds_of(plan.seed, [number for number, _ in items], self.samples)
+        started = time.monotonic()
+        found = sample(self.engine, grays[:, None], seeds, [image.id for _, image in items], on_progress)
+        chosen = [likeliest(self.engine, found)] if self.samples > 1 else []
+        seconds = time.monotonic() - started
+        made = [_exact(each[:, :, 0], grays) for each in (found[:, 0], *chosen)]
+        made.append(grays[:, None].expand(-1, 3, -1, -1))
+        return found, {row: own[:, None] for row, own in zip(self._rows, made, strict=True)}, seconds
+
+
+def _exact(sampled: Tensor, gray: Tensor) -> Tensor:
+    """Colors (..., 3, H, W) in [0, 1] of exactly a gray (..., H, W)."""
+    return locked(gray.expand(sampled[..., 0, :, :].shape), sampled - gray[..., None, :, :], WEIGHTS)

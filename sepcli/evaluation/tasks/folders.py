@@ -1,0 +1,133 @@
+"""Finished estimates against references, files matched by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sepcli.errors import InputError, UsageError
+from sepcli.evaluation.baselines import AVERAGE, ORACLE
+from sepcli.evaluation.examples import track_clips
+from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, FolderTrack, Layout, Pairing, holds, pair_folders
+from sepcli.evaluation.folders import score_track_files
+from sepcli.evaluation.previews import Clip
+from sepcli.evaluation.protocol import Protocol
+from sepcli.evaluation.run import Members, Plan, Scored, Setup
+from sepcli.evaluation.summary import AVERAGE as COLUMN
+from sepcli.metrics import find
+from sepcli.protocols import ProgressCallback
+
+MIXED = {
+    "audio": "mixture.* beside the references where there is one, else the sum of the stems",
+    "image": "the sum of the stems",
+}
+"""How the baselines mix, by medium."""
+BEST_ORDER = "the estimates of a track in the order of the greatest mean SI-SDR, of images PSNR"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Estimates and references in two folders; see ``open_folders``.
+
+    Attributes:
+        pairing: what belongs together.
+        title: what is compared.
+        medium: audio or image.
+        any_order: put the estimates of a track in the order that fits best.
+    """
+
+    pairing: Pairing
+    title: str
+    medium: str = "audio"
+    any_order: bool = False
+    separates: bool = False
+    one_by_one: bool = True
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured if nothing is chosen."""
+        return ("sdr",) if self.medium == "audio" else ("psnr", "ssim")
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes of metrics that can be measured."""
+        return ("track",) if self.medium == "audio" else ("item",)
+
+    def setup(self, plan: Plan) -> Setup:
+        """Return the protocol, and the tracks that lack a file as failures."""
+        pairing = self.pairing
+        protocol = Protocol(
+            metrics=plan.metrics,
+            dataset=self.title,
+            stems=pairing.stems,
+            mixture=MIXED[self.medium],
+            tracks=len(pairing.tracks) + len(pairing.failures),
+            seed=plan.seed,
+            settings={"order": BEST_ORDER} if self.any_order else {},
+        )
+        ignored = ", ".join(pairing.ignored)
+        notes = (f"only in one of the folders, not scored: {ignored}",) if ignored else ()
+        return Setup(protocol, files=tuple(self._files()), failures=pairing.failures, notes=notes)
+
+    def items(self, plan: Plan) -> Iterator[FolderTrack]:
+        """Yield the tracks that have all their files."""
+        yield from self.pairing.tracks
+
+    def score(self, items: Members[FolderTrack], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
+        """Read and score a track."""
+        ((_, track),) = items
+        return Scored({track.id: score_track_files(track, self.pairing.stems, plan.metrics, self.any_order)})
+
+    def clips(self, number: int, item: FolderTrack, plan: Plan) -> list[Clip]:
+        """Return previews of the mixture, the references and the estimates."""
+        return track_clips(item, self.pairing.stems, self.medium == "image")
+
+    def cost(self, seconds: float, items: int) -> dict[str, float]:
+        """Return nothing: nothing is separated."""
+        return {}
+
+    def _files(self) -> Iterator[Path]:
+        for track in self.pairing.tracks:
+            for stems in (*track.estimates.values(), track.references):
+                for source in stems.values():
+                    yield from [source] if isinstance(source, Path) else source.paths
+
+
+def open_folders(
+    estimates: Path,
+    references: Path | Layout,
+    metrics: Sequence[str] = (),
+    *,
+    title: str | None = None,
+    any_order: bool = False,
+) -> Folders:
+    """Match finished estimates with references.
+
+    Args:
+        estimates: folder of ``{track}/{stem}.*``; see ``sepcli.evaluation.folder_layouts`` for other layouts.
+        references: folder of the true stems, likewise; or the songs of a data set.
+        metrics: those that are to be measured tell audio from images; if there are none, the files do.
+        title: what the references are; their folder's name if None.
+        any_order: put the estimates of a track in the order that fits best.
+
+    Raises:
+        InputError: the folders have no stem of a track in common, or a model or stem has the name of a row or
+            column of the report.
+        UsageError: metrics of audio and of images are mixed.
+    """
+    media = {metric.medium for metric in find(metrics)}
+    if len(media) > 1:
+        raise UsageError(
+            f"{', '.join(metrics)} are metrics of audio and of images", "choose those of one medium"
+        )
+    images = media == {"image"} if media else holds(estimates, IMAGES) and not holds(estimates, SOUNDS)
+    pairing = pair_folders(estimates, references, IMAGES if images else SOUNDS)
+    rows = {row for track in pairing.tracks for row in track.estimates}
+    for taken in sorted(rows & {AVERAGE, ORACLE} | set(pairing.stems) & {COLUMN}):
+        raise InputError(
+            f"a model or stem of {estimates} is called '{taken}', as a part of every report is", "rename it"
+        )
+    known = f"references {references.name}" if isinstance(references, Path) else "references"
+    name = f"estimates {estimates.name} against {title or known}"
+    return Folders(pairing, name, "image" if images else "audio", any_order)

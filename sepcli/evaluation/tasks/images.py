@@ -1,0 +1,173 @@
+"""BASIS' protocol: sums of two test images, separated; each pair is scored in its better order.
+
+PSNR is 10 log10(1/mean squared error) of images clamped to [0, 1]; the estimates of a pair are put in the
+order of the greater mean PSNR, for SSIM as well. Baselines are half the mixture and, where there are training
+images, dictionaries. Sets of separated images are compared with all test images.
+
+Source: Jayaram & Thickstun 2020 (BASIS), section 5.1 and tables 2 and 3; section 4 for the residual.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.baselines import supervised_nmf
+from sepcli.baselines.masks import Array
+from sepcli.datasets.image_pairs import ImagePairs
+from sepcli.datasets.pairs import Pair
+from sepcli.errors import UsageError
+from sepcli.evaluation.baselines import AVERAGE, average
+from sepcli.evaluation.dictionaries import NMF, describe_dictionaries, dictionaries_of
+from sepcli.evaluation.images import MIXTURE, RESIDUAL, image_protocol, image_values, in_best_order
+from sepcli.evaluation.likelihoods import NLL, OURS, likeliest, typicality
+from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
+from sepcli.evaluation.run import Members, Plan, Scored, Setup
+from sepcli.evaluation.samples import sample, seeds_of
+from sepcli.evaluation.score import TrackScore
+from sepcli.metrics.features import Extractor
+from sepcli.metrics.images import residual_rms
+from sepcli.protocols import Engine, ProgressCallback
+
+
+@dataclass(frozen=True)
+class ImageSums:
+    """Sums of two images.
+
+    Attributes:
+        data: the pairs.
+        engine: of two sources of weight 1.
+        samples: S per pair; of several, the likeliest under the prior is a row of its own.
+        settings: what the engine is, for the protocol.
+        networks: of metrics of sets, by name; see ``sepcli.evaluation.distribution.open_networks``.
+    """
+
+    data: ImagePairs
+    engine: Engine
+    samples: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    networks: Mapping[str, Extractor] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ("psnr",)
+    scopes: tuple[str, ...] = ("item", "set", "check")
+    medium: str = "image"
+    separates: bool = True
+    one_by_one: bool = False
+
+    def setup(self, plan: Plan) -> Setup:
+        """Return the protocol; refuses engines of other sums, and nll without a density."""
+        if tuple(self.engine.weights) != (1.0, 1.0):
+            raise UsageError("images are scored as sums of two", "use a separator of two sources of weight 1")
+        if NLL in plan.metrics and self.engine.density is None:
+            raise UsageError(f"{NLL} needs a prior that is a density", "use a normalizing flow")
+        originals = self.data.originals
+        dictionaries, notes = self.learnt(plan.seed)
+        own: dict[str, Any] = {"samples": self.samples, "test_images": len(originals)}
+        own["order"] = "the estimates of a pair in the order of the greater mean PSNR"
+        if self.data.training is not None:
+            own[NMF] = describe_dictionaries(dictionaries, self.data.shared)
+        protocol = image_protocol(
+            plan,
+            (RESIDUAL, *([NLL] if self.engine.density else [])),
+            self.networks,
+            {**self.settings, **own},
+            dataset=f"{self.data.title}, pairs 0 … {self.data.count - 1}, {self.data.rule}",
+            stems=self.data.names,
+            mixture="1·first + 1·second",
+            tracks=self.data.count,
+        )
+        return Setup(
+            protocol,
+            content=originals.tobytes(),
+            originals=originals,
+            rows=self._rows(plan),
+            images=2,
+            networks=self.networks,
+            notes=notes,
+        )
+
+    def items(self, plan: Plan) -> Iterator[Pair]:
+        """Yield the pairs."""
+        return self.data.items(plan.seed)
+
+    def score(self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
+        """Separate and score a batch."""
+        rows, seconds = self._separate(items, plan, on_progress)
+        scores = {
+            pair.id: self._values(pair, number, plan, {row: made[n] for row, made in rows.items()})
+            for n, (number, pair) in enumerate(items)
+        }
+        return Scored(scores, rows, seconds)
+
+    def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
+        """Return half the mixture, the pair, and every row's estimates."""
+        rows, _ = self._separate([(number, item)], plan, None)
+        shown = {row: in_best_order(item.sources, made[0]) for row, made in rows.items()}
+        half = item.sources.mean(0)
+        return clips_of_rows(self.data.names, half, {REFERENCE: item.sources, **shown}, encode_image)
+
+    def cost(self, seconds: float, items: int) -> dict[str, float]:
+        """Return evaluations per source and sample; seconds per pair if any was separated."""
+        took = {"seconds_per_pair": seconds / items} if items else {}
+        return {"evaluations": self.engine.evaluations, **took}
+
+    def learnt(self, seed: int) -> tuple[list[Array], tuple[str, ...]]:
+        """Return the dictionaries of the two sources, learnt once, and notes."""
+        if seed not in self._learnt:
+            self._learnt[seed] = dictionaries_of(self.data, seed)
+        return self._learnt[seed]
+
+    @cached_property
+    def _learnt(self) -> dict[int, tuple[list[Array], tuple[str, ...]]]:
+        return {}
+
+    def _rows(self, plan: Plan) -> tuple[str, ...]:
+        """Names: the first sample, the likeliest of several, and the baselines."""
+        several = (f"{OURS}-{self.samples}x",) if self.samples > 1 else ()
+        return (OURS, *several, AVERAGE, *((NMF,) if self.learnt(plan.seed)[0] else ()))
+
+    def _separate(
+        self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None
+    ) -> tuple[dict[str, Tensor], float]:
+        """Estimates (B, 2, C, H, W) by row, and the seconds that separating took."""
+        mixtures = torch.stack([torch.from_numpy(pair.sources).sum(0) for _, pair in items])
+        seeds = seeds_of(plan.seed, [number for number, _ in items], self.samples)
+        started = time.monotonic()
+        found = sample(self.engine, mixtures, seeds, [pair.id for _, pair in items], on_progress)
+        made = [found[:, 0], *([likeliest(self.engine, found)] if self.samples > 1 else [])]
+        seconds = time.monotonic() - started
+        made.append(torch.stack([average(mixture, (1.0, 1.0)) for mixture in mixtures]))
+        dictionaries, _ = self.learnt(plan.seed)
+        if dictionaries:
+            parts = supervised_nmf.separate(mixtures.flatten(1).double().numpy(), dictionaries)
+            made.append(torch.from_numpy(parts).reshape(made[0].shape))
+        return dict(zip(self._rows(plan), made, strict=True)), seconds
+
+    def _values(self, pair: Pair, number: int, plan: Plan, rows: Mapping[str, Tensor]) -> list[TrackScore]:
+        left = residual_rms(pair.sources.sum(0), rows[OURS].sum(0))
+        noise = np.random.default_rng([plan.seed, number])
+        typical = typicality(self.engine, rows[OURS], torch.from_numpy(pair.sources), noise)
+        return [
+            *pair_values(pair, self.data.names, rows, plan.of("item")),
+            TrackScore(pair.id, OURS, MIXTURE, RESIDUAL, left),
+            *(TrackScore(pair.id, row, MIXTURE, NLL, bits) for row, bits in typical.items()),
+        ]
+
+
+def pair_values(
+    pair: Pair, names: tuple[str, ...], rows: Mapping[str, Tensor], metrics: tuple[str, ...] = ("psnr",)
+) -> list[TrackScore]:
+    """Compare every row's estimates (2, C, H, W), in the order of the greater PSNR, with a pair."""
+    return [
+        score
+        for row, estimates in rows.items()
+        for score in image_values(
+            pair.id, row, names, metrics, pair.sources, in_best_order(pair.sources, estimates)
+        )
+    ]

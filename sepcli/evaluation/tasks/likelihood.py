@@ -1,0 +1,109 @@
+"""Log-likelihood of every source's test items under every prior; nothing is separated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sepcli.datasets.pairs import Pair
+from sepcli.evaluation.density_evaluators import DensityEvaluator
+from sepcli.evaluation.previews import Clip, encode_sound
+from sepcli.evaluation.protocol import Protocol
+from sepcli.evaluation.run import Members, Plan, Scored, Setup
+from sepcli.evaluation.score import TrackScore
+from sepcli.protocols import ProgressCallback
+
+METRIC = "cross-likelihood"
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Test items of K sources under K priors.
+
+    Attributes:
+        evaluators: one per source, in the order of the sources.
+        data: yields arrays (K, T) of the sources, from the first, every time.
+        count: number of items.
+        title: what the items are.
+        settings: what else the values depend on.
+    """
+
+    evaluators: Sequence[DensityEvaluator]
+    data: Callable[[], Iterator[NDArray[np.float32]]]
+    count: int
+    title: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = (METRIC,)
+    scopes: tuple[str, ...] = ("prior",)
+    medium: str = "audio"
+    separates: bool = False
+    one_by_one: bool = False
+
+    def setup(self, plan: Plan) -> Setup:
+        """Return the protocol."""
+        protocol = Protocol(
+            metrics=plan.metrics,
+            dataset=self.title,
+            stems=tuple(evaluator.source for evaluator in self.evaluators),
+            mixture="none: every source by itself",
+            tracks=self.count,
+            seed=plan.seed,
+            settings=dict(self.settings),
+        )
+        return Setup(protocol)
+
+    def items(self, plan: Plan) -> Iterator[Pair]:
+        """Yield the items."""
+        rate = int(self.evaluators[0].kind["sample_rate"])
+        for number, sources in enumerate(self.data()):
+            yield Pair(f"item-{number:05d}", sources, rate)
+
+    def score(self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
+        """Evaluate a batch; every prior gets the same noise with an item."""
+        scores: dict[str, list[TrackScore]] = {}
+        for done, (number, item) in enumerate(items, start=1):
+            scores[item.id] = [
+                TrackScore(item.id, prior, source, METRIC, value)
+                for (prior, source), value in self._values(number, item, plan.seed).items()
+            ]
+            if on_progress is not None:
+                on_progress(done, len(items))
+        return Scored(scores)
+
+    def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
+        """Return the sources."""
+        return [
+            Clip("test item", evaluator.source, *encode_sound(signal[:, None], item.sample_rate))
+            for evaluator, signal in zip(self.evaluators, item.sources, strict=True)
+        ]
+
+    def cost(self, seconds: float, items: int) -> dict[str, float]:
+        """Return nothing: nothing is separated."""
+        return {}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the priors, with their sources where two have the same name."""
+        names = [evaluator.prior for evaluator in self.evaluators]
+        return tuple(
+            evaluator.prior
+            if names.count(evaluator.prior) == 1
+            else f"{evaluator.prior} ({evaluator.source})"
+            for evaluator in self.evaluators
+        )
+
+    def _values(self, number: int, item: Pair, seed: int) -> dict[tuple[str, str], float]:
+        """By prior, then source."""
+        noise = [
+            np.random.default_rng([seed, number, k]).standard_normal(len(signal), np.float32)
+            for k, signal in enumerate(item.sources)
+        ]
+        return {
+            (label, own.source): row(signal, eps)
+            for label, row in zip(self.labels, self.evaluators, strict=True)
+            for own, signal, eps in zip(self.evaluators, item.sources, noise, strict=True)
+        }

@@ -1,0 +1,131 @@
+"""Whole songs: mix their stems, separate each mixture in windows as ``sepcli separate`` would, compare.
+
+One song is in memory at a time. The mixture is of the stems that the separator has; a song's other stems are
+no part of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from sepcli import baselines
+from sepcli.datasets.pairs import Pair
+from sepcli.datasets.songs import SongSet, song_pairs
+from sepcli.evaluation.estimates import REFINED, blind_rows, score_pair, sound_clips, source_names
+from sepcli.evaluation.previews import Clip
+from sepcli.evaluation.protocol import Protocol
+from sepcli.evaluation.run import Members, Plan, Scored, Setup
+from sepcli.evaluation.samples import describe_mixture
+from sepcli.evaluation.whole_songs import separate_song
+from sepcli.protocols import Engine, ProgressCallback
+from sepcli.separation.engines import part_of
+from sepcli.separation.seeds import item_seed
+from sepcli.separation.settings import StreamSettings
+
+BLIND = StreamSettings(
+    window=baselines.STREAM["window"],
+    overlap=baselines.STREAM["overlap"],
+    fft_seconds=baselines.STREAM["fft_seconds"],
+    exponent=baselines.STREAM["exponent"],
+)
+"""How songs go through baselines."""
+
+
+class Song(NamedTuple):
+    """A song, whose stems are read when it is separated."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class WholeSongs:
+    """Songs, in mono and at the separator's rate.
+
+    Attributes:
+        data: the songs.
+        engine: samples sources; its names are the stems. None: only baselines are scored.
+        methods: keys of ``sepcli.baselines.separator.METHODS``, a row each.
+        stream: how songs go through the engine.
+        settings: what the engine is, for the protocol.
+    """
+
+    data: SongSet
+    engine: Engine | None
+    methods: Sequence[str] = ()
+    stream: StreamSettings = field(default_factory=StreamSettings)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[str, ...] = ("sdr",)
+    scopes: tuple[str, ...] = ("track",)
+    medium: str = "audio"
+    separates: bool = True
+    one_by_one: bool = True
+
+    def setup(self, plan: Plan) -> Setup:
+        """Return the protocol."""
+        frame, _ = next(iter(self._rows().values()))
+        songs = [song.id for song in self.items(plan)]
+        stems = [stem for song in songs for stem in self.data.songs[song].values()]
+        protocol = Protocol(
+            metrics=plan.metrics,
+            dataset=f"{self.data.title}: {len(songs)} songs",
+            stems=tuple(frame.names),
+            mixture=describe_mixture(frame.weights, frame.names),
+            tracks=len(songs),
+            seed=plan.seed,
+            settings={
+                **self.settings,
+                "songs": songs,
+                "signals": f"mono, {frame.sample_rate} Hz",
+                "stream": None if self.engine is None else repr(self.stream),
+                "methods": {method: repr(BLIND) for method in self.methods},
+            },
+        )
+        lacking = len(self.data.songs) - len(self.data.complete(frame.names))
+        notes = (f"{lacking} song(s) lack a stem and are left out",) if lacking else ()
+        return Setup(protocol, files=tuple(path for stem in stems for path in stem.paths), notes=notes)
+
+    def items(self, plan: Plan) -> Iterator[Song]:
+        """Yield the songs that have all stems."""
+        names = source_names(self.engine, self.methods)
+        yield from map(Song, self.data.complete(names)[: self.data.limit])
+
+    def score(self, items: Members[Song], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
+        """Separate and score a song."""
+        ((number, song),) = items
+        started = time.monotonic()
+        pair, frame, drawn = self._separate(number, song, plan, on_progress)
+        seconds = time.monotonic() - started
+        return Scored({song.id: score_pair(pair, frame, drawn, plan.metrics)}, seconds=seconds)
+
+    def clips(self, number: int, item: Song, plan: Plan) -> list[Clip]:
+        """Return the mixture, the stems and the estimates."""
+        return sound_clips(*self._separate(number, item, plan, None))
+
+    def cost(self, seconds: float, items: int) -> dict[str, float]:
+        """Return nothing: two runs give the same report."""
+        return {}
+
+    def _rows(self) -> dict[str, tuple[Engine, StreamSettings]]:
+        source_names(self.engine, self.methods)  # refuses that there is neither
+        others = blind_rows(self.methods, self.engine, baselines.SAMPLE_RATE)
+        own = {} if self.engine is None else {REFINED: (self.engine, self.stream)}
+        return own | {method: (engine, BLIND) for method, engine in others.items()}
+
+    def _separate(
+        self, number: int, song: Song, plan: Plan, on_progress: ProgressCallback | None
+    ) -> tuple[Pair, Engine, dict[str, Tensor]]:
+        """The song's stems, an engine that has their names and weights, and estimates (1, K, T) by row."""
+        rows = self._rows()
+        frame, _ = next(iter(rows.values()))
+        pair = next(song_pairs({song.id: self.data.songs[song.id]}, frame.names, frame.sample_rate))
+        seed = item_seed(plan.seed, number)
+        drawn = {}
+        for place, (row, (engine, settings)) in enumerate(rows.items()):
+            within = None if on_progress is None else part_of(on_progress, place, len(rows))
+            drawn[row] = separate_song(pair, engine, settings, seed, within)[None]
+        return pair, frame, drawn
