@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fake_engine import FakeEngine
 
 import sepcli.catalog.build
 import sepcli.catalog.card
@@ -23,7 +24,7 @@ RATE = 8000
 
 
 @dataclass
-class FakeSeparator:
+class FakeSeparator(FakeEngine):
     """The mixture plus noise of its seed; a KeyboardInterrupt at the call ``fail_at``."""
 
     names: tuple[str, ...] = ("drums", "bass")
@@ -35,7 +36,7 @@ class FakeSeparator:
     def describe(self) -> dict[str, Any]:
         return {"sampler": "fake", "settings": {}}
 
-    def __call__(self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: Any = None) -> torch.Tensor:
+    def sample(self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: Any = None) -> torch.Tensor:
         if len(self.calls) == self.fail_at:
             raise KeyboardInterrupt
         self.calls.append(mixture.shape[0])

@@ -34,7 +34,7 @@ BOTH = ("psnr", "fd-cifar")
 
 def colorize(
     pixels: np.ndarray,
-    engine: ScoreSeparator,
+    engine: ScoreEngine,
     count: int,
     metrics: tuple[str, ...] = BOTH,
     samples: int = 1,

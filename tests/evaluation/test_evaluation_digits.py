@@ -34,9 +34,7 @@ def separator(prior: Path, weights: tuple[float, ...] = (1.0, 1.0)) -> ScoreEngi
     return load_images([str(prior)], weights, settings={"steps": "2"})
 
 
-def evaluate_digits(
-    data: Path, engine: ScoreEngine, pairs: int, batch: int = 32, **options: Any
-) -> Report:
+def evaluate_digits(data: Path, engine: ScoreEngine, pairs: int, batch: int = 32, **options: Any) -> Report:
     return run(ImageSums(open_mnist(data).pairs(pairs), engine), batch=batch, **options)
 
 

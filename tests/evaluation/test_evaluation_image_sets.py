@@ -76,7 +76,7 @@ def source(count: int = 30) -> ImagePairs:
 
 
 def evaluate(
-    separator: ScoreSeparator,
+    separator: ScoreEngine,
     pairs: int,
     metrics: tuple[str, ...] = ("fd-cifar", "psnr", "cs-cifar"),
     samples: int = 1,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fake_engine import FakeEngine
 from torch import Tensor
 
 from sepcli.datasets.pairs import BUILTIN, Pair, PairFolder, read_pairs
@@ -35,7 +36,7 @@ RATE = 8000
 
 
 @dataclass
-class FakeSeparator:
+class FakeSeparator(FakeEngine):
     """The mixture plus a little noise that depends on the seed, for every source."""
 
     names: tuple[str, ...] = ("drums", "bass")
@@ -191,7 +192,7 @@ def test_seeds_matter_and_more_draws_keep_the_first() -> None:
 
 def test_level_is_undone() -> None:
     class Linear(FakeSeparator):
-        def __call__(
+        def sample(
             self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: object = None
         ) -> torch.Tensor:
             second = mixture[..., :RATE]
@@ -219,7 +220,7 @@ def test_the_level_is_that_of_separate(tmp_path: Path, kind: str) -> None:
     heard: list[float] = []
 
     class Listening(FakeSeparator):
-        def __call__(
+        def sample(
             self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
         ) -> Tensor:
             heard.append(float(mixture.abs().max()))
@@ -233,7 +234,7 @@ def test_the_level_is_that_of_separate(tmp_path: Path, kind: str) -> None:
 
 def test_estimates_that_went_astray_have_no_score() -> None:
     class Astray(FakeSeparator):
-        def __call__(
+        def sample(
             self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
         ) -> Tensor:
             draws = super().sample(mixture, seeds, on_progress)

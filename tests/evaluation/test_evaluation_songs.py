@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from fake_engine import FakeEngine
 from torch import Tensor
 
 from sepcli.datasets.songs import Recording, Songs, SongSet, song_pairs
@@ -29,7 +30,7 @@ STREAM = StreamSettings(window=0.5, overlap=0.1, consistency="none", reference_r
 
 
 @dataclass
-class Scaled:
+class Scaled(FakeEngine):
     """Every source is the mixture over K times its weight; counts windows."""
 
     names: tuple[str, ...] = ("drums", "bass")
