@@ -1,15 +1,86 @@
-"""Baselines that need no prior: what structure alone tells apart in a mixture of drums and bass.
+"""Baselines: methods without a trained prior, for mixtures of drums and bass. ``BASELINES`` is their table.
 
-This page is all that the command line needs to know before it loads them.
+This module imports no torch: the rows name their functions as ``module:function``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
 SOURCES = ("drums", "bass")
-"""What every method's outputs are called, in their order."""
+"""Names of the outputs of every method, in this order."""
 WEIGHTS = (0.5, 0.5)
-"""The α_k of the mixing m = Σ α_k x_k that the outputs are brought to."""
+"""Default weights α_k of the mixing m = Σ α_k x_k."""
 SAMPLE_RATE = 22050
-"""Hz, the rate at which the command line runs them."""
+"""Default sample rate in Hz."""
 STREAM = {"window": 10.0, "overlap": 1.0, "fft_seconds": 0.093, "exponent": 1.0}
-"""Of files: repetition needs seconds to be seen; masks of masked mixtures are, with exponent 1, the same."""
+"""Stream settings for files: windows of several repetitions; exponent 1 reproduces the masks of the methods."""
+
+
+@dataclass(frozen=True)
+class BaselineEntry:
+    """A row of ``BASELINES``.
+
+    Attributes:
+        name: on the command line.
+        function: ``module:function``, from a mixture (C, T) and its sample rate in Hz to (2, C, T): drums and
+            bass as they are in the mixture.
+        summary: one line.
+        rule: which output is called drums and which bass.
+    """
+
+    name: str
+    function: str
+    summary: str
+    rule: str
+
+    def load(self) -> Any:
+        """Import and return the function."""
+        module, _, attribute = self.function.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+_REPETITION = "drums are the foreground, bass the repeating background (a convention)"
+_PERCUSSIVE = "drums are the components that are more percussive than harmonic"
+
+BASELINES: Mapping[str, BaselineEntry] = {
+    entry.name: entry
+    for entry in (
+        BaselineEntry(
+            "hpss",
+            "sepcli.baselines.hpss:hpss",
+            "harmonic-percussive separation by median filters",
+            "drums are the percussive part, bass the harmonic part",
+        ),
+        BaselineEntry(
+            "repet", "sepcli.baselines.repet:repet", "median over periodic repetitions", _REPETITION
+        ),
+        BaselineEntry(
+            "repet-sim", "sepcli.baselines.repet:repet_sim", "median over similar frames", _REPETITION
+        ),
+        BaselineEntry("ft2d", "sepcli.baselines.ft2d:ft2d", "peaks of the 2D Fourier transform", _REPETITION),
+        BaselineEntry(
+            "rpca",
+            "sepcli.baselines.rpca:rpca",
+            "robust principal component analysis: low rank plus sparse",
+            "drums are the low-rank part, bass the sparse part (a convention)",
+        ),
+        BaselineEntry("nmf", "sepcli.baselines.nmf:nmf", "non-negative matrix factorization", _PERCUSSIVE),
+        BaselineEntry(
+            "convolutive-nmf",
+            "sepcli.baselines.nmfd:nmfd",
+            "non-negative matrix factor deconvolution",
+            _PERCUSSIVE,
+        ),
+        BaselineEntry(
+            "ica",
+            "sepcli.baselines.ica:ica",
+            "independent component analysis of short frames",
+            "drums are the brighter components (a convention); no masks, no sum to the mixture",
+        ),
+    )
+}
+"""Name → row."""

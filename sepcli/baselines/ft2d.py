@@ -1,4 +1,4 @@
-"""Repetition as peaks of the spectrogram's own two-dimensional Fourier transform."""
+"""Repetition as peaks of the two-dimensional Fourier transform of a spectrogram."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor
 from sepcli.baselines.masks import UNDECIDED, Array, split
 
 NEIGHBOURHOOD = (1, 25)
-"""Scales and rates within which a peak must be the greatest."""
+"""Size in scales and rates of the neighbourhood whose maximum is a peak."""
 
 
 def ft2d(mixture: Tensor, sample_rate: int) -> Tensor:
-    """Peaks along the rate axis are the repeating background, the rest is the foreground.
+    """Separate the repeating background, peaks along the rate axis, from the foreground.
 
     Seetharaman, Pishdadian and Pardo, "Music/voice separation using the 2D Fourier transform", WASPAA 2017:
     a peak is the maximum of its neighbourhood, and above its minimum by one standard deviation of the
-    magnitudes. Binary masks. As in ``repet``, it is a convention that the background is called bass.
+    magnitudes. Masks are binary. As in ``repet``, the background is called bass by convention.
 
     Args:
         mixture: (C, T) or (T,).
@@ -40,7 +40,7 @@ def _mask(magnitude: Array) -> Array:
 
 
 def _peaks(heights: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    """Local maxima of (scales, rates), both of which wrap around."""
+    """Return the local maxima of (scales, rates); both axes are periodic."""
     highest = maximum_filter(heights, size=NEIGHBOURHOOD, mode="wrap")
     lowest = minimum_filter(heights, size=NEIGHBOURHOOD, mode="wrap")
     return np.asarray((heights == highest) & (highest - lowest > heights.std()))

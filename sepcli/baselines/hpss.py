@@ -1,4 +1,4 @@
-"""Harmonic-percussive separation: sustained sounds are horizontal lines, hits are vertical ones."""
+"""Harmonic-percussive separation: notes are horizontal lines of a spectrogram, hits vertical ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sepcli.baselines.masks import Array, split
 
 
 def hpss(mixture: Tensor, sample_rate: int, kernel: int = 31) -> Tensor:
-    """Median filters along time (bass) and along frequency (drums) compete for every bin.
+    """Separate by the ratio of median filters along time (bass) and along frequency (drums).
 
     FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010; soft masks of squared
     magnitudes.
@@ -18,7 +18,7 @@ def hpss(mixture: Tensor, sample_rate: int, kernel: int = 31) -> Tensor:
     Args:
         mixture: (C, T) or (T,).
         sample_rate: Hz.
-        kernel: Bins and frames of the median filters.
+        kernel: Length of the median filters in bins and frames.
 
     Returns:
         (2, C, T) or (2, T): drums (percussive) and bass (harmonic), which sum to the mixture.
@@ -27,5 +27,5 @@ def hpss(mixture: Tensor, sample_rate: int, kernel: int = 31) -> Tensor:
 
 
 def percussive_mask(magnitude: Array, kernel: int = 31) -> Array:
-    """The percussive share of magnitudes (F, N)."""
+    """Return the percussive fraction of magnitudes (F, N)."""
     return np.asarray(librosa.decompose.hpss(magnitude, kernel_size=kernel, mask=True)[1], dtype=np.float64)

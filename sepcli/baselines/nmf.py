@@ -1,4 +1,4 @@
-"""Non-negative matrix factorisation: a spectrogram is a sum of few spectra, each with a gain over time."""
+"""Non-negative matrix factorization: a spectrogram as a sum of few spectra, each with a gain over time."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from sepcli.baselines.masks import Array, ratio, split
 
 
 def nmf(mixture: Tensor, sample_rate: int, components: int = 16, iterations: int = 100) -> Tensor:
-    """V ≈ W H; components whose energy is more percussive than harmonic are drums, the others bass.
+    """Factorize V ≈ W H; components whose energy is more percussive than harmonic are drums, the others bass.
 
     Kullback-Leibler divergence and multiplicative updates of Lee and Seung, "Algorithms for non-negative
     matrix factorization", NIPS 2000; sorting components into drums and the rest after Helén and Virtanen,
     "Separation of drums from polyphonic music using non-negative matrix factorization and support vector
-    machine", EUSIPCO 2005, with the percussive share of their energy (see ``hpss``) for a classifier.
+    machine", EUSIPCO 2005, with the percussive fraction of their energy (see ``hpss``) as the classifier.
 
     Args:
         mixture: (C, T) or (T,).
         sample_rate: Hz.
-        components: Of the factorisation, at most.
-        iterations: Of the updates.
+        components: Greatest number of components.
+        iterations: Number of updates.
 
     Returns:
         (2, C, T) or (2, T): drums and bass, which sum to the mixture.
     """
 
     def mask(magnitude: Array) -> Array:
-        spectra, gains = factorise(magnitude, min(components, *magnitude.shape), iterations)
+        spectra, gains = factorize(magnitude, min(components, *magnitude.shape), iterations)
         return share_components(magnitude, map(np.outer, spectra.T, gains))
 
     return split(mixture, sample_rate, mask)
 
 
 def share_components(magnitude: Array, parts: Iterable[Array]) -> Array:
-    """The drums' mask (F, N) from a spectrogram and its components, each of them (F, N)."""
+    """Return the mask (F, N) of the drums from a spectrogram and its components, each (F, N)."""
     percussive = percussive_mask(magnitude)
     drums, bass = np.zeros_like(magnitude), np.zeros_like(magnitude)
     for part in parts:
         power = part**2
-        chosen = drums if np.vdot(percussive, power) > power.sum() / 2 else bass
-        chosen += part
+        group = drums if np.vdot(percussive, power) > power.sum() / 2 else bass
+        group += part
     return ratio(drums, bass)
 
 
-def factorise(magnitude: Array, components: int, iterations: int) -> tuple[Array, Array]:
-    """Magnitudes (F, N) to spectra (F, K) and gains (K, N); always the same for the same input."""
+def factorize(magnitude: Array, components: int, iterations: int) -> tuple[Array, Array]:
+    """Factorize magnitudes (F, N) into spectra (F, K) and gains (K, N); deterministic."""
     model = NMF(
         components,
         init="nndsvda",

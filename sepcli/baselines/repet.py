@@ -1,7 +1,7 @@
-"""Repetition: what is there again and again is the background, what passes is the foreground.
+"""Repetition: content that repeats is the background, other content the foreground.
 
 That the background is called bass and the foreground drums is a convention: a median over repetitions keeps
-what sounds in most of them, sustained notes rather than hits.
+sustained notes rather than hits.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from torch import Tensor
 from sepcli.baselines.masks import UNDECIDED, Array, frame_rate, ratio, split
 
 MIN_PERIOD = 0.4
-"""Seconds; below it, the beat spectrum sees the decay of notes."""
+"""Least period in seconds; below it, the beat spectrum is dominated by the decay of notes."""
 REPEATS = 3
-"""A period must fit so often into the signal."""
+"""Least number of periods in a signal."""
 
 
 def repet(mixture: Tensor, sample_rate: int) -> Tensor:
-    """One period for the whole signal; the median over its repetitions is the background.
+    """Estimate one period for the whole signal; the median over its repetitions is the background.
 
     Rafii and Pardo, "REpeating Pattern Extraction Technique (REPET): a simple method for music/voice
     separation", IEEE TASLP 21(1), 2013, with the lag of the beat spectrum's maximum as the period.
 
     Args:
-        mixture: (C, T) or (T,); parts shorter than three periods of 0.4 s are shared equally.
+        mixture: (C, T) or (T,); signals shorter than three periods of 0.4 s are divided equally.
         sample_rate: Hz.
 
     Returns:
@@ -45,15 +45,15 @@ def repet(mixture: Tensor, sample_rate: int) -> Tensor:
 
 
 def repet_sim(mixture: Tensor, sample_rate: int, distance: float = 0.25) -> Tensor:
-    """The median over the most similar frames, wherever they are, is the background.
+    """Take the median over the most similar frames, at any distance, as the background.
 
     Rafii and Pardo, "Music/voice separation using the similarity matrix", ISMIR 2012: cosine similarity of
     frames.
 
     Args:
-        mixture: (C, T) or (T,); with fewer than five frames it is shared equally.
+        mixture: (C, T) or (T,); with fewer than five frames it is divided equally.
         sample_rate: Hz.
-        distance: Seconds; nearer frames are not compared.
+        distance: Least distance of compared frames in seconds.
 
     Returns:
         (2, C, T) or (2, T): drums (foreground) and bass (repeating background), which sum to the mixture.
@@ -73,7 +73,7 @@ def repet_sim(mixture: Tensor, sample_rate: int, distance: float = 0.25) -> Tens
 
 
 def beat_spectrum(magnitude: Array) -> Array:
-    """How much a spectrogram looks like itself, by lag: the frequencies' mean autocorrelation of power.
+    """Return the self-similarity of a spectrogram by lag: the mean autocorrelation of power over frequencies.
 
     Args:
         magnitude: (F, N).
@@ -88,13 +88,13 @@ def beat_spectrum(magnitude: Array) -> Array:
 
 
 def _repeat(magnitude: Array, period: int) -> Array:
-    """The median over all repetitions of a period, repeated; the last may be cut off."""
+    """Return the median over all repetitions of a period, repeated; the last may be incomplete."""
     frames = magnitude.shape[1]
     model = np.stack([np.median(magnitude[:, phase::period], axis=1) for phase in range(period)], axis=1)
     return np.asarray(model[:, np.arange(frames) % period])
 
 
 def _foreground(magnitude: Array, model: Array) -> Array:
-    """The foreground's share: the background is never more than there is."""
+    """Return the fraction of the foreground; the background is at most the magnitude."""
     background = np.minimum(model, magnitude)
     return ratio(magnitude - background, background)

@@ -1,4 +1,4 @@
-"""Robust principal component analysis: a spectrogram is low-rank plus sparse."""
+"""Robust principal component analysis: a spectrogram as a low-rank plus a sparse matrix."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sepcli.baselines.masks import Array, ratio, split
 
 
 def rpca(mixture: Tensor, sample_rate: int, gain: float = 1.0) -> Tensor:
-    """The low-rank part, few spectra that come again, is called drums, the sparse part bass.
+    """Call the low-rank part, few recurring spectra, drums, and the sparse part bass.
 
     Huang, Chen, Smaragdis and Hasegawa-Johnson, "Singing-voice separation from monaural recordings using
     robust principal component analysis", ICASSP 2012, with soft masks of squared magnitudes. That drums are
-    the low-rank part is a convention: hits fill all frequencies, always alike, notes hold few bins.
+    the low-rank part is a convention: hits fill all frequencies with similar spectra, notes fill few bins.
 
     Args:
         mixture: (C, T) or (T,).
         sample_rate: Hz.
-        gain: λ √max(F, N); larger leaves less to the sparse part.
+        gain: λ √max(F, N); larger values make the sparse part smaller.
 
     Returns:
         (2, C, T) or (2, T): drums (low-rank) and bass (sparse), which sum to the mixture.
@@ -36,7 +36,7 @@ def rpca(mixture: Tensor, sample_rate: int, gain: float = 1.0) -> Tensor:
 def decompose(
     matrix: Array, sparsity: float, *, tolerance: float = 1e-5, max_iterations: int = 200
 ) -> tuple[Array, Array]:
-    """Minimise ‖L‖_* + λ ‖S‖_1 under L + S = M by the inexact augmented Lagrange multiplier method.
+    """Minimize ‖L‖_* + λ ‖S‖_1 under L + S = M by the inexact augmented Lagrange multiplier method.
 
     Lin, Chen and Ma, "The augmented Lagrange multiplier method for exact recovery of corrupted low-rank
     matrices", 2010, algorithm 5, with their μ and ρ.
@@ -44,8 +44,8 @@ def decompose(
     Args:
         matrix: M, (m, n), not all zero.
         sparsity: λ.
-        tolerance: Of ‖M - L - S‖ / ‖M‖.
-        max_iterations: Singular value decompositions at most.
+        tolerance: Upper bound of ‖M - L - S‖ / ‖M‖.
+        max_iterations: Greatest number of singular value decompositions.
 
     Returns:
         L and S, (m, n).
@@ -59,11 +59,11 @@ def decompose(
     for _ in range(max_iterations):
         u, s, v = np.linalg.svd(matrix - sparse + multipliers / mu, full_matrices=False)
         low_rank = (u * np.maximum(s - 1 / mu, 0)) @ v
-        rest = matrix - low_rank + multipliers / mu
-        sparse = np.sign(rest) * np.maximum(np.abs(rest) - sparsity / mu, 0)
-        gap = matrix - low_rank - sparse
-        multipliers = multipliers + mu * gap
+        remainder = matrix - low_rank + multipliers / mu
+        sparse = np.sign(remainder) * np.maximum(np.abs(remainder) - sparsity / mu, 0)
+        residual = matrix - low_rank - sparse
+        multipliers = multipliers + mu * residual
         mu *= rho
-        if np.linalg.norm(gap) <= tolerance * norm:
+        if np.linalg.norm(residual) <= tolerance * norm:
             break
     return low_rank, sparse

@@ -1,14 +1,14 @@
-"""Supervised non-negative matrix factorisation: a dictionary per source, learnt where the source is alone.
+"""Supervised non-negative matrix factorization: one dictionary per source, learned from isolated sources.
 
     X_k ≈ H_k W_k,  H, W ≥ 0                            learn the atoms W_k of source k
-    h = argmin_{h ≥ 0} ‖m - Σ_k h_k W_k‖²               explain a mixture by all atoms together
-    x̂_k = m · (h_k W_k) / Σ_j (h_j W_j)                 share every value out as the parts do
+    h = argmin_{h ≥ 0} ‖m - Σ_k h_k W_k‖²               explain a mixture by the atoms of all sources
+    x̂_k = m · (h_k W_k) / Σ_j (h_j W_j)                 split every value in proportion to the parts
 
-Sources that are alike have the same atoms, and then nothing in h says which source an atom serves: coordinate
-descent, which takes the atoms one after the other, gives most to the first dictionary.
+Sources of the same kind have the same atoms, so that h does not determine the source of an atom: coordinate
+descent, which updates the atoms in order, then assigns most to the first dictionary.
 
 Source: Schmidt & Olsson 2006, "Single-channel speech separation using sparse non-negative matrix
-    factorization", without the sparsity; Virtanen 2007 for the shares.
+    factorization", without the sparsity; Virtanen 2007 for the split.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from sklearn.decomposition import NMF, non_negative_factorization
 from sepcli.baselines.masks import Array
 
 ITERATIONS = 50
-"""Rounds of coordinate descent; it is never stopped earlier, so that an item does not depend on its batch."""
+"""Iterations of coordinate descent, without early stopping, so that an item does not depend on its batch."""
 
 
 def learn(examples: Array, atoms: int, iterations: int = ITERATIONS) -> Array:
-    """The atoms of one kind of source; always the same for the same examples.
+    """Learn the atoms of one kind of source; deterministic.
 
     Args:
-        examples: (N, D), not negative.
-        atoms: how many; no more than N or D are made.
-        iterations: of the factorisation.
+        examples: (N, D), non-negative.
+        atoms: number of atoms, clipped at N and D.
+        iterations: iterations of the factorization.
 
     Returns:
-        (R, D), not negative.
+        (R, D), non-negative.
     """
     model = NMF(
         min(atoms, *examples.shape), init="nndsvda", tol=0.0, max_iter=iterations, random_state=0
@@ -42,23 +42,23 @@ def learn(examples: Array, atoms: int, iterations: int = ITERATIONS) -> Array:
 
 
 def separate(mixtures: Array, dictionaries: Sequence[Array], iterations: int = ITERATIONS) -> Array:
-    """Share mixtures out among sources whose atoms are known.
+    """Split mixtures into sources with known atoms.
 
     Args:
-        mixtures: (B, D), not negative.
-        dictionaries: per source its atoms (R_k, D).
-        iterations: of the non-negative least squares.
+        mixtures: (B, D), non-negative.
+        dictionaries: atoms (R_k, D) of every source.
+        iterations: iterations of the non-negative least squares.
 
     Returns:
-        (B, K, D): sources that sum to the mixture; what no atom explains is shared equally.
+        (B, K, D): sources that sum to the mixture; values that no atom explains are divided equally.
     """
-    joint = np.concatenate(dictionaries)
+    atoms = np.concatenate(dictionaries)
     gains, _, _ = non_negative_factorization(
-        mixtures, H=joint, n_components=len(joint), update_H=False, tol=0.0, max_iter=iterations
+        mixtures, H=atoms, n_components=len(atoms), update_H=False, tol=0.0, max_iter=iterations
     )
-    ends = np.cumsum([len(atoms) for atoms in dictionaries])[:-1]
-    owned = zip(np.split(gains, ends, axis=1), dictionaries, strict=True)
-    parts = np.stack([own @ atoms for own, atoms in owned], axis=1)
+    ends = np.cumsum([len(dictionary) for dictionary in dictionaries])[:-1]
+    pairs = zip(np.split(gains, ends, axis=1), dictionaries, strict=True)
+    parts = np.stack([gain @ dictionary for gain, dictionary in pairs], axis=1)
     total = parts.sum(axis=1, keepdims=True)
-    shares = np.divide(parts, total, out=np.full_like(parts, 1 / len(dictionaries)), where=total > 0)
-    return np.asarray(shares * mixtures[:, None])
+    fractions = np.divide(parts, total, out=np.full_like(parts, 1 / len(dictionaries)), where=total > 0)
+    return np.asarray(fractions * mixtures[:, None])

@@ -252,13 +252,14 @@ def _load_blind(card: Card, device: str, settings: Mapping[str, str]) -> tuple[E
         raise UsageError(f"--method {card.name} computes on the CPU, not on {device}", "leave out --device")
     for key in settings:
         raise UsageError(f"unknown setting '{key}'", f"--method {card.name} has no settings of its own")
-    from sepcli.baselines.separator import METHODS, BlindSeparator
+    from sepcli.baselines import BASELINES
+    from sepcli.baselines.engine import BaselineEngine
 
-    separator = BlindSeparator(card.name)
+    separator = BaselineEngine(card.name)
     return separator, {
         "method": card.name,
         "prior": None,
-        "rule": METHODS[card.name].rule,
+        "rule": BASELINES[card.name].rule,
         **separator.describe(),
         "device": "cpu",
     }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sepcli.baselines import SOURCES
-from sepcli.baselines.separator import BlindSeparator
+from sepcli.baselines.engine import BaselineEngine
 from sepcli.datasets.pairs import Pair
 from sepcli.errors import UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
@@ -97,9 +97,9 @@ def blind_rows(methods: Sequence[str], engine: Engine | None, sample_rate: int) 
         UsageError: a method is unknown, or separates other sources than the engine.
     """
     if engine is None:
-        return {method: BlindSeparator(method, sample_rate=sample_rate) for method in methods}
+        return {method: BaselineEngine(method, sample_rate=sample_rate) for method in methods}
     frame = (tuple(engine.names), tuple(engine.weights), engine.sample_rate)
-    return {method: BlindSeparator(method, *frame) for method in methods}
+    return {method: BaselineEngine(method, *frame) for method in methods}
 
 
 def source_names(engine: Engine | None, methods: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 from tiny_sound import make_sound
 from tiny_tokens import make_tokens
 
-from sepcli.baselines.separator import BlindSeparator
+from sepcli.baselines.engine import BaselineEngine
 from sepcli.catalog.build import load_separator
 from sepcli.catalog.engines import SAMPLERS
 from sepcli.priors.audio.load_denoisers import load_composed
@@ -59,5 +59,5 @@ def test_lass(tiny_prior: Path, tmp_path: Path, sampler: str) -> None:
 def test_settings_without_a_number() -> None:
     assert describe_sampler(Projected(eta=None))[1]["eta"] == "ancestral"
     assert describe_sampler(Ancestral()) == ("ancestral", {})
-    known = BlindSeparator("hpss").describe()
+    known = BaselineEngine("hpss").describe()
     assert (known["engine"], known["sampler"], known["settings"]) == ("hpss", None, {})

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sepcli.baselines.separator import METHODS
+from sepcli.baselines import BASELINES
 from sepcli.datasets.pairs import AudioPairs, Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.estimates import (
@@ -37,7 +37,7 @@ class Pairs:
     Attributes:
         data: the items.
         engine: samples sources; its names are the stems. None: only baselines are scored.
-        methods: keys of ``sepcli.baselines.separator.METHODS``, a row each.
+        methods: keys of ``sepcli.baselines.BASELINES``, a row each.
         stream: samples per item, level and masks, as ``separate`` would use them.
         settings: what the engine is, for the protocol.
     """
@@ -75,7 +75,7 @@ class Pairs:
             seed=plan.seed,
             settings={**self.settings, **self._settings(plan.batch)},
         )
-        notes = tuple(f"{name}: {METHODS[name].rule}" for name in blind)
+        notes = tuple(f"{name}: {BASELINES[name].rule}" for name in blind)
         return Setup(protocol, files=tuple(self.data.files(self.names)), notes=notes)
 
     def items(self, plan: Plan) -> Iterator[Pair]:

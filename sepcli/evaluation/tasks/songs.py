@@ -49,7 +49,7 @@ class WholeSongs:
     Attributes:
         data: the songs.
         engine: samples sources; its names are the stems. None: only baselines are scored.
-        methods: keys of ``sepcli.baselines.separator.METHODS``, a row each.
+        methods: keys of ``sepcli.baselines.BASELINES``, a row each.
         stream: how songs go through the engine.
         settings: what the engine is, for the protocol.
     """

@@ -1,4 +1,4 @@
-"""The methods as separators."""
+"""Baselines as engines."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from toy_drums_bass import RATE, hits, tone
 
-from sepcli.baselines import SAMPLE_RATE
-from sepcli.baselines.separator import METHODS, BlindSeparator
+from sepcli.baselines import BASELINES, SAMPLE_RATE
+from sepcli.baselines.engine import BaselineEngine
 from sepcli.cli.resolve import Method
 from sepcli.errors import UsageError
 
@@ -16,38 +16,38 @@ BATCH = torch.stack([tone(1.0) + hits([0.2, 0.6], 1.0), tone(1.0, 180.0), torch.
 
 def test_the_contract() -> None:
     told: list[tuple[int, int]] = []
-    separator = BlindSeparator("hpss", sample_rate=RATE)
+    separator = BaselineEngine("hpss", sample_rate=RATE)
     sources = separator.sample(BATCH, torch.zeros(3, 2, dtype=torch.int64), lambda *step: told.append(step))
     assert sources.shape == (3, 2, 2, 1, RATE)
     assert told == [(1, 3), (2, 3), (3, 3)]
     torch.testing.assert_close(0.5 * sources.sum(dim=2)[:, 0], BATCH, atol=1e-6, rtol=0)
     assert torch.equal(sources[:, 0], sources[:, 1])
-    assert (BlindSeparator("hpss").names, BlindSeparator("hpss").sample_rate) == (
+    assert (BaselineEngine("hpss").names, BaselineEngine("hpss").sample_rate) == (
         ("drums", "bass"),
         SAMPLE_RATE,
     )
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", sorted(BASELINES))
 def test_items_do_not_depend_on_their_batch(method: str) -> None:
-    separator, seeds = BlindSeparator(method, sample_rate=RATE), torch.arange(3)[:, None]
-    assert torch.equal(separator.sample(BATCH, seeds)[1:2], separator(BATCH[1:2], seeds[1:2]))
+    separator, seeds = BaselineEngine(method, sample_rate=RATE), torch.arange(3)[:, None]
+    assert torch.equal(separator.sample(BATCH, seeds)[1:2], separator.sample(BATCH[1:2], seeds[1:2]))
 
 
 def test_names_and_weights_as_the_prior_has_them() -> None:
     seeds = torch.zeros(3, 1, dtype=torch.int64)
-    usual = BlindSeparator("hpss", sample_rate=RATE).sample(BATCH, seeds)
-    turned = BlindSeparator("hpss", ("bass", "drums"), (1.0, 0.25), RATE).sample(BATCH, seeds)
+    usual = BaselineEngine("hpss", sample_rate=RATE).sample(BATCH, seeds)
+    turned = BaselineEngine("hpss", ("bass", "drums"), (1.0, 0.25), RATE).sample(BATCH, seeds)
     torch.testing.assert_close(turned[:, :, 0], 0.5 * usual[:, :, 1])
     torch.testing.assert_close(turned[:, :, 1], 2 * usual[:, :, 0])
 
 
 def test_what_it_cannot_do() -> None:
     with pytest.raises(UsageError, match="magic"):
-        BlindSeparator("magic")
+        BaselineEngine("magic")
     with pytest.raises(UsageError, match="piano"):
-        BlindSeparator("hpss", ("piano", "bass"))
+        BaselineEngine("hpss", ("piano", "bass"))
 
 
-def test_the_command_line_knows_every_method() -> None:
-    assert {method.value for method in Method if method.blind} == set(METHODS)
+def test_every_method_is_on_the_command_line() -> None:
+    assert {method.value for method in Method if method.blind} == set(BASELINES)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from toy_drums_bass import RATE, hits, sdr, tone
 
-from sepcli.baselines.nmfd import convolve, factorise, nmfd, update
+from sepcli.baselines.nmfd import convolve, factorize, nmfd, update
 
 Array = NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def test_what_was_struck_is_recovered() -> None:
 def test_one_frame_is_ordinary_nmf() -> None:
     rng = np.random.default_rng(2)
     target = rng.uniform(0, 1, (6, 2)) @ rng.uniform(0, 1, (2, 20))
-    found, gains = factorise(target, 2, 1, 2000)
+    found, gains = factorize(target, 2, 1, 2000)
     assert divergence(target, found[0] @ gains) < 1e-4 * target.sum()
 
 

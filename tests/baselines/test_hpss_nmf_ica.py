@@ -9,7 +9,7 @@ from toy_drums_bass import RATE, hits, sdr, tone
 
 from sepcli.baselines.hpss import hpss, percussive_mask
 from sepcli.baselines.ica import ica
-from sepcli.baselines.nmf import factorise, nmf
+from sepcli.baselines.nmf import factorize, nmf
 
 HITS = hits([0.25, 0.8, 1.3, 1.9, 2.4])
 
@@ -39,7 +39,7 @@ def test_ica_parts_a_low_tone_from_a_high_one() -> None:
 def test_nmf_finds_the_factors_of_a_product() -> None:
     rng = np.random.default_rng(0)
     product = np.outer(rng.uniform(0.5, 1, 30), rng.uniform(0.5, 1, 20))
-    spectra, gains = factorise(product, 1, 50)
+    spectra, gains = factorize(product, 1, 50)
     np.testing.assert_allclose(spectra @ gains, product / product.max(), rtol=1e-3)
 
 
