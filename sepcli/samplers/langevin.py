@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
-from sepcli.errors import UsageError
 from sepcli.protocols import Posterior, ProgressCallback
 from sepcli.samplers.rng import Rng
 from sepcli.samplers.schedules import geometric
+from sepcli.settings import check
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,18 @@ class Langevin:
         UsageError: a setting is out of range.
     """
 
-    ratio: float = 0.2
-    levels: int = 10
-    steps: int = 100
-    sigma_max: float = 1.0
-    sigma_min: float = 0.01
+    ratio: Annotated[float, Meta(gt=0)] = 0.2
+    levels: Annotated[int, Meta(ge=1, le=100_000)] = 10
+    steps: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    sigma_max: Annotated[float, Meta(gt=0)] = 1.0
+    sigma_min: Annotated[float, Meta(gt=0)] = 0.01
     noise: bool = True
     anneal: bool = True
     centred: bool = False
-    polish: int = 0
+    polish: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.ratio < float("inf"):
-            raise UsageError(f"ratio is {self.ratio}", "use a positive number; 0.2 is the paper's")
-        if self.steps < 1:
-            raise UsageError(f"steps is {self.steps}", "use 1 or more")
-        if self.polish < 0:
-            raise UsageError(f"polish is {self.polish}", "use 0 or more")
+        check(self)
         self.sigmas()
 
     @property

@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
-from sepcli.errors import UsageError
 from sepcli.protocols import Posterior, ProgressCallback
 from sepcli.samplers.rng import Rng
 from sepcli.samplers.schedules import karras
+from sepcli.settings import check
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,15 @@ class MultiSource:
         UsageError: a setting is out of range.
     """
 
-    steps: int = 150
-    repeats: int = 2
-    churn: float = 20.0
-    sigma_max: float = 1.0
-    sigma_min: float = 1e-4
-    rho: float = 7.0
+    steps: Annotated[int, Meta(ge=1, le=100_000)] = 150
+    repeats: Annotated[int, Meta(ge=1, le=1_000)] = 2
+    churn: Annotated[float, Meta(ge=0)] = 20.0
+    sigma_max: Annotated[float, Meta(gt=0)] = 1.0
+    sigma_min: Annotated[float, Meta(gt=0)] = 1e-4
+    rho: Annotated[float, Meta(gt=0)] = 7.0
 
     def __post_init__(self) -> None:
-        if self.repeats < 1:
-            raise UsageError(f"repeats is {self.repeats}", "use 1 or more")
-        if not 0.0 <= self.churn < float("inf"):
-            raise UsageError(f"churn is {self.churn}", "use 0 or more")
+        check(self)
         self.sigmas()
 
     @property

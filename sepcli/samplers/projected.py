@@ -22,14 +22,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
-from sepcli.errors import UsageError
 from sepcli.protocols import Posterior, ProgressCallback
 from sepcli.samplers.rng import Rng
 from sepcli.samplers.schedules import karras
+from sepcli.settings import check
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,14 @@ class Projected:
         UsageError: a setting is out of range.
     """
 
-    steps: int = 50
-    sigma_max: float = 2.0
-    sigma_min: float = 0.01
-    rho: float = 3.0
-    eta: float | None = 1.0
+    steps: Annotated[int, Meta(ge=1, le=100_000)] = 50
+    sigma_max: Annotated[float, Meta(gt=0)] = 2.0
+    sigma_min: Annotated[float, Meta(gt=0)] = 0.01
+    rho: Annotated[float, Meta(gt=0)] = 3.0
+    eta: Annotated[float, Meta(ge=0, le=1)] | None = 1.0
 
     def __post_init__(self) -> None:
-        if self.eta is not None and not 0.0 <= self.eta <= 1.0:
-            raise UsageError(f"eta is {self.eta}", "use 0 (no fresh noise) to 1 (only fresh noise)")
+        check(self)
         self.sigmas()
 
     @property

@@ -47,6 +47,7 @@ def _check(sigma_max: float, sigma_min: float, levels: int) -> None:
         raise UsageError(
             f"sigma_max={sigma_max} and sigma_min={sigma_min} are not a range of noise levels",
             "use sigma_max >= sigma_min > 0",
+            argument="settings.sigma_max",
         )
     if levels < 1:
         raise UsageError(f"the number of noise levels is {levels}", "use 1 or more")

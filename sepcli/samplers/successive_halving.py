@@ -29,14 +29,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from sepcli.errors import UsageError
 from sepcli.protocols import Posterior, ProgressCallback
 from sepcli.samplers.rng import Rng
 from sepcli.samplers.schedules import karras
+from sepcli.settings import check
 
 COST_RANGE = 1.5
 """Costs are summed from this multiple of ``decide_from`` on."""
@@ -62,31 +65,31 @@ class Halving:
         UsageError: a setting is out of range.
     """
 
-    candidates: int = 4
-    steps: int = 20
-    sigma_max: float = 1.5
-    sigma_min: float = 0.02
-    rho: float = 3.0
-    decide_from: float = 0.7
-    decide_to: float = 0.3
-    endings: int = 1
-    end_from: float = 0.25
+    candidates: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    steps: Annotated[int, Meta(ge=1, le=100_000)] = 20
+    sigma_max: Annotated[float, Meta(gt=0)] = 1.5
+    sigma_min: Annotated[float, Meta(gt=0)] = 0.02
+    rho: Annotated[float, Meta(gt=0)] = 3.0
+    decide_from: Annotated[float, Meta(gt=0)] = 0.7
+    decide_to: Annotated[float, Meta(gt=0)] = 0.3
+    endings: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    end_from: Annotated[float, Meta(gt=0)] = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("candidates", "endings"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}", "use 1 or more")
+        check(self)
         self.sigmas()
-        if not 0.0 < self.decide_to <= self.decide_from <= self.sigma_max:
+        if not self.decide_to <= self.decide_from <= self.sigma_max:
             raise UsageError(
                 f"decide_from={self.decide_from:g} and decide_to={self.decide_to:g} do not fit "
                 f"sigma_max={self.sigma_max:g}",
-                "use sigma_max >= decide_from >= decide_to > 0",
+                "use sigma_max >= decide_from >= decide_to",
+                argument="settings.decide_from",
             )
-        if not 0.0 < self.end_from <= self.decide_from:
+        if self.end_from > self.decide_from:
             raise UsageError(
                 f"end_from={self.end_from:g} is not in the range below decide_from={self.decide_from:g}",
-                "use decide_from >= end_from > 0",
+                "use decide_from >= end_from",
+                argument="settings.end_from",
             )
 
     @property
