@@ -28,7 +28,7 @@ from torch import Tensor
 
 from sepcli.datasets.idx import open_mnist
 from sepcli.datasets.image_folder import LabelledImages
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import SepError
 from sepcli.evaluation.samples import seeds_of
 from sepcli.evaluation.tasks.images import pair_values

@@ -12,7 +12,7 @@ import torch
 from sepcli.catalog import resolve
 from sepcli.cli.app import run
 from sepcli.datasets.idx import open_digits
-from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
+from sepcli.datasets.waves import SAMPLE_RATE, ToyWaves
 from sepcli.evaluation import run as evaluation
 from sepcli.evaluation.cross_likelihood import cross_likelihood
 from sepcli.evaluation.density_evaluators import open_evaluators

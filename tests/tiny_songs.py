@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sepcli.datasets.musdb import validation_songs
+from sepcli.datasets.musdb18 import validation_songs
 
 RATE = 8000
 HERTZ = {"drums": 1700, "bass": 90, "other": 500, "vocals": 300}

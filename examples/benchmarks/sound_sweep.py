@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sepcli.datasets.pairs import Pair, read_pairs
+from sepcli.datasets.pair_folder import Pair, read_pairs
 from sepcli.evaluation.samples import mix, seeds_of
 from sepcli.evaluation.score import score_track
 from sepcli.priors.audio.load_denoisers import MdctEngine, load_composed

@@ -20,7 +20,7 @@ evaluate() {  # NAME OPTION...
 }
 pairs=(--metric "psnr,ssim,fd-cifar,cs-cifar" --batch 32 --sampler projected --set eta=ancestral --set weigh=1 --set sigma_max=10 --set rho=7)
 evaluate colors --task colorize --metric psnr,fd-cifar,cs-cifar --batch 16
-evaluate pairs-none --split none "${pairs[@]}"
-evaluate pairs-class --split class "${pairs[@]}"
+evaluate pairs-any --pairing any "${pairs[@]}"
+evaluate pairs-class --pairing class "${pairs[@]}"
 python "$(dirname "$0")/finish_card.py" "$out/cifar10" --like cifar10 --figures "${figures[@]}" \
   --command examples/reproduce/cifar10.sh

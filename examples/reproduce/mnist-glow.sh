@@ -32,13 +32,13 @@ declare -A settings=(
              --set decide_from=0.4 --set decide_to=0.06"
 )
 figures=()
-for split in ${SPLITS:-none class}; do
+for pairing in ${PAIRINGS:-any class}; do
   for row in ${ROWS:-langevin-1 langevin-10 halving-1 halving-10}; do
-    figures+=("$row-$split=$out/$row-$split.json")
-    [ -f "$out/$row-$split.json" ] && continue
+    figures+=("$row-$pairing=$out/$row-$pairing.json")
+    [ -f "$out/$row-$pairing.json" ] && continue
     # shellcheck disable=SC2086 # words on purpose
-    sepcli evaluate --dataset mnist --data "$data" --prior "$out/mnist-glow" --pairs "$pairs" --split "$split" \
-      --metric psnr,nll --batch 16 --samples "${row##*-}" ${settings[${row%-*}]} --out "$out/$row-$split.json"
+    sepcli evaluate --dataset mnist --data "$data" --prior "$out/mnist-glow" --pairs "$pairs" --pairing "$pairing" \
+      --metric psnr,nll --batch 16 --samples "${row##*-}" ${settings[${row%-*}]} --out "$out/$row-$pairing.json"
   done
 done
 python "$(dirname "$0")/finish_card.py" "$out/mnist-glow" --like mnist-glow --figures "${figures[@]}" \

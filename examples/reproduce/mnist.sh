@@ -26,12 +26,12 @@ compile=()
 command -v g++ > /dev/null && compile=(--set compile=1)
 figures=()
 for row in ${ROWS:-halving-50 halving-400 langevin}; do
-  for split in none class; do
-    figures+=("$row-$split=$out/$row-$split.json")
-    [ -f "$out/$row-$split.json" ] && continue
+  for pairing in any class; do
+    figures+=("$row-$pairing=$out/$row-$pairing.json")
+    [ -f "$out/$row-$pairing.json" ] && continue
     # shellcheck disable=SC2086 # words on purpose
-    sepcli evaluate --dataset mnist --data "$data" --prior "$out/mnist" --pairs "$pairs" --split "$split" --metric psnr \
-      --batch 64 --out "$out/$row-$split.json" ${settings[$row]} "${compile[@]}"
+    sepcli evaluate --dataset mnist --data "$data" --prior "$out/mnist" --pairs "$pairs" --pairing "$pairing" --metric psnr \
+      --batch 64 --out "$out/$row-$pairing.json" ${settings[$row]} "${compile[@]}"
   done
 done
 python "$(dirname "$0")/finish_card.py" "$out/mnist" --like mnist --figures "${figures[@]}" \

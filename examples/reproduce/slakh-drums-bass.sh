@@ -92,6 +92,6 @@ python "$examples/reproduce/finish_card.py" "$folder" --figures lass="$out/lass.
 if [ ! -f "$out/full-mix.json" ]; then
   sepcli separate "${songs[@]:0:${SONGS:-${#songs[@]}}}" --prior "$folder" --other \
     --out "$out/full-mix" --resume --overwrite || [ $? = 3 ]
-  sepcli evaluate --estimates "$out/full-mix" --dataset slakh --data "$data" --subset test --metric sdr,si-sdr,si-sdri \
+  sepcli evaluate --estimates "$out/full-mix" --dataset slakh --data "$data" --split test --metric sdr,si-sdr,si-sdri \
     --out "$out/full-mix.json" || [ $? = 3 ]
 fi

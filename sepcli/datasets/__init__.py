@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from sepcli.datasets.image_folder import LabelledImages
-    from sepcli.datasets.pairs import PairFolder
+    from sepcli.datasets.pair_folder import PairFolder
     from sepcli.datasets.songs import SongSet
-    from sepcli.datasets.toy_waves import ToyPairs
+    from sepcli.datasets.waves import ToyPairs
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ DATASETS: Mapping[str, Dataset] = {
         Dataset(
             "builtin",
             "audio",
-            "sepcli.datasets.pairs:builtin",
+            "sepcli.datasets.pair_folder:builtin",
             "ten mixtures of drums and bass that come with sepcli",
             folders=0,
         ),
         Dataset(
             "pairs",
             "audio",
-            "sepcli.datasets.pairs:PairFolder",
+            "sepcli.datasets.pair_folder:PairFolder",
             "a folder of STEM/ITEM.flac, mixed item by item",
         ),
         Dataset(
@@ -119,23 +119,23 @@ DATASETS: Mapping[str, Dataset] = {
         Dataset(
             "musdb",
             "audio",
-            "sepcli.datasets.musdb:open_musdb",
+            "sepcli.datasets.musdb18:open_musdb",
             "whole songs of MUSDB18, in WAV or MP4",
-            detect="sepcli.datasets.musdb:is_musdb",
+            detect="sepcli.datasets.musdb18:is_musdb",
             splits=("train", "valid", "test"),
         ),
         Dataset(
             "slakh",
             "audio",
-            "sepcli.datasets.slakh:open_slakh",
+            "sepcli.datasets.slakh2100:open_slakh",
             "whole songs of Slakh2100's layout",
-            detect="sepcli.datasets.slakh:is_slakh",
+            detect="sepcli.datasets.slakh2100:is_slakh",
             splits=("train", "valid", "test"),
         ),
         Dataset(
             "toy-waves",
             "audio",
-            "sepcli.datasets.toy_waves:ToyPairs",
+            "sepcli.datasets.waves:ToyPairs",
             "means of one toy wave of every shape, computed",
             folders=0,
             items=100,
@@ -153,7 +153,7 @@ def resolve(reference: str) -> Any:
 
 def builtin() -> PairFolder:
     """Open the small test set of the package: ten mixtures of drums and bass."""
-    from sepcli.datasets.pairs import builtin
+    from sepcli.datasets.pair_folder import builtin
 
     return builtin()
 
@@ -164,7 +164,7 @@ def pairs(folder: str | Path) -> PairFolder:
     Raises:
         InputError: (later) a source is missing, or an item cannot be read.
     """
-    from sepcli.datasets.pairs import PairFolder
+    from sepcli.datasets.pair_folder import PairFolder
 
     return PairFolder(Path(folder))
 
@@ -210,7 +210,7 @@ def musdb(folder: str | Path, split: str = "test") -> SongSet:
     Raises:
         InputError: there are none.
     """
-    from sepcli.datasets.musdb import open_musdb
+    from sepcli.datasets.musdb18 import open_musdb
 
     return open_musdb(Path(folder), split)
 
@@ -221,13 +221,13 @@ def slakh(folder: str | Path, split: str = "test") -> SongSet:
     Raises:
         InputError: there are none.
     """
-    from sepcli.datasets.slakh import open_slakh
+    from sepcli.datasets.slakh2100 import open_slakh
 
     return open_slakh(Path(folder), split)
 
 
 def toy_waves() -> ToyPairs:
     """Open the test items of toy waves."""
-    from sepcli.datasets.toy_waves import ToyPairs
+    from sepcli.datasets.waves import ToyPairs
 
     return ToyPairs()

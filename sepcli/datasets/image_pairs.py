@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sepcli.datasets.image_decoder import Decoder, read_pixels
 from sepcli.datasets.image_folder import LabelledImages, image_files, open_images
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import InputError, UsageError
 from sepcli.media import MEDIA
 from sepcli.protocols import ProgressCallback

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sepcli.datasets.cache import fill, fingerprint, open_cache
-from sepcli.datasets.musdb import has_songs, is_musdb, musdb_songs
-from sepcli.datasets.slakh import METADATA, is_slakh, slakh_songs
+from sepcli.datasets.musdb18 import has_songs, is_musdb, musdb_songs
+from sepcli.datasets.slakh2100 import METADATA, is_slakh, slakh_songs
 from sepcli.datasets.songs import Songs, Stored
 from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError

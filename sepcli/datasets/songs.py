@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.datasets.recordings import decode, read_resampled
 from sepcli.errors import InputError
 

@@ -20,9 +20,9 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.datasets.chunks import draw_chunks
 from sepcli.datasets.detect import TOY_WAVES
-from sepcli.datasets.pairs import pair_ids, read_pairs
+from sepcli.datasets.pair_folder import pair_ids, read_pairs
 from sepcli.datasets.song_banks import held_out_split, holds_songs, open_songs
-from sepcli.datasets.toy_waves import SAMPLE_RATE, ToyWaves
+from sepcli.datasets.waves import SAMPLE_RATE, ToyWaves
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.posterior.elbo import log_density_bound
 from sepcli.priors.audio.load_denoisers import HEARD, FastPrior, load_spectral

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sepcli.baselines import SOURCES
 from sepcli.baselines.engine import BaselineEngine
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_sound

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import InputError, SepError
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.levels import gain_to

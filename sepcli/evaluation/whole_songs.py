@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.evaluation.samples import mix
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.separator import Separator

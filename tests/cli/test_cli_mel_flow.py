@@ -10,7 +10,7 @@ import soundfile
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.datasets.toy_waves import ToyWaves
+from sepcli.datasets.waves import ToyWaves
 
 
 def train(out: Path, *words: object) -> int:

@@ -12,7 +12,7 @@ from tiny_waves import make_flow
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.datasets.toy_waves import ToyWaves
+from sepcli.datasets.waves import ToyWaves
 
 SHAPES = ("sine", "square")
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sepcli.datasets.musdb import STEMS, MusdbStem, musdb_songs, validation_songs
-from sepcli.datasets.slakh import slakh_songs
+from sepcli.datasets.musdb18 import STEMS, MusdbStem, musdb_songs, validation_songs
+from sepcli.datasets.slakh2100 import slakh_songs
 from sepcli.datasets.songs import Recording, song_pairs
 from sepcli.errors import InputError
 

@@ -18,7 +18,7 @@ from tiny_waves import make_flow
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.network import load_network
-from sepcli.datasets.toy_waves import ToyWaves
+from sepcli.datasets.waves import ToyWaves
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.cross_likelihood import CrossLikelihood, cross_likelihood
 from sepcli.evaluation.density_evaluators import LENGTH, folder_items, open_evaluators, song_items, toy_items

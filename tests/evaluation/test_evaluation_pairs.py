@@ -17,7 +17,7 @@ import torch
 from fake_engine import FakeEngine
 from torch import Tensor
 
-from sepcli.datasets.pairs import BUILTIN, Pair, PairFolder, read_pairs
+from sepcli.datasets.pair_folder import BUILTIN, Pair, PairFolder, read_pairs
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.evaluation.estimates import refine_as
 from sepcli.evaluation.report import Report

@@ -31,10 +31,10 @@ def test_a_color_prior_is_trained_once(tmp_path: Path) -> None:
     start()
     config = json.loads((out / "cifar10" / "denoiser" / "config.json").read_text())
     assert (config["channels"], config["size"]) == (3, [32, 32])
-    for name, metric in (("colors", "psnr"), ("pairs-none", "ssim"), ("pairs-class", "cs-cifar")):
+    for name, metric in (("colors", "psnr"), ("pairs-any", "ssim"), ("pairs-class", "cs-cifar")):
         report = json.loads((out / f"{name}.json").read_text())
         assert {"fd-cifar", metric} <= set(report["protocol"]["metrics"])
-    names = ("colors", "pairs-none", "pairs-class")
+    names = ("colors", "pairs-any", "pairs-class")
     check_card(out / "cifar10", "cifar10", *(out / f"{name}.json" for name in names))
     card = (out / "cifar10" / "card.toml").read_bytes()
     start()

@@ -18,14 +18,14 @@ DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
 @pytest.mark.slow
 def test_mnist_glow_goes_from_data_to_figures(tmp_path: Path) -> None:
-    few = {"PRESET": "tiny", "BUDGET": "1s", "PAIRS": "2", "SPLITS": "none", "ROWS": "halving-1 halving-2"}
+    few = {"PRESET": "tiny", "BUDGET": "1s", "PAIRS": "2", "PAIRINGS": "any", "ROWS": "halving-1 halving-2"}
     run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
-    reports = [json.loads((tmp_path / f"halving-{n}-none.json").read_text()) for n in (1, 2)]
+    reports = [json.loads((tmp_path / f"halving-{n}-any.json").read_text()) for n in (1, 2)]
     protocols = [report["protocol"] for report in reports]
     assert all(set(report["results"]) >= {"psnr", "nll"} for report in reports)
     assert [protocol["settings"]["draws"] for protocol in protocols] == [1, 2]
     assert all(protocol["settings"]["sampler"] == "halving" for protocol in protocols)
-    paths = [tmp_path / f"halving-{n}-none.json" for n in (1, 2)]
+    paths = [tmp_path / f"halving-{n}-any.json" for n in (1, 2)]
     check_card(tmp_path / "mnist-glow", "mnist-glow", *paths)
 
 
@@ -38,12 +38,12 @@ def test_a_finished_ladder_is_gone_on_with_whenever_the_script_was_stopped(
     train += ["--preset", "tiny", "--steps", "2", "--batch", "4", "--device", "cpu", "-q"]
     assert run([*train, "--clean"]) == 0
     assert run([*train, "--finetune-noise"]) == 0
-    few = {"LADDER": "1", "PAIRS": "1", "SPLITS": "none", "ROWS": "halving-1"}
+    few = {"LADDER": "1", "PAIRS": "1", "PAIRINGS": "any", "ROWS": "halving-1"}
     made = cards.read(tmp_path / "mnist-glow")
     run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
     finished = cards.read(tmp_path / "mnist-glow")
     assert (finished.training, finished.files) == (made.training, made.files)
-    check_card(tmp_path / "mnist-glow", "mnist-glow", tmp_path / "halving-1-none.json")
+    check_card(tmp_path / "mnist-glow", "mnist-glow", tmp_path / "halving-1-any.json")
     card = (tmp_path / "mnist-glow" / "card.toml").read_bytes()
     run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
     assert (tmp_path / "mnist-glow" / "card.toml").read_bytes() == card

@@ -12,8 +12,8 @@ from tiny_songs import RATE, make_musdb, make_song
 
 from sepcli.catalog import card as cards
 from sepcli.datasets.detect import Kind, holds_images, kind_of
-from sepcli.datasets.musdb import is_musdb, validation_songs
-from sepcli.datasets.slakh import is_slakh
+from sepcli.datasets.musdb18 import is_musdb, validation_songs
+from sepcli.datasets.slakh2100 import is_slakh
 from sepcli.datasets.song_banks import has_split, held_out_split, holds_songs, open_songs
 from sepcli.errors import InputError, UsageError
 from sepcli.priors.audio import train_denoiser as audio

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sepcli.datasets.image_pairs import ColorImages
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
 from sepcli.evaluation.images import MIXTURE, RESIDUAL, image_protocol, image_values
 from sepcli.evaluation.likelihoods import OURS, likeliest

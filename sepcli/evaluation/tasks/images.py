@@ -22,7 +22,7 @@ from torch import Tensor
 from sepcli.baselines import supervised_nmf
 from sepcli.baselines.masks import Array
 from sepcli.datasets.image_pairs import ImagePairs
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
 from sepcli.evaluation.baselines import AVERAGE, average
 from sepcli.evaluation.dictionaries import NMF, describe_dictionaries, dictionaries_of

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.evaluation.density_evaluators import DensityEvaluator
 from sepcli.evaluation.previews import Clip, encode_sound
 from sepcli.evaluation.protocol import Protocol

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from sepcli.baselines import BASELINES
-from sepcli.datasets.pairs import AudioPairs, Pair
+from sepcli.datasets.pair_folder import AudioPairs, Pair
 from sepcli.errors import InputError
 from sepcli.evaluation.estimates import (
     RAW,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from sepcli import baselines
-from sepcli.datasets.pairs import Pair
+from sepcli.datasets.pair_folder import Pair
 from sepcli.datasets.songs import SongSet, song_pairs
 from sepcli.evaluation.estimates import REFINED, blind_rows, score_pair, sound_clips, source_names
 from sepcli.evaluation.previews import Clip

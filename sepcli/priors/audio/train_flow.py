@@ -16,7 +16,7 @@ from sepcli.catalog import card as cards
 from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.stems import StemBank
-from sepcli.datasets.toy_waves import LENGTH, PEAK, SHAPES, ToyWaves
+from sepcli.datasets.waves import LENGTH, PEAK, SHAPES, ToyWaves
 from sepcli.errors import UsageError
 from sepcli.priors.audio.load_flows import DEFAULTS, PART, load_wave_flow
 from sepcli.priors.audio.previews import write_samples

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sepcli.datasets.pairs import pair_ids, pair_names, read_pairs
+from sepcli.datasets.pair_folder import pair_ids, pair_names, read_pairs
 from sepcli.errors import InputError
 
 RATE = 8000

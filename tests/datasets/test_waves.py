@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sepcli.datasets.toy_waves import LENGTH, SHAPES, SIZES, ToyWaves
+from sepcli.datasets.waves import LENGTH, SHAPES, SIZES, ToyWaves
 from sepcli.errors import UsageError
 
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from tiny_songs import RATE, make_musdb, make_song, tone
 
-from sepcli.datasets.musdb import STEMS, MusdbStem, has_songs, validation_songs
+from sepcli.datasets.musdb18 import STEMS, MusdbStem, has_songs, validation_songs
 from sepcli.datasets.song_banks import PEAK, open_songs
 from sepcli.datasets.songs import Recording
 from sepcli.datasets.stems import StemBank
