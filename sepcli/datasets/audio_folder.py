@@ -74,7 +74,7 @@ def open_folder(root: Path, name: str, sample_rate: int = 22050, cache: Path | N
     if not files:
         raise InputError(
             f"{root} holds no audio files" if root.is_dir() else f"there is no folder {root}",
-            f"Give a folder of recordings, such as {', '.join(SUFFIXES[:3])}.",
+            f"give a folder of recordings, such as {', '.join(SUFFIXES[:3])}",
         )
     if cache is None:
         recordings = list(enumerate(_decode(root, files, sample_rate)))
@@ -172,7 +172,7 @@ def _decode(root: Path, files: Sequence[Path], rate: int) -> Iterator[Samples]:
     if joined:
         yield np.concatenate(joined)
     if not heard:
-        raise InputError(f"all audio files in {root} are silent", "Check how they were exported.")
+        raise InputError(f"all audio files in {root} are silent", "check how they were exported")
 
 
 def _gain(samples: Samples, rate: int, rms: float) -> float:

@@ -72,7 +72,7 @@ def open_cache(folder: Path, sources: Sequence[str], sample_rate: int) -> StemBa
         samples = [np.memmap(file, "<i2", "r") for file in files]
     except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         message = f"the cache {folder} is damaged ({error})"
-        raise InputError(message, "Delete that folder and start again.") from error
+        raise InputError(message, "delete that folder and start again") from error
     return StemBank(
         names=tuple(sources),
         sample_rate=sample_rate,

@@ -59,7 +59,7 @@ def open_digits(folder: Path, split: str) -> LabelledImages:
     images = read_idx(_find(folder, f"{STEMS[split]}-images", 3))
     labels = read_idx(_find(folder, f"{STEMS[split]}-labels", 1))
     if images.ndim != 3 or labels.ndim != 1 or not images.size:
-        raise InputError(f"{folder} holds no images of the split {split}", "Use MNIST's files.")
+        raise InputError(f"{folder} holds no images of the split {split}", "use MNIST's files")
     return LabelledImages(images[:, None], labels.astype(np.int64), tuple(map(str, range(10))))
 
 
@@ -74,9 +74,9 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read ({error})", "Copy or download it again.") from error
+        raise InputError(f"{path} cannot be read ({error})", "copy or download it again") from error
     if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
-        raise InputError(f"{path} is not an IDX file of unsigned bytes", "Use MNIST's own files.")
+        raise InputError(f"{path} is not an IDX file of unsigned bytes", "use MNIST's own files")
     axes = data[3]
     shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * axes)
@@ -85,7 +85,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         size *= length
     if size > LARGEST or values.size != size:
         raise InputError(
-            f"{path} announces {size} values and holds {values.size}", "Copy or download it again."
+            f"{path} announces {size} values and holds {values.size}", "copy or download it again"
         )
     return values.reshape(shape).copy()
 
@@ -95,4 +95,4 @@ def _find(folder: Path, stem: str, axes: int) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise InputError(f"{folder} has no {names[0]}", "Give the folder that holds MNIST's four files.")
+    raise InputError(f"{folder} has no {names[0]}", "give the folder that holds MNIST's four files")

@@ -57,7 +57,7 @@ class MusdbStem:
                 song = MultiTrack(path=str(self.path), name=self.path.name, stem_id=self.stream)
                 samples: Any = song.load_audio(str(self.path), self.stream)
         except Exception as error:  # ffmpeg's and stempeg's own kinds
-            raise InputError(f"{self.path} cannot be read ({error})", "Copy or download it again.") from error
+            raise InputError(f"{self.path} cannot be read ({error})", "copy or download it again") from error
         return np.asarray(samples, dtype=np.float32), round(float(song.rate))
 
     def mono(self, rate: int) -> Signal:
@@ -127,7 +127,7 @@ def _subset(root: Path, subset: str) -> Songs:
         songs = _songs(folder) if folder.is_dir() else {}
     except OSError as error:
         raise InputError(
-            f"the songs of {folder} cannot be listed ({error})", "Check that you are allowed to read them."
+            f"the songs of {folder} cannot be listed ({error})", "check that you are allowed to read them"
         ) from error
     if subset == "test":
         return songs

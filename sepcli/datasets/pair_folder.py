@@ -121,7 +121,7 @@ def pair_ids(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
     for name, found in zip(names, items, strict=True):
         if not found:
             raise InputError(
-                f"{folder} has no {name}", f"It must hold a folder {name} of .flac or .wav files."
+                f"{folder} has no {name}", f"it must hold a folder {name} of .flac or .wav files"
             )
         missing = sorted(set().union(*items) - found)
         if missing:
@@ -162,7 +162,7 @@ def read_pairs(folder: Path, names: Sequence[str] | None = None, limit: int | No
         if len({len(source) for source in sources}) > 1 or len(set(rates)) > 1:
             raise InputError(
                 f"the sources of item {item} in {folder} differ in length or sample rate",
-                "Cut and resample them alike.",
+                "cut and resample them alike",
             )
         yield Pair(item, np.stack(sources), rates[0])
 

@@ -23,9 +23,7 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
         samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError, RuntimeError) as error:
         reason = getattr(error, "error_string", error)  # without the name, which is bytes
-        raise InputError(
-            f"{path} cannot be read as audio ({reason})", "Copy or download it again."
-        ) from error
+        raise InputError(f"{path} cannot be read as audio ({reason})", "copy or download it again") from error
     return samples, int(rate)
 
 
@@ -42,13 +40,13 @@ def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
         InputError: If the file is missing, cannot be decoded, is empty or not finite.
     """
     if not path.is_file():
-        raise InputError(f"there is no file {path}", "Check that the data set is complete.")
+        raise InputError(f"there is no file {path}", "check that the data set is complete")
     samples, rate = decode(path)
     mono: NDArray[np.float32] = samples.mean(axis=1)
     if mono.size == 0:
-        raise InputError(f"{path} holds no samples", "Copy or download it again.")
+        raise InputError(f"{path} holds no samples", "copy or download it again")
     if not np.isfinite(mono).all():
-        raise InputError(f"{path} holds samples that are not finite", "Write it again.")
+        raise InputError(f"{path} holds samples that are not finite", "write it again")
     return mono, rate
 
 

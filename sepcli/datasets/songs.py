@@ -153,5 +153,5 @@ def _lengthened(signal: Signal, length: int) -> Signal:
 def _read(path: Path) -> tuple[Signal, int]:
     samples, rate = decode(path)
     if not len(samples) or not np.isfinite(samples).all():
-        raise InputError(f"{path} holds no samples, or not finite ones", "Copy or download it again.")
+        raise InputError(f"{path} holds no samples, or not finite ones", "copy or download it again")
     return samples, rate

@@ -151,7 +151,7 @@ def _loud_chunk(
 def _too_short(name: str, length: int, sample_rate: int) -> InputError:
     return InputError(
         f"no recording of {name} lasts the {length / sample_rate:.2f} s of a chunk",
-        "Ask for shorter chunks, or add longer recordings.",
+        "ask for shorter chunks, or add longer recordings",
     )
 
 

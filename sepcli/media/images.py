@@ -120,7 +120,9 @@ def write_images(images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool 
             for path, raster in images:
                 if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
                     raise OutputError(
-                        f"{path} exists already", "use --overwrite to replace it, or another --out folder"
+                        f"{path} exists already",
+                        "overwrite it, or choose another folder",
+                        argument="overwrite",
                     )
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _encode(raster, part_of(path))
@@ -130,7 +132,7 @@ def write_images(images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool 
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}",
-            "free some space or choose another --out folder",
+            "free some space or choose another folder",
         ) from error
 
 

@@ -171,11 +171,15 @@ class StemWriter:
                     f"a stem would replace the mixture {path}", "choose another folder or file name"
                 )
         if len({os.path.abspath(path) for path in self.paths}) < len(self.paths):
-            raise OutputError(f"two stems have the same path {self.paths[0]}", "use {stem} in the file name")
+            raise OutputError(
+                f"two stems have the same path {self.paths[0]}",
+                "use {stem} in the file name",
+                argument="filename",
+            )
         for path in self.paths:
             if os.path.isdir(path) or (os.path.lexists(path) and not self._overwrite):
                 raise OutputError(
-                    f"{path} exists already", "use --overwrite to replace it, or another --out folder"
+                    f"{path} exists already", "overwrite it, or choose another folder", argument="overwrite"
                 )
 
     def _open(self, path: Path) -> None:
@@ -256,5 +260,5 @@ def _raise_failed(path: Path, error: Exception) -> NoReturn:
     reason = "no space left on the device" if full else getattr(error, "strerror", None) or "the write failed"
     hint = (
         "free some space" if full else "check the permissions and the free space of the folder"
-    ) + ", or choose another --out folder"
+    ) + ", or choose another folder"
     raise OutputError(f"cannot write {path}: {reason}", hint) from error

@@ -67,7 +67,8 @@ class NullSpace:
         if len(a) < 2 or not torch.isfinite(a).all() or not a.any():
             raise UsageError(
                 f"weights {tuple(weights)} are not those of a mixture",
-                "give two or more finite weights, at least one of them non-zero",
+                "use two or more finite weights, at least one of them non-zero",
+                argument="weights",
             )
         self._a = a
         self._basis = _complement(a)
@@ -134,19 +135,30 @@ class DiracPosterior:
         from_mixture: bool = False,
     ) -> None:
         if not 0.0 <= sigma_y < float("inf"):
-            raise UsageError(f"sigma_y is {sigma_y}", "use 0 for an exact mixture, or a positive number")
+            raise UsageError(
+                f"sigma_y is {sigma_y}",
+                "use 0 for an exact mixture, or a positive number",
+                argument="settings.sigma_y",
+            )
         if alike and min(mixing.weights) <= 0.0:
-            raise UsageError("alike needs positive weights", "use independent errors (alike=0)")
+            raise UsageError(
+                "alike needs positive weights", "use independent errors (alike=0)", argument="settings.alike"
+            )
         if bounds is not None and not bounds[0] < bounds[1]:
             raise UsageError(
                 f"bounds {bounds[0]} and {bounds[1]} are not in order", "give the lower value first"
             )
         if local < 0:
-            raise UsageError(f"local is {local}", "use 0 for one misfit per item, or a number of frames")
+            raise UsageError(
+                f"local is {local}",
+                "use 0 for one misfit per item, or a number of frames",
+                argument="settings.local",
+            )
         if from_mixture and not ((isotropic or sigma_y > 0.0) and all(mixing.weights)):
             raise UsageError(
                 "from_mixture needs isotropic noise and non-zero weights",
                 "add isotropic=1, or leave out from_mixture=1",
+                argument="settings.from_mixture",
             )
         check_mixture(mixture)
         self._prior, self._mixing, self._mixture, self._moments = prior, mixing, mixture, moments

@@ -48,7 +48,9 @@ class GaussianPosterior:
         self, prior: ScorePrior, mixing: Mixing, mixture: Tensor, sources: int, width: float = 1.0
     ) -> None:
         if not width > 0.0:
-            raise UsageError(f"width is {width}", "use a positive number; 1 is the paper's")
+            raise UsageError(
+                f"width is {width}", "use a positive number; 1 is the paper's", argument="settings.width"
+            )
         check_mixture(mixture)
         self._prior, self._mixing, self._mixture, self._width = prior, mixing, mixture, width
         self._sources = sources
@@ -109,5 +111,7 @@ def check_mixture(mixture: Tensor) -> None:
     """
     if not mixture.numel() or not torch.isfinite(mixture).all():
         raise InputError(
-            f"a mixture of shape {tuple(mixture.shape)} is empty or not finite", "check the file it came from"
+            f"a mixture of shape {tuple(mixture.shape)} is empty or not finite",
+            "check the file it came from",
+            argument="mixture",
         )

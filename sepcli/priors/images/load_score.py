@@ -94,13 +94,13 @@ def load_images(
     if len(priors) not in (1, len(weights)) or len(weights) < 2:
         raise UsageError(
             f"{len(priors)} priors for {len(weights)} sources",
-            "Give one prior, or one per source; two or more.",
+            "give one prior, or one per source; two or more",
         )
     found = {name: open_card(name) for name in dict.fromkeys(priors)}
     card, _ = found[priors[0]]
     networks = {name: load_image_prior(folder).to(device) for name, (_, folder) in found.items()}
     if len({network.config.channels for network in networks.values()}) > 1:
-        raise UsageError("priors of gray and of color images do not mix", "Choose priors of one kind.")
+        raise UsageError("priors of gray and of color images do not mix", "choose priors of one kind")
     every = list(priors) * (len(weights) // len(priors))
     chosen = sampler or str(card.defaults("score").get("sampler", "projected"))
     own = {k: v for k, v in card.defaults("score").items() if k != "sampler"} if sampler is None else {}
@@ -187,12 +187,10 @@ def draws_at_once(network: ImagePrior) -> int:
 
 def _joint(networks: Sequence[ImagePrior], labels: Sequence[int | None]) -> IndependentPriors:
     if len(labels) != len(networks):
-        raise UsageError(f"{len(labels)} classes for {len(networks)} sources", "Give one per source.")
+        raise UsageError(f"{len(labels)} classes for {len(networks)} sources", "give one per source")
     for network, label in zip(networks, labels, strict=True):
         if label is not None and not 0 <= label < len(network.config.classes):
-            raise UsageError(
-                f"the prior has no class {label}", "Use a prior that was trained with --classes."
-            )
+            raise UsageError(f"the prior has no class {label}", "use a prior that was trained with --classes")
     made: dict[tuple[int, int | None], ClassPrior] = {}
     pairs = zip(networks, labels, strict=True)
     return IndependentPriors(

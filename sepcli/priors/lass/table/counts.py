@@ -109,8 +109,8 @@ class TripleCounter:
     def __init__(self, vocabulary: int, *, symmetric: bool = False, buffer: int = 1 << 22) -> None:
         if not 1 <= vocabulary <= MAX_VOCABULARY:
             raise InputError(
-                f"A likelihood table of {vocabulary} codes cannot be counted",
-                f"Use 1 to {MAX_VOCABULARY:,} codes.",
+                f"a likelihood table of {vocabulary} codes cannot be counted",
+                f"use 1 to {MAX_VOCABULARY:,} codes",
             )
         self.vocabulary = vocabulary
         self.symmetric = symmetric
@@ -167,14 +167,14 @@ def check_tokens(vocabulary: int, *tokens: Tensor) -> list[Tensor]:
     """
     if len({t.shape for t in tokens}) > 1:
         raise InputError(
-            f"Token shapes differ: {', '.join(str(tuple(t.shape)) for t in tokens)}",
-            "Encode the sources and their mixture with the same codec and the same length.",
+            f"token shapes differ: {', '.join(str(tuple(t.shape)) for t in tokens)}",
+            "encode the sources and their mixture with the same codec and the same length",
         )
     for t in tokens:
         if t.numel() and (int(t.min()) < 0 or int(t.max()) >= vocabulary):
             raise InputError(
-                f"A token is outside 0 … {vocabulary - 1}",
-                "Use the codec that the likelihood table was counted for.",
+                f"a token is outside 0 … {vocabulary - 1}",
+                "use the codec that the likelihood table was counted for",
             )
     return [t.detach().to("cpu", torch.int64).reshape(-1) for t in tokens]
 

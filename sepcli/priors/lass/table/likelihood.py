@@ -85,7 +85,7 @@ class LikelihoodTable:
         """
         if not len(triples):
             raise InputError(
-                "A likelihood table needs at least one counted token", "Count some mixtures first."
+                "a likelihood table needs at least one counted token", "count some mixtures first"
             )
         joint = Conditional.of(triples, vocabulary**2)
         return cls(vocabulary, codec, pairs, symmetric, joint, BackOff.of(triples, vocabulary, symmetric))
@@ -98,15 +98,15 @@ class LikelihoodTable:
             InputError: None given, or they differ in vocabulary, codec or symmetry, or one was pruned.
         """
         if not tables:
-            raise InputError("No likelihood table to merge", "Give at least one.")
+            raise InputError("no likelihood table to merge", "give at least one")
         head = tables[0]
         if len({(t.vocabulary, t.codec, t.symmetric) for t in tables}) > 1:
             raise InputError(
-                "Likelihood tables of different codecs, vocabularies or symmetry cannot be merged",
-                "Count them again with the same codec and settings.",
+                "likelihood tables of different codecs, vocabularies or symmetry cannot be merged",
+                "count them again with the same codec and settings",
             )
         if any(t.pruned for t in tables):
-            raise InputError("A pruned likelihood table cannot be merged", "Merge first, then prune.")
+            raise InputError("a pruned likelihood table cannot be merged", "merge first, then prune")
         triples, pairs = Counts.sum(t.joint.counts for t in tables), sum(t.pairs for t in tables)
         merged = cls.from_triples(triples, head.vocabulary, head.codec, pairs, head.symmetric)
         return replace(merged, beta=head.beta, nearest=head.nearest)
@@ -276,6 +276,6 @@ class LikelihoodTable:
         flat = check_tokens(self.vocabulary, *tokens)
         if not flat[0].numel():
             raise InputError(
-                "No held-out tokens to compare with", "Give at least one mixture and its sources."
+                "no held-out tokens to compare with", "give at least one mixture and its sources"
             )
         return [t.to(self.coarse.unigram.device) for t in flat]

@@ -52,8 +52,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError as error:
         raise PriorError(
-            f"The likelihood table {path} is missing",
-            "Fetch the prior again, or count one with `build-likelihood`.",
+            f"the likelihood table {path} is missing",
+            "fetch the prior again, or count one with `build-likelihood`",
         ) from error
     except (OSError, SafetensorError) as error:
         raise _broken(path, str(error)) from error
@@ -61,8 +61,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise _broken(path, "it is not a likelihood table")
     if metadata.get("version") != VERSION:
         raise PriorError(
-            f"The likelihood table {path} has format version {metadata.get('version')}, not {VERSION}",
-            "Update sepcli, or count the table again with `build-likelihood`.",
+            f"the likelihood table {path} has format version {metadata.get('version')}, not {VERSION}",
+            "update sepcli, or count the table again with `build-likelihood`",
         )
     if any(t.is_floating_point() or t.is_complex() or t.dim() != 1 for t in tensors.values()):
         raise _broken(path, "it holds tensors other than lists of integers")
@@ -127,8 +127,8 @@ def check(path: Path, holds: bool, reason: str) -> None:
 
 def _broken(path: Path, reason: str) -> PriorError:
     return PriorError(
-        f"The likelihood table {path} is damaged: {reason}",
-        "Fetch the prior again, or count the table again with `build-likelihood`.",
+        f"the likelihood table {path} is damaged: {reason}",
+        "fetch the prior again, or count the table again with `build-likelihood`",
     )
 
 
