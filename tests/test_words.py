@@ -96,8 +96,8 @@ OLD_WORDS = re.compile(
     r"draws?|drawn|selective|foreign|unlabelled|judges?|learnt|taking|places?|own|known|knows|found|made|words?|"
     r"usual|tell|the rest)\b|(?<![Ss]tandard )\bdeviations?\b"
 )
-"""Words that the vocabulary of the project replaces; some have legitimate uses, so that they are only counted."""
-OLD_LINES = 1694
+"""Words that the vocabulary of the project replaces; some have legitimate uses, so that lines are counted."""
+OLD_LINES = 1690
 """Lines with such words; this number only falls."""
 
 

@@ -166,7 +166,8 @@ class StemWriter:
 
     def _check_free(self) -> None:
         for path in self.paths:
-            if path.exists() and self.info.path.exists() and path.samefile(self.info.path):
+            mixture = self.info.path
+            if os.path.exists(path) and os.path.exists(mixture) and os.path.samefile(path, mixture):
                 raise OutputError(
                     f"a stem would replace the mixture {path}", "choose another folder or file name"
                 )
@@ -234,15 +235,15 @@ class StemWriter:
 
 
 def reorder(writers: Sequence[StemWriter], order: Sequence[int]) -> None:
-    """Give the files of the first writer to writer ``order[0]``, and so on: the best sample comes first.
+    """Rename the files of writers such that those of the first writer contain the best sample.
 
     Args:
-        writers: open, one per sample.
-        order: which sample is the best, the second, …
+        writers: open writers, one per sample.
+        order: indices of the samples, the best first.
     """
     paths = [writer.paths for writer in writers]
-    for number, own in zip(order, paths, strict=True):
-        writers[number].redirect(own)
+    for number, names in zip(order, paths, strict=True):
+        writers[number].redirect(names)
 
 
 def _clear_timestamp(part: Path) -> None:
