@@ -35,7 +35,7 @@ from sepcli.evaluation.tasks.images import pair_values
 from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.images import residual_rms
 from sepcli.priors.images.load_score import PRESETS, load_images
-from sepcli.priors.images.train_task import to_float_images
+from sepcli.datasets.image_splits import to_float_images
 from sepcli.protocols import Posterior
 from sepcli.samplers.langevin import Langevin
 from sepcli.separation.engines import ScoreEngine

@@ -15,11 +15,11 @@ run() { echo "+ $*" >&2; "$@"; }  # shows every command before it runs
 # shellcheck disable=SC2086 # words on purpose
 [ -f "$out/duets/duet-4.flac" ] || run python "$here/compose_separator_sounds.py" "$out" ${SOUNDS:-}
 
-# 2. A prior per instrument (BUDGET each). AGAINST=1: each also learns what is not its own, from the other's recordings.
+# 2. A prior per instrument (BUDGET each). INTERFERENCE=1: each is also trained to reject the other.
 for name in pluck flute; do
-  other=(--against "$out/$([ $name = pluck ] && echo flute || echo pluck)")
+  other=(--set interference="$out/$([ $name = pluck ] && echo flute || echo pluck)")
   [ -f "$out/priors/$name/card.toml" ] || run sepcli train-prior --family denoiser --data "$out/$name" \
-    --out "$out/priors/$name" --preset "$preset" --time-budget "$budget" --resume ${AGAINST:+"${other[@]}"}
+    --out "$out/priors/$name" --preset "$preset" --time-budget "$budget" --resume ${INTERFERENCE:+"${other[@]}"}
 done
 
 # 3. The separator: one --prior per source. No training on duets (a minute).

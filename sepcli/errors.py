@@ -18,6 +18,7 @@ class SepError(Exception):
     Args:
         message: One line, no final full stop, naming the file, option or prior concerned.
         hint: One line that says what the user can do about it.
+        argument: The argument of the library that the error is about, such as "weights" or "settings.steps".
     """
 
     exit_code = 1

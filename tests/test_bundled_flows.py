@@ -19,7 +19,7 @@ from sepcli.evaluation.density_evaluators import open_evaluators
 from sepcli.evaluation.tasks.likelihood import Likelihood
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.load_score import load_image_prior
-from sepcli.priors.images.train_task import to_float_images
+from sepcli.datasets.image_splits import to_float_images
 
 DIGITS = Path(__file__).parent / "data" / "digits"
 

@@ -9,7 +9,7 @@ data=${1:?CIFAR10_DIR} out=${2:?OUT_DIR}
 mkdir -p "$out"
 
 [ -f "$out/cifar10/card.toml" ] || sepcli train-prior --family denoiser --data "$data" --out "$out/cifar10" \
-  --preset "${PRESET:-small}" --size 32 --channels 3 --sources image --note "CIFAR-10, 49,000 training images" \
+  --preset "${PRESET:-small}" --set size=32 --set channels=3 --sources image --note "CIFAR-10, 49,000 training images" \
   --time-budget "${BUDGET:-60m}" --resume
 
 figures=()

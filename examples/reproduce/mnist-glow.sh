@@ -3,9 +3,9 @@
 # bash mnist-glow.sh MNIST_DIR OUT_DIR
 #
 # 40 minutes of training on two CPU cores, and about as long for the separations (computed from single rows, not
-# measured as a whole); run again after an interruption, it goes on where it was. By default one flow is told the noise,
-# which is the cheaper way; LADDER=1 is the paper's, a flow of clean images first and then a copy of it for every
-# noise level. Where there is a GPU, set PRESET=base, BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with
+# measured as a whole); run again after an interruption, it goes on where it was. By default one flow is conditioned on
+# the noise, which costs less; FINETUNE=1 is the paper's way, a flow of clean images first and then a copy of it for
+# every noise level. Where there is a GPU, set PRESET=base, BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with
 # the paper's settings (1,000 evaluations) and of halving, by one draw and by the likeliest of ten;
 # ROWS="langevin-1 halving-1 halving-10" leaves out the dearest.
 set -euo pipefail
@@ -17,11 +17,11 @@ train() {  # NAME BUDGET OPTION...: once, or the rest of it
   [ -f "$out/$1/card.toml" ] || sepcli train-prior --family glow --data "$data" --out "$out/$1" --preset "$preset" \
     --note "MNIST, 59,000 training digits" --time-budget "$2" --resume "${@:3}"
 }
-if [ -n "${LADDER:-}" ]; then
-  train mnist-glow "${BUDGET:-24m}" --clean
-  # a ladder's card, which is written last, says what the ladder was made of
+if [ -n "${FINETUNE:-}" ]; then
+  train mnist-glow "${BUDGET:-24m}" --set clean=1
+  # the card, which is written last, names the training that the fine-tuned flow started from
   grep -qxF '[training.glow.init]' "$out/mnist-glow/card.toml" || sepcli train-prior --family glow --data "$data" \
-    --out "$out/mnist-glow" --finetune-noise --time-budget "${LADDER_BUDGET:-16m}" --resume
+    --out "$out/mnist-glow" --set finetune_noise=1 --time-budget "${FINETUNE_BUDGET:-16m}" --resume
 else
   train mnist-glow "${BUDGET:-40m}"
 fi

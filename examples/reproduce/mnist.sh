@@ -11,7 +11,7 @@ mkdir -p "$out"
 
 train() {  # NAME BUDGET OPTION...: once, or the rest of it
   [ -f "$out/$1/card.toml" ] || sepcli train-prior --family denoiser --data "$data" --out "$out/$1" --preset "$preset" \
-    --classes halves --note "MNIST, 59,000 training digits" --time-budget "$2" --resume "${@:3}"
+    --set classes=halves --note "MNIST, 59,000 training digits" --time-budget "$2" --resume "${@:3}"
 }
 train mnist-first "$first"
 train mnist "$second" --init "$out/mnist-first" --learning-rate 8e-4

@@ -37,14 +37,14 @@ train latent "$folder" latent "$latent"
 train context "$folder" context "$context" --batch 12 --tokens 256
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
   --cache "$out/cache" --time-budget "${COUNTING:-7m}" --resume
-against() { [ "$1" = drums ] && echo bass || echo drums; }
-compile=${COMPILE-$(command -v g++ > /dev/null && echo --compile || true)}
-for source in drums bass; do  # each learns what is not its own from the other's clean recordings, then its lowest bands
-  words=(--sources "$source" --against "$(against "$source")" --batch 12)
+other() { [ "$1" = drums ] && echo bass || echo drums; }
+compile=${COMPILE-$(command -v g++ > /dev/null && echo --set compile=1 || true)}
+for source in drums bass; do  # each is trained to reject the other's clean recordings, then on its lowest bands
+  words=(--sources "$source" --set interference="$(other "$source")" --batch 12)
   train denoiser "$out/first/$source" denoiser "$denoiser" "${words[@]}" --learning-rate 7e-4
   # shellcheck disable=SC2086 # a word or none
   train denoiser "$folder/$source" denoiser "$low" "${words[@]}" --learning-rate 1e-3 --init "$out/first/$source" \
-    --low-bands $compile
+    --set low_bands=1 $compile
 done
 python "$examples/reproduce/two_engines.py" "$folder" --score drums bass --like slakh-drums-bass
 

@@ -7,7 +7,7 @@
 # sepcli separate mix.wav --prior OUT_DIR/toy-waves --method score|langevin|variational. Where there is a GPU, set
 # PRESET=base, LANGEVIN="" (the prior's own, 1,000 evaluations), LANGEVIN_PAIRS=100, FLOW_PAIRS=100 and a FLOW_BUDGET
 # and an ENCODER_BUDGET of an hour or more.
-# FLOW="--clean --noise 0.1" trains flows of one noise level, as the thesis' are.
+# FLOW="--set clean=1 --set noise=0.1" trains flows of one noise level, as the thesis' are.
 set -euo pipefail
 out=${1:?OUT_DIR}
 preset=${PRESET:-small} flow=${FLOW:-} langevin=${LANGEVIN---set levels=12 --set steps=25}

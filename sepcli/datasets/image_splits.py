@@ -1,12 +1,15 @@
-"""Images to learn from and held-out ones: MNIST's files, or any folder of images."""
+"""Training images and held-out ones: MNIST's files, or any folder of images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.idx import open_digits
@@ -20,33 +23,55 @@ from sepcli.datasets.image_folder import (
 )
 from sepcli.errors import InputError, UsageError
 from sepcli.media import MEDIA
-from sepcli.priors.images.train_task import HALVES
 from sepcli.protocols import ProgressCallback
-from sepcli.training.config import Request
 
 SUFFIXES = MEDIA["image"].suffixes
 
 HELD_OUT = 1000
-"""Images that are kept for validation; of those to learn from, the last ones, at most a tenth."""
-TAKEN = "train"
-"""The split that is learnt from."""
+"""Most images for validation: the last ones, at most a tenth of all."""
+TRAIN = "train"
+"""The split for training."""
+HALVES = ("0-4", "5-9")
+"""The two classes of digits of the class-split protocol."""
+DIGIT_CLASSES: Mapping[str, tuple[str, ...]] = {"halves": HALVES, "digits": tuple("0123456789")}
+"""Ways to divide MNIST into classes, and their names."""
 
 
 def open_data(
-    request: Request, on_progress: ProgressCallback | None = None, tell: Callable[[str], None] | None = None
+    data: Path,
+    classes: tuple[str, ...] = (),
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    cache: Path | None = None,
+    held_out: int = HELD_OUT,
+    on_progress: ProgressCallback | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Images to learn from and held-out ones, of one shape; labels are of ``request.classes``.
+    """Open training images and held-out ones, of one shape.
+
+    Args:
+        data: MNIST's files, or a folder of images.
+        classes: their names; labels are indices of them.
+        size: side to which the images of a folder are resized; None: their common size, or 64.
+        channels: 1 or 3; None: 3 if an image of a folder has colors.
+        cache: a folder for decoded images.
+        held_out: the most images that are held out.
+        on_progress: called with (images read, all images).
+        on_message: called with notes on the images.
 
     Raises:
-        UsageError: an option or classes that are not for these data.
+        UsageError: options or classes that are not for these data.
         InputError: the data cannot be read, or hold no images.
         OutputError: the cache cannot be written.
     """
-    if (request.size, request.channels) != (None, None) and kind_of(request.data) is Kind.DIGITS:
-        raise UsageError("--size and --channels are for folders of images", "leave them out for MNIST")
-    size = None if request.size is None else (request.size, request.size)
-    decoder = Decoder(read_pixels, size, request.channels, on_progress, tell)
-    return open_splits(request.data, decoder, request.classes, request.cache)
+    given = {"size": size, "channels": channels}
+    if (wrong := [key for key, value in given.items() if value is not None]) and kind_of(data) is Kind.DIGITS:
+        raise UsageError(
+            f"{wrong[0]} is for folders of images, not for MNIST", "omit it", argument=f"settings.{wrong[0]}"
+        )
+    decoder = Decoder(read_pixels, None if size is None else (size, size), channels, on_progress, on_message)
+    return open_splits(data, decoder, classes, cache, held_out)
 
 
 def open_like(
@@ -56,25 +81,25 @@ def open_like(
     cache: Path | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> tuple[LabelledImages, LabelledImages]:
-    """The same for a network that takes images of one shape (C, H, W) only.
+    """Open the same for a network of images of one shape (C, H, W).
 
     Raises:
         InputError: see ``open_data``; or MNIST's images are of another shape.
     """
     decoder = Decoder(read_pixels, (shape[1], shape[2]), shape[0], on_progress)
-    learn, held_out = open_splits(data, decoder, classes, cache)
-    if learn.images.shape[1:] != shape:
+    train, held_out = open_splits(data, decoder, classes, cache)
+    if train.images.shape[1:] != shape:
         raise InputError(
-            f"{data} has images of {learn.images.shape[1:]} (channels, height, width), not of {shape}",
+            f"{data} has images of {train.images.shape[1:]} (channels, height, width), not of {shape}",
             "give the data that its codec was trained on",
         )
-    return learn, held_out
+    return train, held_out
 
 
 def open_splits(
-    data: Path, decoder: Decoder, classes: tuple[str, ...], cache: Path | None
+    data: Path, decoder: Decoder, classes: tuple[str, ...], cache: Path | None, most: int = HELD_OUT
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Images to learn from and held-out ones; those of a folder come through the decoder.
+    """Open training images and at most ``most`` held-out ones; those of a folder come through the decoder.
 
     Raises:
         UsageError: the folder has no such classes.
@@ -85,43 +110,79 @@ def open_splits(
     if kind is Kind.SOUND:
         raise InputError(f"{data} holds no images", "give a folder of images")
     if kind is Kind.DIGITS:
-        return _divided(_digits(data, classes))
-    learn = open_images(data, TAKEN, SUFFIXES, decoder, cache=cache, shuffled=True)
-    if classes not in ((), learn.classes):
+        return _divided(_digits(data, classes), most)
+    train = open_images(data, TRAIN, SUFFIXES, decoder, cache=cache, shuffled=True)
+    if classes not in ((), train.classes):
         raise UsageError(
             f"{data} has no classes {', '.join(classes)}",
-            "use --classes folders, or leave --classes out",
+            "use the classes of its folders, or none",
+            argument="settings.classes",
         )
     if "validation" not in split_folders(data, SUFFIXES):
-        return _divided(learn)
-    channels, height, width = learn.images.shape[1:]
+        return _divided(train, most)
+    channels, height, width = train.images.shape[1:]
     alike = replace(decoder, size=(height, width), channels=channels)
     held_out = open_images(data, "validation", SUFFIXES, alike, cache=cache, shuffled=True)
-    if classes and held_out.classes != learn.classes:
+    if classes and held_out.classes != train.classes:
         raise InputError(
-            f"the splits of {data} have other classes each",
-            "leave --classes out, or mend the folders",
+            f"the splits of {data} have different classes", "train without classes, or correct the folders"
         )
-    return learn, held_out.only(slice(HELD_OUT))
+    return train, held_out.only(slice(most))
+
+
+def named_classes(data: Path, classes: str) -> tuple[str, ...]:
+    """Return the names of the classes of a data set.
+
+    Args:
+        data: MNIST's files, or a folder of images.
+        classes: none, folders, or a key of ``DIGIT_CLASSES``.
+
+    Raises:
+        UsageError: the classes are not of these data.
+        InputError: there are no images.
+    """
+    if classes == "none":
+        return ()
+    if (classes == "folders") != (kind_of(data) is Kind.IMAGES):
+        meant = "folders of images" if classes == "folders" else "MNIST's files"
+        raise UsageError(
+            f"classes={classes} is for {meant}, not for {data}",
+            "choose other classes, or none",
+            argument="settings.classes",
+        )
+    return folder_classes(data) if classes == "folders" else DIGIT_CLASSES[classes]
 
 
 def folder_classes(data: Path) -> tuple[str, ...]:
-    """The classes of a folder of images that are to be learnt from.
+    """Return the classes of the training images in a folder.
 
     Raises:
         InputError: there are no images.
         UsageError: they are not in folders of classes.
     """
-    classes = class_names(*find_images(data, TAKEN, SUFFIXES))
+    classes = class_names(*find_images(data, TRAIN, SUFFIXES))
     if not classes:
         raise UsageError(
-            f"the images of {data} are not in one folder per class", "leave --classes out, or sort them"
+            f"the images of {data} are not in one folder per class",
+            "sort them into folders, or train without classes",
+            argument="settings.classes",
         )
     return classes
 
 
+def to_float_images(images: NDArray[np.uint8]) -> Tensor:
+    """Convert bytes (N, C, H, W), or gray ones (N, H, W), to images (N, C, H, W), float32 in [0, 1]."""
+    rows = images[:, None] if images.ndim == 3 else images
+    return torch.from_numpy(np.array(rows)).float() / 255.0  # a copy: torch wants memory it may write to
+
+
+def has_mirrored(images: LabelledImages, flip: bool | None) -> bool:
+    """Whether to train on mirror images as well: ``flip``, or if None, if the images have colors."""
+    return images.images.shape[1] == 3 if flip is None else flip
+
+
 def measure(images: LabelledImages, part: int = 1024) -> tuple[float, float]:
-    """Mean and standard deviation of all values, in [0, 1], of a part of the images at a time."""
+    """Return mean and standard deviation of all values, in [0, 1], reading ``part`` images at a time."""
     counts = np.zeros(256, np.int64)
     for start in range(0, len(images.images), part):
         counts += np.bincount(images.images[start : start + part].reshape(-1), minlength=256)
@@ -131,13 +192,13 @@ def measure(images: LabelledImages, part: int = 1024) -> tuple[float, float]:
 
 
 def _digits(data: Path, classes: tuple[str, ...]) -> LabelledImages:
-    digits = open_digits(data, TAKEN)
+    digits = open_digits(data, TRAIN)
     labels = digits.labels // 5 if classes == HALVES else digits.labels
     return LabelledImages(digits.images, labels, classes)
 
 
-def _divided(images: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
-    """The last images are held out; a single one is both."""
-    count = max(1, min(HELD_OUT, len(images.images) // 10))
-    learn = images.only(slice(None, -count)) if count < len(images.images) else images
-    return learn, images.only(slice(-count, None))
+def _divided(images: LabelledImages, most: int) -> tuple[LabelledImages, LabelledImages]:
+    """Hold out the last images; a single one is in both parts."""
+    count = max(1, min(most, len(images.images) // 10))
+    train = images.only(slice(None, -count)) if count < len(images.images) else images
+    return train, images.only(slice(-count, None))

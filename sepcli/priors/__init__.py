@@ -1,30 +1,53 @@
-"""Generative priors of clean sources. ``FAMILIES`` is the table of model families; this module imports no torch.
+"""Generative priors of clean sources.
 
+``FAMILIES`` is the table of model families; this module imports no torch.
 A family's room holds everything about it: network, loss, presets, loading, engine and training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
+
+Medium = Literal["audio", "image"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a family is trained on data of one medium; references are ``module:attribute``.
+
+    Attributes:
+        options: the frozen dataclass of the family's own options.
+        task: (options, ``TrainConfig``) → ``sepcli.training.run.Recipe``.
+        batch: items per step by default.
+        tokens: tokens or frames per item by default; 0: an item has its own length.
+        learning_rate: initial learning rate by default.
+        init: whether training can start from a trained prior.
+    """
+
+    options: str
+    task: str
+    batch: int
+    tokens: int
+    learning_rate: float
+    init: bool = False
 
 
 @dataclass(frozen=True)
 class Family:
-    """A row of ``FAMILIES``; callables are ``module:attribute``.
+    """A row of ``FAMILIES``; references are ``module:attribute``.
 
     Attributes:
         name: on the command line and in ``[parts.NAME] family`` of a card.
         medium: what it is a prior of.
         part: the folder, inside a prior's folder, that holds its network.
+        summary: one line.
         presets: names of its sizes, the smallest first.
-        options: the frozen dataclass of its training options; "" if it cannot be trained here.
-        task: (options, config, data) → what ``sepcli.training.run`` trains.
+        training: medium → how it is trained; empty if it cannot be trained here.
         load: folder → network, float32 on the CPU.
         separator: selection of opened priors → engine; "" for parts that do not separate by themselves.
-        summary: one line.
     """
 
     name: str
@@ -32,24 +55,124 @@ class Family:
     part: str
     summary: str
     presets: tuple[str, ...] = ("tiny", "small", "base")
-    options: str = ""
-    task: str = ""
+    training: Mapping[Medium, Training] = field(default_factory=dict)
     load: str = ""
     separator: str = ""
+
+
+_IMAGES, _AUDIO, _LASS = "sepcli.priors.images", "sepcli.priors.audio", "sepcli.priors.lass"
+_IMAGE = f"{_IMAGES}.options:ImageOptions"
+
+
+def _lass(task: str, batch: int, tokens: int, rate: float, init: bool = False) -> Training:
+    return Training(f"{_LASS}.options:AudioOptions", f"{_LASS}.recipes:{task}", batch, tokens, rate, init)
 
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
-        Family("vqvae", "both", "codec", "codec of LASS: signals to tokens and back"),
-        Family("transformer", "both", "transformer", "autoregressive prior over a codec's tokens"),
-        Family("latent", "audio", "latent", "Gaussian likelihood of the mixture's latents (LASS)"),
-        Family("context", "audio", "context", "likelihood of the mixture around a token (LASS)"),
-        Family("denoiser", "both", "denoiser", "denoising score network, of images or of MDCT coefficients"),
-        Family("ncsn", "image", "ncsn", "noise-conditional score network (Song & Ermon 2019)"),
-        Family("glow", "image", "glow", "normalizing flow with log p(x)"),
-        Family("flow", "audio", "flow", "normalizing flow of waveforms"),
-        Family("variational", "audio", "encoders", "variational posteriors of mixtures"),
+        Family(
+            "vqvae",
+            "both",
+            "codec",
+            "codec of LASS: signals to tokens and back",
+            training={
+                "audio": _lass("codec", 24, 192, 2e-3),
+                "image": Training(
+                    f"{_LASS}.options:ImageCodecOptions", f"{_LASS}.train_images:codec", 128, 0, 1e-3
+                ),
+            },
+        ),
+        Family(
+            "transformer",
+            "both",
+            "transformer",
+            "autoregressive prior over a codec's tokens",
+            training={
+                "audio": _lass("transformer", 16, 512, 1e-3, init=True),
+                "image": Training(
+                    f"{_LASS}.options:ImageTransformerOptions",
+                    f"{_LASS}.train_images:transformer",
+                    128,
+                    0,
+                    1e-3,
+                    init=True,
+                ),
+            },
+        ),
+        Family(
+            "latent",
+            "audio",
+            "latent",
+            "Gaussian likelihood of the mixture's latents (LASS)",
+            training={"audio": _lass("latent", 16, 256, 2e-3)},
+        ),
+        Family(
+            "context",
+            "audio",
+            "context",
+            "likelihood of the mixture around a token (LASS)",
+            training={"audio": _lass("context", 6, 512, 3e-3)},
+        ),
+        Family(
+            "denoiser",
+            "both",
+            "denoiser",
+            "denoising score network, of images or of MDCT coefficients",
+            training={
+                "audio": Training(
+                    f"{_AUDIO}.options:DenoiserOptions",
+                    f"{_AUDIO}.train_denoiser:recipe",
+                    16,
+                    128,
+                    1e-3,
+                    init=True,
+                ),
+                "image": Training(
+                    f"{_IMAGES}.options:DenoiserOptions", f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True
+                ),
+            },
+        ),
+        Family(
+            "ncsn",
+            "image",
+            "ncsn",
+            "noise-conditional score network (Song & Ermon 2019)",
+            training={"image": Training(_IMAGE, f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True)},
+        ),
+        Family(
+            "glow",
+            "image",
+            "glow",
+            "normalizing flow with log p(x)",
+            training={
+                "image": Training(
+                    f"{_IMAGES}.options:GlowOptions", f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True
+                )
+            },
+        ),
+        Family(
+            "flow",
+            "audio",
+            "flow",
+            "normalizing flow of waveforms",
+            training={
+                "audio": Training(
+                    f"{_AUDIO}.options:FlowOptions", f"{_AUDIO}.train_flow:recipe", 16, 16, 3e-3
+                )
+            },
+        ),
+        Family(
+            "variational",
+            "audio",
+            "encoders",
+            "variational posteriors of mixtures",
+            training={
+                "audio": Training(
+                    f"{_AUDIO}.options:EncodersOptions", f"{_AUDIO}.train_encoders:recipe", 16, 16, 3e-3
+                )
+            },
+        ),
         Family("diffusers", "image", "unet", "diffusion model of the package diffusers", presets=()),
     )
 }

@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from sepcli.atomic import write_whole
 from sepcli.errors import InputError, OutputError, SepError
@@ -31,7 +32,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class Task(Protocol):
-    """What is trained: a module, its loss on a fresh random batch, and its figure on held-out data."""
+    """What is trained: a module, its loss on a random batch, and its loss on held-out data."""
 
     @property
     def model(self) -> nn.Module:
@@ -39,11 +40,11 @@ class Task(Protocol):
         ...
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The loss () of a random batch, and figures to log."""
+        """Return the loss () of a random batch, and figures to log."""
         ...
 
     def validate(self) -> dict[str, float]:
-        """Figures on fixed held-out data; ``score`` is the one to minimise."""
+        """Return figures on fixed held-out data; ``score`` is the one to minimise."""
         ...
 
 
@@ -61,7 +62,7 @@ class LoopSettings:
         validations: how many validations over the budget.
         checkpoint_seconds: a checkpoint at least this often.
         seed: of all randomness.
-        run: what is trained and on what, as JSON has it; a checkpoint of another run is not continued.
+        run: what determines the weights, ready for JSON; a checkpoint of another run is not continued.
     """
 
     seconds: float | None = 600.0
@@ -77,13 +78,13 @@ class LoopSettings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a run may not be continued with another one of; its budget may change."""
+        """What has to stay the same when a run is resumed; its budget may change."""
         return {**self.run, "seed": self.seed, "learning rate": self.learning_rate}
 
 
 @dataclass
 class Progress:
-    """Where a run stands; stored in the checkpoint, so that weights and step are always of one moment."""
+    """The state of a run, stored with the weights in one checkpoint."""
 
     step: int = 0
     elapsed: float = 0.0
@@ -105,6 +106,7 @@ def train(
     resume: bool = False,
     on_progress: ProgressCallback | None = None,
     log: Callable[[dict[str, float]], None] | None = None,
+    average: AveragedModel | None = None,
 ) -> Progress:
     """Train ``task.model`` until the budget is spent; the best validated weights are in
     ``folder/model.safetensors``.
@@ -115,8 +117,10 @@ def train(
         settings: budget and rates.
         device: where the model is; autocast to bfloat16 on either kind.
         resume: continue from the folder's checkpoint if there is one.
-        on_progress: told (tenths of a per cent of the budget spent, 1000).
-        log: told the figures of every validation.
+        on_progress: called with (tenths of a per cent of the budget spent, 1000).
+        log: called with the figures of every validation.
+        average: the running mean of the weights of ``task.model``, which is kept in their place; every step
+            begins by adding the current weights.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -127,27 +131,18 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot write to {folder}: {error.strerror}", "choose another --out folder"
+            f"{folder} cannot be written: {error.strerror}", "choose another folder", argument="out"
         ) from error
-    optimizer = _optimizer(task.model, settings)
+    run = _Run(task, _optimizer(task.model, settings), average, folder, settings, device)
     if not resume:
         forget(folder)
-    progress = _restore(task.model, optimizer, folder, settings) if resume else Progress()
+    progress = _restore(run) if resume else Progress()
     progress.identity = settings.identity
     if not progress.step:
-        _save(task.model, optimizer, progress, folder)  # from now on the folder holds an unfinished run
+        _save(run, progress)  # from now on the folder holds an unfinished run
     saved = started = time.monotonic() - progress.elapsed
-    while (spent := _spent(progress, settings)) < 1.0:
-        rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * spent))
-        figures = _step(
-            task,
-            optimizer,
-            rate * min(1.0, (progress.step + 1) / settings.warmup),
-            settings,
-            progress.step,
-            device,
-        )
-        for key, value in figures.items():
+    while _spent(progress, settings) < 1.0:
+        for key, value in _step(run, progress).items():
             progress.running.setdefault(key, []).append(value)
         progress.step += 1
         progress.elapsed = time.monotonic() - started
@@ -155,21 +150,40 @@ def train(
         if on_progress:
             on_progress(min(1000, int(1000 * spent)), 1000)
         if spent >= 1.0 or spent * settings.validations >= progress.validated + 1:
-            entry = _validate(task, folder, progress, device)
+            entry = _validate(run, progress)
             progress.elapsed = time.monotonic() - started
             missed = int(_spent(progress, settings) * settings.validations)  # while this one went on
             progress.validated = max(progress.validated, missed)
             if log:
                 log(entry)
         if time.monotonic() - saved > settings.checkpoint_seconds:
-            _save(task.model, optimizer, progress, folder)
+            _save(run, progress)
             saved = time.monotonic()
     forget(folder)
     if not math.isfinite(progress.best):
         raise SepError(
-            "the training diverged: no validation gave a finite score", "try a smaller --learning-rate"
+            f"the training diverged at learning rate {settings.learning_rate:g}: no validation was finite",
+            "choose a smaller learning rate",
+            argument="learning_rate",
         )
     return progress
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the functions of the loop share."""
+
+    task: Task
+    optimizer: torch.optim.AdamW
+    average: AveragedModel | None
+    folder: Path
+    settings: LoopSettings
+    device: torch.device
+
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is validated and kept."""
+        return self.task.model if self.average is None else self.average.module
 
 
 def _spent(progress: Progress, settings: LoopSettings) -> float:
@@ -193,35 +207,27 @@ def _optimizer(model: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=fused)
 
 
-def _step(
-    task: Task,
-    optimizer: torch.optim.AdamW,
-    rate: float,
-    settings: LoopSettings,
-    step: int,
-    device: torch.device,
-) -> dict[str, float]:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with torch.autocast(device.type, torch.bfloat16):
-        loss, figures = task.loss(np.random.default_rng([settings.seed, step]))
-    optimizer.zero_grad(set_to_none=True)
+def _step(run: _Run, progress: Progress) -> dict[str, float]:
+    settings, task = run.settings, run.task
+    rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * _spent(progress, settings)))
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate * min(1.0, (progress.step + 1) / settings.warmup)
+    if run.average is not None:
+        run.average.update_parameters(task.model)
+    with torch.autocast(run.device.type, torch.bfloat16):
+        loss, figures = task.loss(np.random.default_rng([settings.seed, progress.step]))
+    run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
-    optimizer.step()
+    run.optimizer.step()
     return {"loss": float(loss.detach()), **figures}
 
 
-def _validate(
-    task: Task,
-    folder: Path,
-    progress: Progress,
-    device: torch.device,
-) -> dict[str, float]:
-    task.model.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-        figures = task.validate()
-    task.model.train()
+def _validate(run: _Run, progress: Progress) -> dict[str, float]:
+    run.kept.eval()
+    with torch.inference_mode(), torch.autocast(run.device.type, torch.bfloat16):
+        figures = run.task.validate()
+    run.kept.train()
     progress.validated += 1
     entry = {"step": float(progress.step), "elapsed": round(progress.elapsed, 1)}
     entry |= {f"train_{key}": round(float(np.mean(values)), 4) for key, values in progress.running.items()}
@@ -230,8 +236,8 @@ def _validate(
     progress.history.append(entry)
     if figures["score"] < progress.best:
         progress.best, progress.best_step = figures["score"], progress.step
-        write_weights(task.model, folder / "model.safetensors")
-    write_text(folder / "history.json", json.dumps(progress.history, indent=1))
+        write_weights(run.kept, run.folder / "model.safetensors")
+    write_text(run.folder / "history.json", json.dumps(progress.history, indent=1))
     return entry
 
 
@@ -256,44 +262,51 @@ def write_weights(model: nn.Module, path: Path) -> None:
     write_tensors(path, tensors)
 
 
-def _save(model: nn.Module, optimizer: torch.optim.AdamW, progress: Progress, folder: Path) -> None:
+def _save(run: _Run, progress: Progress) -> None:
     tensors = {
-        f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+        f"{part}.{name}": tensor.detach().cpu().contiguous()
+        for part, module in _modules(run).items()
+        for name, tensor in module.state_dict().items()
     }
-    for index, state in optimizer.state_dict()["state"].items():
+    for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {
             f"optimizer.{index}.{name}": torch.as_tensor(value).cpu() for name, value in state.items()
         }
-    write_tensors(folder / CHECKPOINT, tensors, {"progress": json.dumps(asdict(progress))})
+    write_tensors(run.folder / CHECKPOINT, tensors, {"progress": json.dumps(asdict(progress))})
 
 
-def _restore(
-    model: nn.Module, optimizer: torch.optim.AdamW, folder: Path, settings: LoopSettings
-) -> Progress:
-    if not (folder / CHECKPOINT).exists():
+def _modules(run: _Run) -> dict[str, nn.Module]:
+    return {"model": run.task.model, **({} if run.average is None else {"average": run.average})}
+
+
+def _restore(run: _Run) -> Progress:
+    path = run.folder / CHECKPOINT
+    if not path.exists():
         return Progress()
+    started = "use the options that the run was started with, or overwrite it"
     try:
-        with safe_open(folder / CHECKPOINT, "pt") as stored:
+        with safe_open(path, "pt") as stored:
             progress = Progress(**json.loads(stored.metadata()["progress"]))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no dict)
-        model.load_state_dict({name[6:]: t for name, t in tensors.items() if name.startswith("model.")})
+        for part, module in _modules(run).items():
+            length = len(part) + 1
+            own = {name[length:]: t for name, t in tensors.items() if name.startswith(f"{part}.")}
+            module.load_state_dict(own)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise InputError(
-            f"the checkpoint in {folder} does not fit this run",
-            "use the options it was started with, or --overwrite",
+            f"the checkpoint in {run.folder} does not fit this run", started, argument="resume"
         ) from error
-    unlike = [key for key, value in settings.identity.items() if progress.identity.get(key) != value]
-    if unlike:
+    wanted = run.settings.identity
+    if unlike := [key for key, value in wanted.items() if progress.identity.get(key) != value]:
         raise InputError(
-            f"the checkpoint in {folder} is of a run with another {unlike[0]}",
-            "use the options it was started with, or --overwrite",
+            f"the checkpoint in {run.folder} is of a run with another {unlike[0]}", started, argument="resume"
         )
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": state})
     return progress
 
 

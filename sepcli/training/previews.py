@@ -1,4 +1,4 @@
-"""The validation curve of a run as an image."""
+"""What a run leaves to look at and to listen to: its validation curve, images and signals."""
 
 from __future__ import annotations
 
@@ -6,32 +6,28 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sepcli.atomic import write_whole
+from torch import Tensor
 
-DENOISING: Mapping[str, str] = {
-    "train_mse": "training, weights as they are",
-    "valid_mse": "held out, mean of the weights",
-    "valid_wiener": "held out, Wiener's filter",
-}
-"""Figure of a denoiser → what it is."""
+from sepcli.atomic import MORE_SPACE, write_whole
+from sepcli.errors import OutputError
+
+CURVE, SHEET, SIGNALS = "validation.png", "samples.png", "samples"
+"""Their names in a prior's folder."""
 
 
 def save_curve(
-    history: Sequence[Mapping[str, float]],
-    path: Path,
-    labels: Mapping[str, str] = DENOISING,
-    what: str = "denoising error",
+    history: Sequence[Mapping[str, float]], path: Path, labels: Mapping[str, str], what: str
 ) -> None:
-    """Draw figures of training and of held-out data over the steps; write it as PNG, atomically.
+    """Plot figures of training and of held-out data over the steps; write the plot as PNG, atomically.
 
     Args:
         history: entries of ``sepcli.training.loop.Progress``.
-        path: the image's.
-        labels: figure → what the legend calls it.
-        what: the name of the axis.
+        path: of the plot.
+        labels: figure → its name in the legend.
+        what: the name of the vertical axis.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     from matplotlib.figure import Figure  # half a second, once a run
 
@@ -47,3 +43,35 @@ def save_curve(
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=120)
     write_whole(path, file.getvalue())
+
+
+def save_sheet(path: Path, images: Tensor, columns: int) -> None:
+    """Write images (N, C, H, W), N a multiple of ``columns``, as one PNG file; replace what was there.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from sepcli.media.contact_sheet import contact_sheet
+    from sepcli.media.images import RasterImage, write_images
+
+    rows = images.view(-1, columns, *images.shape[1:]).numpy()
+    sheet = contact_sheet(list(map(list, rows)), [""] * columns, [""] * len(rows))
+    write_images([(path, RasterImage(sheet))], overwrite=True)
+
+
+def save_signals(folder: Path, signals: Tensor, rate: int) -> None:
+    """Write signals (N, T) as ``01.flac`` and so on, each of them atomically.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    import soundfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}", MORE_SPACE) from error
+    for number, signal in enumerate(signals.clamp(-1.0, 1.0), 1):
+        file = io.BytesIO()
+        soundfile.write(file, signal.numpy(), rate, format="FLAC", subtype="PCM_16")
+        write_whole(folder / f"{number:02d}.flac", file.getvalue())

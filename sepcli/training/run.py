@@ -1,244 +1,199 @@
-"""From a request to a finished part of a prior's folder: network, training, config and card."""
+"""The one way from a family's recipe to a finished part of a prior's folder.
+
+Free folder → data → network with seeded weights → loop → mean of the weights → config.json → card → previews.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from functools import partial
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from msgspec import structs
+from torch import nn
 
 from sepcli.catalog import card as cards
-from sepcli.datasets.detect import Kind, holds_images, kind_of
-from sepcli.datasets.song_banks import open_songs
-from sepcli.datasets.stems import StemBank
-from sepcli.errors import InputError, UsageError
-from sepcli.priors.audio import train_denoiser as audio
-from sepcli.priors.audio import train_encoders as variational
-from sepcli.priors.audio import train_flow as waves
-from sepcli.priors.images import finetune_glow as ladder
-from sepcli.priors.images import train as images
-from sepcli.priors.lass import train_images as lass_images
-from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
-from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
-from sepcli.priors.lass.train import (
-    CODEC_PRESETS,
-    CONTEXT_PRESETS,
-    LATENT_PRESETS,
-    PRIOR_PRESETS,
-    VALIDATED,
-    CodecTask,
-    LikelihoodTask,
-    PriorTask,
-    audio_codec,
-    context_nll,
-    latent_nll,
-    new_prior,
-)
-from sepcli.priors.lass.transformer import TransformerConfig
-from sepcli.priors.lass.vqvae1d import SPECTRAL_SIZES, Vqvae1d, Vqvae1dConfig
+from sepcli.catalog import resolve
 from sepcli.protocols import ProgressCallback
-from sepcli.signal.mixing import WeightedSum
-from sepcli.training.config import Request, check_free, history_of, training_entry
-from sepcli.training.loop import Progress, Task, train, write_text
+from sepcli.training.config import TrainConfig, check_alone, check_free
+from sepcli.training.ema import averaged
+from sepcli.training.loop import LoopSettings, Progress, Task, train, write_text
 
-PARTS = {
-    "vqvae": "codec",
-    "transformer": "transformer",
-    "latent": "latent",
-    "context": "context",
-    "denoiser": "denoiser",
-    "ncsn": "ncsn",
-    "glow": "glow",
-    "flow": "flow",
-    "variational": "encoders",
-}
-"""The folder, inside a prior's folder, that each family writes."""
+Log = Callable[[dict[str, float]], None]
+"""Called with the figures of every validation."""
+OnMessage = Callable[[str], None]
+"""Called with notes on the data, in words."""
 
-USED: Mapping[str, Mapping[str, Any]] = {
-    "latent": {"latent": 0.5, "lam": 0.25},
-    "context": {"context": 1.0, "shortlist": 32, "lam": 0.25},
-}
-"""Settings of LASS by which a likelihood that was trained is used, where the card has none of its own."""
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of the loop.
+
+    Attributes:
+        network: makes the network on the CPU; called with torch's own stream seeded.
+        task: (network, evaluated network), both on the training device → what the loop trains. The second is
+            the running mean of the weights, or the network itself.
+        average: whether the mean of the weights is validated and kept.
+    """
+
+    network: Callable[[], nn.Module]
+    task: Callable[[Any, Any], Task]
+    average: bool = True
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is trained, with its data open.
+
+    Attributes:
+        config: a dataclass, ``config.json`` beside the weights.
+        weights: one run of the loop; or a function of (config, on_progress, log) that leaves the part's
+            ``model.safetensors``.
+        card: of the prior, without this part's entry.
+        identity: what determines the weights besides config and options, such as the hash of a codec.
+        finish: called with weights and config in place, before the card is written → facts for the card.
+        preview: called last.
+    """
+
+    config: Any
+    weights: Stage | Callable[[TrainConfig, ProgressCallback | None, Log | None], Progress]
+    card: cards.Card
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    finish: Callable[[], Mapping[str, Any]] = dict
+    preview: Callable[[Progress], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a family trains, decided by its options before any data are read.
+
+    Attributes:
+        part: folder of the network, inside the prior's.
+        sources: names of the sources.
+        options: the options that determine the weights.
+        open: (on_progress, on_message) → ``Setup``; reads the data.
+        alone: whether the part has to be the prior's only one.
+        in_place: whether a finished part is trained further where it is.
+    """
+
+    part: str
+    sources: tuple[str, ...]
+    options: Mapping[str, Any]
+    open: Callable[[ProgressCallback | None, OnMessage | None], Setup]
+    alone: bool = True
+    in_place: bool = False
 
 
 def run(
-    request: Request,
+    recipe: Recipe,
+    config: TrainConfig,
     on_progress: ProgressCallback | None = None,
-    log: Callable[[dict[str, float]], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    log: Log | None = None,
+    on_message: OnMessage | None = None,
 ) -> Progress:
-    """Train what is asked for and leave ``model.safetensors``, ``config.json`` and an updated ``card.toml``.
+    """Train a part; leave ``model.safetensors``, ``config.json``, an updated card and previews.
+
+    Args:
+        recipe: what to train.
+        config: how.
+        on_progress: called with (done, total), first while images are read, then of the budget.
+        log: called with the figures of every validation.
+        on_message: called with notes on the data.
 
     Raises:
-        UsageError: unknown family or preset, an option of another family, chunks too short, or other sources
-            than the prior's.
-        OutputError: there is something there already and neither resume nor overwrite was asked for.
-        InputError: the data cannot be read.
-        PriorError: a transformer is asked for before its codec exists, or a ladder before its flow.
+        UsageError: options or data that do not go together.
+        OutputError: the folder holds something and is neither resumed nor overwritten, or cannot be written.
+        InputError: the data cannot be read or are too little, or the checkpoint is of another run.
+        PriorError: a part that this one needs is missing, or of another network.
     """
-    if request.family not in PARTS:
-        raise UsageError(f"unknown family '{request.family}'", f"one of: {', '.join(PARTS)}")
-    if request.clean and request.family not in ("glow", "flow"):
-        raise UsageError(
-            f"clean images only are for a glow, clean sounds for a flow, not for a {request.family}",
-            "leave out --clean",
-        )
-    trained_on = (*images.PRESETS, "transformer")
-    if request.init is not None and request.family not in trained_on:
-        raise UsageError(
-            f"--init is not for a {request.family}",
-            f"leave it out, or use --family {' or '.join(trained_on)}",
-        )
-    of_sound = {"--against": request.against, "--low-bands": request.low_bands, "--compile": request.compiled}
-    given = [option for option, value in of_sound.items() if value]
-    if given and not (request.family == "denoiser" and kind_of(request.data) is Kind.SOUND):
-        raise UsageError(f"{given[0]} is for denoisers of sound", "leave it out")
-    if request.low_bands and (request.init is None or not request.against):
-        raise UsageError("--low-bands adds to a trained prior", "give it --init and --against")
-    variational.check_options(request)
-    folder = request.out / PARTS[request.family]
-    if request.finetune_noise:
-        return ladder.run(request, folder, on_progress, log, tell)
-    check_free(folder, request.resume, request.overwrite)
-    if request.family == "flow":
-        return waves.run(request, folder, on_progress, log)
-    if request.family == "variational":
-        return variational.run(request, folder, on_progress, log)
-    if request.family == "denoiser" and kind_of(request.data) is Kind.SOUND:
-        return audio.run(request, folder, on_progress, log)
-    if request.family in images.PRESETS:
-        return images.run(request, folder, on_progress, log, tell)
-    if request.family in lass_images.PARTS and holds_images(request.data):
-        return lass_images.run(request, folder, on_progress, log, tell)
-    _check_fits(request)
-    shape = _codec_config(request)
-    banks = [
-        open_songs(request.data, split, request.sources, shape.sample_rate, request.cache)
-        for split in ("train", "validation")
-    ]
-    chunk = request.tokens * shape.hop
-    _check_long_enough(banks[0], chunk)
-    _check_long_enough(banks[1], VALIDATED * shape.sample_rate if request.family == "vqvae" else chunk)
-    task, config = _task(request, banks[0], banks[1])
-    task.model.train()
-    loop = request.loop
-    if request.family != "vqvae":  # what a resumed run has learnt or counted is of these tokens
-        loop = replace(loop, run={**loop.run, "codec": audio_codec(request.out)[1]})
-    progress = train(task, folder, loop, request.device, request.resume, on_progress, log)
-    write_text(folder / "config.json", json.dumps(config, indent=1))
-    _update_card(request, progress, banks[0].seconds)
+    folder = config.out / recipe.part
+    if not recipe.in_place:
+        check_free(folder, config.resume, config.overwrite)
+    if recipe.alone:
+        check_alone(folder)
+    setup = recipe.open(on_progress, on_message)
+    identity = config.identity(recipe.sources, {**recipe.options, **setup.identity})
+    config = replace(config, loop=replace(config.loop, run=identity))
+    if isinstance(setup.weights, Stage):
+        progress = fit(setup.weights, folder, config.loop, config, on_progress, log)
+    else:
+        progress = setup.weights(config, on_progress, log)
+    write_text(folder / "config.json", json.dumps(asdict(setup.config), indent=1))
+    _write_card(recipe, setup, config, {**training_entry(config, progress), **setup.finish()})
+    setup.preview(progress)
     return progress
 
 
-def _codec_config(request: Request) -> Vqvae1dConfig:
-    """Of the codec that is to be trained, or is there."""
-    if request.family != "vqvae":
-        return audio_codec(request.out)[0].config
-    return Vqvae1dConfig(**_presets("vqvae")[request.preset])
+def fit(
+    stage: Stage,
+    folder: Path,
+    loop: LoopSettings,
+    config: TrainConfig,
+    on_progress: ProgressCallback | None = None,
+    log: Log | None = None,
+) -> Progress:
+    """Train a fresh network into ``folder``: one run of the loop.
+
+    Args:
+        stage: the network and its training.
+        folder: where weights, history and checkpoint go.
+        loop: budget and rates.
+        config: device, and whether to resume.
+        on_progress: called with (done, total).
+        log: called with the figures of every validation.
+
+    Raises:
+        OutputError: the folder cannot be written.
+        InputError: the checkpoint is of another run.
+        SepError: the training diverged.
+    """
+    with seeded(loop.seed):
+        network = stage.network()
+    network = network.to(config.device).train()
+    average = averaged(network) if stage.average else None
+    task = stage.task(network, network if average is None else average.module)
+    return train(task, folder, loop, config.device, config.resume, on_progress, log, average)
 
 
-def _check_long_enough(bank: StemBank, length: int) -> None:
-    for name, spans in zip(bank.names, bank.spans, strict=True):
-        if int((spans[:, 1] - spans[:, 0]).max(initial=0)) < length:
-            raise InputError(
-                f"no recording of {name} is long enough for chunks of {length / bank.sample_rate:.1f} s",
-                "use longer recordings or fewer --tokens",
-            )
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's own stream, from which networks draw their first weights, and restore it afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
-def _check_fits(request: Request) -> None:
-    """Refuse, before any work, what cannot be trained or would not fit the parts that are there."""
-    presets = _presets(request.family)
-    if request.preset not in presets:
-        raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
-    if request.family == "vqvae" and request.tokens * _codec_config(request).hop <= max(SPECTRAL_SIZES) // 2:
-        raise UsageError(f"chunks of {request.tokens} tokens are too short", "use --tokens 32 or more")
-    if request.family in ("latent", "context") and len(request.sources) != 2:
-        raise UsageError(
-            f"LASS separates two sources, {len(request.sources)} are asked for", "name two in --sources"
-        )
-    if not (request.out / "card.toml").exists():
-        return
-    card = cards.read(request.out)
-    if card.sources != request.sources:
-        raise UsageError(
-            f"{request.out} is a prior of {', '.join(card.sources)}, not of {', '.join(request.sources)}",
-            f"use --sources {','.join(card.sources)}, or another --out folder",
-        )
-
-
-def _presets(family: str) -> Mapping[str, Mapping[str, Any]]:
+def training_entry(config: TrainConfig, progress: Progress) -> dict[str, Any]:
+    """How a part was trained, and the figures of the weights that were kept, for the card."""
+    kept = [entry for entry in progress.history if entry["step"] == progress.best_step] or progress.history
     return {
-        "vqvae": CODEC_PRESETS,
-        "transformer": PRIOR_PRESETS,
-        "latent": LATENT_PRESETS,
-        "context": CONTEXT_PRESETS,
-    }[family]
-
-
-def _task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[str, Any]]:
-    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
-        torch.manual_seed(request.loop.seed)
-        return _new_task(request, bank, held_out)
-
-
-def _new_task(request: Request, bank: Any, held_out: Any) -> tuple[Task, dict[str, Any]]:
-    presets = _presets(request.family)
-    if request.family == "vqvae":
-        codec_config = Vqvae1dConfig(**presets[request.preset])
-        codec = Vqvae1d(codec_config).to(request.device)
-        return CodecTask(codec, bank, held_out, request.weights, request.batch, request.tokens), asdict(
-            codec_config
-        )
-    trained, digest = audio_codec(request.out)
-    trained = trained.to(request.device)
-    mixing, shape = WeightedSum(request.weights), presets[request.preset]
-    rest = (bank, held_out, request.batch, request.tokens * trained.config.hop, request.device)
-    if request.family == "latent":
-        of_latents = LatentConfig(trained.vocabulary, trained.config.code_dim, **shape)
-        latent = LatentLikelihood(of_latents).to(request.device)
-        latent.codebook.copy_(trained.quantizer.codebook)
-        return LikelihoodTask(latent, partial(latent_nll, latent, trained, mixing), *rest), asdict(of_latents)
-    if request.family == "context":
-        around = ContextConfig(trained.vocabulary, request.sources, trained.config.dim, **shape)
-        context = ContextLikelihood(around)
-        context.order_codes(trained.quantizer.codebook)
-        context = context.to(request.device)
-        return LikelihoodTask(context, partial(context_nll, context, trained, mixing), *rest), asdict(around)
-    config = TransformerConfig(trained.vocabulary, request.sources, **shape)
-    prior = new_prior(config, trained.quantizer.codebook, digest, request.init).to(request.device)
-    return PriorTask(prior, trained, bank, held_out, request.batch, request.tokens), asdict(config)
-
-
-def _update_card(request: Request, progress: Progress, seconds: tuple[float, ...]) -> None:
-    exists = (request.out / "card.toml").exists()
-    card = (
-        cards.read(request.out)
-        if exists
-        else cards.Card(
-            name=request.out.resolve().name,
-            medium="audio",
-            engine="lass",
-            sources=request.sources,
-            weights=request.weights,
-            sample_rate=_codec_config(request).sample_rate,
-        )
-    )
-    entry = training_entry(request, progress)
-    entry["hours_of_data"] = {
-        name: round(s / 3600, 2) for name, s in zip(request.sources, seconds, strict=True)
+        "command": config.command,
+        "preset": config.preset,
+        "batch": config.batch,
+        "steps": progress.step,
+        "seconds": round(progress.elapsed),
+        "device": f"{config.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
+        "torch": torch.__version__.split("+")[0],
+        "best_step": progress.best_step,
+        "validation": {
+            key[6:]: value
+            for key, value in (kept[-1] if kept else {}).items()
+            if key.startswith("valid_") and key != "valid_score"
+        },
     }
-    if request.family != "vqvae":
-        entry["codec"] = audio_codec(request.out)[1]
-    settings = {**USED.get(request.family, {}), **card.defaults("lass")}
-    part = cards.Part(request.family, entry, history_of(request, PARTS[request.family]))
-    card = structs.replace(
-        cards.with_part(card, PARTS[request.family], part),
-        data=request.data_note or card.data,
-        settings={**card.settings, "lass": settings},
-    )
-    cards.write(cards.with_files(card, request.out), request.out)
+
+
+def _write_card(recipe: Recipe, setup: Setup, config: TrainConfig, entry: dict[str, Any]) -> None:
+    """Add the part to the card, with the trainings whose weights it started from."""
+    before = setup.card if recipe.in_place else None
+    if config.init is not None:
+        before, _ = resolve.find(config.init)
+    history = () if before is None else cards.history(before, recipe.part)
+    card = cards.with_part(setup.card, recipe.part, cards.Part(config.family, entry, history))
+    card = structs.replace(card, data=config.note or card.data)
+    cards.write(cards.with_files(card, config.out), config.out)

@@ -24,7 +24,7 @@ def train(out: Path, *words: object, data: object = "toy-waves") -> int:
 def flows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("flows")
     for name, variant in (("sine", "waveglow"), ("square", "flowavenet")):
-        assert train(root / name, "--sources", name, "--variant", variant) == 0
+        assert train(root / name, "--sources", name, "--set", f"variant={variant}") == 0
     return {name: root / name for name in ("sine", "square")}
 
 
@@ -93,7 +93,7 @@ def test_recordings_of_a_folder(tmp_path: Path) -> None:
     hum = 0.2 * np.sin(np.arange(11 * 16000) / 20)
     soundfile.write(tmp_path / "hum" / "a.wav", hum, 16000)
     out = tmp_path / "p"
-    assert train(out, "--noise", 0.05, "--clean", data=tmp_path / "hum") == 0
+    assert train(out, "--set", "noise=0.05", "--set", "clean=1", data=tmp_path / "hum") == 0
     card, config = cards.read(out), json.loads((out / "flow" / "config.json").read_text())
     assert (card.sources, card.weights, card.stream["reference_rms"]) == (("hum",), (1.0,), 0.1)
     assert (config["noise"], config["sigma_max"]) == (0.05, 0.0)
@@ -124,28 +124,28 @@ def test_cross_likelihood(flows: dict[str, Path], tmp_path: Path, capsys: pytest
     ("words", "message"),
     [
         (["--sources", "organ"], "organ"),
-        ([], "--sources"),
+        ([], "toy waves"),
         (["--sources", "sine,square"], "sine,square"),
-        (["--sources", "sine", "--variant", "nice"], "nice"),
-        (["--sources", "sine", "--noise", "0"], "noise"),
-        (["--sources", "sine", "--noise", "nan"], "nan"),
+        (["--sources", "sine", "--set", "variant=nice"], "nice"),
+        (["--sources", "sine", "--set", "noise=0"], "noise=0"),
+        (["--sources", "sine", "--set", "noise=nan"], "nan"),
         (["--sources", "sine", "--preset", "huge"], "huge"),
-        (["--sources", "sine", "--tokens", "900"], "--tokens"),
-        (["--sources", "sine", "--size", "8"], "--size"),
-        (["--sources", "sine", "--init", "toy-waves"], "--init"),
-        (["--sources", "sine", "--family", "denoiser"], "--family flow"),
-        (["--sources", "sine", "--family", "vqvae"], "--family flow"),
-        (["--data", str(Path(__file__).parents[1] / "data" / "digits")], "--family flow"),
+        (["--sources", "sine", "--tokens", "900"], "230400"),
+        (["--sources", "sine", "--set", "size=8"], "size"),
+        (["--sources", "sine", "--init", "toy-waves"], "flow"),
+        (["--sources", "sine", "--family", "denoiser"], "denoiser"),
+        (["--sources", "sine", "--family", "vqvae"], "vqvae"),
+        (["--data", str(Path(__file__).parents[1] / "data" / "digits")], "digits"),
         (
             [
                 "--family",
                 "glow",
-                "--noise",
-                "1",
+                "--set",
+                "noise=1",
                 "--data",
                 str(Path(__file__).parents[1] / "data" / "digits"),
             ],
-            "--noise",
+            "noise",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

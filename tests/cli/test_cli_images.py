@@ -355,8 +355,8 @@ def test_a_denoiser_is_trained_and_used(mixture: Path, tmp_path: Path) -> None:
         "4",
         "--device",
         "cpu",
-        "--classes",
-        "halves",
+        "--set",
+        "classes=halves",
         "-q",
     ]
     assert run(words) == 0

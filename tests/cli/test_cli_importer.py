@@ -79,7 +79,7 @@ def test_a_score_network_is_trained_and_used(tmp_path: Path, capsys: pytest.Capt
         "--preset",
         "tiny",
     ]
-    words += ["--steps", "1", "--batch", "4", "--device", "cpu", "--classes", "halves", "-q"]
+    words += ["--steps", "1", "--batch", "4", "--device", "cpu", "--set", "classes=halves", "-q"]
     assert run(words) == 0
     assert capsys.readouterr().out.startswith(f"{prior / 'ncsn'}: 1 ")
     assert run(words) == 1

@@ -1,4 +1,4 @@
-"""``train-prior --family flow`` with ``--variant spectral`` and ``--mels``, and the use of such flows."""
+"""``train-prior --family flow`` with ``variant=spectral`` and ``mels``, and the use of such flows."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def judge(*priors: Path) -> int:
 def flows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("flows")
     assert train(root / "plain", "--sources", "square") == 0
-    assert train(root / "bands", "--sources", "sine", "--variant", "spectral") == 0
-    assert train(root / "told", "--sources", "sine", "--mels", 4) == 0
-    assert train(root / "both", "--sources", "square", "--mels", 4, "--variant", "spectral") == 0
+    assert train(root / "bands", "--sources", "sine", "--set", "variant=spectral") == 0
+    assert train(root / "told", "--sources", "sine", "--set", "mels=4") == 0
+    assert train(root / "both", "--sources", "square", "--set", "mels=4", "--set", "variant=spectral") == 0
     return {name: root / name for name in ("plain", "bands", "told", "both")}
 
 
@@ -91,7 +91,7 @@ def test_a_flow_that_needs_mel_frames_does_not(
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 2
         assert "told" in lines[0]
-        assert "--mels" in lines[1]
+        assert "mels" in lines[1]
     assert not list((tmp_path / "out").rglob("*.wav"))
     assert not list((tmp_path / "out").rglob("card.toml"))
 
@@ -99,9 +99,9 @@ def test_a_flow_that_needs_mel_frames_does_not(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--variant", "nice"], "nice"),
-        (["--mels", "129"], "--mels"),
-        (["--mels", "80", "--family", "transformer", "--data", "songs"], "--mels"),
+        (["--set", "variant=nice"], "nice"),
+        (["--set", "mels=129"], "mels=129"),
+        (["--set", "mels=80", "--family", "transformer", "--data", "songs"], "mels"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

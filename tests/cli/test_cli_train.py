@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from sepcli.cli.app import run
 from sepcli.cli.train import parse_duration
 from sepcli.errors import UsageError
 from sepcli.media.images import read_image
+from sepcli.priors import FAMILIES, resolve
 
 TINY = ("--preset", "tiny", "--batch", 3, "--tokens", 32, "--quiet")
 
@@ -81,10 +83,10 @@ def test_a_codec_then_a_prior(train, tiny_slakh: Path, tmp_path: Path) -> None:
         (["--resume", "--overwrite"], 2, "--resume"),
         (["--device", "toaster"], 2, "toaster"),
         (["--family", "transformer"], 4, "codec"),
-        (["--init", "mnist"], 2, "--init"),
+        (["--init", "mnist"], 2, "vqvae"),
         (["--family", "transformer", "--init", "mnist"], 4, "codec"),
-        (["--family", "latent", "--init", "mnist"], 2, "--init"),
-        (["--family", "context", "--init", "mnist"], 2, "--init"),
+        (["--family", "latent", "--init", "mnist"], 2, "latent"),
+        (["--family", "context", "--init", "mnist"], 2, "context"),
         (["--data", "nowhere"], 1, "nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -114,7 +116,7 @@ def images(tmp_path: Path) -> Path:
 def test_a_folder_of_images_separates_and_colors(train, images: Path, tmp_path: Path) -> None:
     out, words = tmp_path / "p", ["--family", "denoiser", "--data", images, "--preset", "tiny"]
     words += ["--steps", 2, "--batch", 3, "--device", "cpu"]
-    code, text, err = train(*words, "-o", out, "--size", 8, "--noise-std", 1.5)
+    code, text, err = train(*words, "-o", out, "--set", "size=8", "--set", "noise_std=1.5")
     assert code == 0
     assert text.startswith(f"{out / 'denoiser'}: 2 ")
     (note, *_) = err.splitlines()
@@ -123,7 +125,8 @@ def test_a_folder_of_images_separates_and_colors(train, images: Path, tmp_path: 
     assert (config["channels"], config["size"], config["classes"]) == (3, [8, 8], [])
     assert (config["p_mean"], config["p_std"]) == (-0.8, 1.5)
     assert 'sources = [\n    "my images",\n]' in (out / "card.toml").read_text()
-    code, _, err = train(*words, "-o", out, "--size", 8, "--classes", "folders", "--no-flip", "--overwrite")
+    more = ["--set", "size=8", "--set", "classes=folders", "--set", "flip=0", "--overwrite"]
+    code, _, err = train(*words, "-o", out, *more)
     assert code == 0
     assert note not in err
     assert json.loads((out / "denoiser" / "config.json").read_text())["classes"] == ["cold", "warm"]
@@ -137,19 +140,16 @@ def test_a_folder_of_images_separates_and_colors(train, images: Path, tmp_path: 
     assert read_image(tmp_path / "c" / "0000" / "colorized.png").pixels.shape == (3, 8, 8)
 
 
-def test_a_flow_ranks_draws_by_its_density(
-    train, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sepcli.priors.images.finetune_glow.LEVELS", 2)
+def test_a_flow_ranks_draws_by_its_density(train, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "p"
     common = ["--family", "glow", "--data", images, "--preset", "tiny", "--batch", 3, "--device", "cpu"]
-    common += ["--size", 8, "-q", "-o", out]
-    code, text, _ = train(*common, "--steps", 2, "--clean")
+    common += ["--set", "size=8", "-q", "-o", out]
+    code, text, _ = train(*common, "--steps", 2, "--set", "clean=1")
     assert code == 0
     assert text.startswith(f"{out / 'glow'}: 2 ")
     code, _, err = train(*common, "--steps", 2)
     assert (code, "glow" in two_lines(err)[0]) == (1, True)
-    code, text, _ = train(*common, "--steps", 4, "--finetune-noise")
+    code, text, _ = train(*common, "--steps", 4, "--set", "finetune_noise=1", "--set", "levels=2")
     assert code == 0
     assert text.startswith(f"{out / 'glow'}: 4 ")
     assert json.loads((out / "glow" / "config.json").read_text())["sigmas"] == [0.0, 0.01, 1.0]
@@ -172,23 +172,25 @@ def test_a_flow_ranks_draws_by_its_density(
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--size", "4"], 2, "--size"),
-        (["--channels", "2"], 2, "2"),
-        (["--classes", "halves"], 2, "--classes halves"),
-        (["--classes", "folders", "--data", "DIGITS"], 2, "--classes folders"),
-        (["--size", "8", "--data", "DIGITS"], 2, "--size"),
-        (["--noise-std", "0"], 2, "0.0"),
-        (["--noise-mean", "nan"], 2, "nan"),
-        (["--noise-mean", "0", "--family", "ncsn"], 2, "--noise-mean"),
-        (["--noise-mean", "0", "--family", "glow"], 2, "--noise-mean"),
-        (["--clean"], 2, "denoiser"),
-        (["--finetune-noise"], 2, "glow"),
-        (["--finetune-noise", "--family", "glow"], 4, "p/glow"),
-        (["--size", "9", "--family", "glow"], 1, "9 x 9"),
-        (["--flip", "--family", "latent"], 2, "--flip"),
+        (["--set", "size=4"], 2, "size=4"),
+        (["--set", "size=large"], 2, "size=large"),
+        (["--set", "size"], 2, "--set"),
+        (["--set", "channels=2"], 2, "channels=2"),
+        (["--set", "classes=halves"], 2, "classes=halves"),
+        (["--set", "classes=folders", "--data", "DIGITS"], 2, "classes=folders"),
+        (["--set", "size=8", "--data", "DIGITS"], 2, "size"),
+        (["--set", "noise_std=0"], 2, "noise_std=0"),
+        (["--set", "noise_mean=nan"], 2, "noise_mean=nan"),
+        (["--set", "noise_mean=0", "--family", "ncsn"], 2, "noise_mean"),
+        (["--set", "noise_mean=0", "--family", "glow"], 2, "noise_mean"),
+        (["--set", "clean=1"], 2, "clean"),
+        (["--set", "finetune_noise=1"], 2, "finetune_noise"),
+        (["--set", "finetune_noise=1", "--family", "glow"], 4, "p/glow"),
+        (["--set", "size=9", "--family", "glow"], 1, "9 x 9"),
+        (["--set", "flip=1", "--family", "latent"], 2, "flip"),
         (["--tokens", "32", "--family", "glow"], 2, "--tokens"),
-        (["--size", "8", "--data", "SLAKH"], 2, "--size"),
-        (["--family", "ncsn", "--data", "SLAKH"], 2, "--family ncsn"),
+        (["--set", "size=8", "--data", "SLAKH"], 2, "size"),
+        (["--family", "ncsn", "--data", "SLAKH"], 2, "ncsn"),
         (["--sources", "cat,dog"], 2, "cat,dog"),
         (["--data", "EMPTY"], 1, "EMPTY"),
         (["--data", "BOTH"], 1, "BOTH"),
@@ -248,27 +250,37 @@ def test_what_is_no_duration(text: str) -> None:
 def test_help_lists_the_options(train) -> None:
     code, text, _ = train("--help")
     assert code == 0
-    for option in (
-        "--data",
-        "--out",
-        "--family",
-        "--preset",
-        "--sources",
-        "--time-budget",
-        "--steps",
-        "--batch",
-        "--tokens",
-        "--cache",
-        "--size",
-        "--channels",
-        "--flip",
-        "--noise-mean",
-        "--noise-std",
-        "--seed",
-        "--device",
-        "--resume",
-        "--overwrite",
-        "--json",
-        "--quiet",
-    ):
-        assert option in text
+    options = {word for word in text.replace(",", " ").split() if word.startswith("--")}
+    assert {"--data", "--out", "--family", "--preset", "--sources", "--set", "--list-options"} <= options
+    assert {"--time-budget", "--steps", "--batch", "--tokens", "--learning-rate", "--seed"} <= options
+    assert {"--cache", "--init", "--prior", "--device", "--note", "--resume", "--overwrite"} <= options
+    assert {"--json", "--quiet"} <= options
+
+
+@pytest.mark.parametrize("family", [name for name, row in FAMILIES.items() if row.training])
+def test_every_family_lists_its_options(train, family: str) -> None:
+    """Every option of every family stands in the list with its default and what it means."""
+    code, text, err = train("--family", family, "--list-options")
+    assert (code, err) == (0, "")
+    code, document, _ = train("--family", family, "--list-options", "--json")
+    listed = json.loads(document)
+    assert code == 0
+    assert set(listed) == set(FAMILIES[family].training)
+    for medium, training in FAMILIES[family].training.items():
+        assert callable(resolve(training.task))
+        names = [field.name for field in fields(resolve(training.options))]
+        assert [row["name"] for row in listed[medium]] == names
+        for row in listed[medium]:
+            assert row["meaning"]
+            assert row["type"]
+            assert row["name"] in text
+
+
+def test_ranges_and_defaults_are_listed(train) -> None:
+    _, document, _ = train("--family", "glow", "--list-options", "--json")
+    found = {row["name"]: row for row in json.loads(document)["image"]}
+    assert (found["size"]["type"], found["size"]["default"]) == ("integer ≥ 8, ≤ 1024", "")
+    assert (found["levels"]["default"], found["flip"]["type"]) == ("10", "0 or 1")
+    assert found["classes"]["type"] == "none | halves | digits | folders"
+    code, _, err = train("--family", "diffusers", "--list-options")
+    assert (code, "diffusers" in two_lines(err)[0]) == (2, True)

@@ -162,15 +162,15 @@ def test_what_is_refused_of_toy_waves(
     ("count", "words", "message"),
     [
         (1, [], "--prior"),
-        (2, ["--sources", "sine"], "--sources"),
-        (2, ["--noise", "0.0001"], "0.0001"),
-        (2, ["--noise", "nan"], "nan"),
-        (2, ["--mixture-noise", "-1"], "-1"),
+        (2, ["--sources", "sine"], "sources"),
+        (2, ["--set", "noise=0.0001"], "0.0001"),
+        (2, ["--set", "noise=nan"], "nan"),
+        (2, ["--set", "mixture_noise=-1"], "-1"),
         (2, ["--preset", "huge"], "huge"),
-        (2, ["--variant", "waveglow"], "--variant"),
-        (2, ["--size", "8"], "--size"),
-        (2, ["--init", "toy-waves"], "--init"),
-        (2, ["--family", "flow", "--sources", "sine"], "--prior"),
+        (2, ["--set", "variant=waveglow"], "variant"),
+        (2, ["--set", "size=8"], "size"),
+        (2, ["--init", "toy-waves"], "variational"),
+        (2, ["--family", "flow", "--sources", "sine"], "prior"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -194,7 +194,7 @@ def test_recorded_mixtures_and_mixture_noise(flows: list[str], tmp_path: Path) -
     sound = 0.2 * np.sin(np.arange(11 * 14700) / 20) + 0.1 * np.sin(np.arange(11 * 14700) / 33)
     soundfile.write(tmp_path / "band" / "a.wav", sound, 14700)
     out = tmp_path / "p"
-    assert train(out, flows, "--mixture-noise", 0.01, "--noise", 0.1, data=tmp_path / "band") == 0
+    assert train(out, flows, "--set", "mixture_noise=0.01", "--set", "noise=0.1", data=tmp_path / "band") == 0
     card, config = cards.read(out), json.loads((out / "encoders" / "config.json").read_text())
     assert (card.weights, card.stream["reference_rms"]) == ((0.25, 0.25), 0.1)
     assert (config["mixture_noise"], config["noise"], config["noise_max"]) == (0.01, 0.1, 0.5)

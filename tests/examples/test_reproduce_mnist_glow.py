@@ -11,7 +11,6 @@ from finished_cards import check_card
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.priors.images import finetune_glow as ladder
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
@@ -30,15 +29,12 @@ def test_mnist_glow_goes_from_data_to_figures(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_finished_ladder_is_gone_on_with_whenever_the_script_was_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ladder, "LEVELS", 2)
+def test_a_fine_tuned_flow_is_continued_with_whenever_the_script_was_stopped(tmp_path: Path) -> None:
     train = ["train-prior", "--family", "glow", "--data", str(DIGITS), "--out", str(tmp_path / "mnist-glow")]
     train += ["--preset", "tiny", "--steps", "2", "--batch", "4", "--device", "cpu", "-q"]
-    assert run([*train, "--clean"]) == 0
-    assert run([*train, "--finetune-noise"]) == 0
-    few = {"LADDER": "1", "PAIRS": "1", "PAIRINGS": "any", "ROWS": "halving-1"}
+    assert run([*train, "--set", "clean=1"]) == 0
+    assert run([*train, "--set", "finetune_noise=1", "--set", "levels=2"]) == 0
+    few = {"FINETUNE": "1", "PAIRS": "1", "PAIRINGS": "any", "ROWS": "halving-1"}
     made = cards.read(tmp_path / "mnist-glow")
     run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
     finished = cards.read(tmp_path / "mnist-glow")

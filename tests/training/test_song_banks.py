@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny_songs import RATE, make_musdb, make_song
+from train_request import run
 
 from sepcli.catalog import card as cards
 from sepcli.datasets.detect import Kind, holds_images, kind_of
@@ -16,11 +18,10 @@ from sepcli.datasets.musdb18 import is_musdb, validation_songs
 from sepcli.datasets.slakh2100 import is_slakh
 from sepcli.datasets.song_banks import has_split, held_out_split, holds_songs, open_songs
 from sepcli.errors import InputError, UsageError
-from sepcli.priors.audio import train_denoiser as audio
-from sepcli.priors.audio.train_flow import mixtures_of
+from sepcli.priors.audio import recordings as audio
+from sepcli.priors.audio.waves import mixtures_of
 from sepcli.priors.lass import count as likelihood
 from sepcli.priors.lass.settings import CountSettings
-from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
 
 SPLITS = ("train", "validation", "test")
@@ -89,14 +90,13 @@ def test_mixtures_are_those_of_the_songs(musdb: Path) -> None:
     assert sorted(spectrum.topk(4).indices.tolist()) == [90, 300, 500, 1700]
 
 
-def request(data: Path, out: Path, family: str, sources: tuple[str, ...], tokens: int) -> prepare.Request:
-    return prepare.Request(
+def request(data: Path, out: Path, family: str, sources: tuple[str, ...], tokens: int) -> dict[str, Any]:
+    return dict(
         family=family,
         data=data,
         out=out,
         preset="tiny",
         sources=sources,
-        weights=(1 / len(sources),) * len(sources),
         batch=2,
         tokens=tokens,
         cache=None,
@@ -107,11 +107,11 @@ def request(data: Path, out: Path, family: str, sources: tuple[str, ...], tokens
 
 def test_a_denoiser_and_a_codec_train_on_musdb(tmp_path: Path) -> None:
     data = make_musdb(tmp_path / "musdb", 4.0)
-    prepare.run(request(data, tmp_path / "p", "denoiser", ("vocals",), 16))
+    run(request(data, tmp_path / "p", "denoiser", ("vocals",), 16))
     card = cards.read(tmp_path / "p")
     assert card.sources == ("vocals",)
     assert card.parts["denoiser"].training["hours_of_data"] == pytest.approx(8 / 3600, abs=6e-4)
-    prepare.run(request(data, tmp_path / "lass", "vqvae", ("drums", "other"), 32))
+    run(request(data, tmp_path / "lass", "vqvae", ("drums", "other"), 32))
     card = cards.read(tmp_path / "lass")
     assert (card.engine, card.sources) == ("lass", ("drums", "other"))
 

@@ -1,9 +1,8 @@
-"""From a request to a finished prior of one kind of sound: data, network, card, curve and samples."""
+"""Training of a denoiser of one kind of sound: recordings, network, card, curve and samples."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,96 +15,100 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.catalog import engines, resolve
 from sepcli.catalog.network import check_compiler, load_network
-from sepcli.datasets.audio_folder import levelled, open_folder, split
-from sepcli.datasets.chunks import Gains, draw_chunks
-from sepcli.datasets.song_banks import has_split, holds_songs, open_songs
+from sepcli.datasets.song_banks import holds_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import load_spectral
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.audio.previews import draw_samples, write_samples
-from sepcli.priors.images.train import check_alone
-from sepcli.priors.images.train_task import Averaged, keep_ema
+from sepcli.priors.audio.options import DenoiserOptions
+from sepcli.priors.audio.previews import draw_samples
+from sepcli.priors.audio.recordings import (
+    GAINS,
+    REFERENCE,
+    default_source,
+    draw_coefficients,
+    measure_bands,
+    open_banks,
+    source_names,
+)
 from sepcli.protocols import ProgressCallback
-from sepcli.signal.mdct import mdct
-from sepcli.training.config import Request, history_of, training_entry
-from sepcli.training.loop import Progress, train, write_text
-from sepcli.training.previews import save_curve
+from sepcli.training.config import TrainConfig
+from sepcli.training.loop import Progress
+from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
+from sepcli.training.run import OnMessage, Recipe, Setup, Stage, seeded
 
+PART = "denoiser"
+"""The folder of the network."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 32, "blocks": 2, "embedding": 16},
     "small": {},
     "base": {"width": 768, "blocks": 12, "embedding": 256, "dilations": (1, 2, 4, 8, 16, 32)},
 }
 """Sizes: ``small`` for two CPU cores (5 M parameters), ``base`` for a GPU (34 M), ``tiny`` for tests."""
-REFERENCE = 0.1
-"""RMS, without pauses, that every recording is brought to: that of mixtures on their way to an engine."""
-LEVELS = Gains(low=-18.0, high=6.0)
-"""Gains on top of it: a source may be 18 dB below the mixture that it is looked for in, or 6 dB above."""
 STREAM: Mapping[str, Any] = {"window": 24.0, "overlap": 1.5, "batch": 1, "reference_rms": REFERENCE}
-"""What the card says of the stream: windows so long that the overlap costs little, one at a time, which keeps
-two cores busy. The overlap is longer for networks that look further; see ``overlap_for``."""
-FLOOR = 1e-4
-"""No band is taken for more silent than this (-80 dB of full scale)."""
-MEASURED = 512
-"""Chunks that the bands are measured on."""
-VALIDATED = 64
-"""Held-out chunks."""
-FOREIGN = 0.5
-"""Share of chunks with other sounds in them, where there are some to learn from."""
+"""The card's stream: windows so long that the overlap costs little, one at a time, which keeps two cores
+busy. The overlap is longer for networks with a longer reach; see ``overlap_for``."""
+INTERFERENCE = 0.5
+"""Share of chunks with interference."""
+LOW_INTERFERENCE = 0.9
+"""The same in the training of the lowest bands."""
 LOW: Mapping[str, Any] = {"low": 32, "p_mean": -3.5, "p_std": 1.2}
-"""Bands that a network of their own is for, up to 690 Hz, and the noise it is trained under: that of a
-separation by priors that have learnt what is not theirs."""
-LOW_FOREIGN = 0.9
-"""Share of chunks with other sounds in its training."""
+"""Bands of the second network, up to 690 Hz, and the noise of its training: that of a separation by
+interference-trained priors."""
+LABELS: Mapping[str, str] = {
+    "train_mse": "training, current weights",
+    "valid_mse": "held out, mean of the weights",
+    "valid_wiener": "held out, Wiener's filter",
+}
+"""Of the curve."""
 
 
 @dataclass(frozen=True)
-class AudioTask:
+class SoundTask:
     """Denoising score matching on chunks of recordings; fulfils ``sepcli.training.loop.Task``.
 
     Attributes:
-        model: the network and its mean.
-        train: recordings to learn from, of one source.
-        held_out: recordings to validate on.
+        model: the network that is trained.
+        evaluated: the network that is validated.
+        train: training recordings of one source.
+        held_out: recordings for validation.
         batch: chunks per step.
         frames: MDCT frames per chunk.
-        foreign: recordings of other sounds, to learn from and held out; a share ``FOREIGN`` of the chunks, or
-            ``LOW_FOREIGN``, has some in it.
+        interference: recordings of other sounds, for training and for validation, mixed into a share
+            ``INTERFERENCE`` of the chunks, or ``LOW_INTERFERENCE``.
         low: whether only the network of the lowest bands is trained.
+        validated: held-out chunks per validation, four times as many with interference.
     """
 
-    model: Averaged[SpectralPrior]
+    model: SpectralPrior
+    evaluated: SpectralPrior
     train: StemBank
     held_out: StemBank
     batch: int
     frames: int
-    foreign: tuple[tuple[StemBank, StemBank], ...] = ()
+    interference: tuple[tuple[StemBank, StemBank], ...] = ()
     low: bool = False
+    validated: int = 64
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a random batch; the mean takes in the weights of the step before."""
-        self.model.update()
-        x, foreign = self._draw(self.train, rng, self.batch), self._draw_foreign(0, rng, self.batch)
-        return (
-            self.model.live.low_loss(x, rng, foreign) if self.low else self.model.live.loss(x, rng, foreign)
-        )
+        """Return the loss () of a random batch, and its figures."""
+        x, others = self._draw(self.train, rng, self.batch), self._draw_interference(0, rng, self.batch)
+        return self.model.low_loss(x, rng, others) if self.low else self.model.loss(x, rng, others)
 
     def validate(self) -> dict[str, float]:
-        """Figures of the mean weights on the same held-out chunks, with the same noise, every time.
+        """Return figures on the same held-out chunks, with the same noise, every time.
 
         They are of the typical chunk, e^(mean ln(1 + error)) - 1 (``nll``: the median): a chunk with sounds
-        that were never heard in training would outweigh all others in a mean. ``error`` of the lowest bands
-        is a mean of decibels.
+        that are missing in training would outweigh all others in a mean. ``error`` of the lowest bands is a
+        mean of decibels.
         """
         rng = np.random.default_rng(0)
         if self.low:
             return self._validate_low(rng)
         rows = []
-        chunks = VALIDATED * (4 if self.foreign else 1)  # more, as their errors differ more
-        for _ in range(chunks):
-            x, foreign = self._draw(self.held_out, rng, 1), self._draw_foreign(1, rng, 1)
-            rows.append(self.model.mean.loss(x, rng, foreign)[1])
+        for _ in range(self.validated * (4 if self.interference else 1)):  # their errors vary more
+            x, others = self._draw(self.held_out, rng, 1), self._draw_interference(1, rng, 1)
+            rows.append(self.evaluated.loss(x, rng, others)[1])
         found = {key: np.array([row[key] for row in rows]) for key in rows[0]}
         typical = {key: float(np.expm1(np.log1p(found[key]).mean())) for key in ("mse", "wiener")}
         nll = {"nll": float(np.median(found["nll"]))} if "nll" in found else {}
@@ -113,97 +116,110 @@ class AudioTask:
 
     def _validate_low(self, rng: np.random.Generator) -> dict[str, float]:
         rows = []
-        for _ in range(max(1, 4 * VALIDATED // self.batch)):
-            x, foreign = self._draw(self.held_out, rng, self.batch), self._draw_foreign(1, rng, self.batch)
-            rows.append(self.model.mean.low_loss(x, rng, foreign)[1])
+        for _ in range(max(1, 4 * self.validated // self.batch)):
+            x, others = (
+                self._draw(self.held_out, rng, self.batch),
+                self._draw_interference(1, rng, self.batch),
+            )
+            rows.append(self.evaluated.low_loss(x, rng, others)[1])
         means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
         return {"score": means["error"], **means}
 
-    def _draw_foreign(self, split: int, rng: np.random.Generator, count: int) -> Tensor | None:
-        """Other sounds, of those to learn from (0) or held out (1), in some of the chunks."""
-        if not self.foreign:
+    def _draw_interference(self, part: int, rng: np.random.Generator, count: int) -> Tensor | None:
+        """Draw other sounds for training (0) or validation (1), zero in the chunks without interference."""
+        if not self.interference:
             return None
-        bank = self.foreign[int(rng.integers(len(self.foreign)))][split]
-        there = torch.from_numpy(rng.random((count, 1, 1)) < (LOW_FOREIGN if self.low else FOREIGN))
-        return there.to(self.model.steps.device) * self._draw(bank, rng, count)
+        bank = self.interference[int(rng.integers(len(self.interference)))][part]
+        share = LOW_INTERFERENCE if self.low else INTERFERENCE
+        present = torch.from_numpy(rng.random((count, 1, 1)) < share)
+        return present.to(self.model.band_std.device) * self._draw(bank, rng, count)
 
     def _draw(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
-        return draw_coefficients(bank, rng, count, self.frames, self.model.live.config.bins).to(
-            self.model.steps.device
+        drawn = draw_coefficients(bank, rng, count, self.frames, self.model.config.bins)
+        return drawn.to(self.model.band_std.device)
+
+
+def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
+    """Decide how a denoiser of one kind of sound is trained.
+
+    Raises:
+        UsageError: several sources, ``low_bands`` without a trained prior, or interference that is neither a
+            folder nor a class of the songs.
+    """
+    if options.low_bands and config.init is None:
+        raise UsageError(
+            "low_bands adds a network to a trained prior", "name the prior to start from", argument="init"
         )
+    config = replace(config, sources=source_names(config))
+    others = tuple(_interference(config.data, word) for word in options.interference)
+    identity = {key: value for key, value in asdict(options).items() if key not in ("compile", "validated")}
+    return Recipe(PART, config.sources, identity, partial(_open, options, config, others))
 
 
-def default_source(data: Path) -> str:
-    """What a prior of a folder of recordings calls its source: the folder's name.
+def overlap_for(config: SpectralConfig) -> float:
+    """Return the overlap of windows in seconds: ends of a quarter each, where a network lacks context."""
+    reach = config.reach * config.bins / config.sample_rate
+    return float(min(max(STREAM["overlap"], round(4 * reach, 2)), STREAM["window"] / 4))
 
-    Raises:
-        UsageError: the folder is of songs, which have many sources.
-    """
+
+def _interference(data: Path, word: str) -> tuple[Path, str]:
+    """Return folder and source of other sounds: recordings, or a class of the songs in ``data``."""
+    if Path(word).is_dir():
+        return Path(word), default_source(Path(word))
     if holds_songs(data):
-        raise UsageError(f"{data} holds many instruments", "name one of them, such as --sources drums")
-    return data.resolve().name
+        return data, word
+    raise UsageError(
+        f"there is no folder {word}", "name a folder of recordings", argument="settings.interference"
+    )
 
 
-def run(
-    request: Request,
-    folder: Path,
-    on_progress: ProgressCallback | None = None,
-    log: Callable[[dict[str, float]], None] | None = None,
-) -> Progress:
-    """Train on recordings into ``folder``, a part of the prior's folder; leave a curve and samples beside it.
+def _open(
+    options: DenoiserOptions,
+    config: TrainConfig,
+    others: tuple[tuple[Path, str], ...],
+    on_progress: ProgressCallback | None,
+    on_message: OnMessage | None,
+) -> Setup:
+    fields = PRESETS[config.preset]
+    shape = SpectralConfig(**fields)
+    length, rate = config.tokens * shape.bins, shape.sample_rate
+    train, held_out = open_banks(config.data, config.sources[0], rate, length, config.cache)
+    stds = measure_bands(train, config.tokens, shape.bins)
+    low = LOW if options.low_bands else {}
+    network_config = SpectralConfig(
+        **fields, **low, band_std=tuple(stds), interference_trained=bool(options.interference)
+    )
+    with seeded(config.loop.seed):
+        started = None if config.init is None else _start_from(network_config, config.init)
+    network_config = network_config if started is None else started.config
+    interference = tuple(open_banks(place, source, rate, length, config.cache) for place, source in others)
 
-    Raises:
-        UsageError: unknown preset.
-        OutputError: the folder cannot be written, or the prior has another part.
-        InputError: the data cannot be read or are too little, or the checkpoint is of another network.
-    """
-    if request.preset not in PRESETS:
-        raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(PRESETS)}")
-    check_alone(folder)
-    task = _task(request)
-    task.model.train()
-    progress = train(task, folder, request.loop, request.device, request.resume, on_progress, log)
-    keep_ema(folder / "model.safetensors")
-    config = task.model.live.config
-    write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
-    entry = {**training_entry(request, progress), **_learnt(task)}
-    _write_card(request, folder, entry, config)
-    save_curve(progress.history, request.out / "validation.png")
-    prior = load_network(load_spectral, folder).to(request.device)
-    write_samples(request.out / "samples", draw_samples(prior, request.loop.seed), config.sample_rate)
-    return progress
+    def task(network: SpectralPrior, evaluated: SpectralPrior) -> SoundTask:
+        if options.compile:
+            _compile_losses(network, config.device)
+        banks = (train, held_out, config.batch, config.tokens, interference)
+        return SoundTask(network, evaluated, *banks, options.low_bands, options.validated)
+
+    def preview(progress: Progress) -> None:
+        save_curve(progress.history, config.out / CURVE, LABELS, "denoising error")
+        prior = load_network(load_spectral, config.out / PART).to(config.device)
+        save_signals(config.out / SIGNALS, draw_samples(prior, config.loop.seed), rate)
+
+    return Setup(
+        network_config,
+        Stage(lambda: _network(network_config, started, options.low_bands), task),
+        _card(config, network_config),
+        finish=lambda: _facts(train, network_config, config, options),
+        preview=preview,
+    )
 
 
-def draw_coefficients(bank: StemBank, rng: np.random.Generator, count: int, frames: int, bins: int) -> Tensor:
-    """Random chunks (count, bins, frames) at random places, gains (``LEVELS``) and polarities."""
-    chunks = draw_chunks(bank, rng, count, frames * bins, LEVELS)[:, 0]
-    chunks *= rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1))
-    with torch.autocast("cpu", enabled=False):  # the transform is as exact as the samples
-        return mdct(torch.from_numpy(chunks), bins)
-
-
-def _task(request: Request) -> AudioTask:
-    fields = PRESETS[request.preset]
-    config = SpectralConfig(**fields)
-    length = request.tokens * config.bins
-    bank, held_out = open_banks(request.data, request.sources[0], config.sample_rate, length, request.cache)
-    stds = measure_bands(bank, request.tokens, config.bins)
-    low = LOW if request.low_bands else {}
-    config = SpectralConfig(**fields, **low, band_std=tuple(stds), interference_trained=bool(request.against))
-    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
-        torch.manual_seed(request.loop.seed)
-        prior = SpectralPrior(config) if request.init is None else _start_from(config, request.init)
-    if request.low_bands and prior.low is not None:
+def _network(config: SpectralConfig, started: SpectralPrior | None, low_bands: bool) -> SpectralPrior:
+    prior = SpectralPrior(config) if started is None else started
+    if low_bands and prior.low is not None:
         prior.requires_grad_(False)
         prior.low.requires_grad_(True)
-    model = Averaged(prior).to(request.device)
-    if request.compiled:
-        _compile_losses(model.live, request.device)
-    foreign = tuple(
-        open_banks(place, source, config.sample_rate, length, request.cache)
-        for place, source in map(partial(_foreign, request.data), request.against)
-    )
-    return AudioTask(model, bank, held_out, request.batch, request.tokens, foreign, request.low_bands)
+    return prior
 
 
 def _compile_losses(prior: SpectralPrior, device: torch.device) -> None:
@@ -212,20 +228,11 @@ def _compile_losses(prior: SpectralPrior, device: torch.device) -> None:
         setattr(prior, name, torch.compile(getattr(prior, name), dynamic=False))
 
 
-def _foreign(data: Path, word: str) -> tuple[Path, str]:
-    """Where sounds of another kind are, a folder or the songs that are learnt from, and what they are."""
-    if Path(word).is_dir():
-        return Path(word), default_source(Path(word))
-    if holds_songs(data):
-        return data, word
-    raise UsageError(f"there is no folder {word}", "give --against a folder of recordings")
+def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
+    """Return the network of a trained prior, to be trained further with the noise of ``wanted``.
 
-
-def _start_from(asked: SpectralConfig, init: str) -> SpectralPrior:
-    """The network of a trained prior, to be trained on as one of ``asked`` would have been.
-
-    The standard deviations of the bands are part of what its weights mean, so that they are kept. A network of the
-    lowest bands is kept or, where it is asked for, added.
+    The standard deviations of the bands belong to its weights and are kept. A network of the lowest bands is
+    kept or, where it is wanted, added.
 
     Raises:
         PriorError: there is no such prior, or it is of another network.
@@ -234,75 +241,36 @@ def _start_from(asked: SpectralConfig, init: str) -> SpectralPrior:
     if not engines.is_single(card):
         raise PriorError(
             f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
-            "choose another",
+            "choose a denoiser of sound",
+            argument="init",
         )
     cards.verify(card, folder)
-    before = load_network(load_spectral, folder / "denoiser")
-    low = before.config.low or asked.low
+    before = load_network(load_spectral, folder / PART)
+    low = before.config.low or wanted.low
     config = replace(
-        before.config,
-        low=low,
-        p_mean=asked.p_mean,
-        p_std=asked.p_std,
-        interference_trained=asked.interference_trained,
+        before.config, low=low, p_mean=wanted.p_mean, p_std=wanted.p_std, interference_trained=wanted.interference_trained
     )
-    if replace(config, band_std=asked.band_std) != replace(asked, low=low):
+    if replace(config, band_std=wanted.band_std) != replace(wanted, low=low):
         raise PriorError(
-            f"prior {card.name} is of another network than the one asked for",
-            "give the --preset that it was trained with",
+            f"prior {card.name} is of another network than the one to be trained",
+            "choose the preset that it was trained with",
+            argument="init",
         )
     started = SpectralPrior(config)
     started.load_state_dict(before.state_dict(), strict=low == before.config.low)
     return started
 
 
-def open_banks(
-    data: Path, source: str, rate: int, length: int, cache: Path | None = None
-) -> tuple[StemBank, StemBank]:
-    """Recordings to learn from and held-out ones, brought to one level.
-
-    Args:
-        data: A folder of recordings, Slakh2100's layout, or MUSDB18.
-        source: What a folder's source is called, or what to take from songs: a class of Slakh, a stem of
-            MUSDB18.
-        rate: In Hz.
-        length: Samples of a chunk.
-        cache: A folder for decoded recordings.
-
-    Raises:
-        InputError: The data cannot be read, or are too little.
-    """
-    if not holds_songs(data):
-        return split(levelled(open_folder(data, source, rate, cache), REFERENCE), length)
-    bank = levelled(open_songs(data, "train", (source,), rate, cache), REFERENCE)
-    if not has_split(data, "validation"):
-        return split(bank, length)
-    return bank, levelled(open_songs(data, "validation", (source,), rate, cache), REFERENCE)
-
-
-def measure_bands(bank: StemBank, frames: int, bins: int) -> list[float]:
-    """The standard deviation of every band of chunks as they are trained on, not below ``FLOOR``."""
-    rng, power = np.random.default_rng(0), torch.zeros(bins, dtype=torch.float64)
-    part = 32
-    for _ in range(MEASURED // part):
-        x = draw_coefficients(bank, rng, part, frames, bins)
-        power += x.double().square().mean(dim=(0, 2)) / (MEASURED // part)
-    return [round(float(std), 7) for std in power.sqrt().clamp_min(FLOOR)]
-
-
-def overlap_for(config: SpectralConfig) -> float:
-    """Seconds of overlap of windows: ends of a quarter each, where a network lacks what it looks at."""
-    reach = config.reach * config.bins / config.sample_rate
-    return float(min(max(STREAM["overlap"], round(4 * reach, 2)), STREAM["window"] / 4))
-
-
-def _learnt(task: AudioTask) -> dict[str, Any]:
-    stds = np.array(task.model.live.config.band_std)
+def _facts(
+    train: StemBank, network: SpectralConfig, config: TrainConfig, options: DenoiserOptions
+) -> dict[str, Any]:
+    stds = np.array(network.band_std)
+    share = LOW_INTERFERENCE if options.low_bands else INTERFERENCE
     return {
-        "hours_of_data": round(task.train.seconds[0] / 3600, 3),
-        "frames": task.frames,
-        "gains_db": [LEVELS.low, LEVELS.high],
-        **({"foreign_share": LOW_FOREIGN if task.low else FOREIGN} if task.foreign else {}),
+        "hours_of_data": round(train.seconds[0] / 3600, 3),
+        "frames": config.tokens,
+        "gains_db": [GAINS.low, GAINS.high],
+        **({"interference_share": share} if options.interference else {}),
         "band_std": {
             "least": float(stds.min()),
             "median": round(float(np.median(stds)), 7),
@@ -311,17 +279,13 @@ def _learnt(task: AudioTask) -> dict[str, Any]:
     }
 
 
-def _write_card(request: Request, folder: Path, entry: Mapping[str, Any], config: SpectralConfig) -> None:
-    out = folder.parent
-    card = cards.Card(
-        name=out.resolve().name,
+def _card(config: TrainConfig, network: SpectralConfig) -> cards.Card:
+    return cards.Card(
+        name=config.out.resolve().name,
         medium="audio",
         engine="score",
-        sources=request.sources,
+        sources=config.sources,
         weights=(1.0,),
-        sample_rate=config.sample_rate,
-        data=request.data_note,
-        stream={**STREAM, "overlap": overlap_for(config)},
-        parts={folder.name: cards.Part("denoiser", dict(entry), history_of(request, folder.name))},
+        sample_rate=network.sample_rate,
+        stream={**STREAM, "overlap": overlap_for(network)},
     )
-    cards.write(cards.with_files(card, out), out)

@@ -1,8 +1,9 @@
-"""The ladder of noise-conditioned copies of a flow: each is fine-tuned from the one before it.
+"""A flow of images as noise-conditioned copies: one per noise level, each fine-tuned from the one before.
 
-From the finished flow, which stays the level of no noise, serially from the least σ to the greatest: flows
-that are trained for great noise straight from the clean one lose their invertibility. A level that is done is
-kept in the folder ``ladder`` until all are; then they become one file, and the copies share one layout.
+The finished flow stays the copy of no noise; the others follow serially from the least σ to the greatest, as
+flows that are trained for great noise directly from the clean one lose their invertibility. A finished level
+is kept in the folder ``levels`` until all are finished; then they become one file, and the copies share one
+layout.
 
 Source: Jayaram & Thickstun 2020 (BASIS), section 3.5 and appendix, 10 levels.
 """
@@ -11,158 +12,180 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor
 
 from sepcli.catalog import card as cards
-from sepcli.datasets.image_splits import open_data
+from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_splits import has_mirrored, open_data
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior
 from sepcli.priors.images.load_score import load_image_prior
-from sepcli.priors.images.train import check, of_data, task_of
-from sepcli.priors.images.train_task import DenoiserTask, keep_ema
+from sepcli.priors.images.options import GlowOptions
+from sepcli.priors.images.train_task import ImageTask, data_facts
 from sepcli.protocols import ProgressCallback
-from sepcli.training.config import Request, training_entry
-from sepcli.training.loop import Progress, train, write_tensors, write_text
+from sepcli.training.config import TrainConfig
+from sepcli.training.loop import Progress, write_tensors, write_text
+from sepcli.training.run import Log, OnMessage, Setup, Stage, fit
 
-LEVELS = 10
-"""Of noise, besides none."""
+LEVELS = "levels"
+"""The folder, inside the flow's, of finished levels."""
 VALIDATIONS = 3
 """Of every level."""
 FIRST = "flows.0."
-"""What the tensors of a prior's only flow begin with."""
-
-Log = Callable[[dict[str, float]], None]
+"""Prefix of the tensors of a prior's only flow."""
 
 
-def run(
-    request: Request,
-    folder: Path,
-    on_progress: ProgressCallback | None = None,
-    log: Log | None = None,
-    tell: Callable[[str], None] | None = None,
-) -> Progress:
-    """Make the flow in ``folder``, a part of a prior's folder, a ladder; the budget is shared evenly.
-
-    Preset and classes are the flow's own.
-
-    Args:
-        request: budget, data and device.
-        folder: where the flow is.
-        on_progress: told about progress.
-        log: told the figures of every validation, with σ.
-        tell: told in words what is worth knowing of the data.
-
-    Returns:
-        Steps and history of all levels.
+def check_finetune(options: GlowOptions, config: TrainConfig) -> None:
+    """Refuse, before any work, what cannot be fine-tuned.
 
     Raises:
-        UsageError: the family is not glow, or an option is not for a ladder.
-        PriorError: there is no flow, or it is a ladder already.
-        OutputError: a ladder was begun there, and neither resume nor overwrite was asked for.
-        InputError: the data cannot be read or are of another shape.
+        UsageError: a trained prior to start from, or ``clean``.
+        PriorError: there is no flow, or it has several copies already.
+        OutputError: fine-tuning was started there, and is neither resumed nor overwritten.
     """
-    if request.family != "glow" or request.init is not None or request.clean:
-        raise UsageError("only a finished glow is fine-tuned", "give --family glow, and no --init or --clean")
-    check(request)
-    clean = _finished(folder)
-    work = folder / "ladder"
-    if work.exists() and request.overwrite:
-        shutil.rmtree(work)
-    if work.exists() and not request.resume:
-        raise OutputError(
-            f"{work} holds an unfinished run", "continue it with --resume, or replace it with --overwrite"
+    if config.init is not None or options.clean:
+        raise UsageError(
+            "only the finished glow in the folder is fine-tuned",
+            "leave out init and clean",
+            argument="init" if config.init is not None else "settings.clean",
         )
-    config = clean.config
-    learn, held_out = open_data(replace(request, classes=config.classes), on_progress, tell)
-    if learn.images.shape[1:] != (config.channels, *config.size):
-        raise InputError(
-            f"{request.data} holds images of another shape than the flow's, "
-            f"{' x '.join(map(str, (config.channels, *config.size)))}",
-            "give the data, --size and --channels that it was trained with",
-        )
-    states, progress = [_state(folder / "model.safetensors")], Progress()
-    sigmas = tuple(float(s) for s in np.geomspace(config.sigma_min, config.sigma_max, LEVELS))
-    for number, sigma in enumerate(sigmas):
-        if not (work / f"{number}.json").is_file():
-            network = GlowPrior(replace(config, sigmas=(sigma,)))
-            network.flows[0].load_state_dict(states[-1])
-            task = task_of(network, request, learn, held_out)
-            _train_level(task, number, sigma, work, request, on_progress, log)
-        states.append(load_file(work / f"{number}.safetensors"))
-        own = Progress(**json.loads((work / f"{number}.json").read_text(encoding="utf-8")))
-        progress.step += own.step
-        progress.elapsed += own.elapsed
-        progress.history += own.history
-    progress.best_step = progress.step
-    # of the clean flow, before anything is replaced: it takes seconds, and the figure is the ladder's, too
-    entry = {**training_entry(request, progress), **of_data(request, folder, learn, held_out)}
-    whole = {f"{FIRST[:-2]}{n}.{name}": t for n, state in enumerate(states) for name, t in state.items()}
-    write_tensors(folder / "model.safetensors", whole)
-    write_text(folder / "config.json", json.dumps(asdict(replace(config, sigmas=(0.0, *sigmas))), indent=1))
-    write_text(folder / "history.json", json.dumps(progress.history, indent=1))
-    _update_card(folder, entry)
-    shutil.rmtree(work)
-    return progress
-
-
-def _finished(folder: Path) -> GlowPrior:
-    """The flow that is to become a ladder."""
-    hint = "train one with --family glow first"
+    folder = config.out / config.family
     if not (folder / "config.json").is_file():
-        raise PriorError(f"there is no finished flow in {folder}", hint)
-    prior = load_image_prior(folder.parent)
-    if not isinstance(prior, GlowPrior) or len(prior.flows) > 1:
-        raise PriorError(f"{folder} is a ladder already", hint)
+        raise PriorError(f"{folder} holds no finished flow", "train a glow first", argument="out")
+    if len(_flow(config.out).flows) > 1:
+        raise PriorError(f"{folder} is fine-tuned already", "train another glow first", argument="out")
+    if (folder / LEVELS).exists() and not (config.resume or config.overwrite):
+        raise OutputError(
+            f"{folder / LEVELS} holds an unfinished run", "resume or overwrite it", argument="out"
+        )
+
+
+def finetune(
+    options: GlowOptions,
+    config: TrainConfig,
+    on_progress: ProgressCallback | None,
+    on_message: OnMessage | None,
+) -> Setup:
+    """Open the data for a finished flow; preset, sources and classes are the flow's own.
+
+    Raises:
+        InputError: the data cannot be read, or are of another shape.
+    """
+    folder, clean = config.out / config.family, _flow(config.out)
+    train, held_out = open_data(
+        config.data,
+        clean.config.classes,
+        size=options.size,
+        channels=options.channels,
+        cache=config.cache,
+        on_progress=on_progress,
+        on_message=on_message,
+    )
+    shape = (clean.config.channels, *clean.config.size)
+    if train.images.shape[1:] != shape:
+        raise InputError(
+            f"{config.data} holds images of another shape than the flow's, {' x '.join(map(str, shape))}",
+            "give the data, size and channels that it was trained with",
+        )
+    sigmas = tuple(
+        float(s) for s in np.geomspace(clean.config.sigma_min, clean.config.sigma_max, options.levels)
+    )
+    flip = has_mirrored(train, options.flip)
+    levels = _Levels(folder, clean, sigmas, train, held_out, flip)
+    # bits per dimension of the clean flow, which stays the copy of no noise
+    facts = data_facts(clean.to(config.device), train, held_out, flip)
+    return Setup(
+        replace(clean.config, sigmas=(0.0, *sigmas)),
+        levels.train,
+        cards.read(config.out),
+        finish=lambda: facts,
+        preview=lambda _: shutil.rmtree(folder / LEVELS),
+    )
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The levels of a flow, trained one after the other."""
+
+    folder: Path
+    clean: GlowPrior
+    sigmas: tuple[float, ...]
+    images: LabelledImages
+    held_out: LabelledImages
+    flip: bool
+
+    def train(self, config: TrainConfig, on_progress: ProgressCallback | None, log: Log | None) -> Progress:
+        """Train the levels that are not finished; the budget is shared evenly. Leave all as one file."""
+        work = self.folder / LEVELS
+        if config.overwrite:
+            shutil.rmtree(work, ignore_errors=True)
+        states, total = [_state(self.folder / "model.safetensors")], Progress()
+        for number in range(len(self.sigmas)):
+            if not (work / f"{number}.json").is_file():
+                self._train_level(number, states[-1], config, on_progress, log)
+            states.append(load_file(work / f"{number}.safetensors"))
+            own = Progress(**json.loads((work / f"{number}.json").read_text(encoding="utf-8")))
+            total.step += own.step
+            total.elapsed += own.elapsed
+            total.history += own.history
+        total.best_step = total.step
+        whole = {f"{FIRST[:-2]}{n}.{name}": t for n, state in enumerate(states) for name, t in state.items()}
+        write_tensors(self.folder / "model.safetensors", whole)
+        write_text(self.folder / "history.json", json.dumps(total.history, indent=1))
+        return total
+
+    def _train_level(
+        self,
+        number: int,
+        before: Mapping[str, Tensor],
+        config: TrainConfig,
+        on_progress: ProgressCallback | None,
+        log: Log | None,
+    ) -> None:
+        """Leave ``NUMBER.safetensors``, the tensors of one flow, and ``NUMBER.json``, its progress."""
+        work, sigma, count, loop = self.folder / LEVELS, self.sigmas[number], len(self.sigmas), config.loop
+
+        def network() -> GlowPrior:
+            prior = GlowPrior(replace(self.clean.config, sigmas=(sigma,)))
+            prior.flows[0].load_state_dict(before)
+            return prior
+
+        def task(prior: GlowPrior, evaluated: GlowPrior) -> ImageTask:
+            return ImageTask(prior, evaluated, self.images, self.held_out, config.batch, self.flip)
+
+        def step(done: int, steps: int) -> None:
+            if on_progress is not None:
+                on_progress(number * steps + done, count * steps)
+
+        def logged(entry: dict[str, float]) -> None:
+            if log is not None:
+                log({"sigma": sigma, **entry})
+
+        share = replace(
+            loop,
+            seconds=None if loop.seconds is None else loop.seconds / count,
+            steps=None if loop.steps is None else max(1, loop.steps // count),
+            validations=VALIDATIONS,
+        )
+        progress = fit(Stage(network, task), work, share, config, step, logged)
+        progress.history = [{"sigma": sigma, **entry} for entry in progress.history]
+        write_tensors(work / f"{number}.safetensors", _state(work / "model.safetensors"))
+        write_text(work / f"{number}.json", json.dumps(asdict(progress)))
+
+
+def _flow(out: Path) -> GlowPrior:
+    prior = load_image_prior(out)
+    if not isinstance(prior, GlowPrior):
+        raise PriorError(f"{out} is not a glow", "train a glow first", argument="out")
     return prior
 
 
-def _train_level(
-    task: DenoiserTask,
-    number: int,
-    sigma: float,
-    work: Path,
-    request: Request,
-    on_progress: ProgressCallback | None,
-    log: Log | None,
-) -> None:
-    """Leave ``NUMBER.safetensors``, the tensors of one flow, and ``NUMBER.json``, how they came about."""
-    loop = request.loop
-    settings = replace(
-        loop,
-        seconds=None if loop.seconds is None else loop.seconds / LEVELS,
-        steps=None if loop.steps is None else max(1, loop.steps // LEVELS),
-        validations=VALIDATIONS,
-    )
-
-    def told(done: int, steps: int) -> None:
-        if on_progress is not None:
-            on_progress(number * steps + done, LEVELS * steps)
-
-    def logged(entry: dict[str, float]) -> None:
-        if log is not None:
-            log({"sigma": sigma, **entry})
-
-    progress = train(task, work, settings, request.device, request.resume, told, logged)
-    progress.history = [{"sigma": sigma, **entry} for entry in progress.history]
-    keep_ema(work / "model.safetensors")
-    write_tensors(work / f"{number}.safetensors", _state(work / "model.safetensors"))
-    write_text(work / f"{number}.json", json.dumps(asdict(progress)))
-
-
 def _state(path: Path) -> dict[str, Tensor]:
-    """The tensors of the only flow of a prior, by the flow's own names."""
+    """Read the tensors of the only flow of a prior, by the flow's own names."""
     return {name.removeprefix(FIRST): tensor for name, tensor in load_file(path).items()}
-
-
-def _update_card(folder: Path, entry: dict[str, Any]) -> None:
-    """Keep what the card says of the prior and of the flow that the ladder was made of."""
-    out, card = folder.parent, cards.read(folder.parent)
-    part = cards.Part("glow", entry, cards.history(card, folder.name))
-    cards.write(cards.with_files(cards.with_part(card, folder.name, part), out), out)

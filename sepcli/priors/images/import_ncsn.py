@@ -25,8 +25,8 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.errors import InputError, OutputError
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
-from sepcli.priors.images.train import check_alone, write_card
-from sepcli.training.config import check_free
+from sepcli.priors.images.train import card_of
+from sepcli.training.config import check_alone, check_free
 from sepcli.training.loop import forget, write_tensors, write_text
 
 UNITS = {
@@ -100,7 +100,8 @@ def import_ncsn(
     write_tensors(folder / "model.safetensors", whole)  # of clones, for tensors of a pickle may share memory
     write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
     entry = {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint), "classes": []}
-    write_card(folder, (source,), entry)
+    card = cards.with_part(card_of(out, "ncsn", source), "ncsn", cards.Part("ncsn", entry))
+    cards.write(cards.with_files(card, out), out)
     return config
 
 

@@ -1,235 +1,209 @@
-"""From a request to a finished prior of images: data, network, training, config and card."""
+"""Training of a prior of images: data, network and card of a denoiser, a score network or a flow."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
+from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_folder import LabelledImages
-from sepcli.datasets.image_splits import measure, open_data
-from sepcli.errors import OutputError, PriorError, UsageError
+from sepcli.datasets.image_splits import has_mirrored, measure, named_classes, open_data, to_float_images
+from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
-from sepcli.priors.images.glow import GlowConfig, GlowPrior, fitting_scales, negative_log_likelihood
+from sepcli.priors.images.diffusers import DiffusionUnetPrior
+from sepcli.priors.images.finetune_glow import check_finetune, finetune
+from sepcli.priors.images.glow import GlowConfig, GlowPrior, fitting_scales
 from sepcli.priors.images.load_score import load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
-from sepcli.priors.images.previews import draw_images, save_sheet
-from sepcli.priors.images.train_task import (
-    DENOISER_PRESETS,
-    GLOW_PRESETS,
-    NCSN_PRESETS,
-    Averaged,
-    DenoiserTask,
-    Trainable,
-    keep_ema,
-    to_float_images,
-)
+from sepcli.priors.images.options import DenoiserOptions, GlowOptions, ImageOptions
+from sepcli.priors.images.train_task import PRESETS, ImageTask, Trainable, data_facts
 from sepcli.protocols import ProgressCallback
-from sepcli.training.config import Request, history_of, training_entry
-from sepcli.training.loop import Progress, train, write_text
+from sepcli.training.config import TrainConfig
+from sepcli.training.loop import Progress
+from sepcli.training.previews import SHEET, save_sheet
+from sepcli.training.run import OnMessage, Recipe, Setup, Stage
 
-PRESETS = {"denoiser": DENOISER_PRESETS, "ncsn": NCSN_PRESETS, "glow": GLOW_PRESETS}
-"""Family → its sizes."""
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "ncsn": {"sampler": "langevin"},
     "glow": {"sampler": "langevin"},
 }
-"""Family → what its card says of separating: these know the noise of Langevin dynamics only."""
-SAMPLES = "samples.png"
-"""The file, in a prior's folder, of draws from a flow."""
+"""Family → settings of its cards: these networks are trained on the noise of Langevin dynamics only."""
 EXAMPLES = 256
-"""Images that a flow begins with unit variance on."""
+"""Images on which a flow starts with unit variance."""
+TEMPERATURE = 0.7
+"""Standard deviation of the latents of previews, as in Glow's paper: at 1 few images are like the data."""
+ROWS, COLUMNS = 4, 8
+"""Of the preview."""
 NOISE = {1: (-1.2, 1.4), 3: (-0.8, 1.7)}
 """Channels → mean and standard deviation of ln σ in a denoiser's training.
 
-Colorization begins at σ = 20 or above, for noise of σ is noise of σ/√n in the mean color of n pixels: ln 0.01
+Colorization starts at σ = 20 or above, for noise of σ is noise of σ/√n in the mean color of n pixels: ln 0.01
 and ln 20 are 2.2 standard deviations to either side of -0.8, and two thirds of all levels are between 0.1 and
 3, where contents are decided.
 """
 
 
-def run(
-    request: Request,
-    folder: Path,
-    on_progress: ProgressCallback | None = None,
-    log: Callable[[dict[str, float]], None] | None = None,
-    tell: Callable[[str], None] | None = None,
-) -> Progress:
-    """Train on MNIST's training images, or on a folder of images, into ``folder``, a part of the prior's.
-
-    A flow leaves draws beside it, ``SAMPLES``.
-
-    Args:
-        request: what to train.
-        folder: where.
-        on_progress: told about progress, first of reading the images.
-        log: told the figures of every validation.
-        tell: told in words what is worth knowing of the data.
+def recipe(options: ImageOptions, config: TrainConfig) -> Recipe:
+    """Decide how a prior of images is trained.
 
     Raises:
-        UsageError: unknown preset, or an option that is not for these data.
-        OutputError: the folder or the cache cannot be written, or the prior has another part.
-        InputError: the data cannot be read, or the checkpoint is of another network.
+        UsageError: several sources, or options that are not for these data.
+        InputError: the data are not images.
     """
-    check(request)
-    check_alone(folder)
-    learn, held_out = open_data(request, on_progress, tell)
-    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
-        torch.manual_seed(request.loop.seed)
-        network = _network(request, learn)
-    if request.init is not None:
-        _start_from(network, request.init)
-    task = task_of(network, request, learn, held_out)
-    progress = train(task, folder, request.loop, request.device, request.resume, on_progress, log)
-    keep_ema(folder / "model.safetensors")
-    write_text(folder / "config.json", json.dumps(asdict(network.config), indent=1))
-    entry = {**training_entry(request, progress), **of_data(request, folder, learn, held_out)}
-    write_card(folder, request.sources, entry, request.data_note, history_of(request, folder.name))
-    if request.family == "glow" and isinstance(prior := load_image_prior(request.out), GlowPrior):
-        save_sheet(request.out / SAMPLES, draw_images(prior.to(request.device), request.loop.seed))
-    return progress
-
-
-def check_alone(folder: Path) -> None:
-    """Refuse a part of a prior's folder that would not be the only one: images need one network.
-
-    Raises:
-        OutputError: there is another.
-    """
-    others = sorted(p.parent.name for p in folder.parent.glob("*/config.json") if p.parent != folder)
-    if others:
-        raise OutputError(
-            f"{folder.parent} is a prior with another part: {others[0]}", "choose another --out folder"
+    sources = source_names(config)
+    if isinstance(options, GlowOptions) and options.finetune_noise:
+        check_finetune(options, config)
+        return Recipe(
+            config.family, sources, asdict(options), partial(finetune, options, config), in_place=True
         )
+    classes = named_classes(config.data, options.classes)
+    opened = partial(_open, options, replace(config, sources=sources), classes)
+    return Recipe(config.family, sources, {**asdict(options), "classes": classes}, opened)
 
 
-def write_card(
-    folder: Path,
-    sources: Sequence[str],
-    entry: Mapping[str, Any],
-    data: str = "",
-    history: Sequence[dict[str, Any]] = (),
-) -> None:
-    """Write the card of a prior of images whose network is in ``folder``, a part of the prior's folder.
-
-    Args:
-        folder: named after the family.
-        sources: what the images are of, one name.
-        entry: how the network came about.
-        data: what it was trained on.
-        history: earlier trainings, the latest first.
+def source_names(config: TrainConfig) -> tuple[str, ...]:
+    """Return the one name of what the images show: by default digit, or the name of the folder.
 
     Raises:
-        OutputError: the folder cannot be written.
+        UsageError: several names.
+        InputError: the data are not images.
     """
-    out = folder.parent
-    card = cards.Card(
+    if len(config.sources) > 1:
+        raise UsageError(
+            f"a {config.family} of images is a prior of one source, not of {','.join(config.sources)}",
+            "name one source",
+            argument="sources",
+        )
+    if config.sources:
+        return config.sources
+    return ("digit",) if kind_of(config.data) is Kind.DIGITS else (config.data.resolve().name or "image",)
+
+
+def card_of(out: Path, family: str, source: str) -> cards.Card:
+    """Return the card of a prior of images in ``out``, without parts and files."""
+    return cards.Card(
         name=out.resolve().name,
         medium="image",
         engine="score",
-        sources=tuple(sources),
-        data=data,
-        settings={"score": dict(SETTINGS[folder.name])} if folder.name in SETTINGS else {},
-        parts={folder.name: cards.Part(folder.name, dict(entry), tuple(history))},
+        sources=(source,),
+        settings={"score": dict(SETTINGS[family])} if family in SETTINGS else {},
     )
-    cards.write(cards.with_files(card, out), out)
 
 
-def check(request: Request) -> None:
-    """Refuse, before any work, what cannot be trained.
-
-    Raises:
-        UsageError: unknown preset, or noise that is none, or not of this family.
-    """
-    presets = PRESETS[request.family]
-    if request.preset not in presets:
-        raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
-    mean, std = request.noise_mean, request.noise_std
-    if request.family != "denoiser" and not (mean is None and std is None):
-        raise UsageError("--noise-mean and --noise-std are for denoisers", "leave them out")
-    if not math.isfinite(mean or 0.0) or not 0.0 < (1.0 if std is None else std) < math.inf:
-        raise UsageError(
-            f"noise of mean {mean} and standard deviation {std} in ln σ is none", "write -0.8 and 1.7"
-        )
+def draw_images(flow: GlowPrior, seed: int, count: int = ROWS * COLUMNS) -> Tensor:
+    """Draw clean images of any class (count, C, H, W) at ``TEMPERATURE``, on the CPU."""
+    rng = torch.Generator().manual_seed(seed)
+    # one by one, in the memory of one, for wide flows of large images
+    return torch.cat([flow.sample(1, rng, temperature=TEMPERATURE).cpu() for _ in range(count)])
 
 
-def of_data(
-    request: Request, folder: Path, learn: LabelledImages, held_out: LabelledImages
-) -> dict[str, Any]:
-    """What a card says of the data of the prior in ``folder``, and of a density how well it knows them."""
-    prior = load_image_prior(folder.parent)
-    told = {
-        "images": len(learn.images),
-        "classes": list(prior.config.classes),
-        "flip": mirrored(request, learn),
-    }
-    if not isinstance(prior, GlowPrior):
-        return told
-    bits = negative_log_likelihood(prior.to(request.device), to_float_images(held_out.images)).mean()
-    return {**told, "bits_per_dim": round(float(bits), 4)}
+def _open(
+    options: ImageOptions,
+    config: TrainConfig,
+    classes: tuple[str, ...],
+    on_progress: ProgressCallback | None,
+    on_message: OnMessage | None,
+) -> Setup:
+    train, held_out = open_data(
+        config.data,
+        classes,
+        size=options.size,
+        channels=options.channels,
+        cache=config.cache,
+        on_progress=on_progress,
+        on_message=on_message,
+    )
+    flip = has_mirrored(train, options.flip)
+    network_config = _config(options, config, classes, train)
+
+    def task(network: Trainable, evaluated: Trainable) -> ImageTask:
+        return ImageTask(network, evaluated, train, held_out, config.batch, flip)
+
+    def finish() -> dict[str, Any]:
+        prior = load_image_prior(config.out).to(config.device)
+        assert not isinstance(prior, DiffusionUnetPrior)  # it is not trained here
+        return data_facts(prior, train, held_out, flip)
+
+    def preview(_: Progress) -> None:
+        if isinstance(prior := load_image_prior(config.out), GlowPrior):
+            save_sheet(
+                config.out / SHEET, draw_images(prior.to(config.device), config.loop.seed), columns=COLUMNS
+            )
+
+    return Setup(
+        network_config,
+        Stage(partial(_network, network_config, config, train), task),
+        card_of(config.out, config.family, config.sources[0]),
+        finish=finish,
+        preview=preview,
+    )
 
 
-def task_of(
-    network: Trainable, request: Request, learn: LabelledImages, held_out: LabelledImages
-) -> DenoiserTask:
-    """The training of a network, on the device that was asked for."""
-    model: Averaged[Trainable] = Averaged(network).to(request.device).train()
-    return DenoiserTask(model, learn, held_out, request.batch, mirrored(request, learn))
-
-
-def mirrored(request: Request, learn: LabelledImages) -> bool:
-    """Whether to learn from mirror images, too: if that was asked for, or there are colors."""
-    return learn.images.shape[1] == 3 if request.flip is None else request.flip
-
-
-def _network(request: Request, learn: LabelledImages) -> Trainable:
-    channels, *size = learn.images.shape[1:]
+def _config(
+    options: ImageOptions, config: TrainConfig, classes: tuple[str, ...], train: LabelledImages
+) -> DenoiserConfig | NcsnConfig | GlowConfig:
+    channels, *size = train.images.shape[1:]
     fields: dict[str, Any] = {
         "channels": channels,
         "size": tuple(size),
-        "classes": request.classes,
-        "class_dropout": request.unlabelled,
-        **PRESETS[request.family][request.preset],
+        "classes": classes,
+        "class_dropout": options.class_dropout,
+        **PRESETS[config.family][config.preset],
     }
-    if request.family == "ncsn":
-        return NcsnPrior(NcsnConfig(**fields))
-    if request.family == "glow":
-        ladder = (0.0,) if request.clean else ()
-        flow = GlowPrior(GlowConfig(**fields, scales=fitting_scales(*size), sigmas=ladder))
-        rng = np.random.default_rng(request.loop.seed)
-        chosen = rng.integers(0, len(learn.images), EXAMPLES)
-        flow.initialize(to_float_images(learn.images[chosen]), rng)
-        return flow
-    (mean, std), (p_mean, p_std) = measure(learn), NOISE[channels]
-    fields |= {
-        "data_mean": mean,
-        "data_std": std or 1.0,
-        "p_mean": p_mean if request.noise_mean is None else request.noise_mean,
-        "p_std": p_std if request.noise_std is None else request.noise_std,
-    }
-    return DenoiserPrior(DenoiserConfig(**fields))
+    if isinstance(options, GlowOptions):
+        return GlowConfig(**fields, scales=fitting_scales(*size), sigmas=(0.0,) if options.clean else ())
+    if not isinstance(options, DenoiserOptions):
+        return NcsnConfig(**fields)
+    (mean, std), (p_mean, p_std) = measure(train), NOISE[channels]
+    return DenoiserConfig(
+        **fields,
+        data_mean=mean,
+        data_std=std or 1.0,
+        p_mean=p_mean if options.noise_mean is None else options.noise_mean,
+        p_std=p_std if options.noise_std is None else options.noise_std,
+    )
+
+
+def _network(
+    network_config: DenoiserConfig | NcsnConfig | GlowConfig, config: TrainConfig, train: LabelledImages
+) -> Trainable:
+    """Make a network with fresh weights, those of a flow fitted to a few images, or with a prior's weights.
+
+    Raises:
+        PriorError: the prior to start from is missing, or of another network.
+    """
+    network: Trainable
+    if isinstance(network_config, GlowConfig):
+        network = GlowPrior(network_config)
+        rng = np.random.default_rng(config.loop.seed)
+        chosen = rng.integers(0, len(train.images), EXAMPLES)
+        network.initialize(to_float_images(train.images[chosen]), rng)
+    elif isinstance(network_config, NcsnConfig):
+        network = NcsnPrior(network_config)
+    else:
+        network = DenoiserPrior(network_config)
+    if config.init is not None:
+        _start_from(network, config.init)
+    return network
 
 
 def _start_from(network: Trainable, init: str) -> None:
-    """Give a network the weights of a trained prior.
-
-    Raises:
-        PriorError: there is no such prior, or it is of another network.
-    """
     card, folder = resolve.find(init)
     cards.verify(card, folder)
     try:
         network.load_state_dict(load_image_prior(folder).state_dict())
     except RuntimeError as error:
         raise PriorError(
-            f"prior {card.name} is of another network than the one asked for",
-            "give the --family, --preset and --classes that it was trained with",
+            f"prior {card.name} is of another network than the one to be trained",
+            "choose the family, preset and classes that it was trained with",
+            argument="init",
         ) from error

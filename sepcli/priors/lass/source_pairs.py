@@ -14,10 +14,9 @@ from torch import Tensor
 from sepcli.catalog.card import Card
 from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.image_folder import LabelledImages
-from sepcli.datasets.image_splits import open_like
+from sepcli.datasets.image_splits import open_like, to_float_images
 from sepcli.datasets.song_banks import open_songs
 from sepcli.datasets.stems import StemBank
-from sepcli.priors.images.train_task import to_float_images
 from sepcli.priors.lass.load import LassCodec
 from sepcli.priors.lass.vqvae2d import Vqvae2d
 from sepcli.protocols import ProgressCallback

@@ -26,7 +26,7 @@ from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqvae1d import Vqvae1d
 from sepcli.signal.mixing import WeightedSum
 
-CODEC_PRESETS: Mapping[str, Mapping[str, object]] = {
+CODEC_PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"dim": 64, "encoder_dilations": (1, 1), "decoder_dilations": (1, 1), "vocabulary": 256},
     "small": {"dim": 256},
     "base": {

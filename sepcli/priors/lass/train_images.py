@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from msgspec.structs import replace
+from msgspec import structs
 from torch import Tensor
 
 from sepcli.catalog import card as cards
+from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_folder import LabelledImages
-from sepcli.datasets.image_splits import open_data, open_like
-from sepcli.errors import OutputError, PriorError, UsageError
-from sepcli.priors.images.train import mirrored
-from sepcli.priors.images.train_task import to_float_images
+from sepcli.datasets.image_splits import has_mirrored, named_classes, open_data, open_like, to_float_images
+from sepcli.errors import OutputError, PriorError, SepError, UsageError
 from sepcli.priors.lass.load import MEANS, load_codec
+from sepcli.priors.lass.options import ImageCodecOptions, ImageTransformerOptions
 from sepcli.priors.lass.quantizer import perplexity
 from sepcli.priors.lass.source_pairs import ImagePairs, mirror_half
 from sepcli.priors.lass.train import new_prior
@@ -27,8 +26,8 @@ from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.protocols import ProgressCallback
 from sepcli.signal.mixing import WeightedSum
-from sepcli.training.config import Request, history_of, training_entry
-from sepcli.training.loop import Progress, Task, train, write_text
+from sepcli.training.config import TrainConfig
+from sepcli.training.run import OnMessage, Recipe, Setup, Stage
 
 CODEC_PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"widths": (8, 16), "layers": 1, "vocabulary": 32, "code_dim": 4},
@@ -42,8 +41,6 @@ PRIOR_PRESETS: Mapping[str, Mapping[str, int]] = {
     "base": {"dim": 384, "layers": 6, "heads": 6, "head_dim": 64},
 }
 """Sizes of the autoregressive prior, likewise; it sees all tokens of an image."""
-PARTS = {"vqvae": "codec", "transformer": "transformer"}
-"""Family → its part of the prior's folder."""
 VALIDATED = 256
 """Pairs of images that a codec is validated on."""
 
@@ -105,7 +102,7 @@ class ImagePriorTask:
         learn: images to learn from.
         held_out: images for validation.
         batch: images per step.
-        unlabelled: share of images whose class is withheld.
+        class_dropout: share of images whose class is withheld.
         flip: whether to learn from the mirror images as well.
     """
 
@@ -116,12 +113,12 @@ class ImagePriorTask:
         learn: LabelledImages,
         held_out: LabelledImages,
         batch: int,
-        unlabelled: float,
+        class_dropout: float,
         flip: bool,
     ) -> None:
         self.model, self.codec, self.learn, self.held_out = model, codec.eval(), learn, held_out
         self.batch, self.flip = batch, flip
-        self.unlabelled = unlabelled if len(model.config.sources) > 1 else 1.0
+        self.class_dropout = class_dropout if len(model.config.sources) > 1 else 1.0
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of random images."""
@@ -129,14 +126,14 @@ class ImagePriorTask:
         images = to_float_images(self.learn.images[chosen])
         if self.flip:
             images = mirror_half(images, rng)
-        told = rng.random(self.batch) >= self.unlabelled
+        told = rng.random(self.batch) >= self.class_dropout
         return self.model.loss(*self._encode(images, np.where(told, 1 + self.learn.labels[chosen], 0)))
 
     def validate(self) -> dict[str, float]:
         """Negative log-likelihood in nats per token of held-out images, without and with their classes."""
         images = to_float_images(self.held_out.images)
         sources = [np.zeros(len(images), np.int64)]
-        if self.unlabelled < 1.0:
+        if self.class_dropout < 1.0:
             sources.append(1 + self.held_out.labels)
         scores: dict[str, float] = {}
         for source in sources:
@@ -155,116 +152,130 @@ class ImagePriorTask:
         return self.codec.encode(images.to(device)), torch.from_numpy(source).to(device)
 
 
-def run(
-    request: Request,
-    folder: Path,
-    on_progress: ProgressCallback | None = None,
-    log: Callable[[dict[str, float]], None] | None = None,
-    tell: Callable[[str], None] | None = None,
-) -> Progress:
-    """Train the codec, or the prior over its tokens, into ``folder``, a part of the prior's.
-
-    Args:
-        request: what to train.
-        folder: where.
-        on_progress: told about progress, first of reading the images.
-        log: told the figures of every validation.
-        tell: told in words what is worth knowing of the data.
+def codec(options: ImageCodecOptions, config: TrainConfig) -> Recipe:
+    """Decide how a codec of images is trained.
 
     Raises:
-        UsageError: unknown preset, or options or images that are not for this.
-        OutputError: the folder or the cache cannot be written, or it is a prior of another family.
-        PriorError: a transformer is asked for before its codec.
-        InputError: the data cannot be read, or the checkpoint is of another network.
+        UsageError: several sources, or other ones than the prior's.
+        OutputError: the folder is of another prior.
     """
-    _check(request)
-    with torch.random.fork_rng(devices=[]):  # networks draw their first weights from torch's own stream
-        torch.manual_seed(request.loop.seed)
-        make = _codec_task if request.family == "vqvae" else _prior_task
-        made = make(request, on_progress, tell)
-    made.task.model.train()
-    progress = train(made.task, folder, request.loop, request.device, request.resume, on_progress, log)
-    write_text(folder / "config.json", json.dumps(asdict(made.config), indent=1))
-    entry = {**training_entry(request, progress), **made.told}
-    _update_card(request, made.size, entry)
-    return progress
+    return _recipe("codec", config, asdict(options), partial(_open_codec, options))
 
 
-def _check(request: Request) -> None:
-    presets = CODEC_PRESETS if request.family == "vqvae" else PRIOR_PRESETS
-    if request.preset not in presets:
-        raise UsageError(f"unknown preset '{request.preset}'", f"one of: {', '.join(presets)}")
-    if request.classes and request.family == "vqvae":
-        raise UsageError("a codec knows no classes", "give --classes to the transformer")
-    if (request.noise_mean, request.noise_std) != (None, None):
-        raise UsageError("--noise-mean and --noise-std are for score priors", "leave them out")
-    if not (request.out / "card.toml").exists():
-        return
-    card = cards.read(request.out)
-    if "lass" not in card.engines or card.medium != "image":
-        raise OutputError(f"{request.out} is a prior of another kind", "choose another --out folder")
-    if card.sources != request.sources:
+def transformer(options: ImageTransformerOptions, config: TrainConfig) -> Recipe:
+    """Decide how a transformer over the tokens of images is trained.
+
+    Raises:
+        UsageError: several sources, other ones than the prior's, or classes that are not of these data.
+        OutputError: the folder is of another prior.
+    """
+    classes = named_classes(config.data, options.classes)
+    identity = {**asdict(options), "classes": classes}
+    return _recipe("transformer", config, identity, partial(_open_transformer, options, classes))
+
+
+def _recipe(
+    part: str, config: TrainConfig, options: Mapping[str, Any], opened: Callable[..., Setup]
+) -> Recipe:
+    if len(config.sources) > 1:
         raise UsageError(
-            f"{request.out} is a prior of {card.sources[0]}, not of {', '.join(request.sources)}",
-            f"use --sources {card.sources[0]}, or another --out folder",
+            f"a {config.family} of images is of one source, not of {','.join(config.sources)}",
+            "name one source",
+            argument="sources",
         )
+    default = "digit" if kind_of(config.data) is Kind.DIGITS else config.data.resolve().name or "image"
+    config = replace(config, sources=config.sources or (default,))
+    if (config.out / "card.toml").exists():
+        card = cards.read(config.out)
+        if "lass" not in card.engines or card.medium != "image":
+            raise OutputError(
+                f"{config.out} is a prior of another kind", "choose another folder", argument="out"
+            )
+        if card.sources != config.sources:
+            raise UsageError(
+                f"{config.out} is a prior of {card.sources[0]}, not of {', '.join(config.sources)}",
+                f"name the source {card.sources[0]}, or choose another folder",
+                argument="sources",
+            )
+    return Recipe(part, config.sources, options, partial(opened, config), alone=False)
 
 
-class _Made(NamedTuple):
-    """What is trained."""
-
-    task: Task
-    config: Vqvae2dConfig | TransformerConfig
-    size: tuple[int, int]
-    """Height and width of the images."""
-    told: dict[str, Any]
-    """What a card says of the data."""
-
-
-def _codec_task(
-    request: Request, on_progress: ProgressCallback | None, tell: Callable[[str], None] | None
-) -> _Made:
-    learn, held_out = open_data(request, on_progress, tell)
-    channels, height, width = learn.images.shape[1:]
-    try:
-        config = Vqvae2dConfig(channels, (height, width), **CODEC_PRESETS[request.preset])
-    except ValueError as error:
-        raise UsageError(f"{error}", "use --size with a multiple of the patch") from error
-    flip = mirrored(request, learn)
-    codec = Vqvae2d(config).to(request.device)
-    task = ImageCodecTask(codec, learn, held_out, request.batch, flip)
-    codec.initialise(task.draw(np.random.default_rng(request.loop.seed)))
-    return _Made(task, config, (height, width), {"images": len(learn.images), "flip": flip})
-
-
-def _prior_task(
-    request: Request, on_progress: ProgressCallback | None, tell: Callable[[str], None] | None
-) -> _Made:
-    codec, digest = load_codec(request.out)
-    if not isinstance(codec, Vqvae2d):
-        raise PriorError(f"{request.out} is a prior of audio", "choose another folder, or give audio")
-    height, width = codec.config.size
-    shape = (codec.config.channels, height, width)
-    learn, held_out = open_like(request.data, shape, request.classes, request.cache, on_progress)
-    sources = (*request.sources, *request.classes)
-    sizes = PRIOR_PRESETS[request.preset]
-    config = TransformerConfig(codec.vocabulary, sources, context=codec.config.tokens, **sizes)
-    model = new_prior(config, codec.quantizer.codebook, digest, request.init).to(request.device)
-    flip = mirrored(request, learn)
-    codec = codec.to(request.device)
-    task = ImagePriorTask(model, codec, learn, held_out, request.batch, request.unlabelled, flip)
-    told = {"images": len(learn.images), "classes": list(request.classes), "flip": flip, "codec": digest}
-    return _Made(task, config, (height, width), told)
-
-
-def _update_card(request: Request, size: tuple[int, int], entry: Mapping[str, Any]) -> None:
-    out = request.out
-    card = cards.Card(
-        name=out.resolve().name, medium="image", engine="lass", sources=request.sources, resolution=size
+def _open_codec(
+    options: ImageCodecOptions,
+    config: TrainConfig,
+    on_progress: ProgressCallback | None,
+    on_message: OnMessage | None,
+) -> Setup:
+    train, held_out = open_data(
+        config.data,
+        size=options.size,
+        channels=options.channels,
+        cache=config.cache,
+        on_progress=on_progress,
+        on_message=on_message,
     )
-    if (out / "card.toml").exists():
-        card = cards.read(out)
-    part = cards.Part(request.family, dict(entry), history_of(request, PARTS[request.family]))
-    card = replace(card, data=request.data_note or card.data, resolution=size)
-    card = cards.with_part(card, PARTS[request.family], part)
-    cards.write(cards.with_files(card, out), out)
+    channels, height, width = train.images.shape[1:]
+    try:
+        shape = Vqvae2dConfig(channels, (height, width), **CODEC_PRESETS[config.preset])
+    except ValueError as error:
+        if isinstance(error, SepError):
+            raise
+        raise UsageError(f"{error}", "choose a multiple of the patch", argument="settings.size") from error
+    flip = has_mirrored(train, options.flip)
+
+    def task(model: Vqvae2d, _: Vqvae2d) -> ImageCodecTask:
+        made = ImageCodecTask(model, train, held_out, config.batch, flip)
+        model.initialize(made.draw(np.random.default_rng(config.loop.seed)))
+        return made
+
+    return Setup(
+        shape,
+        Stage(lambda: Vqvae2d(shape), task, average=False),
+        _card(config, (height, width)),
+        finish=lambda: {"images": len(train.images), "flip": flip},
+    )
+
+
+def _open_transformer(
+    options: ImageTransformerOptions,
+    classes: tuple[str, ...],
+    config: TrainConfig,
+    on_progress: ProgressCallback | None,
+    on_message: OnMessage | None,
+) -> Setup:
+    trained, digest = load_codec(config.out)
+    if not isinstance(trained, Vqvae2d):
+        raise PriorError(f"{config.out} is a prior of audio", "choose another folder, or give audio")
+    size = trained.config.size
+    shape = (trained.config.channels, size[0], size[1])
+    train, held_out = open_like(config.data, shape, classes, config.cache, on_progress)
+    made = TransformerConfig(
+        trained.vocabulary,
+        (*config.sources, *classes),
+        context=trained.config.tokens,
+        **PRIOR_PRESETS[config.preset],
+    )
+    flip = has_mirrored(train, options.flip)
+    codebook, trained = trained.quantizer.codebook, trained.to(config.device)
+
+    def task(model: TransformerPrior, _: TransformerPrior) -> ImagePriorTask:
+        return ImagePriorTask(model, trained, train, held_out, config.batch, options.class_dropout, flip)
+
+    facts = {"images": len(train.images), "classes": list(classes), "flip": flip, "codec": digest}
+    return Setup(
+        made,
+        Stage(lambda: new_prior(made, codebook, digest, config.init), task, average=False),
+        _card(config, size),
+        identity={"codec": digest},
+        finish=lambda: facts,
+    )
+
+
+def _card(config: TrainConfig, size: tuple[int, ...]) -> cards.Card:
+    """Return the prior's card, or a new one."""
+    card = cards.Card(
+        name=config.out.resolve().name, medium="image", engine="lass", sources=config.sources
+    )
+    if (config.out / "card.toml").exists():
+        card = cards.read(config.out)
+    return structs.replace(card, resolution=size)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from train_request import run
 
 from sepcli.catalog import card as cards
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
@@ -18,7 +20,6 @@ from sepcli.priors.lass.count import count, merge
 from sepcli.priors.lass.load import load_codec, load_transformer
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable
-from sepcli.training import run as prepare
 from sepcli.training.loop import LoopSettings
 
 DIGITS = Path(__file__).parents[2] / "data" / "digits"
@@ -41,31 +42,30 @@ def strokes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def request(data: Path, out: Path, family: str = "vqvae", **fields: object) -> prepare.Request:
-    usual = prepare.Request(
+def request(data: Path, out: Path, family: str = "vqvae", **fields: object) -> dict[str, Any]:
+    usual: dict[str, Any] = dict(
         family=family,
         data=data,
         out=out,
         preset="tiny",
         sources=("stroke",),
-        weights=(1.0,),
         batch=6,
         tokens=0,
         cache=None,
         loop=LOOP,
         device=CPU,
         command="sepcli train-prior",
-        data_note="bars",
+        note="bars",
     )
-    return replace(usual, **fields)  # type: ignore[arg-type]
+    return {**usual, **fields}
 
 
 @pytest.fixture(scope="module")
 def trained(strokes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A codec and a prior with classes; copy it before changing it."""
     out = tmp_path_factory.mktemp("trained") / "bars"
-    prepare.run(request(strokes, out))
-    prepare.run(request(strokes, out, "transformer", classes=("lying", "standing")))
+    run(request(strokes, out))
+    run(request(strokes, out, "transformer", classes="folders"))
     return out
 
 
@@ -93,27 +93,27 @@ def test_codec_and_prior_are_trained_and_described(trained: Path) -> None:
 
 
 def test_a_prior_starts_from_a_trained_one(strokes: Path, trained: Path, prior: Path, tmp_path: Path) -> None:
-    classes, still = ("lying", "standing"), replace(LOOP, learning_rate=1e-12)
+    classes, still = "folders", replace(LOOP, learning_rate=1e-12)
     asked = request(strokes, prior, "transformer", classes=classes, loop=still, overwrite=True)
-    prepare.run(replace(asked, init=str(trained)))
+    run(dict(asked, init=str(trained)))
     one, two = (load_transformer(folder).state_dict() for folder in (trained, prior))
     assert all(torch.equal(one[name], two[name]) for name in one)
     (before,) = cards.read(prior).parts["transformer"].history
     assert (before["prior"], before["steps"]) == ("bars", 4)
     with pytest.raises(PriorError, match="bars"):
-        prepare.run(replace(asked, init=str(trained), classes=()))
+        run(dict(asked, init=str(trained), classes="none"))
     with pytest.raises(PriorError, match="mnist"):
-        prepare.run(replace(asked, init="mnist"))
+        run(dict(asked, init="mnist"))
     other = tmp_path / "other"
-    prepare.run(request(strokes, other, loop=replace(LOOP, seed=1)))
+    run(request(strokes, other, loop=replace(LOOP, seed=1)))
     with pytest.raises(PriorError, match="bars"):
-        prepare.run(replace(asked, init=str(trained), out=other))
+        run(dict(asked, init=str(trained), out=other))
 
 
 def test_training_is_repeatable(strokes: Path, trained: Path, tmp_path: Path) -> None:
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    prepare.run(request(strokes, tmp_path / "again"))
+    run(request(strokes, tmp_path / "again"))
     assert torch.equal(before, torch.get_rng_state())
     one, two = ((p / "codec" / "model.safetensors").read_bytes() for p in (trained, tmp_path / "again"))
     assert one == two
@@ -128,11 +128,11 @@ def test_an_interrupted_training_goes_on(strokes: Path, trained: Path, tmp_path:
 
     asked = request(strokes, tmp_path / "bars", loop=often)
     with pytest.raises(KeyboardInterrupt):
-        prepare.run(asked, stop)
+        run(asked, stop)
     with pytest.raises(OutputError, match="codec") as unfinished:
-        prepare.run(asked)
-    assert "--resume" in unfinished.value.hint
-    prepare.run(replace(asked, resume=True))
+        run(asked)
+    assert unfinished.value.argument == "out"
+    run(dict(asked, resume=True))
     one, two = ((p / "codec" / "model.safetensors").read_bytes() for p in (trained, tmp_path / "bars"))
     assert one == two
 
@@ -141,9 +141,9 @@ def test_an_interrupted_training_goes_on(strokes: Path, trained: Path, tmp_path:
     ("fields", "error", "message"),
     [
         ({"preset": "huge"}, UsageError, "huge"),
-        ({"classes": ("lying", "standing")}, UsageError, "codec"),
-        ({"init": "mnist"}, UsageError, "--init"),
-        ({"noise_std": 1.0}, UsageError, "--noise-std"),
+        ({"classes": "folders"}, UsageError, "classes"),
+        ({"init": "mnist"}, UsageError, "vqvae"),
+        ({"noise_std": 1.0}, UsageError, "noise_std"),
         ({"family": "transformer"}, PriorError, "codec"),
         ({"size": 10}, UsageError, "10.*4"),
     ],
@@ -152,16 +152,16 @@ def test_what_is_refused(
     strokes: Path, tmp_path: Path, fields: dict[str, object], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        prepare.run(request(strokes, tmp_path / "out", **fields))
+        run(request(strokes, tmp_path / "out", **fields))
     assert not (tmp_path / "out").exists()
 
 
 def test_other_priors_are_left_alone(strokes: Path, prior: Path, tiny_images: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(tiny_images, tmp_path / "score"))
     with pytest.raises(OutputError, match="score"):
-        prepare.run(request(strokes, other))
+        run(request(strokes, other))
     with pytest.raises(UsageError, match=r"stroke.*digit"):
-        prepare.run(request(strokes, prior, sources=("digit",), overwrite=True))
+        run(request(strokes, prior, sources=("digit",), overwrite=True))
 
 
 def counts(folder: Path) -> LikelihoodTable:

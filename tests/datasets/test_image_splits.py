@@ -7,36 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from PIL import Image
 
-from sepcli.datasets import image_splits as image_data
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_splits import folder_classes, measure, open_data, read_pixels
 from sepcli.errors import InputError, UsageError
-from sepcli.training.config import Request
-from sepcli.training.loop import LoopSettings
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 RNG = np.random.default_rng(0)
 RED = Image.new("RGB", (8, 8), (255, 0, 0))
-
-
-def request(data: Path, **changes: object) -> Request:
-    fields: dict[str, object] = {
-        "family": "denoiser",
-        "data": data,
-        "out": data.parent / "out",
-        "preset": "tiny",
-        "sources": ("image",),
-        "weights": (1.0,),
-        "batch": 4,
-        "tokens": 0,
-        "cache": None,
-        "loop": LoopSettings(seconds=None, steps=1),
-        "device": torch.device("cpu"),
-    }
-    return Request(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def draw(folder: Path, count: int, side: int = 8) -> None:
@@ -90,32 +69,31 @@ def test_every_file_of_a_folder_counts(tmp_path: Path) -> None:
     draw(data, 2, side=20)
     RED.resize((31, 12)).save(data / "a.jpg")
     Image.new("LA", (16, 16), (255, 0)).save(data / "b.png")
-    learn, held_out = open_data(request(data, size=8))
+    learn, held_out = open_data(data, size=8)
     assert (learn.images.shape, held_out.images.shape) == ((3, 3, 8, 8), (1, 3, 8, 8))
     whole = (data / "01.png").read_bytes()
     (data / "01.png").write_bytes(whole[: len(whole) // 2])
     for cache in (None, tmp_path / "cache"):
         with pytest.raises(InputError, match=r"01\.png"):
-            open_data(request(data, size=8, cache=cache))
+            open_data(data, size=8, cache=cache)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_what_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_held_out(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for split, count in (("train", 6), ("test", 3)):
         for kind in ("ant", "bee"):
             draw(data / split / kind, count)
-    one = open_data(request(data, cache=tmp_path / "cache"))
-    two = open_data(request(data, cache=tmp_path / "cache"))
+    one = open_data(data, cache=tmp_path / "cache")
+    two = open_data(data, cache=tmp_path / "cache")
     assert [len(part.images) for part in one] == [11, 1]
     for first, second in zip(one, two, strict=True):
         np.testing.assert_array_equal(first.images, second.images)
     draw(data / "valid" / "bee", 2)
     with pytest.raises(InputError, match="data"):
-        open_data(request(data, classes=("ant", "bee")))
+        open_data(data, ("ant", "bee"))
     draw(data / "valid" / "ant", 2, side=12)
-    monkeypatch.setattr(image_data, "HELD_OUT", 3)
-    learn, held_out = open_data(request(data, classes=("ant", "bee")))
+    learn, held_out = open_data(data, ("ant", "bee"), held_out=3)
     assert (len(learn.images), len(held_out.images)) == (12, 3)
     assert held_out.images.shape[1:] == learn.images.shape[1:] == (3, 8, 8)
     assert learn.classes == folder_classes(data) == ("ant", "bee")
@@ -123,13 +101,13 @@ def test_what_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_image_is_learnt_and_validated(tmp_path: Path) -> None:
     draw(tmp_path / "data", 1)
-    learn, held_out = open_data(request(tmp_path / "data"))
+    learn, held_out = open_data(tmp_path / "data")
     np.testing.assert_array_equal(learn.images, held_out.images)
 
 
 def test_statistics_are_of_all_values(tmp_path: Path) -> None:
     draw(tmp_path / "data", 12)
-    learn, _ = open_data(request(tmp_path / "data"))
+    learn, _ = open_data(tmp_path / "data")
     values = learn.images / 255
     assert measure(learn, part=5) == pytest.approx((values.mean(), values.std()))
 
@@ -137,11 +115,11 @@ def test_statistics_are_of_all_values(tmp_path: Path) -> None:
 def test_what_does_not_fit(tmp_path: Path, tiny_slakh: Path) -> None:
     draw(tmp_path / "data", 2)
     with pytest.raises(UsageError, match="0-4, 5-9"):
-        open_data(request(tmp_path / "data", classes=("0-4", "5-9")))
+        open_data(tmp_path / "data", ("0-4", "5-9"))
     with pytest.raises(UsageError, match="data"):
         folder_classes(tmp_path / "data")
     with pytest.raises(InputError, match=tiny_slakh.name):
-        open_data(request(tiny_slakh))
+        open_data(tiny_slakh)
     for option in ({"size": 8}, {"channels": 3}):
-        with pytest.raises(UsageError, match=r"--size.*--channels"):
-            open_data(request(DIGITS, **option))
+        with pytest.raises(UsageError, match=next(iter(option))):
+            open_data(DIGITS, **option)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from PIL import Image
+from train_request import run
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
@@ -19,15 +21,16 @@ from sepcli.datasets.audio_folder import levelled
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.priors.audio import train_denoiser as audio
+from sepcli.priors.audio import recordings as audio
+from sepcli.priors.audio import train_denoiser
 from sepcli.priors.audio.load_denoisers import load_spectral
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.previews import draw_samples
-from sepcli.priors.images.train_task import Averaged
 from sepcli.signal.mdct import mdct
-from sepcli.training import run as prepare
-from sepcli.training.config import training_entry
+from sepcli.training.config import TrainConfig
+from sepcli.training.ema import averaged
 from sepcli.training.loop import LoopSettings, Progress
+from sepcli.training.run import training_entry
 
 
 def bank(seconds: float = 30.0, hertz: float = 1000.0) -> StemBank:
@@ -48,28 +51,27 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def request(data: Path, out: Path, **changes: object) -> prepare.Request:
+def request(data: Path, out: Path, **changes: object) -> dict[str, Any]:
     fields: dict[str, object] = {
         "family": "denoiser",
         "data": data,
         "out": out,
         "preset": "tiny",
         "sources": ("violin",),
-        "weights": (1.0,),
         "batch": 2,
         "tokens": 16,
         "cache": None,
         "loop": LOOP,
         "device": torch.device("cpu"),
     }
-    return prepare.Request(**{**fields, **changes})  # type: ignore[arg-type]
+    return {**fields, **changes}
 
 
 @pytest.fixture(scope="module")
 def finished(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Progress]:
     """The folder and the progress of a run of four steps."""
     out = tmp_path_factory.mktemp("priors") / "p"
-    return out, prepare.run(request(recordings, out))
+    return out, run(request(recordings, out))
 
 
 def test_it_starts_from_a_trained_prior(
@@ -77,7 +79,7 @@ def test_it_starts_from_a_trained_prior(
 ) -> None:
     still = LoopSettings(seconds=None, steps=1, learning_rate=1e-12)
     first, init = finished[0], str(finished[0])
-    prepare.run(request(recordings, tmp_path / "p", init=init, loop=still))
+    run(request(recordings, tmp_path / "p", init=init, loop=still))
     before, after = (load_network(load_spectral, out / "denoiser") for out in (first, tmp_path / "p"))
     assert after.config == before.config
     for ours, theirs in zip(after.parameters(), before.parameters(), strict=True):
@@ -88,40 +90,40 @@ def test_it_starts_from_a_trained_prior(
     told = resolve.find(str(tmp_path / "p"))[0].parts["denoiser"].history[0]
     assert (told["prior"], told["steps"]) == ("p", 4)
     with pytest.raises(PriorError, match="prior p"):
-        prepare.run(request(recordings, tmp_path / "q", init=init, preset="small", loop=still))
+        run(request(recordings, tmp_path / "q", init=init, preset="small", loop=still))
 
 
 def test_the_lowest_bands_get_a_network_of_their_own(
     finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
 ) -> None:
-    words = {"init": str(finished[0]), "against": (str(recordings),), "low_bands": True}
-    prepare.run(request(recordings, tmp_path / "p", **words))
+    words = {"init": str(finished[0]), "interference": (str(recordings),), "low_bands": True}
+    run(request(recordings, tmp_path / "p", **words))
     before, after = (load_network(load_spectral, out / "denoiser") for out in (finished[0], tmp_path / "p"))
-    assert (after.config.low, after.config.interference_trained) == (audio.LOW["low"], True)
+    assert (after.config.low, after.config.interference_trained) == (train_denoiser.LOW["low"], True)
     assert after.low is not None
     assert float(after.low.leave.weight.abs().max()) > 0
     for key, value in before.state_dict().items():
         assert torch.equal(after.state_dict()[key], value)
     entry = resolve.find(str(tmp_path / "p"))[0].parts["denoiser"].training
-    assert entry["foreign_share"] == audio.LOW_FOREIGN
+    assert entry["interference_share"] == train_denoiser.LOW_INTERFERENCE
     assert "error" in entry["validation"]
-    again = {"init": str(tmp_path / "p"), "against": (str(recordings),)}
-    prepare.run(request(recordings, tmp_path / "q", **again))  # all of it
-    assert load_network(load_spectral, tmp_path / "q" / "denoiser").config.low == audio.LOW["low"]
-    for lacking in ({"init": None}, {"against": ()}):
-        with pytest.raises(UsageError, match="--low-bands"):
-            prepare.run(request(recordings, tmp_path / "r", **{**words, **lacking}))
-    with pytest.raises(UsageError, match="--low-bands"):
-        prepare.run(request(recordings, tmp_path / "r", family="flow", low_bands=True))
+    again = {"init": str(tmp_path / "p"), "interference": (str(recordings),)}
+    run(request(recordings, tmp_path / "q", **again))  # all of it
+    assert load_network(load_spectral, tmp_path / "q" / "denoiser").config.low == train_denoiser.LOW["low"]
+    for lacking in ({"init": None}, {"interference": ()}):
+        with pytest.raises(UsageError, match="low_bands"):
+            run(request(recordings, tmp_path / "r", **{**words, **lacking}))
+    with pytest.raises(UsageError, match="low_bands"):
+        run(request(recordings, tmp_path / "r", family="flow", low_bands=True))
     assert not (tmp_path / "r").exists()
 
 
 def test_a_batch_may_be_larger_than_what_is_validated(
-    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(audio, "VALIDATED", 0)
-    words = {"init": str(finished[0]), "against": (str(recordings),), "low_bands": True}
-    progress = prepare.run(request(recordings, tmp_path / "p", **words))
+    words = {"init": str(finished[0]), "interference": (str(recordings),), "low_bands": True}
+    words |= {"validated": 1, "batch": 5}
+    progress = run(request(recordings, tmp_path / "p", **words))
     assert np.isfinite(progress.best)
 
 
@@ -135,7 +137,7 @@ def test_a_loss_is_compiled_where_it_is_asked_for(
         return function
 
     monkeypatch.setattr(torch, "compile", compile)
-    prepare.run(request(recordings, tmp_path / "p", compiled=True))
+    run(request(recordings, tmp_path / "p", compile=True))
     assert {"errors", "low_errors"} < set(compiled)
     ours, theirs = (load_network(load_spectral, out / "denoiser") for out in (tmp_path / "p", finished[0]))
     for key, value in theirs.state_dict().items():
@@ -148,8 +150,8 @@ def test_chunks_have_all_levels_and_both_polarities() -> None:
     rms = chunks.square().mean((1, 2)).sqrt()
     heard = 20 * torch.log10(rms[rms > 0] / audio.REFERENCE)
     assert 0.005 < float((rms == 0).float().mean()) < 0.08
-    assert float(heard.min()) == pytest.approx(audio.LEVELS.low, abs=1)
-    assert float(heard.max()) == pytest.approx(audio.LEVELS.high, abs=1)
+    assert float(heard.min()) == pytest.approx(audio.GAINS.low, abs=1)
+    assert float(heard.max()) == pytest.approx(audio.GAINS.high, abs=1)
     straight = bank()
     offset = np.full_like(straight.samples[0], 3000)
     lifted = audio.draw_coefficients(
@@ -161,8 +163,8 @@ def test_chunks_have_all_levels_and_both_polarities() -> None:
 def test_bands_are_measured_as_they_are_heard() -> None:
     stds = np.array(audio.measure_bands(bank(), 32, 16))
     assert stds.argmax() in (3, 4)  # 1 kHz of 4 kHz, at the border of two bands
-    gains = 10 ** (np.random.default_rng(0).uniform(audio.LEVELS.low, audio.LEVELS.high, 10**5) / 10)
-    power = 16 * audio.REFERENCE**2 * gains.mean() * (1 - audio.LEVELS.silent)
+    gains = 10 ** (np.random.default_rng(0).uniform(audio.GAINS.low, audio.GAINS.high, 10**5) / 10)
+    power = 16 * audio.REFERENCE**2 * gains.mean() * (1 - audio.GAINS.silent)
     assert np.square(stds).sum() == pytest.approx(power, rel=0.15)
     silence = replace(bank(), samples=(np.zeros_like(bank().samples[0]),), gains=None)
     assert audio.measure_bands(silence, 32, 16) == [audio.FLOOR] * 16
@@ -174,17 +176,20 @@ def test_a_task_learns_to_tell_a_tone_from_noise() -> None:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        task = audio.AudioTask(Averaged(SpectralPrior(config)), bank(), bank(5.0), 16, 16)
-    optimizer = torch.optim.Adam(task.model.live.parameters(), lr=5e-3)
+        network = SpectralPrior(config)
+    mean = averaged(network)
+    task = train_denoiser.SoundTask(network, mean.module, bank(), bank(5.0), 16, 16)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     before = task.validate()
     assert before == task.validate()
     assert before["mse"] == pytest.approx(before["wiener"], rel=1e-4)
     for step in range(120):
+        mean.update_parameters(network)
         loss, _ = task.loss(np.random.default_rng(step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert all(p.grad is None for p in task.model.mean.parameters())
+    assert all(p.grad is None for p in mean.parameters())
     after = task.validate()
     assert after["wiener"] == before["wiener"]
     assert after["score"] == after["mse"] < 0.7 * after["wiener"]
@@ -200,11 +205,12 @@ def test_sounds_of_another_kind_are_learnt_not_to_be_taken_for_its_own() -> None
 
     own, other, left = both(400.0, 1900.0), both(1150.0, 2650.0), {}
     config = SpectralConfig(8000, 16, 24, 2, embedding=16, band_std=(0.1,))
-    for foreign in ((), ((other, other),)):
+    for interference in ((), ((other, other),)):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            task = audio.AudioTask(Averaged(SpectralPrior(config)), own, own, 16, 16, foreign)
-        optimizer = torch.optim.Adam(task.model.live.parameters(), lr=5e-3)
+            network = SpectralPrior(config)
+        task = train_denoiser.SoundTask(network, network, own, own, 16, 16, interference)
+        optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
         for step in range(150):
             loss, _ = task.loss(np.random.default_rng(step))
             optimizer.zero_grad()
@@ -212,8 +218,8 @@ def test_sounds_of_another_kind_are_learnt_not_to_be_taken_for_its_own() -> None
             optimizer.step()
         x = audio.draw_coefficients(other, np.random.default_rng(1), 32, 16, 16)
         with torch.no_grad():
-            taken, _ = task.model.live.denoise(x, torch.full((32,), 0.01))
-        left[bool(foreign)] = float(taken.square().mean() / x.square().mean())
+            taken, _ = network.denoise(x, torch.full((32,), 0.01))
+        left[bool(interference)] = float(taken.square().mean() / x.square().mean())
     assert left[True] < 0.4 * left[False]
 
 
@@ -221,14 +227,14 @@ def test_what_it_is_against_is_a_folder_or_a_class_of_the_songs(
     recordings: Path, tiny_slakh: Path, tmp_path: Path
 ) -> None:
     still = LoopSettings(seconds=None, steps=1)
-    words = {"sources": ("Drums",), "against": ("bass", str(recordings)), "loop": still}
-    prepare.run(request(tiny_slakh, tmp_path / "p", **words))
+    words = {"sources": ("Drums",), "interference": ("bass", str(recordings)), "loop": still}
+    run(request(tiny_slakh, tmp_path / "p", **words))
     card, _ = resolve.find(str(tmp_path / "p"))
-    assert card.parts["denoiser"].training["foreign_share"] == audio.FOREIGN
+    assert card.parts["denoiser"].training["interference_share"] == train_denoiser.INTERFERENCE
     with pytest.raises(UsageError, match="bass"):
-        prepare.run(request(recordings, tmp_path / "q", against=("bass",)))
-    with pytest.raises(UsageError, match="--against"):
-        prepare.run(request(recordings, tmp_path / "q", family="flow", against=("bass",)))
+        run(request(recordings, tmp_path / "q", interference=("bass",)))
+    with pytest.raises(UsageError, match="interference"):
+        run(request(recordings, tmp_path / "q", family="flow", interference=("bass",)))
     assert not (tmp_path / "q").exists()
 
 
@@ -262,13 +268,14 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
     assert not np.array_equal(drawn[0], drawn[1])
     assert not list(out.rglob("*.part"))
     with pytest.raises(OutputError, match="denoiser"):
-        prepare.run(request(recordings, out))
+        run(request(recordings, out))
 
 
 def test_the_card_says_how_good_the_weights_are_that_were_kept(recordings: Path, tmp_path: Path) -> None:
     history = [{"step": n, "valid_score": mse, "valid_mse": mse} for n, mse in ((1, 0.5), (2, 0.3), (3, 0.4))]
     progress = Progress(step=3, elapsed=9.0, best=0.3, best_step=2, history=history)
-    entry = training_entry(request(recordings, tmp_path, batch=5), progress)
+    config = TrainConfig("denoiser", recordings, tmp_path, batch=5)
+    entry = training_entry(config, progress)
     assert (entry["steps"], entry["best_step"], entry["batch"]) == (3, 2, 5)
     assert entry["validation"] == {"mse": 0.3}
 
@@ -287,20 +294,20 @@ def test_untrained_samples_have_the_spectrum_of_the_bands() -> None:
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
     recordings: Path, finished: tuple[Path, Progress], tmp_path: Path, low: bool
 ) -> None:
-    words = {"init": str(finished[0]), "against": (str(recordings),), "low_bands": True} if low else {}
+    words = {"init": str(finished[0]), "interference": (str(recordings),), "low_bands": True} if low else {}
 
     def stop(done: int, total: int) -> None:
         if done >= total // 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare.run(request(recordings, tmp_path / "p", **words), stop)
+        run(request(recordings, tmp_path / "p", **words), stop)
     assert not (tmp_path / "p" / "card.toml").exists()
     with pytest.raises(OutputError, match="denoiser") as unfinished:
-        prepare.run(request(recordings, tmp_path / "p", **words))
-    assert "--resume" in unfinished.value.hint
-    resumed = prepare.run(request(recordings, tmp_path / "p", resume=True, **words))
-    whole = prepare.run(request(recordings, tmp_path / "q", **words)) if low else finished[1]
+        run(request(recordings, tmp_path / "p", **words))
+    assert unfinished.value.argument == "out"
+    resumed = run(request(recordings, tmp_path / "p", resume=True, **words))
+    whole = run(request(recordings, tmp_path / "q", **words)) if low else finished[1]
     assert figures(resumed) == pytest.approx(figures(whole), rel=1e-3)
 
 
@@ -309,7 +316,7 @@ def figures(progress: Progress) -> list[float]:
 
 
 def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
-    prepare.run(
+    run(
         request(tiny_slakh, tmp_path / "p", sources=("Drums",), loop=LoopSettings(seconds=None, steps=1))
     )
     card, _ = resolve.find(str(tmp_path / "p"))
@@ -325,7 +332,7 @@ def test_what_the_data_are(recordings: Path, tiny_slakh: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match=tiny_slakh.name):
         audio.default_source(tiny_slakh)
     with pytest.raises(UsageError, match="huge"):
-        prepare.run(request(recordings, tmp_path / "p", preset="huge"))
+        run(request(recordings, tmp_path / "p", preset="huge"))
     with pytest.raises(InputError, match=r"11\.0 s"):
-        prepare.run(request(recordings, tmp_path / "p", tokens=4000))
+        run(request(recordings, tmp_path / "p", tokens=4000))
     assert not (tmp_path / "p").exists()

@@ -4,54 +4,56 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from train_request import run
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.datasets.idx import open_digits
 from sepcli.datasets.image_folder import LabelledImages
-from sepcli.datasets.image_splits import open_data
+from sepcli.datasets.image_splits import named_classes, open_data, to_float_images
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.load_score import load_image_prior, load_images
 from sepcli.priors.images.ncsn import NcsnConfig
-from sepcli.priors.images.train_task import POWER, Averaged, DenoiserTask, to_float_images
-from sepcli.training import run as prepare
+from sepcli.priors.images.train_task import ImageTask
+from sepcli.training.ema import POWER, averaged
 from sepcli.training.loop import LoopSettings
 
-DIGITS = Path(__file__).parents[1] / "data" / "digits"
+DIGITS = Path(__file__).parents[2] / "data" / "digits"
 TINY = DenoiserConfig(widths=(8,), blocks=1, embedding=8)
 
 
-def request(out: Path, **changes: object) -> prepare.Request:
+def request(out: Path, **changes: object) -> dict[str, Any]:
     fields: dict[str, object] = {
         "family": "denoiser",
         "data": DIGITS,
         "out": out,
         "preset": "tiny",
         "sources": ("digit",),
-        "weights": (1.0,),
         "batch": 4,
         "tokens": 0,
         "cache": None,
         "loop": LoopSettings(seconds=None, steps=3, validations=2),
         "device": torch.device("cpu"),
     }
-    return prepare.Request(**{**fields, **changes})  # type: ignore[arg-type]
+    return {**fields, **changes}
 
 
 def test_the_mean_is_a_weighted_mean_of_all_weights() -> None:
-    model = Averaged(DenoiserPrior(TINY))
-    weight, mean = model.live.net.enter.weight, model.mean.net.enter.weight
+    network = DenoiserPrior(TINY)
+    model = averaged(network)
+    weight, mean = network.net.enter.weight, model.module.net.enter.weight
     seen = []
     for value in (1.0, 2.0, 5.0):
         weight.data.fill_(value)
-        model.update()
+        model.update_parameters(network)
         seen.append(value)
         n = len(seen)
         power = np.arange(1, n + 1) ** (POWER + 1) - np.arange(n) ** (POWER + 1)
@@ -61,29 +63,30 @@ def test_the_mean_is_a_weighted_mean_of_all_weights() -> None:
 
 
 def test_a_task_trains_the_weights_and_validates_the_mean() -> None:
-    digits, held_out = open_data(request(Path("unused")))
-    task = DenoiserTask(Averaged(DenoiserPrior(TINY)), digits, held_out, 4)
+    digits, held_out = open_data(DIGITS)
+    network = DenoiserPrior(TINY)
+    task = ImageTask(network, averaged(network).module, digits, held_out, 4)
     loss, _ = task.loss(np.random.default_rng(0))
     loss.backward()
-    assert all(p.grad is not None for p in task.model.live.net.parameters())
-    assert all(p.grad is None for p in task.model.mean.parameters())
+    assert all(p.grad is not None for p in network.net.parameters())
+    assert all(p.grad is None for p in task.evaluated.parameters())
     before = task.validate()
     assert before == task.validate()
-    for p in task.model.live.parameters():
+    for p in network.parameters():
         p.data.zero_()
     assert before == task.validate()
 
 
-def test_labels_of_digits(tmp_path: Path) -> None:
+def test_labels_of_digits() -> None:
     raw = open_digits(DIGITS, "train").labels
-    for classes, expected in ((("0-4", "5-9"), raw // 5), (tuple("0123456789"), raw)):
-        learn, held_out = open_data(request(tmp_path, classes=classes))
+    for classes, expected in (("halves", raw // 5), ("digits", raw)):
+        learn, held_out = open_data(DIGITS, named_classes(DIGITS, classes))
         assert [*learn.labels, *held_out.labels] == expected.tolist()
         assert learn.labels.dtype == np.int64
 
 
 def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
-    progress = prepare.run(request(tmp_path / "p", classes=("0-4", "5-9")))
+    progress = run(request(tmp_path / "p", classes="halves"))
     assert progress.step == 3
     card, folder = resolve.find(str(tmp_path / "p"))
     assert (card.engine, card.medium, card.sources) == ("score", "image", ("digit",))
@@ -95,11 +98,11 @@ def test_a_run_leaves_a_prior(tmp_path: Path) -> None:
     assert 0.05 < prior.config.data_mean < 0.3
     assert torch.isfinite(prior.score(torch.rand(1, 2, 1, 28, 28), torch.tensor(0.5))).all()
     with pytest.raises(OutputError, match="denoiser"):
-        prepare.run(request(tmp_path / "p"))
+        run(request(tmp_path / "p"))
 
 
 def test_a_score_network_trains_alike(tmp_path: Path) -> None:
-    prepare.run(request(tmp_path / "p", family="ncsn", classes=("0-4", "5-9"), unlabelled=0.2))
+    run(request(tmp_path / "p", family="ncsn", classes="halves", class_dropout=0.2))
     card, folder = resolve.find(str(tmp_path / "p"))
     assert sorted(card.files) == ["ncsn/config.json", "ncsn/model.safetensors"]
     assert card.settings == {"score": {"sampler": "langevin"}}
@@ -112,34 +115,34 @@ def test_a_score_network_trains_alike(tmp_path: Path) -> None:
 
 
 def test_a_prior_holds_one_network(tmp_path: Path) -> None:
-    prepare.run(request(tmp_path / "p"))
+    run(request(tmp_path / "p"))
     before = (tmp_path / "p" / "card.toml").read_bytes()
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="denoiser"):
-            prepare.run(request(tmp_path / "p", family="ncsn", overwrite=overwrite))
+            run(request(tmp_path / "p", family="ncsn", overwrite=overwrite))
     assert (tmp_path / "p" / "card.toml").read_bytes() == before
     assert not (tmp_path / "p" / "ncsn").exists()
 
 
 def test_unknown_presets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="huge"):
-        prepare.run(request(tmp_path / "p", preset="huge"))
+        run(request(tmp_path / "p", preset="huge"))
 
 
 def test_training_can_start_from_a_trained_prior(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    prepare.run(request(first))
+    run(request(first))
     still = request(second, init=str(first))
-    prepare.run(replace(still, loop=replace(still.loop, steps=1, learning_rate=1e-12)))
+    run(dict(still, loop=replace(still["loop"], steps=1, learning_rate=1e-12)))
     one, two = (load_file(folder / "denoiser" / "model.safetensors") for folder in (first, second))
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
     (before,) = cards.read(second).parts["denoiser"].history
     assert before["prior"] == "first"
     assert before["steps"] > 0
     with pytest.raises(PriorError, match="first"):
-        prepare.run(request(tmp_path / "third", init=str(first), classes=("0-4", "5-9")))
+        run(request(tmp_path / "third", init=str(first), classes="halves"))
     with pytest.raises(PriorError, match="nowhere"):
-        prepare.run(request(tmp_path / "fourth", init="nowhere"))
+        run(request(tmp_path / "fourth", init="nowhere"))
 
 
 def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +157,8 @@ def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(DenoiserPrior, "loss", loss)
     plain, mirrored = to_float_images(ramp)[0], to_float_images(ramp)[0].flip(-1)
     for flip, expected in ((True, 0.5), (False, 0.0)):
-        task = DenoiserTask(Averaged(DenoiserPrior(TINY)), image_set, image_set, 400, flip)
+        network = DenoiserPrior(TINY)
+        task = ImageTask(network, network, image_set, image_set, 400, flip)
         task.loss(np.random.default_rng(0))
         share = np.mean([torch.equal(image, mirrored) for image in seen[-1]])
         assert share == pytest.approx(expected, abs=0.1)
@@ -178,9 +182,9 @@ def test_a_folder_of_color_images_becomes_a_prior(tmp_path: Path, family: str) -
     data = folder_of_colors(tmp_path / "data")
     said: list[str] = []
     asked = request(
-        tmp_path / "p", family=family, data=data, cache=tmp_path / "cache", classes=("blue", "red")
+        tmp_path / "p", family=family, data=data, cache=tmp_path / "cache", classes="folders"
     )
-    prepare.run(asked, tell=said.append)
+    run(asked, on_message=said.append)
     assert "12" in said[0].split()
     card, folder = resolve.find(str(tmp_path / "p"))
     entry = card.parts[family].training
@@ -199,14 +203,14 @@ def test_a_folder_of_color_images_becomes_a_prior(tmp_path: Path, family: str) -
 def test_the_noise_of_training_can_be_said(tmp_path: Path) -> None:
     data = folder_of_colors(tmp_path / "data")
     fields = {"data": data, "channels": 1, "noise_mean": 0.0}
-    prepare.run(request(tmp_path / "p", **fields))
+    run(request(tmp_path / "p", **fields))
     config = load_image_prior(tmp_path / "p").config
     assert isinstance(config, DenoiserConfig)
     assert (config.channels, config.p_mean, config.p_std) == (1, 0.0, 1.4)
     assert cards.read(tmp_path / "p").parts["denoiser"].training["flip"] is False
     for noise in ({"noise_std": 0.0}, {"noise_mean": float("nan")}, {"noise_std": float("inf")}):
-        with pytest.raises(UsageError, match=str(*noise.values())):
-            prepare.run(request(tmp_path / "q", data=data, **noise))
-    with pytest.raises(UsageError, match="--noise-mean"):
-        prepare.run(request(tmp_path / "q", family="ncsn", **fields))
+        with pytest.raises(UsageError, match=f"{next(iter(noise))}={next(iter(noise.values()))}"):
+            run(request(tmp_path / "q", data=data, **noise))
+    with pytest.raises(UsageError, match="noise_mean"):
+        run(request(tmp_path / "q", family="ncsn", **fields))
     assert not (tmp_path / "q").exists()

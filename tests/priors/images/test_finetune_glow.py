@@ -8,23 +8,22 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from train_request import run
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.datasets.image_splits import open_data
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.priors.images import finetune_glow as ladder
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.load_score import load_image_prior, load_images
 from sepcli.priors.images.train_task import to_float_images
-from sepcli.training import run as prepare
-from sepcli.training.config import Request
 from sepcli.training.loop import LoopSettings
 
 
@@ -40,25 +39,24 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def request(data: Path, out: Path, **changes: object) -> Request:
+def request(data: Path, out: Path, **changes: object) -> dict[str, Any]:
     fields: dict[str, object] = {
         "family": "glow",
         "data": data,
         "out": out,
         "preset": "tiny",
         "sources": ("shade",),
-        "weights": (1.0,),
         "batch": 4,
         "tokens": 0,
         "cache": data.parent / "cache",
         "loop": LoopSettings(seconds=None, steps=3, validations=2),
         "device": torch.device("cpu"),
     }
-    return Request(**{**fields, **changes})  # type: ignore[arg-type]
+    return {**fields, **changes}
 
 
 def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None:
-    progress = prepare.run(request(data, tmp_path / "p", classes=("dark", "light")))
+    progress = run(request(data, tmp_path / "p", classes="folders"))
     assert progress.step == 3
     card, folder = resolve.find(str(tmp_path / "p"))
     assert (card.engine, card.settings) == ("score", {"score": {"sampler": "langevin"}})
@@ -90,8 +88,8 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
 
 def test_stopped_and_resumed_is_as_if_it_had_not_been(data: Path, tmp_path: Path) -> None:
     asked = request(data, tmp_path / "whole", loop=LoopSettings(None, steps=4, checkpoint_seconds=0.0))
-    prepare.run(asked)
-    stopped, seen = replace(asked, out=tmp_path / "stopped"), []
+    run(asked)
+    stopped, seen = dict(asked, out=tmp_path / "stopped"), []
 
     def stop(done: int, steps: int) -> None:
         seen.append(done)
@@ -99,32 +97,31 @@ def test_stopped_and_resumed_is_as_if_it_had_not_been(data: Path, tmp_path: Path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare.run(stopped, stop)
-    prepare.run(replace(stopped, resume=True))
-    one, two = (load_file(out / "glow" / "model.safetensors") for out in (asked.out, stopped.out))
+        run(stopped, stop)
+    run(dict(stopped, resume=True))
+    one, two = (load_file(out / "glow" / "model.safetensors") for out in (asked["out"], stopped["out"]))
     assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
 
 
 def test_a_flow_begins_at_the_data(data: Path, tmp_path: Path) -> None:
     still = LoopSettings(None, steps=1, learning_rate=1e-12)
-    prepare.run(request(data, tmp_path / "p", loop=still))
+    run(request(data, tmp_path / "p", loop=still))
     tensors = load_file(tmp_path / "p" / "glow" / "model.safetensors")
     norms = [t for name, t in tensors.items() if name.endswith("0.transforms.1.bias")]
     assert len(norms) == 1
     assert float(norms[0].abs().max()) > 0.01
 
 
-def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ladder, "LEVELS", 3)
+def test_a_clean_flow_becomes_a_copy_per_level(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "p"
-    asked = request(data, out, clean=True, data_note="shades")
-    prepare.run(asked)
+    asked = request(data, out, clean=True, note="shades")
+    run(asked)
     clean = load_image_prior(out)
     assert isinstance(clean, GlowPrior)
     assert clean.config.sigmas == (0.0,)
     before = (out / "card.toml").read_bytes()
-    tuned = replace(
-        asked, clean=False, finetune_noise=True, sources=("x",), loop=replace(asked.loop, steps=6)
+    tuned = dict(
+        asked, clean=False, finetune_noise=True, levels=3, sources=("x",), loop=replace(asked["loop"], steps=6)
     )
     done: list[tuple[int, int]] = []
     logged: list[dict[str, float]] = []
@@ -135,21 +132,21 @@ def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare.run(tuned, stop)
+        run(tuned, stop)
     assert (out / "card.toml").read_bytes() == before
     cards.verify(cards.read(out), out)
     with pytest.raises(OutputError, match="glow") as unfinished:
-        prepare.run(tuned)
-    assert "--resume" in unfinished.value.hint
-    progress = prepare.run(
-        replace(tuned, resume=True), lambda step, steps: done.append((step, steps)), logged.append
+        run(tuned)
+    assert unfinished.value.argument == "out"
+    progress = run(
+        dict(tuned, resume=True), lambda step, steps: done.append((step, steps)), logged.append
     )
     assert progress.step == 6
     assert done[-1] == (3000, 3000)
     assert {round(entry["sigma"], 3) for entry in logged} == {0.1, 1.0}  # that of 0.01 was done before
     history = json.loads((out / "glow" / "history.json").read_text())
     assert sorted({round(entry["sigma"], 3) for entry in history}) == [0.01, 0.1, 1.0]
-    assert not (out / "glow" / "ladder").exists()
+    assert not (out / "glow" / "levels").exists()
     card = cards.read(out)
     cards.verify(card, out)
     assert (card.sources, card.data) == (("shade",), "shades")
@@ -163,18 +160,17 @@ def test_a_clean_flow_becomes_a_ladder(data: Path, tmp_path: Path, monkeypatch: 
     weights = [flow.layers.scales[0].transforms[1].bias for flow in made.flows]
     assert all(0 < float((a - b).abs().max()) < 0.1 for a, b in itertools.pairwise(weights))
     with pytest.raises(PriorError, match="glow"):
-        prepare.run(tuned)
+        run(tuned)
 
 
-def test_every_copy_learns_its_own_noise(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_copy_learns_its_own_noise(data: Path, tmp_path: Path) -> None:
     """More noise takes more bits, no fewer than the noise alone has, and not as many as before tuning."""
-    monkeypatch.setattr(ladder, "LEVELS", 3)
     out, loop = tmp_path / "p", LoopSettings(seconds=None, steps=40, learning_rate=0.01, warmup=5)
     asked = request(data, out, clean=True, loop=loop)
-    prepare.run(asked)
+    run(asked)
     clean = load_image_prior(out)
-    prepare.run(replace(asked, clean=False, finetune_noise=True, loop=replace(loop, steps=120)))
-    made, images = load_image_prior(out), to_float_images(open_data(asked)[0].images)
+    run(dict(asked, clean=False, finetune_noise=True, levels=3, loop=replace(loop, steps=120)))
+    made, images = load_image_prior(out), to_float_images(open_data(data)[0].images)
     assert isinstance(clean, GlowPrior)
     assert isinstance(made, GlowPrior)
     bits, before = (
@@ -187,13 +183,10 @@ def test_every_copy_learns_its_own_noise(data: Path, tmp_path: Path, monkeypatch
         assert math.log2(255 * sigma * math.sqrt(2 * math.pi * math.e)) < own < other
 
 
-def test_a_flow_of_all_noise_becomes_a_ladder(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ladder, "LEVELS", 2)
-    asked = request(data, tmp_path / "p", classes=("dark", "light"))
-    prepare.run(asked)
-    prepare.run(replace(asked, finetune_noise=True, classes=(), loop=replace(asked.loop, steps=2)))
+def test_a_flow_of_all_noise_becomes_a_copy_per_level(data: Path, tmp_path: Path) -> None:
+    asked = request(data, tmp_path / "p", classes="folders")
+    run(asked)
+    run(dict(asked, finetune_noise=True, levels=2, classes="none", loop=replace(asked["loop"], steps=2)))
     made = load_image_prior(tmp_path / "p")
     assert made.config.classes == ("dark", "light")
     assert torch.isfinite(made.score(torch.rand(1, 2, 1, 8, 8), torch.tensor(0.3), 1)).all()
@@ -201,23 +194,24 @@ def test_a_flow_of_all_noise_becomes_a_ladder(
 
 def test_what_is_refused(data: Path, tmp_path: Path) -> None:
     asked = request(data, tmp_path / "p")
-    tuned = replace(asked, finetune_noise=True)
+    tuned = dict(asked, finetune_noise=True)
     with pytest.raises(PriorError, match="glow"):
-        prepare.run(tuned)
-    for other in ({"family": "ncsn"}, {"init": "mnist"}, {"clean": True}):
-        with pytest.raises(UsageError, match="glow"):
-            prepare.run(replace(tuned, **other))  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="denoiser"):
-        prepare.run(replace(asked, family="denoiser", clean=True))
-    for asked_so in (asked, tuned):
-        with pytest.raises(UsageError, match="--noise-mean"):
-            prepare.run(replace(asked_so, noise_mean=0.0))
+        run(tuned)
+    refused = (({"family": "ncsn"}, "finetune_noise"), ({"init": "mnist"}, "glow"), ({"clean": True}, "glow"))
+    for other, subject in refused:
+        with pytest.raises(UsageError, match=subject):
+            run({**tuned, **other})
+    with pytest.raises(UsageError, match="clean"):
+        run(dict(asked, family="denoiser", clean=True))
+    for fields in (asked, tuned):
+        with pytest.raises(UsageError, match="noise_mean"):
+            run(dict(fields, noise_mean=0.0))
     with pytest.raises(InputError, match="9 x 9"):
-        prepare.run(replace(asked, size=9))
+        run(dict(asked, size=9))
     assert not (tmp_path / "p").exists()
-    prepare.run(replace(asked, loop=replace(asked.loop, steps=1)))
+    run(dict(asked, loop=replace(asked["loop"], steps=1)))
     with pytest.raises(InputError, match="1 x 8 x 8"):
-        prepare.run(replace(tuned, size=16))
+        run(dict(tuned, size=16))
 
 
 @pytest.mark.parametrize(

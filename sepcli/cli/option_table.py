@@ -1,0 +1,80 @@
+"""Tables of options, generated from their dataclass: type, range, default and meaning."""
+
+from __future__ import annotations
+
+import re
+import types
+from dataclasses import fields
+from inspect import cleandoc
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
+
+from sepcli.settings import defaults
+
+NAMES = {int: "integer", float: "number", bool: "0 or 1", str: "text"}
+"""Type → its name in a table."""
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+"""Constraint of a range → its sign."""
+
+
+def rows(kind: type[Any]) -> list[dict[str, str]]:
+    """Return one row per field of an options dataclass: name, type, default and meaning, as text."""
+    hints, meanings, usual = get_type_hints(kind, include_extras=True), _meanings(kind), defaults(kind)
+    return [
+        {
+            "name": field.name,
+            "type": _type(hints[field.name]),
+            "default": _default(usual[field.name]),
+            "meaning": meanings.get(field.name, ""),
+        }
+        for field in fields(kind)
+    ]
+
+
+def text(kind: type[Any]) -> str:
+    """Return the rows as lines: name, type and default, and the meaning indented below."""
+    lines = []
+    for row in rows(kind):
+        default = f", default {row['default']}" if row["default"] else ""
+        lines += [f"{row['name']}  ({row['type']}{default})", f"    {row['meaning']}"]
+    return "\n".join(lines)
+
+
+def _type(hint: Any) -> str:
+    if get_origin(hint) is Annotated:
+        base, *metas = get_args(hint)
+        found = [
+            f"{sign} {value:g}"
+            for meta in metas
+            if isinstance(meta, Meta)
+            for key, sign in BOUNDS.items()
+            if (value := getattr(meta, key)) is not None
+        ]
+        return " ".join([_type(base), ", ".join(found)]).strip()
+    if get_origin(hint) is Literal:
+        return " | ".join(str(value) for value in get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        return " | ".join(_type(part) for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is tuple:
+        return f"{_type(get_args(hint)[0])}, repeatable"
+    return NAMES.get(hint, str(hint))
+
+
+def _default(value: Any) -> str:
+    if value is None or value == ():
+        return ""
+    return str(int(value)) if isinstance(value, bool) else f"{value}"
+
+
+def _meanings(kind: type[Any]) -> dict[str, str]:
+    """Read ``Attributes`` of the docstrings of a dataclass and of those that it extends."""
+    found: dict[str, str] = {}
+    for owner in reversed(kind.__mro__[:-1]):
+        _, _, attributes = cleandoc(owner.__doc__ or "").partition("Attributes:\n")
+        for entry in re.split(r"\n(?=    \w+: )", attributes):
+            name, colon, meaning = entry.strip().partition(": ")
+            if colon and name.isidentifier():
+                meaning = " ".join(meaning.split())
+                found[name] = meaning[:1].upper() + meaning[1:]
+    return found

@@ -1,0 +1,92 @@
+"""Options for training priors of audio; this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from sepcli.errors import UsageError
+from sepcli.settings import check
+
+
+@dataclass(frozen=True)
+class DenoiserOptions:
+    """Options of a denoiser of MDCT coefficients.
+
+    Attributes:
+        interference: sounds to reject, mixed into a share of the training chunks: folders of recordings, or
+            classes of the songs in the data set.
+        low_bands: whether only a second network for the waveform of the lowest bands is trained, added to the
+            prior that training starts from; needs ``interference``.
+        compile: whether the loss is compiled first, which takes a minute and a C++ compiler.
+        validated: held-out chunks per validation, four times as many with ``interference``.
+    """
+
+    interference: tuple[str, ...] = ()
+    low_bands: bool = False
+    compile: bool = False
+    validated: Annotated[int, Meta(ge=1, le=100_000)] = 64
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, and ``low_bands`` without interference.
+
+        Raises:
+            UsageError: a value is out of range, or interference is missing.
+        """
+        check(self)
+        if self.low_bands and not self.interference:
+            raise UsageError(
+                "low_bands needs sounds to reject", "add interference", argument="settings.low_bands"
+            )
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """Options of a flow of waveforms.
+
+    Attributes:
+        variant: waveglow (invertible 1x1 convolutions), flowavenet (even and odd samples) or spectral (as
+            waveglow, of the frames of a lapped transform).
+        mels: mel bands of the frames that the flow is conditioned on, such as 80; such a flow has a
+            likelihood, but cannot separate. 0: unconditional.
+        noise: standard deviation of the noise that is always added to the data; default: 0.001.
+        clean: whether to train under ``noise`` only; default: under noise of any level.
+    """
+
+    variant: Literal["waveglow", "flowavenet", "spectral"] = "waveglow"
+    mels: Annotated[int, Meta(ge=0, le=128)] = 0
+    noise: Annotated[float, Meta(ge=1e-5, lt=1)] | None = None
+    clean: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        check(self)
+
+
+@dataclass(frozen=True)
+class EncodersOptions:
+    """Options of variational posteriors of mixtures.
+
+    Attributes:
+        prior: flows of waveforms, one per source; ``--prior`` on the command line.
+        noise: least standard deviation of the noise under which the flows evaluate sources; default: 0.02.
+        mixture_noise: standard deviation of the noise of mixtures; 0: the sources sum to the mixture exactly.
+    """
+
+    prior: tuple[str, ...] = ()
+    noise: Annotated[float, Meta(ge=0, lt=1)] | None = None
+    mixture_noise: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        check(self)

@@ -1,0 +1,95 @@
+"""Recordings of one kind of sound as training data: one loudness, held-out parts, random chunks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.datasets.audio_folder import levelled, open_folder, split
+from sepcli.datasets.chunks import Gains, draw_chunks
+from sepcli.datasets.song_banks import has_split, holds_songs, open_songs
+from sepcli.datasets.stems import StemBank
+from sepcli.errors import UsageError
+from sepcli.signal.mdct import mdct
+from sepcli.training.config import TrainConfig
+
+REFERENCE = 0.1
+"""RMS, without pauses, to which every recording is brought: that of mixtures on their way to an engine."""
+GAINS = Gains(low=-18.0, high=6.0)
+"""On top of it: a source is at least 18 dB below the mixture it is separated from, and at most 6 dB above."""
+FLOOR = 1e-4
+"""Least standard deviation of a band, -80 dB of full scale."""
+MEASURED = 512
+"""Chunks on which the bands are measured."""
+
+
+def source_names(config: TrainConfig) -> tuple[str, ...]:
+    """Return the one name of the sound in recordings or songs: by default the name of the folder.
+
+    Raises:
+        UsageError: several names, or none for songs.
+    """
+    if len(config.sources) > 1:
+        raise UsageError(
+            f"a {config.family} is a prior of one kind of sound, not of {','.join(config.sources)}",
+            "name one source",
+            argument="sources",
+        )
+    return config.sources or (default_source(config.data),)
+
+
+def default_source(data: Path) -> str:
+    """Return the name of the source of a folder of recordings: the folder's.
+
+    Raises:
+        UsageError: the folder holds songs, which have many sources.
+    """
+    if holds_songs(data):
+        raise UsageError(
+            f"{data} holds many instruments", "name one of them, such as drums", argument="sources"
+        )
+    return data.resolve().name
+
+
+def open_banks(
+    data: Path, source: str, rate: int, length: int, cache: Path | None = None
+) -> tuple[StemBank, StemBank]:
+    """Open training recordings and held-out ones, brought to one loudness.
+
+    Args:
+        data: a folder of recordings, Slakh2100's layout, or MUSDB18.
+        source: the name of a folder's source, a class of Slakh, or a stem of MUSDB18.
+        rate: Hz.
+        length: samples of a chunk.
+        cache: a folder for decoded recordings.
+
+    Raises:
+        InputError: the data cannot be read, or are too little.
+    """
+    if not holds_songs(data):
+        return split(levelled(open_folder(data, source, rate, cache), REFERENCE), length)
+    bank = levelled(open_songs(data, "train", (source,), rate, cache), REFERENCE)
+    if not has_split(data, "validation"):
+        return split(bank, length)
+    return bank, levelled(open_songs(data, "validation", (source,), rate, cache), REFERENCE)
+
+
+def draw_coefficients(bank: StemBank, rng: np.random.Generator, count: int, frames: int, bins: int) -> Tensor:
+    """Draw MDCT coefficients of chunks (count, bins, frames) at random places, gains and polarities."""
+    chunks = draw_chunks(bank, rng, count, frames * bins, GAINS)[:, 0]
+    chunks *= rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1))
+    with torch.autocast("cpu", enabled=False):  # the transform is as exact as the samples
+        return mdct(torch.from_numpy(chunks), bins)
+
+
+def measure_bands(bank: StemBank, frames: int, bins: int) -> list[float]:
+    """Return the standard deviation of every band of training chunks, at least ``FLOOR``."""
+    rng, power = np.random.default_rng(0), torch.zeros(bins, dtype=torch.float64)
+    part = 32
+    for _ in range(MEASURED // part):
+        x = draw_coefficients(bank, rng, part, frames, bins)
+        power += x.double().square().mean(dim=(0, 2)) / (MEASURED // part)
+    return [round(float(std), 7) for std in power.sqrt().clamp_min(FLOOR)]

@@ -1,0 +1,73 @@
+"""Options for training priors of images; this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from sepcli.settings import check
+
+Classes = Literal["none", "halves", "digits", "folders"]
+"""``halves`` (0-4, 5-9) and ``digits`` are MNIST's, ``folders`` the folders inside a folder of images."""
+Side = Annotated[int, Meta(ge=8, le=1024)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """Options of every prior of images.
+
+    Attributes:
+        classes: classes that the prior is conditioned on: of MNIST halves or digits, of a folder its folders.
+        class_dropout: share of training images whose class is withheld.
+        size: side, in pixels, to which the images of a folder are resized; default: their common size, or 64.
+        channels: 1: gray, 3: color; default: color if an image of the folder has any.
+        flip: whether to train on mirror images as well; default: if there are colors.
+    """
+
+    classes: Classes = "none"
+    class_dropout: Share = 0.5
+    size: Side | None = None
+    channels: Literal[1, 3] | None = None
+    flip: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        check(self)
+
+
+@dataclass(frozen=True)
+class DenoiserOptions(ImageOptions):
+    """Options of a denoiser of images.
+
+    Attributes:
+        noise_mean: mean of ln σ in training; default: -1.2 for gray, -0.8 for color, as colorization starts
+            at σ = 20, ln σ = 3.
+        noise_std: standard deviation of ln σ in training; default: 1.4 for gray, 1.7 for color.
+    """
+
+    noise_mean: float | None = None
+    noise_std: Annotated[float, Meta(gt=0)] | None = None
+
+
+@dataclass(frozen=True)
+class GlowOptions(ImageOptions):
+    """Options of a flow of images.
+
+    Attributes:
+        clean: whether to train on images without noise only, to continue with ``finetune_noise``; default:
+            on images under noise of any level.
+        finetune_noise: whether the finished flow becomes one copy per noise level, each fine-tuned from the
+            one before.
+        levels: number of noise levels of ``finetune_noise``.
+    """
+
+    clean: bool = False
+    finetune_noise: bool = False
+    levels: Annotated[int, Meta(ge=2, le=100)] = 10

@@ -1,0 +1,131 @@
+"""From the name of a family to its training: what the command line and notebooks call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from sepcli.datasets.detect import TOY_WAVES, Kind, holds_images, kind_of
+from sepcli.errors import UsageError
+from sepcli.priors import FAMILIES, Family, Medium, Training, resolve
+from sepcli.protocols import ProgressCallback
+from sepcli.settings import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sepcli.training.config import TrainConfig
+    from sepcli.training.loop import Progress
+    from sepcli.training.run import Log, OnMessage
+
+SONGS = ("vqvae", "transformer", "latent", "context")
+"""Families that are trained on songs with stems of all sources, if the data are audio."""
+WAVES = ("flow", "variational")
+"""Families that are trained on toy waves, too."""
+
+
+def family_named(name: str) -> Family:
+    """Return a row of ``FAMILIES`` that can be trained.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    known = [family.name for family in FAMILIES.values() if family.training]
+    if name not in known:
+        raise UsageError(f"unknown family '{name}'", f"one of: {', '.join(known)}", argument="family")
+    return FAMILIES[name]
+
+
+def training_of(family: str, data: Path) -> Training:
+    """Return how a family is trained on data, by their medium.
+
+    Raises:
+        UsageError: there is no such family, or it is not trained on data of this medium.
+        InputError: the data are of no medium, or of both.
+    """
+    row = family_named(family)
+    medium = _medium(row, data)
+    if medium not in row.training:
+        what = "recordings" if medium == "audio" else "images"
+        others = [f.name for f in FAMILIES.values() if medium in f.training and f.name not in SONGS]
+        raise UsageError(
+            f"{data} holds {what}, and {family} is trained on {'images' if medium == 'audio' else 'audio'}",
+            f"choose other data, or a family such as {others[0]}",
+            argument="family",
+        )
+    return row.training[medium]
+
+
+def parse_options(training: Training, options: Mapping[str, Any]) -> Any:
+    """Make the options dataclass of a family; text for several values is split at commas.
+
+    Raises:
+        UsageError: an unknown option, or a value of another type or out of range.
+    """
+    kind = resolve(training.options)
+    hints = get_type_hints(kind)
+    several = {field.name for field in fields(kind) if hints[field.name] == tuple[str, ...]}
+    return parse(kind, {key: _split(value) if key in several else value for key, value in options.items()})
+
+
+def train(
+    config: TrainConfig,
+    options: Mapping[str, Any] | None = None,
+    on_progress: ProgressCallback | None = None,
+    log: Log | None = None,
+    on_message: OnMessage | None = None,
+) -> Progress:
+    """Train a part of a prior; see ``sepcli.training.run.run``.
+
+    Args:
+        config: what to train, on which data.
+        options: the family's own options, by name.
+        on_progress: called with (done, total).
+        log: called with the figures of every validation.
+        on_message: called with notes on the data.
+
+    Raises:
+        UsageError: an unknown family, preset or option, or options that do not go together.
+        OutputError: the folder holds something, or cannot be written.
+        InputError: the data cannot be read or are too little, or the checkpoint is of another run.
+        PriorError: a prior that this one needs is missing, or of another network.
+    """
+    from sepcli.training.run import run
+
+    row, training = family_named(config.family), training_of(config.family, config.data)
+    if config.preset not in row.presets:
+        raise UsageError(
+            f"unknown preset '{config.preset}'", f"one of: {', '.join(row.presets)}", argument="preset"
+        )
+    if config.init is not None and not training.init:
+        raise UsageError(
+            f"the training of a {config.family} cannot start from a trained prior",
+            "train it from random weights",
+            argument="init",
+        )
+    recipe = resolve(training.task)(parse_options(training, options or {}), config)
+    return run(recipe, config, on_progress, log, on_message)
+
+
+def _medium(row: Family, data: Path) -> Medium:
+    if row.name in SONGS:
+        if str(data) == TOY_WAVES and not data.exists():
+            raise UsageError(
+                f"toy waves are for flow, not for {row.name}", "choose other data", argument="family"
+            )
+        return "image" if row.medium == "both" and holds_images(data) else "audio"
+    kind = kind_of(data)
+    if kind is Kind.TOY and row.name not in WAVES:
+        raise UsageError(
+            f"toy waves are for flow, not for {row.name}", "choose other data", argument="family"
+        )
+    return "audio" if kind in (Kind.SOUND, Kind.TOY) else "image"
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        value = (value,)
+    if isinstance(value, list | tuple):
+        return tuple(word.strip() for text in value for word in str(text).split(",") if word.strip())
+    return value
