@@ -28,6 +28,7 @@ from torch import Tensor
 
 from sepcli.datasets.idx import open_mnist
 from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_splits import to_float_images
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import SepError
 from sepcli.evaluation.samples import seeds_of
@@ -35,7 +36,6 @@ from sepcli.evaluation.tasks.images import pair_values
 from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.images import residual_rms
 from sepcli.priors.images.load_score import PRESETS, load_images
-from sepcli.datasets.image_splits import to_float_images
 from sepcli.protocols import Posterior
 from sepcli.samplers.langevin import Langevin
 from sepcli.separation.engines import ScoreEngine

@@ -17,6 +17,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,15 +25,16 @@ from torch import Tensor, nn
 
 from sepcli.datasets.stems import StemBank
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.audio.train_denoiser import AudioTask, draw_coefficients, measure_bands, open_banks
+from sepcli.priors.audio.recordings import draw_coefficients, measure_bands, open_banks
+from sepcli.priors.audio.train_denoiser import SoundTask
 from sepcli.priors.images.denoiser import DenoiserConfig, UNet
-from sepcli.priors.images.train_task import Averaged
 from sepcli.priors.precision import fastest
+from sepcli.training.ema import averaged
 from sepcli.training.loop import LoopSettings, train
 
 RATE = 22050
 SIGMAS = (0.003, 0.01, 0.03, 0.1)
-"""Noise; recordings have an RMS of 0.05 to 0.2 or so (``sepcli.priors.audio.train_denoiser``)."""
+"""Noise; recordings have an RMS of 0.05 to 0.2 or so (``sepcli.priors.audio.recordings``)."""
 
 
 class ImageNet(nn.Module):
@@ -137,15 +139,18 @@ def compare(
     for bins, image in kinds:
         frames = length // bins
         prior = network(bins, image, tuple(measure_bands(learn, frames, bins)), tiny)
-        task = AudioTask(Averaged(prior.to(device)), learn, held_out, batch, frames)
+        average = averaged(prior.to(device))
+        mean = cast(SpectralPrior, average.module)
+        task = SoundTask(prior, mean, learn, held_out, batch, frames)
         with tempfile.TemporaryDirectory() as out:
             done = train(
                 task,
                 Path(out),
                 LoopSettings(seconds=seconds, steps=None, validations=1),
                 torch.device(device),
+                average=average,
             )
-        mean = task.model.mean.cpu()
+        mean = mean.cpu().eval()
         rows.append(
             {
                 "network": "image (2-D)" if image else "frames (1-D)",

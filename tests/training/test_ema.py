@@ -55,7 +55,9 @@ def test_a_resumed_run_continues_its_mean(tmp_path: Path) -> None:
         for _ in range(1 if stop is None else 2):
             task = Growing()
             try:
-                train(task, tmp_path / name, settings, device, True, on_progress, average=averaged(task.model))
+                train(
+                    task, tmp_path / name, settings, device, True, on_progress, average=averaged(task.model)
+                )
             except KeyboardInterrupt:
                 continue
         kept.append(load_file(tmp_path / name / "model.safetensors")["weight"])

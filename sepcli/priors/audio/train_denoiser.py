@@ -248,7 +248,11 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
     before = load_network(load_spectral, folder / PART)
     low = before.config.low or wanted.low
     config = replace(
-        before.config, low=low, p_mean=wanted.p_mean, p_std=wanted.p_std, interference_trained=wanted.interference_trained
+        before.config,
+        low=low,
+        p_mean=wanted.p_mean,
+        p_std=wanted.p_std,
+        interference_trained=wanted.interference_trained,
     )
     if replace(config, band_std=wanted.band_std) != replace(wanted, low=low):
         raise PriorError(

@@ -225,7 +225,7 @@ def _open_codec(
 
     def task(model: Vqvae2d, _: Vqvae2d) -> ImageCodecTask:
         made = ImageCodecTask(model, train, held_out, config.batch, flip)
-        model.initialize(made.draw(np.random.default_rng(config.loop.seed)))
+        model.initialise(made.draw(np.random.default_rng(config.loop.seed)))
         return made
 
     return Setup(
@@ -273,9 +273,7 @@ def _open_transformer(
 
 def _card(config: TrainConfig, size: tuple[int, ...]) -> cards.Card:
     """Return the prior's card, or a new one."""
-    card = cards.Card(
-        name=config.out.resolve().name, medium="image", engine="lass", sources=config.sources
-    )
+    card = cards.Card(name=config.out.resolve().name, medium="image", engine="lass", sources=config.sources)
     if (config.out / "card.toml").exists():
         card = cards.read(config.out)
     return structs.replace(card, resolution=size)

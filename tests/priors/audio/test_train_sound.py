@@ -316,9 +316,7 @@ def figures(progress: Progress) -> list[float]:
 
 
 def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
-    run(
-        request(tiny_slakh, tmp_path / "p", sources=("Drums",), loop=LoopSettings(seconds=None, steps=1))
-    )
+    run(request(tiny_slakh, tmp_path / "p", sources=("Drums",), loop=LoopSettings(seconds=None, steps=1)))
     card, _ = resolve.find(str(tmp_path / "p"))
     assert card.sources == ("Drums",)
     assert card.parts["denoiser"].training["hours_of_data"] == pytest.approx(8 / 3600, abs=6e-4)

@@ -23,7 +23,7 @@ from sepcli.datasets.image_splits import open_data
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.load_score import load_image_prior, load_images
-from sepcli.priors.images.train_task import to_float_images
+from sepcli.datasets.image_splits import to_float_images
 from sepcli.training.loop import LoopSettings
 
 
@@ -121,7 +121,12 @@ def test_a_clean_flow_becomes_a_copy_per_level(data: Path, tmp_path: Path) -> No
     assert clean.config.sigmas == (0.0,)
     before = (out / "card.toml").read_bytes()
     tuned = dict(
-        asked, clean=False, finetune_noise=True, levels=3, sources=("x",), loop=replace(asked["loop"], steps=6)
+        asked,
+        clean=False,
+        finetune_noise=True,
+        levels=3,
+        sources=("x",),
+        loop=replace(asked["loop"], steps=6),
     )
     done: list[tuple[int, int]] = []
     logged: list[dict[str, float]] = []
@@ -138,9 +143,7 @@ def test_a_clean_flow_becomes_a_copy_per_level(data: Path, tmp_path: Path) -> No
     with pytest.raises(OutputError, match="glow") as unfinished:
         run(tuned)
     assert unfinished.value.argument == "out"
-    progress = run(
-        dict(tuned, resume=True), lambda step, steps: done.append((step, steps)), logged.append
-    )
+    progress = run(dict(tuned, resume=True), lambda step, steps: done.append((step, steps)), logged.append)
     assert progress.step == 6
     assert done[-1] == (3000, 3000)
     assert {round(entry["sigma"], 3) for entry in logged} == {0.1, 1.0}  # that of 0.01 was done before

@@ -181,9 +181,7 @@ def folder_of_colors(root: Path) -> Path:
 def test_a_folder_of_color_images_becomes_a_prior(tmp_path: Path, family: str) -> None:
     data = folder_of_colors(tmp_path / "data")
     said: list[str] = []
-    asked = request(
-        tmp_path / "p", family=family, data=data, cache=tmp_path / "cache", classes="folders"
-    )
+    asked = request(tmp_path / "p", family=family, data=data, cache=tmp_path / "cache", classes="folders")
     run(asked, on_message=said.append)
     assert "12" in said[0].split()
     card, folder = resolve.find(str(tmp_path / "p"))
