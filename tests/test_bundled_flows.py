@@ -12,6 +12,7 @@ import torch
 from sepcli.catalog import resolve
 from sepcli.cli.app import run
 from sepcli.datasets.idx import open_digits
+from sepcli.datasets.image_splits import to_float_images
 from sepcli.datasets.waves import SAMPLE_RATE, ToyWaves
 from sepcli.evaluation import run as evaluation
 from sepcli.evaluation.cross_likelihood import cross_likelihood
@@ -19,7 +20,6 @@ from sepcli.evaluation.density_evaluators import open_evaluators
 from sepcli.evaluation.tasks.likelihood import Likelihood
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.load_score import load_image_prior
-from sepcli.datasets.image_splits import to_float_images
 
 DIGITS = Path(__file__).parent / "data" / "digits"
 

@@ -19,11 +19,10 @@ from train_request import run
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
-from sepcli.datasets.image_splits import open_data
+from sepcli.datasets.image_splits import open_data, to_float_images
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.load_score import load_image_prior, load_images
-from sepcli.datasets.image_splits import to_float_images
 from sepcli.training.loop import LoopSettings
 
 
