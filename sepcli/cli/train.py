@@ -97,7 +97,7 @@ def train_prior(
         return
     for option, value in (("--data", data), ("--out", out)):
         if value is None:
-            raise UsageError(f"Missing option '{option}'", "run `sepcli train-prior --help` for its options")
+            raise UsageError(f"missing option '{option}'", "run `sepcli train-prior --help` for its options")
     assert data is not None and out is not None  # noqa: PT018 (for mypy)
     if resume and overwrite:
         raise UsageError("--resume and --overwrite contradict each other", "give one of them")
