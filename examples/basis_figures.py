@@ -35,10 +35,10 @@ from sepcli.evaluation.samples import seeds_of
 from sepcli.evaluation.tasks.images import pair_values
 from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.images import residual_rms
-from sepcli.priors.images.load_score import PRESETS, load_images
+from sepcli.priors.images.load_score import load_images
 from sepcli.protocols import Posterior
 from sepcli.samplers.langevin import Langevin
-from sepcli.separation.engines import ScoreEngine
+from sepcli.separation.engines import LANGEVIN_PRESETS, ScoreEngine
 
 PRESET = "released-mnist"
 
@@ -202,7 +202,7 @@ def panel(axes: Axes, images: Tensor, rows: Sequence[str]) -> None:
 
 def draw(options: argparse.Namespace) -> dict[str, Any]:
     """Draw and save the figures; returns the numbers."""
-    langevin = Langevin(ratio=PRESETS[PRESET]["ratio"])
+    langevin = Langevin(ratio=LANGEVIN_PRESETS[PRESET]["ratio"])
     few: dict[str, str] = {}
     items, mixtures = options.items, 8
     if options.quick:

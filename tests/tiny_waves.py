@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from sepcli.catalog import card as cards
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
-from sepcli.priors.flows import LIMIT
+from sepcli.priors.flows import MAX_LOG_SCALE
 
 
 def make_flow(
@@ -35,7 +35,7 @@ def make_flow(
     flow.layers.scales[-1].transforms[-1].log_scale.data -= torch.tensor(std).log()
     for split in flow.layers.splits:
         outer = split.coupling.net.leave.bias
-        outer.data[len(outer) // 2 :] -= LIMIT * (torch.tensor(std).log() / LIMIT).atanh()
+        outer.data[len(outer) // 2 :] -= MAX_LOG_SCALE * (torch.tensor(std).log() / MAX_LOG_SCALE).atanh()
     (folder / "flow").mkdir(parents=True)
     save_file(flow.state_dict(), folder / "flow" / "model.safetensors")  # not rounded: densities are compared
     (folder / "flow" / "config.json").write_text(json.dumps(asdict(config)))

@@ -29,7 +29,7 @@ from sepcli.evaluation.report import decimals
 
 TOLD = ("dataset", "mixture", "tracks", "version")
 """What a card copies of a report's protocol."""
-WAYS = ("method", "sampler", "draws", "device")
+WAYS = ("method", "sampler", "samples", "device")
 """What it copies of how the prior separated."""
 
 

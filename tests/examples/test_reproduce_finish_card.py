@@ -69,7 +69,7 @@ def test_settings_come_from_another_prior_and_single_words(program: ModuleType, 
 
 def test_figures_have_no_numbers_that_reports_lack(program: ModuleType, priors: Path) -> None:
     known = report("sdr", drums=1.236, bass=None)
-    known["protocol"]["settings"] = {"method": "lass", "draws": 4, "prior": "tiny"}
+    known["protocol"]["settings"] = {"method": "lass", "samples": 4, "prior": "tiny"}
     assert program.main([str(priors / "images"), "--figures", *write(priors, lass=known)]) == 0
     assert cards.read(priors / "images").figures == {
         "lass": {
@@ -78,7 +78,7 @@ def test_figures_have_no_numbers_that_reports_lack(program: ModuleType, priors: 
             "tracks": 1,
             "version": "1",
             "method": "lass",
-            "draws": 4,
+            "samples": 4,
             "sdr": {"sepcli": {"drums": {"mean": 1.24, "median": 1.24, "ci95": [1.24, 1.24]}, "bass": {}}},
         }
     }

@@ -22,7 +22,7 @@ def test_mnist_glow_goes_from_data_to_figures(tmp_path: Path) -> None:
     reports = [json.loads((tmp_path / f"halving-{n}-any.json").read_text()) for n in (1, 2)]
     protocols = [report["protocol"] for report in reports]
     assert all(set(report["results"]) >= {"psnr", "nll"} for report in reports)
-    assert [protocol["settings"]["draws"] for protocol in protocols] == [1, 2]
+    assert [protocol["settings"]["samples"] for protocol in protocols] == [1, 2]
     assert all(protocol["settings"]["sampler"] == "halving" for protocol in protocols)
     paths = [tmp_path / f"halving-{n}-any.json" for n in (1, 2)]
     check_card(tmp_path / "mnist-glow", "mnist-glow", *paths)

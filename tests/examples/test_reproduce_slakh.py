@@ -142,7 +142,7 @@ def test_slakh_goes_from_songs_to_two_engines_and_goes_on_where_it_was(
     used = {name: reports[name]["protocol"]["settings"] for name in rows}
     assert used["projected-2"]["sampler"] == "projected"
     assert used["projected-2"]["settings"]["steps"] == 2
-    assert used["score-draws-2"]["draws"] == 2
+    assert used["score-draws-2"]["samples"] == 2
     assert used["lass-top-k"]["sampler"] == "top-k"
     ours = {key: used["lass-top-k"]["settings"][key] for key in ("latent", "context", "shortlist")}
     assert {float(value) for value in ours.values()} == {0.0}
