@@ -136,7 +136,7 @@ def split(bank: StemBank, length: int) -> tuple[StemBank, StemBank]:
         raise InputError(
             f"{seconds:.1f} s of {bank.names[0]} without silence are too little: a chunk to learn from and "
             f"one to validate on last {2 * length / bank.sample_rate:.1f} s",
-            "add recordings, or ask for shorter chunks with --tokens",
+            "add recordings, or use shorter chunks",
         )
     start, stop = spans[fit[0]]
     border = stop - max(length, int(HELD_OUT * (stop - start)))

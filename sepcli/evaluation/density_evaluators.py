@@ -186,7 +186,7 @@ def _open(name: str, noise: float, device: torch.device) -> DensityEvaluator:
     if not engines.is_single(card):
         raise PriorError(
             f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
-            "choose priors made by `sepcli train-prior --family flow` or `--family denoiser` from sounds",
+            "choose a flow or a denoiser of one source of audio",
         )
     cards.verify(card, folder)
     make = _flow if is_flow(folder) else _denoiser
