@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
-from sepcli.priors.lass.count import encode
+from sepcli.priors.lass.table_job import encode
 from sepcli.priors.lass.load import MEANS
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior

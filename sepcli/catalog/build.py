@@ -15,8 +15,8 @@ from sepcli.catalog.engines import source_names, with_engine
 from sepcli.priors.audio.load_denoisers import build_spectral, load_composed
 from sepcli.priors.audio.load_encoders import build_variational
 from sepcli.priors.images.load_score import build_score
+from sepcli.priors.lass.build import build
 from sepcli.priors.lass.engine import LassEngine
-from sepcli.priors.lass.load import build
 from sepcli.protocols import Engine
 from sepcli.samplers.tokens import OWN_SETTINGS
 from sepcli.separation.weights import mixing_weights
@@ -81,7 +81,7 @@ def build_lass(
     weights: Sequence[float] | None = None,
     labels: Sequence[int | None] | None = None,
 ) -> LassEngine:
-    """The engine of a LASS prior of audio or images; see ``sepcli.priors.lass.load.build``."""
+    """The engine of a LASS prior of audio or images; see ``sepcli.priors.lass.build``."""
     images = card.medium == "image"
     return build(
         card,

@@ -79,7 +79,7 @@ FAMILIES: Mapping[str, Family] = {
             training={
                 "audio": _lass("codec", 24, 192, 2e-3),
                 "image": Training(
-                    f"{_LASS}.options:ImageCodecOptions", f"{_LASS}.train_images:codec", 128, 0, 1e-3
+                    f"{_LASS}.options:ImageCodecOptions", f"{_LASS}.recipes:codec", 128, 0, 1e-3
                 ),
             },
         ),
@@ -92,7 +92,7 @@ FAMILIES: Mapping[str, Family] = {
                 "audio": _lass("transformer", 16, 512, 1e-3, init=True),
                 "image": Training(
                     f"{_LASS}.options:ImageTransformerOptions",
-                    f"{_LASS}.train_images:transformer",
+                    f"{_LASS}.recipes:transformer",
                     128,
                     0,
                     1e-3,

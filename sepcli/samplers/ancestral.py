@@ -1,4 +1,4 @@
-"""Samplers that only go forward: sample the next joint token, from all or the likeliest few, or take the likeliest.
+"""Samplers that only go forward: sample the next joint token, of all or the likeliest, or take the likeliest.
 
 Source: Postolache et al. 2023 (LASS), section "Inference", where all three are compared.
 """

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from sepcli.errors import UsageError
+from sepcli.samplers import SAMPLERS, names
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
 from sepcli.settings import parse
 
 TokenSampler = Ancestral | Beam | Greedy
 
-TOKEN_SAMPLERS: Mapping[str, type[TokenSampler]] = {
-    "greedy": Greedy,
-    "ancestral": Ancestral,
-    "top-k": Ancestral,
-    "beam": Beam,
-}
-"""Name → class."""
 OWN_SETTINGS: Mapping[str, str] = {"top_k": "top-k", "width": "beam"}
 """A sampler's setting → the name of the sampler that has it."""
 TOP_K = 32
@@ -30,7 +23,7 @@ def token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler, 
     """Make a sampler of tokens.
 
     Args:
-        name: a key of ``TOKEN_SAMPLERS``.
+        name: of a sampler of tokens in ``SAMPLERS``.
         options: settings by key.
 
     Returns:
@@ -39,10 +32,8 @@ def token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler, 
     Raises:
         UsageError: the sampler is unknown, an option belongs to another sampler, or a value is out of range.
     """
-    if name not in TOKEN_SAMPLERS:
-        raise UsageError(
-            f"unknown sampler '{name}'", f"one of: {', '.join(TOKEN_SAMPLERS)}", argument="sampler"
-        )
+    if name not in names("token"):
+        raise UsageError(f"unknown sampler '{name}'", f"one of: {', '.join(names('token'))}", "sampler")
     for key in options:
         if OWN_SETTINGS.get(key, name) != name:
             raise UsageError(
@@ -54,13 +45,5 @@ def token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler, 
     if name == "top-k":
         own.setdefault("top_k", TOP_K)
     rest = {key: value for key, value in options.items() if key not in OWN_SETTINGS}
-    return parse(TOKEN_SAMPLERS[name], own), rest
-
-
-def describe_token_sampler(sampler: object) -> tuple[str, dict[str, Any]]:
-    """Return name and settings of a sampler of tokens; its class's name if it is not in the table."""
-    if isinstance(sampler, Ancestral):
-        return ("ancestral", {}) if sampler.top_k is None else ("top-k", asdict(sampler))
-    if isinstance(sampler, Beam):
-        return "beam", asdict(sampler)
-    return ("greedy" if isinstance(sampler, Greedy) else type(sampler).__name__), {}
+    sampler: TokenSampler = parse(SAMPLERS[name].load(), own)
+    return sampler, rest

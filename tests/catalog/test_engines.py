@@ -16,13 +16,13 @@ from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import MdctEngine
 from sepcli.priors.images import load_score as score
 from sepcli.priors.lass.engine import LassEngine
+from sepcli.samplers import names
 from sepcli.samplers.beam import Beam
 from sepcli.samplers.successive_halving import Halving
-from sepcli.samplers.tokens import TOKEN_SAMPLERS
 
 
 def test_the_engines_have_these_samplers() -> None:
-    assert set(engines.SAMPLERS["lass"]) == set(TOKEN_SAMPLERS)
+    assert set(engines.SAMPLERS["lass"]) == set(names("token"))
     assert set(engines.SAMPLERS["score"]) == set(score.SAMPLERS)
 
 

@@ -10,64 +10,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from sepcli.catalog import card as cards
-from sepcli.errors import OutputError, PriorError, UsageError
-from sepcli.priors.lass.load import LassCodec, load_codec, mixture_weights
+from sepcli.errors import OutputError, UsageError
+from sepcli.priors.lass.chunks import Chunks
 from sepcli.priors.lass.settings import CountSettings
-from sepcli.priors.lass.source_pairs import SourcePairs, open_pairs
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
+from sepcli.priors.lass.table_job import TableJob, finish, open_job
 from sepcli.protocols import ProgressCallback
-from sepcli.signal.mixing import WeightedSum
 
-COUNTS = "table/counts.safetensors"
+COUNTS = Path("table", "counts.safetensors")
 """All counts of a prior, in its folder."""
-
-
-@dataclass(frozen=True)
-class Counted:
-    """The prior that a table is for, and the data that it is counted on.
-
-    Attributes:
-        folder: of the prior.
-        card: of the prior.
-        codec: of the prior, on the device of the counting.
-        digest: sha256 of the codec's weights.
-        data: songs of Slakh2100's layout or MUSDB18, or images.
-        cache: folder for decoded recordings and images; None: decode again.
-        settings: of the counting.
-    """
-
-    folder: Path
-    card: cards.Card
-    codec: LassCodec
-    digest: str
-    data: Path
-    cache: Path | None
-    settings: CountSettings
-
-    @property
-    def counts(self) -> Path:
-        """The file of all counts."""
-        return self.folder / COUNTS
-
-    def pairs(self, split: str, on_progress: ProgressCallback | None = None) -> SourcePairs:
-        """Open the random pairs of a split, ``train`` or ``validation``."""
-        own = self.settings
-        return open_pairs(
-            self.data, split, self.card, self.codec, own.pairs, own.chunk_tokens, self.cache, on_progress
-        )
-
-    def encode(self, sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens of two sources (B, 2, C, *D) and of their mixture, (B·L,) each, on the CPU."""
-        return encode(self.codec, sources, mixture_weights(self.card))
 
 
 def count(
@@ -102,15 +60,15 @@ def count(
         UsageError: the counts to be resumed are of another codec or of other settings; or there is no budget.
         InputError: the data cannot be read.
     """
-    job = _open(folder, data, settings, cache, device)
+    job = open_job(folder, data, settings, cache, device)
     if job.counts.exists() and not (resume or overwrite):
         raise OutputError(f"{job.counts} exists", "resume it to add to it, or overwrite it")
-    pairs = job.pairs("train", on_progress)
+    train = job.open("train", on_progress)
     counted = LikelihoodTable.load(job.counts) if resume and job.counts.exists() else None
     if counted is not None:
         _check_same(job, job.counts, counted)
-    counted = _run(job, pairs, counted, on_progress)
-    return finish(job, counted, job.pairs("validation"))
+    counted = _run(job, train, counted, on_progress)
+    return finish(job, counted, job.open("validation"))
 
 
 def merge(
@@ -140,7 +98,7 @@ def merge(
         UsageError: a shard is given twice, or of another codec.
         InputError: the data cannot be read.
     """
-    job = _open(folder, data, settings, cache, torch.device("cpu"))
+    job = open_job(folder, data, settings, cache, torch.device("cpu"))
     paths = [shard / COUNTS if shard.is_dir() else shard for shard in shards]
     places = {path.resolve() for path in paths}
     if len(places) < len(paths):
@@ -152,7 +110,7 @@ def merge(
     tables = [LikelihoodTable.load(path) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         _check_codec(job, path, table)
-    held_out = job.pairs("validation")
+    held_out = job.open("validation")
     merged = LikelihoodTable.merge(tables)
     _make(job.counts.parent)
     merged.save(job.counts)
@@ -160,85 +118,16 @@ def merge(
     return finish(job, merged, held_out)
 
 
-def finish(job: Counted, counted: LikelihoodTable, held_out: SourcePairs) -> dict[str, Any]:
-    """Prune, fit β and measure coverage on held-out pairs, write ``table.safetensors`` and the card.
-
-    Returns:
-        tokens, nonzeros and density (%) of all counts; the same of the table kept; bytes; β; coverage of
-        held-out tokens (``codes``: mixture tokens with support, ``triples``: (z_1, z_2) found in their slice,
-        ``pairs``: seen at all).
-    """
-    own = job.settings
-    rng = np.random.default_rng([own.seed, 1])
-    triples = [job.encode(held_out(rng)) for _ in range(own.held_out)]
-    a, b, m = (torch.cat(parts) for parts in zip(*triples, strict=True))
-    kept = counted.prune(own.max_nonzeros, own.max_marginals)
-    kept = replace(kept, nearest=nearest_seen(job.codec.quantizer.codebook.cpu(), kept))
-    kept = replace(kept, beta=kept.fit_beta(a, b, m))
-    path = job.folder / "table" / "table.safetensors"
-    kept.save(path)
-    summary = {
-        "tokens": counted.pairs,
-        "counted": _size(counted),
-        "kept": {**_size(kept), "file_bytes": path.stat().st_size},
-        "beta": kept.beta,
-        "coverage_counted": counted.coverage(a, b, m)._asdict(),
-        "coverage_kept": kept.coverage(a, b, m)._asdict(),
-        "held_out_nats": -float(kept.log_likelihood(a, b, m).mean()),
-        "settings": {key: value for key, value in asdict(own).items() if value is not None},
-    }
-    card = cards.with_part(cards.read(job.folder), "table", cards.Part("table", summary))
-    cards.write(cards.with_files(card, job.folder), job.folder)
-    return summary
-
-
-@torch.inference_mode()
-def encode(codec: LassCodec, sources: Tensor, weights: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens of two sources (B, 2, C, *D) and of their mixture Σ α_k x_k, (B·L,) each, on the CPU."""
-    x = sources.to(codec.quantizer.codebook.device)
-    tokens = codec.encode(torch.cat([x[:, 0], x[:, 1], WeightedSum(weights)(x)])).cpu()
-    first, second, mixed = (part.flatten() for part in tokens.chunk(3))
-    return first, second, mixed
-
-
-def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
-    """For every code of the codebook (V, D) the nearest that was counted as a mixture code; (V,) int64."""
-    codes = torch.arange(len(codebook))
-    seen = codes[table.support(codes) == codes]
-    near: Tensor = seen[(codebook @ codebook[seen].T).argmax(-1)]
-    near[seen] = seen
-    return near
-
-
-def _open(
-    folder: Path, data: Path, settings: CountSettings, cache: Path | None, device: torch.device
-) -> Counted:
-    """The prior of two sources, or of images, that a table is counted for.
-
-    Raises:
-        PriorError: the prior is missing, damaged or of another number of sources.
-    """
-    card = cards.read(folder)
-    if card.medium == "audio" and len(card.sources) != 2:
-        raise PriorError(
-            f"a likelihood table is over two sources, {card.name} has {len(card.sources)}",
-            "train a prior of two sources",
-        )
-    codec, digest = load_codec(folder, card)
-    settings = replace(settings, symmetric=settings.symmetric or card.medium == "image")
-    return Counted(folder, card, codec.to(device), digest, data, cache, settings)
-
-
 def _run(
-    job: Counted, pairs: SourcePairs, counted: LikelihoodTable | None, on_progress: ProgressCallback | None
+    job: TableJob, train: Chunks, counted: LikelihoodTable | None, on_progress: ProgressCallback | None
 ) -> LikelihoodTable:
     """Count until the budget is spent, on top of what was counted before; write the counts now and then."""
     own, started = job.settings, time.monotonic()
     saved, done = started, counted.pairs if counted else 0
     counter = TripleCounter(job.codec.vocabulary, symmetric=own.symmetric)
     while not _enough(done + counter.pairs, time.monotonic() - started, own):
-        rng = np.random.default_rng([own.seed, (done + counter.pairs) // pairs.tokens, 7])
-        counter.add(*job.encode(pairs(rng)))
+        rng = np.random.default_rng([own.seed, (done + counter.pairs) // job.tokens, 7])
+        counter.add(*job.draw(train, rng))
         if on_progress:
             on_progress(*_progress(done + counter.pairs, time.monotonic() - started, own))
         if time.monotonic() - saved > own.save_seconds:
@@ -251,7 +140,7 @@ def _run(
     return counted
 
 
-def _check_same(job: Counted, path: Path, table: LikelihoodTable) -> None:
+def _check_same(job: TableJob, path: Path, table: LikelihoodTable) -> None:
     """Refuse counts of another codec or order.
 
     Raises:
@@ -265,13 +154,13 @@ def _check_same(job: Counted, path: Path, table: LikelihoodTable) -> None:
         )
 
 
-def _check_codec(job: Counted, path: Path, table: LikelihoodTable) -> None:
+def _check_codec(job: TableJob, path: Path, table: LikelihoodTable) -> None:
     if table.codec != job.digest:
         raise UsageError(f"{path} was counted for another codec", "overwrite it")
 
 
 def _flush(
-    job: Counted, counted: LikelihoodTable | None, counter: TripleCounter
+    job: TableJob, counted: LikelihoodTable | None, counter: TripleCounter
 ) -> tuple[LikelihoodTable, TripleCounter]:
     """Write all counts; return them, and an empty counter."""
     fresh = LikelihoodTable.of(counter, job.digest)
@@ -279,10 +168,6 @@ def _flush(
     _make(job.counts.parent)
     total.save(job.counts)
     return total, TripleCounter(counter.vocabulary, symmetric=counter.symmetric)
-
-
-def _size(table: LikelihoodTable) -> dict[str, Any]:
-    return {"nonzeros": table.nonzeros, "density_percent": table.density, "bytes": table.nbytes}
 
 
 def _make(folder: Path) -> None:

@@ -21,23 +21,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sepcli.errors import InputError, UsageError
 from sepcli.priors.lass.choice import candidate_seeds, least, nearest_exact, squared_error
 from sepcli.priors.lass.context import ContextLikelihood
 from sepcli.priors.lass.latent import LatentLikelihood
-from sepcli.priors.lass.likelihood_terms import ContextTerm, LatentTerm
-from sepcli.priors.lass.posterior import LassPosterior
+from sepcli.priors.lass.posterior import condition
 from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.protocols import Codec, ProgressCallback, TokenPosterior, TokenPrior
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
+from sepcli.samplers.describe import describe_sampler
 from sepcli.samplers.hypotheses import Hypotheses
 from sepcli.samplers.refinement import Refinement
-from sepcli.samplers.tokens import describe_token_sampler
 from sepcli.signal.mixing import WeightedSum
 
 TokenSampler = Callable[[TokenPosterior, Tensor, ProgressCallback | None], Hypotheses]
@@ -158,8 +156,6 @@ class LassEngine:
                 samples.append(self._sample(part.to(self.device), row, progress))
         return torch.cat(samples)
 
-    __call__ = sample
-
     def hypotheses(
         self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
@@ -171,7 +167,10 @@ class LassEngine:
         Raises:
             UsageError: a search keeps fewer than S.
         """
-        posterior = self._posterior(mixture)
+        signal = mixture * ((self.encoded or self.weights)[0] / self.weights[0])
+        posterior = condition(
+            self.prior, self.table, self.codec, signal, self.settings, self.latent, self.context
+        )
         if isinstance(self.sampler, Ancestral):
             rows = candidate_seeds(seeds, self.settings.candidates)
             parts = torch.split(rows, self.rows, dim=1)
@@ -202,27 +201,13 @@ class LassEngine:
 
     def describe(self) -> dict[str, Any]:
         """Engine, sampler, and the settings of sampler, likelihood and choice that run."""
-        name, settings = describe_token_sampler(self.sampler)
+        name, settings = describe_sampler(self.sampler)
         return {
             "engine": "lass",
             "sampler": name,
             "settings": {**settings, **asdict(self.settings)},
             "device": str(self.device),
         }
-
-    def _posterior(self, mixture: Tensor) -> LassPosterior:
-        """p(z_1, z_2 | m) of mixtures (B, C, *D)."""
-        weights = self.encoded or self.weights
-        signal = mixture * (weights[0] / self.weights[0])
-        latent = context = None
-        if self.latent is not None and self.settings.latent > 0:
-            latents = F.normalize(self.codec.latents(signal).float(), dim=-1)
-            latent = LatentTerm(self.latent, latents, self.settings.latent)
-        if self.context is not None and self.settings.context > 0:
-            context = ContextTerm(self.context, self.codec.features(signal), self.settings.context)
-        return LassPosterior(
-            self.prior, self.table, self.codec.encode(signal), self.settings, latent, context
-        )
 
     def _sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None) -> Tensor:
         """Samples (B, S, 2, C, *D) of mixtures (B, C, *D) for seeds (B, S)."""

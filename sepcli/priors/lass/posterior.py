@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
+from sepcli.priors.lass.context import ContextLikelihood
+from sepcli.priors.lass.latent import LatentLikelihood
 from sepcli.priors.lass.likelihood_terms import ContextTerm, LatentTerm
 from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable
-from sepcli.protocols import Candidates, TokenPrior
+from sepcli.protocols import Candidates, Codec, TokenPrior
 
 ROUND = 32
 """Candidate rows are padded to a multiple of this, so that reductions run over whole vectors."""
@@ -184,6 +186,25 @@ class LassPosterior:
         at = torch.searchsorted(keys, pair).clamp_(max=keys.shape[1] - 1)
         fresh = torch.where(keys.gather(1, at) == pair, -torch.inf, log_lik)
         return _Slices(*(torch.cat(two, dim=1) for two in zip(observed, (a, b, fresh), strict=True)))
+
+
+def condition(
+    prior: TokenPrior,
+    table: LikelihoodTable,
+    codec: Codec,
+    signal: Tensor,
+    settings: LassSettings,
+    latent: LatentLikelihood | None = None,
+    context: ContextLikelihood | None = None,
+) -> LassPosterior:
+    """Return the posterior given mixtures as signals (B, C, *D), with the terms that ``settings`` use."""
+    latent_term = context_term = None
+    if latent is not None and settings.latent > 0:
+        latents = torch.nn.functional.normalize(codec.latents(signal).float(), dim=-1)
+        latent_term = LatentTerm(latent, latents, settings.latent)
+    if context is not None and settings.context > 0:
+        context_term = ContextTerm(context, codec.features(signal), settings.context)
+    return LassPosterior(prior, table, codec.encode(signal), settings, latent_term, context_term)
 
 
 def _weigh(tokens: Tensor, log_lik: Tensor, lam: float) -> _Slices:

@@ -1,262 +1,230 @@
-"""Training of the parts of LASS for audio: codec, transformer over its tokens, and likelihoods."""
+"""How the parts of LASS are trained, of audio and images alike: codec, transformer, and likelihoods."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 from msgspec import structs
-from torch import nn
 
 from sepcli.catalog import card as cards
-from sepcli.datasets.song_banks import open_songs
-from sepcli.datasets.stems import StemBank
-from sepcli.errors import InputError, UsageError
-from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
-from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
-from sepcli.priors.lass.options import AudioOptions
-from sepcli.priors.lass.train import (
-    CODEC_PRESETS,
-    CONTEXT_PRESETS,
-    LATENT_PRESETS,
-    PRIOR_PRESETS,
-    VALIDATED,
-    CodecTask,
-    LikelihoodTask,
-    PriorTask,
-    audio_codec,
-    context_nll,
-    latent_nll,
-    new_prior,
+from sepcli.datasets.detect import Kind, kind_of
+from sepcli.datasets.image_splits import named_classes
+from sepcli.errors import OutputError, PriorError, SepError, UsageError
+from sepcli.priors.lass import parts
+from sepcli.priors.lass.load import (
+    CODEC,
+    CONTEXT,
+    LATENT,
+    TRANSFORMER,
+    LassCodec,
+    load_codec,
 )
-from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
+from sepcli.priors.lass.open_chunks import SECONDS, Data, audio_data, codec_images, transformer_images
+from sepcli.priors.lass.options import AudioOptions, ImageCodecOptions, ImageTransformerOptions
+from sepcli.priors.lass.presets import CODECS
+from sepcli.priors.lass.tasks import CodecTask
 from sepcli.priors.lass.vqvae1d import SPECTRAL_SIZES, Vqvae1d, Vqvae1dConfig
+from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.protocols import ProgressCallback
-from sepcli.signal.mixing import WeightedSum
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Task
 from sepcli.training.run import OnMessage, Recipe, Setup, Stage
 
 SOURCES = ("drums", "bass")
-"""The sources of a prior, unless others are named."""
-CODEC, TRANSFORMER, LATENT, CONTEXT = "codec", "transformer", "latent", "context"
-"""The folders of the parts."""
+"""The sources of a prior of audio, unless others are named."""
 USED: Mapping[str, Mapping[str, Any]] = {
     LATENT: {"latent": 0.5, "lam": 0.25},
     CONTEXT: {"context": 1.0, "shortlist": 32, "lam": 0.25},
 }
-"""Settings of LASS by which a trained likelihood is used, unless the card has its own."""
+"""Part → settings by which it is used once it is trained, unless the card has others."""
+
+Options = AudioOptions | ImageCodecOptions | ImageTransformerOptions
 
 
-class _Part(NamedTuple):
-    """A network over the tokens of a codec, and its training."""
-
-    config: Any
-    network: Callable[[], nn.Module]
-    task: Callable[[Any, Any], Task]
-
-
-Make = Callable[[TrainConfig, Vqvae1d, str, StemBank, StemBank], _Part]
-"""(config, codec, sha256 of the codec, training songs, held-out songs) → a part."""
-
-
-def codec(options: AudioOptions, config: TrainConfig) -> Recipe:
+def codec(options: AudioOptions | ImageCodecOptions, config: TrainConfig) -> Recipe:
     """Decide how a codec is trained.
 
     Raises:
-        UsageError: chunks too short, or other sources than the prior's.
+        UsageError: chunks are too short, or sources are not the prior's.
+        OutputError: the folder is of another prior.
     """
-    shape = Vqvae1dConfig(**CODEC_PRESETS[config.preset])
-    if config.tokens * shape.hop <= max(SPECTRAL_SIZES) // 2:
-        raise UsageError(
-            f"chunks of {config.tokens} tokens are too short", "use 32 tokens or more", argument="tokens"
-        )
-    return _recipe(config, CODEC, partial(_open_codec, shape))
+    config = _named(options, config)
+    if isinstance(options, AudioOptions):
+        hop = Vqvae1dConfig(**CODECS["audio"][config.preset]).hop
+        if config.tokens * hop <= max(SPECTRAL_SIZES) // 2:
+            raise UsageError(
+                f"chunks of {config.tokens} tokens are too short", "use 32 tokens or more", argument="tokens"
+            )
+    return Recipe(CODEC, config.sources, asdict(options), partial(_open_codec, options, config), alone=False)
 
 
-def transformer(options: AudioOptions, config: TrainConfig) -> Recipe:
+def transformer(options: AudioOptions | ImageTransformerOptions, config: TrainConfig) -> Recipe:
     """Decide how a transformer over the tokens of a codec is trained.
 
     Raises:
-        UsageError: other sources than the prior's.
+        UsageError: sources are not the prior's, or classes not those of the data.
+        OutputError: the folder is of another prior.
     """
-    return _recipe(config, TRANSFORMER, partial(_open_part, TRANSFORMER, _transformer))
+    config, identity = _named(options, config), asdict(options)
+    classes: tuple[str, ...] = ()
+    if isinstance(options, ImageTransformerOptions):
+        classes = identity["classes"] = named_classes(config.data, options.classes)
+    make = partial(parts.transformer, (*config.sources, *classes))
+    opened = partial(_open_part, TRANSFORMER, make, options, config)
+    return Recipe(TRANSFORMER, config.sources, identity, opened, alone=False)
 
 
 def latent(options: AudioOptions, config: TrainConfig) -> Recipe:
     """Decide how a likelihood of the mixture's latents is trained.
 
     Raises:
-        UsageError: other sources than the prior's, or more than two.
+        UsageError: sources are not the prior's, or not two.
+        OutputError: the folder is of another prior.
     """
-    return _recipe(config, LATENT, partial(_open_part, LATENT, _latent), pair=True)
+    return _likelihood(LATENT, parts.latent, options, config)
 
 
 def context(options: AudioOptions, config: TrainConfig) -> Recipe:
     """Decide how a likelihood of the mixture around a token is trained.
 
     Raises:
-        UsageError: other sources than the prior's, or more than two.
+        UsageError: sources are not the prior's, or not two.
+        OutputError: the folder is of another prior.
     """
-    return _recipe(config, CONTEXT, partial(_open_part, CONTEXT, _context), pair=True)
+    return _likelihood(CONTEXT, parts.context, options, config)
 
 
-def _recipe(config: TrainConfig, part: str, opened: Callable[..., Setup], pair: bool = False) -> Recipe:
-    config = replace(config, sources=config.sources or SOURCES)
-    if pair and len(config.sources) != 2:
+def _likelihood(
+    part: str, make: Callable[..., parts.Part], options: AudioOptions, config: TrainConfig
+) -> Recipe:
+    config = _named(options, config)
+    if len(config.sources) != 2:
         raise UsageError(
             f"LASS separates two sources, {len(config.sources)} are given", "name two", argument="sources"
         )
-    if (config.out / "card.toml").exists():
+    return Recipe(part, config.sources, {}, partial(_open_part, part, make, options, config), alone=False)
+
+
+def _named(options: Options, config: TrainConfig) -> TrainConfig:
+    """The config with its sources, which have to be those of the prior in the folder.
+
+    Raises:
+        UsageError: they are not, or there are several of images.
+        OutputError: the folder is of another prior.
+    """
+    medium = "audio" if isinstance(options, AudioOptions) else "image"
+    if medium == "image" and len(config.sources) > 1:
+        raise UsageError(
+            f"a {config.family} of images is of one source, not of {','.join(config.sources)}",
+            "name one source",
+            argument="sources",
+        )
+    folder = config.data.resolve().name or "image"
+    usual = SOURCES if medium == "audio" else ("digit" if kind_of(config.data) is Kind.DIGITS else folder,)
+    config = replace(config, sources=config.sources or usual)
+    if (config.out / cards.CARD).exists():
         card = cards.read(config.out)
+        if "lass" not in card.engines or card.medium != medium:
+            raise OutputError(
+                f"{config.out} is a prior of another kind", "choose another folder", argument="out"
+            )
         if card.sources != config.sources:
             raise UsageError(
                 f"{config.out} is a prior of {', '.join(card.sources)}, not of {', '.join(config.sources)}",
                 f"name the sources {','.join(card.sources)}, or choose another folder",
                 argument="sources",
             )
-    return Recipe(part, config.sources, {}, partial(opened, config), alone=False)
+    return config
 
 
 def _open_codec(
-    shape: Vqvae1dConfig,
+    options: AudioOptions | ImageCodecOptions,
     config: TrainConfig,
     on_progress: ProgressCallback | None,
     on_message: OnMessage | None,
 ) -> Setup:
-    train, held_out = _songs(config, shape)
-    _check_long_enough(held_out, VALIDATED * shape.sample_rate)
+    shape: Vqvae1dConfig | Vqvae2dConfig
+    if isinstance(options, AudioOptions):
+        shape = Vqvae1dConfig(**CODECS["audio"][config.preset])
+        data = audio_data(config, shape, SECONDS)
+    else:
+        (channels, *size), data = codec_images(options, config, on_progress, on_message)
+        shape = _image_shape(channels, (size[0], size[1]), config.preset)
 
-    def task(model: Vqvae1d, _: Vqvae1d) -> CodecTask:
-        return CodecTask(model, train, held_out, _weights(config), config.batch, config.tokens)
+    def network() -> LassCodec:
+        return Vqvae2d(shape) if isinstance(shape, Vqvae2dConfig) else Vqvae1d(shape)
 
-    stage = Stage(lambda: Vqvae1d(shape), task, average=False)
-    return Setup(shape, stage, _card(config, CODEC, shape), finish=lambda: _facts(config, train))
+    def task(model: LassCodec, _: LassCodec) -> CodecTask:
+        made = CodecTask(model, data.train, data.held_out, data.weights, config.batch, data.mixtures)
+        if isinstance(model, Vqvae2d):
+            model.initialise(made.draw(np.random.default_rng(config.loop.seed)))
+        return made
+
+    stage = Stage(network, task, average=False)
+    return Setup(shape, stage, _card(config, CODEC, shape, data), finish=lambda: data.facts)
+
+
+def _image_shape(channels: int, size: tuple[int, int], preset: str) -> Vqvae2dConfig:
+    """The sizes of a codec of images.
+
+    Raises:
+        UsageError: the images are not whole patches.
+    """
+    try:
+        return Vqvae2dConfig(channels, size, **CODECS["image"][preset])
+    except ValueError as error:
+        if isinstance(error, SepError):
+            raise
+        raise UsageError(f"{error}", "choose a multiple of the patch", argument="settings.size") from error
 
 
 def _open_part(
     part: str,
-    make: Make,
+    make: Callable[[TrainConfig, Data, LassCodec, str], parts.Part],
+    options: AudioOptions | ImageTransformerOptions,
     config: TrainConfig,
     on_progress: ProgressCallback | None,
     on_message: OnMessage | None,
 ) -> Setup:
-    trained, digest = audio_codec(config.out)
+    trained, digest = load_codec(config.out)
     trained = trained.to(config.device)
-    train, held_out = _songs(config, trained.config)
-    _check_long_enough(held_out, config.tokens * trained.config.hop)
-    made = make(config, trained, digest, train, held_out)
+    if isinstance(trained, Vqvae1d) and isinstance(options, AudioOptions):
+        data = audio_data(config, trained.config)
+    elif isinstance(trained, Vqvae2d) and isinstance(options, ImageTransformerOptions):
+        data = transformer_images(options, config, trained, on_progress)
+    else:
+        raise PriorError(f"the codec of {config.out} is not for {config.data}", "train a codec first")
+    made = make(config, data, trained, digest)
     return Setup(
         made.config,
         Stage(made.network, made.task, average=False),
-        _card(config, part, trained.config),
+        _card(config, part, trained.config, data),
         identity={"codec": digest},
-        finish=lambda: {**_facts(config, train), "codec": digest},
+        finish=lambda: {**data.facts, "codec": digest},
     )
 
 
-def _latent(config: TrainConfig, trained: Vqvae1d, digest: str, train: StemBank, held_out: StemBank) -> _Part:
-    shape = LatentConfig(trained.vocabulary, trained.config.code_dim, **LATENT_PRESETS[config.preset])
-
-    def network() -> LatentLikelihood:
-        likelihood = LatentLikelihood(shape)
-        likelihood.codebook.copy_(trained.quantizer.codebook)
-        return likelihood
-
-    def task(model: LatentLikelihood, _: LatentLikelihood) -> LikelihoodTask:
-        nll = partial(latent_nll, model, trained, WeightedSum(_weights(config)))
-        return _likelihood_task(model, nll, config, trained, train, held_out)
-
-    return _Part(shape, network, task)
-
-
-def _context(
-    config: TrainConfig, trained: Vqvae1d, digest: str, train: StemBank, held_out: StemBank
-) -> _Part:
-    shape = ContextConfig(
-        trained.vocabulary, config.sources, trained.config.dim, **CONTEXT_PRESETS[config.preset]
-    )
-
-    def network() -> ContextLikelihood:
-        likelihood = ContextLikelihood(shape)
-        likelihood.order_codes(trained.quantizer.codebook)
-        return likelihood
-
-    def task(model: ContextLikelihood, _: ContextLikelihood) -> LikelihoodTask:
-        nll = partial(context_nll, model, trained, WeightedSum(_weights(config)))
-        return _likelihood_task(model, nll, config, trained, train, held_out)
-
-    return _Part(shape, network, task)
-
-
-def _transformer(
-    config: TrainConfig, trained: Vqvae1d, digest: str, train: StemBank, held_out: StemBank
-) -> _Part:
-    shape = TransformerConfig(trained.vocabulary, config.sources, **PRIOR_PRESETS[config.preset])
-
-    def network() -> TransformerPrior:
-        return new_prior(shape, trained.quantizer.codebook, digest, config.init)
-
-    def task(model: TransformerPrior, _: TransformerPrior) -> PriorTask:
-        return PriorTask(model, trained, train, held_out, config.batch, config.tokens)
-
-    return _Part(shape, network, task)
-
-
-def _likelihood_task(
-    model: nn.Module,
-    nll: Callable[..., Any],
-    config: TrainConfig,
-    trained: Vqvae1d,
-    train: StemBank,
-    held_out: StemBank,
-) -> LikelihoodTask:
-    length = config.tokens * trained.config.hop
-    return LikelihoodTask(model, nll, train, held_out, config.batch, length, config.device)
-
-
-def _songs(config: TrainConfig, shape: Vqvae1dConfig) -> tuple[StemBank, StemBank]:
-    """Open training songs, long enough for the chunks, and held-out ones."""
-    train, held_out = (
-        open_songs(config.data, split, config.sources, shape.sample_rate, config.cache)
-        for split in ("train", "validation")
-    )
-    _check_long_enough(train, config.tokens * shape.hop)
-    return train, held_out
-
-
-def _check_long_enough(bank: StemBank, length: int) -> None:
-    for name, spans in zip(bank.names, bank.spans, strict=True):
-        if int((spans[:, 1] - spans[:, 0]).max(initial=0)) < length:
-            raise InputError(
-                f"no recording of {name} is long enough for chunks of {length / bank.sample_rate:.1f} s",
-                "use longer recordings or fewer tokens",
-            )
-
-
-def _weights(config: TrainConfig) -> tuple[float, ...]:
-    return (1 / len(config.sources),) * len(config.sources)
-
-
-def _card(config: TrainConfig, part: str, shape: Vqvae1dConfig) -> cards.Card:
-    """Return the prior's card, or a new one, with the settings that use the part."""
-    if (config.out / "card.toml").exists():
+def _card(config: TrainConfig, part: str, shape: Vqvae1dConfig | Vqvae2dConfig, data: Data) -> cards.Card:
+    """The prior's card, or a new one, with the settings that use the part."""
+    if (config.out / cards.CARD).exists():
         card = cards.read(config.out)
+    elif isinstance(shape, Vqvae2dConfig):
+        card = cards.Card(
+            name=config.out.resolve().name, medium="image", engine="lass", sources=config.sources
+        )
     else:
         card = cards.Card(
             name=config.out.resolve().name,
             medium="audio",
             engine="lass",
             sources=config.sources,
-            weights=_weights(config),
+            weights=data.weights,
             sample_rate=shape.sample_rate,
         )
-    settings = {**USED.get(part, {}), **card.defaults("lass")}
-    return structs.replace(card, settings={**card.settings, "lass": settings})
-
-
-def _facts(config: TrainConfig, train: StemBank) -> dict[str, Any]:
-    hours = {name: round(s / 3600, 2) for name, s in zip(config.sources, train.seconds, strict=True)}
-    return {"hours_of_data": hours}
+    if isinstance(shape, Vqvae2dConfig):
+        card = structs.replace(card, resolution=shape.size)
+    settings = {**card.settings, "lass": {**USED.get(part, {}), **card.settings.get("lass", {})}}
+    return structs.replace(card, settings=settings)

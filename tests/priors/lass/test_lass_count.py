@@ -15,10 +15,11 @@ from msgspec import structs
 from sepcli.catalog import card as cards
 from sepcli.catalog.build import load_separator
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
-from sepcli.priors.lass.count import count, merge, nearest_seen
+from sepcli.priors.lass.count import count, merge
 from sepcli.priors.lass.load import load_codec
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
+from sepcli.priors.lass.table_job import nearest_seen
 
 BATCH = 8 * 32
 SETTINGS = CountSettings(

@@ -15,11 +15,11 @@ from train_request import run
 
 from sepcli.catalog import card as cards
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.priors.lass import count as likelihood
 from sepcli.priors.lass.count import count, merge
 from sepcli.priors.lass.load import load_codec, load_transformer
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable
+from sepcli.priors.lass.table_job import encode
 from sepcli.training.loop import LoopSettings
 
 DIGITS = Path(__file__).parents[2] / "data" / "digits"
@@ -87,7 +87,7 @@ def test_codec_and_prior_are_trained_and_described(trained: Path) -> None:
     assert card.medium == "image"
     assert set(card.parts["codec"].training["validation"]) == {"psnr", "psnr_mixture", "perplexity"}
     assert card.parts["codec"].training["images"] == 22
-    assert set(card.parts["transformer"].training["validation"]) == {"nll", "nll_told"}
+    assert set(card.parts["transformer"].training["validation"]) == {"nll", "nll_class"}
     assert card.parts["transformer"].training["codec"] == digest
     assert 0 < card.parts["transformer"].training["validation"]["nll"] < 6
 
@@ -187,7 +187,7 @@ def test_what_is_counted_are_means(prior: Path, strokes: Path) -> None:
     """The mixture's tokens are those of half the sum, whatever the card's weights are."""
     codec, _ = load_codec(prior)
     x = torch.rand(5, 2, 1, 8, 8)
-    first, second, mixed = likelihood.encode(codec, x, (0.5, 0.5))
+    first, second, mixed = encode(codec, x, (0.5, 0.5))
     assert torch.equal(mixed.view(5, 4), codec.encode(x.mean(1)))
     assert torch.equal(first.view(5, 4), codec.encode(x[:, 0]))
     assert torch.equal(second.view(5, 4), codec.encode(x[:, 1]))

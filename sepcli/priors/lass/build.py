@@ -1,0 +1,121 @@
+"""From the card and folder of a LASS prior to the engine that separates with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sepcli.catalog.card import Card
+from sepcli.errors import PriorError, UsageError
+from sepcli.priors.lass.engine import LassEngine
+from sepcli.priors.lass.load import (
+    FILES,
+    check_transformer,
+    load_codec,
+    load_context,
+    load_latent,
+    load_table,
+    load_transformer,
+    mixture_weights,
+    signal_shape,
+    token_count,
+)
+from sepcli.priors.lass.settings import DEFAULTS, LassSettings
+from sepcli.priors.lass.transformer import ChosenSources
+from sepcli.samplers.tokens import token_sampler
+from sepcli.settings import parse
+
+ROWS: Mapping[str, int] = {"cuda": 16384}
+"""Kind of device → hypotheses that are computed at once; elsewhere ``LassEngine.rows``."""
+
+
+def build(
+    card: Card,
+    folder: Path,
+    *,
+    weights: Sequence[float],
+    names: Sequence[str],
+    sampler: str,
+    settings: Mapping[str, Any],
+    labels: Sequence[int | None] | None = None,
+    device: torch.device,
+) -> LassEngine:
+    """Make the engine of a verified prior.
+
+    Args:
+        card: of the prior.
+        folder: of the card.
+        weights: α_k of the mixtures to be separated.
+        names: of the two sources.
+        sampler: greedy, ancestral, top-k or beam.
+        settings: of the sampler and of ``LassSettings``, over the medium's ``DEFAULTS``.
+        labels: a class per source, for priors of images with classes; None: any.
+        device: where to compute.
+
+    Raises:
+        PriorError: a part is missing or damaged, or belongs to another codec or other sources.
+        UsageError: an unknown sampler, setting or class, a value out of range, or unsuitable weights.
+    """
+    check_complete(card)
+    chosen, rest = token_sampler(sampler, settings)
+    own = parse(LassSettings, {**DEFAULTS[card.medium], **rest})
+    for key in ("latent", "context"):
+        if card.medium == "image" and getattr(own, key) > 0:
+            raise UsageError(f"{card.name} has no {key} likelihood", "leave it out", f"settings.{key}")
+    codec, digest = load_codec(folder, card)
+    transformer = load_transformer(folder).requires_grad_(False)
+    check_transformer(card, transformer, codec, digest)
+    sources: tuple[int, ...] = (0, 1)
+    if card.medium == "image":
+        sources = _classes(transformer.config.sources[1:], labels or (None, None))
+    channels, *size = signal_shape(codec)
+    return LassEngine(
+        codec=codec.to(device),
+        prior=ChosenSources(transformer.to(device), sources),
+        table=load_table(folder, card, codec, digest),
+        sampler=chosen,
+        settings=own,
+        names=tuple(names),
+        weights=tuple(weights),
+        sample_rate=card.sample_rate,
+        device=device,
+        encoded=mixture_weights(card),
+        channels=channels,
+        size=tuple(size) or None,
+        tokens=token_count(codec),
+        latent=load_latent(folder, card, codec).to(device) if own.latent > 0 else None,
+        context=load_context(folder, card, codec, digest).to(device) if own.context > 0 else None,
+        rows=ROWS.get(device.type, LassEngine.rows),
+    )
+
+
+def check_complete(card: Card) -> None:
+    """Refuse a prior of other than two sources, or without a file that separation needs.
+
+    Raises:
+        PriorError: it is one.
+    """
+    if card.medium == "audio" and len(card.sources) != 2:
+        raise PriorError(
+            f"LASS separates two sources, {card.name} has {len(card.sources)}", "use a prior of two sources"
+        )
+    for name, hint in FILES.items():
+        if name not in card.files:
+            raise PriorError(f"prior {card.name} is not complete: its card lists no {name}", hint)
+
+
+def _classes(classes: Sequence[str], labels: Sequence[int | None]) -> tuple[int, ...]:
+    """Which of the network's sources each is: images of any class come first, then the classes.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    for label in labels:
+        if label is not None and not 0 <= label < len(classes):
+            raise UsageError(
+                f"the prior has no class {label}", "use a prior that was trained with classes", "labels"
+            )
+    return tuple(0 if label is None else label + 1 for label in labels)

@@ -1,0 +1,149 @@
+"""A likelihood table to be counted: the prior it is for, the data it is counted on, and how it is finished.
+
+Finished, a table is pruned to the size that ships, with β fitted and coverage measured on held-out pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.catalog import card as cards
+from sepcli.errors import PriorError
+from sepcli.priors.lass.chunks import Chunks
+from sepcli.priors.lass.load import TABLE, LassCodec, load_codec, mixture_weights, token_count
+from sepcli.priors.lass.open_chunks import pairs
+from sepcli.priors.lass.settings import CountSettings
+from sepcli.priors.lass.table import LikelihoodTable
+from sepcli.protocols import ProgressCallback
+from sepcli.signal.mixing import WeightedSum
+
+AT_ONCE: Mapping[str, int] = {"audio": 16, "image": 256}
+"""Medium → pairs that are drawn at once."""
+Triples = tuple[Tensor, Tensor, Tensor]
+"""Tokens of two sources and of their mixture, (N,) each, int64."""
+
+
+@dataclass(frozen=True)
+class TableJob:
+    """The prior that a table is for, and the data that it is counted on.
+
+    Attributes:
+        folder: of the prior.
+        card: of the prior.
+        codec: of the prior, on the device of the counting.
+        digest: sha256 of the codec's weights.
+        data: songs of Slakh2100's layout or MUSDB18, or images.
+        cache: folder for decoded recordings and images; None: decode again.
+        settings: of the counting.
+    """
+
+    folder: Path
+    card: cards.Card
+    codec: LassCodec
+    digest: str
+    data: Path
+    cache: Path | None
+    settings: CountSettings
+
+    @property
+    def counts(self) -> Path:
+        """The file of all counts."""
+        return self.folder / "table" / "counts.safetensors"
+
+    @property
+    def tokens(self) -> int:
+        """Triples that are counted at once."""
+        return self._pairs * token_count(self.codec, self.settings.chunk_tokens)
+
+    def open(self, split: str, on_progress: ProgressCallback | None = None) -> Chunks:
+        """Open the sources of a split, ``train`` or ``validation``."""
+        length = self.settings.chunk_tokens
+        return pairs(self.data, split, self.card, self.codec, length, self.cache, on_progress)
+
+    def draw(self, chunks: Chunks, rng: np.random.Generator) -> Triples:
+        """Draw random pairs of sources and encode them with their mixtures."""
+        return encode(self.codec, chunks.draw(rng, self._pairs), mixture_weights(self.card))
+
+    @property
+    def _pairs(self) -> int:
+        return self.settings.pairs or AT_ONCE[self.card.medium]
+
+
+def open_job(
+    folder: Path, data: Path, settings: CountSettings, cache: Path | None, device: torch.device
+) -> TableJob:
+    """Open the prior of a table to be counted; see ``TableJob``.
+
+    Raises:
+        PriorError: its card or codec is missing or damaged, or it is not of two sources.
+    """
+    card = cards.read(folder)
+    if card.medium == "audio" and len(card.sources) != 2:
+        raise PriorError(
+            f"a likelihood table is over two sources, {card.name} has {len(card.sources)}",
+            "train a prior of two sources",
+        )
+    codec, digest = load_codec(folder, card)
+    settings = replace(settings, symmetric=settings.symmetric or card.medium == "image")
+    return TableJob(folder, card, codec.to(device), digest, data, cache, settings)
+
+
+def finish(job: TableJob, counted: LikelihoodTable, held_out: Chunks) -> dict[str, Any]:
+    """Prune, fit β and measure coverage on held-out pairs, write ``table.safetensors`` and the card.
+
+    Returns:
+        tokens, nonzeros and density (%) of all counts; the same of the table kept; bytes; β; coverage of
+        held-out tokens (``codes``: mixture tokens with support, ``triples``: (z_1, z_2) found in their slice,
+        ``pairs``: seen at all).
+    """
+    own = job.settings
+    rng = np.random.default_rng([own.seed, 1])
+    triples = [job.draw(held_out, rng) for _ in range(own.held_out)]
+    a, b, m = (torch.cat(parts) for parts in zip(*triples, strict=True))
+    kept = counted.prune(own.max_nonzeros, own.max_marginals)
+    kept = replace(kept, nearest=nearest_seen(job.codec.quantizer.codebook.cpu(), kept))
+    kept = replace(kept, beta=kept.fit_beta(a, b, m))
+    path = job.folder / TABLE
+    kept.save(path)
+    summary = {
+        "tokens": counted.pairs,
+        "counted": _size(counted),
+        "kept": {**_size(kept), "file_bytes": path.stat().st_size},
+        "beta": kept.beta,
+        "coverage_counted": counted.coverage(a, b, m)._asdict(),
+        "coverage_kept": kept.coverage(a, b, m)._asdict(),
+        "held_out_nats": -float(kept.log_likelihood(a, b, m).mean()),
+        "settings": {key: value for key, value in asdict(own).items() if value is not None},
+    }
+    card = cards.with_part(cards.read(job.folder), "table", cards.Part("table", summary))
+    cards.write(cards.with_files(card, job.folder), job.folder)
+    return summary
+
+
+@torch.inference_mode()
+def encode(codec: LassCodec, sources: Tensor, weights: tuple[float, ...]) -> Triples:
+    """Tokens of two sources (B, 2, C, *D) and of their mixture Σ α_k x_k, (B·L,) each, on the CPU."""
+    x = sources.to(codec.quantizer.codebook.device)
+    tokens = codec.encode(torch.cat([x[:, 0], x[:, 1], WeightedSum(weights)(x)])).cpu()
+    first, second, mixed = (part.flatten() for part in tokens.chunk(3))
+    return first, second, mixed
+
+
+def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
+    """For every code of the codebook (V, D) the nearest that was counted as a mixture code; (V,) int64."""
+    codes = torch.arange(len(codebook))
+    seen = codes[table.support(codes) == codes]
+    near: Tensor = seen[(codebook @ codebook[seen].T).argmax(-1)]
+    near[seen] = seen
+    return near
+
+
+def _size(table: LikelihoodTable) -> dict[str, Any]:
+    return {"nonzeros": table.nonzeros, "density_percent": table.density, "bytes": table.nbytes}

@@ -1,0 +1,185 @@
+"""Training tasks of LASS: a codec of sources and mixtures, a transformer over tokens, and likelihoods.
+
+All take their data from ``Chunks``, of audio or images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sepcli.priors.lass.chunks import Chunks
+from sepcli.priors.lass.context import ContextLikelihood
+from sepcli.priors.lass.latent import LatentLikelihood
+from sepcli.priors.lass.load import LassCodec
+from sepcli.priors.lass.quantizer import perplexity
+from sepcli.priors.lass.transformer import TransformerPrior
+from sepcli.signal.mixing import WeightedSum
+
+HELD_OUT = 64
+"""Held-out mixtures by which a likelihood is validated."""
+
+
+class CodecTask:
+    """Train a codec on equal numbers of every source and of their mixtures.
+
+    Args:
+        model: the codec, on its device.
+        train: sources to train on.
+        held_out: sources to validate with.
+        weights: α_k of the mixing.
+        batch: signals per step, rounded up to a multiple of K + 1.
+        validated: items of held-out sources.
+    """
+
+    def __init__(
+        self,
+        model: LassCodec,
+        train: Chunks,
+        held_out: Chunks,
+        weights: tuple[float, ...],
+        batch: int,
+        validated: int,
+    ) -> None:
+        self.model, self.train, self.held_out, self.validated = model, train, held_out, validated
+        self.mixing = WeightedSum(weights)
+        self.items = -(-batch // (len(weights) + 1))
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of random sources and their mixtures."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        return self.model.loss(self.draw(rng), generator)
+
+    def draw(self, rng: np.random.Generator) -> Tensor:
+        """Draw random sources and their mixtures (N, C, *D), on the model's device."""
+        return self._with_mixtures(self.train.draw(rng, self.items)).flatten(0, 1)
+
+    def validate(self) -> dict[str, float]:
+        """Return the reconstruction quality (dB) of held-out sources and mixtures, and perplexity."""
+        signals = self._with_mixtures(self.held_out.draw(np.random.default_rng(1), self.validated))
+        figures: dict[str, list[float]] = {}
+        tokens = []
+        for name, signal in zip((*self.held_out.names, "mixture"), signals.unbind(1), strict=True):
+            z = self.model.encode(signal)
+            measure, value = self.model.quality(signal, self.model.decode(z))
+            figures.setdefault(f"{measure}_{name}".removesuffix("_"), []).append(value)
+            tokens.append(z)
+        *of_sources, _ = [value for values in figures.values() for value in values]
+        return {
+            "score": -float(np.mean(of_sources)),
+            **{name: float(np.mean(values)) for name, values in figures.items()},
+            "perplexity": perplexity(torch.cat(tokens), self.model.vocabulary),
+        }
+
+    def _with_mixtures(self, sources: Tensor) -> Tensor:
+        """(B, K, C, *D) to (B, K + 1, C, *D), the mixture last, on the model's device."""
+        x = sources.to(self.model.quantizer.codebook.device)
+        return torch.cat([x, self.mixing(x)[:, None]], dim=1)
+
+
+class TransformerTask:
+    """Train the autoregressive network on the tokens of clean sources.
+
+    Args:
+        model: the network, on its device.
+        codec: the trained codec, on the same device.
+        train: sources to train on.
+        held_out: sources to validate with.
+        batch: sequences per step, rounded up to a multiple of the sources of an item.
+    """
+
+    def __init__(
+        self, model: TransformerPrior, codec: LassCodec, train: Chunks, held_out: Chunks, batch: int
+    ) -> None:
+        self.model, self.codec, self.train, self.held_out = model, codec.eval(), train, held_out
+        self.batch = batch
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of random sequences."""
+        return self.model.loss(*self._encode(*self.train.labelled(rng, self.batch)))
+
+    def validate(self) -> dict[str, float]:
+        """Return the negative log-likelihood of held-out sequences in nats per token: all, and by part."""
+        figures = {}
+        for name, (signals, sources) in self.held_out.validation().items():
+            total = 0.0
+            for part in zip(*(torch.split(each, self.batch) for each in (signals, sources)), strict=True):
+                loss, _ = self.model.loss(*self._encode(*part))
+                total += float(loss) * len(part[0]) / len(signals)
+            figures[f"nll_{name}".removesuffix("_")] = total
+        mean = float(np.mean(list(figures.values())))
+        return {"score": mean, "nll": mean, **figures}
+
+    @torch.no_grad()
+    def _encode(self, signals: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (N, L) of signals (N, C, *D), and their sources (N,), on the model's device."""
+        device = self.codec.quantizer.codebook.device
+        return self.codec.encode(signals.to(device)), sources.to(device)
+
+
+@dataclass(frozen=True)
+class LikelihoodTask:
+    """Train a likelihood on unrelated sources and their mixtures.
+
+    Attributes:
+        model: the likelihood, on its device.
+        nll: sources (B, K, C, *D) → its loss, in nats per token, and figures with ``nll`` among them.
+        train: sources to train on.
+        held_out: sources to validate with.
+        batch: mixtures per step.
+        device: of the model.
+    """
+
+    model: nn.Module
+    nll: Callable[[Tensor], tuple[Tensor, dict[str, float]]]
+    train: Chunks
+    held_out: Chunks
+    batch: int
+    device: torch.device
+
+    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of random mixtures."""
+        return self.nll(self.train.draw(rng, self.batch).to(self.device))
+
+    def validate(self) -> dict[str, float]:
+        """Return the loss of held-out mixtures."""
+        _, figures = self.nll(self.held_out.draw(np.random.default_rng(1), HELD_OUT).to(self.device))
+        return {"score": figures["nll"], **figures}
+
+
+def latent_nll(
+    model: LatentLikelihood, codec: LassCodec, mixing: WeightedSum, sources: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """-log p(h_m | z_1, z_2) up to a constant of two sources (B, 2, C, *D); ``model`` has the codebook."""
+    with torch.autocast(sources.device.type, enabled=False):  # 8 bits are too few for distances within a cell
+        with torch.no_grad():
+            first, second = _tokens(codec, sources).unbind(1)
+            latents = F.normalize(codec.latents(mixing(sources)), dim=-1)
+        nll = -model.log_prob(latents, first, second).mean()
+    return nll, {"nll": float(nll.detach())}
+
+
+def context_nll(
+    model: ContextLikelihood, codec: LassCodec, mixing: WeightedSum, sources: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """-log q_k(z_k | c), the mean of K sources (B, K, C, *D); while training, their tokens are counted."""
+    with torch.no_grad():
+        tokens = _tokens(codec, sources)
+        features = codec.features(mixing(sources))
+    if model.training:
+        model.count(tokens)
+    logits = model.logits(model(features))
+    targets = tokens.transpose(1, 2)
+    nll = F.cross_entropy(logits.flatten(0, 2), targets.flatten(), reduction="none").view_as(targets)
+    means = zip(model.config.sources, nll.detach().mean((0, 1)).tolist(), strict=True)
+    return nll.mean(), {"nll": float(nll.detach().mean()), **{f"nll_{name}": mean for name, mean in means}}
+
+
+def _tokens(codec: LassCodec, sources: Tensor) -> Tensor:
+    """Tokens (B, K, L) of sources (B, K, C, *D)."""
+    return codec.encode(sources.flatten(0, 1)).view(*sources.shape[:2], -1)
