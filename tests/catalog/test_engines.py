@@ -23,7 +23,7 @@ from sepcli.samplers.successive_halving import Halving
 
 def test_the_engines_have_these_samplers() -> None:
     assert set(engines.SAMPLERS["lass"]) == set(names("token"))
-    assert set(engines.SAMPLERS["score"]) == set(score.SAMPLERS)
+    assert set(engines.SAMPLERS["score"]) == set(names("signal"))
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,10 @@ CODEC, TRANSFORMER, TABLE, LATENT, CONTEXT = (
 MEANS = (0.5, 0.5)
 """The α_k of the mixtures of images that codecs encode and tables are counted for."""
 FILES: Mapping[str, str] = {
-    f"{CODEC}/config.json": "train it with `sepcli train-prior --family vqvae`",
-    f"{CODEC}/model.safetensors": "train it with `sepcli train-prior --family vqvae`",
-    f"{TRANSFORMER}/config.json": "train it with `sepcli train-prior --family transformer`",
-    f"{TRANSFORMER}/model.safetensors": "train it with `sepcli train-prior --family transformer`",
+    f"{CODEC}/config.json": "train it with `sepcli train-prior`, family vqvae",
+    f"{CODEC}/model.safetensors": "train it with `sepcli train-prior`, family vqvae",
+    f"{TRANSFORMER}/config.json": "train it with `sepcli train-prior`, family transformer",
+    f"{TRANSFORMER}/model.safetensors": "train it with `sepcli train-prior`, family transformer",
     TABLE: "count it with `sepcli build-likelihood`",
 }
 """The files without which nothing is separated, and what makes each."""
@@ -87,7 +87,7 @@ def check_transformer(card: Card, transformer: TransformerPrior, codec: LassCode
     if (sources, transformer.config.vocabulary, made_for) != (card.sources, codec.vocabulary, digest):
         raise PriorError(
             f"the autoregressive prior of {card.name} was trained for another codec or other sources",
-            "train it again with `sepcli train-prior --family transformer --overwrite`",
+            "train it again with `sepcli train-prior`, family transformer",
         )
 
 
@@ -173,5 +173,5 @@ def _make_codec(config: dict[str, Any]) -> LassCodec:
 def _no_likelihood(card: Card, part: str) -> PriorError:
     return PriorError(
         f"{card.name} has no {part} likelihood for its codec and sources",
-        f"train it with `sepcli train-prior --family {part}`, or set {part}=0",
+        f"train it with `sepcli train-prior`, family {part}, or set {part}=0",
     )

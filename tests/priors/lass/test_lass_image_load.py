@@ -20,7 +20,7 @@ from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.samplers.ancestral import Ancestral
 from sepcli.samplers.beam import Beam
-from sepcli.separation.engines import ScoreSeparator
+from sepcli.separation.engines import ScoreEngine
 
 TWO = (1.0, 1.0)
 
@@ -77,7 +77,7 @@ def test_classes_choose_the_sources_of_the_network(made: Path) -> None:
 
 
 def test_score_priors_are_loaded_as_ever(made: Path, tiny_images: Path, tiny_prior: Path) -> None:
-    assert isinstance(load_images([str(tiny_images)], (0.5, 0.5)), ScoreSeparator)
+    assert isinstance(load_images([str(tiny_images)], (0.5, 0.5)), ScoreEngine)
     assert known_images(str(tiny_images)) == ((1, 12, 12), ("0-4", "5-9"))
     with pytest.raises(UsageError, match="tokens"):
         load_images([str(tiny_images), str(made)], TWO)
