@@ -33,8 +33,8 @@ def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Its sources are drums and bass, its rate 4 kHz, its windows 0.4 s long: 25 tokens.
     """
     from sepcli.catalog import card as cards
-    from sepcli.priors.lass.table_job import encode
     from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
+    from sepcli.priors.lass.table_job import encode
     from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
     from sepcli.priors.lass.vqvae1d import Vqvae1d, Vqvae1dConfig
     from sepcli.training.loop import write_weights

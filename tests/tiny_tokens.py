@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
-from sepcli.priors.lass.table_job import encode
 from sepcli.priors.lass.load import MEANS
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
+from sepcli.priors.lass.table_job import encode
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 from sepcli.training.loop import write_weights

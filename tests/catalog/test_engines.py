@@ -14,7 +14,6 @@ from sepcli.catalog import engines, index, resolve
 from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import MdctEngine
-from sepcli.priors.images import load_score as score
 from sepcli.priors.lass.engine import LassEngine
 from sepcli.samplers import names
 from sepcli.samplers.beam import Beam
