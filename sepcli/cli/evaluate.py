@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sepcli.cli import console
+from sepcli.cli import options as shared
 from sepcli.cli.evaluate_options import (
     COLORIZE,
     DATASET_HELP,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from sepcli.datasets.songs import Songs
     from sepcli.evaluation.run import Task
 
+DATA, METRICS_PANEL = "Data", "Metrics"
+"""Panels of the help."""
+
 
 def evaluate(
     context: typer.Context,
@@ -51,12 +55,14 @@ def evaluate(
     estimates: Annotated[
         Path | None,
         typer.Option(
-            help="Estimates of a program (demucs: MODEL/TRACK/STEM.wav), for REFERENCES or --dataset."
+            rich_help_panel=DATA,
+            help="Estimates of a program (demucs: MODEL/TRACK/STEM.wav), for REFERENCES or --dataset.",
         ),
     ] = None,
     runner: Annotated[
         str | None,
         typer.Option(
+            rich_help_panel=DATA,
             metavar="demucs[:MODEL]",
             help="Separate the mixtures of the references with demucs first, into the folder of estimates; "
             "demucs must be installed, with its weights.",
@@ -64,98 +70,161 @@ def evaluate(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME,...", help=METRIC_HELP, autocompletion=complete_metrics),
+        typer.Option(
+            rich_help_panel=METRICS_PANEL,
+            metavar="NAME,...",
+            help=METRIC_HELP,
+            autocompletion=complete_metrics,
+        ),
     ] = None,
     prior: Annotated[
         list[str] | None,
         typer.Option(
+            rich_help_panel=shared.MODEL,
             help=f"Prior: name or folder; {DEFAULT_PRIOR} if nothing is given. Repeatable for "
-            "cross-likelihood, toy-waves and two folders of images."
+            "cross-likelihood, toy-waves and two folders of images.",
         ),
     ] = None,
     method: Annotated[
         list[Method] | None,
         typer.Option(
+            rich_help_panel=shared.MODEL,
             help="Method to add to the table; repeatable. lass, score or variational: engine of the prior; "
-            "the others need no prior."
+            "the others need no prior.",
         ),
     ] = None,
-    dataset: Annotated[DatasetName | None, typer.Option(help=DATASET_HELP)] = None,
+    dataset: Annotated[DatasetName | None, typer.Option(rich_help_panel=DATA, help=DATASET_HELP)] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option(
+            rich_help_panel=DATA,
             help="Folder of the data set; of images one or two. For cross-likelihood: STEM/ITEM.flac, the "
-            "word toy-waves, or Slakh2100 or MUSDB18, whose test songs are cut into segments."
+            "word toy-waves, or Slakh2100 or MUSDB18, whose test songs are cut into segments.",
         ),
     ] = None,
     task: Annotated[
         TaskName | None,
-        typer.Option(help="separate (default); colorize: colorize the test images of cifar10 or images."),
+        typer.Option(
+            rich_help_panel=DATA,
+            help="separate (default); colorize: colorize the test images of cifar10 or images.",
+        ),
     ] = None,
     inception_weights: Annotated[
         Path | None,
         typer.Option(
-            help="Weights of the original Inception network, as torch-fidelity has them; for fid and is."
+            rich_help_panel=METRICS_PANEL,
+            help="Weights of the original Inception network, as torch-fidelity has them; for fid and is.",
         ),
     ] = None,
     split: Annotated[
-        SplitName | None, typer.Option(help="Official split of musdb or slakh; test if not given.")
+        SplitName | None,
+        typer.Option(rich_help_panel=DATA, help="Official split of musdb or slakh; test if not given."),
     ] = None,
     pairing: Annotated[
         PairingName | None,
         typer.Option(
+            rich_help_panel=DATA,
             help="How the two images of a pair are chosen: any two; class: of mnist a digit of 0-4 with one "
-            "of 5-9, of cifar10 an animal with a machine. Default: any."
+            "of 5-9, of cifar10 an animal with a machine. Default: any.",
         ),
     ] = None,
-    pairs: Annotated[int | None, typer.Option(min=1, help="Only the first N items.")] = None,
+    pairs: Annotated[
+        int | None, typer.Option(rich_help_panel=DATA, min=1, help="Only the first N items.")
+    ] = None,
     noise: Annotated[
         float,
-        typer.Option(help="σ of the noise on the test items; for cross-likelihood."),
+        typer.Option(rich_help_panel=DATA, help="σ of the noise on the test items; for cross-likelihood."),
     ] = 0.0,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded songs (default: memory); for cross-likelihood.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=DATA, help="Folder for decoded songs (default: memory); for cross-likelihood."
+        ),
     ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
+            rich_help_panel=shared.MODEL,
             min=1,
             help="Posterior samples per mixture; the prior's own if not given. For images, the likeliest of "
             "several has a row of its own.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples and the bootstrap.")] = 0,
-    sampler: Annotated[str | None, typer.Option(help="Sampler; the prior's own if not given.")] = None,
+    seed: Annotated[
+        int, typer.Option(rich_help_panel=shared.MODEL, min=0, help="Seed of the samples and the bootstrap.")
+    ] = 0,
+    sampler: Annotated[
+        str | None, typer.Option(rich_help_panel=shared.MODEL, help="Sampler; the prior's own if not given.")
+    ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A sampler setting; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", rich_help_panel=shared.MODEL, metavar="KEY=VALUE", help="A sampler setting; repeatable."
+        ),
     ] = None,
     consistency: Annotated[
-        Consistency | None, typer.Option(help=f"For audio that is separated with a prior. {CONSISTENCY}")
+        Consistency | None,
+        typer.Option(
+            rich_help_panel=shared.MODEL, help=f"For audio that is separated with a prior. {CONSISTENCY}"
+        ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Mixtures that are separated together.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that compare finished estimates.")] = 1,
+    batch: Annotated[
+        int, typer.Option(rich_help_panel=shared.MODEL, min=1, help="Mixtures that are separated together.")
+    ] = 8,
+    device: Annotated[
+        str, typer.Option(rich_help_panel=shared.MODEL, help="auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
+    workers: Annotated[
+        int, typer.Option(rich_help_panel=DATA, min=1, help="Processes that compare finished estimates.")
+    ] = 1,
     any_order: Annotated[
-        bool, typer.Option("--any-order", help="Compare a track's finished estimates in their best order.")
+        bool,
+        typer.Option(
+            "--any-order",
+            rich_help_panel=DATA,
+            help="Compare a track's finished estimates in their best order.",
+        ),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Write the JSON report here; resumes if interrupted.")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            rich_help_panel=shared.FILES,
+            help="Write the JSON report here; resumes if interrupted.",
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
+            rich_help_panel=shared.FILES,
             help="Plot the first metric's histogram by method as .png, .pdf or .svg; of cross-likelihood a "
-            "heat map."
+            "heat map.",
         ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a row per track, method, stem and metric.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(rich_help_panel=shared.FILES, help="Write a row per track, method, stem and metric."),
+    ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Write one HTML page with tables, plots, and the best, median and worst item."),
+        typer.Option(
+            rich_help_panel=shared.FILES,
+            help="Write one HTML page with tables, plots, and the best, median and worst item.",
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON, not as tables.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=shared.FILES, help="Replace existing files.")
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", rich_help_panel=shared.REPORT, help="Print the report as JSON, not as tables."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", rich_help_panel=shared.REPORT, help="No progress and no notes.")
+    ] = False,
 ) -> None:
     """Measure separations, beside the average and an oracle mask.
 

@@ -27,6 +27,7 @@ EXAMPLES: Mapping[str, str] = {
         sepcli evaluate
         sepcli evaluate estimates/ references/ --metric sdr
         sepcli evaluate --dataset mnist --data mnist/ --prior mnist --pairs 100
+        sepcli evaluate --dataset musdb --data musdb18hq/ --split test --method hpss
         sepcli evaluate --method nmf --method hpss --out report.json
     """,
     "train-prior": """

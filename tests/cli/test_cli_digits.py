@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sepcli.catalog import card as cards
-from sepcli.catalog import resolve
+from sepcli.catalog import network, resolve
 from sepcli.cli.app import run
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
@@ -114,3 +114,22 @@ def test_classes_are_those_of_the_network(
     assert ours[0] != ours[1]  # the same weights, told and not told the classes
     assert "residual" in found[0]["results"]
     assert found[0]["cost"]["evaluations"] == 2
+
+
+def test_the_network_is_read_and_hashed_once(tiny_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    original = Path.read_bytes, network.load_file, cards.sha256
+
+    def load(path: Path) -> object:
+        read.append("loaded")
+        return original[1](path)
+
+    def hashed(path: Path) -> str:
+        read.append(path.name)
+        return original[2](path)
+
+    monkeypatch.setattr(network, "load_file", load)
+    monkeypatch.setattr(cards, "sha256", hashed)
+    assert evaluate(tiny_images, "-q") == 0
+    assert read.count("loaded") == 1
+    assert read.count("model.safetensors") == 1

@@ -184,6 +184,15 @@ def test_an_interrupted_run_continues_to_the_same_report(tiny_images: Path, tmp_
     json.dumps(again.as_dict())
 
 
-def test_only_sums_of_two_are_scored(tiny_images: Path) -> None:
-    with pytest.raises(UsageError):
-        evaluate_digits(DIGITS, separator(tiny_images, (0.5, 0.5)), pairs=1)
+def test_only_mixtures_of_two_are_scored(tiny_images: Path) -> None:
+    with pytest.raises(UsageError, match="3"):
+        evaluate_digits(DIGITS, separator(tiny_images, (1.0, 1.0, 1.0)), pairs=1)
+    half = evaluate_digits(DIGITS, separator(tiny_images, (0.5, 0.5)), pairs=2)
+    assert half.protocol.mixture == "0.5·first + 0.5·second"
+    assert half.results["residual"]["sepcli"]["mixture"].mean < 1e-2
+    whole = evaluate_digits(DIGITS, separator(tiny_images), pairs=2)
+    for row in ("average", "sepcli", "nmf"):
+        mean = whole.results["psnr"][row]["average"].mean
+        assert half.results["psnr"][row]["average"].mean == pytest.approx(
+            mean, abs=0.05 if row == "average" else 3
+        )

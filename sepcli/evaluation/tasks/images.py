@@ -1,4 +1,4 @@
-"""BASIS' protocol: sums of two test images, separated; each pair is scored in its better order.
+"""BASIS' protocol: weighted sums of two test images, separated; each pair is scored in its better order.
 
 PSNR is 10 log10(1/mean squared error) of images clamped to [0, 1]; the estimates of a pair are put in the
 order of the greater mean PSNR, for SSIM as well. Baselines are half the mixture and, where there are training
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sepcli.baselines import supervised_nmf
 from sepcli.baselines.masks import Array
-from sepcli.datasets.image_pairs import ImagePairs
+from sepcli.datasets.image_pairs import ANY, ImagePairs
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
 from sepcli.evaluation.baselines import AVERAGE, average
@@ -30,7 +30,7 @@ from sepcli.evaluation.images import MIXTURE, RESIDUAL, image_protocol, image_va
 from sepcli.evaluation.likelihoods import NLL, OURS, likeliest, typicality
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
 from sepcli.evaluation.run import Members, Plan, Scored, Setup
-from sepcli.evaluation.samples import sample, seeds_of
+from sepcli.evaluation.samples import describe_mixture, sample, seeds_of
 from sepcli.evaluation.score import TrackScore
 from sepcli.metrics.features import Extractor
 from sepcli.metrics.images import residual_rms
@@ -43,7 +43,7 @@ class ImageSums:
 
     Attributes:
         data: the pairs.
-        engine: of two sources of weight 1.
+        engine: of two sources; its weights mix the pairs, 1 and 1 in the paper.
         samples: S per pair; of several, the likeliest under the prior is a row of its own.
         settings: what the engine is, for the protocol.
         networks: of metrics of sets, by name; see ``sepcli.evaluation.distribution.open_networks``.
@@ -62,8 +62,10 @@ class ImageSums:
 
     def setup(self, plan: Plan) -> Setup:
         """Return the protocol; refuses engines of other sums, and nll without a density."""
-        if tuple(self.engine.weights) != (1.0, 1.0):
-            raise UsageError("images are scored as sums of two", "use a separator of two sources of weight 1")
+        if len(self.engine.weights) != 2:
+            raise UsageError(
+                f"pairs of images for a separator of {len(self.engine.weights)} sources", "use one of two"
+            )
         if NLL in plan.metrics and self.engine.density is None:
             raise UsageError(f"{NLL} needs a prior that is a density", "use a normalizing flow")
         originals = self.data.originals
@@ -79,7 +81,7 @@ class ImageSums:
             {**self.settings, **own},
             dataset=f"{self.data.title}, pairs 0 … {self.data.count - 1}, {self.data.rule}",
             stems=self.data.names,
-            mixture="1·first + 1·second",
+            mixture=describe_mixture(self.engine.weights, ANY),
             tracks=self.data.count,
         )
         return Setup(
@@ -136,21 +138,24 @@ class ImageSums:
         self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None
     ) -> tuple[dict[str, Tensor], float]:
         """Estimates (B, 2, C, H, W) by row, and the seconds that separating took."""
-        mixtures = torch.stack([torch.from_numpy(pair.sources).sum(0) for _, pair in items])
+        weights = torch.tensor(self.engine.weights)
+        mixtures = torch.stack([weighted(torch.from_numpy(pair.sources), weights) for _, pair in items])
         seeds = seeds_of(plan.seed, [number for number, _ in items], self.samples)
         started = time.monotonic()
         found = sample(self.engine, mixtures, seeds, [pair.id for _, pair in items], on_progress)
         made = [found[:, 0], *([likeliest(self.engine, found)] if self.samples > 1 else [])]
         seconds = time.monotonic() - started
-        made.append(torch.stack([average(mixture, (1.0, 1.0)) for mixture in mixtures]))
+        made.append(torch.stack([average(mixture, self.engine.weights) for mixture in mixtures]))
         dictionaries, _ = self.learnt(plan.seed)
         if dictionaries:
             parts = supervised_nmf.separate(mixtures.flatten(1).double().numpy(), dictionaries)
-            made.append(torch.from_numpy(parts).reshape(made[0].shape))
+            made.append(torch.from_numpy(parts).reshape(made[0].shape) / weights[:, None, None, None])
         return dict(zip(self._rows(plan), made, strict=True)), seconds
 
     def _values(self, pair: Pair, number: int, plan: Plan, rows: Mapping[str, Tensor]) -> list[TrackScore]:
-        left = residual_rms(pair.sources.sum(0), rows[OURS].sum(0))
+        weights = torch.tensor(self.engine.weights)
+        mixture = weighted(torch.from_numpy(pair.sources), weights)
+        left = residual_rms(mixture, weighted(rows[OURS], weights))
         noise = np.random.default_rng([plan.seed, number])
         typical = typicality(self.engine, rows[OURS], torch.from_numpy(pair.sources), noise)
         return [
@@ -158,6 +163,11 @@ class ImageSums:
             TrackScore(pair.id, OURS, MIXTURE, RESIDUAL, left),
             *(TrackScore(pair.id, row, MIXTURE, NLL, bits) for row, bits in typical.items()),
         ]
+
+
+def weighted(sources: Tensor, weights: Tensor) -> Tensor:
+    """Σ α_k x_k of images (K, C, H, W)."""
+    return (weights[:, None, None, None] * sources).sum(0)
 
 
 def pair_values(
