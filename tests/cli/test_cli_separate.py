@@ -671,7 +671,7 @@ def test_a_tampered_prior_is_not_used(separate, tiny_prior: Path) -> None:
 def test_an_interrupted_run_leaves_nothing(separate, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     write("in/a.wav")
     write("in/b.wav", 9000)
-    usual, calls = LassEngine.__call__, []
+    usual, calls = LassEngine.sample, []
 
     def interrupted(*arguments: object) -> torch.Tensor:
         calls.append(arguments)
@@ -679,7 +679,7 @@ def test_an_interrupted_run_leaves_nothing(separate, samples: int, monkeypatch: 
             raise KeyboardInterrupt
         return usual(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(LassEngine, "__call__", interrupted)
+    monkeypatch.setattr(LassEngine, "sample", interrupted)
     code, _, err = separate("in", "--samples", samples, "--set", "batch=2")
     assert (code, err) == (130, "interrupted\n")
     assert len(calls) == 3
@@ -696,7 +696,7 @@ def test_too_little_memory_is_said_so(separate, problem: Exception, monkeypatch:
     def greedy(*arguments: object) -> torch.Tensor:
         raise problem
 
-    monkeypatch.setattr(LassEngine, "__call__", greedy)
+    monkeypatch.setattr(LassEngine, "sample", greedy)
     code, _, err = separate("mix.wav")
     assert code == 1
     assert "mix.wav" in two_lines(err)[0]
@@ -711,7 +711,7 @@ def test_stems_that_hold_everything_or_nothing_are_warned_about(
     def lopsided(self: LassEngine, mixture: torch.Tensor, *rest: object) -> torch.Tensor:
         return torch.stack([2 * mixture, torch.zeros_like(mixture)], dim=1)[:, None]
 
-    monkeypatch.setattr(LassEngine, "__call__", lopsided)
+    monkeypatch.setattr(LassEngine, "sample", lopsided)
     code, _, err = separate("mix.wav", "--quiet")
     assert code == 0
     for line, stem in zip(err.splitlines(), STEMS, strict=True):
