@@ -57,7 +57,7 @@ def precise(device: torch.device) -> torch.dtype:
 
 
 def _ranked(values: Tensor, k: int) -> Tensor:
-    """``best`` by one sort key per value: its bits, made to rise with it, above its index, reversed."""
+    """``best`` by one sort key per value: its bits in rising order, above its reversed index."""
     n = values.shape[-1]
     bits = (values.float() + 0.0).view(torch.int32)  # + 0.0 makes -0.0 equal 0.0
     rising = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)

@@ -68,9 +68,9 @@ class Refinement:
                 left = (goal - mixing(sources)).square().flatten(1).sum(1)
                 better = left.detach() < least
                 least = torch.where(better, left.detach(), least)
-                shown = better.view(-1, *[1] * (sources.dim() - 1))
-                drawn = sources.detach()
-                best = drawn.clone() if step == 0 else torch.where(shown, drawn, best)
+                mask = better.view(-1, *[1] * (sources.dim() - 1))
+                decoded = sources.detach()
+                best = decoded.clone() if step == 0 else torch.where(mask, decoded, best)
                 if step < self.steps:
                     (moved.grad,) = torch.autograd.grad(left.sum(), moved)
                     optimizer.step()

@@ -16,7 +16,7 @@ TokenSampler = Ancestral | Beam | Greedy
 OWN_SETTINGS: Mapping[str, str] = {"top_k": "top-k", "width": "beam"}
 """A sampler's setting → the name of the sampler that has it."""
 TOP_K = 32
-"""Candidates among which ``top-k`` draws, unless ``top_k`` is set."""
+"""Number of candidates that ``top-k`` samples from, unless ``top_k`` is set."""
 
 
 def token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler, dict[str, Any]]:

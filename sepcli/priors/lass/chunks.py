@@ -48,7 +48,7 @@ class AudioChunks:
     Attributes:
         bank: recordings.
         length: T, samples of a chunk.
-        gains: how the gains of chunks vary; None: they have the recordings' own, and none is quiet.
+        gains: how the gains of chunks vary; None: they are those of the recordings, and none is quiet.
     """
 
     bank: StemBank

@@ -122,15 +122,15 @@ def _run(
     job: TableJob, train: Chunks, counted: LikelihoodTable | None, on_progress: ProgressCallback | None
 ) -> LikelihoodTable:
     """Count until the budget is spent, on top of what was counted before; write the counts now and then."""
-    own, started = job.settings, time.monotonic()
+    settings, started = job.settings, time.monotonic()
     saved, done = started, counted.pairs if counted else 0
-    counter = TripleCounter(job.codec.vocabulary, symmetric=own.symmetric)
-    while not _enough(done + counter.pairs, time.monotonic() - started, own):
-        rng = np.random.default_rng([own.seed, (done + counter.pairs) // job.tokens, 7])
+    counter = TripleCounter(job.codec.vocabulary, symmetric=settings.symmetric)
+    while not _enough(done + counter.pairs, time.monotonic() - started, settings):
+        rng = np.random.default_rng([settings.seed, (done + counter.pairs) // job.tokens, 7])
         counter.add(*job.draw(train, rng))
         if on_progress:
-            on_progress(*_progress(done + counter.pairs, time.monotonic() - started, own))
-        if time.monotonic() - saved > own.save_seconds:
+            on_progress(*_progress(done + counter.pairs, time.monotonic() - started, settings))
+        if time.monotonic() - saved > settings.save_seconds:
             counted, counter = _flush(job, counted, counter)
             done, saved = counted.pairs, time.monotonic()
     if counter.pairs:

@@ -174,11 +174,11 @@ class LassEngine:
         if isinstance(self.sampler, Ancestral):
             rows = candidate_seeds(seeds, self.settings.candidates)
             parts = torch.split(rows, self.rows, dim=1)
-            drawn = []
+            tokens = []
             for number, part in enumerate(parts):
                 progress = portion(on_progress, number / len(parts), (number + 1) / len(parts))
-                drawn.append(self.sampler(posterior, part, progress).tokens)
-            return torch.cat(drawn, dim=1)
+                tokens.append(self.sampler(posterior, part, progress).tokens)
+            return torch.cat(tokens, dim=1)
         most = max(self.settings.candidates, seeds.shape[1])
         proposed = self.sampler(posterior, seeds, on_progress).tokens[:, :most]
         if proposed.shape[1] < seeds.shape[1]:

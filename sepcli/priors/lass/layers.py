@@ -28,7 +28,7 @@ class Residual(nn.Module):
 def ordered_weights(codebook: Tensor, dim: int) -> Tensor:
     """Return initial weights (V, dim) of V tokens that are near each other where their codes are.
 
-    Similar tokens then share what is learnt from the first step on.
+    Similar tokens then share what they learn from the first step on.
 
     Args:
         codebook: (V, D), a codec's codes; they come through a random linear map, drawn from torch's own

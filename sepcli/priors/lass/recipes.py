@@ -158,10 +158,10 @@ def _open_codec(
         return Vqvae2d(shape) if isinstance(shape, Vqvae2dConfig) else Vqvae1d(shape)
 
     def task(model: LassCodec, _: LassCodec) -> CodecTask:
-        made = CodecTask(model, data.train, data.held_out, data.weights, config.batch, data.mixtures)
+        result = CodecTask(model, data.train, data.held_out, data.weights, config.batch, data.mixtures)
         if isinstance(model, Vqvae2d):
-            model.initialise(made.draw(np.random.default_rng(config.loop.seed)))
-        return made
+            model.initialise(result.draw(np.random.default_rng(config.loop.seed)))
+        return result
 
     stage = Stage(network, task, average=False)
     return Setup(shape, stage, _card(config, CODEC, shape, data), finish=lambda: data.facts)
@@ -197,10 +197,10 @@ def _open_part(
         data = transformer_images(options, config, trained, on_progress)
     else:
         raise PriorError(f"the codec of {config.out} is not for {config.data}", "train a codec first")
-    made = make(config, data, trained, digest)
+    definition = make(config, data, trained, digest)
     return Setup(
-        made.config,
-        Stage(made.network, made.task, average=False),
+        definition.config,
+        Stage(definition.network, definition.task, average=False),
         _card(config, part, trained.config, data),
         identity={"codec": digest},
         finish=lambda: {**data.facts, "codec": digest},

@@ -25,7 +25,7 @@ from sepcli.protocols import ProgressCallback
 from sepcli.signal.mixing import WeightedSum
 
 AT_ONCE: Mapping[str, int] = {"audio": 16, "image": 256}
-"""Medium → pairs that are drawn at once."""
+"""Medium → pairs per draw."""
 Triples = tuple[Tensor, Tensor, Tensor]
 """Tokens of two sources and of their mixture, (N,) each, int64."""
 
@@ -100,14 +100,14 @@ def finish(job: TableJob, counted: LikelihoodTable, held_out: Chunks) -> dict[st
 
     Returns:
         tokens, nonzeros and density (%) of all counts; the same of the table kept; bytes; β; coverage of
-        held-out tokens (``codes``: mixture tokens with support, ``triples``: (z_1, z_2) found in their slice,
+        held-out tokens (``codes``: mixture tokens with support, ``triples``: (z_1, z_2) in their slice,
         ``pairs``: seen at all).
     """
-    own = job.settings
-    rng = np.random.default_rng([own.seed, 1])
-    triples = [job.draw(held_out, rng) for _ in range(own.held_out)]
+    settings = job.settings
+    rng = np.random.default_rng([settings.seed, 1])
+    triples = [job.draw(held_out, rng) for _ in range(settings.held_out)]
     a, b, m = (torch.cat(parts) for parts in zip(*triples, strict=True))
-    kept = counted.prune(own.max_nonzeros, own.max_marginals)
+    kept = counted.prune(settings.max_nonzeros, settings.max_marginals)
     kept = replace(kept, nearest=nearest_seen(job.codec.quantizer.codebook.cpu(), kept))
     kept = replace(kept, beta=kept.fit_beta(a, b, m))
     path = job.folder / TABLE
@@ -120,7 +120,7 @@ def finish(job: TableJob, counted: LikelihoodTable, held_out: Chunks) -> dict[st
         "coverage_counted": counted.coverage(a, b, m)._asdict(),
         "coverage_kept": kept.coverage(a, b, m)._asdict(),
         "held_out_nats": -float(kept.log_likelihood(a, b, m).mean()),
-        "settings": {key: value for key, value in asdict(own).items() if value is not None},
+        "settings": {key: value for key, value in asdict(settings).items() if value is not None},
     }
     card = cards.with_part(cards.read(job.folder), "table", cards.Part("table", summary))
     cards.write(cards.with_files(card, job.folder), job.folder)

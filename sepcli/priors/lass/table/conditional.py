@@ -65,7 +65,7 @@ class Conditional:
             context: c, the same shape, int64.
             coarse: p_bo(m), the same shape, float32.
             beta: β, the weight of the back-off in counts.
-            seen: n_cm where it is known already, the same shape.
+            seen: n_cm if the caller has it, the same shape.
 
         Returns:
             The same shape, float32.
@@ -74,9 +74,9 @@ class Conditional:
             return coarse
         if seen is None:
             seen = self.counts.lookup(mixture * self.size + context)
-        position, found = self.contexts.find(context)
-        total = (self.contexts.values[position] * found).float() + beta
-        backed = (self.lost[position] * found).float() + beta
+        position, held = self.contexts.find(context)
+        total = (self.contexts.values[position] * held).float() + beta
+        backed = (self.lost[position] * held).float() + beta
         return torch.where(total > 0, (seen.float() + backed * coarse) / total.clamp(min=1e-30), coarse)
 
     def keep(self, most: int, at_least: int = 1) -> Conditional:
@@ -93,7 +93,7 @@ class Conditional:
         grouped = falling[code[falling].argsort(stable=True)]
         starts = torch.searchsorted(
             code, code
-        )  # first entry of the own slice; slices keep their place when grouped
+        )  # first entry of the same slice; slices keep their order when grouped
         rank = torch.empty_like(starts)
         rank[grouped] = torch.arange(len(values), device=starts.device) - starts
         ordered = falling[(rank[falling] >= at_least).int().argsort(stable=True)]

@@ -75,8 +75,8 @@ class Counts:
 
     def lookup(self, query: Tensor) -> Tensor:
         """Counts of keys (any shape), 0 for a key never seen."""
-        position, found = self.find(query)
-        return self.values[position] * found if len(self) else torch.zeros_like(query)
+        position, held = self.find(query)
+        return self.values[position] * held if len(self) else torch.zeros_like(query)
 
     def regroup(self, keys: Tensor) -> Counts:
         """The same counts under coarser keys (M,), aligned with the present ones."""
