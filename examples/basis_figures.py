@@ -1,13 +1,13 @@
-"""Draw the diagnostics of BASIS (Jayaram & Thickstun 2020) for a prior of digits.
+"""Plot the diagnostics of BASIS (Jayaram & Thickstun 2020) for a prior of digits.
 
     python examples/basis_figures.py --prior my-digits --data mnist --out figures
 
 writes
 
-* ``figure1.png``: sums of four digits, separated;
-* ``figure2.png``: σ ‖∇ log p_σ‖ over σ, which should hardly change;
-* ``figure3.png``: what Langevin dynamics need their noise and their annealing for;
-* ``figures.json``: the numbers, and by how much separations miss their mixture.
+* ``figure1.png``: separations of sums of four digits;
+* ``figure2.png``: σ ‖∇ log p_σ‖ over σ, which should be nearly constant;
+* ``figure3.png``: Langevin dynamics with and without noise and annealing;
+* ``figures.json``: the numbers, and the residuals of separations.
 """
 
 from __future__ import annotations
@@ -45,54 +45,59 @@ PRESET = "released-mnist"
 
 @dataclass
 class Recorder:
-    """A posterior that remembers the sources it is asked about; fulfils ``sepcli.protocols.Posterior``."""
+    """A posterior that records the states of a sampler; fulfils ``sepcli.protocols.Posterior``."""
 
     posterior: Posterior
     every: int
-    seen: list[Tensor] = field(default_factory=list)
-    asked: int = 0
+    states: list[Tensor] = field(default_factory=list)
+    calls: int = 0
 
     @property
     def like(self) -> Tensor:
-        """That of the posterior."""
+        """An empty tensor of the state's shape, type and device."""
         return self.posterior.like
 
+    @property
+    def start(self) -> Tensor:
+        """The state that the initial noise is added to."""
+        return self.posterior.start
+
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
-        """That of the posterior."""
-        self._keep(state)
+        """Return the score of the posterior, and record the state."""
+        self._record(state)
         return self.posterior.score(state, sigma)
 
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """That of the posterior."""
-        self._keep(state)
+        """Return score and misfit of the posterior, and record the state."""
+        self._record(state)
         return self.posterior.assess(state, sigma)
 
     def sources(self, state: Tensor) -> Tensor:
-        """That of the posterior."""
+        """Return the sources of a state, on the CPU."""
         return self.posterior.sources(state).cpu()
 
-    def _keep(self, state: Tensor) -> None:
-        if self.asked % self.every == 0:
-            self.seen.append(self.sources(state))
-        self.asked += 1
+    def _record(self, state: Tensor) -> None:
+        if self.calls % self.every == 0:
+            self.states.append(self.sources(state))
+        self.calls += 1
 
 
 def separate(separator: ScoreEngine, mixtures: Tensor, seed: int) -> Tensor:
-    """One draw (B, K, C, H, W) per mixture (B, C, H, W)."""
+    """Return one sample (B, K, C, H, W) per mixture (B, C, H, W)."""
     return separator.sample(mixtures, seeds_of(seed, range(len(mixtures))))[:, 0]
 
 
 def four_at_once(separator: ScoreEngine, digits: LabelledImages, count: int, seed: int) -> Figure:
-    """Figure 1: mixtures of four, the true sources, the separated ones in the order nearest to them."""
+    """Plot figure 1: mixtures of four digits, the true sources, and the separated ones in the best order."""
     rng = np.random.default_rng(seed)
     chosen = np.stack([rng.choice(len(digits.images), 4, replace=False) for _ in range(count)])
     truth = torch.stack([to_float_images(digits.images[row]) for row in chosen])
     mixtures = truth.sum(1)
-    drawn = separate(separator, mixtures, seed)
-    for item, (sources, estimates) in enumerate(zip(truth, drawn, strict=True)):
+    samples = separate(separator, mixtures, seed)
+    for item, (sources, estimates) in enumerate(zip(truth, samples, strict=True)):
         order = best_permutation(-torch.cdist(sources.flatten(1), estimates.flatten(1)).square().numpy())
-        drawn[item] = estimates[list(order)]
-    rows = torch.cat([(mixtures / mixtures.amax((1, 2, 3), keepdim=True))[:, None], truth, drawn], dim=1)
+        samples[item] = estimates[list(order)]
+    rows = torch.cat([(mixtures / mixtures.amax((1, 2, 3), keepdim=True))[:, None], truth, samples], dim=1)
     figure = Figure(figsize=(2 + count, 9), layout="constrained")
     names = ["mixture", *[f"true {k}" for k in range(1, 5)], *[f"separated {k}" for k in range(1, 5)]]
     panel(figure.add_subplot(), rows.transpose(0, 1), names)
@@ -100,23 +105,23 @@ def four_at_once(separator: ScoreEngine, digits: LabelledImages, count: int, see
 
 
 def score_norms(separator: ScoreEngine, pairs: Sequence[Pair], seed: int) -> dict[str, list[float]]:
-    """Figure 2: σ ‖∇ log p_σ(x + σ ε)‖/√dim of test digits, its mean and where 80 % of them are."""
+    """Return σ ‖∇ log p_σ(x + σ ε)‖/√dim of test digits: its mean, and the interval of 80 % of them."""
     x = torch.stack([torch.from_numpy(pair.sources) for pair in pairs]).to(separator.device)
     rng = torch.Generator().manual_seed(seed)
-    found: dict[str, list[float]] = {"sigma": [], "mean": [], "low": [], "high": []}
+    norms: dict[str, list[float]] = {"sigma": [], "mean": [], "low": [], "high": []}
     for sigma in Langevin().sigmas().to(x):
         noisy = x + sigma * torch.randn(x.shape, generator=rng).to(x)
         with torch.no_grad():
             score = separator.prior.score(noisy, sigma).cpu().numpy()
-        norms = float(sigma) * np.sqrt(np.square(score).mean((2, 3, 4))).ravel()
-        values = (float(sigma), norms.mean(), np.quantile(norms, 0.1), np.quantile(norms, 0.9))
-        for key, value in zip(found, values, strict=True):
-            found[key].append(float(value))
-    return found
+        values = float(sigma) * np.sqrt(np.square(score).mean((2, 3, 4))).ravel()
+        row = (float(sigma), values.mean(), np.quantile(values, 0.1), np.quantile(values, 0.9))
+        for key, value in zip(norms, row, strict=True):
+            norms[key].append(float(value))
+    return norms
 
 
 def plot_norms(norms: dict[str, list[float]]) -> Figure:
-    """Figure 2."""
+    """Plot figure 2, the norms of the scores."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.fill_between(norms["sigma"], norms["low"], norms["high"], alpha=0.3, label="80 % of the digits")
@@ -133,10 +138,10 @@ def plot_norms(norms: dict[str, list[float]]) -> Figure:
 def trajectories(
     separator: ScoreEngine, langevin: Langevin, pair: Pair, seed: int
 ) -> tuple[Figure, dict[str, list[float]]]:
-    """Figure 3: one pair under Langevin dynamics, without the noise, without the annealing, without both.
+    """Plot figure 3: one pair under Langevin dynamics with and without noise and annealing.
 
     Returns:
-        The figure, and PSNR at the start, at every tenth of a level and at the end.
+        The figure, and the PSNR at the start, at every tenth of a noise level and at the end.
     """
     every = max(1, langevin.steps // 10)
     curves: dict[str, list[float]] = {}
@@ -152,14 +157,14 @@ def trajectories(
             separator.posterior(torch.from_numpy(pair.sources).sum(0)[None].to(separator.device)), every
         )
         last = recorder.sources(sampler(recorder, seeds_of(seed, [0])[0]))
-        states = torch.cat([*recorder.seen, last])
+        states = torch.cat([*recorder.states, last])
         curves[name] = [mean_psnr(pair, state) for state in states]
         at = np.linspace(0.0, langevin.levels, len(states))
         grid[0, 0].plot(at, curves[name], label=name)
         shown = np.linspace(0, len(states) - 1, 11).round().astype(int)
         panel(axes, states[shown].transpose(0, 1), ["first", "second"])
         axes.set_title(f"{name}: {curves[name][-1]:.1f} dB at the end")
-    grid[0, 0].set_xlabel("levels done")
+    grid[0, 0].set_xlabel("noise levels done")
     grid[0, 0].set_ylabel("PSNR in dB")
     grid[0, 0].legend()
     sources = torch.from_numpy(pair.sources)
@@ -169,17 +174,22 @@ def trajectories(
 
 
 def mean_psnr(pair: Pair, sources: Tensor) -> float:
-    """Of both sources, in their better order."""
+    """Return the mean PSNR of both sources in the better order."""
     return float(np.mean([s.value for s in pair_values(pair, ("first", "second"), {"": sources})]))
 
 
 def reconstruction(separator: ScoreEngine, pairs: Sequence[Pair], seed: int) -> dict[str, float]:
-    """By how many steps of 8 bits (rms over pixels) sources miss their mixture, before they are clamped."""
-    drawn = separate(separator, torch.stack([torch.from_numpy(pair.sources).sum(0) for pair in pairs]), seed)
-    steps = np.array(
-        [residual_rms(pair.sources.sum(0), draw.sum(0)) for pair, draw in zip(pairs, drawn, strict=True)]
+    """Return the residuals in steps of 8 bits (RMS over pixels), before clipping, and the PSNR."""
+    samples = separate(
+        separator, torch.stack([torch.from_numpy(pair.sources).sum(0) for pair in pairs]), seed
     )
-    quality = [mean_psnr(pair, draw) for pair, draw in zip(pairs, drawn, strict=True)]
+    steps = np.array(
+        [
+            residual_rms(pair.sources.sum(0), sample.sum(0))
+            for pair, sample in zip(pairs, samples, strict=True)
+        ]
+    )
+    quality = [mean_psnr(pair, sample) for pair, sample in zip(pairs, samples, strict=True)]
     return {
         "steps_of_8_bits": float(steps.mean()),
         "share_below_one_step": float((steps < 1.0).mean()),
@@ -191,7 +201,7 @@ def reconstruction(separator: ScoreEngine, pairs: Sequence[Pair], seed: int) -> 
 
 
 def panel(axes: Axes, images: Tensor, rows: Sequence[str]) -> None:
-    """Show gray images (R, N, 1, H, W) as R named rows."""
+    """Plot gray images (R, N, 1, H, W) as R named rows."""
     framed = torch.nn.functional.pad(images[:, :, 0].clamp(0.0, 1.0), (1, 1, 1, 1), value=0.5)
     height = framed.shape[2]
     image = framed.permute(0, 2, 1, 3).flatten(0, 1).flatten(1)
@@ -200,14 +210,14 @@ def panel(axes: Axes, images: Tensor, rows: Sequence[str]) -> None:
     axes.set_xticks([])
 
 
-def draw(options: argparse.Namespace) -> dict[str, Any]:
-    """Draw and save the figures; returns the numbers."""
+def plot(options: argparse.Namespace) -> dict[str, Any]:
+    """Plot and save the figures; return the numbers."""
     langevin = Langevin(ratio=LANGEVIN_PRESETS[PRESET]["ratio"])
-    few: dict[str, str] = {}
+    projected: dict[str, str] = {}
     items, mixtures = options.items, 8
     if options.quick:
-        items, mixtures, langevin, few = 2, 2, replace(langevin, levels=3, steps=2), {"steps": "3"}
-    words = {"preset": PRESET, "levels": str(langevin.levels), "steps": str(langevin.steps)}
+        items, mixtures, langevin, projected = 2, 2, replace(langevin, levels=3, steps=2), {"steps": "3"}
+    annealed = {"preset": PRESET, "levels": str(langevin.levels), "steps": str(langevin.steps)}
 
     def load(sources: int, sampler: str, settings: dict[str, str]) -> ScoreEngine:
         return load_images(
@@ -216,15 +226,15 @@ def draw(options: argparse.Namespace) -> dict[str, Any]:
 
     digits = open_mnist(options.data)
     pairs = list(digits.pairs(items).items(options.seed))
-    exact, noisy = load(2, "projected", few), load(2, "langevin", words)
+    exact, noisy = load(2, "projected", projected), load(2, "langevin", annealed)
     options.out.mkdir(parents=True, exist_ok=True)
-    four = four_at_once(load(4, "projected", few), digits, mixtures, options.seed)
+    four = four_at_once(load(4, "projected", projected), digits, mixtures, options.seed)
     four.savefig(options.out / "figure1.png", dpi=80, bbox_inches="tight")
     norms = score_norms(noisy, pairs, options.seed)
     plot_norms(norms).savefig(options.out / "figure2.png", dpi=120)
     figure, curves = trajectories(noisy, langevin, pairs[0], options.seed)
     figure.savefig(options.out / "figure3.png", dpi=100, bbox_inches="tight")
-    left = {
+    residuals = {
         name: reconstruction(separator, pairs, options.seed)
         for name, separator in (("langevin", noisy), ("projected", exact))
     }
@@ -235,23 +245,23 @@ def draw(options: argparse.Namespace) -> dict[str, Any]:
         "langevin": repr(langevin),
         "score_norms": norms,
         "trajectories": {"pair": pairs[0].id, "psnr": curves},
-        "reconstruction": left,
+        "reconstruction": residuals,
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw, and write the numbers beside the figures."""
+    """Plot the figures, write the numbers, and return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--prior", required=True, help="name or folder of a prior of digits")
-    parser.add_argument("--data", type=Path, required=True, help="folder of MNIST's files")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the MNIST files")
     parser.add_argument("--out", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--items", type=int, default=32, help="pairs that numbers are averaged over")
+    parser.add_argument("--items", type=int, default=32, help="number of pairs")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="few steps, for a test run")
     options = parser.parse_args(arguments)
     try:
-        numbers = draw(options)
+        numbers = plot(options)
     except SepError as error:
         print(f"error: {error.message}\n  → {error.hint}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ run() { echo "+ $*" >&2; "$@"; }  # shows every command before it runs
 
 # 1. Clean recordings: some minutes of each instrument, and four duets for the test (seconds).
 # shellcheck disable=SC2086 # words on purpose
-[ -f "$out/duets/duet-4.flac" ] || run python "$here/compose_separator_sounds.py" "$out" ${SOUNDS:-}
+[ -f "$out/duets/duet-4.flac" ] || run python "$here/compose_separator_audio.py" "$out" ${SOUNDS:-}
 
 # 2. A prior per instrument (BUDGET each). INTERFERENCE=1: each is also trained to reject the other.
 for name in pluck flute; do

@@ -2,9 +2,8 @@
 
     python examples/make_pairs.py slakh2100/ --split validation --pairs 50 --out pairs/
 
-writes ``pairs/drums/000.flac`` and ``pairs/bass/000.flac`` and so on: chunks of 3 s from random places, quiet
-ones (RMS ≤ 0.02) left out. ``sepcli evaluate --dataset pairs --data pairs/`` mixes, separates and scores
-them.
+writes ``pairs/drums/000.flac``, ``pairs/bass/000.flac`` and so on: random chunks of 3 s, without quiet ones
+(RMS ≤ 0.02). ``sepcli evaluate --dataset pairs --data pairs/`` mixes, separates and scores them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from sepcli.datasets.song_banks import open_songs
 
 
 def main() -> None:
-    """Draw the pairs and write them."""
+    """Sample the pairs and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", default="validation")

@@ -1,4 +1,4 @@
-"""Draw spectrograms of a mixture and its stems, one above the other.
+"""Plot spectrograms of a mixture and its stems, one above the other.
 
 python examples/plot_separation.py examples/song/mix.flac separated/mix --truth examples/song/stems
 """
@@ -14,7 +14,7 @@ import soundfile
 
 
 def main() -> None:
-    """Draw and save."""
+    """Plot and save the figure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("mixture", type=Path)
     parser.add_argument("stems", type=Path, help="folder with one audio file per stem")

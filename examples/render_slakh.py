@@ -4,17 +4,17 @@
 # ///
 """Render a folder of MIDI songs into the folder layout of Slakh2100, with free General MIDI SoundFonts.
 
-Slakh's recipe (Manilow et al., 2019) is MIDI → sampled instruments → stems. The same recipe with FluidSynth
-gives clean stems to train priors on, from any MIDI songs that may be used for that::
+The recipe of Slakh (Manilow et al., 2019) is MIDI → sampled instruments → stems. With FluidSynth it produces
+clean stems for training priors from any MIDI songs with a suitable licence::
 
     apt-get install fluidsynth fluid-soundfont-gm timgm6mb-soundfont csound-soundfont
     pip install mido
     python examples/render_slakh.py my-songs --out my-slakh --split train --renderings 4 --rate 22050
 
-writes ``my-slakh/train/TrackNNNNN/{mix.flac, metadata.yaml, stems/S00.flac, ...}``. A stem is the song with
-only its drum channel, or only its notes for General MIDI basses, rendered alone. Every rendering draws its
-own SoundFonts, drum kit, bass, transposition, tempo and gains, all noted in ``metadata.yaml``. The mix is
-exactly the sum of the stems. The same call again continues where the first one stopped.
+writes ``my-slakh/train/TrackNNNNN/{mix.flac, metadata.yaml, stems/S00.flac, ...}``. A stem is a rendering of
+the drum channel, or of the notes of General MIDI basses. Every rendering has random SoundFonts, drum kit,
+bass, transposition, tempo and gains, which are recorded in ``metadata.yaml``. The mix is exactly the sum of
+the stems. A repeated call continues where the previous one stopped.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Keep = Callable[[int, int], bool]  # (channel, its program when the note starts)
 
 
 class RenderError(Exception):
-    """What is wrong, and what to do about it."""
+    """An error with a message and a hint."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(f"error: {message}\n{hint}")
@@ -63,7 +63,7 @@ class RenderError(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """One stem: its notes, and how they are played. ``program`` None keeps the song's own instruments."""
+    """One stem: its notes and their instrument; ``program`` None: the instruments of the song."""
 
     inst_class: str
     keep: Keep
@@ -74,40 +74,40 @@ class Part:
 
 
 def drums(channel: int, program: int) -> bool:
-    """Keep the notes of the drum channel."""
+    """Return whether a note is on the drum channel."""
     return channel == DRUM_CHANNEL
 
 
 def family(name: str) -> Keep:
-    """Keep the pitched notes of one General MIDI family."""
+    """Return a function that selects the pitched notes of one General MIDI family."""
     return lambda channel, program: channel != DRUM_CHANNEL and FAMILIES[program // 8] == name
 
 
 def read_song(path: Path) -> tuple[int, list[Event]]:
-    """Read a MIDI file as (ticks per beat, events of all tracks in order of time)."""
+    """Return the ticks per beat and the events of all tracks of a MIDI file, in order of time."""
     try:
         song = mido.MidiFile(path, clip=True)
-    except Exception as error:  # mido raises whatever the bytes lead to
+    except Exception as error:  # mido raises various exceptions
         message = f"{path} is not a MIDI file that mido can read ({error})"
-        raise RenderError(message, "Remove it, or write it again with a MIDI editor.") from error
+        raise RenderError(message, "remove it, or export it again with a MIDI editor") from error
     messages = mido.merge_tracks(song.tracks)
     ticks = itertools.accumulate(message.time for message in messages)
     return song.ticks_per_beat, list(zip(ticks, messages, strict=True))
 
 
 def stretch(events: Sequence[Event], factor: float) -> list[Event]:
-    """The tempo events alone, ``factor`` times as fast. Before the first there are 120 beats a minute."""
+    """Return the tempo events, ``factor`` times as fast; the initial tempo is 120 beats per minute."""
     tempos = [(0, DEFAULT_TEMPO), *((tick, m.tempo) for tick, m in events if m.type == "set_tempo")]
     scaled = [(tick, min(MAX_TEMPO, round(tempo / factor))) for tick, tempo in tempos]
     return [(tick, mido.MetaMessage("set_tempo", tempo=tempo)) for tick, tempo in scaled]
 
 
 def pick(events: Sequence[Event], keep: Keep, program: int | None, shift: int) -> list[Event]:
-    """Only the notes that ``keep`` wants, with the controllers and pitch bends of their channels.
+    """Return the notes that ``keep`` selects, with the controllers and pitch bends of their channels.
 
-    A note belongs to the program that its channel has when it starts, and takes its end along. With
-    ``program``, the kept channels play that one throughout, and the song's program and bank changes are
-    dropped. System exclusive messages are dropped: they may turn other channels into drums.
+    A note belongs to the program of its channel at its start. With ``program``, the selected channels use
+    that program throughout, and program and bank changes are dropped. System exclusive messages are dropped,
+    because they may turn other channels into drums.
     """
     programs, kept = [0] * 16, []
     sounding: dict[tuple[int, int], int] = {}
@@ -135,13 +135,13 @@ def pick(events: Sequence[Event], keep: Keep, program: int | None, shift: int) -
 
 
 def transposed(note: int, shift: int) -> int:
-    """A note moved by ``shift`` semitones, and an octave back where that leaves the MIDI range."""
+    """Transpose a note by ``shift`` semitones, and back by an octave if that is outside the MIDI range."""
     note += shift
     return note + 12 if note < 0 else note - 12 if note > 127 else note
 
 
 def to_midi(events: Sequence[Event], ticks_per_beat: int, end: int) -> mido.MidiFile:
-    """A MIDI file of one track that lasts until the tick ``end``."""
+    """Return a MIDI file of one track that lasts until the tick ``end``."""
     closing = mido.Message("control_change", channel=DRUM_CHANNEL, control=UNDEFINED_CONTROL, value=0)
     track, now = mido.MidiTrack(), 0
     for tick, message in [*sorted(events, key=lambda event: event[0]), (end, closing)]:
@@ -151,7 +151,7 @@ def to_midi(events: Sequence[Event], ticks_per_beat: int, end: int) -> mido.Midi
 
 
 def synthesize(song: mido.MidiFile, soundfont: Path, rate: int, stereo: bool) -> np.ndarray:
-    """Play a song: (T, channels) float64. At 44.1 kHz, then resampled, as FluidSynth aliases at low rates."""
+    """Return audio (T, channels), float64; rendered at 44.1 kHz, as FluidSynth aliases at lower rates."""
     with tempfile.TemporaryDirectory() as folder:
         midi, wav = Path(folder, "song.mid"), Path(folder, "song.wav")
         song.save(midi)
@@ -160,9 +160,7 @@ def synthesize(song: mido.MidiFile, soundfont: Path, rate: int, stereo: bool) ->
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode or not wav.exists():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RenderError(
-                f"fluidsynth failed on {soundfont}: {last}", "Check the SoundFont and the disk."
-            )
+            raise RenderError(f"fluidsynth failed on {soundfont}: {last}", "check the SoundFont and the disk")
         signal, _ = soundfile.read(wav, always_2d=True)
     signal = signal if stereo else signal.mean(axis=1, keepdims=True)
     return np.asarray(
@@ -170,19 +168,21 @@ def synthesize(song: mido.MidiFile, soundfont: Path, rate: int, stereo: bool) ->
     )
 
 
-def draw_parts(
-    rng: np.random.Generator, soundfonts: Sequence[Path], rest: bool
+def sample_parts(
+    rng: np.random.Generator, soundfonts: Sequence[Path], other: bool
 ) -> tuple[list[Part], float, int]:
-    """The choices of one rendering: (parts, tempo factor, transposition in semitones)."""
+    """Sample the parts, the tempo factor and the transposition in semitones of one rendering."""
     tempo, shift = round(float(rng.uniform(0.85, 1.15)), 4), int(rng.integers(-5, 7))
 
-    def part(inst_class: str, keep: Keep, program: int | None, move: int) -> Part:
+    def part(inst_class: str, keep: Keep, program: int | None, transposition: int) -> Part:
         gain = round(float(10 ** rng.uniform(-0.3, 0.0)), 4)  # −6..0 dB
-        return Part(inst_class, keep, program, move, soundfonts[int(rng.integers(len(soundfonts)))], gain)
+        return Part(
+            inst_class, keep, program, transposition, soundfonts[int(rng.integers(len(soundfonts)))], gain
+        )
 
     parts = [part("Drums", drums, int(rng.choice(DRUM_KITS)), 0)]
     parts += [part("Bass", family("Bass"), int(rng.choice(tuple(BASSES))), shift)]
-    if rest:
+    if other:
         parts += [part(name, family(name), None, shift) for name in FAMILIES if name != "Bass"]
     return parts, tempo, shift
 
@@ -190,27 +190,27 @@ def draw_parts(
 def mix_down(
     stems: Sequence[np.ndarray], gains: Sequence[float]
 ) -> tuple[list[np.ndarray], np.ndarray, float]:
-    """Level the stems and add them.
+    """Scale the stems and add them.
 
     Args:
         stems: K arrays (T_k, channels), float.
         gains: K gains relative to a peak of 0.9.
 
     Returns:
-        K stems (T, channels) int16, their exact sum, and the gain all share so that the sum does not clip.
+        K stems (T, channels) int16, their exact sum, and the common gain that prevents clipping of the sum.
     """
     length = max(len(stem) for stem in stems)
     padded = [np.pad(stem, ((0, length - len(stem)), (0, 0))) for stem in stems]
     peaks = [max(float(np.abs(stem).max()), 1e-9) for stem in stems]
     levelled = [PEAK * gain / peak * x for x, gain, peak in zip(padded, gains, peaks, strict=True)]
     overall = min(1.0, PEAK / max(float(np.abs(sum(levelled)).max()), 1e-9))
-    written = [np.round(32767 * overall * x).astype(np.int16) for x in levelled]
-    mix = np.asarray(np.sum(written, axis=0, dtype=np.int32), dtype=np.int16)
-    return written, mix, overall
+    rounded = [np.round(32767 * overall * x).astype(np.int16) for x in levelled]
+    mix = np.asarray(np.sum(rounded, axis=0, dtype=np.int32), dtype=np.int16)
+    return rounded, mix, overall
 
 
 def describe(part: Part) -> dict[str, Any]:
-    """A stem's entry in metadata.yaml: Slakh2100's keys, then our own."""
+    """Return the entry of a stem in metadata.yaml: the keys of Slakh2100, and additional ones."""
     is_drum = part.keep is drums
     entry: dict[str, Any] = {"inst_class": part.inst_class, "is_drum": is_drum}
     entry |= {"program_num": 128 if is_drum else part.program}
@@ -226,26 +226,28 @@ def describe(part: Part) -> dict[str, Any]:
 def render(
     song: Path, number: int, track: Path, soundfonts: Sequence[Path], options: argparse.Namespace
 ) -> str:
-    """Render a song for the ``number``-th time; "done", "kept" (was there) or "empty" (no notes)."""
+    """Render a song for the ``number``-th time; return "done", "kept" (it exists) or "empty" (no notes)."""
     identity = {"song": song.name, "seed": options.seed, "rendering": number, "rate": options.rate}
     if (track / "metadata.yaml").exists():
         found = yaml.safe_load((track / "metadata.yaml").read_text("utf-8"))
         if {key: found.get(key) for key in identity} != identity:
-            hint = "Resume with the same songs and options, or give a new --out."
-            raise RenderError(f"{track} holds another rendering", hint)
+            hint = "use the same songs and options, or another --out"
+            raise RenderError(f"{track} contains another rendering", hint)
         return "kept"
     rng = np.random.default_rng([options.seed, zlib.crc32(song.name.encode()), number])
-    parts, tempo, shift = draw_parts(rng, soundfonts, options.rest)
+    parts, tempo, shift = sample_parts(rng, soundfonts, options.other)
     beat, events = read_song(song)
     tempos = stretch(events, tempo)
-    picked = [(part, notes) for part in parts if (notes := pick(events, part.keep, part.program, part.shift))]
-    if not picked:
+    selected = [
+        (part, notes) for part in parts if (notes := pick(events, part.keep, part.program, part.shift))
+    ]
+    if not selected:
         return "empty"
-    last = max(tick for _, notes in picked for tick, _ in notes)
+    last = max(tick for _, notes in selected for tick, _ in notes)
     end = last + mido.second2tick(TAIL_SECONDS, beat, tempos[-1][1].tempo)
-    songs = [(part.soundfont, to_midi([*tempos, *notes], beat, end)) for part, notes in picked]
-    sounds = [synthesize(midi, soundfont, options.rate, options.stereo) for soundfont, midi in songs]
-    stems, mix, overall = mix_down(sounds, [part.gain for part, _ in picked])
+    songs = [(part.soundfont, to_midi([*tempos, *notes], beat, end)) for part, notes in selected]
+    signals = [synthesize(midi, soundfont, options.rate, options.stereo) for soundfont, midi in songs]
+    stems, mix, overall = mix_down(signals, [part.gain for part, _ in selected])
     (track / "stems").mkdir(parents=True, exist_ok=True)
     for index, stem in enumerate(stems):
         soundfile.write(track / "stems" / f"S{index:02d}.flac", stem, options.rate, subtype="PCM_16")
@@ -253,35 +255,37 @@ def render(
     metadata: dict[str, Any] = {"UUID": uuid.uuid5(uuid.NAMESPACE_OID, repr(identity)).hex}
     metadata |= {"audio_dir": "stems", "normalized": True, "overall_gain": round(overall, 6), **identity}
     metadata |= {"tempo_factor": tempo, "transpose": shift}
-    metadata |= {"stems": {f"S{index:02d}": describe(part) for index, (part, _) in enumerate(picked)}}
-    partial = track / "metadata.yaml.part"  # a track is complete when its metadata is there
+    metadata |= {"stems": {f"S{index:02d}": describe(part) for index, (part, _) in enumerate(selected)}}
+    partial = track / "metadata.yaml.part"  # a track is complete with its metadata
     partial.write_text(yaml.safe_dump(metadata, sort_keys=False), "utf-8")
     partial.replace(track / "metadata.yaml")
     return "done"
 
 
 def find_soundfonts(given: Sequence[Path]) -> list[Path]:
-    """The SoundFonts asked for, or those of Debian's packages that are installed."""
+    """Return the given SoundFonts, or the installed ones of Debian's packages."""
     if shutil.which("fluidsynth") is None:
-        raise RenderError("fluidsynth is not installed", "Install it: apt-get install fluidsynth")
+        raise RenderError("fluidsynth is not installed", "install it: apt-get install fluidsynth")
     for path in given:
         if not path.is_file():
-            raise RenderError(f"there is no SoundFont {path}", "Give --soundfont the path of an .sf2 file.")
-    places = [[Path(folder, name) for folder in SOUNDFONT_FOLDERS] for name in SOUNDFONTS]
-    installed = [next(filter(Path.is_file, paths), None) for paths in places]
-    found = list(given) or [path for path in installed if path]
-    if not found:
+            raise RenderError(
+                f"SoundFont {path} does not exist", "pass the path of an .sf2 file to --soundfont"
+            )
+    candidates = [[Path(folder, name) for folder in SOUNDFONT_FOLDERS] for name in SOUNDFONTS]
+    installed = [next(filter(Path.is_file, paths), None) for paths in candidates]
+    soundfonts = list(given) or [path for path in installed if path]
+    if not soundfonts:
         packages = "apt-get install fluid-soundfont-gm timgm6mb-soundfont csound-soundfont"
-        raise RenderError("no General MIDI SoundFont was found", f"Give --soundfont PATH, or: {packages}")
-    return found
+        raise RenderError("no General MIDI SoundFont was found", f"use --soundfont PATH, or: {packages}")
+    return soundfonts
 
 
 def render_all(options: argparse.Namespace) -> list[str]:
-    """Render all songs; returns their outcomes. A smaller number of renderings is a prefix of a larger."""
+    """Render all songs and return their outcomes; fewer renderings are a prefix of more."""
     soundfonts = find_soundfonts(options.soundfont)
     songs = [options.midi] if options.midi.is_file() else sorted(options.midi.rglob("*.[mM][iI][dD]"))
     if not songs:
-        raise RenderError(f"there are no .mid files in {options.midi}", "Give a folder of MIDI songs.")
+        raise RenderError(f"{options.midi} contains no .mid files", "use a folder of MIDI songs")
     tasks = [(number, song) for number in range(options.renderings) for song in songs]
 
     def work(index: int) -> str:
@@ -299,39 +303,43 @@ def render_all(options: argparse.Namespace) -> list[str]:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Parse an integer of at least 1."""
     if int(text) < 1:
         raise ValueError(text)
     return int(text)
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description="Render MIDI songs into the folder layout of Slakh2100.")
     parser.add_argument("midi", type=Path, help="folder of .mid files (searched recursively), or one file")
-    parser.add_argument("--out", type=Path, required=True, help="the data set's root")
+    parser.add_argument("--out", type=Path, required=True, help="root of the data set")
     parser.add_argument("--split", default="train", help="subfolder of --out (train)")
     parser.add_argument(
         "--renderings", type=positive, default=1, metavar="R", help="renderings of a song (1)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all choices; give each split its own (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed; use a different one for every split (0)")
     parser.add_argument("--rate", type=positive, default=44100, help="sample rate in Hz (44100)")
     parser.add_argument("--stereo", action="store_true", help="two channels")
     parser.add_argument(
-        "--mono", dest="stereo", action="store_false", default=False, help="one, like Slakh2100 (default)"
+        "--mono",
+        dest="stereo",
+        action="store_false",
+        default=False,
+        help="one channel, as Slakh2100 (default)",
     )
     parser.add_argument(
         "--soundfont", type=Path, action="append", default=[], metavar="PATH", help="repeatable"
     )
     parser.add_argument(
-        "--rest", action="store_true", help="also all other instruments, a stem per GM family"
+        "--other", action="store_true", help="also render all other instruments, one stem per GM family"
     )
-    parser.add_argument("--jobs", type=positive, default=1, help="songs at once (1)")
+    parser.add_argument("--jobs", type=positive, default=1, help="number of parallel renderings (1)")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Render; returns the exit code."""
+    """Render; return the exit code."""
     options = arguments().parse_args(argv)
     try:
         outcomes = render_all(options)
@@ -339,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {error}\nCheck that --out can be written and has space.", file=sys.stderr)
+        print(f"error: {error}\ncheck the permissions and the free space of --out", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

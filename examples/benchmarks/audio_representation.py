@@ -1,11 +1,10 @@
-"""Which network should denoise sound, and on how many bands?
+"""Comparison of networks and numbers of bands for audio denoisers.
 
-Compared are a network over frames with the bands as channels, at several numbers of bands, and a U-Net
-over bands × frames. All see MDCT coefficients of the same chunks through the same preconditioning and learn
-for the same time; the transform is orthonormal, so that errors in any number of bands are errors of the
-waveform. Printed is by how many decibels held-out sounds stand out better after denoising than before, at
-four levels of noise, beside Wiener's filter for stationary bands; and the parameters, and what a second of
-sound costs.
+A network over frames with the bands as channels, with several numbers of bands, is compared to a U-Net over
+bands × frames. All get MDCT coefficients of the same chunks with the same preconditioning, and train for the
+same time; the transform is orthonormal, so that errors are comparable between numbers of bands. Printed are
+the improvement of the signal-to-noise ratio of held-out audio in dB by denoising at four noise levels, that
+of the Wiener filter for stationary bands, the number of parameters, and the time per second of audio.
 
     python examples/benchmarks/audio_representation.py DATA --source bass --time-budget 600
 """
@@ -38,13 +37,13 @@ SIGMAS = (0.003, 0.01, 0.03, 0.1)
 
 
 class ImageNet(nn.Module):
-    """A 2-D U-Net over bands × frames, in the place of ``sepcli.priors.audio.mdct_denoiser.FrameNet``.
+    """A 2-D U-Net over bands × frames instead of ``sepcli.priors.audio.mdct_denoiser.FrameNet``.
 
-    Its normalisation is over the whole image, so that what it says of a frame depends on all others.
+    Its normalization is over the whole image, so that the output for a frame depends on all others.
 
     Args:
-        config: of the U-Net.
-        heads: numbers per cell that it says.
+        config: config of the U-Net.
+        heads: number of outputs per cell.
     """
 
     def __init__(self, config: DenoiserConfig, heads: int) -> None:
@@ -52,17 +51,17 @@ class ImageNet(nn.Module):
         self.fold, self.step = config.fold, config.fold * 2 ** (len(config.widths) - 1)
         self.net = UNet(config, 2 * config.fold**2, heads * config.fold**2)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        """Features (B, 2M, N) and the embedding (B, E) to (B, heads · M, N)."""
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """Map features (B, 2M, N) and the embedding (B, E) to (B, heads · M, N)."""
         bins, frames = x.shape[1] // 2, x.shape[2]
         image = nn.functional.pad(x.unflatten(1, (2, bins)), (0, -frames % self.step, 0, -bins % self.step))
-        out = self.net(nn.functional.pixel_unshuffle(image, self.fold), told)
+        out = self.net(nn.functional.pixel_unshuffle(image, self.fold), embedding)
         out = nn.functional.pixel_shuffle(out, self.fold)[..., :bins, :frames]
         return out.flatten(1, 2)
 
 
 def network(bins: int, image: bool, band_std: tuple[float, ...], tiny: bool) -> SpectralPrior:
-    """One of those to compare; all have about the same number of parameters."""
+    """Return one of the compared networks; all have about the same number of parameters."""
     config = SpectralConfig(bins=bins, band_std=band_std)
     if tiny:
         config = SpectralConfig(bins=bins, band_std=band_std, width=32, blocks=2, embedding=16)
@@ -73,12 +72,12 @@ def network(bins: int, image: bool, band_std: tuple[float, ...], tiny: bool) -> 
     return SpectralPrior(config, ImageNet(sizes, 3))
 
 
-def gained(prior: SpectralPrior, bank: StemBank, frames: int, chunks: int = 32) -> dict[str, float]:
-    """Decibels by which noise is less after denoising, mean over chunks, per σ; ``wiener``'s mean over σ."""
+def improvement(prior: SpectralPrior, bank: StemBank, frames: int, chunks: int = 32) -> dict[str, float]:
+    """Return the noise reduction in dB, mean over chunks, per σ; that of the Wiener filter as mean over σ."""
     rng = np.random.default_rng(0)
     x = draw_coefficients(bank, rng, chunks, frames, prior.config.bins)
     figures: dict[str, float] = {}
-    usual = []
+    wiener = []
     for sigma in SIGMAS:
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
         noisy = x + sigma * noise
@@ -88,9 +87,9 @@ def gained(prior: SpectralPrior, bank: StemBank, frames: int, chunks: int = 32) 
             )
         figures[f"dB at {sigma:g}"] = _decibels(sigma, mean - x)
         variance = prior.band_std**2
-        usual.append(_decibels(sigma, noisy * variance / (variance + sigma**2) - x))
+        wiener.append(_decibels(sigma, noisy * variance / (variance + sigma**2) - x))
     figures["dB"] = round(float(np.mean(list(figures.values()))), 2)
-    return {**figures, "dB of Wiener": round(float(np.mean(usual)), 2)}
+    return {**figures, "dB of Wiener": round(float(np.mean(wiener)), 2)}
 
 
 def _decibels(sigma: float, error: Tensor) -> float:
@@ -98,7 +97,7 @@ def _decibels(sigma: float, error: Tensor) -> float:
 
 
 def seconds_per_second(prior: SpectralPrior, seconds: float = 4.0, repeats: int = 3) -> float:
-    """Time of one evaluation per second of sound."""
+    """Return the time of one evaluation in seconds per second of audio."""
     frames = round(seconds * prior.config.sample_rate / prior.config.bins)
     x, sigma = torch.zeros(1, prior.config.bins, frames), torch.full((1,), 0.1)
     with torch.inference_mode(), fastest(x.device):
@@ -121,18 +120,18 @@ def compare(
     device: str = "cpu",
     tiny: bool = False,
 ) -> list[dict[str, float | str]]:
-    """Train each for ``seconds``; one row of figures per network.
+    """Train every network for ``seconds``, and return one row of results per network.
 
     Args:
-        data: recordings of one kind of sound, or Slakh2100's layout.
-        source: the class to take from the latter.
-        seconds: of training, per network.
+        data: recordings of one kind of audio, or a folder in the layout of Slakh2100.
+        source: class of the latter.
+        seconds: training time per network.
         kinds: number of bands, and whether the network is a U-Net over bands × frames.
         length: samples per chunk, a multiple of all numbers of bands.
         batch: chunks per step.
         cache: folder for decoded recordings.
-        device: where to train.
-        tiny: tiny networks, to try the program.
+        device: device of the training.
+        tiny: whether to use tiny networks, for a test run.
     """
     learn, held_out = open_banks(data, source, RATE, length, cache)
     rows: list[dict[str, float | str]] = []
@@ -157,8 +156,8 @@ def compare(
                 "bands": bins,
                 "million parameters": round(sum(p.numel() for p in prior.parameters()) / 1e6, 3),
                 "steps": done.step,
-                **gained(mean, held_out, frames),
-                "ms per second of sound": round(1000 * seconds_per_second(mean), 2),
+                **improvement(mean, held_out, frames),
+                "ms per second of audio": round(1000 * seconds_per_second(mean), 2),
             }
         )
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
@@ -166,19 +165,23 @@ def compare(
 
 
 def main() -> None:
-    """Compare, and print a line per network as it is done, and at the end JSON if asked for."""
+    """Compare the networks; print a line per network, and optionally write JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("data", type=Path, help="recordings of one kind of sound, or Slakh2100's layout")
-    parser.add_argument("--source", default="sound", help="class to take from Slakh2100's layout")
-    parser.add_argument("--bands", type=int, nargs="+", default=[256, 512, 1024], help="of the 1-D networks")
+    parser.add_argument(
+        "data", type=Path, help="recordings of one kind of audio, or a folder in the layout of Slakh2100"
+    )
+    parser.add_argument("--source", default="audio", help="class of Slakh2100")
+    parser.add_argument(
+        "--bands", type=int, nargs="+", default=[256, 512, 1024], help="numbers of bands of the 1-D networks"
+    )
     parser.add_argument("--time-budget", type=float, default=600.0, help="seconds per network")
     parser.add_argument("--batch", type=int, default=16, help="chunks of three seconds per step")
     parser.add_argument("--cache", type=Path, help="folder for decoded recordings")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--tiny", action="store_true", help="tiny networks, to try the program")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--tiny", action="store_true", help="tiny networks, for a test run")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     a = parser.parse_args()
     kinds = [(bins, False) for bins in a.bands] + [(256, True)]
     rows = compare(

@@ -1,11 +1,11 @@
-"""What scoring full tracks costs: time and peak memory of ``sepcli evaluate`` on folders of stereo stems.
+"""Time and peak memory of ``sepcli evaluate`` on folders of full stereo tracks.
 
     python examples/benchmarks/full_tracks.py --tracks 50 --minutes 3.5 --workers 2
 
-The tracks are made for it in a temporary folder: four stems of tones and noise at 44.1 kHz, 16 bits, and
-estimates of them that hold some noise more. Only ``--distinct`` tracks are written, the others are further
-names of their files: 50 tracks of 3.5 minutes would fill 15 GB. Times include start-up. The memory is that of
-the largest single process, as the operating system accounts for it.
+The tracks are generated in a temporary folder: four stems of tones and noise at 44.1 kHz and 16 bits, and
+estimates with additional noise. Only ``--distinct`` tracks are written, the others are hard links to them: 50
+tracks of 3.5 minutes would need 15 GB. Times include start-up. The memory is the resident set of the largest
+process.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import soundfile
 RATE = 44100
 STEMS = ("bass", "drums", "other", "vocals")
 MEGABYTE = 1024 if sys.platform != "darwin" else 1024**2
-"""Of the unit in which ``getrusage`` counts."""
+"""Megabyte in the unit of ``getrusage``."""
 
 
 def write_track(references: Path, estimates: Path, seconds: float, seed: int) -> None:
-    """Write the stems of one track and estimates of them, a second at a time."""
+    """Write the stems of one track and their estimates, a second at a time."""
     rng = np.random.default_rng(seed)
     for number, stem in enumerate(STEMS):
         tone = rng.uniform(40.0, 2000.0, 2)
@@ -38,38 +38,38 @@ def write_track(references: Path, estimates: Path, seconds: float, seed: int) ->
             soundfile.SoundFile(folder / f"{stem}.wav", "w", RATE, 2, "PCM_16")
             for folder in (references, estimates)
         ]
-        missing, start = round(seconds * RATE), 0
-        while missing > 0:
-            t = (start + np.arange(min(RATE, missing)))[:, None] / RATE
-            sound = 0.2 * np.sin(2 * np.pi * tone * t) + 0.02 * (number + 1) * rng.standard_normal(
+        remaining, start = round(seconds * RATE), 0
+        while remaining > 0:
+            t = (start + np.arange(min(RATE, remaining)))[:, None] / RATE
+            signal = 0.2 * np.sin(2 * np.pi * tone * t) + 0.02 * (number + 1) * rng.standard_normal(
                 (len(t), 2)
             )
             for file, noise in zip(files, (0.0, 0.03), strict=True):
-                file.write((sound + noise * rng.standard_normal(sound.shape)).clip(-1, 1))
-            missing, start = missing - len(t), start + len(t)
+                file.write((signal + noise * rng.standard_normal(signal.shape)).clip(-1, 1))
+            remaining, start = remaining - len(t), start + len(t)
         for file in files:
             file.close()
 
 
 def write_tracks(folder: Path, tracks: int, distinct: int, seconds: float) -> tuple[Path, Path]:
-    """Fill the folders of estimates and references, and return them."""
-    places = folder / "estimates", folder / "references"
+    """Write the folders of estimates and references, and return them."""
+    folders = folder / "estimates", folder / "references"
     for number in range(tracks):
-        estimates, references = (place / f"track {number:03d}" for place in places)
+        estimates, references = (kind / f"track {number:03d}" for kind in folders)
         estimates.mkdir(parents=True)
         references.mkdir(parents=True)
         if number < distinct:
             write_track(references, estimates, seconds, number)
             continue
-        for place in places:
+        for kind in folders:
             for stem in STEMS:
-                source = place / f"track {number % distinct:03d}" / f"{stem}.wav"
-                os.link(source, place / f"track {number:03d}" / f"{stem}.wav")
-    return places
+                source = kind / f"track {number % distinct:03d}" / f"{stem}.wav"
+                os.link(source, kind / f"track {number:03d}" / f"{stem}.wav")
+    return folders
 
 
 def cost(estimates: Path, references: Path, options: list[str]) -> dict[str, float]:
-    """Score the estimates; seconds, and the peak resident megabytes of the largest process so far."""
+    """Score the estimates; return seconds, and the peak resident megabytes of the largest process so far."""
     command = [sys.executable, "-m", "sepcli", "evaluate", str(estimates), str(references)]
     started = time.perf_counter()
     subprocess.run([*command, "--quiet", *options], check=True, stdout=subprocess.DEVNULL)
@@ -82,17 +82,22 @@ def main() -> None:
     """Measure and print one JSON document."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tracks", type=int, default=50)
-    parser.add_argument("--distinct", type=int, default=5, help="how many are written")
-    parser.add_argument("--minutes", type=float, default=3.5, help="of every track")
+    parser.add_argument("--distinct", type=int, default=5, help="number of different tracks")
+    parser.add_argument("--minutes", type=float, default=3.5, help="length of every track")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--metric", default="sdr")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        distinct = max(1, min(given.distinct, given.tracks))
-        places = write_tracks(Path(name), given.tracks, distinct, 60 * given.minutes)
-        options = ["--metric", given.metric, "--workers", str(given.workers)]
-        few = cost(*write_tracks(Path(name) / "few", 1, 1, 60 * given.minutes), options)
-        report = {**vars(given), "distinct": distinct, "one_track": few, "all_tracks": cost(*places, options)}
+        distinct = max(1, min(arguments.distinct, arguments.tracks))
+        folders = write_tracks(Path(name), arguments.tracks, distinct, 60 * arguments.minutes)
+        options = ["--metric", arguments.metric, "--workers", str(arguments.workers)]
+        few = cost(*write_tracks(Path(name) / "few", 1, 1, 60 * arguments.minutes), options)
+        report = {
+            **vars(arguments),
+            "distinct": distinct,
+            "one_track": few,
+            "all_tracks": cost(*folders, options),
+        }
     print(json.dumps(report, indent=1))
 
 

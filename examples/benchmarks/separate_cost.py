@@ -1,10 +1,10 @@
-"""What separating costs: seconds per second of audio, and peak memory over the length of the input.
+"""Time of separation per second of audio, and peak memory over the length of the input.
 
     python examples/benchmarks/separate_cost.py --minutes 0.05 3 --memory 1 10 60
 
-A file of each length is made by repeating ``examples/song/mix.flac`` and separated by ``sepcli separate`` in
-a process of its own. Times include start-up. The lengths under ``--memory`` are separated in four steps of
-the score engine, which is faster and holds no less of the file at a time.
+For every length, a file of repetitions of ``examples/song/mix.flac`` is separated by ``sepcli separate`` in a
+new process. Times include start-up. The lengths of ``--memory`` are separated with four steps of the sampler,
+which is faster and needs the same memory.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ MEGABYTE = 1024 if sys.platform != "darwin" else 1024**2
 
 
 def stretch(path: Path, minutes: float) -> None:
-    """Write a file of so many minutes, a block at a time."""
+    """Write a file of ``minutes`` of audio, a block at a time."""
     song, rate = soundfile.read(SONG, dtype="int16")
-    missing = round(60 * minutes * rate)
+    remaining = round(60 * minutes * rate)
     with soundfile.SoundFile(path, "w", rate, song.shape[1], "PCM_16") as file:
-        while missing > 0:
-            file.write(np.ascontiguousarray(song[:missing]))
-            missing -= len(song)
+        while remaining > 0:
+            file.write(np.ascontiguousarray(song[:remaining]))
+            remaining -= len(song)
 
 
 def cost(minutes: float, options: list[str]) -> dict[str, float]:
-    """Separate a file of so many minutes; wall seconds and peak resident megabytes of the process."""
+    """Separate a file of ``minutes``; return wall seconds and peak resident megabytes of the process."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "long.wav"
         stretch(source, minutes)
         command = [
             sys.executable,
             "-c",
-            WATCHED,
+            PROGRAM,
             "separate",
             str(source),
             "-o",
@@ -51,9 +51,9 @@ def cost(minutes: float, options: list[str]) -> dict[str, float]:
             *options,
         ]
         started = time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        finished = subprocess.run(command, check=True, capture_output=True, text=True)
         seconds = time.perf_counter() - started
-    peak = json.loads(done.stderr.splitlines()[-1])
+    peak = json.loads(finished.stderr.splitlines()[-1])
     return {
         "minutes": minutes,
         "seconds": round(seconds, 1),
@@ -62,7 +62,7 @@ def cost(minutes: float, options: list[str]) -> dict[str, float]:
     }
 
 
-WATCHED = f"""
+PROGRAM = f"""
 import resource, sys
 from sepcli.cli.app import run
 code = run(sys.argv[1:])
@@ -76,14 +76,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, nargs="*", default=[0.05, 3.0])
     parser.add_argument("--memory", type=float, nargs="*", default=[])
-    parser.add_argument(
-        "--options", nargs=argparse.REMAINDER, default=[], help="passed on to sepcli separate"
-    )
-    given = parser.parse_args()
-    cheap = ["--set", "steps=4"]
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="options of sepcli separate")
+    arguments = parser.parse_args()
+    fast = ["--set", "steps=4"]
     report = {
-        "speed": [cost(minutes, given.options) for minutes in given.minutes],
-        "memory": [cost(minutes, [*cheap, *given.options]) for minutes in given.memory],
+        "speed": [cost(minutes, arguments.options) for minutes in arguments.minutes],
+        "memory": [cost(minutes, [*fast, *arguments.options]) for minutes in arguments.memory],
     }
     print(json.dumps(report, indent=1))
 

@@ -1,13 +1,13 @@
-"""Train a classifier whose features sepcli compares sets of images by: fd-mnist or fd-cifar.
+"""Train a classifier whose features are used to compare sets of images: fd-mnist or fd-cifar.
 
     python examples/reproduce/classifiers.py mnist MNIST_DIR
     python examples/reproduce/classifiers.py cifar10 CIFAR10_DIR --time-budget 20m
 
-Writes NAME.safetensors and NAME.json into sepcli's own folder, or --out, each as a whole; and prints the
-accuracy on test images, of the weights as they are stored. The learning rate rises over the first quarter
-of the time and then falls to nothing; CIFAR-10's images are flipped and shifted by up to four pixels.
+Writes NAME.safetensors and NAME.json atomically into the folder of sepcli, or --out, and prints the accuracy
+of the stored weights on test images. The learning rate increases over the first quarter of the time and then
+decreases to zero; images of CIFAR-10 are flipped and shifted by up to four pixels.
 
-Source: He et al. 2016, section 4.2, for what is done to the images; Smith & Topin 2019 for the rate.
+Source: He et al. 2016, section 4.2, for the augmentation; Smith & Topin 2019 for the learning rate.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from sepcli.datasets.image_splits import measure
 from sepcli.errors import SepError
 from sepcli.metrics.features import DATA, FOLDER, SIZES, Classifier, rounded, save_classifier
 
-RISING = 0.25
-"""Part of the time for which the rate rises."""
+WARM_UP = 0.25
+"""Fraction of the time in which the learning rate increases."""
 SHIFT = 4
-"""Pixels."""
+"""Greatest shift in pixels."""
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Train, measure, write."""
+    """Train the classifier, measure its accuracy, and write it."""
     options = parse(argv)
     torch.manual_seed(options.seed)
     network, about = train(options)
@@ -52,27 +52,27 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The options."""
+    """Parse the options."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("data", choices=[*DATA.values()])
-    parser.add_argument("folder", type=Path, metavar="DIR", help="of the data set")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the data set")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--time-budget", type=seconds, default=480.0, metavar="8m", help="s, m or h")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=0.2, help="the highest")
+    parser.add_argument("--learning-rate", type=float, default=0.2, help="maximum")
     parser.add_argument("--weight-decay", type=float, default=5e-4)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser.parse_args(argv)
 
 
 def network_name(data: str) -> str:
-    """The classifier that a data set is for."""
+    """Return the name of the classifier of a data set."""
     return next(name for name, of in DATA.items() if of == data)
 
 
 def seconds(text: str) -> float:
-    """``8m`` as 480."""
+    """Parse a time such as ``8m`` (480 s)."""
     scale = SECONDS.get(text[-1:], 0.0)
     try:
         value = float(text[:-1]) * scale
@@ -84,14 +84,14 @@ def seconds(text: str) -> float:
 
 
 def open_split(options: argparse.Namespace, split: str) -> LabelledImages:
-    """Images (N, C, H, W) and classes 0 to 9."""
+    """Return images (N, C, H, W) and their classes 0 to 9."""
     if options.data == "cifar10":
         return open_cifar(options.folder, split)
     return open_digits(options.folder, split)
 
 
 def train(options: argparse.Namespace) -> tuple[Classifier, dict[str, Any]]:
-    """A trained network, and what is known of it."""
+    """Return a trained network and its description."""
     learn, test = open_split(options, "train"), open_split(options, "test")
     mean, deviation = measure(learn)
     own = SIZES[network_name(options.data)]
@@ -128,14 +128,14 @@ def train(options: argparse.Namespace) -> tuple[Classifier, dict[str, Any]]:
 
 
 def one_cycle(part: float) -> float:
-    """The rate's share of its highest, over the part of the time that is gone."""
-    if part < RISING:
-        return 0.04 + 0.96 * part / RISING
-    return float(0.5 * (1 + np.cos(np.pi * (part - RISING) / (1 - RISING))))
+    """Return the learning rate relative to its maximum, over the elapsed fraction of the time."""
+    if part < WARM_UP:
+        return 0.04 + 0.96 * part / WARM_UP
+    return float(0.5 * (1 + np.cos(np.pi * (part - WARM_UP) / (1 - WARM_UP))))
 
 
 def batches(learn: LabelledImages, options: argparse.Namespace) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end, every image once per pass."""
+    """Yield batches indefinitely, every image once per epoch."""
     rng = np.random.default_rng(options.seed)
     while True:
         order = rng.permutation(len(learn.images))
@@ -149,7 +149,7 @@ def batches(learn: LabelledImages, options: argparse.Namespace) -> Iterator[tupl
 
 
 def flipped_and_shifted(images: Any, rng: np.random.Generator) -> Any:
-    """Half of the images (B, C, H, W) turned left to right, all moved; mirrored at the borders."""
+    """Flip half of the images (B, C, H, W) horizontally and shift all, with reflected borders."""
     height, width = images.shape[2:]
     padded = np.pad(images, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), mode="reflect")
     moved = np.empty_like(images)
@@ -161,15 +161,15 @@ def flipped_and_shifted(images: Any, rng: np.random.Generator) -> Any:
 
 
 def accuracy(network: Classifier, test: LabelledImages, device: str) -> float:
-    """Share of test images whose class is found."""
-    right = 0
+    """Return the fraction of correctly classified test images."""
+    correct = 0
     with torch.inference_mode():
         for start in range(0, len(test.images), 512):
             part = slice(start, start + 512)
             pixels = torch.from_numpy(np.array(test.images[part])).to(device).float() / 255.0
-            found = network(pixels)[1].argmax(1).cpu().numpy()
-            right += int((found == test.labels[part]).sum())
-    return right / len(test.images)
+            predicted = network(pixels)[1].argmax(1).cpu().numpy()
+            correct += int((predicted == test.labels[part]).sum())
+    return correct / len(test.images)
 
 
 if __name__ == "__main__":

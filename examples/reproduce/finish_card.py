@@ -1,13 +1,12 @@
-"""Finish the card of a trained prior: the settings that it separates with, and what was measured.
+"""Complete the card of a trained prior: default settings and measured results.
 
     python finish_card.py PRIOR --like mnist --command examples/reproduce/mnist.sh \\
         --figures langevin=langevin.json halving=halving.json
     python finish_card.py PRIOR --set engine=score
 
-``--like`` takes title, settings and stream of another prior of its family, ``--set`` writes single settings.
-``--figures`` copies the results of reports of ``sepcli evaluate``, by names; figures of other names stay in
-the card, so what was measured later comes on top. ``--command`` is what made the figures. The same words
-again change nothing.
+``--like`` copies title, settings and stream of another prior of the same engine, ``--set`` writes single
+settings. ``--figures`` copies the results of reports of ``sepcli evaluate`` by name; figures of other names
+stay in the card. ``--command`` records the command of the figures. The script is idempotent.
 """
 
 from __future__ import annotations
@@ -27,72 +26,73 @@ from sepcli.catalog.card import Card
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.report import decimals
 
-TOLD = ("dataset", "mixture", "tracks", "version")
-"""What a card copies of a report's protocol."""
-WAYS = ("method", "sampler", "samples", "device")
-"""What it copies of how the prior separated."""
+PROTOCOL = ("dataset", "mixture", "tracks", "version")
+"""Keys of a report's protocol that a card copies."""
+SETTINGS = ("method", "sampler", "samples", "device")
+"""Keys of the settings of the separation that a card copies."""
 
 
 def with_defaults_of(card: Card, prior: str) -> Card:
-    """The card with title, settings and stream of another prior.
+    """Return the card with title, settings and stream of another prior.
 
     Raises:
-        PriorError: there is no such prior, or it is of another family.
+        PriorError: The prior does not exist, or has another engine.
     """
     model, _ = resolve.find(prior)
-    own, other = ({(c.medium, engine) for engine in c.engines} for c in (card, model))
-    if not own & other:
+    engines, others = ({(c.medium, engine) for engine in c.engines} for c in (card, model))
+    if not engines & others:
         raise PriorError(
             f"{prior} is of {model.engine}, {model.medium}, {card.name} of {card.engine}, {card.medium}",
-            "give --like a prior of the same engine",
+            "use a prior of the same engine for --like",
         )
     settings = {key: value for key, value in model.settings.items() if key in (*card.engines, "colorize")}
     return replace(card, title=model.title, settings=settings, stream=model.stream)
 
 
-def with_settings(card: Card, words: Mapping[str, str]) -> Card:
-    """The card with single settings, numbers where the words are such.
+def with_settings(card: Card, options: Mapping[str, str]) -> Card:
+    """Return the card with single settings; values that are numbers are converted.
 
     Raises:
-        UsageError: the card could not be read with them.
+        UsageError: A setting is not valid.
     """
-    if "engine" in words:
-        card = cards.with_engine(card, words["engine"])
-    own = {key: _value(word) for key, word in words.items() if key != "engine"}
-    settings = {**card.settings, card.engine: {**card.defaults(card.engine), **own}}
-    return replace(card, settings=settings) if own else card
+    if "engine" in options:
+        card = cards.with_engine(card, options["engine"])
+    settings = {key: _value(text) for key, text in options.items() if key != "engine"}
+    merged = {**card.settings, card.engine: {**card.defaults(card.engine), **settings}}
+    return replace(card, settings=merged) if settings else card
 
 
 def with_figures(card: Card, reports: Mapping[str, Any], command: str | None = None) -> Card:
-    """The card with the results of reports by name, in place of its own of these names.
+    """Return the card with the results of reports by name, which replace figures of the same names.
 
     Raises:
-        InputError: one is no report.
+        InputError: A file is not a report.
     """
     figures: dict[str, Any] = {**card.figures, **({} if command is None else {"command": command})}
     for name, report in reports.items():
         try:
-            crossed = report.get("metric") == "cross-likelihood"
-            figures[name] = _cross_figures(report) if crossed else _figures(report)
+            cross = report.get("metric") == "cross-likelihood"
+            figures[name] = _cross_figures(report) if cross else _figures(report)
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(
-                f"{name} is no report of sepcli evaluate", "make it with `sepcli evaluate --out`"
+                f"{name} is not a report of sepcli evaluate", "create it with `sepcli evaluate --out`"
             ) from error
     return replace(card, figures=figures)
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What told the results and what they cost; then by metric, row and stem."""
+    """Return protocol and cost of a report, and its results by metric, row and stem."""
     protocol = report["protocol"]
-    ways = protocol.get("settings", {})
-    told = {key: protocol[key] for key in TOLD} | {key: ways[key] for key in WAYS if key in ways}
+    settings = protocol.get("settings", {})
+    described = {key: protocol[key] for key in PROTOCOL}
+    described |= {key: settings[key] for key in SETTINGS if key in settings}
     cost = {key: round(value, 4) for key, value in report.get("cost", {}).items() if value is not None}
     return (
-        told
+        described
         | ({"cost": cost} if cost else {})
         | {
             metric: {
-                row: {stem: _summary(found, decimals(metric)) for stem, found in stems.items()}
+                row: {stem: _summary(values, decimals(metric)) for stem, values in stems.items()}
                 for row, stems in rows.items()
             }
             for metric, rows in report["results"].items()
@@ -100,12 +100,12 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _summary(summary: Mapping[str, Any], places: int) -> dict[str, Any]:
-    return _known(summary, ("mean", "median"), lambda value: round(value, places))
+def _summary(summary: Mapping[str, Any], digits: int) -> dict[str, Any]:
+    return _values(summary, ("mean", "median"), lambda value: round(value, digits))
 
 
 def _cross_figures(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Verdict, and by source its own prior's margin over the best of the others."""
+    """Return the verdict, and by source the margin of its prior over the best of the others."""
     return {
         "dataset": Path(report["data"]).name,
         "verdict": report["sentence"],
@@ -114,77 +114,77 @@ def _cross_figures(report: Mapping[str, Any]) -> dict[str, Any]:
         "margins": {
             margin["source"]: {
                 "against": margin["against"],
-                **_known(margin, ("margin",), _significant),
+                **_values(margin, ("margin",), _significant),
             }
             for margin in report["margins"]
         },
     }
 
 
-def _known(
+def _values(
     entry: Mapping[str, Any], keys: Sequence[str], rounded: Callable[[float], float]
 ) -> dict[str, Any]:
-    """The values of the keys, and the interval, each if the report has a number."""
+    """Return the values of keys and the confidence interval, if the report has them."""
     ends = [rounded(end) for end in entry["ci95"] if end is not None]
     values = {key: rounded(entry[key]) for key in keys if entry[key] is not None}
     return values | ({"ci95": ends} if len(ends) == 2 else {})
 
 
 def _significant(value: float) -> float:
-    """Three digits, as in the verdict: margins may be of any size."""
+    """Round to three significant digits, as in the verdict."""
     return float(f"{value:.3g}")
 
 
-def _value(word: str) -> int | float | str:
+def _value(text: str) -> int | float | str:
     for kind in (int, float):
         try:
-            return kind(word)
+            return kind(text)
         except ValueError:
             continue
-    return word
+    return text
 
 
-def by_name(words: Iterable[str]) -> dict[str, str]:
-    """``NAME=VALUE`` words to a dict.
+def by_name(arguments: Iterable[str]) -> dict[str, str]:
+    """Parse ``NAME=VALUE`` arguments.
 
     Raises:
-        UsageError: a word is not of that form.
+        UsageError: An argument does not have this form.
     """
     named = {}
-    for word in words:
-        name, _, value = word.partition("=")
+    for argument in arguments:
+        name, _, value = argument.partition("=")
         if not (name and value):
-            raise UsageError(f"{word} is not of the form NAME=VALUE", "see --help")
+            raise UsageError(f"{argument} does not have the form NAME=VALUE", "see --help")
         named[name] = value
     return named
 
 
-def read_reports(words: Iterable[str]) -> dict[str, Any]:
-    """The reports of ``NAME=FILE`` words, by name.
+def read_reports(arguments: Iterable[str]) -> dict[str, Any]:
+    """Read the reports of ``NAME=FILE`` arguments.
 
     Raises:
-        UsageError: a word is not of that form.
-        InputError: a file cannot be read.
+        UsageError: An argument does not have this form.
+        InputError: A file cannot be read.
     """
-    found = {}
-    for name, path in by_name(words).items():
+    reports = {}
+    for name, path in by_name(arguments).items():
         try:
-            found[name] = json.loads(Path(path).read_text(encoding="utf-8"))
+            reports[name] = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(
-                f"cannot read {path}: {error}", "make it with `sepcli evaluate --out`"
+                f"cannot read {path}: {error}", "create it with `sepcli evaluate --out`"
             ) from error
-    return found
+    return reports
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Change the card; returns the exit code."""
+    """Update the card; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("prior", type=Path, help="folder of a prior")
-    parser.add_argument("--like", metavar="PRIOR", help="take title, settings and stream of this prior")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings, over those")
-    parser.add_argument("--figures", nargs="+", default=[], metavar="NAME=REPORT", help="what was measured")
-    parser.add_argument("--command", metavar="SCRIPT", help="what made the figures")
+    parser.add_argument("--like", metavar="PRIOR", help="copy title, settings and stream of this prior")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="single settings")
+    parser.add_argument("--figures", nargs="+", default=[], metavar="NAME=REPORT", help="reports of results")
+    parser.add_argument("--command", metavar="SCRIPT", help="command of the figures")
     options = parser.parse_args(argv)
     try:
         card = cards.read(options.prior)

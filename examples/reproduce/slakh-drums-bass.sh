@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The prior `slakh-drums-bass` in both engines and its figures, from Slakh2100 or songs that examples/render_slakh.py
-# --rest has put into its layout (train, validation, test): bash slakh-drums-bass.sh SLAKH_DIR OUT_DIR
+# --other has put into its layout (train, validation, test): bash slakh-drums-bass.sh SLAKH_DIR OUT_DIR
 #
 # About fourteen hours on two CPU cores, six of them training (450 pairs, 16 songs of three minutes; computed from the
 # budgets and the cost of an evaluation, not measured); run again after an interruption, it goes on where it was. Where

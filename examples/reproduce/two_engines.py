@@ -1,11 +1,11 @@
-"""Make one prior of two engines: a LASS prior's folder and a score prior for each of its sources.
+"""Combine a LASS prior and one score prior per source into a prior with two engines.
 
     python two_engines.py PRIOR --score drums bass --like slakh-drums-bass
     python two_engines.py PRIOR --choose lass=validation-lass.json score=validation-score.json
 
-The first names PRIOR/drums and PRIOR/bass in the card of PRIOR, which takes title and settings from another
-prior's; words that are no folders there are looked up as ``--prior`` is. The second makes the engine with the
-higher mean SDR (row ``sepcli``) the one that separates unless ``--method`` says otherwise.
+The first command adds PRIOR/drums and PRIOR/bass to the card of PRIOR, and copies title and settings of
+another prior; names that are not folders there are resolved as for ``--prior``. The second makes the engine
+with the higher mean SDR (row ``sepcli``) the default engine.
 """
 
 from __future__ import annotations
@@ -27,25 +27,28 @@ from sepcli.catalog.index import score_priors
 from sepcli.errors import PriorError, SepError
 
 
-def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None) -> Card:
-    """The card with a score prior per source.
+def join(card: Card, folder: Path, names: Sequence[str], like: str | None = None) -> Card:
+    """Return the card with one score prior per source.
 
     Args:
-        card: of a LASS prior; one that names them already stays as it is.
-        folder: of the card.
-        words: folders inside its own or names of other priors, in the order of the card's sources.
-        like: a prior whose title and settings of LASS it takes.
+        card: card of a LASS prior; it is returned unchanged if it has these priors already.
+        folder: folder of the card.
+        names: folders inside ``folder`` or names of other priors, in the order of the card's sources.
+        like: prior whose title and settings of LASS are copied.
 
     Raises:
-        PriorError: one is no prior of its source, or there is no prior ``like``.
+        PriorError: A prior does not model its source, or the prior ``like`` does not exist.
     """
-    if card.priors == tuple(words):
+    if card.priors == tuple(names):
         return card
-    named = replace(card, priors=tuple(words))
-    found = [resolve.find(word)[0] for word in score_priors(named, folder)]
-    if not all(is_single(one) for one in found) or tuple(one.sources[0] for one in found) != card.sources:
+    named = replace(card, priors=tuple(names))
+    priors = [resolve.find(name)[0] for name in score_priors(named, folder)]
+    if (
+        not all(is_single(prior) for prior in priors)
+        or tuple(prior.sources[0] for prior in priors) != card.sources
+    ):
         raise PriorError(
-            f"{', '.join(words)} are not a score prior each of {', '.join(card.sources)}",
+            f"{', '.join(names)} are not score priors of {', '.join(card.sources)}",
             "train them with `sepcli train-prior --family denoiser`, and name them in this order",
         )
     if like is not None:
@@ -54,7 +57,7 @@ def join(card: Card, folder: Path, words: Sequence[str], like: str | None = None
 
 
 def choose(card: Card, reports: Mapping[str, Any]) -> Card:
-    """The card with the engine as its default whose report has the higher mean SDR."""
+    """Return the card whose default engine is the one with the higher mean SDR in its report."""
     means = {
         engine: report["results"]["sdr"]["sepcli"]["average"]["mean"] for engine, report in reports.items()
     }
@@ -62,12 +65,14 @@ def choose(card: Card, reports: Mapping[str, Any]) -> Card:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Change the card; returns the exit code."""
+    """Update the card; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("prior", type=Path, help="folder of a LASS prior")
-    parser.add_argument("--score", nargs="+", metavar="WORD", help="score priors, one per source")
-    parser.add_argument("--like", metavar="PRIOR", help="take title and settings from this prior")
-    parser.add_argument("--choose", nargs="+", metavar="ENGINE=REPORT", help="the better one is the default")
+    parser.add_argument("--score", nargs="+", metavar="PRIOR", help="score priors, one per source")
+    parser.add_argument("--like", metavar="PRIOR", help="copy title and settings of this prior")
+    parser.add_argument(
+        "--choose", nargs="+", metavar="ENGINE=REPORT", help="make the better one the default"
+    )
     options = parser.parse_args(argv)
     try:
         card = cards.read(options.prior)

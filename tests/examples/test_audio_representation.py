@@ -33,4 +33,4 @@ def test_all_networks_are_measured(tmp_path: Path) -> None:
         # white noise has no structure: the best that can be done is Wiener's filter, where networks begin
         assert row["dB"] == pytest.approx(row["dB of Wiener"], abs=0.5)
         assert row["dB at 0.1"] > row["dB at 0.003"] - 0.1 >= -0.6
-        assert row["ms per second of sound"] > 0
+        assert row["ms per second of audio"] > 0

@@ -42,16 +42,16 @@ class Gaussian:
         return 2 * state
 
 
-def test_a_recorder_changes_nothing_and_keeps_the_way(program: ModuleType) -> None:
+def test_a_recorder_changes_nothing_and_records_the_states(program: ModuleType) -> None:
     sampler = Langevin(levels=3, steps=4)
     recorder, seeds = program.Recorder(Gaussian(), 2), torch.tensor([5])
     final = sampler(recorder, seeds)
     assert torch.equal(final, sampler(Gaussian(), seeds))
-    assert len(recorder.seen) == 6
-    assert 0.0 <= recorder.seen[0].min() <= recorder.seen[0].max() < 2.0  # twice a uniform state
+    assert len(recorder.states) == 6
+    assert 0.0 <= recorder.states[0].min() <= recorder.states[0].max() < 2.0  # twice a uniform state
 
 
-def test_all_is_written(program: ModuleType, tiny_images: Path, tmp_path: Path) -> None:
+def test_all_figures_and_numbers_are_written(program: ModuleType, tiny_images: Path, tmp_path: Path) -> None:
     words = ["--prior", str(tiny_images), "--data", str(DIGITS), "--quick", "--out"]
     assert program.main([*words, str(tmp_path / "one")]) == 0
     for number in (1, 2, 3):

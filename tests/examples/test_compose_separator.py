@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        "compose_separator_sounds", EXAMPLES / "compose_separator_sounds.py"
+        "compose_separator_audio", EXAMPLES / "compose_separator_audio.py"
     )
     assert spec is not None
     assert spec.loader is not None

@@ -179,7 +179,7 @@ def test_a_rendered_song_is_a_slakh_track(program: ModuleType, songs: Path, tmp_
 def test_a_second_call_continues(
     program: ModuleType, songs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call = [str(songs), "--out", str(tmp_path / "out"), "--stereo", "--rest"]
+    call = [str(songs), "--out", str(tmp_path / "out"), "--stereo", "--other"]
     assert program.main(call) == 0
     track = tmp_path / "out" / "train" / "Track00001"
     assert soundfile.info(track / "stems" / "S03.flac").channels == 2  # drums, bass, piano, guitar

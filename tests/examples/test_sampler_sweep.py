@@ -1,4 +1,4 @@
-"""``examples/benchmarks/sound_sweep.py``: variants are separated and scored alike."""
+"""``examples/benchmarks/sampler_sweep.py``: variants are separated and scored."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 import soundfile
 from tiny_sound import make_sound
 
-PROGRAM = Path(__file__).parents[2] / "examples" / "benchmarks" / "sound_sweep.py"
+PROGRAM = Path(__file__).parents[2] / "examples" / "benchmarks" / "sampler_sweep.py"
 
 
-def test_variants_and_draws_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variants_and_numbers_of_samples_are_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     for name in ("violin", "cello"):
         (tmp_path / "pairs" / name).mkdir(parents=True)
@@ -23,7 +23,7 @@ def test_variants_and_draws_are_scored(tmp_path: Path, monkeypatch: pytest.Monke
             soundfile.write(
                 tmp_path / "pairs" / name / f"{item}.flac", 0.1 * rng.standard_normal(16000), 8000
             )
-    words = [str(tmp_path / "pairs"), "--names", "violin", "cello", "--draws", "1", "8"]
+    words = [str(tmp_path / "pairs"), "--names", "violin", "cello", "--samples", "1", "8"]
     words += ["--sampler", "projected"]
     for name in ("violin", "cello"):
         words += ["--prior", make_sound(tmp_path / name, name)]
@@ -31,7 +31,7 @@ def test_variants_and_draws_are_scored(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "argv", [str(PROGRAM), *words])
     runpy.run_path(str(PROGRAM), run_name="__main__")
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert [(row["settings"], row["draws"]) for row in rows] == [
+    assert [(row["settings"], row["samples"]) for row in rows] == [
         ("steps=2", 1),
         ("steps=2", 8),
         ("steps=4,eta=0", 1),

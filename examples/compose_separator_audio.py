@@ -1,9 +1,9 @@
-"""Two synthetic instruments to train priors on, plucked strings and a flute, and duets of both to separate.
+"""Synthesize two instruments for training priors, a plucked string and a flute, and duets to separate.
 
-    python compose_separator_sounds.py OUT
+    python compose_separator_audio.py OUT
 
-writes ``OUT/pluck`` and ``OUT/flute``, some minutes of solo recordings each, and duets that are not among
-them: ``OUT/duets/duet-1.flac`` is the sum of ``OUT/references/duet-1/pluck.flac`` and ``flute.flac``.
+writes ``OUT/pluck`` and ``OUT/flute``, a few minutes of solo recordings each, and separate duets:
+``OUT/duets/duet-1.flac`` is the sum of ``OUT/references/duet-1/pluck.flac`` and ``flute.flac``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Signal = NDArray[np.float64]
 Instrument = Callable[[float, float, np.random.Generator], Signal]
-"""(Hz, seconds, randomness) → one note."""
+"""(Hz, seconds, generator) → one note."""
 
 RATE = 22050
 SCALE = (0, 2, 4, 7, 9, 12, 14, 16, 19, 21, 24)
@@ -26,19 +26,19 @@ SCALE = (0, 2, 4, 7, 9, 12, 14, 16, 19, 21, 24)
 
 
 def pluck(hertz: float, seconds: float, rng: np.random.Generator) -> Signal:
-    """A string: noise in a loop one period long, smoothed every time round (Karplus & Strong 1983)."""
-    seconds += 0.7  # it rings on while the next one sounds
+    """Return a plucked string: noise in a loop, smoothed in every round (Karplus & Strong 1983)."""
+    seconds += 0.7  # notes overlap
     loop = rng.uniform(-1, 1, round(RATE / hertz - 0.5))
-    loop, turns = loop - loop.mean(), []
+    loop, rounds = loop - loop.mean(), []
     for _ in range(int(seconds * RATE / len(loop))):
-        turns.append(loop)
-        loop = 0.498 * (loop + np.roll(loop, 1))  # half a sample late, and a little quieter
-    note = np.concatenate(turns)
+        rounds.append(loop)
+        loop = 0.498 * (loop + np.roll(loop, 1))  # a delay of half a sample, and damping
+    note = np.concatenate(rounds)
     return note * np.minimum(1, np.arange(len(note))[::-1] / (0.05 * RATE))
 
 
 def flute(hertz: float, seconds: float, rng: np.random.Generator) -> Signal:
-    """A blown tone: a few harmonics with vibrato, and the hiss of breath."""
+    """Return a flute: a few harmonics with vibrato, and breath noise."""
     t = np.arange(int(seconds * RATE)) / RATE
     vibrato = 1 + 0.007 * np.minimum(1, t / 0.3) * np.sin(2 * np.pi * (5 * t + rng.uniform()))
     phase = 2 * np.pi * np.cumsum(hertz * vibrato) / RATE
@@ -48,50 +48,52 @@ def flute(hertz: float, seconds: float, rng: np.random.Generator) -> Signal:
 
 
 INSTRUMENTS: dict[str, tuple[Instrument, int]] = {"pluck": (pluck, 45), "flute": (flute, 62)}
-"""Name → how a note is played, and the lowest key note (MIDI); the two ranges overlap."""
+"""Name → instrument and lowest tonic (MIDI); the two ranges overlap."""
 
 
 def melody(name: str, seconds: float, rng: np.random.Generator) -> Signal:
-    """A tune in a random key and tempo: steps up and down the scale, long and short notes, some pauses."""
+    """Return a melody in a random key and tempo: steps on the scale, long and short notes, and pauses."""
     play, lowest = INSTRUMENTS[name]
     key, beat = lowest + rng.integers(6), rng.uniform(0.35, 0.6)
-    sound, start, step = np.zeros(int(seconds * RATE)), 0.0, len(SCALE) // 2
+    signal, start, step = np.zeros(int(seconds * RATE)), 0.0, len(SCALE) // 2
     while start < seconds - 0.2:
         length = beat * rng.choice([0.5, 1, 1, 2])
         step = int(np.clip(step + rng.integers(-3, 4), 0, len(SCALE) - 1))
         if rng.uniform() > 0.1:
             hertz = 440 * 2 ** ((key + SCALE[step] - 69) / 12)
-            note = rng.uniform(0.5, 1) * play(hertz, length, rng)[: len(sound) - int(start * RATE)]
-            sound[int(start * RATE) :][: len(note)] += note
+            note = rng.uniform(0.5, 1) * play(hertz, length, rng)[: len(signal) - int(start * RATE)]
+            signal[int(start * RATE) :][: len(note)] += note
         start += length
-    return 0.45 * sound / np.abs(sound).max()
+    return 0.45 * signal / np.abs(signal).max()
 
 
-def save(path: Path, sound: NDArray[np.int16]) -> None:
-    """Write 16 bits, lossless."""
+def save(path: Path, signal: NDArray[np.int16]) -> None:
+    """Write a file of 16 bits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, sound, RATE, subtype="PCM_16")
+    soundfile.write(path, signal, RATE, subtype="PCM_16")
 
 
-def main(words: list[str] | None = None) -> None:
-    """See the module."""
+def main(arguments: list[str] | None = None) -> None:
+    """Write the recordings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--recordings", type=int, default=10, help="solos of each instrument")
     parser.add_argument("--duets", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=30, help="of a solo; a duet is a third of it")
+    parser.add_argument(
+        "--seconds", type=float, default=30, help="length of a solo; that of a duet is a third"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(words)
-    rng = np.random.default_rng(given.seed)
+    options = parser.parse_args(arguments)
+    rng = np.random.default_rng(options.seed)
     for name in INSTRUMENTS:
-        for number in range(given.recordings):
-            solo = melody(name, given.seconds, rng)
-            save(given.out / name / f"solo-{number + 1}.flac", np.int16(32767 * solo))
-    for number in range(given.duets):
-        parts = {name: np.int16(32767 * melody(name, given.seconds / 3, rng)) for name in INSTRUMENTS}
+        for number in range(options.recordings):
+            solo = melody(name, options.seconds, rng)
+            save(options.out / name / f"solo-{number + 1}.flac", np.int16(32767 * solo))
+    for number in range(options.duets):
+        parts = {name: np.int16(32767 * melody(name, options.seconds / 3, rng)) for name in INSTRUMENTS}
         for name, part in parts.items():
-            save(given.out / "references" / f"duet-{number + 1}" / f"{name}.flac", part)
-        save(given.out / "duets" / f"duet-{number + 1}.flac", parts["pluck"] + parts["flute"])
+            save(options.out / "references" / f"duet-{number + 1}" / f"{name}.flac", part)
+        save(options.out / "duets" / f"duet-{number + 1}.flac", parts["pluck"] + parts["flute"])
 
 
 if __name__ == "__main__":
