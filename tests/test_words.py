@@ -22,7 +22,17 @@ ERRORS = {
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
 CAPITAL = re.compile(r"(?!(?:Langevin|Pillow|Slakh|Demucs)\b)[A-Z][a-z]+ |A ")
 """A first word that is capitalized and not a name."""
-CONVERTED = ("baselines", "media", "posterior", "samplers", "signal")
+CONVERTED = (
+    "baselines",
+    "datasets",
+    "evaluation",
+    "media",
+    "metrics",
+    "posterior",
+    "samplers",
+    "signal",
+    "training",
+)
 """Rooms whose messages follow the style; the list only grows."""
 
 
@@ -75,7 +85,7 @@ def test_messages_and_hints_are_lower_case_without_full_stop(room: str) -> None:
                 assert not OPTION.search(text), (error.place, text)
 
 
-BOUNDS = {"full stop": 0, "capital": 0, "option": 63}
+BOUNDS = {"full stop": 0, "capital": 0, "option": 20}
 """Messages in all rooms (options: below cli/) that do not follow the style yet. These numbers only fall."""
 
 
@@ -97,7 +107,7 @@ OLD_WORDS = re.compile(
     r"usual|tell|the rest)\b|(?<![Ss]tandard )\bdeviations?\b"
 )
 """Words that the vocabulary of the project replaces; some have legitimate uses, so that lines are counted."""
-OLD_LINES = 1690
+OLD_LINES = 1564
 """Lines with such words; this number only falls."""
 
 
