@@ -35,7 +35,7 @@ from sepcli.evaluation.samples import seeds_of
 from sepcli.evaluation.tasks.images import pair_values
 from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.images import residual_rms
-from sepcli.priors.images.load_score import load_images
+from sepcli.priors.load import load_separator
 from sepcli.protocols import Posterior
 from sepcli.samplers.langevin import Langevin
 from sepcli.separation.engines import LANGEVIN_PRESETS, ScoreEngine
@@ -220,9 +220,15 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
     annealed = {"preset": PRESET, "levels": str(langevin.levels), "steps": str(langevin.steps)}
 
     def load(sources: int, sampler: str, settings: dict[str, str]) -> ScoreEngine:
-        return load_images(
-            [options.prior], (1.0,) * sources, device=options.device, sampler=sampler, settings=settings
-        )
+        engine = load_separator(
+            options.prior,
+            weights=(1.0,) * sources,
+            device=options.device,
+            sampler=sampler,
+            settings=settings,
+        ).engine
+        assert isinstance(engine, ScoreEngine)
+        return engine
 
     digits = open_mnist(options.data)
     pairs = list(digits.pairs(items).items(options.seed))

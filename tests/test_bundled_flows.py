@@ -19,7 +19,7 @@ from sepcli.evaluation.cross_likelihood import cross_likelihood
 from sepcli.evaluation.density_evaluators import open_evaluators
 from sepcli.evaluation.tasks.likelihood import Likelihood
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
-from sepcli.priors.images.load_score import load_image_prior
+from sepcli.priors.images.load import load_image_prior
 
 DIGITS = Path(__file__).parent / "data" / "digits"
 

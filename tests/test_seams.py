@@ -19,8 +19,8 @@ from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter, reorder
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.audio.gaussian_bands import GaussianBands
-from sepcli.priors.audio.load_denoisers import MdctEngine
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_engine import MdctEngine
 from sepcli.priors.audio.train_denoiser import STREAM, overlap_for
 from sepcli.protocols import DenoisingPrior, Engine, Posterior, ProgressCallback
 from sepcli.samplers.projected import Projected

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from loading import engine_of
 from PIL import Image
 from torch import Tensor
 
@@ -13,7 +14,6 @@ from sepcli.cli.app import run
 from sepcli.datasets.image_pairs import Group, ImagePairs, random_pairs
 from sepcli.evaluation import run as evaluation
 from sepcli.evaluation.tasks.images import ImageSums
-from sepcli.priors.images.load_score import load_images
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.engines import ScoreEngine
 from sepcli.separation.seeds import item_seed, sample_seeds
@@ -58,7 +58,7 @@ def test_separate_repeats_an_items_draw_with_the_seed_in_the_report(
     images = 2 * np.random.default_rng(0).integers(0, 128, (6, 1, 12, 12)).astype(np.uint8)
     group = Group(images, np.arange(6))
     source = ImagePairs("noise", "any two", ("a", "b"), (group, group), 3)
-    separator = Recording(load_images([str(tiny_images)], (1.0, 1.0), settings={"steps": "3"}))
+    separator = Recording(engine_of([str(tiny_images)], (1.0, 1.0), settings={"steps": "3"}))
     report = evaluation.run(ImageSums(source, separator), seed=11, batch=32)
     assert report.seeds == {f"pair-{n:05d}": item_seed(11, n) for n in range(3)}
     assert report.as_dict()["seeds"] == report.seeds

@@ -23,14 +23,15 @@ from torch import Tensor
 from sepcli.datasets.pair_folder import Pair, read_pairs
 from sepcli.evaluation.samples import mix, seeds_of
 from sepcli.evaluation.score import score_track
-from sepcli.priors.audio.load_denoisers import MdctEngine, load_composed
+from sepcli.priors.load import load_separator
+from sepcli.protocols import Engine
 from sepcli.signal.consistency import fft_size, wiener
 
 RMS = 0.1
 """RMS of normalized mixtures."""
 
 
-def separate(separator: MdctEngine, pairs: Sequence[Pair], samples: int, batch: int) -> list[Tensor]:
+def separate(separator: Engine, pairs: Sequence[Pair], samples: int, batch: int) -> list[Tensor]:
     """Return samples (S, K, T) of the sources of every item, at the gain of the item."""
     results: list[Tensor] = []
     for start in range(0, len(pairs), batch):
@@ -51,7 +52,7 @@ def sdr(pair: Pair, names: Sequence[str], estimates: Tensor) -> float:
 
 
 def measure(
-    separator: MdctEngine, pairs: Sequence[Pair], counts: Sequence[int], exponent: float, batch: int
+    separator: Engine, pairs: Sequence[Pair], counts: Sequence[int], exponent: float, batch: int
 ) -> list[dict[str, float]]:
     """Return one row per number of samples; the samples of a row are the first ones of the next."""
     started = time.perf_counter()
@@ -103,7 +104,9 @@ def main() -> None:
     rows = []
     for variant in a.variant or [""]:
         settings = dict(pair.split("=", 1) for pair in variant.split(",") if pair)
-        separator = load_composed(a.prior, weights, names=a.names, sampler=a.sampler, settings=settings)
+        separator = load_separator(
+            a.prior, weights=weights, names=a.names, sampler=a.sampler, settings=settings
+        ).engine
         for row in measure(separator, pairs, a.samples, a.exponent, a.batch):
             rows.append({"sampler": a.sampler or "", "settings": variant, "items": len(pairs), **row})
             print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)

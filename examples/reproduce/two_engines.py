@@ -22,9 +22,9 @@ from msgspec.structs import replace
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
-from sepcli.catalog.engines import is_single
 from sepcli.catalog.index import score_priors
 from sepcli.errors import PriorError, SepError
+from sepcli.priors.select import is_single
 
 
 def join(card: Card, folder: Path, names: Sequence[str], like: str | None = None) -> Card:

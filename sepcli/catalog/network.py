@@ -50,6 +50,22 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Netwo
     return network.eval()
 
 
+def read_config(part: Path) -> Mapping[str, Any]:
+    """Return the config of a part of a prior's folder.
+
+    Raises:
+        PriorError: it is missing or damaged.
+    """
+    path = part / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise PriorError(f"cannot read {path}", "fetch or train the prior again") from error
+    if not isinstance(config, dict):
+        raise PriorError(f"{path} holds no config", "fetch or train the prior again")
+    return config
+
+
 def check_compiler(device: torch.device) -> None:
     """Try to compile something.
 

@@ -75,26 +75,24 @@ def colorize(
 
     Size, transparency, bit depth and, up to one level, the gray are kept.
     """
-    from sepcli.catalog import resolve as catalog
     from sepcli.cli.colorize_images import Colorization
     from sepcli.cli.inputs import collect
     from sepcli.cli.jobs import Batch, Options, run_batch
     from sepcli.cli.outputs import Layout, check_template
     from sepcli.cli.settings import parse_settings
+    from sepcli.priors.select import choose
 
     fetch_if_new([prior], quiet)
-    card, _ = catalog.find(prior)  # a misspelt name is answered before torch is imported
+    given = parse_settings(settings or [])
+    chosen = choose(prior, colorize=(1 / 3,) * 3, sampler=sampler, settings=given, samples=samples)
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}.{ext}")
     check_template(template, samples, stems=1)
     work = Colorization(
-        prior=prior,
-        card=card,
-        layout=Layout(out, template, ("colorized",), samples, card.name, images=True),
+        chosen=chosen,
+        layout=Layout(out, template, ("colorized",), samples, chosen.prior, images=True),
         gray=None if gray is Gray.AUTO else gray.value,
         hint=hint,
         device=device,
-        sampler=sampler,
-        settings=parse_settings(settings or []),
         seed=seed,
         overwrite=overwrite,
         quiet=quiet,

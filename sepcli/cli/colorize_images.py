@@ -13,7 +13,8 @@ from sepcli.cli import console
 from sepcli.cli.image_samples import beside_labels, describe_samples, sample_labels, std_scale
 from sepcli.cli.jobs import Outcome
 from sepcli.cli.outputs import Job, Layout, plan
-from sepcli.errors import InputError, SepError
+from sepcli.cli.resolve import load
+from sepcli.errors import InputError
 from sepcli.separation.seeds import sample_seeds
 
 if TYPE_CHECKING:
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from sepcli.catalog.card import Card
     from sepcli.media.images import RasterImage
-    from sepcli.priors.images.colorizer import Colorizer
-    from sepcli.protocols import ProgressCallback
-    from sepcli.separation.ranking import RankedSamples
+    from sepcli.priors.select import Selection
+    from sepcli.separation.colorize import ColorSamples
+    from sepcli.separation.separator import Separator
 
 STEP = 1 / 255
 """One level of 8 bits."""
@@ -40,27 +40,21 @@ class Colorization:
     """Colorizes images; fulfils ``sepcli.cli.jobs.Work``.
 
     Attributes:
-        prior: name or folder.
-        card: of the prior.
+        chosen: the prior and how it colorizes, for any gray.
         layout: how files are named.
         gray: a key of ``GRAYS``; None: found for every image.
         hint: a file of strokes.
         device: the argument.
-        sampler: name; None: the prior's own.
-        settings: of sampler and hints.
         seed: of the run.
         overwrite: replace files that exist.
         quiet: no progress and no notes.
     """
 
-    prior: str
-    card: Card
+    chosen: Selection
     layout: Layout
     gray: str | None
     hint: Path | None
     device: str
-    sampler: str | None
-    settings: Mapping[str, str]
     seed: int
     overwrite: bool
     quiet: bool
@@ -80,10 +74,7 @@ class Colorization:
         gray = {} if self.gray is None else {"gray": self.gray, "weights": list(GRAYS[self.gray])}
         digest = cards.sha256(self.hint) if self.hint is not None and self.hint.is_file() else None
         return {
-            "prior": self.card.name,
-            "files": {name: entry.sha256 for name, entry in self.card.files.items()},
-            **self._colorizer.describe(),
-            "device": str(self._colorizer.device),
+            **{key: value for key, value in self._separator.describe().items() if key != "weights"},
             "gray_asked": self.gray or "auto",
             **gray,
             "seed": self.seed,
@@ -102,14 +93,20 @@ class Colorization:
         started = time.monotonic()
         image = read_image(job.source, first=True)
         kind, why = (self.gray, "as --gray says") if self.gray else find_gray(image)
-        colorizer = replace(self._colorizer, weights=GRAYS[kind])
-        weights, had_colors = colorizer.weights, not is_gray(image)
+        weights, had_colors = GRAYS[kind], not is_gray(image)
         image = _in_gray(job, image, weights, self.quiet)
         gray = torch.from_numpy(image.pixels[0])
         hint = None if self.hint is None else _read_hint(self.hint, gray.shape)
         seeds = sample_seeds(self.seed, 0, self.layout.samples)
         with console.progress(title, self.quiet) as on_progress:
-            colors = _sample(job, colorizer, gray, torch.tensor(seeds), hint, on_progress)
+            colors = self._separator.sample_colors(
+                gray,
+                weights=weights,
+                samples=len(seeds),
+                seed=self.seed,
+                hint=hint,
+                on_progress=on_progress,
+            )
         write_images(_results(job, image, colors), overwrite=self.overwrite)
         several: dict[str, Any] = {}
         if job.beside:
@@ -129,7 +126,7 @@ class Colorization:
                 "size": list(gray.shape),
                 "working_size": list(colors.small.shape),
                 **several,
-                "evaluations": colorizer.separator().evaluations,
+                "evaluations": self._separator.engine.evaluations,
                 "elapsed": time.monotonic() - started,
             },
         }
@@ -138,15 +135,11 @@ class Colorization:
         return Outcome(details, (f"{job.stems[0][0].parent}: {made}, {sheet}; gray: {kind}, {why}",))
 
     @cached_property
-    def _colorizer(self) -> Colorizer:
-        from sepcli.cli.device import choose_device
+    def _separator(self) -> Separator:
         from sepcli.media.grayscale import DEFAULT
-        from sepcli.priors.images.colorizer import load_colors
         from sepcli.signal.chroma import GRAYS
 
-        device = str(choose_device(self.device))
-        weights = GRAYS[self.gray or DEFAULT]
-        return load_colors(self.prior, weights, device=device, sampler=self.sampler, settings=self.settings)
+        return load(replace(self.chosen, weights=GRAYS[self.gray or DEFAULT]), self.device)
 
 
 def _in_gray(job: Job, image: RasterImage, weights: Sequence[float], quiet: bool) -> RasterImage:
@@ -188,76 +181,6 @@ def _read_hint(path: Path, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         )
     colors, alpha = as_channels(strokes, 3, path), strokes.alpha.astype(np.float32) / 255
     return torch.from_numpy(colors), torch.from_numpy(alpha)
-
-
-def _sample(
-    job: Job,
-    colorizer: Colorizer,
-    gray: Tensor,
-    seeds: Tensor,
-    hint: tuple[Tensor, Tensor] | None,
-    on_progress: ProgressCallback,
-) -> ColorSamples:
-    """Sample colors of exactly the gray (H, W); samples are ranked as they were before that was enforced."""
-    import torch
-
-    from sepcli.separation.ranking import ranked
-    from sepcli.signal.chroma import hinted, locked, reduced, working_size
-
-    weights = tuple(colorizer.weights)
-    small = reduced(gray[None], working_size(gray.shape[0], gray.shape[1], colorizer.short))[0]
-    known = None if hint is None else hinted(*hint, small, weights)
-    separator = colorizer.separator(known)
-    drawn = separator.sample(small[None, None], seeds[None], on_progress)[0].clamp(0, 1)
-    log_prior = separator.log_prior(drawn) if len(seeds) > 1 else None
-    if not torch.isfinite(drawn).all():
-        raise SepError(f"the colors of {job.source} are not finite", "use more steps, or another sampler")
-    sets = ranked(drawn, small[None], weights, log_prior)
-    exact = locked(small, sets.samples[:, :, 0] - small, weights)
-    return ColorSamples(gray, small, replace(sets, samples=exact[:, :, None]), weights)
-
-
-@dataclass(frozen=True)
-class ColorSamples:
-    """Ranked samples of the colors of one image, small, and the image at full size.
-
-    Attributes:
-        gray: (H, W), full size.
-        small: (h, w), the gray that the prior was given.
-        ranked: samples (S, 3, 1, h, w) of exactly that gray, the best first.
-        weights: w of the gray Σ w_c x_c.
-    """
-
-    gray: Tensor
-    small: Tensor
-    ranked: RankedSamples
-    weights: tuple[float, ...]
-
-    def full(self, number: int, gray: Tensor | None = None) -> Tensor:
-        """Return sample ``number`` (3, H, W), or the mean of the samples if it is their number.
-
-        Args:
-            number: from 0.
-            gray: (H, W), the same gray at another size; None: at full size.
-        """
-        from sepcli.signal.chroma import enlarged
-
-        own = self.ranked.samples[number] if number < len(self.ranked.samples) else self.ranked.mean
-        full = self.gray if gray is None else gray
-        return enlarged(full, self.small, own[:, 0] - self.small, self.weights)
-
-    @property
-    def std(self) -> Tensor:
-        """(1, h, w): root mean square over the channels of the standard deviation over the samples."""
-        return self.ranked.std[:, 0].square().mean(0, keepdim=True).sqrt()
-
-    def full_std(self, size: tuple[int, int], scale: float = 1.0) -> Tensor:
-        """Return the standard deviation times ``scale`` at another size, (1, H, W)."""
-        import torch
-
-        from sepcli.signal.chroma import stretched
-
-        return torch.cat([rows for _, rows in stretched(scale * self.std, size)], dim=1)
 
 
 def _results(job: Job, image: RasterImage, colors: ColorSamples) -> Iterator[tuple[Path, RasterImage]]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
 from sepcli.cli.evaluate_options import AUDIO, COLORS, LIKELIHOOD, Kind
-from sepcli.cli.resolve import Method, compose, engine_of, find_card, load
-from sepcli.cli.settings import consistency_for, parse_settings, split_settings, stream_settings
+from sepcli.cli.resolve import Method, engine_of, find, load, made_with
+from sepcli.cli.settings import parse_settings
 from sepcli.datasets import DATASETS, Dataset, resolve
 from sepcli.errors import UsageError
 
@@ -143,20 +143,23 @@ def _engine(
 ) -> tuple[Any, Any, dict[str, Any]]:
     """The engine of the priors, how recordings go through it, and what it is, for records."""
     method, sampler = engine_of(next(iter(leading), None), choice.sampler)
-    prior = choice.priors[0] if choice.priors else None
-    card = find_card(method, prior, sampler, choice.samples or 1)
-    if choice.dataset.name == "toy-waves":
-        from msgspec import structs
-
-        card = compose(card, choice.priors, None, None)
-        if len(choice.priors) > 1:
-            card = structs.replace(card, weights=(1 / len(choice.priors),) * len(choice.priors))
-    for_stream, settings = split_settings(parse_settings(choice.settings), card)
+    mean, count = None, len(choice.priors)
+    if choice.dataset.name == "toy-waves" and count > 1:
+        mean = ",".join([repr(1 / count)] * count)
+    settings = parse_settings(choice.settings)
     if choice.samples:
-        for_stream["draws"] = choice.samples
-    engine, about = load(card, prior, device=choice.device, sampler=sampler, settings=settings)
-    consistency = consistency_for(engine, choice.consistency)
-    return engine, stream_settings(for_stream, consistency=consistency, samples=1), about
+        settings["draws"] = str(choice.samples)
+    chosen = find(
+        method,
+        choice.priors,
+        weights=mean,
+        sampler=sampler,
+        settings=settings,
+        samples=choice.samples or 1,
+    )
+    separator = load(chosen, choice.device, choice.consistency)
+    about = {key: value for key, value in made_with(separator).items() if key != "stream"}
+    return separator.engine, separator.stream, about
 
 
 def _images(choice: Choice) -> Task[Any]:
@@ -171,16 +174,14 @@ def _images(choice: Choice) -> Task[Any]:
             f"{len(choice.priors)} --prior for --dataset {choice.dataset.name} and {len(choice.data)} --data",
             f"give at most {most}",
         )
-    from sepcli.catalog import resolve as catalog
-    from sepcli.catalog.engines import with_engine
+    from sepcli.priors.select import choose
 
     for method in choice.methods:
         if method not in (Method.SCORE, Method.LASS):
             raise UsageError(f"--method {method} is not for images", "leave it out, or use score or lass")
-    for prior in choice.priors:  # a misspelt name is answered before torch is imported
-        engines: list[str | None] = [method.value for method in choice.methods]
-        for engine in engines or [None]:
-            with_engine(*catalog.find(prior), engine)
+    engines: list[str | None] = [method.value for method in choice.methods]
+    for engine in engines or [None]:  # a misspelt name is answered before torch is imported
+        choose(choice.priors, engine=engine)
     given = parse_settings(choice.settings)
     shape, classes = _prior_shape(choice)
     return (
@@ -193,7 +194,7 @@ def _sums(
 ) -> Task[Any]:
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.tasks.images import ImageSums
-    from sepcli.priors.images.load import load_images
+    from sepcli.priors.load import load_separator
 
     if len(choice.data) == 2 and choice.data[0].samefile(choice.data[1]):
         raise UsageError(
@@ -204,30 +205,33 @@ def _sums(
     pairs = opened[0].pairs(count, choice.pairing, *opened[1:])
     conditional = choice.pairing == "class" and classes == pairs.names
     place = str(choose_device(choice.device))
-    engine = load_images(
+    separator = load_separator(
         choice.priors,
-        (1.0, 1.0),
+        weights=(1.0, 1.0),
+        engine=next((method.value for method in choice.methods), None),
         labels=(0, 1) if conditional else None,
         device=place,
         sampler=choice.sampler,
         settings=given,
     )
-    about = _about(choice, engine.describe(), place) | {"class_conditional": conditional}
+    about = separator.describe() | {"class_conditional": conditional}
     networks = _networks(choice, place)
-    return ImageSums(pairs, engine, choice.samples or 1, about, networks)
+    return ImageSums(pairs, separator.engine, choice.samples or 1, about, networks)
 
 
 def _colorization(choice: Choice, shape: tuple[int, int, int], given: Mapping[str, str]) -> Task[Any]:
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.tasks.colorization import WEIGHTS, Colorization
-    from sepcli.priors.images.colorizer import load_colors
+    from sepcli.priors.load import load_separator
 
     place = str(choose_device(choice.device))
-    colorizer = load_colors(choice.priors[0], WEIGHTS, device=place, sampler=choice.sampler, settings=given)
+    separator = load_separator(
+        choice.priors[0], colorize=WEIGHTS, device=place, sampler=choice.sampler, settings=given
+    )
     images = _open_images(choice, choice.data[0], shape)
-    about = _about(choice, colorizer.describe(), place) | {"task": "colorize", "gray": "mean"}
+    about = separator.describe() | {"task": "colorize", "gray": "mean"}
     data = images.colors(choice.pairs or ALL)
-    return Colorization(data, colorizer.separator(), choice.samples or 1, about, _networks(choice, place))
+    return Colorization(data, separator.engine, choice.samples or 1, about, _networks(choice, place))
 
 
 def _open_images(choice: Choice, folder: Path, shape: tuple[int, int, int]) -> LabelledImages:
@@ -246,7 +250,7 @@ def _open_images(choice: Choice, folder: Path, shape: tuple[int, int, int]) -> L
 
 def _prior_shape(choice: Choice) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Channels, height and width of the first prior's images, and its classes."""
-    from sepcli.priors.images.load import known_images
+    from sepcli.priors.load import known_images
 
     shape, classes = known_images(choice.priors[0])
     if choice.dataset.channels not in (0, shape[0]):
@@ -264,22 +268,6 @@ def _networks(choice: Choice, place: str) -> Any:
     from sepcli.evaluation.distribution import open_networks
 
     return open_networks(choice.metrics, choice.inception, torch.device(place))
-
-
-def _about(choice: Choice, described: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """What a record says of priors and engine."""
-    from sepcli.catalog import resolve as catalog
-
-    found = [catalog.find(prior)[0] for prior in choice.priors]
-    names = [card.name for card in found]
-    files = {card.name: {name: entry.sha256 for name, entry in card.files.items()} for card in found}
-    one = len(names) == 1
-    return {
-        "prior": names[0] if one else names,
-        "files": files[names[0]] if one else files,
-        **described,
-        "device": place,
-    }
 
 
 def _likelihood(choice: Choice) -> Task[Any]:

@@ -1,23 +1,20 @@
-"""``--method`` and ``--prior`` → what separates: first a card, in an instant, then the separator."""
+"""``--method`` and ``--prior`` → what separates: first from cards, at once, then loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-
-from msgspec.structs import replace
 
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sepcli.catalog.card import Card
-    from sepcli.protocols import Engine
+    from sepcli.priors.select import Selection
+    from sepcli.separation.separator import Separator
 
 DEFAULT_PRIOR = "slakh-drums-bass"
-BLIND = "baseline"
-"""The engine of the cards of methods without a prior."""
 
 
 class Method(StrEnum):
@@ -57,209 +54,134 @@ def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None
     return Method.SCORE, "langevin"
 
 
-def find_card(
+@dataclass(frozen=True)
+class Baseline:
+    """A method without a prior, where a ``Selection`` of priors may be.
+
+    Attributes:
+        prior: its name.
+        names: of the sources.
+        settings: of windows and masks.
+    """
+
+    prior: str
+    names: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+
+def find(
     method: Method | None,
-    prior: str | None,
+    priors: Sequence[str],
+    *,
+    weights: str | None = None,
+    sources: int | None = None,
     sampler: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     samples: int = 1,
-    rest: bool = False,
-) -> Card:
-    """The prior's card for one engine (see ``sepcli.catalog.engines``), or what a blind method separates.
+    other: bool = False,
+) -> Selection | Baseline:
+    """Choose what separates, from cards alone; see ``sepcli.priors.select.choose``.
+
+    Args:
+        method: an engine or a baseline; None: the priors' default.
+        priors: names, of audio the default one if there are none.
+        weights: ``0.5,0.5``.
+        sources: number of sources of an image.
+        sampler: its name.
+        settings: of ``--set``.
+        samples: how many are kept.
+        other: add a source for what no prior models.
 
     Raises:
-        UsageError: the method has no use for the prior, the sampler or a rest, or it knows one answer only.
+        UsageError: the options do not fit the priors, or a baseline.
         PriorError: no such prior.
     """
-    from sepcli.catalog import card as cards
-    from sepcli.catalog import resolve as catalog
-    from sepcli.catalog.engines import with_engine
+    from sepcli.priors.select import choose
 
-    if method is None or not method.blind:
-        card, folder = catalog.find(prior or DEFAULT_PRIOR)
-        card = with_engine(card, folder, None if method is None else method.value, sampler, rest)
-        if rest and (card.engine, card.medium) != ("score", "audio"):
-            raise UsageError(
-                f"--other is for score priors of audio, and {card.name} is of {card.engine}, {card.medium}",
-                "leave it out" + (", or --method lass" if card.engine == "lass" else ""),
-            )
-        if samples > 1 and (sampler or card.defaults(card.engine).get("sampler")) == "greedy":
-            raise UsageError(
-                f"greedy search finds one answer, not {samples}",
-                "leave out --samples, or choose --sampler ancestral",
-            )
-        return card
-    given = {"--prior": prior is not None, "--sampler": sampler is not None, "--samples": samples > 1}
-    given["--other"] = rest
-    for option in (option for option, present in given.items() if present):
-        raise UsageError(f"--method {method} has no use for {option}: it has no prior", f"leave out {option}")
-    from sepcli import baselines as blind
-
-    return cards.Card(
-        name=method.value,
-        medium="audio",
-        engine="baseline",
-        sources=blind.SOURCES,
-        weights=blind.WEIGHTS,
-        sample_rate=blind.SAMPLE_RATE,
-        stream=dict(blind.STREAM),
+    if method is not None and method.blind:
+        return _baseline(
+            method, settings or {}, prior=bool(priors), sampler=sampler, samples=samples > 1, other=other
+        )
+    given = None if weights is None else parse_weights(weights, sources, 2 - other)
+    return choose(
+        priors or DEFAULT_PRIOR,
+        weights=given,
+        sources=None if given is not None else sources,
+        engine=None if method is None else method.value,
+        sampler=sampler,
+        settings=settings,
+        other=other,
+        samples=samples,
     )
+
+
+def _baseline(method: Method, settings: Mapping[str, Any], **given: object) -> Baseline:
+    for option in (option for option, present in given.items() if present):
+        raise UsageError(
+            f"--method {method} has no use for --{option}: it has no prior", f"leave out --{option}"
+        )
+    from sepcli import baselines
+
+    return Baseline(method.value, baselines.SOURCES, settings)
 
 
 def fitting_images(method: Method | None = None, sampler: str | None = None) -> tuple[str, ...]:
     """Return the names of the bundled priors of images that have an engine and a sampler, if given."""
     from sepcli.catalog import index
     from sepcli.catalog import resolve as catalog
-    from sepcli.catalog.engines import SAMPLERS
+    from sepcli.samplers import names as sampler_names
 
     fitting = []
     for name in index.names():
         card, _ = catalog.find(name)
         if card.medium == "image" and method in (None, *card.engines):
-            known = {one for engine in card.engines for one in SAMPLERS.get(engine, ())}
+            domains = {"score": "signal", "lass": "token"}
+            known = {one for engine in card.engines for one in sampler_names(domains.get(engine, ""))}
             if sampler is None or sampler in known:
                 fitting.append(name)
     return tuple(fitting)
 
 
-def compose(
-    card: Card, priors: Sequence[str], weights: str | None, sources: int | None, rest: bool = False
-) -> Card:
-    """What ``--prior`` and the other words on sources ask for, as one card.
+def load(chosen: Selection | Baseline, device: str, consistency: str | None = None) -> Separator:
+    """Load what ``find`` chose.
 
     Args:
-        card: of the first prior, for one engine.
-        priors: all words; several are for priors of one sound each.
-        weights: ``0.5,0.5``, one per such prior, and one for the rest, or not; the priors' own if None.
-        sources: a word for images.
-        rest: add a source for what no prior explains.
-
-    Returns:
-        The card. Of score priors it names all sources and, in ``score``, the words for their priors.
-
-    Raises:
-        UsageError: the words do not fit the card.
-        PriorError: no such prior.
-    """
-    from sepcli.catalog import resolve as catalog
-    from sepcli.catalog.engines import add_rest, is_single, refuse_single, source_names
-    from sepcli.separation.weights import mixing_weights
-
-    if not is_single(card):
-        if len(priors) > 1:
-            raise UsageError(
-                f"prior {card.name} brings all its sources along: {', '.join(card.sources)}",
-                "give one --prior; several, one per source, are for images and for priors of one sound",
-            )
-        if sources or weights:
-            raise UsageError(
-                f"prior {card.name} separates {', '.join(card.sources)}", "leave out --sources and --weights"
-            )
-        names, alpha = card.sources, card.weights or (1.0,) * len(card.sources)
-        if rest:
-            names, alpha = add_rest(names, alpha)
-        return replace(card, sources=names, weights=alpha)
-    if sources:
-        raise UsageError("--sources is for images", "give --prior once per source")
-    owners = [catalog.find(word)[0] for word in priors]
-    for other in owners:
-        if not is_single(other):
-            raise UsageError(
-                f"prior {other.name} is of {other.engine}, {other.medium}, and does not mix with {card.name}",
-                "choose priors of one sound each",
-            )
-    if len(owners) + rest < 2:
-        refuse_single(card)
-    of_cards = tuple(owner.weights[0] if owner.weights else 1.0 for owner in owners)
-    given = parse_weights(weights, None, 2 - rest) if weights else None
-    alpha = mixing_weights(given, of_cards, images=False, sources=len(owners))
-    names = source_names(owners)
-    if rest:
-        names, alpha = add_rest(names, alpha)
-    if len(alpha) != len(names):
-        raise UsageError(f"{len(alpha)} --weights for {len(owners)} --prior", "give one weight per prior")
-    name = "+".join(owner.name for owner in owners)
-    return replace(card, name=name, sources=names, weights=alpha, priors=tuple(priors))
-
-
-def load(
-    card: Card, prior: str | None, *, device: str, sampler: str | None, settings: Mapping[str, str]
-) -> tuple[Engine, dict[str, Any]]:
-    """The separator of a card from ``find_card`` or ``compose``, and what a record says of it.
+        chosen: from ``find``.
+        device: of ``--device``.
+        consistency: of ``--consistency``; None: the engine's default.
 
     Raises:
         UsageError: an unknown sampler, setting or device, or priors of different rates.
         PriorError: a prior is missing or damaged.
     """
-    if card.engine == BLIND:
-        return _load_blind(card, device, settings)
-    if card.priors:
-        return _load_composed(card, device, sampler, settings)
-    from sepcli.catalog.build import load_separator
+    settings = {**chosen.settings, **({} if consistency is None else {"consistency": consistency})}
+    if isinstance(chosen, Baseline):
+        return _load_baseline(chosen.prior, settings, device)
     from sepcli.cli.device import choose_device
+    from sepcli.priors.load import load_selection
 
-    place = str(choose_device(device))
-    separator = load_separator(
-        prior or DEFAULT_PRIOR,
-        method=card.engine if card.engine in (Method.LASS, Method.VARIATIONAL) else None,
-        device=place,
-        sampler=sampler,
-        settings=settings,
-    )
-    return separator, {
-        "method": card.engine,
-        "prior": card.name,
-        "files": {name: entry.sha256 for name, entry in card.files.items()},
-        **separator.describe(),
-        "device": place,
-    }
+    return load_selection(replace(chosen, settings=settings), choose_device(device))
 
 
-def _load_composed(
-    card: Card, device: str, sampler: str | None, settings: Mapping[str, str]
-) -> tuple[Engine, dict[str, Any]]:
-    from sepcli.catalog import resolve as catalog
-    from sepcli.cli.device import choose_device
-    from sepcli.priors.audio import load_denoisers as spectral
-
-    place = str(choose_device(device))
-    words = card.priors
-    rest = len(card.sources) > len(words)
-    separator = spectral.load_composed(
-        words,
-        card.weights,
-        names=card.sources,
-        rest=rest,
-        device=place,
-        sampler=sampler,
-        settings=settings,
-    )
-    return separator, {
-        "method": Method.SCORE.value,
-        "prior": card.name,
-        "weights": card.weights,
-        "files": {
-            f"{source}/{name}": entry.sha256
-            for source, word in zip(card.sources, words, strict=False)
-            for name, entry in catalog.find(word)[0].files.items()
-        },
-        **separator.describe(),
-        "device": place,
-    }
+def made_with(separator: Separator) -> dict[str, Any]:
+    """Return what a record says of a separator."""
+    described = separator.describe()
+    return {"method": described["engine"], **described}
 
 
-def _load_blind(card: Card, device: str, settings: Mapping[str, str]) -> tuple[Engine, dict[str, Any]]:
+def _load_baseline(method: str, settings: Mapping[str, Any], device: str) -> Separator:
     if device not in ("auto", "cpu"):
-        raise UsageError(f"--method {card.name} computes on the CPU, not on {device}", "leave out --device")
-    for key in settings:
-        raise UsageError(f"unknown setting '{key}'", f"--method {card.name} has no settings of its own")
-    from sepcli.baselines import BASELINES
+        raise UsageError(f"--method {method} computes on the CPU, not on {device}", "leave out --device")
+    from sepcli import baselines
     from sepcli.baselines.engine import BaselineEngine
+    from sepcli.priors.load import check_stream, split_settings
+    from sepcli.separation.separator import Separator
 
-    separator = BaselineEngine(card.name)
-    return separator, {
-        "method": card.name,
-        "prior": None,
-        "rule": BASELINES[card.name].rule,
-        **separator.describe(),
-        "device": "cpu",
-    }
+    stream, rest = split_settings(settings)
+    for key in rest:
+        raise UsageError(f"unknown setting '{key}'", f"--method {method} has no settings of its own")
+    return Separator.of(
+        BaselineEngine(method),
+        stream=check_stream({**baselines.STREAM, **stream}, settings),
+        provenance={"prior": None, "rule": baselines.BASELINES[method].rule},
+    )

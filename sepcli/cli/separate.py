@@ -12,7 +12,7 @@ import typer
 
 from sepcli.cli import options as shared
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.resolve import DEFAULT_PRIOR, Method, compose, engine_of, find_card, fitting_images
+from sepcli.cli.resolve import DEFAULT_PRIOR, Baseline, Method, engine_of, find, fitting_images
 from sepcli.cli.settings import CONSISTENCY, Consistency, parse_settings
 from sepcli.errors import InputError, SepError, UsageError
 
@@ -244,21 +244,26 @@ def _audio(request: Request, options: Options) -> AudioSeparation:
     from sepcli.cli.outputs import Layout, check_template
     from sepcli.cli.separate_audio import AudioSeparation
 
-    prior, samples = (request.priors[0] if request.priors else None), request.samples
-    card = find_card(request.method, prior, request.sampler, samples, request.other)
-    card = compose(card, request.priors, request.weights, request.sources, request.other)
+    samples = request.samples
+    chosen = find(
+        request.method,
+        request.priors,
+        weights=request.weights,
+        sources=request.sources,
+        sampler=request.sampler,
+        settings=request.settings,
+        samples=samples,
+        other=request.other,
+    )
     if "draws" in request.settings and (samples > 1 or request.consistency == "none"):
         other = "--samples keeps every sample" if samples > 1 else "--consistency none is one sample"
         raise UsageError(f"draws are made one set of stems, but {other}", "leave out one of them")
     usual = "{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}"
     check_template(request.filename or usual, samples)
     return AudioSeparation(
-        card=card,
-        prior=prior,
-        layout=Layout(request.out, request.filename or usual, card.sources, samples, card.name),
+        chosen=chosen,
+        layout=Layout(request.out, request.filename or usual, chosen.names, samples, chosen.prior),
         device=request.device,
-        sampler=request.sampler,
-        settings=request.settings,
         consistency=request.consistency,
         container=None if request.container is None else request.container.value,
         seed=request.seed,
@@ -269,25 +274,23 @@ def _audio(request: Request, options: Options) -> AudioSeparation:
 
 def _images(request: Request, options: Options) -> ImageSeparation:
     """Check what concerns images, and return the work."""
-    from sepcli.catalog import resolve as catalog
-    from sepcli.catalog.engines import source_names
-    from sepcli.cli.separate_images import ImageSeparation, image_layout, image_weights
+    from sepcli.cli.separate_images import ImageSeparation, image_layout
 
-    priors = request.priors or fitting_images(request.method, request.sampler)
-    find_card(request.method, priors[0], request.sampler, request.samples)
-    found = [catalog.find(name) for name in priors]
-    weights = image_weights(request.weights, request.sources, len(priors), found[0][0].weights)
-    found *= len(weights) // len(priors)
-    names = source_names([card for card, _ in found])
-    layout = image_layout(request.out, request.filename, names, request.samples, [c.name for c, _ in found])
-    return ImageSeparation(
-        priors=priors,
-        cards=found,
-        weights=weights,
-        layout=layout,
-        device=request.device,
+    chosen = find(
+        request.method,
+        request.priors or fitting_images(request.method, request.sampler),
+        weights=request.weights,
+        sources=request.sources,
         sampler=request.sampler,
         settings=request.settings,
+        samples=request.samples,
+    )
+    assert not isinstance(chosen, Baseline)  # these are of audio
+    layout = image_layout(request.out, request.filename, chosen.names, request.samples, chosen.prior)
+    return ImageSeparation(
+        chosen=chosen,
+        layout=layout,
+        device=request.device,
         seed=request.seed,
         overwrite=options.overwrite,
         quiet=options.quiet,

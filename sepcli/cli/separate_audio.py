@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from sepcli.cli import console
 from sepcli.cli.jobs import Outcome
 from sepcli.cli.outputs import Job, Layout, plan
-from sepcli.cli.resolve import load
-from sepcli.cli.settings import consistency_for, split_settings, stream_settings
+from sepcli.cli.resolve import Baseline, load, made_with
 
 if TYPE_CHECKING:
-    from sepcli.catalog.card import Card
-    from sepcli.protocols import Engine
-    from sepcli.separation.settings import StreamSettings
+    from sepcli.priors.select import Selection
+    from sepcli.separation.separator import Separator
     from sepcli.separation.stem_report import StreamReport
 
 Container = Literal["wav", "flac"]
@@ -29,12 +27,9 @@ class AudioSeparation:
     """Separates recordings; fulfils ``sepcli.cli.jobs.Work``.
 
     Attributes:
-        card: of the prior, for one engine.
-        prior: its name or folder; None: the default, or a method without one.
+        chosen: the priors and how they separate, or a baseline.
         layout: how stems are named.
         device: the argument.
-        sampler: name; None: the prior's own.
-        settings: of sampler and stream.
         consistency: None: the engine's own.
         container: None: the mixture's own.
         seed: of the run.
@@ -42,12 +37,9 @@ class AudioSeparation:
         quiet: no progress.
     """
 
-    card: Card
-    prior: str | None
+    chosen: Selection | Baseline
     layout: Layout
     device: str
-    sampler: str | None
-    settings: Mapping[str, str]
     consistency: str | None
     container: Container | None
     seed: int
@@ -60,7 +52,7 @@ class AudioSeparation:
     def libraries(self) -> Sequence[str]:
         """Distributions whose versions are recorded."""
         used = ("torch", "numpy", "soundfile", "soxr")
-        return used if self.card.files else (*used, "librosa", "scipy", "scikit-learn")
+        return (*used, "librosa", "scipy", "scikit-learn") if isinstance(self.chosen, Baseline) else used
 
     def plan(self, source: Path) -> Job:
         """Name the stems of a recording, whose header is read."""
@@ -73,16 +65,14 @@ class AudioSeparation:
 
     def prepare(self) -> Mapping[str, Any]:
         """Load the separator; return what ran."""
-        _, streaming, made_with = self._loaded
-        return {**made_with, "stream": asdict(streaming), "seed": self.seed}
+        return {**made_with(self._separator), "seed": self.seed}
 
     def run(self, job: Job, title: str) -> Outcome:
         """Separate a recording and write its stems."""
         from sepcli.media.audio import AudioReader
         from sepcli.media.stems import StemWriter, reorder
-        from sepcli.separation.stream import separate_stream
 
-        separator, streaming, _ = self._loaded
+        separator, samples = self._separator, self.layout.samples
         with ExitStack() as stack:
             reader = stack.enter_context(AudioReader(job.source))
             options: dict[str, Any] = {"container": self.container, "overwrite": self.overwrite}
@@ -92,8 +82,10 @@ class AudioSeparation:
             def progress(done: float, total: float) -> None:
                 bar(round(done), round(total))
 
-            report = separate_stream(reader, writers, separator, streaming, self.seed, progress)
-            if report.draws is not None and streaming.keep_samples:
+            report = separator.separate_blocks(
+                reader, writers, samples=samples, seed=self.seed, on_progress=progress
+            )
+            if report.draws is not None and samples > 1:
                 reorder(writers, report.draws.order)
         _warn(job, report)
         details = {
@@ -105,14 +97,8 @@ class AudioSeparation:
         return Outcome(details, (first, *summary(report)))
 
     @cached_property
-    def _loaded(self) -> tuple[Engine, StreamSettings, dict[str, Any]]:
-        for_stream, for_engine = split_settings(self.settings, self.card)
-        separator, made_with = load(
-            self.card, self.prior, device=self.device, sampler=self.sampler, settings=for_engine
-        )
-        consistency = consistency_for(separator, self.consistency)
-        samples = self.layout.samples
-        return separator, stream_settings(for_stream, consistency=consistency, samples=samples), made_with
+    def _separator(self) -> Separator:
+        return load(self.chosen, self.device, self.consistency)
 
 
 def describe_samples(report: StreamReport, seed: int) -> dict[str, Any]:

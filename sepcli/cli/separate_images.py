@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +13,19 @@ from sepcli.cli import console
 from sepcli.cli.image_samples import beside_labels, describe_samples, sample_labels, std_scale
 from sepcli.cli.jobs import Outcome
 from sepcli.cli.outputs import Job, Layout, check_template, plan
-from sepcli.cli.settings import parse_weights
-from sepcli.errors import SepError, UsageError
+from sepcli.cli.resolve import load, made_with
+from sepcli.errors import SepError
 from sepcli.separation.seeds import sample_seeds
-from sepcli.separation.weights import mixing_weights
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from sepcli.catalog.card import Card
     from sepcli.media.images import RasterImage
-    from sepcli.protocols import Engine
+    from sepcli.priors.select import Selection
     from sepcli.separation.ranking import RankedSamples
+    from sepcli.separation.separator import Separator
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,25 +33,17 @@ class ImageSeparation:
     """Separates images; fulfils ``sepcli.cli.jobs.Work``.
 
     Attributes:
-        priors: names or folders; one for all sources, or one per source.
-        cards: per source its card and folder.
-        weights: w_k of the mixture Σ w_k x_k.
+        chosen: the priors and how they separate.
         layout: how files are named.
         device: the argument.
-        sampler: name; None: the prior's own.
-        settings: of sampler and posterior.
         seed: of the run.
         overwrite: replace files that exist.
         quiet: no progress.
     """
 
-    priors: Sequence[str]
-    cards: Sequence[tuple[Card, Path]]
-    weights: tuple[float, ...]
+    chosen: Selection
     layout: Layout
     device: str
-    sampler: str | None
-    settings: Mapping[str, str]
     seed: int
     overwrite: bool
     quiet: bool
@@ -67,18 +57,7 @@ class ImageSeparation:
 
     def prepare(self) -> Mapping[str, Any]:
         """Load the separator; return what ran, of several priors with names and files per source."""
-        separator, device = self._loaded
-        owners = [card for card, _ in self.cards]
-        files = [{name: entry.sha256 for name, entry in card.files.items()} for card in owners]
-        one = len(self.priors) == 1
-        return {
-            "prior": owners[0].name if one else [card.name for card in owners],
-            "files": files[0] if one else files,
-            **separator.describe(),
-            "device": device,
-            "weights": list(self.weights),
-            "seed": self.seed,
-        }
+        return {**made_with(self._separator), "seed": self.seed}
 
     def run(self, job: Job, title: str) -> Outcome:
         """Separate an image and write its sources and the contact sheet."""
@@ -87,7 +66,7 @@ class ImageSeparation:
         from sepcli.media.images import as_channels, read_image
 
         started = time.monotonic()
-        separator, _ = self._loaded
+        separator = self._separator.engine
         image = read_image(job.source)
         channels = separator.channels or image.pixels.shape[0]
         mixture = torch.from_numpy(as_channels(image, channels, job.source))
@@ -112,8 +91,7 @@ class ImageSeparation:
 
         from sepcli.separation.ranking import align, ranked
 
-        separator, _ = self._loaded
-        groups = [(os.path.realpath(f), w) for (_, f), w in zip(self.cards, self.weights, strict=True)]
+        separator, groups = self._separator.engine, self.chosen.groups()
         with console.progress(title, self.quiet) as on_progress:
             raw = separator.sample(mixture[None], seeds[None], on_progress)[0]
             if not torch.isfinite(raw).all():
@@ -121,52 +99,17 @@ class ImageSeparation:
                     f"the sources of {job.source} are not finite",
                     "use more steps, or another sampler or prior",
                 )
-            drawn = align(raw.clamp(0, 1), groups)
+            drawn = align(raw.clamp(0, 1), groups or separator.names)
             return ranked(
-                drawn, mixture, self.weights, separator.log_prior(drawn) if len(seeds) > 1 else None
+                drawn, mixture, separator.weights, separator.log_prior(drawn) if len(seeds) > 1 else None
             )
 
     @cached_property
-    def _loaded(self) -> tuple[Engine, str]:
-        from sepcli.cli.device import choose_device
-        from sepcli.priors.images.load import load_images
-
-        device = str(choose_device(self.device))
-        return (
-            load_images(
-                self.priors, self.weights, device=device, sampler=self.sampler, settings=self.settings
-            ),
-            device,
-        )
+    def _separator(self) -> Separator:
+        return load(self.chosen, self.device)
 
 
-def image_weights(
-    given: str | None, sources: int | None, priors: int, of_card: Sequence[float]
-) -> tuple[float, ...]:
-    """Return the weights of as many sources as are asked for.
-
-    Args:
-        given: ``--weights``.
-        sources: ``--sources``.
-        priors: number of ``--prior``.
-        of_card: weights of the first prior's card.
-
-    Raises:
-        UsageError: these do not fit together.
-    """
-    own = parse_weights(given, sources) if given is not None else None
-    count = sources or max(2, priors, len(of_card))
-    weights = mixing_weights(own, of_card, images=True, sources=count)
-    if priors not in (1, len(weights)):
-        raise UsageError(
-            f"{priors} --prior for {len(weights)} sources", "give one for all, or one per source"
-        )
-    return weights
-
-
-def image_layout(
-    out: Path, filename: str | None, stems: Sequence[str], samples: int, priors: Sequence[str]
-) -> Layout:
+def image_layout(out: Path, filename: str | None, stems: Sequence[str], samples: int, prior: str) -> Layout:
     """Return how the sources of images are named.
 
     Raises:
@@ -174,7 +117,7 @@ def image_layout(
     """
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}")
     check_template(template, samples, len(stems))
-    return Layout(out, template, tuple(stems), samples, "+".join(dict.fromkeys(priors)), images=True)
+    return Layout(out, template, tuple(stems), samples, prior, images=True)
 
 
 def write_sources(

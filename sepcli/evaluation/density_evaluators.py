@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.catalog import card as cards
-from sepcli.catalog import engines, resolve
+from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.datasets.chunks import draw_chunks
@@ -25,8 +25,10 @@ from sepcli.datasets.song_banks import held_out_split, holds_songs, open_songs
 from sepcli.datasets.waves import SAMPLE_RATE, ToyWaves
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.posterior.elbo import log_density_bound
-from sepcli.priors.audio.load_denoisers import HEARD, FastPrior, load_spectral
+from sepcli.priors.audio.load_denoisers import load_spectral
 from sepcli.priors.audio.load_flows import is_flow, load_wave_flow
+from sepcli.priors.audio.mdct_engine import AUDIBLE, FastPrior
+from sepcli.priors.select import is_single
 from sepcli.signal.mdct import mdct
 
 LENGTH = 16_384
@@ -183,7 +185,7 @@ def _read(folder: Path, names: Sequence[str], rate: int) -> Iterator[Signal]:
 
 def _open(name: str, noise: float, device: torch.device) -> DensityEvaluator:
     card, folder = resolve.find(name)
-    if not engines.is_single(card):
+    if not is_single(card):
         raise PriorError(
             f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
             "choose a flow or a denoiser of one source of audio",
@@ -220,7 +222,7 @@ def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
 
 def _denoiser(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
     network = load_network(load_spectral, folder / "denoiser").to(device)
-    prior, bins, (most, least) = FastPrior(network), network.config.bins, HEARD
+    prior, bins, (most, least) = FastPrior(network), network.config.bins, AUDIBLE
     finest = noise or least
     if finest >= most:
         raise UsageError(f"noise of {finest:g} hides every signal", f"use less than {most:g}")

@@ -46,8 +46,11 @@ class Family:
         summary: one line.
         presets: names of its sizes, the smallest first.
         training: medium → how it is trained; empty if it cannot be trained here.
-        load: folder → network, float32 on the CPU.
-        separator: selection of opened priors → engine; "" for parts that do not separate by themselves.
+        load: medium → function: folder → network, float32 on the CPU.
+        engine: score, lass or variational; "" for parts that do not separate by themselves.
+        separator: medium → function: (``sepcli.priors.select.Selection``, device) → its engine.
+        colorizer: (selection, device) → ``sepcli.separation.colorize.Colorizer``; "" if it does not colorize.
+        shape: (card, folder) → (channels, height, width) and names of classes, of priors of images.
     """
 
     name: str
@@ -56,12 +59,18 @@ class Family:
     summary: str
     presets: tuple[str, ...] = ("tiny", "small", "base")
     training: Mapping[Medium, Training] = field(default_factory=dict)
-    load: str = ""
-    separator: str = ""
+    load: Mapping[Medium, str] = field(default_factory=dict)
+    engine: Literal["score", "lass", "variational", ""] = ""
+    separator: Mapping[Medium, str] = field(default_factory=dict)
+    colorizer: str = ""
+    shape: str = ""
 
 
 _IMAGES, _AUDIO, _LASS = "sepcli.priors.images", "sepcli.priors.audio", "sepcli.priors.lass"
 _IMAGE = f"{_IMAGES}.options:ImageOptions"
+_IMAGE_LOAD: Mapping[Medium, str] = {"image": f"{_IMAGES}.load:load_image_prior"}
+_IMAGE_ENGINE: Mapping[Medium, str] = {"image": f"{_IMAGES}.load:image_engine"}
+_COLORIZER, _SHAPE = f"{_IMAGES}.colorizer:make_colorizer", f"{_IMAGES}.load:known_images"
 
 
 def _lass(task: str, batch: int, tokens: int, rate: float, init: bool = False) -> Training:
@@ -88,6 +97,10 @@ FAMILIES: Mapping[str, Family] = {
             "both",
             "transformer",
             "autoregressive prior over a codec's tokens",
+            load=dict.fromkeys(("audio", "image"), f"{_LASS}.load:load_transformer"),
+            engine="lass",
+            separator=dict.fromkeys(("audio", "image"), f"{_LASS}.build:lass_engine"),
+            shape=f"{_LASS}.build:known_images",
             training={
                 "audio": _lass("transformer", 16, 512, 1e-3, init=True),
                 "image": Training(
@@ -119,6 +132,11 @@ FAMILIES: Mapping[str, Family] = {
             "both",
             "denoiser",
             "denoising score network, of images or of MDCT coefficients",
+            load={**_IMAGE_LOAD, "audio": f"{_AUDIO}.load_denoisers:load_mdct_denoiser"},
+            engine="score",
+            separator={**_IMAGE_ENGINE, "audio": f"{_AUDIO}.load_denoisers:mdct_engine"},
+            colorizer=_COLORIZER,
+            shape=_SHAPE,
             training={
                 "audio": Training(
                     f"{_AUDIO}.options:DenoiserOptions",
@@ -138,6 +156,11 @@ FAMILIES: Mapping[str, Family] = {
             "image",
             "ncsn",
             "noise-conditional score network (Song & Ermon 2019)",
+            load=_IMAGE_LOAD,
+            engine="score",
+            separator=_IMAGE_ENGINE,
+            colorizer=_COLORIZER,
+            shape=_SHAPE,
             training={"image": Training(_IMAGE, f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True)},
         ),
         Family(
@@ -145,6 +168,11 @@ FAMILIES: Mapping[str, Family] = {
             "image",
             "glow",
             "normalizing flow with log p(x)",
+            load=_IMAGE_LOAD,
+            engine="score",
+            separator=_IMAGE_ENGINE,
+            colorizer=_COLORIZER,
+            shape=_SHAPE,
             training={
                 "image": Training(
                     f"{_IMAGES}.options:GlowOptions", f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True
@@ -156,6 +184,9 @@ FAMILIES: Mapping[str, Family] = {
             "audio",
             "flow",
             "normalizing flow of waveforms",
+            load={"audio": f"{_AUDIO}.load_flows:load_wave_flow"},
+            engine="score",
+            separator={"audio": f"{_AUDIO}.load_flows:wave_engine"},
             training={
                 "audio": Training(
                     f"{_AUDIO}.options:FlowOptions", f"{_AUDIO}.train_flow:recipe", 16, 16, 3e-3
@@ -167,13 +198,27 @@ FAMILIES: Mapping[str, Family] = {
             "audio",
             "encoders",
             "variational posteriors of mixtures",
+            load={"audio": f"{_AUDIO}.load_encoders:load_encoders"},
+            engine="variational",
+            separator={"audio": f"{_AUDIO}.load_encoders:variational_engine"},
             training={
                 "audio": Training(
                     f"{_AUDIO}.options:EncodersOptions", f"{_AUDIO}.train_encoders:recipe", 16, 16, 3e-3
                 )
             },
         ),
-        Family("diffusers", "image", "unet", "diffusion model of the package diffusers", presets=()),
+        Family(
+            "diffusers",
+            "image",
+            "unet",
+            "diffusion model of the package diffusers",
+            presets=(),
+            load=_IMAGE_LOAD,
+            engine="score",
+            separator=_IMAGE_ENGINE,
+            colorizer=_COLORIZER,
+            shape=_SHAPE,
+        ),
     )
 }
 """Name → row."""

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from loading import engine_of
 from tiny_sound import make_sound
 from torch import Tensor
 
-from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.audio import load_denoisers as spectral
 from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_other
-from sepcli.priors.audio.load_denoisers import SELECTIVE, MdctEngine, load_composed, sampler_defaults
+from sepcli.priors.audio.load_denoisers import EXTRACTING, sampler_defaults
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_engine import MdctEngine
 from sepcli.protocols import Posterior, Sampler
 from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected
@@ -84,9 +85,9 @@ def test_an_item_depends_on_its_own_seeds_only() -> None:
     mixture, separate = noise(3, 1, 200), separator(Projected(steps=6, sigma_max=2.0))
     seeds = torch.tensor([[1, 2], [3, 4], [5, 6]])
     together = separate.sample(mixture, seeds)
-    torch.testing.assert_close(together[1:2], separate(mixture[1:2], seeds[1:2]), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(together[1:2], separate.sample(mixture[1:2], seeds[1:2]), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(
-        together[2, 1], separate(mixture[2:], seeds[2:, 1:])[0, 0], atol=1e-6, rtol=1e-5
+        together[2, 1], separate.sample(mixture[2:], seeds[2:, 1:])[0, 0], atol=1e-6, rtol=1e-5
     )
     assert not torch.allclose(together[0, 0], together[0, 1])
 
@@ -94,7 +95,7 @@ def test_an_item_depends_on_its_own_seeds_only() -> None:
 @pytest.mark.parametrize("sampler", [None, "projected", "halving", "multi-source", "langevin"])
 def test_priors_from_disk(tmp_path: Path, sampler: str | None) -> None:
     priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
-    separate = load_composed(priors, sampler=sampler, settings={"steps": "4"})
+    separate = engine_of(priors, sampler=sampler, settings={"steps": "4"})
     assert (separate.names, separate.weights, separate.sample_rate) == (("violin", "cello"), (1.0, 1.0), 8000)
     mixture = 0.1 * noise(2, 1, 1000)
     found = separate.sample(mixture, torch.tensor([[1], [2]]))
@@ -136,11 +137,11 @@ def test_estimates_make_the_mixture_at_every_level_whatever_the_noise(
     tmp_path: Path, sampler: str | None
 ) -> None:
     priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
-    separate, seen = load_composed(priors, (1.0, 0.5), sampler=sampler, settings={"steps": "12"}), []
+    separate, seen = engine_of(priors, (1.0, 0.5), sampler=sampler, settings={"steps": "12"}), []
     inner, known = separate.inner, separate.inner.likelihood
     assert type(inner.sampler) is (Halving if sampler is None else Projected)
     assert (known["isotropic"], known["weigh"]) == (1, 1)
-    assert known["local"] == (48 if sampler is None else 0)
+    assert known.get("local", 0) == (48 if sampler is None else 0)
     watched = replace(inner, posterior=lambda mixture: Estimating(inner.posterior(mixture), seen))
     mixture = 0.1 * noise(2, 1, 1000)
     replace(separate, inner=watched).sample(mixture, torch.tensor([[1], [2]]))
@@ -154,19 +155,19 @@ def test_estimates_make_the_mixture_at_every_level_whatever_the_noise(
 def test_selective_priors_begin_with_the_mixture(tmp_path: Path) -> None:
     priors = [make_sound(tmp_path / name, name, interference_trained=True) for name in ("violin", "cello")]
     unselective = make_sound(tmp_path / "harp", "harp")
-    separate = load_composed(priors)
+    separate = engine_of(priors)
     assert isinstance(separate.inner.sampler, Projected)
-    assert separate.inner.sampler.evaluations == SELECTIVE["steps"]
+    assert separate.inner.sampler.evaluations == EXTRACTING["steps"]
     mixture = 0.1 * noise(1, 1, 32, 10)
     torch.testing.assert_close(
         separate.inner.posterior(mixture).start, mixture[:, None].expand(-1, 2, -1, -1, -1)
     )
     assert separate.interference_trained
-    assert not load_composed(priors, sampler="halving").interference_trained
-    for mixed in (load_composed([priors[0], unselective]), load_composed(priors, rest=True)):
+    assert not engine_of(priors, sampler="halving").interference_trained
+    for mixed in (engine_of([priors[0], unselective]), engine_of(priors, other=True)):
         assert not mixed.interference_trained
         assert not mixed.inner.posterior(mixture).start.any()
-    assert isinstance(load_composed([priors[0], unselective]).inner.sampler, Halving)
+    assert isinstance(engine_of([priors[0], unselective]).inner.sampler, Halving)
 
 
 def test_chains_compete_frame_by_frame_within_the_same_time_at_any_rate() -> None:
@@ -180,11 +181,11 @@ def test_one_prior_may_be_there_several_times(tmp_path: Path) -> None:
     priors = [make_sound(tmp_path / "a", "violin")] * 2 + [
         make_sound(tmp_path / "b", "cello", variance=False)
     ]
-    separate = load_composed(priors, (0.5, 0.5, 1.0), settings={"steps": "2"})
+    separate = engine_of(priors, (0.5, 0.5, 1.0), settings={"steps": "2"})
     assert separate.names == ("violin-1", "violin-2", "cello")
     assert separate.weights == (0.5, 0.5, 1.0)
     assert separate.sample(0.1 * noise(1, 1, 100), torch.tensor([[1]])).shape == (1, 1, 3, 1, 100)
-    separate = load_composed(priors, settings={"steps": "2", "weigh": "1"})
+    separate = engine_of(priors, settings={"steps": "2", "weigh": "1"})
     with pytest.raises(PriorError):
         separate.sample(0.1 * noise(1, 1, 100), torch.tensor([[1]]))
 
@@ -192,14 +193,14 @@ def test_one_prior_may_be_there_several_times(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sampler", ["projected", "halving", "multi-source", "langevin"])
 def test_a_rest_is_one_more_source(tmp_path: Path, sampler: str) -> None:
     priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
-    separate = load_composed(
-        priors, (0.5, 0.5), rest=True, sampler=sampler, settings={"steps": "4", "other": "0.3"}
+    separate = engine_of(
+        priors, (0.5, 0.5), other=True, sampler=sampler, settings={"steps": "4", "other": "0.3"}
     )
     assert (separate.names, separate.weights) == (("violin", "cello", "other"), (0.5, 0.5, 0.5))
     mixture = torch.tensor([0.1, 0.01])[:, None, None] * noise(2, 1, 1000)
     found = separate.sample(mixture, torch.tensor([[1, 3], [2, 4]]))
     assert found.shape == (2, 2, 3, 1, 1000)
-    alone = separate(mixture[1:], torch.tensor([[2, 4]]))  # the rest is fitted item by item
+    alone = separate.sample(mixture[1:], torch.tensor([[2, 4]]))  # the rest is fitted item by item
     torch.testing.assert_close(found[1:], alone, atol=1e-5, rtol=1e-4)
     assert torch.isfinite(found).all()
     if sampler != "langevin":
@@ -209,7 +210,7 @@ def test_a_rest_is_one_more_source(tmp_path: Path, sampler: str) -> None:
 
 
 def test_one_prior_and_a_rest_are_a_mixture(tmp_path: Path) -> None:
-    separate = load_composed([make_sound(tmp_path / "a", "violin")], rest=True, settings={"steps": "20"})
+    separate = engine_of([make_sound(tmp_path / "a", "violin")], other=True, settings={"steps": "20"})
     assert (separate.names, separate.weights) == (("violin", "other"), (1.0, 1.0))
     assert (type(separate.inner.sampler).__name__, separate.inner.likelihood["weigh"]) == ("Projected", 0)
     mixture = 0.1 * noise(1, 1, 4000)
@@ -234,7 +235,7 @@ def test_what_is_fitted_is_the_rest_before_it_is_weighted(
 
     monkeypatch.setattr(spectral, "fit_other", watch)
     violin = make_sound(tmp_path / "a", "violin")
-    separate = load_composed([violin] * 2, weights, rest=True, settings={"steps": "2", "other": "0.2"})
+    separate = engine_of([violin] * 2, weights, other=True, settings={"steps": "2", "other": "0.2"})
     assert separate.weights[-1] == own
     separate.sample(noise(1, 1, 500), torch.tensor([[1]]))
     scale = sum(abs(weight) for weight in separate.weights) / 3  # what the priors are told of is c x
@@ -244,8 +245,8 @@ def test_what_is_fitted_is_the_rest_before_it_is_weighted(
 def test_only_the_ratios_of_the_weights_count(tmp_path: Path) -> None:
     priors = [make_sound(tmp_path / "a", "violin"), make_sound(tmp_path / "b", "cello")]
     mixture, seeds, settings = 0.1 * noise(1, 1, 500), torch.tensor([[1]]), {"steps": "4"}
-    whole = load_composed(priors, (1.0, 2.0), settings=settings)
-    half = load_composed(priors, (0.5, 1.0), settings=settings)
+    whole = engine_of(priors, (1.0, 2.0), settings=settings)
+    half = engine_of(priors, (0.5, 1.0), settings=settings)
     assert (whole.weights, half.weights) == ((1.0, 2.0), (0.5, 1.0))
     torch.testing.assert_close(half.sample(mixture, seeds), 2 * whole.sample(mixture, seeds))
     sources = whole.sample(mixture, seeds)[0]
@@ -254,23 +255,23 @@ def test_only_the_ratios_of_the_weights_count(tmp_path: Path) -> None:
 
 def refused(error: type[Exception], match: str, priors: Sequence[str], **options: object) -> None:
     with pytest.raises(error, match=match):
-        load_composed(priors, **options)  # type: ignore[arg-type]
+        engine_of(priors, **options)  # type: ignore[arg-type]
 
 
 def test_what_does_not_mix_is_refused(tmp_path: Path, tiny_prior: Path) -> None:
     violin = make_sound(tmp_path / "a", "violin")
     refused(UsageError, "violin", [violin])
     with pytest.raises(UsageError, match="violin"):
-        load_separator(violin)
+        engine_of(violin)
     refused(UsageError, "3", [violin] * 2, weights=(1.0, 1.0, 1.0))
-    refused(PriorError, "tiny", [violin, str(tiny_prior)])
+    refused(UsageError, "tiny", [violin, str(tiny_prior)])
     refused(UsageError, "16000", [violin, make_sound(tmp_path / "b", "cello", sample_rate=16000)])
     refused(UsageError, "magic", [violin] * 2, sampler="magic")
     refused(UsageError, "lam", [violin] * 2, settings={"lam": "2"})
     refused(UsageError, "other", [violin] * 2, settings={"other": "0.5"})
     for share in ("0", "1.1", "-1", "much"):
-        refused(UsageError, f"other.*{share}", [violin], rest=True, settings={"other": share})
-    refused(UsageError, "4", [violin] * 2, rest=True, weights=(1.0,) * 4)
+        refused(UsageError, f"other.*{share}", [violin], other=True, settings={"other": share})
+    refused(UsageError, "4", [violin] * 2, other=True, weights=(1.0,) * 4)
     refused(UsageError, "2", [violin] * 2, names=("one",))
     bad = make_sound(tmp_path / "c", "viola")
     config = Path(bad) / "denoiser" / "config.json"

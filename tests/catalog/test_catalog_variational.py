@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from loading import engine_of
 from torch import Tensor
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
 from sepcli.priors.audio.load_encoders import VariationalEngine
@@ -52,7 +52,7 @@ def mixtures(count: int, length: int) -> Tensor:
 
 
 def test_one_answer_is_the_mean_and_several_are_draws(prior: Path) -> None:
-    separator = load_separator(str(prior))
+    separator = engine_of(str(prior))
     assert isinstance(separator, VariationalEngine)
     assert separator.hop is not None
     assert (separator.names, separator.weights, separator.hop) == (("a", "b"), WEIGHTS, 4)
@@ -70,7 +70,7 @@ def test_one_answer_is_the_mean_and_several_are_draws(prior: Path) -> None:
 
 
 def test_parts_that_share_a_seed_share_their_noise(prior: Path) -> None:
-    separator = load_separator(str(prior))
+    separator = engine_of(str(prior))
     one = separator.sample(torch.zeros(1, 1, 64), torch.tensor([[[7, 8], [1, 2]]]))
     other = separator.sample(torch.zeros(1, 1, 64), torch.tensor([[[7, 9], [1, 2]]]))
     same = one == other
@@ -81,15 +81,15 @@ def test_parts_that_share_a_seed_share_their_noise(prior: Path) -> None:
 
 def test_what_is_refused(prior: Path) -> None:
     with pytest.raises(UsageError, match="levels"):
-        load_separator(str(prior), settings={"levels": "3"})
+        engine_of(str(prior), settings={"levels": "3"})
     with pytest.raises(UsageError, match="lass"):
-        load_separator(str(prior), method="lass")
+        engine_of(str(prior), engine="lass")
     with pytest.raises(UsageError, match="toys"):
-        load_separator(str(prior), method="score")
+        engine_of(str(prior), engine="score")
     write_card(prior, (0.5, 0.5))
     with pytest.raises(PriorError, match="toys"):
-        load_separator(str(prior))
+        engine_of(str(prior))
     (prior / "encoders" / "model.safetensors").write_bytes(b"no")
     write_card(prior, WEIGHTS)
     with pytest.raises(PriorError, match="encoders"):
-        load_separator(str(prior))
+        engine_of(str(prior))

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from loading import engine_of
 from tiny_sound import make_sound
 from tiny_waves import make_flow
 
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.audio.load_denoisers import load_composed
-from sepcli.priors.audio.load_flows import WaveEngine, load_wave_flow
+from sepcli.priors.audio.load_flows import load_wave_flow
+from sepcli.priors.audio.wave_engine import WaveEngine
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_white_noise_gets_wieners_gain(pair: tuple[str, str], width: float | Non
     """With one level of noise, σ, the posterior of Gaussian sources and mixture is known."""
     words = {"sigma_max": "0.2", "sigma_min": "0.1999", "levels": "2", "steps": "100", "ratio": "0.2"}
     words |= {} if width is None else {"width": str(width)}
-    separator = load_composed(pair, (1.0, 0.5), sampler="langevin", settings=words)
+    separator = engine_of(pair, (1.0, 0.5), sampler="langevin", settings=words)
     assert isinstance(separator, WaveEngine)
     assert separator.hop is not None
     assert (separator.names, separator.weights, separator.sample_rate) == (
@@ -56,7 +57,7 @@ def test_white_noise_gets_wieners_gain(pair: tuple[str, str], width: float | Non
 def test_weak_mixtures_are_met_with_the_usual_steps(pair: tuple[str, str], count: int) -> None:
     """Means of K waves, whose weights are 1/K: it holds at the end, as well as the last level says."""
     few = {"levels": "5", "steps": "40"}
-    separator = load_composed(pair * (count // 2), (1 / count,) * count, settings=few)
+    separator = engine_of(pair * (count // 2), (1 / count,) * count, settings=few)
     sampler = separator.inner.sampler
     assert (sampler.ratio, sampler.centred, sampler.sigma_max) == (0.05, 1, 0.5)
     mixture = 0.2 * noise(1, 1, 1024)
@@ -69,11 +70,11 @@ def test_weak_mixtures_are_met_with_the_usual_steps(pair: tuple[str, str], count
 
 def test_a_preset_and_the_own_settings_of_a_flow(pair: tuple[str, str], tmp_path: Path) -> None:
     own = make_flow(tmp_path / "own", "own", settings={"sampler": "langevin", "ratio": 0.1, "levels": 7})
-    by_name = load_composed((own, pair[0]), sampler="langevin").inner.sampler
+    by_name = engine_of((own, pair[0]), sampler="langevin").inner.sampler
     assert (by_name.ratio, by_name.levels) == (0.1, 7)  # that sampler's settings, asked for by name or not
-    preset = load_composed((own, pair[0]), (1.0, 1.0), settings={"preset": "released-mnist"}).inner.sampler
+    preset = engine_of((own, pair[0]), (1.0, 1.0), settings={"preset": "released-mnist"}).inner.sampler
     assert (preset.ratio, preset.levels) == (0.3, 7)
-    other = load_composed((own, pair[0]), sampler="projected").inner.sampler
+    other = engine_of((own, pair[0]), sampler="projected").inner.sampler
     assert type(other).__name__ == "Projected"
 
 
@@ -83,18 +84,18 @@ def test_sounds_of_a_known_peak_stay_within_it(pair: tuple[str, str], tmp_path: 
     ]
     mixture = (0.2 * noise(1, 1, 64)).clamp(-0.5, 0.5)
     for priors, peak in ((bounded, 0.6), ((bounded[0], pair[0]), None)):
-        separator = load_composed(priors, (0.5, 0.5))
+        separator = engine_of(priors, (0.5, 0.5))
         assert type(separator.inner.sampler).__name__ == ("Langevin" if peak is None else "Projected")
         found = separator.sample(mixture, torch.tensor([[5]]))[0, 0, :, 0]
         if peak is not None:
             torch.testing.assert_close(found.mean(0), mixture[0, 0], atol=1e-5, rtol=0)
             assert 0.5 < found.abs().max() <= peak + 1e-6
-    free = load_composed(bounded, (0.5, 0.5), settings={"bounded": "0"}).sample(mixture, torch.tensor([[5]]))
+    free = engine_of(bounded, (0.5, 0.5), settings={"bounded": "0"}).sample(mixture, torch.tensor([[5]]))
     assert free.abs().max() > 0.6
 
 
 def test_draws_have_their_log_density(pair: tuple[str, str]) -> None:
-    separator = load_composed(pair)
+    separator = engine_of(pair)
     sources = noise(3, 2, 1, 16)
     known = separator.log_prior(sources)
     expected = sum(
@@ -106,7 +107,7 @@ def test_draws_have_their_log_density(pair: tuple[str, str]) -> None:
 
 def test_seeds_and_defaults(pair: tuple[str, str], tmp_path: Path) -> None:
     few = {"levels": "2", "steps": "2"}
-    separator, mixture = load_composed(pair, settings=few), noise(2, 1, 64)
+    separator, mixture = engine_of(pair, settings=few), noise(2, 1, 64)
     seeds = torch.tensor([[1, 2], [3, 1]])
     together = separator.sample(mixture, seeds)
     alone = separator.sample(mixture[1:], seeds[1:])
@@ -114,9 +115,9 @@ def test_seeds_and_defaults(pair: tuple[str, str], tmp_path: Path) -> None:
     assert not torch.allclose(together[:, 0], together[:, 1])
     assert (separator.inner.sampler.levels, separator.inner.sampler.sigma_min) == (2, 0.01)
     own = make_flow(tmp_path / "own", "own", settings={"sampler": "projected", "steps": 3})
-    steps = load_composed((own, pair[0])).inner.sampler
+    steps = engine_of((own, pair[0])).inner.sampler
     assert (type(steps).__name__, steps.steps) == ("Projected", 3)
-    found = load_composed((own, pair[0])).sample(mixture, seeds[:, :1])
+    found = engine_of((own, pair[0])).sample(mixture, seeds[:, :1])
     torch.testing.assert_close(found.sum(2)[:, 0], mixture, atol=1e-5, rtol=0)
 
 
@@ -124,16 +125,16 @@ def test_what_is_refused(pair: tuple[str, str], tmp_path: Path) -> None:
     slow = make_flow(tmp_path / "slow", "slow", sample_rate=8000)
     spectral = make_sound(tmp_path / "spectral", "bands")
     with pytest.raises(UsageError, match=r"loud.*14700.*slow.*8000"):
-        load_composed((pair[0], slow))
+        engine_of((pair[0], slow))
     for mixed in ((pair[0], spectral), (spectral, pair[0])):
         with pytest.raises(UsageError, match="spectral"):
-            load_composed(mixed)
+            engine_of(mixed)
     with pytest.raises(UsageError):
-        load_composed(pair, rest=True)
+        engine_of(pair, other=True)
     with pytest.raises(UsageError, match="lam"):
-        load_composed(pair, settings={"lam": "3"})
+        engine_of(pair, settings={"lam": "3"})
     with pytest.raises(PriorError):
-        load_composed(pair, sampler="projected", settings={"weigh": "1"}).sample(
+        engine_of(pair, sampler="projected", settings={"weigh": "1"}).sample(
             noise(1, 1, 16), torch.tensor([[1]])
         )
 
@@ -142,7 +143,7 @@ def test_a_flow_that_needs_mel_frames_cannot_separate(pair: tuple[str, str], tmp
     told = make_flow(tmp_path / "told", "told", mels=2)
     for priors in ((told, pair[0]), (pair[0], told)):
         with pytest.raises(PriorError, match="told"):
-            load_composed(priors)
+            engine_of(priors)
 
 
 def test_a_config_from_before_mel_frames_is_the_same_flow(pair: tuple[str, str]) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from loading import engine_of
 from tiny_tokens import make_tokens
 
-from sepcli.catalog.build import load_separator
-from sepcli.priors.images.load import load_images
 from sepcli.separation.weights import image_scale, mixing_weights
 
 
@@ -45,18 +44,18 @@ def test_image_separators_take_the_mixture_as_it_is(tiny_images: Path, sampler: 
     mixture = torch.rand(2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     seeds = torch.tensor([[1], [2]])
     load = [
-        load_images([str(tiny_images)], weights, sampler=sampler, settings={"steps": "3"})
+        engine_of([str(tiny_images)], weights, sampler=sampler, settings={"steps": "3"})
         for weights in ((1.5, 0.5), (0.75, 0.25))
     ]
     assert [separator.weights for separator in load] == [(1.5, 0.5), (0.75, 0.25)]
-    torch.testing.assert_close(load[0](2 * mixture, seeds), load[1](mixture, seeds))
+    torch.testing.assert_close(load[0].sample(2 * mixture, seeds), load[1].sample(mixture, seeds))
 
 
 def test_loading_by_name_gives_the_weights_of_the_command(tiny_images: Path, tmp_path: Path) -> None:
     tokens, seeds = make_tokens(tmp_path / "tokens"), torch.tensor([[1], [2]])
     for prior, size in ((tiny_images, 12), (tokens, 8)):
         mean = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
-        separator = load_separator(str(prior))
+        separator = engine_of(str(prior))
         assert separator.weights == (0.5, 0.5)
-        of_sums = load_images([str(prior)], (1.0, 1.0))
+        of_sums = engine_of([str(prior)], (1.0, 1.0))
         torch.testing.assert_close(separator.sample(mean, seeds), of_sums.sample(2 * mean, seeds))

@@ -21,11 +21,12 @@ from sepcli.errors import PriorError
 pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
 
 from diffusers import DDIMScheduler, DDPMScheduler, EDMEulerScheduler, ScoreSdeVeScheduler
+from loading import engine_of
 from safetensors.torch import load_file, save_file
 from tiny_unet import exploding_unet, save_ddpm, tiny_unet
 
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
-from sepcli.priors.images.load_score import draws_at_once, load_image_prior, load_images
+from sepcli.priors.images.load import load_image_prior, samples_at_once
 
 WORD = "hf:tester/ddpm-tiny"
 CONFIG, WEIGHTS = "unet/config.json", "unet/diffusion_pytorch_model.safetensors"
@@ -114,15 +115,15 @@ def test_old_names_of_attention_s_weights_are_understood(folder: Path) -> None:
 
 
 def test_images_are_separated_by_it(saved: Path) -> None:
-    separator = load_images([str(saved)], (0.5, 0.5), settings={"steps": "3"})
+    separator = engine_of([str(saved)], (0.5, 0.5), settings={"steps": "3"})
     assert separator.names == ("ddpm-tiny-1", "ddpm-tiny-2")
     mixture = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     drawn = separator.sample(mixture, torch.zeros(1, 1, dtype=torch.int64))
     torch.testing.assert_close(drawn[:, 0].mean(1), mixture, rtol=0.0, atol=1e-5)
     prior = loaded(saved)
-    assert draws_at_once(prior) == 64
+    assert samples_at_once(prior) == 64
     prior.config = replace(prior.config, size=(256, 256))
-    assert draws_at_once(prior) == 2
+    assert samples_at_once(prior) == 2
 
 
 def test_pickles_are_not_read(folder: Path) -> None:

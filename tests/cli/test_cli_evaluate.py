@@ -15,10 +15,13 @@ import soundfile
 import torch
 from fake_engine import FakeEngine
 
-import sepcli.catalog.build
 import sepcli.catalog.card
 import sepcli.catalog.resolve
+import sepcli.priors.load
 from sepcli.cli.app import main
+from sepcli.priors.select import Selection
+from sepcli.separation.separator import Separator
+from sepcli.separation.settings import StreamSettings
 
 RATE = 8000
 
@@ -34,7 +37,7 @@ class FakeSeparator(FakeEngine):
     calls: list[int] = field(default_factory=list)
 
     def describe(self) -> dict[str, Any]:
-        return {"sampler": "fake", "settings": {}}
+        return {"engine": "lass", "sampler": "fake", "settings": {}}
 
     def sample(self, mixture: torch.Tensor, seeds: torch.Tensor, on_progress: Any = None) -> torch.Tensor:
         if len(self.calls) == self.fail_at:
@@ -67,13 +70,18 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         sample_rate=RATE,
     )
 
-    def load(prior: str, **options: Any) -> FakeSeparator:
-        seen.update(prior=prior, **options)
-        separator: FakeSeparator = seen["separator"]
-        return separator
+    def find(prior: str) -> tuple[sepcli.catalog.card.Card, Path]:
+        seen["prior"] = prior
+        return card, Path()
 
-    monkeypatch.setattr(sepcli.catalog.resolve, "find", lambda prior: (card, Path()))
-    monkeypatch.setattr(sepcli.catalog.build, "load_separator", load, raising=False)
+    def load(selection: Selection, device: Any) -> Separator:
+        stream, settings = sepcli.priors.load.split_settings(selection.settings)
+        seen.update(device=str(device), sampler=selection.sampler, settings=settings)
+        provenance = selection.provenance()
+        return Separator.of(seen["separator"], stream=StreamSettings(**stream), provenance=provenance)
+
+    monkeypatch.setattr(sepcli.catalog.resolve, "find", find)
+    monkeypatch.setattr(sepcli.priors.load, "load_selection", load)
     return seen
 
 

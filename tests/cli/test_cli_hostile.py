@@ -21,7 +21,7 @@ from sepcli.cli.app import run
 from sepcli.cli.separate_images import ImageSeparation
 from sepcli.errors import InputError, PriorError
 from sepcli.media.images import read_image
-from sepcli.priors.images.load_score import load_image_prior
+from sepcli.priors.images.load import load_image_prior
 from sepcli.training.loop import write_tensors
 
 

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from loading import engine_of
 from tiny_tokens import make_tokens
 from torch import Tensor
-
-from sepcli.catalog.build import load_separator
 
 
 class Case(NamedTuple):
@@ -28,14 +27,12 @@ def _noise(*shape: int) -> Tensor:
 
 
 def _audio(prior: Path, sampler: str) -> Case:
-    return Case(
-        lambda **options: load_separator(str(prior), **options), 0.2 * _noise(3, 1, 500) - 0.1, sampler
-    )
+    return Case(lambda **options: engine_of(str(prior), **options), 0.2 * _noise(3, 1, 500) - 0.1, sampler)
 
 
 def _images(folder: Path, sampler: str) -> Case:
     prior = make_tokens(folder / "tokens")
-    return Case(lambda **options: load_separator(str(prior), **options), _noise(3, 1, 8, 8), sampler)
+    return Case(lambda **options: engine_of(str(prior), **options), _noise(3, 1, 8, 8), sampler)
 
 
 ENGINES: dict[str, Callable[[Path, Path], Case]] = {

@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from loading import colorizer_of, engine_of
 from tiny_sound import make_sound
 from tiny_tokens import make_tokens
 
 from sepcli.baselines.engine import BaselineEngine
-from sepcli.catalog.build import load_separator
-from sepcli.catalog.engines import SAMPLERS
-from sepcli.priors.audio.load_denoisers import load_composed
-from sepcli.priors.images.colorizer import load_colors
-from sepcli.priors.images.load import load_images
+from sepcli.samplers import names as sampler_names
 from sepcli.samplers.ancestral import Ancestral
 from sepcli.samplers.describe import describe_sampler
 from sepcli.samplers.projected import Projected
@@ -31,26 +28,26 @@ def check(found: dict[str, object], sampler: str, **expected: object) -> None:
     assert {key: settings[key] for key in expected} == expected
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS["score"])
+@pytest.mark.parametrize("sampler", sampler_names("signal"))
 def test_score_separators(tiny_images: Path, tiny_colors: Path, tmp_path: Path, sampler: str) -> None:
-    image = load_images([str(tiny_images)], (0.5, 0.5), sampler=sampler, settings=WORDS["score"])
+    image = engine_of([str(tiny_images)], (0.5, 0.5), sampler=sampler, settings=WORDS["score"])
     check(image.describe(), sampler, steps=3, compile=False)
-    colors = load_colors(str(tiny_colors), (1 / 3,) * 3, sampler=sampler, settings=WORDS["score"])
+    colors = colorizer_of(str(tiny_colors), (1 / 3,) * 3, sampler=sampler, settings=WORDS["score"])
     check(colors.describe(), sampler, steps=3, hint_sigma=0.05)
     sounds = [make_sound(tmp_path / name, name) for name in ("violin", "cello")]
-    audio = load_composed(sounds, sampler=sampler, settings=WORDS["score"])
+    audio = engine_of(sounds, sampler=sampler, settings=WORDS["score"])
     check(audio.describe(), sampler, steps=3)
     settings = audio.describe()["settings"]
     assert ("candidates" in settings) == ("local" in settings) == (sampler == "halving")
     assert "other" not in settings
-    beside = load_composed(sounds, rest=True, sampler="projected", settings={"other": "0.2"})
+    beside = engine_of(sounds, other=True, sampler="projected", settings={"other": "0.2"})
     check(beside.describe(), "projected", other=0.2)
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS["lass"])
+@pytest.mark.parametrize("sampler", sampler_names("token"))
 def test_lass(tiny_prior: Path, tmp_path: Path, sampler: str) -> None:
     for prior in (tiny_prior, make_tokens(tmp_path / "tokens")):
-        found = load_separator(str(prior), sampler=sampler, settings=WORDS["lass"]).describe()
+        found = engine_of(str(prior), sampler=sampler, settings=WORDS["lass"]).describe()
         check(found, sampler, temperature=0.5)
         assert ("top_k" in found["settings"]) == (sampler == "top-k")
         assert ("width" in found["settings"]) == (sampler == "beam")

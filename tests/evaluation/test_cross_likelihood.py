@@ -26,8 +26,9 @@ from sepcli.evaluation.heat_map import heat_map, save_heat_map
 from sepcli.evaluation.run import run
 from sepcli.evaluation.tasks.likelihood import Likelihood
 from sepcli.posterior.elbo import log_density_bound
-from sepcli.priors.audio.load_denoisers import HEARD, load_spectral
+from sepcli.priors.audio.load_denoisers import load_spectral
 from sepcli.priors.audio.load_flows import load_wave_flow
+from sepcli.priors.audio.mdct_engine import AUDIBLE
 from sepcli.signal.mdct import mdct
 
 CPU = torch.device("cpu")
@@ -112,7 +113,7 @@ def test_denoisers_say_a_bound(tmp_path: Path) -> None:
     for evaluator, word in zip(evaluators, words, strict=True):
         network = load_network(load_spectral, Path(word) / "denoiser")
         x = mdct(scaled[None, None], 32)[:, None]
-        bound = log_density_bound(network, x, sigma_max=HEARD[0], sigma_min=HEARD[1])
+        bound = log_density_bound(network, x, sigma_max=AUDIBLE[0], sigma_min=AUDIBLE[1])
         assert evaluator(signal, 0 * signal) == pytest.approx(float(bound) / 512, rel=0.02)
     coarse = open_evaluators(words, 0.5, CPU)[0]
     assert coarse(signal, 0 * signal) > evaluators[0](signal, 0 * signal)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loading import colorizer_of
 from torch import Tensor
 
 from sepcli.datasets.image_folder import LabelledImages
@@ -18,7 +19,6 @@ from sepcli.evaluation.tasks.colorization import WEIGHTS, Colorization
 from sepcli.metrics.distribution import frechet_distance, moments
 from sepcli.metrics.features import Extractor
 from sepcli.metrics.images import psnr
-from sepcli.priors.images.colorizer import load_colors
 from sepcli.separation.engines import ScoreEngine
 from sepcli.signal.chroma import GRAYS
 
@@ -90,7 +90,7 @@ def test_colorizations_keep_the_gray_and_are_compared_with_all() -> None:
 
 
 def test_several_draws_have_diversity_and_a_likeliest(tiny_colors: Path) -> None:
-    engine = load_colors(str(tiny_colors), WEIGHTS, settings={"steps": "2"}).separator()
+    engine = colorizer_of(str(tiny_colors), WEIGHTS, settings={"steps": "2"}).engine
     with pytest.raises(InputError, match="ssim"):
         colorize(images(6), engine, 4, ("psnr", "ssim", "fd-cifar"), samples=2)
     report = colorize(images(6), engine, 400, samples=2, batch=3)
@@ -104,6 +104,6 @@ def test_several_draws_have_diversity_and_a_likeliest(tiny_colors: Path) -> None
 
 
 def test_the_gray_is_the_mean(tiny_colors: Path) -> None:
-    engine = load_colors(str(tiny_colors), GRAYS["luma"]).separator()
+    engine = colorizer_of(str(tiny_colors), GRAYS["luma"]).engine
     with pytest.raises(UsageError):
         colorize(images(3), engine, 3)

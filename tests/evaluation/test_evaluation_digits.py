@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loading import engine_of
 from torch import Tensor
 
 from sepcli.datasets.idx import open_mnist
@@ -24,14 +25,13 @@ from sepcli.evaluation.report import Report
 from sepcli.evaluation.run import run
 from sepcli.evaluation.tasks.images import ImageSums, pair_values
 from sepcli.metrics.images import psnr, residual_rms, ssim
-from sepcli.priors.images.load_score import load_images
 from sepcli.separation.engines import ScoreEngine
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
 
 
 def separator(prior: Path, weights: tuple[float, ...] = (1.0, 1.0)) -> ScoreEngine:
-    return load_images([str(prior)], weights, settings={"steps": "2"})
+    return engine_of([str(prior)], weights, settings={"steps": "2"})
 
 
 def evaluate_digits(data: Path, engine: ScoreEngine, pairs: int, batch: int = 32, **options: Any) -> Report:

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loading import engine_of
 
 from sepcli.evaluation.likelihoods import likeliest, typicality
 from sepcli.priors.images.glow import GlowConfig, GlowPrior
 from sepcli.priors.images.independent import ClassPrior
-from sepcli.priors.images.load_score import load_images
 from sepcli.separation.engines import ScoreEngine
 from sepcli.separation.independent import IndependentDensities
 
 
 def white(prior: Path, sigma: float = 0.5, noisy: bool = False) -> ScoreEngine:
     """A separator whose sources are N(1/2, I): a flow as it begins."""
-    made = load_images([str(prior)], (1.0, 1.0))
+    made = engine_of([str(prior)], (1.0, 1.0))
     flow = GlowPrior(GlowConfig(scales=1, steps=1, width=4, embedding=4)).requires_grad_(False)
     return replace(made, density=IndependentDensities((ClassPrior(flow), ClassPrior(flow)), sigma, noisy))
 
@@ -34,7 +34,7 @@ def test_the_likeliest_draw_of_each_item_is_chosen(tiny_flow: Path) -> None:
 
 
 def test_a_prior_without_density_ranks_by_its_bound(tiny_images: Path) -> None:
-    separator = load_images([str(tiny_images)], (1.0, 1.0))
+    separator = engine_of([str(tiny_images)], (1.0, 1.0))
     draws = torch.rand(2, 3, 2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     known = separator.log_prior(draws.flatten(0, 1))
     assert known is not None
@@ -50,7 +50,7 @@ def test_a_prior_without_density_ranks_by_its_bound(tiny_images: Path) -> None:
 def test_draws_have_noise_whoever_adds_it(
     tiny_flow: Path, sampler: str, settings: dict[str, object], noisy: bool
 ) -> None:
-    made = load_images([str(tiny_flow)], (1.0, 1.0), sampler=sampler, settings=settings)
+    made = engine_of([str(tiny_flow)], (1.0, 1.0), sampler=sampler, settings=settings)
     assert made.density is not None
     separator = white(tiny_flow, noisy=made.density.noisy)  # type: ignore[attr-defined]
     same = torch.full((2, 1, 64, 64), 0.5)

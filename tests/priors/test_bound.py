@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from exact_priors import GaussianFields, GaussianPixels, MixturePixels
+from loading import engine_of
 
 from sepcli.errors import UsageError
 from sepcli.posterior.elbo import log_density_bound
-from sepcli.priors.images.load_score import load_images
 
 ZERO = torch.tensor(0.0, dtype=torch.float64)
 
@@ -68,7 +68,7 @@ def test_impossible_ranges_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_separators_know_their_prior(tiny_images: Path) -> None:
-    separator = load_images([str(tiny_images)], (1.0, 1.0), settings={"steps": "2"})
+    separator = engine_of([str(tiny_images)], (1.0, 1.0), settings={"steps": "2"})
     sources = torch.rand(3, 2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
     known = separator.log_prior(sources)
     assert known is not None

@@ -6,7 +6,6 @@ they are not needed to separate by the encoders, but ``--method langevin`` separ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.gaussian_sources import GaussianSources
 from sepcli.priors.audio.encoders import Encoders, EncodersConfig
+from sepcli.priors.select import Selection
 from sepcli.protocols import ProgressCallback
 from sepcli.samplers.rng import Rng
 from sepcli.signal.mixing import WeightedSum
@@ -128,20 +127,18 @@ def load_encoders(folder: Path) -> Encoders:
     return found.requires_grad_(False)
 
 
-def build_variational(
-    card: Card, folder: Path, device: torch.device, sampler: str, options: Mapping[str, Any]
-) -> VariationalEngine:
-    """The builder of ``catalog.build``.
+def variational_engine(selection: Selection, device: torch.device) -> VariationalEngine:
+    """Make the engine of encoders.
 
     Raises:
-        PriorError: the encoders are missing, damaged or of another mixture than the card's.
-        UsageError: a setting was given; there is none.
+        PriorError: the encoders are damaged, or of another mixture than the card's.
+        UsageError: a setting is given; there is none.
     """
-    for key in options:
-        raise UsageError(f"unknown setting '{key}'", "encoders have no settings; leave out --set")
-    encoders = load_encoders(folder).to(device)
-    if encoders.config.weights != (card.weights or (1.0,) * len(card.sources)):
+    for key in selection.options():
+        raise UsageError(f"unknown setting '{key}'", "encoders have no settings", argument=f"settings.{key}")
+    encoders = load_encoders(selection.folders[0]).to(device)
+    if encoders.config.weights != selection.weights:
         raise PriorError(
-            f"the encoders of {card.name} are of another mixture than its card", "train them again"
+            f"the encoders of {selection.prior} are of another mixture than its card", "train them again"
         )
-    return VariationalEngine(encoders, card.sources, card.sample_rate)
+    return VariationalEngine(encoders, selection.names, selection.sample_rate)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sepcli.priors.audio.load_denoisers import ladder
+from sepcli.priors.audio.load_denoisers import sigma_range
 from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
@@ -19,7 +19,7 @@ def draw_samples(
     """Draw unconditional samples (count, T) by ancestral sampling, on the CPU."""
     bins, length = prior.config.bins, round(seconds * prior.config.sample_rate)
     like = prior.band_std.new_empty((count, 1, 1, bins, -(-length // bins)))
-    sampler = Projected(steps, **ladder([prior]), eta=None)
+    sampler = Projected(steps, **sigma_range([prior]), eta=None)
     seeds = torch.tensor([(seed + number) % (1 << 63) for number in range(count)])
     return imdct(sampler(_Unconditional(prior, like), seeds), length)[:, 0, 0].cpu()
 

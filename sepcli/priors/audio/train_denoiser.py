@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
-from sepcli.catalog import engines, resolve
+from sepcli.catalog import resolve
 from sepcli.catalog.network import check_compiler, load_network
 from sepcli.datasets.song_banks import holds_songs
 from sepcli.datasets.stems import StemBank
@@ -32,6 +32,7 @@ from sepcli.priors.audio.recordings import (
     source_names,
 )
 from sepcli.protocols import ProgressCallback
+from sepcli.priors.select import is_single
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
@@ -238,7 +239,7 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
         PriorError: there is no such prior, or it is of another network.
     """
     card, folder = resolve.find(init)
-    if not engines.is_single(card):
+    if not is_single(card):
         raise PriorError(
             f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
             "choose a denoiser of sound",

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from sepcli.atomic import MORE_SPACE, write_whole
 from sepcli.catalog import card as cards
-from sepcli.catalog import engines, resolve
+from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
-from sepcli.catalog.engines import source_names
+from sepcli.priors.select import VARIATIONAL, is_single, source_names
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
@@ -126,13 +126,13 @@ def recipe(options: EncodersOptions, config: TrainConfig) -> Recipe:
         )
     found = [resolve.find(word) for word in options.prior]
     for card, folder in found:
-        if not engines.is_single(card) or not is_flow(folder):
+        if not is_single(card) or not is_flow(folder):
             raise PriorError(
                 f"prior {card.name} is not a flow of waveforms", "train flows first", argument="prior"
             )
     if len({card.sample_rate for card, _ in found}) > 1:
         raise UsageError("the priors differ in sample rate", "choose priors of one rate", argument="prior")
-    if (config.out / "card.toml").exists() and engines.VARIATIONAL not in cards.read(config.out).engines:
+    if (config.out / "card.toml").exists() and VARIATIONAL not in cards.read(config.out).engines:
         raise OutputError(f"{config.out} holds another prior", "choose another folder", argument="out")
     config = replace(config, sources=source_names([card for card, _ in found]))
     opened = partial(_open, options, config, found)

@@ -25,7 +25,7 @@ from sepcli.datasets.image_folder import LabelledImages
 from sepcli.datasets.image_splits import has_mirrored, open_data
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior
-from sepcli.priors.images.load_score import load_image_prior
+from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.options import GlowOptions
 from sepcli.priors.images.train_task import ImageTask, data_facts
 from sepcli.protocols import ProgressCallback

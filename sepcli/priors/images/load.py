@@ -1,88 +1,180 @@
-"""Any prior of images → a separator, whichever its engine: score priors, or LASS."""
+"""Score priors of images → the engine: one prior for all sources, or one per source."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from sepcli.catalog import card as cards
-from sepcli.catalog import resolve
-from sepcli.catalog.build import build_lass, choose_sampler
-from sepcli.errors import UsageError
-from sepcli.priors.images import load_score as score
-from sepcli.priors.lass.load import load_codec, load_transformer, signal_shape
-from sepcli.protocols import Engine
+from sepcli.catalog import diffusers_layout as diffusers
+from sepcli.catalog.card import Card
+from sepcli.catalog.network import compile_networks, load_network, read_config
+from sepcli.errors import PriorError, UsageError
+from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
+from sepcli.priors.images.diffusers import DiffusionUnetPrior
+from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.independent import ClassPrior, ImagePrior
+from sepcli.priors.images.load_diffusers import load_unet, unet_images
+from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
+from sepcli.priors.select import Selection
+from sepcli.protocols import Sampler
+from sepcli.separation.engines import ScoreEngine, score_engine
+from sepcli.separation.independent import IndependentDensities, IndependentPriors
+from sepcli.separation.weights import image_scale
+from sepcli.settings import parse
+
+UNIT = (0.0, 1.0)
+"""The range of images' values."""
+BATCH = 64
+"""Samples computed at once."""
+PIXELS = 2 * 256 * 256
+"""Pixels of the samples computed at once by a network of diffusers or a flow: some gigabytes of 128 channels."""
 
 
-def load_images(
-    priors: Sequence[str],
-    weights: Sequence[float],
-    *,
-    labels: Sequence[int | None] | None = None,
-    device: str = "cpu",
-    sampler: str | None = None,
-    settings: Mapping[str, str] | None = None,
-) -> Engine:
-    """A separator of images, K sources of known weights; see ``score.load_images``.
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Of the networks.
+
+    Attributes:
+        compile: whether they are compiled first, which takes up to a minute and makes each evaluation faster.
+    """
+
+    compile: bool = False
+
+
+NETWORKS: Mapping[str, Callable[[dict[str, Any]], ImagePrior]] = {
+    "denoiser": lambda config: DenoiserPrior(DenoiserConfig(**config)),
+    "ncsn": lambda config: NcsnPrior(NcsnConfig(**config)),
+    "glow": lambda config: GlowPrior(GlowConfig(**config)),
+}
+"""Part of a prior's folder → its network, of the fields of its config."""
+
+
+def load_image_prior(folder: Path) -> ImagePrior:
+    """The network of a prior's folder, whichever it holds, float32 on the CPU.
 
     Raises:
-        PriorError: a prior is missing, damaged or not of images.
-        UsageError: the numbers of priors, weights and labels differ; an unknown sampler or setting; or one of
-            several priors is of LASS, or there is one and the sources are not two of equal weight.
+        PriorError: it is missing or damaged.
     """
-    of_tokens = [name for name in dict.fromkeys(priors) if of_lass(name)]
-    if of_tokens and len(priors) > 1:
-        raise UsageError(f"the prior {of_tokens[0]} is of both sources", "give it alone, one --prior")
-    if of_tokens:
-        card, folder = resolve.find(of_tokens[0])
-        cards.verify(card, folder)
-        chosen, options = choose_sampler(card, sampler, settings or {})
-        return build_lass(card, folder, torch.device(device), chosen, options, weights, labels)
-    return score.load_images(
-        priors, weights, labels=labels, device=device, sampler=sampler, settings=settings
+    part = next((name for name in NETWORKS if (folder / name).is_dir()), "denoiser")
+    if not (folder / part).is_dir() and diffusers.parts_in(folder):
+        return load_unet(folder).requires_grad_(False)
+    return load_network(NETWORKS[part], folder / part).requires_grad_(False)
+
+
+def image_engine(selection: Selection, device: torch.device) -> ScoreEngine:
+    """Make the engine of score priors of images.
+
+    Args:
+        selection: of verified priors.
+        device: where to compute.
+
+    Raises:
+        PriorError: a prior is damaged.
+        UsageError: priors of grayscale and of color images; an unknown sampler, setting or class.
+    """
+    networks = {folder: load_image_prior(folder).to(device) for folder in dict.fromkeys(selection.folders)}
+    every = [networks[folder] for _, folder in selection.per_source()]
+    if len({network.config.channels for network in every}) > 1:
+        raise UsageError(
+            "priors of grayscale and of color images do not mix",
+            "choose priors of one kind",
+            argument="priors",
+        )
+    labels = selection.labels or (None,) * len(every)
+    options = selection.options()
+    compiled = prepare(networks.values(), options, device)
+    scale = image_scale(selection.weights)
+    made = score_engine(
+        _joint(every, labels),
+        selection.names,
+        tuple(scale * weight for weight in selection.weights),
+        device,
+        "projected" if selection.default_sampler is None else selection.default_sampler,
+        options,
+        channels=every[0].config.channels,
+        bounds=UNIT,
+    )
+    return replace(
+        made,
+        weights=selection.weights,
+        scale=scale,
+        batch=min(samples_at_once(network) for network in networks.values()),
+        density=_density(every, labels, made.sampler),
+        likelihood={**made.likelihood, **compiled},
     )
 
 
-def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """What a prior, a name or a folder, is of: channels, height and width, and the names of its classes.
+def known_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """Return channels, height and width of a prior's images and the names of its classes, without its weights.
 
     Raises:
-        PriorError: it is missing, damaged or not of images.
+        PriorError: a config is missing or damaged.
     """
-    if not of_lass(prior):
-        card, folder = resolve.find(prior)
-        parts = [folder / part for part in score.NETWORKS if (folder / part).is_dir()]
-        known = read_config(parts[0]) if parts and card.medium == "image" else None
-        if known is not None:
-            return known
-        _, folder = score.open_card(prior)
-        config = score.load_image_prior(folder).config
-        return (config.channels, config.size[0], config.size[1]), tuple(config.classes)
-    card, folder = resolve.find(prior)
-    cards.verify(card, folder)
-    channels, height, width = signal_shape(load_codec(folder, card)[0])
-    return (channels, height, width), load_transformer(folder).config.sources[1:]
-
-
-def read_config(part: Path) -> tuple[tuple[int, int, int], tuple[str, ...]] | None:
-    """Read the shape and the classes of images from a network's config alone; None: it is damaged."""
+    part = next((name for name in NETWORKS if (folder / name).is_dir()), None)
+    if part is None:
+        return unet_images(folder)
+    config = read_config(folder / part)
     try:
-        config = json.loads((part / "config.json").read_text(encoding="utf-8"))
-        height, width = config["size"]
-        shape = int(config["channels"]), int(height), int(width)
-        return shape, tuple(map(str, config.get("classes", ())))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None
+        height, width = (int(side) for side in config["size"])
+        return (int(config["channels"]), height, width), tuple(map(str, config["classes"]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise PriorError(
+            f"the config of prior {card.name} does not describe its images", "fetch or train the prior again"
+        ) from error
 
 
-def of_lass(prior: str) -> bool:
-    """Whether a prior, a name or a folder, is of LASS and of images.
+def prepare(networks: Iterable[ImagePrior], options: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Do to the networks what ``NetworkSettings`` among the options say, and take those out.
+
+    Returns:
+        The settings by key, for records.
 
     Raises:
-        PriorError: there is no such prior.
+        UsageError: a value is neither 1 nor 0, or nothing can be compiled here.
     """
-    card, _ = resolve.find(prior)
-    return (card.engine, card.medium) == ("lass", "image")
+    keys = {f.name for f in fields(NetworkSettings)} & options.keys()
+    chosen = parse(NetworkSettings, {key: options.pop(key) for key in keys})
+    if chosen.compile:
+        compile_networks(networks, device)
+    return vars(chosen)
+
+
+def samples_at_once(network: ImagePrior) -> int:
+    """Return how many samples fit into memory; networks of diffusers have many channels at full size.
+
+    A flow's score is a gradient, for which everything on the way is kept.
+    """
+    if not isinstance(network, DiffusionUnetPrior | GlowPrior):
+        return BATCH
+    return max(1, min(BATCH, PIXELS // math.prod(network.config.size)))
+
+
+def _joint(networks: Sequence[ImagePrior], labels: Sequence[int | None]) -> IndependentPriors:
+    for network, label in zip(networks, labels, strict=True):
+        if label is not None and not 0 <= label < len(network.config.classes):
+            raise UsageError(
+                f"the prior has no class {label}",
+                "use a prior that was trained with classes",
+                argument="labels",
+            )
+    made: dict[tuple[int, int | None], ClassPrior] = {}
+    pairs = zip(networks, labels, strict=True)
+    return IndependentPriors(
+        [made.setdefault((id(n), label), ClassPrior(n, label, fast=True)) for n, label in pairs]
+    )
+
+
+def _density(
+    networks: Sequence[ImagePrior], labels: Sequence[int | None], sampler: Sampler
+) -> IndependentDensities | None:
+    """p of the sources under the noise that the sampler leaves in them; None unless all are densities."""
+    flows = [network for network in networks if isinstance(network, GlowPrior)]
+    left = float(getattr(sampler, "sigma_min", 0.0))
+    each = [ClassPrior(flow, label) for flow, label in zip(flows, labels, strict=False)]
+    noisy = getattr(sampler, "noise_left", 0.0) > 0.0
+    return IndependentDensities(each, left, noisy) if len(flows) == len(networks) else None

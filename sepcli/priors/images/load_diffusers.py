@@ -56,6 +56,20 @@ def load_unet(folder: Path) -> DiffusionUnetPrior:
     return DiffusionUnetPrior(made, unet.float()).eval()
 
 
+def unet_images(folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """Return channels, height and width of a network's images and the names of its classes, from its config.
+
+    Raises:
+        PriorError: the config is missing or damaged.
+    """
+    parts = parts_in(folder)
+    if parts is None:
+        raise PriorError(f"the folder {folder} holds no network of diffusers", OTHER)
+    config = read_json(folder / parts.config)
+    classes = tuple(map(str, range(config.get("num_class_embeds") or 0)))
+    return (config.get("in_channels", 3), *image_size(config)), classes
+
+
 def expected_shapes(folder: Path, config: str) -> dict[str, torch.Size]:
     """Names and shapes of the tensors of a network, of its config, by the library's newest names.
 

@@ -22,7 +22,7 @@ from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
 from sepcli.priors.images.finetune_glow import check_finetune, finetune
 from sepcli.priors.images.glow import GlowConfig, GlowPrior, fitting_scales
-from sepcli.priors.images.load_score import load_image_prior
+from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 from sepcli.priors.images.options import DenoiserOptions, GlowOptions, ImageOptions
 from sepcli.priors.images.train_task import PRESETS, ImageTask, Trainable, data_facts

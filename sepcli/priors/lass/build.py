@@ -9,10 +9,13 @@ from typing import Any
 import torch
 
 from sepcli.catalog.card import Card
+from sepcli.catalog.network import read_config
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.lass.load import (
+    CODEC,
     FILES,
+    TRANSFORMER,
     check_transformer,
     load_codec,
     load_context,
@@ -25,11 +28,49 @@ from sepcli.priors.lass.load import (
 )
 from sepcli.priors.lass.settings import DEFAULTS, LassSettings
 from sepcli.priors.lass.transformer import ChosenSources
-from sepcli.samplers.tokens import token_sampler
+from sepcli.priors.select import Selection
+from sepcli.samplers.tokens import OWN_SETTINGS, token_sampler
 from sepcli.settings import parse
 
 ROWS: Mapping[str, int] = {"cuda": 16384}
 """Kind of device → hypotheses that are computed at once; elsewhere ``LassEngine.rows``."""
+
+
+def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
+    """Make the engine of a verified prior; see ``build``.
+
+    A card may hold the settings of several samplers; those of another than the chosen one are left out.
+    """
+    own = dict(selection.defaults)
+    usual = str(own.pop("sampler", "ancestral"))
+    sampler = usual if selection.sampler is None else selection.sampler
+    own = {key: value for key, value in own.items() if OWN_SETTINGS.get(key, sampler) == sampler}
+    return build(
+        selection.cards[0],
+        selection.folders[0],
+        weights=selection.weights,
+        names=selection.names,
+        sampler=sampler,
+        settings={**own, **selection.settings},
+        labels=selection.labels or None,
+        device=device,
+    )
+
+
+def known_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """Return channels, height and width of a prior's images and the names of its classes, without its weights.
+
+    Raises:
+        PriorError: a config is missing or damaged.
+    """
+    codec, transformer = (read_config(folder / part) for part in (CODEC, TRANSFORMER))
+    try:
+        height, width = (int(side) for side in codec["size"])
+        return (int(codec["channels"]), height, width), tuple(map(str, transformer["sources"][1:]))
+    except (LookupError, TypeError, ValueError) as error:
+        raise PriorError(
+            f"the configs of prior {card.name} do not describe its images", "fetch or train the prior again"
+        ) from error
 
 
 def build(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loading import engine_of
 from PIL import Image
 from safetensors.torch import load_file
 from train_request import run
@@ -22,7 +23,7 @@ from sepcli.catalog import resolve
 from sepcli.datasets.image_splits import open_data, to_float_images
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
-from sepcli.priors.images.load_score import load_image_prior, load_images
+from sepcli.priors.images.load import load_image_prior
 from sepcli.training.loop import LoopSettings
 
 
@@ -74,7 +75,7 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
     prior = load_image_prior(folder)
     assert isinstance(prior, GlowPrior)
     assert (prior.config.size, prior.config.scales, prior.config.sigmas) == ((8, 8), 1, ())
-    separator = load_images(
+    separator = engine_of(
         [str(tmp_path / "p")], (1.0, 1.0), labels=(0, 1), settings={"levels": "2", "steps": "2"}
     )
     drawn = separator.sample(torch.rand(2, 1, 8, 8), torch.zeros(2, 1, dtype=torch.int64))[:, 0]

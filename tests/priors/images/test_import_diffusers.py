@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from tiny_unet import exploding_unet, tiny_unet
 
 from sepcli.priors.images.import_diffusers import import_diffusers
-from sepcli.priors.images.load_score import load_image_prior
+from sepcli.priors.images.load import load_image_prior
 
 PICKLE = "diffusion_pytorch_model.bin"
 SCHEDULE = "scheduler/scheduler_config.json"

@@ -15,7 +15,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.errors import InputError, OutputError, PriorError
 from sepcli.priors.images.import_ncsn import import_ncsn
-from sepcli.priors.images.load_score import load_image_prior
+from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loading import engine_of
 from PIL import Image
 from safetensors.torch import load_file
 from train_request import run
@@ -20,7 +21,7 @@ from sepcli.datasets.image_folder import LabelledImages
 from sepcli.datasets.image_splits import named_classes, open_data, to_float_images
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
-from sepcli.priors.images.load_score import load_image_prior, load_images
+from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig
 from sepcli.priors.images.train_task import ImageTask
 from sepcli.training.ema import POWER, averaged
@@ -192,7 +193,7 @@ def test_a_folder_of_color_images_becomes_a_prior(tmp_path: Path, family: str) -
     if isinstance(config, DenoiserConfig):
         assert (config.p_mean, config.p_std) == (-0.8, 1.7)
         assert 0.2 < config.data_mean < 0.45
-    separator = load_images([str(tmp_path / "p")], (1.0, 1.0), sampler="projected", settings={"steps": "3"})
+    separator = engine_of([str(tmp_path / "p")], (1.0, 1.0), sampler="projected", settings={"steps": "3"})
     drawn = separator.sample(torch.rand(1, 3, 9, 10), torch.zeros(1, 1, dtype=torch.int64))
     assert drawn.shape == (1, 1, 2, 3, 9, 10)
     assert torch.isfinite(drawn).all()

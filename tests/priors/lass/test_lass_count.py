@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from loading import engine_of
 from msgspec import structs
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_separator
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 from sepcli.priors.lass.count import count, merge
 from sepcli.priors.lass.load import load_codec
@@ -82,7 +82,7 @@ def test_a_table_is_counted_described_and_used(prior: Path, counting: Callable[.
     cards.verify(card, prior)
     assert card.parts["table"].training["tokens"] == 4 * BATCH
     assert card.files["table/table.safetensors"].sha256 == cards.sha256(prior / "table/table.safetensors")
-    assert load_separator(str(prior)).names == ("drums", "bass")
+    assert engine_of(str(prior)).names == ("drums", "bass")
 
 
 def test_resuming_is_counting_at_once(

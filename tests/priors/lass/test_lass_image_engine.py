@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from loading import engine_of
 from tiny_tokens import make_tokens
 from torch import Tensor
 
 from sepcli.errors import InputError, UsageError
-from sepcli.priors.images.load import load_images
 from sepcli.priors.lass.choice import candidate_seeds, nearest_exact
 from sepcli.priors.lass.engine import LassEngine
 from sepcli.samplers.ancestral import Ancestral, Greedy
@@ -21,7 +21,7 @@ from sepcli.samplers.beam import Beam
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> LassEngine:
     folder = make_tokens(tmp_path_factory.mktemp("priors") / "tokens", classes=("a", "b"))
-    engine = load_images([str(folder)], (1.0, 1.0))
+    engine = engine_of([str(folder)], (1.0, 1.0))
     assert isinstance(engine, LassEngine)
     return engine
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from loading import engine_of
 from msgspec import structs
 from tiny_tokens import make_tokens
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.images.load import known_images, load_images
 from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
+from sepcli.priors.load import known_images
 from sepcli.samplers.ancestral import Ancestral
 from sepcli.samplers.beam import Beam
 from sepcli.separation.engines import ScoreEngine
@@ -37,7 +37,7 @@ def prior(made: Path, tmp_path: Path) -> Path:
 
 
 def load(folder: Path, weights: tuple[float, ...] = TWO, **options: object) -> LassEngine:
-    found = load_images([str(folder)], weights, **options)  # type: ignore[arg-type]
+    found = engine_of([str(folder)], weights, **options)  # type: ignore[arg-type]
     assert isinstance(found, LassEngine)
     return found
 
@@ -50,7 +50,7 @@ def test_the_separator_is_what_the_card_says(made: Path) -> None:
     own = found.settings
     assert (own.candidates, own.refine, own.refine_rate, own.exact) == (3, 2, 0.1, True)
     assert not any(p.requires_grad for p in found.codec.parameters())
-    again = load_separator(str(made))  # two sources, as of any prior of images
+    again = engine_of(str(made))  # two sources, as of any prior of images
     mixture, seeds = torch.rand(2, 1, 8, 8), torch.tensor([[1], [2]])
     assert again.weights == (0.5, 0.5)
     assert torch.equal(again.sample(mixture / 2, seeds), found.sample(mixture, seeds))
@@ -77,12 +77,12 @@ def test_classes_choose_the_sources_of_the_network(made: Path) -> None:
 
 
 def test_score_priors_are_loaded_as_ever(made: Path, tiny_images: Path, tiny_prior: Path) -> None:
-    assert isinstance(load_images([str(tiny_images)], (0.5, 0.5)), ScoreEngine)
+    assert isinstance(engine_of([str(tiny_images)], (0.5, 0.5)), ScoreEngine)
     assert known_images(str(tiny_images)) == ((1, 12, 12), ("0-4", "5-9"))
     with pytest.raises(UsageError, match="tokens"):
-        load_images([str(tiny_images), str(made)], TWO)
-    with pytest.raises(PriorError, match="tiny"):
-        load_images([str(tiny_prior)], TWO)
+        engine_of([str(tiny_images), str(made)], TWO)
+    with pytest.raises(UsageError, match="tiny"):
+        engine_of([str(tiny_prior)], TWO)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from loading import engine_of
 from msgspec import structs
 from safetensors.torch import load_file, save
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.build import load_separator
 from sepcli.errors import PriorError, SepError, UsageError
 from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
 from sepcli.priors.lass.engine import LassEngine
@@ -39,7 +39,7 @@ def change(folder: Path, **fields: object) -> None:
 
 
 def build(folder: Path, sampler: str | None = None, **settings: str) -> LassEngine:
-    made = load_separator(str(folder), sampler=sampler, settings=settings)
+    made = engine_of(str(folder), sampler=sampler, settings=settings)
     assert isinstance(made, LassEngine)
     return made
 
@@ -197,7 +197,7 @@ def test_wrong_settings_are_usage_errors(
     prior: Path, sampler: str | None, settings: Mapping[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        load_separator(str(prior), sampler=sampler, settings=settings)
+        engine_of(str(prior), sampler=sampler, settings=settings)
 
 
 def _without(part: str):

@@ -6,23 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from loading import engine_of
 from msgspec import structs
 from tiny_sound import make_dual, make_sound
 
 from sepcli.catalog import card as cards
-from sepcli.catalog import engines, index, resolve
-from sepcli.catalog.build import load_separator
+from sepcli.catalog import index, resolve
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.audio.load_denoisers import MdctEngine
+from sepcli.priors.audio.mdct_engine import MdctEngine
 from sepcli.priors.lass.engine import LassEngine
-from sepcli.samplers import names
+from sepcli.priors.select import add_other, choose
 from sepcli.samplers.beam import Beam
 from sepcli.samplers.successive_halving import Halving
-
-
-def test_the_engines_have_these_samplers() -> None:
-    assert set(engines.SAMPLERS["lass"]) == set(names("token"))
-    assert set(engines.SAMPLERS["score"]) == set(names("signal"))
 
 
 @pytest.mark.parametrize(
@@ -52,46 +47,46 @@ def test_the_engine_is_what_was_asked_for_or_the_cards_own(
     expected: str,
 ) -> None:
     folder = make_dual(tmp_path / "both", tiny_prior, usual)
-    card = engines.with_engine(*resolve.find(str(folder)), method, sampler, rest)
-    assert (card.engine, card.name, card.weights) == (expected, "tiny", (0.5, 0.5))
-    assert card.sources == ("drums", "bass")
+    found = choose(str(folder), engine=method, sampler=sampler, other=rest)
+    assert (found.engine, found.prior, found.weights[:2]) == (expected, "tiny", (0.5, 0.5))
+    assert found.names == ("drums", "bass", *(("other",) if rest else ()))
     if expected == "lass":
-        assert (card.defaults("lass"), card.priors, card.sample_rate) == ({"lam": 1.0}, (), 4000)
+        assert (found.defaults, found.folders, found.sample_rate) == ({"lam": 1.0}, (folder,), 4000)
     else:
-        assert card.priors == (str(folder / "beats"), str(folder / "low"))
-        assert (card.defaults("score"), card.sample_rate) == ({"steps": 3}, 8000)
+        assert found.folders == (folder / "beats", folder / "low")
+        assert (found.defaults, found.sample_rate) == ({"steps": 3}, 8000)
 
 
 def test_a_separator_of_either_engine(tiny_prior: Path, tmp_path: Path) -> None:
     folder = str(make_dual(tmp_path / "both", tiny_prior))
     mixture, seeds = 0.1 * torch.ones(1, 1, 500), torch.tensor([[1]])
-    lass = load_separator(folder)
+    lass = engine_of(folder)
     assert isinstance(lass, LassEngine)
-    made = load_separator(folder, method="score")
+    made = engine_of(folder, engine="score")
     assert isinstance(made, MdctEngine)
     assert (made.names, made.weights, made.sample_rate) == (("drums", "bass"), (0.5, 0.5), 8000)
     assert isinstance(made.inner.sampler, Halving)
     assert made.inner.sampler.steps == 3
     torch.testing.assert_close(0.5 * made.sample(mixture, seeds).sum(2)[:, 0], mixture, atol=1e-5, rtol=0)
-    beam = load_separator(folder, sampler="beam", settings={"width": "2"})
+    beam = engine_of(folder, sampler="beam", settings={"width": "2"})
     assert isinstance(beam, LassEngine)
     assert beam.sampler == Beam(width=2)
     with pytest.raises(UsageError, match="beam"):
-        load_separator(folder, method="score", sampler="beam")
+        engine_of(folder, engine="score", sampler="beam")
     with pytest.raises(UsageError, match="lam"):
-        load_separator(folder, method="score", settings={"lam": "1"})
+        engine_of(folder, engine="score", settings={"lam": "1"})
     with pytest.raises(UsageError, match="steps"):
-        load_separator(folder, settings={"steps": "1"})
+        engine_of(folder, settings={"steps": "1"})
 
 
 def test_priors_of_one_engine_are_what_they_are(tiny_prior: Path, tiny_images: Path, tmp_path: Path) -> None:
-    assert load_separator(str(tiny_images), method="score", settings={"steps": "1"}).sample_rate == 0
+    assert engine_of(str(tiny_images), engine="score", settings={"steps": "1"}).sample_rate == 0
     with pytest.raises(UsageError, match="lass"):
-        load_separator(str(tiny_images), method="lass")
+        engine_of(str(tiny_images), engine="lass")
     with pytest.raises(UsageError, match="tiny"):
-        load_separator(str(tiny_prior), method="score")
+        engine_of(str(tiny_prior), engine="score")
     with pytest.raises(UsageError, match="violin"):
-        load_separator(make_sound(tmp_path / "a", "violin"), method="score")
+        engine_of(make_sound(tmp_path / "a", "violin"), engine="score")
 
 
 def test_a_score_prior_may_be_of_the_catalog(
@@ -102,12 +97,12 @@ def test_a_score_prior_may_be_of_the_catalog(
     folder = make_dual(tmp_path / "both", tiny_prior)
     cards.write(structs.replace(cards.read(folder), priors=("kit", "low")), folder)
     card, place = resolve.find(str(folder))
-    assert engines.score_priors(card, place) == ("kit", str(folder / "low"))
-    assert engines.score_priors(card, None) == ("kit",)
-    assert load_separator(str(folder), method="score").names == ("drums", "bass")
+    assert index.score_priors(card, place) == ("kit", str(folder / "low"))
+    assert index.score_priors(card, None) == ("kit",)
+    assert engine_of(str(folder), engine="score").names == ("drums", "bass")
     cards.write(structs.replace(card, priors=("lost", "low")), folder)
     with pytest.raises(PriorError, match="lost"):
-        load_separator(str(folder), method="score")
+        engine_of(str(folder), engine="score")
 
 
 @pytest.mark.parametrize(
@@ -123,4 +118,4 @@ def test_a_score_prior_may_be_of_the_catalog(
 def test_the_rest_is_mixed_like_the_others(
     names: tuple[str, ...], weights: tuple[float, ...], expected: tuple[object, object]
 ) -> None:
-    assert engines.add_rest(names, weights) == expected
+    assert add_other(names, weights) == expected

@@ -1,0 +1,207 @@
+"""The one loader: names of priors and a few arguments → ``Separator``.
+
+Every family brings its own engine: the row of its card's part in ``FAMILIES`` names the function that makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.card import Card
+from sepcli.errors import PriorError, UsageError
+from sepcli.priors import FAMILIES, Family, resolve
+from sepcli.priors.select import Selection, choose
+from sepcli.separation.colorize import Colorizer
+from sepcli.separation.separator import Separator
+from sepcli.separation.settings import StreamSettings
+from sepcli.settings import parse
+
+STREAM = tuple(field.name for field in fields(StreamSettings) if field.name != "keep_samples")
+"""The settings that are of windows and consistency, not of the engine."""
+
+
+def load_separator(
+    priors: str | Sequence[str],
+    *,
+    weights: Sequence[float] | None = None,
+    sources: int | None = None,
+    names: Sequence[str] | None = None,
+    engine: str | None = None,
+    sampler: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    other: bool = False,
+    labels: Sequence[int | None] | None = None,
+    colorize: Sequence[float] | None = None,
+    samples: int = 1,
+    device: str | torch.device = "cpu",
+) -> Separator:
+    """Load priors, verify their files, and make what separates with them.
+
+    Args:
+        priors: a name, folder or ``hf:owner/name[@revision]``; or one per source.
+        weights: α_k of the mixing m = Σ α_k x_k; None: those of the cards, else 1 (audio) or 1/K (images).
+        sources: K, of images with one prior for all sources.
+        names: of the sources; None: those of the cards.
+        engine: score, lass or variational; None: the one with the sampler, or with ``other``, else the card's.
+        sampler: its name; None: the default one.
+        settings: key → value, over the defaults: of sampler, posterior and engine, and of ``StreamSettings``.
+        other: add a last source for what no prior explains; of audio with score priors.
+        labels: a class per source, of priors with classes; None: any.
+        colorize: weights of red, green and blue in a gray image, whose colors are sampled.
+        samples: how many samples are to be drawn; greedy search has one.
+        device: where to compute.
+
+    Raises:
+        PriorError: a prior is missing, damaged or incomplete, or has not been fetched.
+        UsageError: the arguments do not fit the priors or each other; an unknown sampler or setting, or a value
+            out of range.
+    """
+    selection = choose(
+        priors,
+        weights=weights,
+        sources=sources,
+        names=names,
+        engine=engine,
+        sampler=sampler,
+        settings=settings,
+        other=other,
+        labels=labels,
+        colorize=colorize,
+        samples=samples,
+    )
+    return load_selection(selection, device)
+
+
+def load_selection(selection: Selection, device: str | torch.device = "cpu") -> Separator:
+    """Load what ``choose`` chose; see ``load_separator``."""
+    audio = selection.medium == "audio"
+    given, others = split_settings(selection.settings) if audio else ({}, selection.settings)
+    stream = {**_card_stream(selection), **given} if audio else {}
+    check_stream(stream, selection.settings)
+    chosen = replace(selection, settings=others)
+    make = resolve(_separator(chosen))
+    for folder, card in dict(zip(chosen.folders, chosen.cards, strict=True)).items():
+        cards.verify(card, folder)
+    made = make(chosen, torch.device(device))
+    colorizer = made if isinstance(made, Colorizer) else None
+    engine = made if colorizer is None else colorizer.engine(chosen.weights)
+    if audio:
+        stream.setdefault("consistency", "residual" if engine.interference_trained else "wiener")
+        if stream["consistency"] == "none":
+            stream["samples"] = 1  # bare estimates: a mean of samples is no sample
+    return Separator.of(
+        engine,
+        stream=check_stream(stream, selection.settings),
+        groups=chosen.groups(),
+        colorizer=colorizer,
+        provenance=chosen.provenance(),
+    )
+
+
+def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+    """Return channels, height and width of a prior's images and the names of its classes, without its weights.
+
+    Raises:
+        PriorError: there is no such prior, it is not of images, or its config is damaged.
+    """
+    selection = choose(prior)
+    row = _row(selection.cards[0], selection.engine)
+    if selection.medium != "image" or not row.shape:
+        raise PriorError(f"prior {selection.prior} is not of images", "choose another", argument="priors")
+    shape: tuple[tuple[int, int, int], tuple[str, ...]]
+    shape = resolve(row.shape)(selection.cards[0], selection.folders[0])
+    return shape
+
+
+def _separator(selection: Selection) -> str:
+    """The reference of the function that makes the engine, or the colorizer.
+
+    Raises:
+        PriorError: a card has no part that separates, or several.
+        UsageError: the priors are of families that do not separate together.
+    """
+    rows = [_row(card, selection.engine) for card in selection.cards]
+    references = {row.colorizer if selection.colorize else row.separator[selection.medium] for row in rows}
+    if len(references) > 1:
+        kinds = ", ".join(f"{card.name} {row.name}" for card, row in zip(selection.cards, rows, strict=True))
+        raise UsageError(
+            f"priors of these families do not separate together: {kinds}",
+            "choose priors of one family",
+            argument="priors",
+        )
+    return references.pop()
+
+
+def _row(card: Card, engine: str) -> Family:
+    """The row of a card's part that separates; a part that has only files is of its folder's family.
+
+    Raises:
+        PriorError: there is none, or several, or a part is of an unknown family.
+    """
+    folders = {row.part: row.name for row in FAMILIES.values()}
+    listed = {name.partition("/")[0] for name in card.files} & folders.keys()
+    families = {folder: folders[folder] for folder in sorted(listed)}
+    families |= {folder: part.family for folder, part in card.parts.items() if part.family != "table"}
+    for family in families.values():
+        if family not in FAMILIES:
+            raise PriorError(
+                f"prior {card.name} has a part of the unknown family '{family}'",
+                f"this version knows: {', '.join(FAMILIES)}",
+            )
+    fitting = [row for row in FAMILIES.values() if row.engine == engine and card.medium in row.separator]
+    rows = [row for row in fitting if row.name in families.values()]
+    if not rows and len(fitting) == 1:
+        rows = fitting  # its loader says what is missing
+    if len(rows) != 1:
+        raise PriorError(
+            f"prior {card.name} has {len(rows)} parts for the engine {engine}: "
+            + (", ".join(row.name for row in rows) or "none"),
+            "train or fetch the prior again",
+            argument="priors",
+        )
+    return rows[0]
+
+
+def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of ``StreamSettings``, and the others; a level of 0 leaves the mixture as it is."""
+    named = {"samples" if key == "draws" else key: value for key, value in settings.items()}
+    if str(named.get("reference_rms")) in ("0", "0.0"):
+        named["reference_rms"] = None
+    stream = {key: value for key, value in named.items() if key in STREAM}
+    return stream, {key: value for key, value in named.items() if key not in STREAM}
+
+
+def check_stream(stream: Mapping[str, Any], settings: Mapping[str, Any]) -> StreamSettings:
+    """Return the settings of windows and consistency.
+
+    Raises:
+        UsageError: one is out of range, by the name that it has in ``settings``.
+    """
+    try:
+        return parse(StreamSettings, stream)
+    except UsageError as error:
+        if error.argument != "settings.samples" or "draws" not in settings:
+            raise
+        message = error.message.replace("samples=", "draws=")
+        raise UsageError(message, error.hint, argument="settings.draws") from error
+
+
+def _card_stream(selection: Selection) -> dict[str, Any]:
+    """The card's settings of windows and consistency.
+
+    Raises:
+        PriorError: they are not valid.
+    """
+    stream, unknown = split_settings(selection.stream)
+    try:
+        parse(StreamSettings, {**stream, **unknown})
+    except UsageError as error:
+        raise PriorError(
+            f"the card of {selection.prior}: {error.message}", "restore the prior's folder"
+        ) from error
+    return stream

@@ -1,0 +1,413 @@
+"""From names of priors and a few arguments to what separates: which cards, which engine, which sources.
+
+Cards suffice for this: neither torch nor weights are loaded, so that a misspelt name is answered at once. A card of
+an engine for all sources together (lass, variational) may name a score prior for each of its sources; then either
+engine separates, with the name, sources and weights of that card.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sepcli.catalog import resolve
+from sepcli.catalog.card import COLORIZE, Card
+from sepcli.catalog.index import score_priors
+from sepcli.errors import PriorError, UsageError
+from sepcli.samplers import names as sampler_names
+from sepcli.separation.weights import mixing_weights
+
+SCORE, LASS, VARIATIONAL = "score", "lass", "variational"
+"""The engines with priors: separation among signals, among tokens, and by encoders of the mixture."""
+OTHER = "other"
+"""The name of the source that stands for all that no prior explains."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What separates.
+
+    Attributes:
+        engine: score, lass or variational.
+        prior: name of the prior, or of several, joined by +.
+        cards: of the priors that are loaded: one for all sources, or one per source (but not for ``other``).
+        folders: of the cards.
+        names: of the K sources; of a colorizer, of the channels.
+        weights: α_k of the mixing, K of them; of a colorizer, of red, green and blue in the gray.
+        stream: default settings of windows and consistency, as a card has them.
+        defaults: default settings of engine and sampler, as a card has them.
+        sampler: by name; None: the default one.
+        settings: key → value, over the defaults.
+        labels: a class per source, or None for any; () for any of all.
+        other: whether the last source is what no prior explains.
+        colorize: whether the channels of one image are separated.
+    """
+
+    engine: str
+    prior: str
+    cards: tuple[Card, ...]
+    folders: tuple[Path, ...]
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    stream: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    sampler: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[int | None, ...] = ()
+    other: bool = False
+    colorize: bool = False
+
+    @property
+    def medium(self) -> Literal["audio", "image"]:
+        """What is separated."""
+        return self.cards[0].medium
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz; 0 for images."""
+        return self.cards[0].sample_rate
+
+    @property
+    def default_sampler(self) -> str | None:
+        """The sampler that is given or is the card's default; None: the engine decides."""
+        found = self.sampler if self.sampler is not None else self.defaults.get("sampler")
+        return None if found is None else str(found)
+
+    def options(self) -> dict[str, Any]:
+        """Return the settings that run: the defaults are those of the default sampler."""
+        own = {} if self.sampler is not None else {k: v for k, v in self.defaults.items() if k != "sampler"}
+        return {**own, **self.settings}
+
+    def per_source(self) -> list[tuple[Card, Path]]:
+        """Return card and folder of every source's prior, without ``other``."""
+        found = list(zip(self.cards, self.folders, strict=True))
+        return found * len(self.names) if len(found) == 1 and self.medium == "image" else found
+
+    def groups(self) -> tuple[Hashable, ...] | None:
+        """Return of which kind every source is: sources of one kind are interchangeable; None: no two are."""
+        if self.medium == "audio" or self.colorize:
+            return None
+        labels = self.labels or (None,) * len(self.names)
+        folders = [os.path.realpath(folder) for _, folder in self.per_source()]
+        return tuple(zip(folders, self.weights, labels, strict=True))
+
+    def provenance(self) -> dict[str, Any]:
+        """Return for records: the names of the priors, and the sha256 of their files."""
+        files = [{name: entry.sha256 for name, entry in card.files.items()} for card in self.cards]
+        if len(files) == 1 and not (self.medium == "audio" and self.engine == SCORE):
+            return {"prior": self.prior, "files": files[0]}
+        if self.medium == "image":
+            return {"prior": [card.name for card in self.cards], "files": files}
+        each = zip(self.names, files, strict=False)
+        return {
+            "prior": self.prior,
+            "files": {f"{source}/{name}": digest for source, own in each for name, digest in own.items()},
+        }
+
+
+Found = list[tuple[Card, Path]]
+
+
+def choose(
+    priors: str | Sequence[str],
+    *,
+    weights: Sequence[float] | None = None,
+    sources: int | None = None,
+    names: Sequence[str] | None = None,
+    engine: str | None = None,
+    sampler: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    other: bool = False,
+    labels: Sequence[int | None] | None = None,
+    colorize: Sequence[float] | None = None,
+    samples: int = 1,
+) -> Selection:
+    """Choose what separates.
+
+    Args:
+        priors: a name, folder or ``hf:owner/name[@revision]``; or one per source.
+        weights: α_k of the mixing; None: those of the cards, else 1 (audio) or 1/K (images).
+        sources: K, of images with one prior for all sources.
+        names: of the sources; None: those of the cards.
+        engine: score, lass or variational; None: the one with the sampler, or with ``other``, else the card's.
+        sampler: its name; None: the default one.
+        settings: of sampler, posterior and engine, over the defaults.
+        other: add a last source for what no prior explains; of audio with score priors.
+        labels: a class per source, of priors with classes; None: any.
+        colorize: weights of red, green and blue in a gray image: its colors are sampled.
+        samples: how many samples are to be drawn.
+
+    Raises:
+        PriorError: no such prior, it has not been fetched, or it does not colorize.
+        UsageError: the arguments do not fit the priors or each other.
+    """
+    words = [priors] if isinstance(priors, str) else list(priors)
+    if not words:
+        raise UsageError("no prior is given", "give the name of one", argument="priors")
+    known = {word: resolve.find(word) for word in dict.fromkeys(words)}
+    found = [known[word] for word in words]
+    card = found[0][0]
+    options = {"sampler": sampler, "settings": dict(settings or {})}
+    if card.medium == "audio":
+        _refuse(labels, card, "labels")
+        _refuse(sources, card, "sources")
+    if colorize is not None:
+        made = _colorizer(found, colorize, options)
+    elif card.medium == "image":
+        made = _images(found, weights, sources, labels, engine, options)
+    elif is_single(card):
+        _check_engine(card, engine)
+        made = _composed(found, weights, other, options)
+    else:
+        _refuse_several(found, weights)
+        made = _together(*found[0], engine, other, options)
+    if card.medium == "image" and other:
+        raise UsageError(f"{card.name} is a prior of images", "leave it out", argument="other")
+    if samples > 1 and made.default_sampler == "greedy":
+        raise UsageError(
+            f"greedy search finds one answer, not {samples}", "choose another sampler", argument="samples"
+        )
+    return _renamed(made, names)
+
+
+def is_single(card: Card) -> bool:
+    """Whether a card is of a score prior of one kind of audio source."""
+    return (card.engine, card.medium, card.priors) == (SCORE, "audio", ())
+
+
+def source_names(cards: Sequence[Card]) -> tuple[str, ...]:
+    """Return the name of each card's source, numbered where several have the same."""
+    return _numbered([card.sources[0] for card in cards])
+
+
+def add_other(names: Sequence[str], weights: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """Return names and weights with those of ``other`` at the end.
+
+    Args:
+        names: of K sources.
+        weights: of K, or of ``other`` too; it has the weight of the others, or 1 where these differ.
+    """
+    alike = len(set(weights)) == 1
+    own = (weights[0] if alike else 1.0,) if len(weights) == len(names) else ()
+    return _numbered([*names, OTHER]), (*weights, *own)
+
+
+def _engine_of(card: Card, folder: Path, engine: str | None, sampler: str | None, other: bool) -> str:
+    """The engine that separates with a card.
+
+    Raises:
+        UsageError: the card does not have it.
+    """
+    own = next((name for name in card.engines if name != SCORE), SCORE)
+    domains = {"signal": SCORE, "token": LASS}
+    having = [name for domain, name in domains.items() if sampler in sampler_names(domain)]
+    usual = SCORE if other else having[0] if card.priors and having else card.engine
+    chosen = engine or usual
+    if chosen == VARIATIONAL == own and sampler is not None:
+        raise UsageError(
+            f"the encoders of prior {card.name} have no sampler",
+            f"leave it out, or choose the engine {SCORE}",
+            argument="sampler",
+        )
+    if chosen not in (own, SCORE) or (chosen == SCORE != own and not score_priors(card, folder)):
+        lacking = f"is of the engine {own}, " + (
+            "without score priors" if chosen == SCORE else f"not {chosen}"
+        )
+        raise UsageError(
+            f"prior {card.name} {lacking}",
+            "leave engine and sampler out, or choose other priors: of score priors one per source",
+            argument=OTHER if other and engine is None else "engine",
+        )
+    return chosen
+
+
+def _check_engine(card: Card, engine: str | None) -> None:
+    if engine not in (None, SCORE):
+        raise UsageError(
+            f"prior {card.name} is of the engine {card.engine}, not {engine}",
+            "leave the engine out, or choose another prior",
+            argument="engine",
+        )
+
+
+def _together(
+    card: Card, folder: Path, engine: str | None, other: bool, options: dict[str, Any]
+) -> Selection:
+    """A prior of all sources of audio, or the score priors that it names."""
+    chosen = _engine_of(card, folder, engine, options["sampler"], other)
+    names, weights = card.sources, card.weights or (1.0,) * len(card.sources)
+    found = [(card, folder)]
+    if chosen == SCORE:
+        found = [resolve.find(word) for word in score_priors(card, folder)]
+        _check_single([one for one, _ in found], card)
+    elif other:
+        raise UsageError(
+            f"prior {card.name} is of the engine {chosen}, which explains all of the mixture",
+            f"leave it out, or choose the engine {SCORE}",
+            argument="other",
+        )
+    if other:
+        names, weights = add_other(names, weights)
+    first = found[0][0]
+    return Selection(
+        chosen,
+        card.name,
+        tuple(one for one, _ in found),
+        tuple(place for _, place in found),
+        names,
+        weights,
+        first.stream,
+        first.defaults(chosen),
+        other=other,
+        **options,
+    )
+
+
+def _composed(
+    found: Found, weights: Sequence[float] | None, other: bool, options: dict[str, Any]
+) -> Selection:
+    """A score prior for every source of audio."""
+    owners = [card for card, _ in found]
+    _check_single(owners, owners[0])
+    if len(owners) + other < 2:
+        raise UsageError(
+            f"prior {owners[0].name} is of {owners[0].sources[0]} alone, and a mixture has two sources or more",
+            "give one prior per source, or add the source other for all else",
+            argument="priors",
+        )
+    of_cards = tuple(card.weights[0] if card.weights else 1.0 for card in owners)
+    alphas = mixing_weights(weights, of_cards, images=False, sources=len(owners))
+    names = source_names(owners)
+    if other:
+        names, alphas = add_other(names, alphas)
+    if len(alphas) != len(names):
+        raise UsageError(
+            f"{len(alphas)} weights for {len(owners)} priors", "give one weight per prior", argument="weights"
+        )
+    return Selection(
+        SCORE,
+        "+".join(card.name for card in owners),
+        tuple(owners),
+        tuple(folder for _, folder in found),
+        names,
+        alphas,
+        owners[0].stream,
+        owners[0].defaults(SCORE),
+        other=other,
+        **options,
+    )
+
+
+def _images(
+    found: Found,
+    weights: Sequence[float] | None,
+    sources: int | None,
+    labels: Sequence[int | None] | None,
+    engine: str | None,
+    options: dict[str, Any],
+) -> Selection:
+    """One prior for all images, or one for each."""
+    cards = [card for card, _ in found]
+    for card in cards:
+        if card.medium != "image":
+            raise UsageError(f"prior {card.name} is not of images", "choose another", argument="priors")
+    engines = [_engine_of(card, folder, engine, None, False) for card, folder in found]
+    chosen = engines[0]
+    for card, name in zip(cards, engines, strict=True):
+        if len(cards) > 1 and name != SCORE:
+            raise UsageError(f"the prior {card.name} is of both sources", "give it alone", argument="priors")
+    if chosen == SCORE and cards[0].priors:
+        raise UsageError(f"prior {cards[0].name} names score priors", "give those", argument="priors")
+    if weights is not None and sources not in (None, len(weights)):
+        raise UsageError(
+            f"{len(weights)} weights for {sources} sources", "give one of them", argument="weights"
+        )
+    count = len(weights) if weights is not None else sources or max(2, len(cards), len(cards[0].weights))
+    if count < 2 or len(cards) not in (1, count):
+        raise UsageError(
+            f"{len(cards)} priors for {count} sources",
+            "give one for all, or one per source",
+            argument="priors",
+        )
+    if labels is not None and len(labels) != count:
+        raise UsageError(
+            f"{len(labels)} labels for {count} sources", "give one per source", argument="labels"
+        )
+    return Selection(
+        chosen,
+        "+".join(dict.fromkeys(card.name for card in cards)),
+        tuple(cards),
+        tuple(folder for _, folder in found),
+        source_names(cards * (count // len(cards))),
+        mixing_weights(weights, cards[0].weights, images=True, sources=count),
+        {},
+        cards[0].defaults(chosen),
+        labels=tuple(labels or ()),
+        **options,
+    )
+
+
+def _colorizer(found: Found, weights: Sequence[float], options: dict[str, Any]) -> Selection:
+    """A score prior of color images, whose channels are the sources."""
+    (card, folder), *more = found
+    if more:
+        raise UsageError("colorization takes one prior", "give one", argument="priors")
+    if (card.engine, card.medium) != (SCORE, "image"):
+        raise PriorError(
+            f"prior {card.name} is not a score prior of images", "choose another", argument="priors"
+        )
+    names = ("red", "green", "blue")
+    if len(weights) != len(names):
+        raise UsageError(f"{len(weights)} weights for 3 channels", "give three", argument="colorize")
+    defaults = card.defaults(COLORIZE)
+    return Selection(
+        SCORE, card.name, (card,), (folder,), names, tuple(weights), {}, defaults, colorize=True, **options
+    )
+
+
+def _check_single(owners: Sequence[Card], first: Card) -> None:
+    for card in owners:
+        if not is_single(card):
+            raise UsageError(
+                f"prior {card.name} is of {card.engine}, {card.medium}, and does not mix with {first.name}",
+                "choose score priors of one audio source each",
+                argument="priors",
+            )
+
+
+def _refuse_several(found: Found, weights: Sequence[float] | None) -> None:
+    card, together = found[0][0], ", ".join(found[0][0].sources)
+    if len(found) > 1:
+        raise UsageError(
+            f"prior {card.name} has all its sources: {together}",
+            "give it alone; several, one per source, are for images and for priors of one source each",
+            argument="priors",
+        )
+    _refuse(weights, card, "weights")
+
+
+def _refuse(value: object, card: Card, argument: str) -> None:
+    if value is not None:
+        raise UsageError(
+            f"prior {card.name} separates {', '.join(card.sources)}", "leave it out", argument=argument
+        )
+
+
+def _renamed(made: Selection, names: Sequence[str] | None) -> Selection:
+    if names is None:
+        return made
+    if len(set(names)) != len(names) or len(names) != len(made.names):
+        raise UsageError(
+            f"{len(names)} names for {len(made.names)} sources", "give each source a name", argument="names"
+        )
+    return replace(made, names=tuple(names))
+
+
+def _numbered(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}-{names[: k + 1].count(name)}" if names.count(name) > 1 else name
+        for k, name in enumerate(names)
+    )
