@@ -31,8 +31,8 @@ from sepcli.priors.audio.recordings import (
     open_banks,
     source_names,
 )
-from sepcli.protocols import ProgressCallback
 from sepcli.priors.select import is_single
+from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals

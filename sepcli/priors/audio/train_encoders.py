@@ -25,7 +25,6 @@ from sepcli.atomic import MORE_SPACE, write_whole
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
-from sepcli.priors.select import VARIATIONAL, is_single, source_names
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
@@ -36,6 +35,7 @@ from sepcli.priors.audio.recordings import REFERENCE
 from sepcli.priors.audio.train_flow import STREAM, VALIDATED
 from sepcli.priors.audio.wave_flow import WaveFlow
 from sepcli.priors.audio.waves import FRAME, Draw, mixtures_of
+from sepcli.priors.select import VARIATIONAL, is_single, source_names
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
