@@ -128,6 +128,6 @@ def test_what_cannot_be_done_is_refused(tiny_colors: Path, tiny_images: Path, ti
             colorizer_of(str(name), GRAYS["mean"])
     for settings, match in (({"lam": "2"}, "lam"), ({"hint_sigma": "0"}, "hint_sigma")):
         with pytest.raises(UsageError, match=match):
-            colorizer_of(str(tiny_colors), GRAYS["mean"], settings=settings).engine
+            colorizer_of(str(tiny_colors), GRAYS["mean"], settings=settings)
     with pytest.raises(UsageError, match="beam"):
-        colorizer_of(str(tiny_colors), GRAYS["mean"], sampler="beam").engine
+        colorizer_of(str(tiny_colors), GRAYS["mean"], sampler="beam")
