@@ -8,18 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from train_request import run
 
 from sepcli.catalog import card as cards
-from sepcli.datasets.chunks import Gains, draw_chunks
-from sepcli.datasets.song_banks import open_songs
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.lass.context import ContextConfig
-from sepcli.priors.lass.load import load_codec, load_context, load_transformer
+from sepcli.priors.lass.latent import LatentConfig
+from sepcli.priors.lass.load import load_codec, load_context, load_latent, load_transformer
 from sepcli.training.loop import LoopSettings
 
 LOOP = LoopSettings(seconds=None, steps=6, validations=1, warmup=2, learning_rate=2e-3)
@@ -50,19 +48,6 @@ def trained(tiny_slakh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(request(tiny_slakh, out))
     run(request(tiny_slakh, out, "transformer"))
     return out
-
-
-def test_chunks_come_at_random_levels(tiny_slakh: Path) -> None:
-    bank = open_songs(tiny_slakh, "train", ("drums", "bass"), 22050, tiny_slakh / "cache")
-    chunks = draw_chunks(bank, np.random.default_rng(0), 200, 512, Gains(low=-6, high=0, silent=0.25))
-    assert chunks.shape == (200, 2, 512)
-    assert chunks.dtype == np.float32
-    peaks = np.abs(chunks[:, 1]).max(-1)  # bass: sines with a peak of 0.9
-    assert 0.1 < (peaks == 0).mean() < 0.4
-    assert 0.9 * 10 ** (-6 / 20) - 0.02 < peaks[peaks > 0].min() < 0.7
-    assert peaks.max() <= 0.91
-    plain = draw_chunks(bank, np.random.default_rng(0), 50, 512, None)
-    assert np.sqrt((plain**2).mean(-1)).min() > Gains().min_rms
 
 
 def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
@@ -110,6 +95,22 @@ def test_a_context_likelihood_is_trained_and_counts_what_it_saw(
     steps, tokens = 6, 3 * 32
     assert context.counts.sum(-1).tolist() == [256.0 + steps * tokens] * 2
     assert not torch.equal(context.counts[0], context.counts[1])
+
+
+def test_a_latent_likelihood_is_trained_for_its_codec(
+    tiny_slakh: Path, trained: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(trained, tmp_path / "sines"))
+    run(request(tiny_slakh, out, "latent"))
+    card, (codec, digest) = cards.read(out), load_codec(out)
+    assert card.parts["latent"].training["codec"] == digest
+    assert set(card.parts["latent"].training["validation"]) == {"nll"}
+    assert card.defaults("lass") == {"latent": 0.5, "lam": 0.25}
+    latent = load_latent(out, card, codec)
+    assert latent.config == LatentConfig(codec.vocabulary, codec.config.code_dim, 32)
+    codec.quantizer.codebook += 0.1
+    with pytest.raises(PriorError, match="sines"):
+        load_latent(out, card, codec)
 
 
 def test_training_is_repeatable_and_leaves_global_randomness_alone(
