@@ -150,6 +150,10 @@ class ColorSamples:
         own = self.ranked.samples[number] if number < len(self.ranked.samples) else self.ranked.mean
         return enlarged(self.gray if gray is None else gray, self.small, own[:, 0] - self.small, self.weights)
 
+    def all_full(self) -> Tensor:
+        """All samples at full size, (S, 3, H, W)."""
+        return torch.stack([self.full(number) for number in range(len(self.ranked.samples))])
+
     @property
     def std(self) -> Tensor:
         """(1, h, w): root mean square over the channels of the standard deviation over the samples."""
@@ -168,28 +172,44 @@ def sample_colors(
     hint: tuple[Tensor, Tensor] | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> ColorSamples:
-    """Sample the colors of a grayscale image.
+    """Sample the colors of one grayscale image (H, W), with seeds (S,); see ``sample_colors_batch``."""
+    (made,) = sample_colors_batch(colorizer, gray[None], weights, seeds[None], hint, on_progress)
+    return made
+
+
+def sample_colors_batch(
+    colorizer: Colorizer,
+    grays: Tensor,
+    weights: Sequence[float],
+    seeds: Tensor,
+    hint: tuple[Tensor, Tensor] | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> list[ColorSamples]:
+    """Sample the colors of grayscale images of one size.
 
     Args:
         colorizer: prior and sampler.
-        gray: (H, W) float32 in [0, 1].
+        grays: (B, H, W) float32 in [0, 1].
         weights: w of the gray Σ w_c x_c.
-        seeds: (S,) int64.
-        hint: strokes (3, H, W) in [0, 1] and their opacity (H, W), 0 to 1, at full size.
+        seeds: (B, S) int64.
+        hint: strokes (3, H, W) in [0, 1] and their opacity (H, W), 0 to 1, at full size; for a single image.
         on_progress: called by the engine.
 
     Raises:
         SepError: the samples are not finite.
     """
-    height, width = gray.shape
+    height, width = grays.shape[1:]
     size = (height, width) if colorizer.short is None else working_size(height, width, colorizer.short)
-    small = reduced(gray[None], size)[0]
-    known = None if hint is None else hinted(*hint, small, weights)
+    small = torch.stack([reduced(gray[None], size)[0] for gray in grays])
+    known = None if hint is None else hinted(*hint, small[0], weights)
     engine = colorizer.engine(weights, known)
-    samples = engine.sample(small[None, None], seeds[None], on_progress)[0].clamp(0, 1)
+    samples = engine.sample(small[:, None], seeds, on_progress).clamp(0, 1)
     if not torch.isfinite(samples).all():
         raise SepError("the sampled colors are not finite", "use more steps, or another sampler or prior")
-    log_prior = engine.log_prior(samples) if len(seeds) > 1 else None
-    sets = ranked(samples, small[None], weights, log_prior)
-    exact = locked(small, sets.samples[:, :, 0] - small, weights)
-    return ColorSamples(gray, small, replace(sets, samples=exact[:, :, None]), tuple(weights))
+    results = []
+    for gray, own, drawn in zip(grays, small, samples, strict=True):
+        log_prior = engine.log_prior(drawn) if len(drawn) > 1 else None
+        sets = ranked(drawn, own[None], weights, log_prior)
+        exact = locked(own, sets.samples[:, :, 0] - own, weights)
+        results.append(ColorSamples(gray, own, replace(sets, samples=exact[:, :, None]), tuple(weights)))
+    return results

@@ -25,6 +25,7 @@ class Result:
             several, the best. As they sound or look in the mixture, that is weighted, for audio; unweighted for
             images.
         samples: (S, K, ...) posterior samples, the best first.
+        raw: (K, ...) the first sample as the engine drew it, before audio was made consistent with the mixture.
         residual: (S,) root mean square of the mixture minus the weighted sum of the sources.
         agreement: (S,) dB, of every sample with the others; NaN for a single one.
         log_prior: (S,) nats, up to a constant; None: the engine has no density.
@@ -39,6 +40,7 @@ class Result:
 
     sources: Mapping[str, Any]
     samples: Any
+    raw: Any
     residual: tuple[float, ...]
     agreement: tuple[float, ...]
     log_prior: tuple[float, ...] | None

@@ -17,9 +17,17 @@ from torch import Tensor
 
 from sepcli.errors import UsageError
 from sepcli.protocols import DenoisingPrior, Engine, ProgressCallback, Sampler, ScorePrior
-from sepcli.separation.arrays import ArrayReader, ArrayWriter, Layout, Medium, channels_first
+from sepcli.separation.arrays import Layout, Medium, channels_first
+from sepcli.separation.audio_samples import AudioSamples, keeping, sample_audio, sample_audio_batch
 from sepcli.separation.blocks import BlockReader, BlockWriter
-from sepcli.separation.colorize import NAMES, STEM, Colorizer, ColorSamples, sample_colors
+from sepcli.separation.colorize import (
+    NAMES,
+    STEM,
+    Colorizer,
+    ColorSamples,
+    sample_colors,
+    sample_colors_batch,
+)
 from sepcli.separation.engines import ScoreEngine, score_engine
 from sepcli.separation.image_samples import sample_images
 from sepcli.separation.independent import IndependentPriors
@@ -223,7 +231,11 @@ class Separator:
             raise UsageError("a hint is for colorization", "leave it out", argument="hint")
         if self.medium == "audio":
             rate = self.sample_rate if sample_rate is None else sample_rate
-            return self._separate_audio(ArrayReader(array, rate), layout, samples, seed, on_progress)
+            if rate < 1:
+                raise UsageError(f"a sample rate of {rate} Hz", "use a positive one", argument="sample_rate")
+            settings = keeping(self._stream, samples)
+            made = sample_audio(self._engine, settings, array, rate, seed, on_progress)
+            return self._audio_result(made, layout, rate, seed)
         if sample_rate is not None:
             raise UsageError("images have no sample rate", "leave it out", argument="sample_rate")
         image = torch.from_numpy(array).float()
@@ -234,6 +246,43 @@ class Separator:
             self._engine, self.as_channels(image)[None], seeds[None], self._groups, on_progress
         )
         return self._image_result(ranked, layout, seeds.tolist())
+
+    def separate_batch(
+        self,
+        mixtures: Sequence[Tensor],
+        *,
+        seeds: Sequence[int],
+        samples: int = 1,
+        sample_rate: int | None = None,
+        on_progress: ProgressCallback | None = None,
+    ) -> list[Result]:
+        """Separate several mixtures; those of equal shape share calls of the engine.
+
+        Args:
+            mixtures: tensors (C, *D): audio (C, T), or images (C, H, W) in [0, 1], one channel for colorization.
+            seeds: one per mixture; each result is that of ``separate`` with this seed.
+            samples: S, posterior samples to keep of each.
+            sample_rate: Hz of audio; None: the separator's.
+            on_progress: called with (steps done, steps in all).
+        """
+        medium = self.medium
+        laid = [channels_first(mixture, medium, 0) for mixture in mixtures]
+        if medium == "audio":
+            rate = sample_rate or self.sample_rate
+            settings, signals = keeping(self._stream, samples), [array for array, _ in laid]
+            made = sample_audio_batch(self._engine, settings, signals, rate, seeds, on_progress)
+            each = zip(made, laid, seeds, strict=True)
+            return [self._audio_result(own, layout, rate, seed) for own, (_, layout), seed in each]
+        every = torch.tensor([sample_seeds(seed, 0, samples) for seed in seeds])
+        images = torch.stack([torch.from_numpy(array).float() for array, _ in laid])
+        if self._colorizer is not None:
+            colors = sample_colors_batch(self._colorizer, images[:, 0], self._gray, every, None, on_progress)
+            ranked = [replace(own.ranked, samples=own.all_full()[:, None]) for own in colors]
+        else:
+            stacked = torch.stack([self.as_channels(image) for image in images])
+            ranked = sample_images(self._engine, stacked, every, self._groups, on_progress)
+        results = zip(ranked, laid, every.tolist(), strict=True)
+        return [self._image_result(own, layout, row) for own, (_, layout), row in results]
 
     def separate_blocks(
         self,
@@ -253,7 +302,9 @@ class Separator:
             seed: at least 0.
             on_progress: called with (seconds done, seconds in all).
         """
-        return separate_stream(reader, writers, self._engine, self._settings(samples), seed, on_progress)
+        return separate_stream(
+            reader, writers, self._engine, keeping(self._stream, samples), seed, on_progress
+        )
 
     def sample_colors(
         self,
@@ -296,46 +347,21 @@ class Separator:
             argument="signal",
         )
 
-    def _settings(self, samples: int) -> StreamSettings:
-        return self._stream if samples == 1 else replace(self._stream, samples=samples, keep_samples=True)
-
-    def _separate_audio(
-        self,
-        reader: ArrayReader,
-        layout: Layout,
-        samples: int,
-        seed: int,
-        on_progress: ProgressCallback | None,
-    ) -> Result:
-        if reader.info.sample_rate < 1:
-            raise UsageError(
-                f"a sample rate of {reader.info.sample_rate} Hz", "use a positive one", argument="sample_rate"
-            )
-        settings, writers = self._settings(samples), [ArrayWriter() for _ in range(samples)]
-
-        def progress(done: float, total: float) -> None:
-            if on_progress is not None:
-                on_progress(round(1000 * done), round(1000 * total))
-
-        report = separate_stream(reader, writers, self._engine, settings, seed, progress)
-        draws = report.draws
-        order = draws.order if draws is not None and samples > 1 else (0,)
-        stems = torch.stack([writers[number].stems for number in order])
-        kept = draws.draws if draws is not None and samples > 1 else ()
-        bounds = tuple(draw.log_prior for draw in kept if draw.log_prior is not None)
-        laid = layout.restore(stems)
-        confidence = {} if draws is None else dict(zip(self.names, draws.confidence, strict=True))
+    def _audio_result(self, made: AudioSamples, layout: Layout, sample_rate: int, seed: int) -> Result:
+        laid = layout.restore(made.stems)
+        bounds = tuple(report.log_prior for report in made.reports if report.log_prior is not None)
         return Result(
             sources={name: laid[0][k] for k, name in enumerate(self.names)},
             samples=laid,
-            residual=tuple(draw.residual_rms for draw in kept) or (report.residual,),
-            agreement=tuple(draw.agreement_db for draw in kept) or (float("nan"),),
+            raw=layout.restore(made.raw),
+            residual=tuple(report.residual_rms for report in made.reports) or (made.residual,),
+            agreement=tuple(report.agreement_db for report in made.reports) or (float("nan"),),
             log_prior=bounds or None,
-            settings=self.describe() | {"seed": seed, "samples": samples},
-            seeds=tuple(sample_seeds(seed, 0, samples)[number] for number in order),
+            settings=self.describe() | {"seed": seed, "samples": len(made.stems)},
+            seeds=made.seeds,
             layout=layout,
-            confidence=confidence,
-            sample_rate=reader.info.sample_rate,
+            confidence=dict(zip(self.names, made.confidence, strict=False)),
+            sample_rate=sample_rate,
         )
 
     def _colorize(
@@ -352,8 +378,7 @@ class Separator:
             None if hint is None else (torch.as_tensor(hint[0]).float(), torch.as_tensor(hint[1]).float())
         )
         colors = self.sample_colors(gray, samples=samples, seed=seed, hint=strokes, on_progress=on_progress)
-        full = torch.stack([colors.full(number) for number in range(samples)])
-        ranked = replace(colors.ranked, samples=full[:, None])
+        ranked = replace(colors.ranked, samples=colors.all_full()[:, None])
         return self._image_result(ranked, layout, sample_seeds(seed, 0, samples))
 
     def _image_result(self, ranked: RankedSamples, layout: Layout, seeds: Sequence[int]) -> Result:
@@ -363,6 +388,7 @@ class Separator:
             samples=laid,
             residual=tuple(ranked.residual.tolist()),
             agreement=tuple(ranked.agreement.tolist()),
+            raw=laid[0],
             log_prior=None if ranked.log_prior is None else tuple(ranked.log_prior.tolist()),
             settings=self.describe() | {"samples": len(seeds)},
             seeds=tuple(seeds[number] for number in ranked.order),

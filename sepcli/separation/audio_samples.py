@@ -1,0 +1,125 @@
+"""Separations of recordings in memory: one of any length, or several short ones in one call of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sepcli.protocols import Engine, ProgressCallback
+from sepcli.separation.arrays import ArrayReader, ArrayWriter
+from sepcli.separation.blocks import Signal
+from sepcli.separation.levels import measure_gain
+from sepcli.separation.seeds import sample_seeds
+from sepcli.separation.settings import StreamSettings
+from sepcli.separation.spread import SampleReport
+from sepcli.separation.stream import WindowSampler, separate_stream
+from sepcli.separation.windows_plan import plan_windows
+
+
+@dataclass(frozen=True)
+class AudioSamples:
+    """Samples of the sources of one recording, the best first.
+
+    Attributes:
+        stems: (S, K, C, T) float64, as they sound in the mixture.
+        raw: (K, C, T), the first sample as the engine drew it, before it was made consistent.
+        reports: quality of each of S ≥ 2 kept samples; () for one.
+        residual: the largest |mixture - Σ stems|.
+        confidence: per stem and second, dB; () if one sample was drawn.
+        seeds: (S,) of the first block.
+    """
+
+    stems: Tensor
+    raw: Tensor
+    reports: tuple[SampleReport, ...]
+    residual: float
+    confidence: tuple[tuple[float | None, ...], ...]
+    seeds: tuple[int, ...]
+
+
+def sample_audio(
+    engine: Engine,
+    settings: StreamSettings,
+    signal: Signal,
+    sample_rate: int,
+    seed: int,
+    on_progress: ProgressCallback | None = None,
+) -> AudioSamples:
+    """Separate a recording (C, T) in memory, window by window; see ``separate_stream``."""
+    kept = settings.samples if settings.keep_samples else 1
+    writers, raw = [ArrayWriter() for _ in range(kept)], ArrayWriter()
+
+    def progress(done: float, total: float) -> None:
+        if on_progress is not None:
+            on_progress(round(1000 * done), round(1000 * total))
+
+    reader = ArrayReader(signal, sample_rate)
+    report = separate_stream(reader, writers, engine, settings, seed, progress, raw)
+    several = report.draws if settings.keep_samples else None
+    order = (0,) if several is None else several.order
+    seeds = sample_seeds(seed, 0, kept)
+    return AudioSamples(
+        stems=torch.stack([writers[number].stems for number in order]),
+        raw=raw.stems,
+        reports=() if several is None else several.draws,
+        residual=report.residual,
+        confidence=() if report.draws is None else report.draws.confidence,
+        seeds=tuple(seeds[number] for number in order),
+    )
+
+
+def sample_audio_batch(
+    engine: Engine,
+    settings: StreamSettings,
+    signals: Sequence[Signal],
+    sample_rate: int,
+    seeds: Sequence[int],
+    on_progress: ProgressCallback | None = None,
+) -> list[AudioSamples]:
+    """Separate recordings (C, T); those of equal length that are one window share calls of the engine.
+
+    Args:
+        engine: samples the sources.
+        settings: samples and consistency; samples are merged, not kept.
+        signals: the recordings.
+        sample_rate: Hz, of all of them.
+        seeds: one per recording; the result is that of ``sample_audio`` with this seed.
+        on_progress: called with (steps done, steps in all).
+    """
+    lengths = {signal.shape[-1] for signal in signals}
+    plan = plan_windows(settings, engine, max(lengths), sample_rate)
+    silent = any(not signal.any() for signal in signals)
+    if settings.keep_samples or silent or len(lengths) > 1 or plan.windows.count(max(lengths)) > 1:
+        parts = len(signals)
+        return [
+            sample_audio(engine, settings, signal, sample_rate, seed, _part(on_progress, number, parts))
+            for number, (signal, seed) in enumerate(zip(signals, seeds, strict=True))
+        ]
+    sampler = WindowSampler(engine, settings, sample_rate)
+    gains = [measure_gain(ArrayReader(signal, sample_rate), settings.reference_rms) for signal in signals]
+    own = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds], dtype=torch.int64)
+    _, sources = sampler.sample(signals, gains, own, plan.engine_length, on_progress)
+    results = []
+    for signal, gain, drawn, seed in zip(signals, gains, sources, seeds, strict=True):
+        stems = sampler.stems_of(drawn, gain)
+        made = sampler.consistent(sampler.resampled(stems, signal.shape[-1]), signal)
+        residual = float(np.abs(signal - made.sum(axis=0)).max(initial=0))
+        raw = torch.from_numpy(sampler.bare(signal, stems))
+        first = tuple(sample_seeds(seed, 0, 1))
+        results.append(AudioSamples(torch.from_numpy(made)[None], raw, (), residual, (), first))
+    return results
+
+
+def keeping(settings: StreamSettings, samples: int) -> StreamSettings:
+    """The settings that keep several samples; those of one result for one."""
+    return settings if samples == 1 else replace(settings, samples=samples, keep_samples=True)
+
+
+def _part(on_progress: ProgressCallback | None, number: int, parts: int) -> ProgressCallback | None:
+    if on_progress is None:
+        return None
+    return lambda done, steps: on_progress(number * steps + done, parts * steps)
