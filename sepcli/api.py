@@ -1,0 +1,334 @@
+"""The Python API: load a prior, separate arrays, sample, evaluate.
+
+    import sepcli
+
+    separator = sepcli.load("slakh-drums-bass")
+    result = separator.separate(mixture, sample_rate=44100, samples=4, seed=0)
+    result["drums"]
+
+Everything here is also an attribute of ``sepcli``, imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from sepcli.errors import UsageError
+from sepcli.posterior.unconditional import Unconditional
+from sepcli.protocols import DenoisingPrior, ProgressCallback, Sampler, ScorePrior
+from sepcli.samplers import SAMPLERS, names
+from sepcli.separation.result import Result
+from sepcli.separation.seeds import sample_seeds
+from sepcli.separation.separator import Separator
+from sepcli.settings import typed
+from sepcli.signal.mixing import ChannelMean, ChannelSum, Luma, WeightedSum
+
+if TYPE_CHECKING:
+    from sepcli.evaluation.report import Report
+
+__all__ = [
+    "ChannelMean",
+    "ChannelSum",
+    "Luma",
+    "Result",
+    "Separator",
+    "WeightedSum",
+    "evaluate",
+    "from_denoiser",
+    "from_diffusers",
+    "from_score",
+    "load",
+    "sample",
+]
+
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+"""D(x (N, C, *D), sigma ()) → the estimate of the clean signals, like x."""
+Variance = Callable[[Tensor, Tensor], Tensor]
+"""(x (N, C, *D), sigma ()) → the posterior variance of the clean signals, like x."""
+
+
+def load(
+    priors: str | Path | Sequence[str],
+    *,
+    device: str = "auto",
+    weights: Sequence[float] | None = None,
+    sources: int | None = None,
+    names: Sequence[str] | None = None,
+    engine: str | None = None,
+    sampler: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    other: bool = False,
+    colorize: bool | str = False,
+) -> Separator:
+    """Load a separator; arguments are those of the command line.
+
+    Args:
+        priors: a name of the catalog, a folder, or ``hf:owner/name[@revision]`` that has been fetched; or one per
+            source.
+        device: auto, cpu, cuda, cuda:N or mps.
+        weights: α_k of the mixture Σ α_k x_k; None: the card's, else 1 each for audio and 1/K each for images.
+        sources: of images: K; None: one per weight or prior, else 2.
+        names: of the sources; None: the priors' own.
+        engine: score, lass or variational, for priors that offer several; None: the prior's default.
+        sampler: None: the prior's default; see ``sepcli samplers``.
+        settings: of sampler, posterior and engine, over the prior's defaults.
+        other: add a source ``other`` for what no prior explains; score priors of audio only.
+        colorize: separate the channels of one image instead: True or ``mean`` for their mean, ``luma``.
+
+    Raises:
+        PriorError: a prior is missing, has not been fetched, or fails its verification.
+        UsageError: an argument does not fit the prior.
+    """
+    from sepcli.priors.load import load_separator
+
+    kind = None if colorize is False else "mean" if colorize is True else colorize
+    words = str(priors) if isinstance(priors, str | Path) else tuple(map(str, priors))
+    return load_separator(
+        words,
+        device=str(choose_device(device)),
+        weights=weights,
+        sources=sources,
+        names=names,
+        engine=engine,
+        sampler=sampler,
+        settings=settings,
+        other=other,
+        colorize=kind,
+    )
+
+
+@dataclass(frozen=True)
+class DenoiserPrior:
+    """A denoiser as a prior of one source; fulfils ``sepcli.protocols.DenoisingPrior``.
+
+    Attributes:
+        denoise: D(x (N, C, *D), sigma ()) → x_0.
+        sigma_min: the least noise that it was trained on, in the units of x.
+        sigma_max: the greatest.
+        variance: the posterior variance, likewise; None: unknown.
+    """
+
+    denoise: Denoiser
+    sigma_min: float
+    sigma_max: float
+    variance: Variance | None = None
+
+    @property
+    def has_variance(self) -> bool:
+        """Whether the posterior variance is known."""
+        return self.variance is not None
+
+    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """(D(x, σ) - x)/σ² at x (B, K, C, *D) for σ ()."""
+        return (self._each(self.denoise, x, sigma) - x) / sigma**2
+
+    def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean D and variance C of the clean sources, each like x.
+
+        Raises:
+            UsageError: the variance is unknown.
+        """
+        if self.variance is None:
+            raise UsageError("the denoiser has no variance", "pass variance=", argument="variance")
+        return self._each(self.denoise, x, sigma), self._each(self.variance, x, sigma)
+
+    def _each(self, network: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
+        return network(x.flatten(0, 1), sigma).view_as(x)
+
+
+@dataclass(frozen=True)
+class ScoreFunctionPrior:
+    """A score function as a prior of one source; fulfils ``sepcli.protocols.ScorePrior``.
+
+    Attributes:
+        function: ∇ log p_σ at x (N, C, *D) for sigma (), like x.
+        sigma_min: the least noise that it was trained on, in the units of x.
+        sigma_max: the greatest.
+    """
+
+    function: Denoiser
+    sigma_min: float
+    sigma_max: float
+
+    @property
+    def has_variance(self) -> bool:
+        """False: a score says nothing of the posterior variance."""
+        return False
+
+    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """∇ log p_σ at x (B, K, C, *D) for σ ()."""
+        return self.function(x.flatten(0, 1), sigma).view_as(x)
+
+
+def from_denoiser(
+    denoise: Denoiser, sigma_min: float, sigma_max: float, variance: Variance | None = None
+) -> DenoiserPrior:
+    """Make a prior of a denoiser.
+
+    Args:
+        denoise: D(x (N, C, *D), sigma ()) → the mean of the clean signals given x = x_0 + σ ε, like x; a module or a
+            function.
+        sigma_min: the least noise that it was trained on, in the units of x (images: [0, 1]).
+        sigma_max: the greatest.
+        variance: the variance of the clean signals given x, likewise, if it is known.
+
+    Raises:
+        UsageError: the range of σ is empty.
+    """
+    _check_range(sigma_min, sigma_max)
+    return DenoiserPrior(denoise, sigma_min, sigma_max, variance)
+
+
+def from_score(score: Denoiser, sigma_min: float, sigma_max: float) -> ScoreFunctionPrior:
+    """Make a prior of a score function ∇ log p_σ(x (N, C, *D), sigma ()); see ``from_denoiser``.
+
+    Raises:
+        UsageError: the range of σ is empty.
+    """
+    _check_range(sigma_min, sigma_max)
+    return ScoreFunctionPrior(score, sigma_min, sigma_max)
+
+
+def from_diffusers(model: Any, *, label: int | None = None) -> ScorePrior:
+    """Make a prior of images in [0, 1] of a diffusion model.
+
+    Args:
+        model: a fetched repository ``owner/name``, a folder in the layout of diffusers, or a ``UNet2DModel`` that
+            predicts ε with the schedule of DDPM (linear β from 1e-4 to 0.02, 1,000 timesteps).
+        label: the class, of a class-conditional network.
+
+    Raises:
+        PriorError: the package diffusers is missing, or the files are damaged, not fetched or of another kind.
+    """
+    from sepcli.priors.images.from_diffusers import diffusers_prior
+
+    return diffusers_prior(model, label)
+
+
+def sample(
+    prior: ScorePrior,
+    *,
+    n: int = 1,
+    shape: Sequence[int],
+    seed: int = 0,
+    sampler: str | Sampler | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    on_progress: ProgressCallback | None = None,
+) -> Tensor:
+    """Draw unconditional samples from a prior.
+
+    Args:
+        prior: p(x) of one source.
+        n: how many samples.
+        shape: (C, *D) of one sample.
+        seed: at least 0; sample k depends on the seed and k only.
+        sampler: a sampler of signals or its name; None: ancestral sampling (``projected`` with ``eta=ancestral``) within
+            the prior's range of σ.
+        settings: of a sampler given by name.
+        device: where to compute.
+        on_progress: called after every evaluation.
+
+    Returns:
+        (n, C, *D) on the CPU, in the units of the prior.
+
+    Raises:
+        UsageError: an unknown sampler or setting, or a value out of range.
+    """
+    if n < 1 or seed < 0:
+        raise UsageError(
+            f"{n} samples with seed {seed}", "use n of 1 or more and seed of 0 or more", argument="n"
+        )
+    like = torch.empty((n, 1, *shape), device=device)
+    posterior = Unconditional(cast(DenoisingPrior, prior), like)
+    made = _sampler(prior, sampler, settings or {})
+    return made(posterior, torch.tensor(sample_seeds(seed, 0, n)), on_progress)[:, 0].cpu()
+
+
+def evaluate(
+    separator: Separator,
+    items: Any,
+    metrics: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    samples: int = 1,
+    batch: int = 8,
+    on_progress: ProgressCallback | None = None,
+) -> Report:
+    """Separate the items of a data set and score the results.
+
+    Args:
+        separator: of the sources of the items.
+        items: of a data set, such as ``sepcli.datasets.mnist("mnist").pairs(100)``.
+        metrics: names of ``sepcli.metrics.METRICS``; (): the usual ones of the medium.
+        seed: of samples and bootstrap.
+        samples: posterior samples per item.
+        batch: items separated together.
+        on_progress: called with (steps done, steps in all).
+
+    Raises:
+        UsageError: the separator does not fit the items, or a metric is unknown.
+    """
+    from sepcli.evaluation.run import evaluate_items
+
+    return evaluate_items(
+        separator, items, metrics, seed=seed, samples=samples, batch=batch, on_progress=on_progress
+    )
+
+
+def choose_device(word: str) -> torch.device:
+    """Return a torch device; ``auto`` is the first of CUDA, MPS and CPU that is there.
+
+    Raises:
+        UsageError: not a device, or one that is not there.
+    """
+    if word == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        kind, _, index = word.partition(":")
+        if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
+            raise ValueError(word)
+        device = torch.device(word)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        hint = "use auto, cpu, cuda, cuda:N or mps"
+        raise UsageError(f"there is no device '{word}'", hint, argument="device") from error
+    return device
+
+
+def _check_range(sigma_min: float, sigma_max: float) -> None:
+    if not 0.0 < sigma_min < sigma_max < float("inf"):
+        raise UsageError(
+            f"the range of σ from {sigma_min} to {sigma_max} is empty",
+            "use 0 < sigma_min < sigma_max",
+            argument="sigma_min",
+        )
+
+
+def _sampler(prior: ScorePrior, sampler: str | Sampler | None, settings: Mapping[str, Any]) -> Sampler:
+    """The sampler of unconditional samples."""
+    if not isinstance(sampler, str | None):
+        return sampler
+    name = sampler or "projected"
+    if name not in names("signal"):
+        raise UsageError(
+            f"unknown sampler '{name}'", f"one of: {', '.join(names('signal'))}", argument="sampler"
+        )
+    kind = SAMPLERS[name].load()
+    given = {k: v for k, v in settings.items() if (k, v) != ("eta", "ancestral")}
+    options = typed(kind, given)
+    for key in ("sigma_min", "sigma_max"):
+        if hasattr(prior, key):
+            options.setdefault(key, float(getattr(prior, key)))
+    if name == "projected":
+        options.setdefault("eta", None)
+    made: Sampler = kind(**options)
+    return made

@@ -1,0 +1,40 @@
+"""The posterior without a mixture: the prior itself, so that every sampler of signals samples it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sepcli.protocols import ScorePrior
+
+
+@dataclass(frozen=True)
+class Unconditional:
+    """p_σ(x); fulfils ``sepcli.protocols.Posterior``.
+
+    Attributes:
+        prior: p(x) of the K sources side by side.
+        like: an empty tensor of the shape (B, K, C, *D), type and device of the state.
+    """
+
+    prior: ScorePrior
+    like: Tensor
+
+    @property
+    def start(self) -> Tensor:
+        """Zeros of the state's shape."""
+        return torch.zeros_like(self.like)
+
+    def score(self, state: Tensor, sigma: Tensor) -> Tensor:
+        """∇ log p_σ at the state (B, K, C, *D) for σ ()."""
+        return self.prior.score(state, sigma)
+
+    def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The score, and no misfit (B,): there is no mixture to explain."""
+        return self.score(state, sigma), state.new_zeros(len(state))
+
+    def sources(self, state: Tensor) -> Tensor:
+        """The state itself, (B, K, C, *D)."""
+        return state
