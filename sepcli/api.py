@@ -69,10 +69,11 @@ def load(
     """Load a separator; arguments are those of the command line.
 
     Args:
-        priors: a name of the catalog, a folder, or ``hf:owner/name[@revision]`` that has been fetched; or one per
-            source.
+        priors: a name of the catalog, a folder, or ``hf:owner/name[@revision]`` that has been fetched; or
+            one per source.
         device: auto, cpu, cuda, cuda:N or mps.
-        weights: α_k of the mixture Σ α_k x_k; None: the card's, else 1 each for audio and 1/K each for images.
+        weights: α_k of the mixture Σ α_k x_k; None: the card's, else 1 each for audio and 1/K each for
+            images.
         sources: of images: K; None: one per weight or prior, else 2.
         names: of the sources; None: the priors' own.
         engine: score, lass or variational, for priors that offer several; None: the prior's default.
@@ -172,8 +173,8 @@ def from_denoiser(
     """Make a prior of a denoiser.
 
     Args:
-        denoise: D(x (N, C, *D), sigma ()) → the mean of the clean signals given x = x_0 + σ ε, like x; a module or a
-            function.
+        denoise: D(x (N, C, *D), sigma ()) → the mean of the clean signals given x = x_0 + σ ε, like x; a
+            module or a function.
         sigma_min: the least noise that it was trained on, in the units of x (images: [0, 1]).
         sigma_max: the greatest.
         variance: the variance of the clean signals given x, likewise, if it is known.
@@ -199,12 +200,13 @@ def from_diffusers(model: Any, *, label: int | None = None) -> ScorePrior:
     """Make a prior of images in [0, 1] of a diffusion model.
 
     Args:
-        model: a fetched repository ``owner/name``, a folder in the layout of diffusers, or a ``UNet2DModel`` that
-            predicts ε with the schedule of DDPM (linear β from 1e-4 to 0.02, 1,000 timesteps).
+        model: a fetched repository ``owner/name``, a folder in the layout of diffusers, or a ``UNet2DModel``
+            that predicts ε with the schedule of DDPM (linear β from 1e-4 to 0.02, 1,000 timesteps).
         label: the class, of a class-conditional network.
 
     Raises:
-        PriorError: the package diffusers is missing, or the files are damaged, not fetched or of another kind.
+        PriorError: the package diffusers is missing, or the files are damaged, not fetched or of another
+            kind.
     """
     from sepcli.priors.images.from_diffusers import diffusers_prior
 
@@ -229,8 +231,8 @@ def sample(
         n: how many samples.
         shape: (C, *D) of one sample.
         seed: at least 0; sample k depends on the seed and k only.
-        sampler: a sampler of signals or its name; None: ancestral sampling (``projected`` with ``eta=ancestral``) within
-            the prior's range of σ.
+        sampler: a sampler of signals or its name; None: ancestral sampling (``projected`` with
+            ``eta=ancestral``) within the prior's range of σ.
         settings: of a sampler given by name.
         device: where to compute.
         on_progress: called after every evaluation.

@@ -15,10 +15,13 @@ The command line catches ``SepError`` once and prints two lines: what is wrong, 
 class SepError(Exception):
     """An error with a sentence that says what is wrong and a sentence that says what to do.
 
+    Each kind is also the fitting built-in exception, for programs that know nothing of this package.
+
     Args:
-        message: One line, no final full stop, naming the file, option or prior concerned.
+        message: One line, no final full stop, naming the file, argument or prior concerned.
         hint: One line that says what the user can do about it.
-        argument: The argument of the library that the error is about, such as "weights" or "settings.steps".
+        argument: The argument of the Python API that is wrong, such as ``weights`` or ``settings.steps``;
+            the command line names its own option instead.
     """
 
     exit_code = 1
@@ -29,22 +32,25 @@ class SepError(Exception):
         self.hint = hint
         self.argument = argument
 
+    def __str__(self) -> str:
+        return self.message
 
-class UsageError(SepError):
+
+class UsageError(SepError, ValueError):
     """The request itself is wrong."""
 
     exit_code = 2
 
 
-class InputError(SepError):
-    """An input file cannot be used."""
+class InputError(SepError, ValueError):
+    """An input cannot be used."""
 
 
-class OutputError(SepError):
+class OutputError(SepError, OSError):
     """An output cannot be written."""
 
 
-class PriorError(SepError):
-    """A prior cannot be found, loaded or trusted."""
+class PriorError(SepError, LookupError):
+    """A prior cannot be found, loaded or verified."""
 
     exit_code = 4

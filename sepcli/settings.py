@@ -1,4 +1,5 @@
-"""Settings: dataclasses whose ranges hold in the constructor and for ``key=value`` pairs and card entries alike.
+"""Settings: dataclasses whose ranges hold in the constructor and for ``key=value`` pairs and card entries
+alike.
 
 A field states its range in its type::
 
@@ -30,7 +31,8 @@ def parse(kind: type[T], options: Mapping[str, Any]) -> T:
         options: key → value; text is converted to numbers and truth values (1, 0, true, false).
 
     Raises:
-        UsageError: an unknown key, or a value of another type or out of range; ``argument`` names the setting.
+        UsageError: an unknown key, or a value of another type or out of range; ``argument`` names the
+            setting.
     """
     return kind(**typed(kind, options))
 

@@ -57,8 +57,8 @@ class Layout:
 def channels_first(signal: Any, medium: Medium, channel_axis: int | None = None) -> tuple[Signal, Layout]:
     """Bring an array of a caller to (C, *D).
 
-    Audio is (T,) or has two axes, the shorter of which is the channels; images are (H, W) or have a channel axis
-    of length 1 or 3, first or last. Integers are divided by their full scale.
+    Audio is (T,) or has two axes, the shorter of which is the channels; images are (H, W) or have a channel
+    axis of length 1 or 3, first or last. Integers are divided by their full scale.
 
     Args:
         signal: a numpy array, a tensor, or nested sequences of numbers.

@@ -102,13 +102,16 @@ def sample_audio_batch(
     sampler = WindowSampler(engine, settings, sample_rate)
     gains = [measure_gain(ArrayReader(signal, sample_rate), settings.reference_rms) for signal in signals]
     own = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds], dtype=torch.int64)
-    _, sources = sampler.sample(signals, gains, own, plan.engine_length, on_progress)
+    windows = [
+        next(plan.windows.split(ArrayReader(signal, sample_rate).read, signal.shape[-1])) for signal in signals
+    ]
+    _, sources = sampler.sample(windows, gains, own, plan.engine_length, on_progress)
     results = []
-    for signal, gain, drawn, seed in zip(signals, gains, sources, seeds, strict=True):
-        stems = sampler.stems_of(drawn, gain)
-        made = sampler.consistent(sampler.resampled(stems, signal.shape[-1]), signal)
+    for window, signal, gain, drawn, seed in zip(windows, signals, gains, sources, seeds, strict=True):
+        stems, length = sampler.stems_of(drawn, gain), signal.shape[-1]
+        made = sampler.consistent(sampler.resampled(stems, window.shape[-1]), window)[..., :length]
         residual = float(np.abs(signal - made.sum(axis=0)).max(initial=0))
-        raw = torch.from_numpy(sampler.bare(signal, stems))
+        raw = torch.from_numpy(sampler.bare(window, stems)[..., :length])
         first = tuple(sample_seeds(seed, 0, 1))
         results.append(AudioSamples(torch.from_numpy(made)[None], raw, (), residual, (), first))
     return results

@@ -136,7 +136,8 @@ class ColorSamples:
     Attributes:
         gray: (H, W), full size.
         small: (h, w), the gray that the prior was given.
-        ranked: samples (S, 3, 1, h, w) of exactly that gray, the best first; their residual was measured before.
+        ranked: samples (S, 3, 1, h, w) of exactly that gray, the best first; their residual was measured
+            before.
         weights: w of the gray.
     """
 
@@ -146,7 +147,8 @@ class ColorSamples:
     weights: tuple[float, ...]
 
     def full(self, number: int, gray: Tensor | None = None) -> Tensor:
-        """Sample ``number`` (3, H, W), or the mean of the samples if it is their number, for ``gray`` at any size."""
+        """Sample ``number`` (3, H, W), or the mean of the samples if it is their number, for ``gray`` at
+        any size."""
         own = self.ranked.samples[number] if number < len(self.ranked.samples) else self.ranked.mean
         return enlarged(self.gray if gray is None else gray, self.small, own[:, 0] - self.small, self.weights)
 

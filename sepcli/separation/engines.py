@@ -31,7 +31,8 @@ LANGEVIN_PRESETS: Mapping[str, Mapping[str, float]] = {
     "released-color": {"width": WIDTHS["released-color"], "ratio": 0.2},
     "fine": {"width": WIDTHS["released-mnist"], "ratio": 0.3, "levels": 200, "steps": 10, "polish": 20},
 }
-"""``preset=NAME`` of Langevin dynamics: the paper's settings, those of its released runs, and smaller noise steps
+"""``preset=NAME`` of Langevin dynamics: the paper's settings, those of its released runs, and smaller noise
+steps
 that end without noise."""
 
 
@@ -56,13 +57,15 @@ class DiracSettings:
     Attributes:
         weigh: whether the sources are weighted by their posterior variance; needs a prior that provides it.
         sigma_y: σ_y, the standard deviation of the mixture's noise.
-        isotropic: whether the sampler's noise has all directions, not only those that the mixture leaves open.
-        alike: whether the errors of the sources' estimates are fully correlated, as those of an image's channels.
+        isotropic: whether the sampler's noise has all directions, not only those that the mixture leaves
+            open.
+        alike: whether the errors of the sources' estimates are fully correlated, as those of an image's
+            channels.
         bounded: whether the sources' values are kept to the range of their medium; audio has none.
-        local: of ``halving`` of audio: 0: chains compete as a whole; w > 0: at every frame (of a flow: sample), judged
-            by w to either side.
-        from_mixture: whether sampling starts with all of the mixture in every source, for interference-trained
-            priors; needs ``isotropic``.
+        local: of ``halving`` of audio: 0: chains compete as a whole; w > 0: at every frame (of a flow:
+            sample), judged by w to either side.
+        from_mixture: whether sampling starts with all of the mixture in every source, for
+            interference-trained priors; needs ``isotropic``.
     """
 
     weigh: bool = False
@@ -135,8 +138,8 @@ class ScoreEngine:
 
         Args:
             mixture: (B, C, *D), float32, in the prior's units: images in [0, 1] have mixtures up to Σ α_k.
-            seeds: (B, S) int64, one per item and sample, or (B, S, Z), one per block of the last axis too (see
-                ``sepcli.samplers.rng``); a sample depends on its own seeds only.
+            seeds: (B, S) int64, one per item and sample, or (B, S, Z), one per block of the last axis too
+                (see ``sepcli.samplers.rng``); a sample depends on its own seeds only.
             on_progress: called after every evaluation.
 
         Returns:
@@ -161,8 +164,8 @@ class ScoreEngine:
             sigma_min: the least; below it all detail is finer.
 
         Returns:
-            (B,) in nats: of a density log p itself; else, up to a constant, a bound with the same noise for all
-            (see ``sepcli.posterior.elbo``); None without a prior.
+            (B,) in nats: of a density log p itself; else, up to a constant, a bound with the same noise for
+            all (see ``sepcli.posterior.elbo``); None without a prior.
         """
         if self.density is None and self.prior is None:
             return None
@@ -197,7 +200,8 @@ def score_engine(
         names: of the sources.
         weights: α_k.
         device: where to compute.
-        sampler: a name of ``SAMPLERS``, made with ``settings``, or a sampler, of which ``settings`` has nothing.
+        sampler: a name of ``SAMPLERS``, made with ``settings``, or a sampler, of which ``settings`` has
+            nothing.
         settings: of the sampler and the posterior; an unknown key is an error.
         channels: of the mixture; None: any.
         fitted: mixtures (B, C, *D) → p(x) in the place of ``prior``, where it depends on them.
@@ -259,7 +263,8 @@ def part_of(on_progress: ProgressCallback, number: int, parts: int) -> ProgressC
 
 
 def check_step(sampler: Langevin, width: float, weights: Sequence[float]) -> None:
-    """Refuse steps that overshoot: a sharp prior's precision is 1/σ² + Σα²/γ², and η times it must be below 2.
+    """Refuse steps that overshoot: a sharp prior's precision is 1/σ² + Σα²/γ², and η times it must be below
+    2.
 
     Raises:
         UsageError: they do.

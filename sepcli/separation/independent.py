@@ -22,7 +22,8 @@ class NoisyDensity(Protocol):
 
 
 def provides_variance(prior: ScorePrior) -> bool:
-    """Whether a prior provides the posterior variance: what it says itself, else whether it has ``moments``."""
+    """Whether a prior provides the posterior variance: what it says itself, else whether it has
+    ``moments``."""
     return bool(getattr(prior, "has_variance", hasattr(prior, "moments")))
 
 
@@ -31,7 +32,8 @@ class IndependentPriors:
     """p(x) = Π_k p_k(x_k); fulfils ``sepcli.protocols.DenoisingPrior``.
 
     Attributes:
-        priors: K of them, in the order of the sources. Neighbours that are the same object are evaluated together.
+        priors: K of them, in the order of the sources. Neighbours that are the same object are evaluated
+            together.
     """
 
     priors: Sequence[ScorePrior]

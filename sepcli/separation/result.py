@@ -21,16 +21,18 @@ class Result:
     """The sources of one mixture, in the layout and type of the mixture.
 
     Attributes:
-        sources: name → the estimate: of one sample, consistent with the mixture if the separator makes it so; of
-            several, the best. As they sound or look in the mixture, that is weighted, for audio; unweighted for
-            images.
+        sources: name → the estimate: of one sample, consistent with the mixture if the separator makes it
+            so; of
+            several, the best. As they sound or look in the mixture, that is weighted, for audio; unweighted
+            for images.
         samples: (S, K, ...) posterior samples, the best first.
-        raw: (K, ...) the first sample as the engine drew it, before audio was made consistent with the mixture.
+        raw: (K, ...) the first sample as the engine drew it, before audio was made consistent with the
+            mixture.
         residual: (S,) root mean square of the mixture minus the weighted sum of the sources.
         agreement: (S,) dB, of every sample with the others; NaN for a single one.
         log_prior: (S,) nats, up to a constant; None: the engine has no density.
-        confidence: audio with several samples: name → per second 10 log10 of the mean power of the samples over
-            their variance, in dB, None where the source is silent; else empty.
+        confidence: audio with several samples: name → per second 10 log10 of the mean power of the samples
+            over their variance, in dB, None where the source is silent; else empty.
         fit: whether the prior explains the mixture; None: not assessed.
         settings: what ran: engine, sampler, typed settings, weights, device.
         seeds: (S,) seeds of the samples, in their order.
@@ -70,7 +72,8 @@ class Result:
 
     @property
     def mean(self) -> Any:
-        """(K, ...): mean over the samples, the estimate of least mean squared error if they are the posterior's."""
+        """(K, ...): mean over the samples, the estimate of least mean squared error if they are the
+        posterior's."""
         return self.samples.mean(0)
 
     @property

@@ -50,16 +50,18 @@ class Separator:
     Args:
         priors: p(x) of one source; one for all sources, or one per source.
         weights: α_k of m = Σ α_k x_k; None: 1 each for audio, 1/K each for images.
-        mixing: instead of weights: ``WeightedSum`` of the sources, or ``ChannelSum`` (``ChannelMean()``, ``Luma()``) of
-            the channels of one image, which makes this a colorizer.
+        mixing: instead of weights: ``WeightedSum`` of the sources, or ``ChannelSum`` (``ChannelMean()``,
+            ``Luma()``) of the channels of one image, which makes this a colorizer.
         names: of the sources; None: ``source-1`` and so on.
-        sampler: a sampler of signals, or its command-line name; None: projected, within the prior's range of σ.
+        sampler: a sampler of signals, or its command-line name; None: projected, within the prior's range of
+            σ.
         settings: of the sampler, if it is given by name, and of the posterior (see ``sepcli samplers``).
         sample_rate: Hz, of audio; 0: images.
         device: where to compute; None: the CPU.
 
     Raises:
-        UsageError: priors, weights and names differ in number; an unknown sampler or setting, or a value out of range.
+        UsageError: priors, weights and names differ in number; an unknown sampler or setting, or a value out
+            of range.
     """
 
     def __init__(
@@ -187,7 +189,8 @@ class Separator:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What runs, for records: priors, engine, sampler, settings, weights, device and, of audio, the stream."""
+        """What runs, for records: priors, engine, sampler, settings, weights, device and, of audio, the
+        stream."""
         own = {**self._provenance, **self._engine.describe(), "weights": list(self.weights)}
         return {**own, "stream": asdict(self._stream)} if self.medium == "audio" else own
 
@@ -205,9 +208,10 @@ class Separator:
         """Separate one mixture.
 
         Args:
-            signal: numpy array or tensor. Audio: (T,), or two axes, the shorter of which is the channels. Images:
-                (H, W), or with a channel axis of length 1 or 3, values in [0, 1]. Integers are divided by their full
-                scale.
+            signal: numpy array or tensor. Audio: (T,), or two axes, the shorter of which is the channels.
+                Images:
+                (H, W), or with a channel axis of length 1 or 3, values in [0, 1]. Integers are divided by
+                their full scale.
             sample_rate: Hz of the mixture; required for audio unless it is the separator's.
             samples: S, posterior samples to keep.
             seed: at least 0; the same seed gives the same samples.
@@ -259,7 +263,8 @@ class Separator:
         """Separate several mixtures; those of equal shape share calls of the engine.
 
         Args:
-            mixtures: tensors (C, *D): audio (C, T), or images (C, H, W) in [0, 1], one channel for colorization.
+            mixtures: tensors (C, *D): audio (C, T), or images (C, H, W) in [0, 1], one channel for
+                colorization.
             seeds: one per mixture; each result is that of ``separate`` with this seed.
             samples: S, posterior samples to keep of each.
             sample_rate: Hz of audio; None: the separator's.

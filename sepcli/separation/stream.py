@@ -43,8 +43,8 @@ def separate_stream(
 
     Args:
         reader: the mixture, at its start.
-        writers: one; or one per sample with ``settings.keep_samples``, in the order in which samples are drawn: the
-            report's ``draws.order`` says which is the best.
+        writers: one; or one per sample with ``settings.keep_samples``, in the order in which samples are
+            drawn: the report's ``draws.order`` says which is the best.
         engine: samples the sources.
         settings: windows, samples and consistency.
         seed: at least 0; the same seed gives the same stems, whatever the batch size.
@@ -131,7 +131,8 @@ class WindowSampler:
             on_progress: called by the engine.
 
         Returns:
-            The mixtures (B, 1, N) and the unweighted sources (B, S, K, 1, N), as the engine receives and draws them.
+            The mixtures (B, 1, N) and the unweighted sources (B, S, K, 1, N), as the engine receives and
+            draws them.
 
         Raises:
             SepError: the engine returned something that is not a signal.
@@ -146,13 +147,14 @@ class WindowSampler:
         expected = (len(windows), seeds.shape[1], len(self.engine.names), 1, length)
         if tuple(sources.shape) != expected or not bool(torch.isfinite(sources).all()):
             raise SepError(
-                f"the engine returned shape {tuple(sources.shape)}, or values that are not finite, instead of {expected}",
+                f"the engine returned {tuple(sources.shape)}, or values that are not finite, for {expected}",
                 "try another prior, sampler or device; a prior of your own may need more training",
             )
         return mixture, sources
 
     def stems_of(self, sources: Tensor, gain: float) -> Tensor:
-        """Unweighted sources (S, K, 1, N) of the engine to stems (S, K, N) at the recording's level, float64."""
+        """Unweighted sources (S, K, 1, N) of the engine to stems (S, K, N) at the recording's level,
+        float64."""
         weights = torch.tensor(self.engine.weights, dtype=torch.float64)[:, None]
         return sources[:, :, 0].double() * weights / gain
 
@@ -162,7 +164,8 @@ class WindowSampler:
         return np.array([[resample(stem.numpy(), *rates, length) for stem in sample] for sample in stems])
 
     def bare(self, window: Signal, stems: Tensor | None) -> Signal:
-        """The first of the stems (S, K, N) of a window (C, samples), None for silence, spread over the channels."""
+        """The first of the stems (S, K, N) of a window (C, samples), None for silence, spread over the
+        channels."""
         if stems is None:
             return np.zeros((len(self.engine.names), *window.shape))
         first = self.resampled(stems[:1], window.shape[-1])[0]
@@ -224,7 +227,8 @@ class _Recording:
         on_progress(info.seconds, info.seconds)
 
     def sets(self, window: Signal, samples: Tensor | None) -> Iterator[Signal]:
-        """A window (C, samples) and its stems (S, K, N), None for silence, to one set of consistent stems or S."""
+        """A window (C, samples) and its stems (S, K, N), None for silence, to one set of consistent stems
+        or S."""
         sets = self.settings.samples if self.settings.keep_samples else 1
         if samples is None:
             yield from (np.zeros((len(self.engine.names), *window.shape)) for _ in range(sets))

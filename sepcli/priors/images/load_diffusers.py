@@ -43,7 +43,21 @@ def load_unet(folder: Path) -> DiffusionUnetPrior:
     config = read_json(folder / parts.config)
     scheduler = None if parts.scheduler is None else read_json(folder / parts.scheduler)
     with _quiet():
-        unet = _load(folder / parts.weights)
+        return prior_of(_load(folder / parts.weights), config, scheduler)
+
+
+def prior_of(unet: Any, config: Mapping[str, Any], scheduler: Mapping[str, Any] | None) -> DiffusionUnetPrior:
+    """Make the prior of a network in memory, float32.
+
+    Args:
+        unet: a ``UNet2DModel``.
+        config: its configuration.
+        scheduler: the configuration of its noise; None: the library's defaults.
+
+    Raises:
+        PriorError: network and scheduler do not fit each other, or one of them is of another kind.
+    """
+    with _quiet():
         prediction, sigmas = _noise_levels(scheduler, config)
     made = DiffusionUnetConfig(
         channels=unet.config.in_channels,
