@@ -277,11 +277,11 @@ def evaluate(
     Raises:
         UsageError: the separator does not fit the items, or a metric is unknown.
     """
-    from sepcli.evaluation.run import evaluate_items
+    from sepcli.evaluation.run import run
+    from sepcli.evaluation.tasks import task_of
 
-    return evaluate_items(
-        separator, items, metrics, seed=seed, samples=samples, batch=batch, on_progress=on_progress
-    )
+    task = task_of(separator, items, metrics, samples=samples)
+    return run(task, metrics, seed=seed, batch=batch, on_progress=on_progress)
 
 
 def choose_device(word: str) -> torch.device:

@@ -103,7 +103,8 @@ def sample_audio_batch(
     gains = [measure_gain(ArrayReader(signal, sample_rate), settings.reference_rms) for signal in signals]
     own = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds], dtype=torch.int64)
     windows = [
-        next(plan.windows.split(ArrayReader(signal, sample_rate).read, signal.shape[-1])) for signal in signals
+        next(plan.windows.split(ArrayReader(signal, sample_rate).read, signal.shape[-1]))
+        for signal in signals
     ]
     _, sources = sampler.sample(windows, gains, own, plan.engine_length, on_progress)
     results = []
