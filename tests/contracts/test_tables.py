@@ -1,0 +1,77 @@
+"""Laws of the five tables: rows load without torch, name things that exist, and are documented."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+
+from sepcli.baselines import BASELINES
+from sepcli.datasets import DATASETS
+from sepcli.media import MEDIA
+from sepcli.metrics import METRICS
+from sepcli.priors import FAMILIES, resolve
+from sepcli.samplers import SAMPLERS, name_of
+from sepcli.settings import defaults
+
+TABLES: Mapping[str, Mapping[str, Any]] = {
+    "sepcli.baselines": BASELINES,
+    "sepcli.datasets": DATASETS,
+    "sepcli.media": MEDIA,
+    "sepcli.metrics": METRICS,
+    "sepcli.priors": FAMILIES,
+    "sepcli.samplers": SAMPLERS,
+}
+ROWS = [(module, name, row) for module, table in TABLES.items() for name, row in table.items()]
+
+
+def references(row: Any) -> list[str]:
+    """The ``module:attribute`` texts of a row."""
+    values = [getattr(row, field.name) for field in fields(row)]
+    return [v for v in values if isinstance(v, str) and v.startswith("sepcli.") and ":" in v]
+
+
+@pytest.mark.parametrize("module", TABLES)
+def test_a_table_needs_neither_torch_nor_numpy(module: str) -> None:
+    code = f"import sys; sys.modules['torch'] = sys.modules['numpy'] = None; import {module}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("module", "name", "row"), ROWS, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_row_names_things_that_exist(module: str, name: str, row: Any) -> None:
+    assert row.name == name
+    for reference in references(row):
+        assert inspect.getdoc(resolve(reference)), f"{reference} has no docstring"
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_is_a_frozen_dataclass_with_documented_settings(name: str) -> None:
+    kind = SAMPLERS[name].load()
+    assert is_dataclass(kind)
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    text = inspect.getdoc(kind) or ""
+    for setting, value in defaults(kind).items():
+        assert f"{setting}:" in text, f"{name}: {setting} is not documented"
+        assert value is None or isinstance(value, bool | int | float | str)
+    made = kind()
+    assert SAMPLERS[name_of(made)].cls == SAMPLERS[name].cls
+
+
+@pytest.mark.parametrize("name", [n for n, row in FAMILIES.items() if row.options])
+def test_the_options_of_a_family_are_documented(name: str) -> None:
+    kind = resolve(FAMILIES[name].options)
+    assert is_dataclass(kind)
+    text = inspect.getdoc(kind) or ""
+    for option in defaults(kind):
+        assert f"{option}:" in text, f"{name}: {option} is not documented"
+
+
+def test_suffixes_are_listed_once() -> None:
+    listed = [suffix for row in MEDIA.values() for suffix in row.suffixes]
+    assert len(listed) == len(set(listed))
+    assert all(suffix.startswith(".") and suffix == suffix.lower() for suffix in listed)
