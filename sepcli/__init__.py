@@ -1,8 +1,8 @@
 """Bayesian source separation with generative priors.
 
 A mixture ``m = A x`` of sources ``x`` is separated by sampling the posterior ``p(x | m) ∝ p(m | x) p(x)``;
-the prior ``p(x)`` is any generative model of clean sources. The names below are imported when they are first used, so
-that importing this package is cheap::
+the prior ``p(x)`` is any generative model of clean sources. The names below are imported when they are first
+used, so that importing this package is cheap::
 
     separator = sepcli.load("slakh-drums-bass")
     result = separator.separate(mixture, sample_rate=44100)

@@ -27,6 +27,7 @@ from sepcli.separation.result import Result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.separator import Separator
 from sepcli.settings import typed
+from sepcli.signal.chroma import GRAYS
 from sepcli.signal.mixing import ChannelMean, ChannelSum, Luma, WeightedSum
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ def load(
     """
     from sepcli.priors.load import load_separator
 
-    kind = None if colorize is False else "mean" if colorize is True else colorize
+    gray = None if colorize is False else _gray("mean" if colorize is True else colorize)
     words = str(priors) if isinstance(priors, str | Path) else tuple(map(str, priors))
     return load_separator(
         words,
-        device=str(choose_device(device)),
+        device=choose_device(device),
         weights=weights,
         sources=sources,
         names=names,
@@ -100,7 +101,7 @@ def load(
         sampler=sampler,
         settings=settings,
         other=other,
-        colorize=kind,
+        colorize=gray,
     )
 
 
@@ -304,6 +305,12 @@ def choose_device(word: str) -> torch.device:
         hint = "use auto, cpu, cuda, cuda:N or mps"
         raise UsageError(f"there is no device '{word}'", hint, argument="device") from error
     return device
+
+
+def _gray(name: str) -> tuple[float, ...]:
+    if name not in GRAYS:
+        raise UsageError(f"unknown gray '{name}'", f"one of: {', '.join(GRAYS)}", argument="colorize")
+    return GRAYS[name]
 
 
 def _check_range(sigma_min: float, sigma_max: float) -> None:

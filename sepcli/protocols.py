@@ -126,7 +126,8 @@ class DenoisingPrior(ScorePrior, Protocol):
         ...
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the clean sources given x, each like x; PriorError without ``has_variance``."""
+        """Mean and variance of the clean sources given x, each like x; PriorError without
+        ``has_variance``."""
         ...
 
 
@@ -225,8 +226,10 @@ class Engine(Protocol):
     def hop(self) -> int | None:
         """Samples of a frame, for engines whose noise may be fixed in time; None: it may not.
 
-        Their seeds may also be (B, S, Z), one for each of Z equal parts of the mixture, whole numbers of frames:
-        mixtures that share such a part and its seed get the same noise there, so that overlapping windows agree.
+        Their seeds may also be (B, S, Z), one for each of Z equal parts of the mixture, whole numbers of
+        frames:
+        mixtures that share such a part and its seed get the same noise there, so that overlapping windows
+        agree.
         """
         ...
 
@@ -247,7 +250,8 @@ class Engine(Protocol):
 
     @property
     def interference_trained(self) -> bool:
-        """Whether all priors extract their target from a mixture, so that estimates are better than masks of them."""
+        """Whether all priors extract their target from a mixture, so that estimates are better than masks
+        of them."""
         ...
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
@@ -255,8 +259,8 @@ class Engine(Protocol):
 
         Args:
             mixture: (B, C, *D).
-            seeds: (B, S) int64, one per item and sample (or (B, S, Z), see ``hop``); the samples of an item depend on
-                its own seeds only.
+            seeds: (B, S) int64, one per item and sample (or (B, S, Z), see ``hop``); the samples of an item
+                depend on its own seeds only.
             on_progress: called after every step.
 
         Returns:

@@ -17,7 +17,8 @@ WEIGHTS = (0.5, 0.5)
 SAMPLE_RATE = 22050
 """Default sample rate in Hz."""
 STREAM = {"window": 10.0, "overlap": 1.0, "fft_seconds": 0.093, "exponent": 1.0}
-"""Stream settings for files: windows of several repetitions; exponent 1 reproduces the masks of the methods."""
+"""Stream settings for files: windows of several repetitions; exponent 1 reproduces the masks of the
+methods."""
 
 
 @dataclass(frozen=True)

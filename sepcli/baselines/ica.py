@@ -78,7 +78,8 @@ def _is_bright(waveforms: Array) -> NDArray[np.bool_]:
 
 
 def _frames(signal: Array, length: int) -> Array:
-    """Return overlapping frames (N, length) of (T,), zero-padded so that every sample is in OVERLAP frames."""
+    """Return overlapping frames (N, length) of (T,), zero-padded so that every sample is in OVERLAP
+    frames."""
     hop = length // OVERLAP
     padded = np.pad(signal, (length - hop, length - hop + -len(signal) % hop))
     return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]

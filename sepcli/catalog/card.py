@@ -1,4 +1,5 @@
-"""A card states what a prior is: one TOML file beside its weights, read without torch and without the network.
+"""A card states what a prior is: one TOML file beside its weights, read without torch and without the
+network.
 
 A prior's folder holds ``card.toml`` and the files that the card lists with size and sha256::
 
@@ -95,8 +96,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         data: the training data, one sentence.
         repo: owner/name of its repository on the Hub; "" for a prior that is not from there.
         revision: the commit of the repository.
-        priors: of an engine for all sources together: names of score priors, one per source, or folders inside
-            the card's own.
+        priors: of an engine for all sources together: names of score priors, one per source, or folders
+            inside the card's own.
         settings: engine, or ``colorize`` → its default settings, ``sampler`` among them.
         stream: default windows, samples per estimate and consistency of audio.
         parts: folder → network.
@@ -210,7 +211,8 @@ def with_engine(card: Card, engine: Engine) -> Card:
 
 
 def history(card: Card, folder: str) -> tuple[dict[str, Any], ...]:
-    """Return the trainings that precede one that starts from the weights of a card's part, the latest first."""
+    """Return the trainings that precede one that starts from the weights of a card's part, the latest
+    first."""
     part = card.parts.get(folder, Part(folder))
     return {"prior": card.name, **part.training}, *part.history
 

@@ -1,7 +1,7 @@
 """Priors on the Hub: their cards, and folders of verified files in the Hub's cache.
 
-Only ``fetch`` and ``preview`` use the network. What the Hub sends is kept if it has the sizes and hashes of the
-card. A network of diffusers has no card; one is made with the hashes of the Hub's listing, see
+Only ``fetch`` and ``preview`` use the network. What the Hub sends is kept if it has the sizes and hashes of
+the card. A network of diffusers has no card; one is made with the hashes of the Hub's listing, see
 ``catalog.diffusers_layout``.
 """
 

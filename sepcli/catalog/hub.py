@@ -186,7 +186,8 @@ def discard(path: Path) -> None:
 
 
 def _bar(on_bytes: Callable[[int], None]) -> type[Any]:
-    """Return a class in the place of the client's progress bars, which shows nothing and calls ``on_bytes``."""
+    """Return a class in the place of the client's progress bars, which shows nothing and calls
+    ``on_bytes``."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):

@@ -1,6 +1,7 @@
 """The one loader: names of priors and a few arguments → ``Separator``.
 
-Every family brings its own engine: the row of its card's part in ``FAMILIES`` names the function that makes it.
+Every family brings its own engine: the row of its card's part in ``FAMILIES`` names the function that makes
+it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def load_separator(
         weights: α_k of the mixing m = Σ α_k x_k; None: those of the cards, else 1 (audio) or 1/K (images).
         sources: K, of images with one prior for all sources.
         names: of the sources; None: those of the cards.
-        engine: score, lass or variational; None: the one with the sampler, or with ``other``, else the card's.
+        engine: score, lass or variational; None: the one with the sampler, or with ``other``, else the
+            card's.
         sampler: its name; None: the default one.
         settings: key → value, over the defaults: of sampler, posterior and engine, and of ``StreamSettings``.
         other: add a last source for what no prior explains; of audio with score priors.
@@ -58,8 +60,8 @@ def load_separator(
 
     Raises:
         PriorError: a prior is missing, damaged or incomplete, or has not been fetched.
-        UsageError: the arguments do not fit the priors or each other; an unknown sampler or setting, or a value
-            out of range.
+        UsageError: the arguments do not fit the priors or each other; an unknown sampler or setting, or a
+            value out of range.
     """
     selection = choose(
         priors,
@@ -104,7 +106,8 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
 
 
 def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """Return channels, height and width of a prior's images and the names of its classes, without its weights.
+    """Return channels, height and width of a prior's images and the names of its classes, without its
+    weights.
 
     Raises:
         PriorError: there is no such prior, it is not of images, or its config is damaged.

@@ -1,8 +1,9 @@
 """From names of priors and a few arguments to what separates: which cards, which engine, which sources.
 
-Cards suffice for this: neither torch nor weights are loaded, so that a misspelt name is answered at once. A card of
-an engine for all sources together (lass, variational) may name a score prior for each of its sources; then either
-engine separates, with the name, sources and weights of that card.
+Cards suffice for this: neither torch nor weights are loaded, so that a misspelt name is answered at once. A
+card of
+an engine for all sources together (lass, variational) may name a score prior for each of its sources; then
+either engine separates, with the name, sources and weights of that card.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ def choose(
         weights: α_k of the mixing; None: those of the cards, else 1 (audio) or 1/K (images).
         sources: K, of images with one prior for all sources.
         names: of the sources; None: those of the cards.
-        engine: score, lass or variational; None: the one with the sampler, or with ``other``, else the card's.
+        engine: score, lass or variational; None: the one with the sampler, or with ``other``, else the
+            card's.
         sampler: its name; None: the default one.
         settings: of sampler, posterior and engine, over the defaults.
         other: add a last source for what no prior explains; of audio with score priors.

@@ -1,6 +1,7 @@
 """Samplers of signals, which follow the score of a posterior, and of tokens. ``SAMPLERS`` is their table.
 
-This module imports no torch: the rows name their classes as ``module:attribute``. The classes of signal samplers
+This module imports no torch: the rows name their classes as ``module:attribute``. The classes of signal
+samplers
 are attributes of this module, loaded when they are first used: ``sepcli.samplers.Langevin(steps=100)``.
 """
 
@@ -26,7 +27,8 @@ class SamplerEntry:
         name: on the command line.
         cls: ``module:attribute`` of the class, a frozen dataclass of settings.
         domain: whether it samples signals or tokens.
-        posterior: what it follows: a mixture met exactly (dirac), up to Gaussian noise, or a posterior of tokens.
+        posterior: what it follows: a mixture met exactly (dirac), up to Gaussian noise, or a posterior of
+            tokens.
         summary: one line.
     """
 
@@ -110,7 +112,8 @@ def names(domain: str) -> tuple[str, ...]:
 
 
 def name_of(sampler: object) -> str:
-    """The command-line name of a sampler, the first of its class; the name of its class if it is not in the table."""
+    """The command-line name of a sampler, the first of its class; the name of its class if it is not in
+    the table."""
     kind = type(sampler)
     cls = f"{kind.__module__}:{kind.__qualname__}"
     return next((entry.name for entry in SAMPLERS.values() if entry.cls == cls), kind.__name__)

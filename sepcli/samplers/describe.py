@@ -11,8 +11,8 @@ from sepcli.samplers import name_of
 def describe_sampler(sampler: object) -> tuple[str, dict[str, Any]]:
     """Return a sampler's command-line name and its typed settings.
 
-    ``eta`` of ancestral sampling is the word ``ancestral``; an ancestral token sampler of the k likeliest pairs is
-    ``top-k``, without k it has no settings.
+    ``eta`` of ancestral sampling is the word ``ancestral``; an ancestral token sampler of the k likeliest
+    pairs is ``top-k``, without k it has no settings.
 
     Args:
         sampler: a dataclass of settings; one that is not in ``SAMPLERS`` is named by its class.

@@ -23,8 +23,8 @@ class StreamSettings:
         batch: windows that the engine is given side by side; changes speed and memory only.
         samples: S, posterior samples per window.
         keep_samples: write every sample as its own set of stems, instead of one set from all of them.
-        consistency: wiener: masks on the mixture; residual: estimates, and masks on what they lack of it; project:
-            estimates, and equal parts of that; none: bare estimates.
+        consistency: wiener: masks on the mixture; residual: estimates, and masks on what they lack of it;
+            project: estimates, and equal parts of that; none: bare estimates.
         exponent: of the masks.
         fft_seconds: the short-time window of the masks, rounded to the next power of two in samples.
         reference_rms: level that the mixture is brought to for the engine; None leaves it as it is.

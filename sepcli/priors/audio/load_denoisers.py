@@ -38,7 +38,8 @@ EXTRACTING: Mapping[str, Any] = {
     "sigma_min": 3e-3,
     "rho": 3.0,
 }
-"""Defaults of ``projected`` where all priors were trained beside interference: these extract their source from the
+"""Defaults of ``projected`` where all priors were trained beside interference: these extract their source
+from the
 mixture, so that little noise and few steps suffice. Chosen on validation songs."""
 
 
@@ -47,7 +48,8 @@ class OtherSettings:
     """Settings of the source that stands for all that no prior explains.
 
     Attributes:
-        other: its share of the mixture's power, in (0, 1]; see ``sepcli.priors.audio.gaussian_bands.fit_other``.
+        other: its share of the mixture's power, in (0, 1]; see
+            ``sepcli.priors.audio.gaussian_bands.fit_other``.
 
     Raises:
         UsageError: the share is out of range.
@@ -135,7 +137,8 @@ def interference_trained(networks: Sequence[SpectralPrior]) -> bool:
 def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], other: bool = False) -> dict[str, Any]:
     """Return the defaults of a sampler: its sigmas, and weighing by variance if every prior has one.
 
-    Beside ``other`` sources are not weighed: its variance is never as small as that of a network, so that it would
+    Beside ``other`` sources are not weighed: its variance is never as small as that of a network, so that it
+    would
     take from the others at every level. Halving begins at the level of the sources; ``other`` may be louder.
     """
     levels, loudest, config = sigma_range(networks), greatest_std(networks), networks[0].config

@@ -1,7 +1,7 @@
 """Flows of waveforms → the engine: one prior per source, sampled on the samples themselves.
 
-Unlike priors of the MDCT domain they are densities: samples are ranked by log p itself. They are of sources at the
-levels of their training, and the α_k are taken as they are given.
+Unlike priors of the MDCT domain they are densities: samples are ranked by log p itself. They are of sources
+at the levels of their training, and the α_k are taken as they are given.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ def diffusers_prior(model: Any, label: int | None = None) -> ClassPrior:
 
     Raises:
         UsageError: the label is not one of the network's classes.
-        PriorError: the package diffusers is missing, or the files are damaged, not fetched or of another kind.
+        PriorError: the package diffusers is missing, or the files are damaged, not fetched or of another
+            kind.
     """
     if isinstance(model, str | os.PathLike):
         word = os.fspath(model)
