@@ -1,4 +1,4 @@
-"""Any folder of recordings of one kind of sound, as a bank of stems with a single source.
+"""A folder of recordings of one kind of audio, as a bank of stems with a single source.
 
 Files may have any rate, length, number of channels and format that libsndfile decodes. They are mixed down
 and resampled, silence is cut, and files of a few seconds (notes, hits) are laid end to end.
@@ -26,7 +26,7 @@ CACHE_VERSION = 1
 PEAK = 0.9
 """Peak of every file as stored."""
 BLOCK = 0.05
-"""Seconds whose energy tells silence from sound."""
+"""Seconds whose energy separates silence from signal."""
 SILENCE = 1e-6
 """Blocks with less than this fraction of the loudest block's energy are silence (-60 dB)."""
 PAUSE = 0.5
@@ -89,7 +89,7 @@ def open_folder(root: Path, name: str, sample_rate: int = 22050, cache: Path | N
 def without_silence(signal: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """A signal (T,) with its silences cut down to a pause; nothing is left of one that is silent.
 
-    The cuts are in the middle of silences, so that every sound keeps how it begins and how it fades.
+    The cuts are in the middle of silences, so that attacks and decays are kept.
     """
     block = max(1, round(BLOCK * rate))
     padded = np.pad(signal, (0, -len(signal) % block)).reshape(-1, block)
@@ -151,32 +151,32 @@ def _only(bank: StemBank, spans: NDArray[np.int64], rows: NDArray[np.bool_] | ND
 
 
 def _decode(root: Path, files: Sequence[Path], rate: int) -> Iterator[Samples]:
-    """Recordings of ``SHORT`` seconds or more, and the rest of the short files as the last one."""
-    gap = np.zeros(round(PAUSE / 2 * rate), dtype=np.int16)
+    """Recordings of ``SHORT`` seconds or more, and the remaining short files as the last one."""
+    pause = np.zeros(round(PAUSE / 2 * rate), dtype=np.int16)
     joined: list[Samples] = []
-    heard = False
+    audible = False
     for file in files:
         signal = without_silence(read_resampled(file, rate), rate)
         peak = float(np.abs(signal).max(initial=0.0))
         if peak == 0.0:
             continue
-        heard = True
+        audible = True
         samples = np.round(signal * np.float32(PEAK * 32767 / peak)).astype(np.int16)
         if len(samples) >= SHORT * rate:
             yield samples
             continue
-        joined += [samples, gap]
+        joined += [samples, pause]
         if sum(map(len, joined)) >= SHORT * rate:
             yield np.concatenate(joined)
             joined = []
     if joined:
         yield np.concatenate(joined)
-    if not heard:
+    if not audible:
         raise InputError(f"all audio files in {root} are silent", "check how they were exported")
 
 
 def _gain(samples: Samples, rate: int, rms: float) -> float:
-    """What brings samples (T,) to a level, told by seconds that are evenly spread over them."""
+    """Gain that brings samples (T,) to a level, measured on seconds that are evenly spread over them."""
     starts = np.linspace(0, max(0, len(samples) - rate), min(HEARD, 1 + len(samples) // rate)).astype(int)
     parts = (samples[start : start + rate].astype(np.float32) / SCALE for start in starts)
     energy = np.array([np.square(part).mean() for part in parts])

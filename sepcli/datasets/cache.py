@@ -28,7 +28,7 @@ def fill(folder: Path, recordings: Iterator[tuple[int, int, NDArray[np.int16]]],
 
     Args:
         folder: The cache; nothing happens if another process makes it meanwhile.
-        recordings: (source, song, samples (T,)), decoded as they are asked for.
+        recordings: (source, song, samples (T,)), decoded lazily.
         count: Number of sources.
 
     Raises:

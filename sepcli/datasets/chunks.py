@@ -18,8 +18,8 @@ class Gains:
         low: Smallest gain, in dB.
         high: Largest gain, in dB.
         silent: Share of chunks that are silence.
-        min_rms: Chunks quieter than this are drawn again, except for the share ``quiet``.
-        quiet: Share of batches that are drawn without regard to their loudness.
+        min_rms: Chunks quieter than this are sampled again, except for the share ``quiet``.
+        quiet: Share of batches that are sampled without regard to their loudness.
     """
 
     low: float = -9.0
@@ -36,10 +36,10 @@ def draw_chunks(
 
     Args:
         bank: Recordings of K sources.
-        rng: Decides places and gains.
+        rng: the random generator of offsets and gains.
         batch: B.
         length: T, in samples.
-        gains: How gains vary; None: chunks have the recordings' own gain, and none is quiet.
+        gains: How gains vary; None: chunks keep the gain of the recordings, and none is quiet.
 
     Returns:
         Chunks (B, K, T).

@@ -61,18 +61,18 @@ def open_cifar(
         InputError: they cannot be read, or have another size.
     """
     if is_cifar(data):
-        found = open_binary(data, split)
+        images = open_binary(data, split)
     else:
-        found = open_images(
+        images = open_images(
             data, split, MEDIA["image"].suffixes, Decoder(read_pixels, None, 3, on_progress, on_message)
         )
-    if found.images.shape[2:] != (SIDE, SIDE):
+    if images.images.shape[2:] != (SIDE, SIDE):
         raise InputError(
             f"the images of {data} are not of {SIDE} x {SIDE} pixels",
             "use CIFAR-10, or the data set images for others",
         )
-    halves = HALVES if found.classes == CLASSES else None
-    return replace(found, title=f"CIFAR-10, {split} images", halves=halves)
+    halves = HALVES if images.classes == CLASSES else None
+    return replace(images, title=f"CIFAR-10, {split} images", halves=halves)
 
 
 def open_binary(folder: Path, split: str) -> LabelledImages:
@@ -86,16 +86,16 @@ def open_binary(folder: Path, split: str) -> LabelledImages:
         InputError: A file is missing, damaged or of another version.
     """
     inside = folder / INSIDE
-    place = inside if inside.is_dir() else folder
-    missing = [name for name in FILES[split] if not (place / name).is_file()]
+    source = inside if inside.is_dir() else folder
+    missing = [name for name in FILES[split] if not (source / name).is_file()]
     if missing and any((folder / name).exists() for name in PICKLED):
         raise InputError(
             f"{folder} holds CIFAR-10's Python version: pickles, which could run any program when read",
             "use the binary version, cifar-10-binary.tar.gz, or images in train/CLASS and test/CLASS",
         )
     if missing:
-        raise InputError(f"{place} has no {missing[0]}", "give the folder of CIFAR-10's binary version")
-    records = np.concatenate([_read(place / name) for name in FILES[split]])
+        raise InputError(f"{source} has no {missing[0]}", "give the folder of CIFAR-10's binary version")
+    records = np.concatenate([_read(source / name) for name in FILES[split]])
     images = records[:, 1:].reshape(-1, 3, SIDE, SIDE)
     return LabelledImages(images, records[:, 0].astype(np.int64), CLASSES)
 

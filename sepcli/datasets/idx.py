@@ -76,7 +76,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error})", "copy or download it again") from error
     if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
-        raise InputError(f"{path} is not an IDX file of unsigned bytes", "use MNIST's own files")
+        raise InputError(f"{path} is not an IDX file of unsigned bytes", "use the files of MNIST")
     axes = data[3]
     shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * axes)

@@ -13,8 +13,8 @@ from sepcli.media.images import read_image
 from sepcli.protocols import ProgressCallback
 
 COMMON = 128
-"""The greatest side of images that are taken at their common size if no size is asked for."""
-USUAL = 64
+"""The greatest side of images that keep their common size if no size is given."""
+DEFAULT = 64
 """The side of all others."""
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """What gray is of red, green and blue (ITU-R BT.601)."""
@@ -42,7 +42,7 @@ class Decoder:
     on_message: Callable[[str], None] | None = None
 
     def shape(self, files: Sequence[Path]) -> Shape:
-        """The shape that is asked for, or that the images suggest; reads as few as settle it."""
+        """Return the given shape, or the one that the images suggest; reads as few as settle it."""
         sizes: set[tuple[int, int]] = set()
         channels, colorized = self.channels, False
         for pixels in self._each(files):
@@ -55,8 +55,8 @@ class Decoder:
             return channels, *self.size
         if _common(sizes):
             return channels, *sizes.pop()
-        self.say(f"large images, or of several sizes: made {USUAL} × {USUAL}")
-        return channels, USUAL, USUAL
+        self.say(f"large images, or of several sizes: scaled to {DEFAULT} × {DEFAULT}")
+        return channels, DEFAULT, DEFAULT
 
     def rows(self, files: Sequence[Path], shape: Shape) -> Iterator[NDArray[np.uint8]]:
         """Every image (C, H, W) in turn."""

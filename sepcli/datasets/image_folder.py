@@ -6,7 +6,7 @@
     photos/CLASS/*.jpg                                     classes
     photos/*.jpg                                           neither
 
-Images are decoded once; the cache is one file of NumPy's format, of which only what is asked for comes into
+Images are decoded once; the cache is one file of NumPy's format, of which only the images in use come into
 memory.
 """
 
@@ -90,12 +90,12 @@ class LabelledImages:
 
 def image_files(root: Path, suffixes: Sequence[str]) -> list[Path]:
     """The files in a folder and its folders whose names end like images, sorted; hidden ones left out."""
-    found = []
+    files = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
         shown = [name for name in names if not name.startswith(".")]
-        found += [Path(folder) / name for name in shown if name.lower().endswith(tuple(suffixes))]
-    return sorted(found)
+        files += [Path(folder) / name for name in shown if name.lower().endswith(tuple(suffixes))]
+    return sorted(files)
 
 
 def split_folders(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -104,10 +104,10 @@ def split_folders(root: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     A class may be called *train*, too: folders of that name are splits if there are two or more, or no others
     beside them.
     """
-    known = {name: split for split, names in SPLITS.items() for name in names}
+    splits = {name: split for split, names in SPLITS.items() for name in names}
     folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     folders = [path for path in folders if image_files(path, suffixes)]
-    named = {known[path.name.lower()]: path for path in folders if path.name.lower() in known}
+    named = {splits[path.name.lower()]: path for path in folders if path.name.lower() in splits}
     return named if len(named) > 1 or len(named) == len(folders) else {}
 
 
@@ -119,13 +119,13 @@ def find_images(root: Path, split: str, suffixes: Sequence[str]) -> tuple[Path, 
     """
     if not root.is_dir():
         raise InputError(f"there is no folder {root}", "give a folder of images")
-    found = split_folders(root, suffixes)
-    if found and split not in found:
+    divided = split_folders(root, suffixes)
+    if divided and split not in divided:
         raise InputError(
-            f"{root} has no split {split} but {', '.join(sorted(found))}",
+            f"{root} has no split {split} but {', '.join(sorted(divided))}",
             f"call one of its folders {SPLITS[split][0]}, or give the one that is meant",
         )
-    folder = found.get(split, root)
+    folder = divided.get(split, root)
     files = image_files(folder, suffixes)
     if not files:
         raise InputError(
@@ -160,7 +160,7 @@ def open_images(
         decoder: of the files.
         cache: a folder for the decoded images. The next call maps them into memory at once, unless a file
             has changed. Without it all is decoded into memory.
-        shuffled: in an order drawn by lot, always the same, so that any part is a fair sample; else sorted.
+        shuffled: in a random order (fixed seed), so that any part is a fair sample; else sorted.
         most: only the first so many; None: all.
 
     Raises:

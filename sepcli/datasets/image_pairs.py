@@ -46,7 +46,7 @@ class ImagePairs:
 
     Attributes:
         title: the data set.
-        rule: how the two of a pair are chosen, in words.
+        rule: how the two of a pair are chosen.
         names: names of the two sources.
         groups: groups of the first and of the second of a pair.
         count: number of pairs.
@@ -125,11 +125,11 @@ def pairs_of(
     training = images.training
 
     def learn_from() -> tuple[Images, Images]:
-        found = training() if training is not None else images
-        if found.images.shape[1:] != images.images.shape[1:]:
+        opened = training() if training is not None else images
+        if opened.images.shape[1:] != images.images.shape[1:]:
             raise InputError("training and test images differ in size", "use files of one data set")
-        first, second = _halves(LabelledImages(found.images, found.labels, halves=images.halves), pairing)
-        return found.images[first], found.images[second]
+        first, second = _halves(LabelledImages(opened.images, opened.labels, halves=images.halves), pairing)
+        return opened.images[first], opened.images[second]
 
     return ImagePairs(
         images.title if images.halves or images.training else f"images of {images.title}",
@@ -184,8 +184,8 @@ def open_folder(
     """
     size = None if shape is None else (shape[1], shape[2])
     decoder = Decoder(read_pixels, size, None if shape is None else shape[0], on_progress, on_message)
-    found = open_images(folder, split, MEDIA["image"].suffixes, decoder, shuffled=True, most=MOST)
-    return LabelledImages(found.images, found.labels, found.classes, title=folder.resolve().name)
+    opened = open_images(folder, split, MEDIA["image"].suffixes, decoder, shuffled=True, most=MOST)
+    return LabelledImages(opened.images, opened.labels, opened.classes, title=folder.resolve().name)
 
 
 def is_images(folder: Path) -> bool:

@@ -56,7 +56,7 @@ class MusdbStem:
 
                 song = MultiTrack(path=str(self.path), name=self.path.name, stem_id=self.stream)
                 samples: Any = song.load_audio(str(self.path), self.stream)
-        except Exception as error:  # ffmpeg's and stempeg's own kinds
+        except Exception as error:  # of the classes of ffmpeg and stempeg
             raise InputError(f"{self.path} cannot be read ({error})", "copy or download it again") from error
         return np.asarray(samples, dtype=np.float32), round(float(song.rate))
 
@@ -97,8 +97,8 @@ def open_musdb(root: Path, split: str = "test") -> SongSet:
 def is_musdb(data: Path) -> bool:
     """Whether a folder is of MUSDB18, in either form; a song in WAV has two of its stems or more."""
     for folder in (data / "train", data / "test"):
-        found = Counter(path.parent for stem in STEMS for path in folder.glob(f"*/{stem}.wav"))
-        if max(found.values(), default=0) > 1 or any(folder.glob(f"*{SUFFIX}")):
+        stems = Counter(path.parent for stem in STEMS for path in folder.glob(f"*/{stem}.wav"))
+        if max(stems.values(), default=0) > 1 or any(folder.glob(f"*{SUFFIX}")):
             return True
     return False
 
@@ -143,7 +143,9 @@ def _songs(folder: Path) -> Songs:
             songs[path.name.removesuffix(SUFFIX)] = stems
         elif path.is_dir():
             files = {name: path / f"{name}.wav" for name in STEMS}
-            found: dict[str, Stored] = {n: Recording((file,)) for n, file in files.items() if file.is_file()}
-            if found:
-                songs[path.name] = found
+            existing: dict[str, Stored] = {
+                n: Recording((file,)) for n, file in files.items() if file.is_file()
+            }
+            if existing:
+                songs[path.name] = existing
     return songs

@@ -35,7 +35,7 @@ class Pair(NamedTuple):
 
 
 class AudioPairs(Protocol):
-    """Items of audio with K known sources each."""
+    """Items of audio with K true sources each."""
 
     def ids(self, names: Sequence[str]) -> Sequence[str]:
         """Return the items' names, in their order."""
@@ -50,7 +50,7 @@ class AudioPairs(Protocol):
         ...
 
     def describe(self, names: Sequence[str], seed: int) -> str:
-        """Return the data set and its items, in words."""
+        """Return the name of the data set and of its items."""
         ...
 
 
@@ -118,12 +118,12 @@ def pair_ids(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
         InputError: If a source is missing, or an item lacks a source.
     """
     items = [set(_files(folder / name)) for name in names]
-    for name, found in zip(names, items, strict=True):
-        if not found:
+    for name, present in zip(names, items, strict=True):
+        if not present:
             raise InputError(
                 f"{folder} has no {name}", f"it must hold a folder {name} of .flac or .wav files"
             )
-        missing = sorted(set().union(*items) - found)
+        missing = sorted(set().union(*items) - present)
         if missing:
             hint = "Every source needs the same file names."
             raise InputError(f"{folder} has no {name} for item {missing[0]}", hint)
@@ -138,8 +138,8 @@ def pair_files(folder: Path, names: Sequence[str], limit: int | None = None) -> 
     """
     ids = pair_ids(folder, names)[:limit]
     for name in names:
-        found = _files(folder / name)
-        yield from (found[item] for item in ids)
+        files = _files(folder / name)
+        yield from (files[item] for item in ids)
 
 
 def read_pairs(folder: Path, names: Sequence[str] | None = None, limit: int | None = None) -> Iterator[Pair]:

@@ -14,7 +14,7 @@ from sepcli.errors import InputError
 
 
 def decode(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Samples (T, C) of a file that libsndfile knows, and the sample rate in Hz; they need not be finite.
+    """Samples (T, C) of a file that libsndfile reads, and the sample rate in Hz; they need not be finite.
 
     Raises:
         InputError: If it cannot be decoded.
@@ -28,7 +28,7 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Read a file that libsndfile knows; channels are averaged.
+    """Read a file that libsndfile reads; channels are averaged.
 
     Args:
         path: The file.

@@ -81,8 +81,8 @@ def find_tracks(root: Path, split: str) -> list[Path]:
     if not root.is_dir():
         raise InputError(f"there is no folder {root}", "give the folder of Slakh2100")
     splits = sorted({path.parent.parent.name for path in root.glob(f"*/*/{METADATA}")})
-    found = f"its splits are: {', '.join(splits)}" if splits else LAYOUT
-    raise InputError(f"{root} has no tracks in a split {split}", found)
+    hint = f"its splits are: {', '.join(splits)}" if splits else LAYOUT
+    raise InputError(f"{root} has no tracks in a split {split}", hint)
 
 
 def read_stems(track: Path) -> dict[str, Stored]:
@@ -104,14 +104,14 @@ def read_stems(track: Path) -> dict[str, Stored]:
     files: dict[str, list[Path]] = {}
     for key, name in rendered.items():
         files.setdefault(name.casefold(), []).extend(_existing(folder / key)[:1])
-    found: dict[str, Stored] = {
+    grouped: dict[str, Stored] = {
         name: Recording(tuple(paths)) for name, paths in sorted(files.items()) if paths
     }
     mixes = _existing(track / MIX)
-    return found | ({"mixture": Recording((mixes[0],))} if mixes else {})
+    return grouped | ({"mixture": Recording((mixes[0],))} if mixes else {})
 
 
 def _existing(stem: Path) -> list[Path]:
     """Audio files of this name, the preferred format first."""
-    places = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
-    return [place for place in places if place.is_file()]
+    paths_of_stem = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
+    return [path for path in paths_of_stem if path.is_file()]

@@ -1,6 +1,6 @@
 """Songs with stems as banks of clean recordings: mono, at one rate, every stem at one peak.
 
-Stems have a level of their own in a song; here each is normalised to a peak of 0.9, for the protocol of LASS
+Stems differ in level within a song; here each is normalised to a peak of 0.9, for the protocol of LASS
 (Postolache et al. 2023), where a mixture is the mean of unrelated chunks.
 """
 
@@ -64,14 +64,14 @@ def open_songs(
         OutputError: the cache cannot be written.
     """
     name, songs = _open(data, split)
-    found = _stems(data, name, songs, sources)
+    stems = _stems(data, name, songs, sources)
     folder = None
     if cache is not None:
-        files = sorted({path for _, _, stem in found for path in stem.paths})
-        parts = [(k, song, [path.name for path in stem.paths]) for k, song, stem in found]
+        files = sorted({path for _, _, stem in stems for path in stem.paths})
+        parts = [(k, song, [path.name for path in stem.paths]) for k, song, stem in stems]
         key = fingerprint(files, CACHE_VERSION, PEAK, list(sources), sample_rate, parts)
         folder = cache / f"{name}-{key}"
-    return _gather(_at_one_peak(found, sources, sample_rate), sources, sample_rate, folder)
+    return _gather(_at_one_peak(stems, sources, sample_rate), sources, sample_rate, folder)
 
 
 def has_split(data: Path, split: str) -> bool:
@@ -111,11 +111,11 @@ def _open(data: Path, split: str) -> tuple[str, Songs]:
 def _stems(data: Path, name: str, songs: Songs, sources: Sequence[str]) -> list[Found]:
     """All stems of the sources, song by song; raises ``InputError`` if a source has none."""
     wanted = [source.casefold() for source in sources]
-    known = sorted({stem for stems in songs.values() for stem in stems})
+    names = sorted({stem for stems in songs.values() for stem in stems})
     for source, stem in zip(sources, wanted, strict=True):
-        if stem not in known:
+        if stem not in names:
             raise InputError(
-                f"no song of {data} ({name}) has a source {source}", f"its sources are: {', '.join(known)}"
+                f"no song of {data} ({name}) has a source {source}", f"its sources are: {', '.join(names)}"
             )
     return [
         (k, song, stems[stem])
@@ -126,7 +126,7 @@ def _stems(data: Path, name: str, songs: Songs, sources: Sequence[str]) -> list[
 
 
 def _at_one_peak(
-    found: Sequence[Found], sources: Sequence[str], rate: int
+    stems: Sequence[Found], sources: Sequence[str], rate: int
 ) -> Iterator[tuple[int, int, Samples]]:
     """Read stems one at a time, scaled to ``PEAK`` in 16 bits; silent ones are left out.
 
@@ -134,7 +134,7 @@ def _at_one_peak(
         InputError: all stems of a source are silent, or one cannot be read.
     """
     audible: set[int] = set()
-    for k, song, stem in found:
+    for k, song, stem in stems:
         signal = stem.mono(rate)
         peak = float(np.abs(signal).max(initial=0.0))
         if peak > SILENT:
@@ -153,10 +153,10 @@ def _gather(
 ) -> StemBank:
     """Make a bank in memory, or in a cache folder, which is filled unless it exists."""
     if folder is None:
-        found: list[list[tuple[int, Samples]]] = [[] for _ in sources]
+        gathered: list[list[tuple[int, Samples]]] = [[] for _ in sources]
         for k, song, samples in recordings:
-            found[k].append((song, samples))
-        return concatenate(sources, sample_rate, found)
+            gathered[k].append((song, samples))
+        return concatenate(sources, sample_rate, gathered)
     if not folder.is_dir():
         fill(folder, recordings, len(sources))
     return open_cache(folder, sources, sample_rate)

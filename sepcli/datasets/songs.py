@@ -58,8 +58,8 @@ class Recording:
         """See ``Stored``."""
         total, rate = _read(self.paths[0])
         for path in self.paths[1:]:
-            signal, own = _read(path)
-            if own != rate or signal.shape[1] != total.shape[1]:
+            signal, other = _read(path)
+            if other != rate or signal.shape[1] != total.shape[1]:
                 raise InputError(
                     f"{path} and {self.paths[0]} differ in sample rate or channels", "make them alike"
                 )
@@ -138,11 +138,11 @@ def song_pairs(
         yield Pair(song, np.stack(rows), sample_rate)
 
 
-def resampled_mono(signal: Signal, own: int, rate: int) -> Signal:
-    """Average samples (T, C) at ``own`` Hz over the channels and resample them to ``rate`` Hz."""
+def resampled_mono(signal: Signal, original: int, rate: int) -> Signal:
+    """Average samples (T, C) at ``original`` Hz over the channels and resample them to ``rate`` Hz."""
     mean = signal.mean(axis=1)
-    if own != rate:
-        mean = soxr.resample(mean, own, rate)
+    if original != rate:
+        mean = soxr.resample(mean, original, rate)
     return np.asarray(mean, dtype=np.float32)
 
 

@@ -47,13 +47,13 @@ class StemBank:
     def draw(
         self, rng: np.random.Generator, batch: int, length: int, min_rms: float = 0.0
     ) -> NDArray[np.float32]:
-        """Unrelated chunks: every item of every source is from its own random place (the protocol of LASS).
+        """Unrelated chunks: every item of every source has an offset of its own (the protocol of LASS).
 
-        All places are equally likely, so a long recording is visited more often than a short one. A chunk
+        All offsets are equally likely, so a long recording is visited more often than a short one. A chunk
         never spans two recordings.
 
         Args:
-            rng: Decides the places.
+            rng: the random generator.
             batch: B, the number of items.
             length: T, in samples.
             min_rms: Chunks whose RMS is not above this are drawn again; after 32 tries the loudest is taken.
@@ -66,19 +66,19 @@ class StemBank:
         """
         chunks = np.empty((batch, len(self.names), length), dtype=np.float32)
         for k, samples in enumerate(self.samples):
-            places = _Places(self.spans[k], length)
-            if places.count == 0:
+            offsets = _Offsets(self.spans[k], length)
+            if offsets.count == 0:
                 raise _too_short(self.names[k], length, self.sample_rate)
             gains = None if self.gains is None else self.gains[k]
             for item in chunks[:, k]:
-                item[:] = _loud_chunk(rng, samples, gains, places, length, min_rms)
+                item[:] = _loud_chunk(rng, samples, gains, offsets, length, min_rms)
         return chunks
 
     def together(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
         """Related chunks: the K stems of one song at the same time.
 
         Args:
-            rng: Decides the places, all of them equally likely.
+            rng: the random generator; all offsets are equally likely.
             batch: B, the number of items.
             length: T, in samples.
 
@@ -92,12 +92,12 @@ class StemBank:
         rows = [np.argsort(songs)[np.searchsorted(np.sort(songs), common)] for songs in self.songs]
         spans = np.stack([s[row] for s, row in zip(self.spans, rows, strict=True)])  # (K, N, 2)
         shared = (spans[:, :, 1] - spans[:, :, 0]).min(axis=0, initial=np.iinfo(np.int64).max)
-        places = _Places(np.stack([np.zeros_like(shared), shared], axis=1), length)
-        if places.count == 0:
+        offsets = _Offsets(np.stack([np.zeros_like(shared), shared], axis=1), length)
+        if offsets.count == 0:
             raise _too_short(" and ".join(self.names), length, self.sample_rate)
         chunks = np.empty((batch, len(self.names), length), dtype=np.float32)
         for item in chunks:
-            song, offset = places.draw(rng)
+            song, offset = offsets.draw(rng)
             for k, samples in enumerate(self.samples):
                 start = spans[k, song, 0] + offset
                 gain = 1.0 if self.gains is None else self.gains[k][rows[k][song]]
@@ -105,8 +105,8 @@ class StemBank:
         return chunks
 
 
-class _Places:
-    """All places where a chunk of ``length`` fits into one of the recordings ``spans`` (N, 2)."""
+class _Offsets:
+    """All offsets at which a chunk of ``length`` fits into one of the recordings ``spans`` (N, 2)."""
 
     def __init__(self, spans: NDArray[np.int64], length: int) -> None:
         self._first = spans[:, 0]
@@ -115,10 +115,10 @@ class _Places:
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
         """One of them: (recording, first sample)."""
-        place = int(rng.integers(self.count))
-        row = int(np.searchsorted(self._ends, place, side="right"))
+        pick = int(rng.integers(self.count))
+        row = int(np.searchsorted(self._ends, pick, side="right"))
         before = int(self._ends[row - 1]) if row else 0
-        return row, int(self._first[row]) + place - before
+        return row, int(self._first[row]) + pick - before
 
 
 def _chunk(samples: NDArray[np.int16], start: int, length: int, gain: float) -> NDArray[np.float32]:
@@ -129,14 +129,14 @@ def _loud_chunk(
     rng: np.random.Generator,
     samples: NDArray[np.int16],
     gains: NDArray[np.float32] | None,
-    places: _Places,
+    offsets: _Offsets,
     length: int,
     min_rms: float,
 ) -> NDArray[np.float32]:
     """A chunk (T,) whose RMS is above ``min_rms``, or the loudest of many."""
     loudest, best = -1.0, np.zeros(length, dtype=np.float32)
     for _ in range(MAX_TRIES):
-        row, start = places.draw(rng)
+        row, start = offsets.draw(rng)
         chunk = _chunk(samples, start, length, 1.0 if gains is None else gains[row])
         if min_rms <= 0:
             return chunk

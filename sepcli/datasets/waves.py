@@ -1,4 +1,4 @@
-"""Toy waves: four oscillators at the pitches of a piano, made from a seed; nothing is on disk.
+"""Toy waves: four oscillators at the pitches of a piano, computed from a seed; nothing is on disk.
 
     key n in {0.1, 0.2 … 64.9}    f = 440 · 2^((n - 49)/12) Hz    period P = ⌊14,700/f⌋ samples
     phase φ in {0 … P - 1}        amplitude a in [0.8, 1)         x_t = a · shape(((t + φ) mod P)/P)
@@ -74,9 +74,13 @@ class ToyWaves:
                 f"one of: {', '.join(SHAPES)}",
             )
         self.names, count = tuple(names), SIZES[split]
-        place, shapes = list(SIZES).index(split), list(SHAPES)
-        drawn = [_parameters(np.random.default_rng([seed, place, shapes.index(n)]), count) for n in names]
-        self.periods, self.phases, self.amplitudes = (np.stack(rows) for rows in zip(*drawn, strict=True))
+        number, shapes = list(SIZES).index(split), list(SHAPES)
+        parameters = [
+            _parameters(np.random.default_rng([seed, number, shapes.index(n)]), count) for n in names
+        ]
+        self.periods, self.phases, self.amplitudes = (
+            np.stack(rows) for rows in zip(*parameters, strict=True)
+        )
 
     def __len__(self) -> int:
         """The number of items, N."""
@@ -87,10 +91,10 @@ class ToyWaves:
         return np.stack([self._wave(k, number, 0, length) for k in range(len(self.names))])
 
     def draw(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
-        """Unrelated chunks: every wave of every item is from its own random place.
+        """Unrelated chunks: every wave of every item is from an independent random offset.
 
         Args:
-            rng: decides the places, all of them equally likely.
+            rng: the random generator; all offsets are equally likely.
             batch: B, the number of chunks.
             length: T, in samples.
 

@@ -1,7 +1,7 @@
-"""Do priors tell sources apart? The mean log-likelihood of every source's test items under every prior.
+"""Do priors discriminate between sources? Mean log-likelihoods of every source's items under every prior.
 
-A prior is of use for separation if it finds other sources less likely than its own; so the prior of a source
-has to be the one that finds it the most likely. Values are in nats per sample. Flows know log p itself, of
+A prior is useful for separation if other sources are less likely under it than its target; so a source
+must be the most likely under its prior. Values are in nats per sample. Flows know log p itself, of
 waveforms with a little noise, or given the mel frames of the clean item if they are conditioned on such;
 denoisers a bound on it up to a constant, the same for all of them.
 
@@ -24,19 +24,19 @@ from sepcli.metrics.statistics import bootstrap_ci
 
 @dataclass(frozen=True)
 class Verdict:
-    """The own prior of a source against the best of the others, item by item."""
+    """The prior of a source against the best of the others, item by item."""
 
     source: str
     against: str
     """The source of the best other prior."""
     margin: float
-    """Mean of log p under the own prior minus that under the other, in nats per sample."""
+    """Mean of log p under the source's prior minus that under the other, in nats per sample."""
     ci95: tuple[float, float]
     """Interval of the margin, by bootstrap over items."""
 
     @property
     def wins(self) -> bool:
-        """Whether the own prior finds the source the most likely."""
+        """Whether the source is the most likely under its prior."""
         return self.margin > 0
 
     @property
@@ -68,14 +68,14 @@ class CrossLikelihood:
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """One per source."""
-        found = []
+        verdicts = []
         for k, source in enumerate(self.sources):
             others = np.delete(np.arange(len(self.sources)), k)
             rival = others[self.means[others, k].argmax()]
             apart = self.values[k, k] - self.values[rival, k]
             interval = bootstrap_ci(apart, CI_LEVEL, CI_RESAMPLES, int(self.how.get("seed", 0)))
-            found.append(Verdict(source, self.sources[rival], float(apart.mean()), interval))
-        return tuple(found)
+            verdicts.append(Verdict(source, self.sources[rival], float(apart.mean()), interval))
+        return tuple(verdicts)
 
     @property
     def discriminates(self) -> bool:
@@ -83,7 +83,7 @@ class CrossLikelihood:
         return all(verdict.sure for verdict in self.verdicts())
 
     def sentence(self) -> str:
-        """The verdict in words, with the margin that decides it."""
+        """Return the verdict as a sentence, with the margin that decides it."""
         verdicts = self.verdicts()
         least = min(verdicts, key=lambda v: v.margin)
         low, high = least.ci95
@@ -140,5 +140,5 @@ def cross_likelihood(report: Report, how: Mapping[str, Any]) -> CrossLikelihood:
     values: dict[str, dict[str, list[float]]] = {}
     for score in report.scores:
         values.setdefault(score.method, {}).setdefault(score.stem, []).append(score.value)
-    array = np.array([[own[source] for source in sources] for own in values.values()], dtype=np.float64)
+    array = np.array([[row[source] for source in sources] for row in values.values()], dtype=np.float64)
     return CrossLikelihood(sources, tuple(values), array, {**how, "seed": report.protocol.seed})

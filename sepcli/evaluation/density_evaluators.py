@@ -73,20 +73,20 @@ def open_evaluators(priors: Sequence[str], noise: float, device: torch.device) -
     Args:
         priors: K ≥ 2 names or folders.
         noise: σ of the noise under which items are looked at, beside what a flow always adds; of a denoiser
-            the finest noise that counts, or its own if that is 0.
+            the finest noise that counts, or the prior's if that is 0.
         device: where to compute.
 
     Raises:
         UsageError: there are fewer than two, two of one source or of different kinds; or noise for which
             they were not trained.
-        PriorError: a prior is missing, damaged or not of one sound.
+        PriorError: a prior is missing, damaged or not of one source of audio.
     """
     if len(priors) < 2:
         raise UsageError(f"{len(priors)} prior has nothing to be compared with", "give one prior per source")
     evaluators = [_open(name, noise, device) for name in priors]
     if len({evaluator.source.casefold() for evaluator in evaluators}) < len(evaluators):
-        found = ", ".join(f"{evaluator.prior} ({evaluator.source})" for evaluator in evaluators)
-        raise UsageError(f"two of the priors are of the same source: {found}", "give one per source")
+        listed = ", ".join(f"{evaluator.prior} ({evaluator.source})" for evaluator in evaluators)
+        raise UsageError(f"two of the priors are of the same source: {listed}", "give one per source")
     for evaluator in evaluators[1:]:
         for key, value in evaluator.kind.items():
             if value != evaluators[0].kind[key]:
@@ -103,7 +103,7 @@ def items_of(
     """Find test items of the sources.
 
     Args:
-        data: the word toy-waves, a folder of STEM/ITEM files, or of songs with stems.
+        data: ``toy-waves``, a folder of STEM/ITEM files, or of songs with stems.
         names: K sources.
         count: number of items, at most all of a folder.
         rate: Hz.
@@ -118,11 +118,11 @@ def items_of(
         UsageError: the priors are not of toy waves.
     """
     if str(data) == TOY_WAVES and not data.exists():
-        found = toy_items(names, count, rate, seed)[1]
-        return lambda: toy_items(names, count, rate, seed)[0], found, {}
+        total = toy_items(names, count, rate, seed)[1]
+        return lambda: toy_items(names, count, rate, seed)[0], total, {}
     if not holds_songs(data):
-        found = folder_items(data, names, count, rate)[1]
-        return lambda: folder_items(data, names, count, rate)[0], found, {}
+        total = folder_items(data, names, count, rate)[1]
+        return lambda: folder_items(data, names, count, rate)[0], total, {}
     split = held_out_split(data)
     items = lambda: song_items(data, split, names, count, rate, seed, cache)  # noqa: E731
     return items, count, {"subset": split, "samples": LENGTH}
@@ -147,14 +147,14 @@ def folder_items(folder: Path, names: Sequence[str], count: int, rate: int) -> t
     Raises:
         InputError: a source is missing, or (later) an item is short or cannot be read.
     """
-    found = len(pair_ids(folder, names)[:count])
-    return islice(_read(folder, names, rate), found), found
+    total = len(pair_ids(folder, names)[:count])
+    return islice(_read(folder, names, rate), total), total
 
 
 def song_items(
     data: Path, split: str, names: Sequence[str], count: int, rate: int, seed: int, cache: Path | None = None
 ) -> Iterator[Signal]:
-    """``count`` arrays (K, T) of segments of songs with stems, from unrelated places that are not quiet.
+    """``count`` arrays (K, T) of segments of songs with stems, at unrelated offsets that are not quiet.
 
     Args:
         data: Slakh2100's layout, or MUSDB18.
@@ -162,7 +162,7 @@ def song_items(
         names: K sources.
         count: how many items; the first are the same for any count.
         rate: Hz.
-        seed: of the places.
+        seed: of the offsets.
         cache: a folder for decoded songs.
 
     Raises:
@@ -187,7 +187,7 @@ def _open(name: str, noise: float, device: torch.device) -> DensityEvaluator:
     card, folder = resolve.find(name)
     if not is_single(card):
         raise PriorError(
-            f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
+            f"prior {card.name} is not of one source of audio but of {card.engine}, {card.medium}",
             "choose a flow or a denoiser of one source of audio",
         )
     cards.verify(card, folder)

@@ -1,4 +1,4 @@
-"""Dictionaries of non-negative matrix factorization, learnt from training images: a baseline for pairs.
+"""Dictionaries of non-negative matrix factorization, learned from training images: a baseline for pairs.
 
 With a class pairing there is one per class; without, the same for both sources, since nothing tells them
 apart.
@@ -47,12 +47,14 @@ def learn_dictionaries(groups: Sequence[Images], seed: int) -> list[Array]:
     """
     if not all(map(len, groups)):
         raise InputError("a class has no training images", "use the whole training set")
-    learnt: dict[int, Array] = {}
+    dictionaries: dict[int, Array] = {}
     for images in groups:
-        if id(images) not in learnt:
+        if id(images) not in dictionaries:
             chosen = np.random.default_rng(seed).permutation(len(images))[:LEARN_FROM]
-            learnt[id(images)] = supervised_nmf.learn(images[chosen].reshape(len(chosen), -1) / 255.0, ATOMS)
-    return [learnt[id(images)] for images in groups]
+            dictionaries[id(images)] = supervised_nmf.learn(
+                images[chosen].reshape(len(chosen), -1) / 255.0, ATOMS
+            )
+    return [dictionaries[id(images)] for images in groups]
 
 
 def describe_dictionaries(dictionaries: Sequence[Array], shared: bool) -> dict[str, Any] | None:

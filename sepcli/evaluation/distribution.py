@@ -33,10 +33,10 @@ Images = NDArray[np.uint8]  # (N, C, H, W)
 
 
 class ImageFile:
-    """Images of 8 bits of every row and item, in one file of a known size."""
+    """Images of 8 bits of every row and item, in one file of fixed size."""
 
     def __init__(self, file: BinaryIO, rows: Sequence[str], shape: tuple[int, ...]) -> None:
-        """``shape`` is (N, K, C, H, W): items, images of an item, and an image's own."""
+        """``shape`` is (N, K, C, H, W): items, images of an item, and the shape of an image."""
         self._file, self._rows, self._shape = file, tuple(rows), shape
 
     def put(self, number: int, row: str, images: Tensor) -> None:
@@ -65,34 +65,34 @@ def image_place(journal: Path) -> Path:
     return journal.with_name(f"{journal.name}.images")
 
 
-def has_images(place: Path, rows: Sequence[str], shape: tuple[int, ...]) -> bool:
+def has_images(path: Path, rows: Sequence[str], shape: tuple[int, ...]) -> bool:
     """Whether a file can hold the images of a run that is continued."""
-    return place.is_file() and place.stat().st_size == len(rows) * math.prod(shape)
+    return path.is_file() and path.stat().st_size == len(rows) * math.prod(shape)
 
 
 @contextmanager
 def keep_images(
-    rows: Sequence[str], shape: tuple[int, ...], place: Path | None, go_on: bool
+    rows: Sequence[str], shape: tuple[int, ...], path: Path | None, go_on: bool
 ) -> Iterator[ImageFile]:
     """A file for the images of a run.
 
     Args:
         rows: names.
         shape: (N, K, C, H, W).
-        place: where; None: in a file without a name, which goes with the run.
+        path: where; None: in an unnamed temporary file.
         go_on: keep what is in it.
 
     Raises:
         OutputError: it cannot be written.
     """
     try:
-        if place is None:
+        if path is None:
             file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
         elif go_on:
-            file = place.open("r+b")
+            file = path.open("r+b")
         else:
-            place.unlink(missing_ok=True)  # not written through if it is a link
-            file = place.open("x+b")
+            path.unlink(missing_ok=True)  # not written through if it is a link
+            file = path.open("x+b")
     except OSError as error:
         raise OutputError(
             f"cannot keep images: {error.strerror}", "choose another file for the report"
@@ -102,8 +102,8 @@ def keep_images(
             file.truncate(len(rows) * math.prod(shape))
         except (OSError, OverflowError) as error:  # too large for the disk, or for a file
             with suppress(OSError):
-                if place is not None:
-                    place.unlink()
+                if path is not None:
+                    path.unlink()
             reason = getattr(error, "strerror", None) or "they are too many"
             raise OutputError(f"cannot keep images: {reason}", "ask for fewer") from error
         yield ImageFile(file, rows, shape)
@@ -148,19 +148,19 @@ class Sets:
         """
         halves = np.array_split(np.random.default_rng(0).permutation(len(self.originals)), 2)
         steps = len(self.networks) * (len(self.originals) + sum(map(len, rows.values())))
-        told = _Progress(on_progress, steps)
+        progress = _Progress(on_progress, steps)
         scores, notes = [], []
         for network in self.networks.values():
             metrics = [metric for metric in self.metrics if METRICS[metric].network == network.name]
-            first, second = (_look(network, self.originals[np.sort(half)], told) for half in halves)
+            first, second = (_look(network, self.originals[np.sort(half)], progress) for half in halves)
             whole = merged(first.moments, second.moments)
-            seen = {row: (_look(network, images, told), whole) for row, images in rows.items()}
+            seen = {row: (_look(network, images, progress), whole) for row, images in rows.items()}
             both = Features(first.moments, np.concatenate([first.classes, second.classes]))
             seen[ORIGINALS] = both, second.moments
             for metric in metrics:
-                for row, (own, against) in seen.items():
-                    scores += _scores(metric, row, own, against)
-            least, width = min(own.moments.count for own, _ in seen.values()), len(whole.mean)
+                for row, (features, against) in seen.items():
+                    scores += _scores(metric, row, features, against)
+            least, width = min(features.moments.count for features, _ in seen.values()), len(whole.mean)
             if least <= width and not all(METRICS[metric].higher_is_better for metric in metrics):
                 notes.append(
                     f"{least} images for {width} features of {network.name}: distances are far too large"
@@ -172,7 +172,7 @@ def open_networks(metrics: Sequence[str], weights: Path | None, device: torch.de
     """The networks that metrics of sets need, by name.
 
     Raises:
-        PriorError: our own are missing or damaged.
+        PriorError: sepcli's classifiers are missing or damaged.
         UsageError: Inception's weights or library are.
         InputError: Inception's weights cannot be read.
     """
@@ -197,22 +197,22 @@ class _Progress:
             self.on_progress(self.done, self.total)
 
 
-def _look(network: Extractor, images: Images, told: _Progress) -> Features:
+def _look(network: Extractor, images: Images, progress: _Progress) -> Features:
     """Part by part: of features only the moments are kept, which do not grow with the set."""
-    known: Moments | None = None
+    total: Moments | None = None
     classes = []
     for start in range(0, len(images), PART):
-        features, probabilities = network.ask(images[start : start + PART])
-        known = moments(features) if known is None else merged(known, moments(features))
+        features, probabilities = network.extract(images[start : start + PART])
+        total = moments(features) if total is None else merged(total, moments(features))
         classes.append(probabilities)
-        told(len(features))
-    if known is None:
+        progress(len(features))
+    if total is None:
         raise ValueError("a set of no images")
-    return Features(known, np.concatenate(classes))
+    return Features(total, np.concatenate(classes))
 
 
-def _scores(metric: str, row: str, own: Features, against: Moments) -> list[TrackScore]:
-    values = METRICS[metric].resolve()(own, against)
+def _scores(metric: str, row: str, features: Features, against: Moments) -> list[TrackScore]:
+    values = METRICS[metric].resolve()(features, against)
     if len(values) == 1:
         return [TrackScore(WHOLE, row, STEM, metric, float(values[0]))]
     return [TrackScore(f"{WHOLE}, part {n}", row, STEM, metric, float(v)) for n, v in enumerate(values, 1)]

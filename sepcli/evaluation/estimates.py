@@ -14,7 +14,7 @@ from sepcli.baselines.engine import BaselineEngine
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
-from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_sound
+from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_audio
 from sepcli.evaluation.samples import mix
 from sepcli.evaluation.score import Signals, TrackScore, score_track
 from sepcli.protocols import Engine
@@ -22,7 +22,7 @@ from sepcli.separation.settings import StreamSettings
 from sepcli.signal.consistency import completed, fft_size, project, wiener
 
 RAW, REFINED = "sepcli raw", "sepcli"
-"""The rows of a prior: the first sample unchanged, and all samples made consistent with the mixture."""
+"""The rows of a prior: the first sample unchanged, and all samples, consistent with the mixture."""
 
 Refine = Callable[[Tensor, Tensor], Tensor]
 """Samples (S, K, T), weighted, and the mixture (C, T) to stems (K, C, T) that sum to it."""
@@ -31,7 +31,7 @@ Refine = Callable[[Tensor, Tensor], Tensor]
 def score_pair(
     pair: Pair,
     frame: Engine,
-    drawn: Mapping[str, Tensor],
+    samples_by_row: Mapping[str, Tensor],
     metrics: Sequence[str],
     refine: Refine | None = None,
 ) -> list[TrackScore]:
@@ -40,13 +40,13 @@ def score_pair(
     Args:
         pair: mono sources (K, T).
         frame: names and weights of the sources.
-        drawn: (S, K, T) by row, samples of the unweighted sources; those of ``RAW`` are refined.
+        samples_by_row: (S, K, T) by row, samples of the unweighted sources; those of ``RAW`` are refined.
         metrics: keys of ``sepcli.metrics.METRICS``, of tracks.
-        refine: adds the row of estimates made consistent with the mixture.
+        refine: adds the row of estimates that are consistent with the mixture.
     """
     sources = torch.from_numpy(pair.sources)
     mixture = mix(sources, frame.weights)
-    rows = _estimates(pair, frame, drawn, refine)
+    rows = _estimates(pair, frame, samples_by_row, refine)
     rows[AVERAGE] = average(mixture[None], frame.weights)[:, 0]
     rows[ORACLE] = oracle_mask(mixture[None], sources[:, None], frame.weights, pair.sample_rate)[:, 0]
     scores: list[TrackScore] = []
@@ -57,12 +57,12 @@ def score_pair(
 
 
 def sound_clips(
-    pair: Pair, frame: Engine, drawn: Mapping[str, Tensor], refine: Refine | None = None
+    pair: Pair, frame: Engine, samples_by_row: Mapping[str, Tensor], refine: Refine | None = None
 ) -> list[Clip]:
     """Return an item's mixture, its sources and the estimates that ``score_pair`` scores, as previews."""
-    rows = {REFERENCE: torch.from_numpy(pair.sources), **_estimates(pair, frame, drawn, refine)}
+    rows = {REFERENCE: torch.from_numpy(pair.sources), **_estimates(pair, frame, samples_by_row, refine)}
     mixture = mix(rows[REFERENCE], frame.weights)
-    encode = partial(encode_sound, rate=pair.sample_rate)
+    encode = partial(encode_audio, rate=pair.sample_rate)
     signals = {row: _frames(signals) for row, signals in rows.items()}
     return clips_of_rows(frame.names, _frames(mixture), signals, encode)
 
@@ -114,14 +114,14 @@ def source_names(engine: Engine | None, methods: Sequence[str]) -> tuple[str, ..
 
 
 def _estimates(
-    pair: Pair, frame: Engine, drawn: Mapping[str, Tensor], refine: Refine | None
+    pair: Pair, frame: Engine, samples_by_row: Mapping[str, Tensor], refine: Refine | None
 ) -> dict[str, Tensor]:
     """(K, T) by row: the refined estimates, every row's first sample."""
-    rows = {row: samples[0] for row, samples in drawn.items()}
-    if refine is not None and RAW in drawn:
+    rows = {row: samples[0] for row, samples in samples_by_row.items()}
+    if refine is not None and RAW in samples_by_row:
         alpha = torch.tensor(list(frame.weights))[:, None]
         mixture = mix(torch.from_numpy(pair.sources), frame.weights)
-        rows = {REFINED: refine(alpha * drawn[RAW], mixture[None])[:, 0] / alpha, **rows}
+        rows = {REFINED: refine(alpha * samples_by_row[RAW], mixture[None])[:, 0] / alpha, **rows}
     return rows
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from sepcli.errors import InputError
 from sepcli.evaluation.folder_layouts import FolderTrack, Source
 from sepcli.evaluation.folders import read_sound
-from sepcli.evaluation.previews import MIXTURE, REFERENCE, Clip, encode_image, encode_sound
+from sepcli.evaluation.previews import MIXTURE, REFERENCE, Clip, encode_audio, encode_image
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.summary import track_values
 from sepcli.media.images import read_image
@@ -40,12 +40,12 @@ def pick_cases(report: Report) -> list[Case]:
         ranked.reverse()
     if not ranked:
         return []
-    places = {"best": -1, "median": (len(ranked) - 1) // 2, "worst": 0}
-    found: dict[str, Case] = {}
-    for label, place in places.items():
-        value, track = ranked[place]
-        found.setdefault(track, Case(label, track, value))
-    return list(found.values())
+    ranks = {"best": -1, "median": (len(ranked) - 1) // 2, "worst": 0}
+    cases: dict[str, Case] = {}
+    for label, rank in ranks.items():
+        value, track = ranked[rank]
+        cases.setdefault(track, Case(label, track, value))
+    return list(cases.values())
 
 
 def track_clips(track: FolderTrack, names: Sequence[str], images: bool) -> list[Clip]:
@@ -67,7 +67,7 @@ def track_clips(track: FolderTrack, names: Sequence[str], images: bool) -> list[
 
 def _sound(source: Source) -> tuple[str, bytes]:
     signal, rate = read_sound(source)
-    return encode_sound(signal, rate)
+    return encode_audio(signal, rate)
 
 
 def _image(source: Source) -> tuple[str, bytes]:

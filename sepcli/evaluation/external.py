@@ -34,9 +34,9 @@ class Demucs:
     """How demucs is called.
 
     Attributes:
-        program: Its words, as ``("python", "-m", "demucs")``.
-        model: A name that it knows.
-        device: That it is to compute on; its own choice if None.
+        program: the command, as ``("python", "-m", "demucs")``.
+        model: the name of one of its models.
+        device: where it computes; None: it chooses.
         environment: Of its process.
 
     Raises:
@@ -89,7 +89,7 @@ def separate_tracks(
 ) -> list[Failure]:
     """Separate the mixtures of all tracks that have no stems by the model yet.
 
-    The mixture is the references' own if there is one, else the sum of the stems, as in scoring.
+    The mixture is that of the references if there is one, else the sum of the stems, as in scoring.
 
     Args:
         references: Of the tracks.
@@ -120,19 +120,19 @@ def separate_tracks(
 
 
 def _separate(track: str, stems: Stems, out: Path, demucs: Demucs) -> None:
-    place = inside(out / demucs.model, track)
-    if place.is_dir():
+    target = inside(out / demucs.model, track)
+    if target.is_dir():
         return
     names = [MIXTURE] if MIXTURE in stems else list(stems)
     signals, rate = read_alike(stems, names)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".sepcli-", dir=out) as folder:
             mixture = Path(folder).absolute() / "track.wav"  # whatever the track is called
             soundfile.write(mixture, signals.sum(axis=0), rate, subtype="FLOAT")
-            os.replace(demucs.separate(mixture, mixture.parent / "out"), place)
+            os.replace(demucs.separate(mixture, mixture.parent / "out"), target)
     except (OSError, soundfile.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"cannot write {place}: {reason}", "choose another folder for the estimates"
+            f"cannot write {target}: {reason}", "choose another folder for the estimates"
         ) from error

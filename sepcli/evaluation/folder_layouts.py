@@ -35,7 +35,7 @@ ESTIMATES = "estimates"
 """The row of estimates that no model gives a name."""
 
 Source = Path | Stored
-"""A file, or a stem that a data set knows how to read."""
+"""A file, or a stem that the reader of a data set opens."""
 Stems = Mapping[str, Source]
 Layout = Mapping[str, Stems]
 """``layout[track][stem]``."""
@@ -58,7 +58,7 @@ class Pairing:
     """Tracks that two folders have in common."""
 
     stems: tuple[str, ...]
-    """K names, found among the references and among the estimates of every row."""
+    """K names that the references and the estimates of every row have."""
     tracks: tuple[FolderTrack, ...]
     failures: tuple[Failure, ...]
     """Tracks that lack a file."""
@@ -69,10 +69,10 @@ class Pairing:
 def holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
     """Whether a folder has such files where ``pair_folders`` looks for them."""
     return folder.is_dir() and any(
-        _stems(place, suffixes)
+        _stems(path, suffixes)
         for depth in ("", "*", "*/*")
-        for place in ([folder] if not depth else folder.glob(depth))
-        if place.is_dir()
+        for path in ([folder] if not depth else folder.glob(depth))
+        if path.is_dir()
     )
 
 
@@ -90,8 +90,8 @@ def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str
         InputError: if a folder is missing or ambiguous, or the two have no stem of a track in common.
     """
     rows = _rows(estimates, suffixes)
-    known = {name for layout in rows.values() for track in layout for name in (track, _plain(track))}
-    ref = _references(references, known, suffixes) if isinstance(references, Path) else references
+    tracks = {name for layout in rows.values() for track in layout for name in (track, _plain(track))}
+    ref = _references(references, tracks, suffixes) if isinstance(references, Path) else references
     name = references.name if isinstance(references, Path) else "track"
     for row, est in rows.items():
         rows[row], ref = _match(est, ref, name)
@@ -114,7 +114,7 @@ def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str
             failures.append(Failure(track, ", ".join(missing)))
         else:
             complete.append(FolderTrack(track, {row: est[track] for row, est in rows.items()}, ref[track]))
-    everything = {stem for layout in (*rows.values(), ref) for found in layout.values() for stem in found}
+    everything = {stem for layout in (*rows.values(), ref) for stems in layout.values() for stem in stems}
     return Pairing(stems, tuple(complete), tuple(failures), tuple(sorted(everything - {*stems, MIXTURE})))
 
 

@@ -30,7 +30,7 @@ def score_track_files(
 ) -> list[TrackScore]:
     """Read and score one track, beside the baselines.
 
-    The mixture is the references' own ``mixture.*`` if there is one, else the sum of the stems; of images
+    The mixture is ``mixture.*`` beside the references if there is one, else the sum of the stems; of images
     always the sum. Where it holds more than the stems that are scored, the remainder is one more source for
     the baselines.
 
@@ -82,10 +82,10 @@ def _with_remainder(sources: Signals, mixture: Signals) -> torch.Tensor:
 def _read_estimates(
     estimates: Stems, stems: Sequence[str], sources: Signals, rate: int, any_order: bool
 ) -> Signals:
-    signals, own = read_alike(estimates, stems)
-    if own != rate or signals.shape != sources.shape:
+    signals, other = read_alike(estimates, stems)
+    if other != rate or signals.shape != sources.shape:
         raise InputError(
-            f"{_name(estimates[stems[0]])} has {_shape(signals[0], own)}, but the references "
+            f"{_name(estimates[stems[0]])} has {_shape(signals[0], other)}, but the references "
             f"have {_shape(sources[0], rate)}",
             "compare files of the same sample rate, channels and length",
         )
@@ -138,14 +138,14 @@ def read_alike(stems: Mapping[str, Source], names: Sequence[str]) -> tuple[Signa
     signals = np.empty((len(names), *first.shape), dtype=np.float32)
     signals[0] = first
     for number, name in enumerate(names[1:], start=1):
-        sound, rate = read_sound(stems[name])
-        if rate != sample_rate or sound.shape != first.shape:
+        signal, rate = read_sound(stems[name])
+        if rate != sample_rate or signal.shape != first.shape:
             raise InputError(
-                f"{_name(stems[name])} has {_shape(sound, rate)}, but {_name(stems[names[0]])} has "
+                f"{_name(stems[name])} has {_shape(signal, rate)}, but {_name(stems[names[0]])} has "
                 f"{_shape(first, sample_rate)}",
                 "compare files of the same sample rate, channels and length",
             )
-        signals[number] = sound
+        signals[number] = signal
     return signals, sample_rate
 
 
@@ -165,5 +165,5 @@ def _name(source: Source) -> str:
     return str(source if isinstance(source, Path) else source.paths[0])
 
 
-def _shape(sound: Signals, rate: int) -> str:
-    return f"{sound.shape[0]} samples, {sound.shape[1]} channel(s), {rate} Hz"
+def _shape(signal: Signals, rate: int) -> str:
+    return f"{signal.shape[0]} samples, {signal.shape[1]} channel(s), {rate} Hz"

@@ -12,12 +12,12 @@ from sepcli.evaluation.cross_likelihood import CrossLikelihood
 from sepcli.evaluation.plots import save_figure
 
 
-def heat_map(found: CrossLikelihood) -> Figure:
+def heat_map(table: CrossLikelihood) -> Figure:
     """Means by prior and source, every column shaded by how far below its best they are, logarithmically.
 
-    The own prior's cell of every source has a frame.
+    The cell of every source and its prior has a frame.
     """
-    means, count = found.means, len(found.sources)
+    means, count = table.means, len(table.sources)
     below = np.log10(1e-3 + means.max(axis=0) - means)
     figure = Figure(figsize=(2.6 + 1.1 * count, 1.6 + 0.8 * count), layout="constrained")
     axes = figure.add_subplot()
@@ -28,18 +28,18 @@ def heat_map(found: CrossLikelihood) -> Figure:
         axes.text(column, row, f"{value:.3g}", ha="center", va="center", color=tint)
     for k in range(count):
         axes.add_patch(Rectangle((k - 0.5, k - 0.5), 1, 1, fill=False, edgecolor="red", linewidth=2))
-    axes.set_xticks(range(count), found.sources, parse_math=False)
-    axes.set_yticks(range(count), found.priors, parse_math=False)
+    axes.set_xticks(range(count), table.sources, parse_math=False)
+    axes.set_yticks(range(count), table.priors, parse_math=False)
     axes.set_xlabel("test items")
     axes.set_ylabel("prior")
     axes.set_title("mean log-likelihood, nats per sample", fontsize="medium")
     return figure
 
 
-def save_heat_map(found: CrossLikelihood, path: Path) -> None:
+def save_heat_map(table: CrossLikelihood, path: Path) -> None:
     """Write ``heat_map`` to a file whose name ends in the format, atomically.
 
     Raises:
         OutputError: it cannot be written.
     """
-    save_figure(heat_map(found), path)
+    save_figure(heat_map(table), path)

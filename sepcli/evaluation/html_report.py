@@ -1,6 +1,6 @@
 """A report as one page of HTML that needs nothing else: no network, no scripts, no files beside it.
 
-jinja2 escapes all text that comes from outside, names above all; the page's own policy forbids it to load or
+jinja2 escapes all text that comes from outside, names above all; the page's policy forbids it to load or
 run anything that is not in it.
 """
 
@@ -23,7 +23,7 @@ from sepcli.evaluation.report import Report, caption, difference_table, table
 from sepcli.metrics import METRICS
 
 ROOM = 8_000_000
-"""Bytes of sounds or images of a track, at most."""
+"""Bytes of previews of a track, at most."""
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
@@ -32,7 +32,7 @@ def html_page(report: Report, room: int = ROOM) -> str:
 
     Args:
         report: its ``clips_of`` is called for three tracks at most; it may have to separate them again.
-        room: bytes of sounds or images of a track, at most.
+        room: bytes of previews of a track, at most.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
@@ -43,7 +43,7 @@ def html_page(report: Report, room: int = ROOM) -> str:
     )
     first = report.protocol.metrics[0]
     cases = [] if METRICS[first].scope == "set" else pick_cases(report)
-    without = "The run kept no sounds or images."
+    without = "The run kept no previews."
     page: str = environment.get_template(TEMPLATE.name).render(
         title=report.protocol.dataset,
         protocol=[(key, _words(value)) for key, value in report.protocol.as_dict().items()],
@@ -68,8 +68,8 @@ def _metric(report: Report, name: str) -> dict[str, Any]:
     tables = [(caption(name), *table(report.results, name))]
     if name in report.differences:
         tables.append((caption(name, differences=True), *difference_table(report.differences, name)))
-    drawn = () if METRICS[name].scope == "set" else (box_plots, stem_histograms)
-    figures = [_data("image/svg+xml", as_svg(draw(report, name))) for draw in drawn]
+    plots = () if METRICS[name].scope == "set" else (box_plots, stem_histograms)
+    figures = [_data("image/svg+xml", as_svg(plot(report, name))) for plot in plots]
     return {"name": name, "tables": tables, "figures": figures}
 
 
@@ -82,7 +82,9 @@ def _example(case: Case, clips_of: ClipsOf | None, room: int) -> dict[str, Any]:
         return shown | {"note": error.message}
     ends = accumulate(len(clip.data) for clip in clips)
     fitting = [clip for clip, end in zip(clips, ends, strict=True) if end <= room]
-    rows = [(row, [_clip(clip) for clip in own]) for row, own in groupby(fitting, lambda clip: clip.row)]
+    rows = [
+        (row, [_clip(clip) for clip in members]) for row, members in groupby(fitting, lambda clip: clip.row)
+    ]
     more = len(clips) - len(fitting)
     return shown | {"rows": rows, "note": f"{more} more would make the page too large." if more else ""}
 

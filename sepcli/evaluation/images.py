@@ -28,7 +28,7 @@ def image_protocol(
     checks: Sequence[str],
     networks: Mapping[str, Extractor],
     settings: Mapping[str, Any],
-    **words: Any,
+    **fields: Any,
 ) -> Protocol:
     """Return the protocol: metrics of items first, those of sets, then checks.
 
@@ -37,7 +37,7 @@ def image_protocol(
         checks: measured besides.
         networks: of the metrics of sets, by name.
         settings: what the numbers depend on.
-        words: fields of ``Protocol``.
+        fields: fields of ``Protocol``.
     """
     sets = plan.of("set")
     features = {"networks": {name: dict(network.about) for name, network in networks.items()}} if sets else {}
@@ -45,7 +45,7 @@ def image_protocol(
         metrics=(*plan.of("item"), *sets, *checks),
         seed=plan.seed,
         settings={**settings, "batch": plan.batch, **features},
-        **words,
+        **fields,
     )
 
 

@@ -1,7 +1,7 @@
 """The original Inception network, by the library torch-fidelity, with weights that the user has.
 
-Nothing is downloaded. The library unpickles whatever file it is told, which could run any program; so the
-weights are read here, as tensors only, and handed on in a file of our own.
+Nothing is downloaded. The library unpickles any file, which could run any program; so the
+weights are read here, as tensors only, and passed on in a clean file.
 
 Source: Szegedy et al. 2016; Obukhov et al. 2020 (torch-fidelity), whose features and resizing agree with the
     code of Heusel et al. 2017.
@@ -58,14 +58,14 @@ def open_inception(weights: Path | None, device: torch.device) -> Extractor:
             ) from error
     network.to(device)
 
-    def ask(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def extract(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         rows = torch.from_numpy(np.array(images)).to(device)
         with torch.inference_mode():
             features, logits = network(rows.expand(-1, 3, -1, -1))
         return features.float().cpu().numpy(), logits.float().softmax(1).cpu().numpy()
 
     about = {"library": f"torch-fidelity {version}", "sha256": sha256(weights), "layers": [FEATURES, LOGITS]}
-    return Extractor(NAME, ask, about)
+    return Extractor(NAME, extract, about)
 
 
 def _library() -> tuple[Any, str]:
@@ -85,7 +85,7 @@ def _library() -> tuple[Any, str]:
 
 
 def _read(weights: Path) -> dict[str, Tensor]:
-    """Tensors by name; nothing else that a file may hold is made."""
+    """Read tensors by name; no other object of a file is created."""
     if weights.suffix != ".safetensors":
         return read_state(weights)
     try:

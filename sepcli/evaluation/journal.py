@@ -73,7 +73,7 @@ def resume_journal(journal: Path | None, fingerprint: str, replace: bool) -> dic
 
 
 def start_journal(path: Path, fingerprint: str, finished: Finished) -> None:
-    """Write a journal that holds ``finished``, in place of whatever is there."""
+    """Write a journal that holds ``finished``, instead of an existing one."""
     lines = [json.dumps({"protocol": fingerprint}), *([_line(finished)] if finished else [])]
     write_whole(path, "".join(f"{line}\n" for line in lines).encode(), "choose another file")
 

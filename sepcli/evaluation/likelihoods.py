@@ -1,4 +1,4 @@
-"""What a prior that is a density says of separations: the likeliest of several draws, and how typical it is.
+"""Log-likelihoods of separations under a prior that is a density: the likeliest sample, and typicality.
 
 Source: Jayaram & Thickstun 2020 (BASIS), table 2 (Glow, 10x), and table 1, where log-likelihoods of
     separations and of test images under the prior of the least noise stand side by side.
@@ -15,34 +15,34 @@ from sepcli.protocols import Engine
 from sepcli.separation.independent import IndependentDensities
 
 NLL, OURS, TRUTH = "nll", "sepcli", "truth"
-"""The metric, and its rows: one draw, and the true sources."""
+"""The metric, and its rows: one sample, and the true sources."""
 
 
-def likeliest(separator: Engine, draws: Tensor) -> Tensor:
-    """The draws (B, K, C, H, W), of S each, (B, S, K, C, H, W), that are the most probable to the prior.
+def likeliest(engine: Engine, samples: Tensor) -> Tensor:
+    """Choose the samples (B, K, C, H, W) of (B, S, K, C, H, W) that are the most probable under the prior.
 
-    Draws are clamped to [0, 1] before they are asked about; a prior that is no density ranks by its bound.
+    Samples are clamped to [0, 1] before they are evaluated; a prior that is not a density ranks by its bound.
     """
-    known = separator.log_prior(draws.clamp(0.0, 1.0).flatten(0, 1))
-    if known is None:
-        return draws[:, 0]
-    return draws[torch.arange(len(draws)), known.view(draws.shape[:2]).argmax(1)]
+    values = engine.log_prior(samples.clamp(0.0, 1.0).flatten(0, 1))
+    if values is None:
+        return samples[:, 0]
+    return samples[torch.arange(len(samples)), values.view(samples.shape[:2]).argmax(1)]
 
 
-def typicality(separator: Engine, drawn: Tensor, truth: Tensor, rng: np.random.Generator) -> dict[str, float]:
-    """Bits per dimension of a draw and of the true sources, both (K, C, H, W), under the least noise.
+def typicality(engine: Engine, sample: Tensor, truth: Tensor, rng: np.random.Generator) -> dict[str, float]:
+    """Return bits per dimension of a sample and of the true sources, (K, C, H, W), under the least noise.
 
-    Both get noise of the level that the density is asked at, from ``rng``, a draw only if its sampler leaves
+    Both get noise of the density's level, from ``rng``, a sample only if its sampler leaves
     it none: log p_σ is of noisy signals, and clean ones are likelier than these, true or not.
 
     Returns:
         By row; nothing if the prior is no density.
     """
-    density = separator.density
+    density = engine.density
     if not isinstance(density, IndependentDensities):
         return {}
     levels = torch.full((len(truth),), density.sigma)
-    rows = torch.stack([drawn if density.noisy else noisy(drawn, levels, rng), noisy(truth, levels, rng)])
-    rows = rows.to(separator.device)
+    rows = torch.stack([sample if density.noisy else noisy(sample, levels, rng), noisy(truth, levels, rng)])
+    rows = rows.to(engine.device)
     with torch.no_grad():
         return dict(zip((OURS, TRUTH), bits_per_dim(density.log_prob(rows), rows).tolist(), strict=True))

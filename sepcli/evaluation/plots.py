@@ -63,13 +63,13 @@ def stem_histograms(report: Report, metric: str) -> Figure:
     """
     stems = _stems(report, metric)
     figure = Figure(figsize=(7.0, 0.8 + 1.7 * len(stems)), layout="constrained")
-    places = figure.subplots(len(stems), sharex=True, squeeze=False)[:, 0]
-    for axes, stem in zip(places, stems, strict=True):
+    panels = figure.subplots(len(stems), sharex=True, squeeze=False)[:, 0]
+    for axes, stem in zip(panels, stems, strict=True):
         _draw_histograms(axes, report, metric, stem)
         axes.set_title(_shown(stem), parse_math=False, fontsize="medium", loc="left")
-    _name_axis(places[-1], metric)
+    _name_axis(panels[-1], metric)
     methods = [_shown(method) for method in report.results[metric]]
-    legend = figure.legend(_handles(places[0], len(methods)), methods, loc="outside right upper")
+    legend = figure.legend(_handles(panels[0], len(methods)), methods, loc="outside right upper")
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
@@ -85,13 +85,13 @@ def box_plots(report: Report, metric: str) -> Figure:
     stems, methods = _stems(report, metric), list(report.results[metric])
     height = 0.8 + len(stems) * (0.5 + 0.28 * len(methods))
     figure = Figure(figsize=(7.0, height), layout="constrained")
-    places = figure.subplots(len(stems), sharex=True, squeeze=False)[:, 0]
-    for axes, stem in zip(places, stems, strict=True):
+    panels = figure.subplots(len(stems), sharex=True, squeeze=False)[:, 0]
+    for axes, stem in zip(panels, stems, strict=True):
         axes.boxplot([_finite(report, metric, method, stem) for method in methods], orientation="horizontal")
         axes.set_yticks(range(1, len(methods) + 1), map(_shown, methods), parse_math=False)
         axes.invert_yaxis()  # the first method on top, as in the tables
         axes.set_title(_shown(stem), parse_math=False, fontsize="medium", loc="left")
-    _name_axis(places[-1], metric)
+    _name_axis(panels[-1], metric)
     return figure
 
 
@@ -145,12 +145,12 @@ def _handles(axes: Axes, count: int) -> list[Patch]:
 
 
 def _finite(report: Report, metric: str, method: str, stem: str | None) -> NDArray[np.float64]:
-    found = [
+    selected = [
         score.value
         for score in report.scores
         if (score.metric, score.method) == (metric, method) and stem in (None, score.stem)
     ]
-    values = np.array(found, dtype=np.float64)
+    values = np.array(selected, dtype=np.float64)
     return values[np.isfinite(values)]
 
 

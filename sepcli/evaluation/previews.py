@@ -1,4 +1,4 @@
-"""Something to hear or to see of a track, small enough to be part of a page."""
+"""A preview of a track, small enough to be part of a page."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SECONDS = 8.0
-"""Of sound that are kept of a track, from its middle."""
+"""Seconds of audio that are kept of a track, from its middle."""
 LARGEST = 512
-"""Pixels of the longer side of an image; larger ones are made smaller."""
+"""Pixels of the longer side of an image; larger ones are scaled down."""
 REFERENCE = "reference"
-"""The row of what is true."""
+"""The row of the true sources."""
 MIXTURE = "mixture"
 
 
 class Clip(NamedTuple):
-    """Something to hear or to see."""
+    """A preview."""
 
     row: str
-    """Who made it."""
+    """The method."""
     stem: str
     mime: str
     data: bytes
@@ -47,7 +47,7 @@ def clips_of_rows(
     Args:
         stems: K names.
         mixture: A signal.
-        rows: K signals by row; what is true is the row ``REFERENCE``.
+        rows: K signals by row; the true sources are the row ``REFERENCE``.
         encode: How signals become bytes.
     """
     clips = [Clip(MIXTURE, MIXTURE, *encode(mixture))]
@@ -56,7 +56,7 @@ def clips_of_rows(
     return clips
 
 
-def encode_sound(signal: NDArray[np.float32], rate: int) -> tuple[str, bytes]:
+def encode_audio(signal: NDArray[np.float32], rate: int) -> tuple[str, bytes]:
     """(T, C) as FLAC: the middle seconds, mono, 16 bits."""
     length = min(len(signal), round(SECONDS * rate))
     start = (len(signal) - length) // 2

@@ -1,4 +1,4 @@
-"""How numbers were made, in a form that is written beside them."""
+"""How values are computed, in a form that is written beside them."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class Protocol:
     metrics: tuple[str, ...]
     """Keys of ``sepcli.metrics.METRICS``."""
     dataset: str
-    """Which tracks, in words."""
+    """Which tracks."""
     stems: tuple[str, ...]
     mixture: str
-    """How mixtures were made from sources, in words."""
+    """How sources are mixed."""
     tracks: int
     """How many were to be scored."""
     seed: int = 0
     """Of separation and of the bootstrap."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of separation: prior, sampler, draws, batch …; empty when finished estimates were scored."""
+    """Settings of the separation: prior, sampler, samples, batch …; empty for finished estimates."""
 
     def as_dict(self) -> dict[str, Any]:
         """The protocol for a report, with the rules that all reports share."""
@@ -50,7 +50,7 @@ class Protocol:
         """A hash that two runs share only when their numbers may be mixed.
 
         Args:
-            files: what is scored; their places, sizes and times count.
+            files: what is scored; their paths, sizes and times count.
             content: of what is scored, where that is no file.
         """
         about = sorted((str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files)

@@ -2,7 +2,7 @@
 
 The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what is not finite as null)::
 
-    protocol      how the numbers were made: metrics, dataset, stems, mixture, tracks, seed, settings,
+    protocol      how values are computed: metrics, dataset, stems, mixture, tracks, seed, settings,
                   aggregation (a sentence per metric), left_out and ci95 (the rules), version
     results       [metric][method][stem]: mean, median, ci95 [low, high] of the mean, n (tracks)
     differences   [metric][method][stem], of all methods but the first: against (the first), mean and ci95 of
@@ -11,7 +11,7 @@ The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what i
     failed        a list of tracks that have no scores: track, reason
     notes         a list of sentences
     cost          what separating took, where that was measured
-    seeds         [track]: the seed with which `sepcli separate` draws the same, where something was separated
+    seeds         [track]: the seed with which `sepcli separate` repeats the samples, if any
 
 Where there are several stems, ``results`` and ``differences`` have one more, ``average``, of each track's
 stems.
@@ -79,20 +79,20 @@ def make_report(
     notes: Sequence[str] = (),
 ) -> Report:
     """Summarise scores; a note is added when windows were left out or values are infinite."""
-    found = list(notes)
+    remarks = list(notes)
     silent = {score.track for score in scores if score.left_out}
     if silent:
-        found.append(f"{len(silent)} track(s) have windows without SDR: {SILENCE}")
+        remarks.append(f"{len(silent)} track(s) have windows without SDR: {SILENCE}")
     if any(np.isinf(score.value) for score in scores):
-        found.append("some values are infinite: an estimate equals its reference, or has nothing of it")
+        remarks.append("some values are infinite: an estimate equals its reference, or is orthogonal to it")
     missing = Counter(score.metric for score in scores if np.isnan(score.value) and not score.left_out)
     for metric, count in missing.items():
-        found.append(
+        remarks.append(
             f"{count} value(s) of {metric} are missing, and in no mean: there is silence, or no number"
         )
     results = summarise_scores(scores, protocol.seed)
     differences = paired_differences(scores, protocol.seed)
-    return Report(protocol, tuple(scores), results, differences, tuple(failures), tuple(found))
+    return Report(protocol, tuple(scores), results, differences, tuple(failures), tuple(remarks))
 
 
 def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
@@ -105,12 +105,12 @@ def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
     """
     methods = results[metric]
     stems = list(next(iter(methods.values())))
-    places = decimals(metric)
+    digits = decimals(metric)
     rows = [
         [
             method,
-            *(_cell(by_stem[stem], places) for stem in stems),
-            f"{by_stem[stems[-1]].median:.{places}f}" if by_stem[stems[-1]].n else "-",
+            *(_cell(by_stem[stem], digits) for stem in stems),
+            f"{by_stem[stems[-1]].median:.{digits}f}" if by_stem[stems[-1]].n else "-",
             str(max(s.n for s in by_stem.values())),
         ]
         for method, by_stem in methods.items()
@@ -128,13 +128,13 @@ def difference_table(differences: Differences, metric: str) -> tuple[list[str], 
         The heads and the rows.
     """
     methods = differences[metric]
-    places = decimals(metric)
+    digits = decimals(metric)
     stems = list(next(iter(methods.values())))
     against = methods[next(iter(methods))][stems[0]].against
     rows = [
         [
             method,
-            *("-" if not d.n else with_interval(d.mean, d.ci95, places, "+") for d in by_stem.values()),
+            *("-" if not d.n else with_interval(d.mean, d.ci95, digits, "+") for d in by_stem.values()),
             f"{100 * by_stem[stems[-1]].better:.0f} %" if by_stem[stems[-1]].n else "-",
             str(by_stem[stems[-1]].n),
         ]
@@ -160,14 +160,14 @@ def decimals(metric: str) -> int:
     return METRICS[metric].decimals
 
 
-def _cell(summary: Summary, places: int) -> str:
-    return "-" if summary.n == 0 else with_interval(summary.mean, summary.ci95, places)
+def _cell(summary: Summary, digits: int) -> str:
+    return "-" if summary.n == 0 else with_interval(summary.mean, summary.ci95, digits)
 
 
-def with_interval(mean: float, ci95: tuple[float, float], places: int, sign: str = "") -> str:
+def with_interval(mean: float, ci95: tuple[float, float], digits: int, sign: str = "") -> str:
     """``mean [low, high]``; without the interval where there is none, with signs if ``sign`` is ``+``."""
-    low, high = (f"{end:{sign}.{places}f}" for end in ci95)
-    return f"{mean:{sign}.{places}f}" + ("" if np.isnan(ci95[0]) else f" [{low}, {high}]")
+    low, high = (f"{end:{sign}.{digits}f}" for end in ci95)
+    return f"{mean:{sign}.{digits}f}" + ("" if np.isnan(ci95[0]) else f" [{low}, {high}]")
 
 
 def _as_dicts(tree: Results | Differences) -> dict[str, dict[str, dict[str, Any]]]:

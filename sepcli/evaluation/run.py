@@ -66,7 +66,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a task knows before its first item.
+    """What is fixed before the first item of a task.
 
     Attributes:
         protocol: everything the numbers depend on.
@@ -137,7 +137,7 @@ class Task(Protocol[T]):
         ...
 
     def setup(self, plan: Plan) -> Setup:
-        """Return the protocol, and what else is known before the first item."""
+        """Return the protocol, and what else is fixed before the first item."""
         ...
 
     def items(self, plan: Plan) -> Iterator[T]:
@@ -172,10 +172,10 @@ def run(
 
     Args:
         task: what is evaluated.
-        metrics: names in ``METRICS``; the task's own if there are none.
+        metrics: names in ``METRICS``; the task's if there are none.
         seed: of items, samples and bootstrap; an item's samples depend on this and its number only.
         batch: items that are worked on together; batches are the same whatever is finished.
-        journal: keeps finished items; a run that finds its own journal continues it, to the same report.
+        journal: keeps finished items; a run continues the journal of the same protocol, to the same report.
         replace_journal: start over when the journal belongs to a run with other settings.
         executor: where batches are scored; None: in this process.
         on_progress: called with thousandths of items, then with images of the sets that are compared.
@@ -197,15 +197,15 @@ def run(
     if sets is None:
         done = work.all(_finished(journal, mark, replace_journal, True))
         more: list[TrackScore] = []
-        found: list[str] = []
+        remarks: list[str] = []
     else:
         shape = (protocol.tracks, setup.images, *sets.originals.shape[1:])
-        place = None if journal is None else image_place(journal)
-        there = place is not None and has_images(place, setup.rows, shape)
+        path = None if journal is None else image_place(journal)
+        there = path is not None and has_images(path, setup.rows, shape)
         finished = _finished(journal, mark, replace_journal, there)
-        with keep_images(setup.rows, shape, place, bool(finished)) as kept:
+        with keep_images(setup.rows, shape, path, bool(finished)) as kept:
             done = work.all(finished, kept)
-            more, found = sets.score(kept.sets(), on_progress)
+            more, remarks = sets.score(kept.sets(), on_progress)
     scores = [score for scores in done.scores.values() for score in scores] + more
     failures = [*setup.failures, *done.failures]
     if not scores:
@@ -214,7 +214,7 @@ def run(
             f"none of {protocol.tracks} item(s) of {protocol.dataset} can be scored{first}",
             f"give items that have {', '.join(protocol.stems)}, alike in sample rate, channels and length",
         )
-    report = make_report(protocol, scores, failures, [*setup.notes, *found])
+    report = make_report(protocol, scores, failures, [*setup.notes, *remarks])
     seeds = {name: item_seed(seed, n) for n, name in enumerate(done.names)} if task.separates else {}
     return replace(
         report,
@@ -225,12 +225,12 @@ def run(
 
 
 def _chosen(task: Task[Any], names: Sequence[str]) -> tuple[str, ...]:
-    """The metrics, the task's own if none is chosen but checks."""
+    """The metrics, the task's if none is chosen but checks."""
     metrics = find(names) if names else ()
     unfit = [metric for metric in metrics if not _fits(task, metric)]
     if unfit:
-        known = [name for name, metric in METRICS.items() if metric.selectable and _fits(task, metric)]
-        raise UsageError(f"{unfit[0].name} cannot be measured here", f"metrics: {', '.join(known)}")
+        fitting = [name for name, metric in METRICS.items() if metric.selectable and _fits(task, metric)]
+        raise UsageError(f"{unfit[0].name} cannot be measured here", f"metrics: {', '.join(fitting)}")
     chosen = tuple(metric.name for metric in metrics)
     return chosen if any(metric.scope != "check" for metric in metrics) else (*task.metrics, *chosen)
 
@@ -316,8 +316,8 @@ class _Work:
     def _take(self, result: Scored, members: Members[Any], done: _Done, kept: ImageFile | None) -> None:
         """Images are kept before the journal takes the scores in."""
         if kept is not None:
-            for row, own in result.images.items():
-                for (number, _), each in zip(members, own, strict=True):
+            for row, images in result.images.items():
+                for (number, _), each in zip(members, images, strict=True):
                     kept.put(number, row, each)
         if self.journal is not None and result.scores:
             append_journal(self.journal, result.scores)

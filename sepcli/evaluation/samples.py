@@ -1,4 +1,4 @@
-"""Samples of an engine for items with seeds of their own: the one place where evaluations call an engine."""
+"""Samples of an engine for items with independent seeds; evaluations call engines here only."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def sample(
     Raises:
         SepError: a sample is not finite.
     """
-    found = engine.sample(mixtures, seeds, on_progress).detach().cpu()
-    for name, own in zip(names, found, strict=True):
-        if not bool(torch.isfinite(own).all()):
+    samples = engine.sample(mixtures, seeds, on_progress).detach().cpu()
+    for name, item in zip(names, samples, strict=True):
+        if not bool(torch.isfinite(item).all()):
             raise SepError(
                 f"the estimates of {name} are not finite", "use more steps, or another sampler or prior"
             )
-    return found
+    return samples
 
 
 def sample_audio(
@@ -76,15 +76,17 @@ def sample_audio(
     """
     for pair in items:
         check_fits(pair, engine)
-    drawn: list[Tensor] = []
+    sampled: list[Tensor] = []
     for _, group in itertools.groupby(zip(items, seeds, strict=True), lambda item: item[0].sources.shape[-1]):
-        members, own = zip(*group, strict=True)
+        members, seeds_of_group = zip(*group, strict=True)
         mixtures = torch.stack([mix(torch.from_numpy(pair.sources), engine.weights) for pair in members])
         gains = _gains(mixtures, level, engine.sample_rate)
         scaled = (gains * mixtures)[:, None]
-        found = sample(engine, scaled, torch.stack(own), [pair.id for pair in members], on_progress)
-        drawn += [d[:, :, 0].float() / gain for d, gain in zip(found, gains, strict=True)]
-    return drawn
+        samples = sample(
+            engine, scaled, torch.stack(seeds_of_group), [pair.id for pair in members], on_progress
+        )
+        sampled += [d[:, :, 0].float() / gain for d, gain in zip(samples, gains, strict=True)]
+    return sampled
 
 
 def check_fits(pair: Pair, engine: Engine) -> None:
@@ -111,7 +113,7 @@ def mix(sources: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 def describe_mixture(weights: Sequence[float], names: Sequence[str]) -> str:
-    """Return how mixtures are made of sources, for a protocol: 0.5·drums + 0.5·bass."""
+    """Return how mixtures are sums of sources, for a protocol: 0.5·drums + 0.5·bass."""
     return " + ".join(f"{weight:g}·{name}" for weight, name in zip(weights, names, strict=True))
 
 

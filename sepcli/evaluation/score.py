@@ -42,7 +42,7 @@ def score_track(
 
     Args:
         track: its name.
-        method: who made the estimates.
+        method: of the estimates.
         stems: K names.
         references: (K, T, C), the true sources.
         estimates: (K, T, C), in the same order.

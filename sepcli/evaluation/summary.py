@@ -55,7 +55,7 @@ Differences = dict[str, dict[str, dict[str, Difference]]]
 def track_values(scores: Sequence[TrackScore]) -> Values:
     """Scores by metric, method, stem and track; where there are several stems, with their average.
 
-    The average column is made track by track; it is NaN for tracks in which a stem has no value.
+    The average column is computed track by track; it is NaN for tracks in which a stem has no value.
 
     Args:
         scores: Of all tracks; the order of metrics, methods and stems is that of their first appearance.
@@ -108,11 +108,11 @@ def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differenc
         scores: Of all tracks.
         seed: Of the bootstrap.
     """
-    found: Differences = {}
+    differences: Differences = {}
     for metric, methods in track_values(scores).items():
         (first, base), *others = methods.items()
         if others and METRICS[metric].scope in ("track", "item"):
-            found[metric] = {
+            differences[metric] = {
                 method: {
                     stem: difference(by_track, base[stem], first, seed, METRICS[metric].higher_is_better)
                     for stem, by_track in stems.items()
@@ -120,7 +120,7 @@ def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differenc
                 }
                 for method, stems in others
             }
-    return found
+    return differences
 
 
 def difference(

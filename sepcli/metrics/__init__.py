@@ -35,7 +35,7 @@ class Metric:
         fn: ``module:function``.
         unit: of its values; "" if they have none.
         higher_is_better: the direction of "best", "worst" and "better".
-        rule: how values become the numbers of a report, in words.
+        rule: how values become the numbers of a report.
         network: of a metric of sets, whose features it uses; see ``sepcli.evaluation.distribution``.
         smallest: least height and width of images, in pixels.
         selectable: whether a user chooses it; else it comes with a run.
@@ -65,12 +65,12 @@ class Metric:
 
 _TRACKS, _IMAGES, _SETS = "sepcli.metrics.tracks", "sepcli.metrics.images", "sepcli.metrics.distribution"
 _BSS = (
-    "of BSS Eval v4 (museval, 512-tap filters found on the whole track): median over 1 s windows, "
+    "of BSS Eval v4 (museval, 512-tap filters of the whole track): median over 1 s windows, "
     "then mean over tracks"
 )
 _DISTANCE = "Fréchet distance (lower is better) of the whole set to all test images, in features of "
 _SCORE = "mean over 10 parts of the set of exp(mean KL(p(y|x), p(y))) (higher is better), classes of "
-_OWN = "sepcli's own classifier of"
+_OWN = "sepcli's classifier of"
 _LIBRARY = "the Inception network of torch-fidelity, with the weights that were given"
 
 
@@ -174,18 +174,18 @@ def find(names: Iterable[str]) -> tuple[Metric, ...]:
     Raises:
         UsageError: there is no such metric; the hint names the nearest one.
     """
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
     for name in names:
         if name not in selectable():
             raise UsageError(f"there is no metric '{name}'", _nearest(name))
         for member in GROUPS.get(name, (name,)):
-            found[member] = METRICS[member]
-    return tuple(found.values())
+            metrics[member] = METRICS[member]
+    return tuple(metrics.values())
 
 
 def _nearest(name: str) -> str:
     """A hint: the metric that was probably meant, else all of them."""
-    plain = {known.replace("-", ""): known for known in selectable()}
+    plain = {metric.replace("-", ""): metric for metric in selectable()}
     typed = "".join(letter for letter in name.casefold() if letter.isalnum())
     near = get_close_matches(typed, plain, n=1, cutoff=0.7)
     return f"did you mean {plain[near[0]]}?" if near else f"metrics: {', '.join(selectable())}"

@@ -1,6 +1,6 @@
 """ISR, SIR and SAR of BSS Eval v4, by museval.
 
-Its distortion filters of 512 taps are found on the whole track: for four stereo stems of four minutes that
+Its distortion filters of 512 taps are fitted to the whole track: for four stereo stems of four minutes that
 takes minutes and gigabytes. SDR needs none of it, see ``sepcli.metrics.audio.sdr``.
 
 Source: Vincent, Sawada, Bofill, Makino & Rosca 2007; Stöter, Liutkus & Ito 2018.
@@ -34,7 +34,7 @@ def bss_eval(reference: ArrayLike, estimate: ArrayLike, window: int) -> Array:
         everywhere if one is silent throughout, for then there are no filters.
 
     Raises:
-        InputError: museval cannot be used, as ffmpeg is missing, or finds no filters.
+        InputError: museval cannot be used, as ffmpeg is missing, or fits no filters.
     """
     s, s_hat = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
     if shutil.which("ffmpeg") is None:
@@ -54,7 +54,7 @@ def bss_eval(reference: ArrayLike, estimate: ArrayLike, window: int) -> Array:
         except (
             np.linalg.LinAlgError,
             AttributeError,
-        ) as error:  # its own handler names a module that is gone
+        ) as error:  # its handler names a module that is gone
             raise InputError(
                 "museval finds no distortion filters: sources or channels are alike", "ask for sdr"
             ) from error

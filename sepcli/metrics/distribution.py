@@ -59,15 +59,15 @@ class Features:
     classes: NDArray[np.float32]
 
 
-def frechet(own: Features, originals: Moments) -> Array:
+def frechet(features: Features, originals: Moments) -> Array:
     """Fréchet distance of a set to the originals, (1,)."""
-    return np.array([frechet_distance(own.moments, originals)])
+    return np.array([frechet_distance(features.moments, originals)])
 
 
-def class_scores(own: Features, originals: Moments) -> Array:
-    """Inception scores of the parts of a set, (S,); parts are drawn at random, with a fixed seed."""
-    order = np.random.default_rng(0).permutation(len(own.classes))
-    return inception_scores(own.classes[order])
+def class_scores(features: Features, originals: Moments) -> Array:
+    """Inception scores of the parts of a set, (S,); parts are chosen at random, with a fixed seed."""
+    order = np.random.default_rng(0).permutation(len(features.classes))
+    return inception_scores(features.classes[order])
 
 
 def moments(features: ArrayLike) -> Moments:

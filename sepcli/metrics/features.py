@@ -1,4 +1,4 @@
-"""Small classifiers of ours, whose features stand in for those of the Inception network.
+"""Small classifiers, whose features stand in for those of the Inception network.
 
 What is computed in their features is called ``fd-mnist``, ``fd-cifar`` (Fréchet distance) and ``cs-mnist``,
 ``cs-cifar`` (the formula of Inception score), never FID or Inception score: numbers in features of different
@@ -112,23 +112,23 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network that sees in images what is compared.
+    """A network whose features of images are compared.
 
     Attributes:
-        name: of it.
-        ask: images (N, C, H, W) uint8 → features (N, F) and probabilities of classes (N, Y).
-        about: which network this is, for the protocol.
-        shape: C, H, W of the images that it is for; None: any.
+        name: its name.
+        extract: images (N, C, H, W) uint8 → features (N, F) and probabilities of classes (N, Y).
+        about: a description of the network, for the protocol.
+        shape: C, H, W of its images; None: any.
     """
 
     name: str
-    ask: Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+    extract: Callable[[NDArray[np.uint8]], tuple[NDArray[np.float32], NDArray[np.float32]]]
     about: Mapping[str, Any] = field(default_factory=dict)
     shape: tuple[int, int, int] | None = None
 
 
 def open_classifier(name: str, device: torch.device) -> Extractor:
-    """One of our own classifiers.
+    """Open one of sepcli's classifiers.
 
     Args:
         name: a key of ``SIZES``.
@@ -140,16 +140,16 @@ def open_classifier(name: str, device: torch.device) -> Extractor:
     network, about = load_classifier(FOLDER, name)
     network.to(device)
 
-    def ask(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def extract(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         with torch.inference_mode():
             features, logits = network(torch.from_numpy(np.array(images)).to(device).float() / 255.0)
             return features.cpu().numpy(), logits.softmax(1).cpu().numpy()
 
-    return Extractor(name, ask, about, (network.config.channels, *network.config.size))
+    return Extractor(name, extract, about, (network.config.channels, *network.config.size))
 
 
 def load_classifier(folder: Path, name: str) -> tuple[Classifier, dict[str, Any]]:
-    """A network and what is known of it: sha256, data, accuracy.
+    """Load a network and its description: sha256, data, accuracy.
 
     Raises:
         PriorError: its files are missing or damaged.
@@ -178,15 +178,15 @@ def load_classifier(folder: Path, name: str) -> tuple[Classifier, dict[str, Any]
 
 
 def save_classifier(network: Classifier, folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    """Write weights and what is known of them, each atomically.
+    """Write weights and their description, each atomically.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: the folder cannot be written.
     """
     data = save(rounded(network))
-    known = {"config": asdict(network.config), "sha256": hashlib.sha256(data).hexdigest(), **about}
+    description = {"config": asdict(network.config), "sha256": hashlib.sha256(data).hexdigest(), **about}
     write_whole(folder / f"{name}.safetensors", data)
-    write_whole(folder / f"{name}.json", (json.dumps(known, indent=2) + "\n").encode())
+    write_whole(folder / f"{name}.json", (json.dumps(description, indent=2) + "\n").encode())
 
 
 def rounded(network: Classifier) -> dict[str, Tensor]:

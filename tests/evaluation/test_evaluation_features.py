@@ -50,7 +50,7 @@ def test_files_hold_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     extractor = open_classifier("fd-cifar", torch.device("cpu"))
     assert extractor.shape == (3, 8, 8)
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), np.uint8)
-    found, probabilities = extractor.ask(images)
+    found, probabilities = extractor.extract(images)
     np.testing.assert_allclose(found, again(torch.from_numpy(images) / 255)[0], atol=1e-6)
     np.testing.assert_allclose(probabilities.sum(1), np.ones(4), atol=1e-6)
 

@@ -122,7 +122,7 @@ def test_numbers_are_the_library_s(library: Any, weights: Path) -> None:
         verbose=False,
         save_cpu_ram=True,
     )
-    (features, classes), (others, _) = network.ask(ours), network.ask(theirs)
+    (features, classes), (others, _) = network.extract(ours), network.extract(theirs)
     distance = frechet_distance(moments(features), moments(others))
     assert distance == pytest.approx(found["frechet_inception_distance"], rel=1e-4)
     scores = inception_scores(classes, 7)
@@ -138,7 +138,7 @@ def test_weights_are_tensors_from_either_file_and_gray_is_seen(library: Any, wei
     one = open_inception(weights, CPU)
     other = open_inception(weights.with_suffix(".safetensors"), CPU)
     gray = image_set(0, 3)[:, :1]
-    np.testing.assert_array_equal(one.ask(gray)[0], other.ask(np.repeat(gray, 3, axis=1))[0])
+    np.testing.assert_array_equal(one.extract(gray)[0], other.extract(np.repeat(gray, 3, axis=1))[0])
     assert one.about["sha256"] != other.about["sha256"]
     assert one.about["library"] == f"torch-fidelity {library.__version__}"
 

@@ -22,7 +22,7 @@ from sepcli.evaluation.csv_report import csv_text, write_text
 from sepcli.evaluation.examples import pick_cases, track_clips
 from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, pair_folders
 from sepcli.evaluation.html_report import html_page
-from sepcli.evaluation.previews import LARGEST, SECONDS, Clip, ClipsOf, encode_image, encode_sound
+from sepcli.evaluation.previews import LARGEST, SECONDS, Clip, ClipsOf, encode_audio, encode_image
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
@@ -143,7 +143,7 @@ def test_best_median_and_worst() -> None:
 
 def test_sounds_are_the_middle_and_images_whole(tmp_path: Path) -> None:
     rate, ramp = 100, np.linspace(0, 1, 4000, dtype=np.float32)
-    mime, data = encode_sound(np.stack([ramp, -ramp / 2], 1), rate)
+    mime, data = encode_audio(np.stack([ramp, -ramp / 2], 1), rate)
     sound, found = soundfile.read(io.BytesIO(data))
     assert mime == "audio/flac"
     assert (found, sound.shape) == (rate, (round(SECONDS * rate),))

@@ -1,4 +1,4 @@
-"""BASIS' protocol of colorization: test images in gray, colorized, each compared with its own colors.
+"""BASIS' protocol of colorization: test images in gray, colorized, each compared with its true colors.
 
 The gray is the mean of the channels. Colors are brought to exactly that gray and into [0, 1], as ``sepcli
 colorize`` does; the residual is of samples before that. PSNR and SSIM are of colors, which a gray image does
@@ -45,7 +45,7 @@ class Colorization:
     Attributes:
         data: the images.
         engine: separates a gray image into its three channels, with ``WEIGHTS``.
-        samples: S per image; of several, the likeliest under the prior is a row of its own.
+        samples: S per image; of several, the likeliest under the prior has a row.
         settings: what the engine is, for the protocol.
         networks: of metrics of sets, by name; see ``sepcli.evaluation.distribution.open_networks``.
     """
@@ -85,29 +85,29 @@ class Colorization:
 
     def score(self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
         """Colorize and score a batch."""
-        found, rows, seconds = self._colorize(items, plan, on_progress)
+        samples, rows, seconds = self._colorize(items, plan, on_progress)
         scores: dict[str, list[TrackScore]] = {}
         for n, (_, image) in enumerate(items):
             gray = gray_of(torch.from_numpy(image.sources[0]), WEIGHTS)
-            left = residual_rms(gray, gray_of(found[n, 0, :, 0], WEIGHTS))
-            own = {row: made[n].numpy() for row, made in rows.items()}
+            left = residual_rms(gray, gray_of(samples[n, 0, :, 0], WEIGHTS))
+            colors = {row: estimates[n].numpy() for row, estimates in rows.items()}
             metrics = plan.of("item")
             scores[image.id] = [
                 score
                 for metric in metrics
-                for row, made in own.items()
-                for score in image_values(image.id, row, (STEM,), (metric,), image.sources, made)
+                for row, estimate in colors.items()
+                for score in image_values(image.id, row, (STEM,), (metric,), image.sources, estimate)
             ]
             scores[image.id].append(TrackScore(image.id, OURS, MIXTURE, RESIDUAL, left))
             if self.samples > 1:
-                spread = diversity(_exact(found[n, :, :, 0], gray[None]))
+                spread = diversity(_exact(samples[n, :, :, 0], gray[None]))
                 scores[image.id].append(TrackScore(image.id, OURS, STEM, DIVERSITY, spread))
         return Scored(scores, rows, seconds)
 
     def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
-        """Return the gray, the image's own colors, and every row's."""
+        """Return the gray, the image's true colors, and every row's."""
         _, rows, _ = self._colorize([(number, item)], plan, None)
-        shown = {row: made[0].numpy() for row, made in rows.items()}
+        shown = {row: estimates[0].numpy() for row, estimates in rows.items()}
         gray = shown.pop(GRAY)[0]
         return clips_of_rows((STEM,), gray, {REFERENCE: item.sources, **shown}, encode_image)
 
@@ -129,12 +129,16 @@ class Colorization:
         grays = torch.stack([gray_of(torch.from_numpy(image.sources[0]), WEIGHTS) for _, image in items])
         seeds = seeds_of(plan.seed, [number for number, _ in items], self.samples)
         started = time.monotonic()
-        found = sample(self.engine, grays[:, None], seeds, [image.id for _, image in items], on_progress)
-        chosen = [likeliest(self.engine, found)] if self.samples > 1 else []
+        samples = sample(self.engine, grays[:, None], seeds, [image.id for _, image in items], on_progress)
+        chosen = [likeliest(self.engine, samples)] if self.samples > 1 else []
         seconds = time.monotonic() - started
-        made = [_exact(each[:, :, 0], grays) for each in (found[:, 0], *chosen)]
-        made.append(grays[:, None].expand(-1, 3, -1, -1))
-        return found, {row: own[:, None] for row, own in zip(self._rows, made, strict=True)}, seconds
+        estimates = [_exact(each[:, :, 0], grays) for each in (samples[:, 0], *chosen)]
+        estimates.append(grays[:, None].expand(-1, 3, -1, -1))
+        return (
+            samples,
+            {row: colors[:, None] for row, colors in zip(self._rows, estimates, strict=True)},
+            seconds,
+        )
 
 
 def _exact(sampled: Tensor, gray: Tensor) -> Tensor:

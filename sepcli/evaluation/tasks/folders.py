@@ -107,7 +107,7 @@ def open_folders(
     Args:
         estimates: folder of ``{track}/{stem}.*``; see ``sepcli.evaluation.folder_layouts`` for other layouts.
         references: folder of the true stems, likewise; or the songs of a data set.
-        metrics: those that are to be measured tell audio from images; if there are none, the files do.
+        metrics: their medium, or else that of the files, is compared.
         title: what the references are; their folder's name if None.
         any_order: put the estimates of a track in the order that fits best.
 
@@ -128,6 +128,6 @@ def open_folders(
         raise InputError(
             f"a model or stem of {estimates} is called '{taken}', as a part of every report is", "rename it"
         )
-    known = f"references {references.name}" if isinstance(references, Path) else "references"
-    name = f"estimates {estimates.name} against {title or known}"
+    fallback = f"references {references.name}" if isinstance(references, Path) else "references"
+    name = f"estimates {estimates.name} against {title or fallback}"
     return Folders(pairing, name, "image" if images else "audio", any_order)

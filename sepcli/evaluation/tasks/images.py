@@ -44,7 +44,7 @@ class ImageSums:
     Attributes:
         data: the pairs.
         engine: of two sources; its weights mix the pairs, 1 and 1 in the paper.
-        samples: S per pair; of several, the likeliest under the prior is a row of its own.
+        samples: S per pair; of several, the likeliest under the prior has a row.
         settings: what the engine is, for the protocol.
         networks: of metrics of sets, by name; see ``sepcli.evaluation.distribution.open_networks``.
     """
@@ -69,16 +69,16 @@ class ImageSums:
         if NLL in plan.metrics and self.engine.density is None:
             raise UsageError(f"{NLL} needs a prior that is a density", "use a normalizing flow")
         originals = self.data.originals
-        dictionaries, notes = self.learnt(plan.seed)
-        own: dict[str, Any] = {"samples": self.samples, "test_images": len(originals)}
-        own["order"] = "the estimates of a pair in the order of the greater mean PSNR"
+        dictionaries, notes = self.learned(plan.seed)
+        settings: dict[str, Any] = {"samples": self.samples, "test_images": len(originals)}
+        settings["order"] = "the estimates of a pair in the order of the greater mean PSNR"
         if self.data.training is not None:
-            own[NMF] = describe_dictionaries(dictionaries, self.data.shared)
+            settings[NMF] = describe_dictionaries(dictionaries, self.data.shared)
         protocol = image_protocol(
             plan,
             (RESIDUAL, *([NLL] if self.engine.density else [])),
             self.networks,
-            {**self.settings, **own},
+            {**self.settings, **settings},
             dataset=f"{self.data.title}, pairs 0 … {self.data.count - 1}, {self.data.rule}",
             stems=self.data.names,
             mixture=describe_mixture(self.engine.weights, ANY),
@@ -102,7 +102,7 @@ class ImageSums:
         """Separate and score a batch."""
         rows, seconds = self._separate(items, plan, on_progress)
         scores = {
-            pair.id: self._values(pair, number, plan, {row: made[n] for row, made in rows.items()})
+            pair.id: self._values(pair, number, plan, {row: images[n] for row, images in rows.items()})
             for n, (number, pair) in enumerate(items)
         }
         return Scored(scores, rows, seconds)
@@ -110,7 +110,7 @@ class ImageSums:
     def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
         """Return half the mixture, the pair, and every row's estimates."""
         rows, _ = self._separate([(number, item)], plan, None)
-        shown = {row: in_best_order(item.sources, made[0]) for row, made in rows.items()}
+        shown = {row: in_best_order(item.sources, images[0]) for row, images in rows.items()}
         half = item.sources.mean(0)
         return clips_of_rows(self.data.names, half, {REFERENCE: item.sources, **shown}, encode_image)
 
@@ -119,20 +119,20 @@ class ImageSums:
         took = {"seconds_per_pair": seconds / items} if items else {}
         return {"evaluations": self.engine.evaluations, **took}
 
-    def learnt(self, seed: int) -> tuple[list[Array], tuple[str, ...]]:
-        """Return the dictionaries of the two sources, learnt once, and notes."""
-        if seed not in self._learnt:
-            self._learnt[seed] = dictionaries_of(self.data, seed)
-        return self._learnt[seed]
+    def learned(self, seed: int) -> tuple[list[Array], tuple[str, ...]]:
+        """Return the dictionaries of the two sources, learned once, and notes."""
+        if seed not in self._learned:
+            self._learned[seed] = dictionaries_of(self.data, seed)
+        return self._learned[seed]
 
     @cached_property
-    def _learnt(self) -> dict[int, tuple[list[Array], tuple[str, ...]]]:
+    def _learned(self) -> dict[int, tuple[list[Array], tuple[str, ...]]]:
         return {}
 
     def _rows(self, plan: Plan) -> tuple[str, ...]:
         """Names: the first sample, the likeliest of several, and the baselines."""
         several = (f"{OURS}-{self.samples}x",) if self.samples > 1 else ()
-        return (OURS, *several, AVERAGE, *((NMF,) if self.learnt(plan.seed)[0] else ()))
+        return (OURS, *several, AVERAGE, *((NMF,) if self.learned(plan.seed)[0] else ()))
 
     def _separate(
         self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None
@@ -142,15 +142,17 @@ class ImageSums:
         mixtures = torch.stack([weighted(torch.from_numpy(pair.sources), weights) for _, pair in items])
         seeds = seeds_of(plan.seed, [number for number, _ in items], self.samples)
         started = time.monotonic()
-        found = sample(self.engine, mixtures, seeds, [pair.id for _, pair in items], on_progress)
-        made = [found[:, 0], *([likeliest(self.engine, found)] if self.samples > 1 else [])]
+        samples = sample(self.engine, mixtures, seeds, [pair.id for _, pair in items], on_progress)
+        estimates = [samples[:, 0], *([likeliest(self.engine, samples)] if self.samples > 1 else [])]
         seconds = time.monotonic() - started
-        made.append(torch.stack([average(mixture, self.engine.weights) for mixture in mixtures]))
-        dictionaries, _ = self.learnt(plan.seed)
+        estimates.append(torch.stack([average(mixture, self.engine.weights) for mixture in mixtures]))
+        dictionaries, _ = self.learned(plan.seed)
         if dictionaries:
             parts = supervised_nmf.separate(mixtures.flatten(1).double().numpy(), dictionaries)
-            made.append(torch.from_numpy(parts).reshape(made[0].shape) / weights[:, None, None, None])
-        return dict(zip(self._rows(plan), made, strict=True)), seconds
+            estimates.append(
+                torch.from_numpy(parts).reshape(estimates[0].shape) / weights[:, None, None, None]
+            )
+        return dict(zip(self._rows(plan), estimates, strict=True)), seconds
 
     def _values(self, pair: Pair, number: int, plan: Plan, rows: Mapping[str, Tensor]) -> list[TrackScore]:
         weights = torch.tensor(self.engine.weights)

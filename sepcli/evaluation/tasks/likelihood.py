@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sepcli.datasets.pair_folder import Pair
 from sepcli.evaluation.density_evaluators import DensityEvaluator
-from sepcli.evaluation.previews import Clip, encode_sound
+from sepcli.evaluation.previews import Clip, encode_audio
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.run import Members, Plan, Scored, Setup
 from sepcli.evaluation.score import TrackScore
@@ -77,7 +77,7 @@ class Likelihood:
     def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
         """Return the sources."""
         return [
-            Clip("test item", evaluator.source, *encode_sound(signal[:, None], item.sample_rate))
+            Clip("test item", evaluator.source, *encode_audio(signal[:, None], item.sample_rate))
             for evaluator, signal in zip(self.evaluators, item.sources, strict=True)
         ]
 
@@ -103,7 +103,7 @@ class Likelihood:
             for k, signal in enumerate(item.sources)
         ]
         return {
-            (label, own.source): row(signal, eps)
+            (label, evaluator.source): row(signal, eps)
             for label, row in zip(self.labels, self.evaluators, strict=True)
-            for own, signal, eps in zip(self.evaluators, item.sources, noise, strict=True)
+            for evaluator, signal, eps in zip(self.evaluators, item.sources, noise, strict=True)
         }

@@ -85,20 +85,20 @@ class Pairs:
     def score(self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
         """Separate and score a batch."""
         started = time.monotonic()
-        drawn = self._samples(items, plan, on_progress)
+        samples = self._samples(items, plan, on_progress)
         seconds, frame = time.monotonic() - started, self._frame(plan)
         refine = self._refine(frame)
         scores = {
             pair.id: score_pair(pair, frame, rows, plan.metrics, refine)
-            for (_, pair), rows in zip(items, drawn, strict=True)
+            for (_, pair), rows in zip(items, samples, strict=True)
         }
         return Scored(scores, seconds=seconds)
 
     def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
         """Return the mixture, the sources and the estimates."""
-        (drawn,) = self._samples([(number, item)], plan, None)
+        (samples,) = self._samples([(number, item)], plan, None)
         frame = self._frame(plan)
-        return sound_clips(item, frame, drawn, self._refine(frame))
+        return sound_clips(item, frame, samples, self._refine(frame))
 
     def cost(self, seconds: float, items: int) -> dict[str, float]:
         """Return nothing: two runs give the same report."""
@@ -111,12 +111,12 @@ class Pairs:
         engines = {**({} if self.engine is None else {RAW: self.engine}), **self._blind(plan)}
         seeds = seeds_of(plan.seed, [number for number, _ in items], self.stream.samples)
         rows: list[dict[str, Tensor]] = [{} for _ in items]
-        for place, (row, engine) in enumerate(engines.items()):
-            within = None if on_progress is None else part_of(on_progress, place, len(engines))
+        for number, (row, engine) in enumerate(engines.items()):
+            within = None if on_progress is None else part_of(on_progress, number, len(engines))
             level = self.stream.reference_rms
-            found = sample_audio([pair for _, pair in items], engine, seeds, level, within)
-            for own, samples in zip(rows, found, strict=True):
-                own[row] = samples
+            sampled = sample_audio([pair for _, pair in items], engine, seeds, level, within)
+            for samples_by_row, samples in zip(rows, sampled, strict=True):
+                samples_by_row[row] = samples
         return rows
 
     def _blind(self, plan: Plan) -> dict[str, Engine]:
@@ -133,7 +133,7 @@ class Pairs:
         return refine_as(frame.sample_rate, self.stream, frame.weights)
 
     def _settings(self, batch: int) -> dict[str, Any]:
-        """What the numbers depend on besides the engine's own settings."""
+        """What the numbers depend on besides the engine's settings."""
         used: dict[str, Any] = {"level": self.stream.reference_rms, "batch": batch}
         if self.engine is not None:
             used |= {

@@ -98,9 +98,9 @@ class WholeSongs:
         """Separate and score a song."""
         ((number, song),) = items
         started = time.monotonic()
-        pair, frame, drawn = self._separate(number, song, plan, on_progress)
+        pair, frame, estimates = self._separate(number, song, plan, on_progress)
         seconds = time.monotonic() - started
-        return Scored({song.id: score_pair(pair, frame, drawn, plan.metrics)}, seconds=seconds)
+        return Scored({song.id: score_pair(pair, frame, estimates, plan.metrics)}, seconds=seconds)
 
     def clips(self, number: int, item: Song, plan: Plan) -> list[Clip]:
         """Return the mixture, the stems and the estimates."""
@@ -113,8 +113,8 @@ class WholeSongs:
     def _rows(self) -> dict[str, tuple[Engine, StreamSettings]]:
         source_names(self.engine, self.methods)  # refuses that there is neither
         others = blind_rows(self.methods, self.engine, baselines.SAMPLE_RATE)
-        own = {} if self.engine is None else {REFINED: (self.engine, self.stream)}
-        return own | {method: (engine, BLIND) for method, engine in others.items()}
+        engines = {} if self.engine is None else {REFINED: (self.engine, self.stream)}
+        return engines | {method: (engine, BLIND) for method, engine in others.items()}
 
     def _separate(
         self, number: int, song: Song, plan: Plan, on_progress: ProgressCallback | None
@@ -124,8 +124,8 @@ class WholeSongs:
         frame, _ = next(iter(rows.values()))
         pair = next(song_pairs({song.id: self.data.songs[song.id]}, frame.names, frame.sample_rate))
         seed = item_seed(plan.seed, number)
-        drawn = {}
-        for place, (row, (engine, settings)) in enumerate(rows.items()):
-            within = None if on_progress is None else part_of(on_progress, place, len(rows))
-            drawn[row] = separate_song(pair, engine, settings, seed, within)[None]
-        return pair, frame, drawn
+        estimates = {}
+        for part, (row, (engine, settings)) in enumerate(rows.items()):
+            within = None if on_progress is None else part_of(on_progress, part, len(rows))
+            estimates[row] = separate_song(pair, engine, settings, seed, within)[None]
+        return pair, frame, estimates
