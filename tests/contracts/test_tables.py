@@ -30,10 +30,15 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
 ROWS = [(module, name, row) for module, table in TABLES.items() for name, row in table.items()]
 
 
-def references(row: Any) -> list[str]:
-    """The ``module:attribute`` texts of a row."""
-    values = [getattr(row, field.name) for field in fields(row)]
-    return [v for v in values if isinstance(v, str) and v.startswith("sepcli.") and ":" in v]
+def references(value: Any) -> list[str]:
+    """The ``module:attribute`` texts of a row, of the mappings and the rows inside it, too."""
+    if isinstance(value, str):
+        return [value] if value.startswith("sepcli.") and ":" in value else []
+    if isinstance(value, Mapping):
+        return [found for inner in value.values() for found in references(inner)]
+    if is_dataclass(value):
+        return [found for field in fields(value) for found in references(getattr(value, field.name))]
+    return []
 
 
 @pytest.mark.parametrize("module", TABLES)
@@ -62,11 +67,14 @@ def test_a_sampler_is_a_frozen_dataclass_with_documented_settings(name: str) -> 
     assert SAMPLERS[name_of(made)].cls == SAMPLERS[name].cls
 
 
-@pytest.mark.parametrize("name", [n for n, row in FAMILIES.items() if row.options])
-def test_the_options_of_a_family_are_documented(name: str) -> None:
-    kind = resolve(FAMILIES[name].options)
+TRAININGS = [(name, medium) for name, row in FAMILIES.items() for medium in row.training]
+
+
+@pytest.mark.parametrize(("name", "medium"), TRAININGS)
+def test_the_options_of_a_family_are_documented(name: str, medium: Any) -> None:
+    kind = resolve(FAMILIES[name].training[medium].options)
     assert is_dataclass(kind)
-    text = inspect.getdoc(kind) or ""
+    text = "\n".join(inspect.getdoc(base) or "" for base in kind.__mro__)
     for option in defaults(kind):
         assert f"{option}:" in text, f"{name}: {option} is not documented"
 
