@@ -1,5 +1,4 @@
-"""A card states what a prior is: one TOML file beside its weights, read without torch and without the
-network.
+"""A card states what a prior is: one TOML file beside its weights, read without torch or the network.
 
 A prior's folder holds ``card.toml`` and the files that the card lists with size and sha256::
 
@@ -49,7 +48,7 @@ COLORIZE = "colorize"
 """The key of the settings for colorization; the other keys are engines."""
 DAMAGED = "restore the prior's folder"
 
-Engine = Literal["score", "lass", "variational", "baseline"]
+Engine = Literal["score", "lass", "variational"]
 Size = Annotated[int, Meta(ge=1)]
 
 
@@ -169,7 +168,6 @@ def read(folder: Path, name: str = CARD) -> Card:
         )
     try:
         card = msgspec.convert(entries, Card)
-        _check_engines(card)
     except (msgspec.ValidationError, UsageError) as error:
         raise PriorError(f"the card {path} is not valid: {error}", DAMAGED) from error
     words = [word for word in card.priors if not word.startswith(HUB)]
@@ -211,8 +209,7 @@ def with_engine(card: Card, engine: Engine) -> Card:
 
 
 def history(card: Card, folder: str) -> tuple[dict[str, Any], ...]:
-    """Return the trainings that precede one that starts from the weights of a card's part, the latest
-    first."""
+    """Return the trainings that precede one that starts from a card's part, the latest first."""
     part = card.parts.get(folder, Part(folder))
     return {"prior": card.name, **part.training}, *part.history
 
@@ -284,20 +281,12 @@ def _contradictions(card: Card) -> dict[str, str]:
         found["resolution"] = "images have a height and a width, audio has none"
     if unknown := card.settings.keys() - {"score", "lass", "variational", COLORIZE}:
         found["settings"] = f"'{min(unknown)}' is neither an engine nor {COLORIZE}"
-    return found
-
-
-def _check_engines(card: Card) -> None:
-    """Refuse a card whose engines lack their priors.
-
-    Raises:
-        UsageError: one does.
-    """
     own = [engine for engine in card.engines if engine != "score"]
     if card.priors and (not own or len(card.priors) != len(card.sources)):
-        raise UsageError("priors: a prior of all sources together has one score prior per source", DAMAGED)
+        found["priors"] = "a prior of all sources together has one score prior per source"
     if own and card.engine == "score" and not card.priors:
-        raise UsageError("engine: score needs score priors", DAMAGED)
+        found["engine"] = "score needs score priors"
+    return found
 
 
 def _leaves(path: PurePosixPath) -> bool:

@@ -22,9 +22,8 @@ UNPINNED: Mapping[str, str] = {
     "cifar10-ddpm": "google/ddpm-cifar10-32",
     "mnist-ddpm": "1aurent/ddpm-mnist",
 }
-"""Short names of repositories of diffusion models, without a commit that was checked: their files are
-verified
-against the Hub's listing at the time of fetching."""
+"""Short names of repositories of diffusion models, without a pinned commit: their files are verified against the
+Hub's listing when they are fetched."""
 
 WORD = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
 
@@ -34,7 +33,7 @@ class Remote:
     """A prior on the Hub.
 
     Attributes:
-        word: what the user calls it.
+        word: the name that was given.
         repo: owner/name.
         revision: branch, tag or commit.
         card: of the catalog; None: the repository's own.
@@ -47,26 +46,26 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """What a prior from there is called if it has no card: the short name, or the repository's own."""
+        """The name of a prior without a card: the short name, or that of the repository."""
         return self.repo.split("/")[1] if self.word.startswith(HUB) else self.word
 
 
 def remote(word: str, revision: str | None = None) -> Remote | None:
-    """Where on the Hub a prior is; None for one that is bundled, or in a folder.
+    """Return where on the Hub a prior is; None for one that is bundled, or in a folder.
 
     Args:
         word: name, folder or ``hf:owner/name[@revision]``.
-        revision: another than the word's or the catalog's own.
+        revision: another than the one of the name or of the catalog.
 
     Raises:
-        UsageError: a ``hf:`` word of another form, or a revision for what has none.
+        UsageError: an ``hf:`` name of another form, or a revision for what has none.
         PriorError: the catalog's card cannot be read.
     """
     card = None
     if word.startswith(HUB):
         match = WORD.fullmatch(word)
         if match is None:
-            raise UsageError(f"'{word}' names no repository of the Hub", "write hf:owner/name[@revision]")
+            raise UsageError(f"'{word}' is not the name of a repository", "write hf:owner/name[@revision]")
         repo, own = match["repo"], match["revision"] or "main"
     elif word in remote_names() and word not in names():
         card = read(REMOTE, f"{word}.toml")
@@ -78,10 +77,14 @@ def remote(word: str, revision: str | None = None) -> Remote | None:
     elif revision is None:
         return None
     else:
-        raise UsageError(f"--revision is for priors on the Hub, {word} is not one", "leave it out")
+        raise UsageError(
+            f"{word} is not on the Hub and has no revisions", "leave it out", argument="revision"
+        )
     chosen = revision or own
     if ".." in chosen.split("/") or not WORD.fullmatch(f"{HUB}{repo}@{chosen}"):
-        raise UsageError(f"'{repo}@{chosen}' is no revision of a repository", "give a branch, tag or commit")
+        raise UsageError(
+            f"'{chosen}' is not a revision of {repo}", "give a branch, tag or commit", argument="revision"
+        )
     return Remote(word, repo, chosen, card)
 
 
