@@ -1,14 +1,13 @@
-"""Networks of the package diffusers (``UNet2DModel``) as priors: where their files lie, and their cards.
+"""Networks of the package diffusers (``UNet2DModel``) as priors: the layout of their files, and their cards.
 
-Such a folder or repository holds no card of ours. It holds the network's config and weights, in ``unet/`` or
-at the top, and mostly the config of a scheduler, which is the noise schedule. Only safetensors are read;
-of pickles ``sepcli import-prior`` makes some. A card is made on the fly; the hashes in it are those that the
+Such a folder or repository has no card. It has the config and weights of a network, in ``unet/`` or at the
+top, and usually the config of a scheduler, which is the noise schedule. Only safetensors are read; ``sepcli
+import-prior`` converts pickles. A card is made when the prior is looked up, with the hashes that the
 files are verified against:
 
-* From the Hub: of the weights the sha256 in the Hub's listing, under which its cache keeps them. The configs
-  are checked against git's SHA-1 in the listing, under which the cache keeps them too.
-* In a folder of the user's: the hashes of the files as they are. Nothing vouches for them; they say in
-  ``run.json`` what was used.
+* On the Hub: the sha256 of the weights in the Hub's listing. The configs are checked against git's SHA-1 in
+  the listing. The cache keeps both kinds of files under these hashes.
+* In a local folder: the hashes of the files as they are, for run records.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ from sepcli.catalog.card import Card, File, Part
 from sepcli.errors import PriorError
 
 CONFIGS = ("unet/config.json", "config.json")
-"""Where the network's config is looked for."""
+"""Paths of the network's config, in the order in which they are tried."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PICKLE = "diffusion_pytorch_model.bin"
-"""What the library calls weights in a pickle."""
+"""The library's name of pickled weights."""
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
-"""Suffixes of files that run code of their author's when they are read."""
+"""Suffixes of files that can run code when they are read."""
 IMPORT = "`sepcli import-prior FOLDER --family diffusers --out DIR`"
-"""What makes safetensors of pickles."""
+"""The command that converts pickles to safetensors."""
 SCHEDULERS = ("scheduler/scheduler_config.json", "scheduler_config.json")
 AUTOENCODERS = ("vae/config.json", "vqvae/config.json")
-"""What is beside a network of latents, which is none of images."""
+"""Configs beside a network of latents, which is not a prior of images."""
 MOST_LAYERS = 100
-"""Per block; the config of a network that was trained says a few."""
+"""Largest number of layers per block; trained networks have a few."""
 OTHER = "choose another prior"
 
 
@@ -67,7 +66,7 @@ class Parts:
 
 
 def find_parts(has: Callable[[str], bool]) -> Parts | None:
-    """The files of a network among those that a folder or a repository has; None if it has none.
+    """Return the files of a network among those of a folder or repository; None if there is none.
 
     Raises:
         PriorError: it is one of latents.
@@ -80,15 +79,15 @@ def find_parts(has: Callable[[str], bool]) -> Parts | None:
 
 
 def parts_in(folder: Path) -> Parts | None:
-    """The files of a network in a folder; see ``find_parts``."""
+    """Return the files of a network in a folder; see ``find_parts``."""
     return find_parts(lambda name: os.path.isfile(folder / name))
 
 
 def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
-    """The files of a network whose weights are pickles, among those of a folder or a repository.
+    """Return the files of a network with pickled weights among those of a folder or repository.
 
     Returns:
-        One for the pickle that is called as the library does, or one for each that is called otherwise.
+        One for the pickle with the library's name, or else one for each pickle.
 
     Raises:
         PriorError: it is one of latents.
@@ -104,7 +103,7 @@ def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
 
 
 def pickled_in(folder: Path) -> tuple[Parts, ...]:
-    """The files of a network in a folder whose weights are pickles; see ``find_pickled``."""
+    """Return the files of a network with pickled weights in a folder; see ``find_pickled``."""
     names = [name for name in (*SCHEDULERS, *AUTOENCODERS) if os.path.isfile(folder / name)]
     for place in {(folder / config).parent for config in CONFIGS}:
         with suppress(OSError):
@@ -113,23 +112,22 @@ def pickled_in(folder: Path) -> tuple[Parts, ...]:
 
 
 def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
-    """The card of a folder with a network of diffusers; None if it holds none.
+    """Return the card of a folder with a network of diffusers; None if there is none.
 
     Args:
         folder: as the library saves a pipeline or a network, or a snapshot in the Hub's cache.
         name: of the prior.
-        scheduled: take a network without a scheduler for none. In the cache, into which the library itself
-            may have fetched the network alone, the scheduler is what is missing.
+        scheduled: require a scheduler: in the cache, the library itself may have fetched the network alone.
 
     Raises:
-        PriorError: it does, but one that is of no use as a prior of images, or a config is damaged.
+        PriorError: the network is not a prior of images, or a config is damaged.
     """
     parts = parts_in(folder)
     pickled = () if parts else pickled_in(folder)
     if pickled and make_card(folder, pickled[0], name):
         raise PriorError(
-            f"the folder {folder} holds its weights as pickles, which can run code when they are read",
-            f"run {IMPORT}, which runs none and makes safetensors of them",
+            f"the folder {folder} has pickled weights, which can run code when they are read",
+            f"convert them with {IMPORT}, which runs no code",
         )
     card = None if parts is None else make_card(folder, parts, name)
     if parts is None or card is None or (scheduled and parts.scheduler is None):
@@ -146,18 +144,18 @@ def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
 def fetch_card(
     repo: str, revision: str, name: str, listing: hub.Listing, cache_dir: Path | None
 ) -> Card | None:
-    """The card of a repository with a network of diffusers, whose configs are fetched; None if it has none.
+    """Fetch the configs of a repository and return the card of its network; None if there is none.
 
     Args:
         repo: owner/name.
         revision: branch, tag or commit.
         name: of the prior.
-        listing: what the Hub says of the revision.
+        listing: of the revision.
         cache_dir: another cache than the client's.
 
     Raises:
-        PriorError: of no use as a prior of images, without a scheduler, or the Hub does not say the
-            weights' sha256.
+        PriorError: the network is not a prior of images, has no scheduler, or the listing lacks the sha256 of
+            the weights.
         OutputError: the cache cannot be written.
     """
     parts = find_parts(listing.files.__contains__)
@@ -168,19 +166,19 @@ def fetch_card(
     if card is None:
         return None
     if parts.scheduler is None:
-        raise PriorError(f"{repo} does not say the noise schedule: it holds no {SCHEDULERS[0]}", OTHER)
+        raise PriorError(f"{repo} has no noise schedule: {SCHEDULERS[0]} is missing", OTHER)
     weights = listing.files[parts.weights]
     if weights.sha256 is None or weights.size is None:
-        raise PriorError(f"the Hub does not say the sha256 of {parts.weights} in {repo}", OTHER)
+        raise PriorError(f"the listing of {repo} lacks the sha256 of {parts.weights}", OTHER)
     entries = {path: _entry(place) for path, place in paths.items()}
     return replace(card, files={**entries, parts.weights: File(weights.sha256, weights.size)})
 
 
 def make_card(folder: Path, parts: Parts, name: str) -> Card | None:
-    """The card without its files, of the configs in a folder; None if it is of something else.
+    """Return the card, without files, of the configs in a folder; None if the network is of another class.
 
     Raises:
-        PriorError: of no use as a prior of images, or the config is damaged.
+        PriorError: the network is not a prior of images, or the config is damaged.
     """
     config = read_json(folder / parts.config)
     if config.get("_class_name") != "UNet2DModel":
@@ -210,12 +208,12 @@ def make_card(folder: Path, parts: Parts, name: str) -> Card | None:
 
 def _checked_parts(has: Callable[[str], bool], config: str, weights: str) -> Parts:
     if any(map(has, AUTOENCODERS)):
-        raise PriorError("the diffusion model is one of latents, not of images", OTHER)
+        raise PriorError("the diffusion model is of latents, not of images", OTHER)
     return Parts(config, weights, next(filter(has, SCHEDULERS), None))
 
 
 def _entry(path: Path) -> File:
-    """Size and sha256 of a file; of one in the Hub's cache the sha256 that it has to have."""
+    """Return size and sha256 of a file; of a file in the Hub's cache, the sha256 of its name."""
     kept = hub.recorded(path) or ""
     if re.fullmatch("[0-9a-f]{40}", kept) and hub.git_hash(path) != kept:
         raise PriorError(f"{path} was changed or damaged", "run `sepcli fetch-priors` again")
@@ -224,23 +222,23 @@ def _entry(path: Path) -> File:
 
 
 def image_size(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Height and width that a network was trained on, of its config.
+    """Return height and width of the training images, from the config.
 
     Raises:
-        PriorError: the config does not say.
+        PriorError: the config does not state them.
     """
     size = config.get("sample_size")
     sides = tuple(size) if isinstance(size, list) else (size, size)
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise PriorError("the config of the diffusion model does not say the size of its images", OTHER)
+        raise PriorError("the config of the diffusion model lacks the size of its images", OTHER)
     return sides
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A config.
+    """Return a config.
 
     Raises:
-        PriorError: it cannot be read, or is none.
+        PriorError: it cannot be read, or is not a config.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

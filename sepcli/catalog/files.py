@@ -1,8 +1,8 @@
 """Priors on the Hub: their cards, and folders of verified files in the Hub's cache.
 
-Only ``fetch`` and ``preview`` use the network. What the Hub sends is kept if it has the sizes and hashes of
-the card. A network of diffusers has no card; one is made with the hashes of the Hub's listing, see
-``catalog.diffusers_layout``.
+Only ``fetch`` and ``preview`` use the network. Files are kept if they have the sizes and hashes of the card.
+A network of diffusers has no card; one is made with the hashes of the Hub's listing, see
+``sepcli.catalog.diffusers_layout``.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def preview(
 
 
 def _in_cache(place: Remote, cache_dir: Path | None) -> tuple[Card, Path] | None:
-    """The card and folder of a prior of which every file is in the cache, verified or not."""
+    """Return card and folder of a prior if every file is in the cache, without verifying them."""
     firsts = (CARD, *diffusers.CONFIGS) if place.card is None else tuple(place.card.files)[:1]
     paths = {first: hub.lookup(place.repo, first, place.revision, cache_dir) for first in firsts}
     folder = next((hub.snapshot(path, first) for first, path in paths.items() if path is not None), None)
@@ -128,7 +128,7 @@ def _in_cache(place: Remote, cache_dir: Path | None) -> tuple[Card, Path] | None
 
 
 def _own_card(place: Remote, listing: hub.Listing, cache_dir: Path | None) -> Card:
-    """The card that a repository holds, fetched; that of a network of diffusers is made."""
+    """Fetch the card of a repository, or make that of a network of diffusers."""
     if CARD not in listing.files:
         made = diffusers.fetch_card(place.repo, place.revision, place.name, listing, cache_dir)
         if made is not None:
@@ -138,12 +138,12 @@ def _own_card(place: Remote, listing: hub.Listing, cache_dir: Path | None) -> Ca
             import_it = f"download it yourself, then run {diffusers.IMPORT}"
             known = diffusers.find_pickled(listing.files)
             raise PriorError(
-                f"{place.repo} holds its weights as pickles only, which can run code when they are read",
+                f"{place.repo} has pickled weights only, which can run code when they are read",
                 import_it if known else "ask its owner for safetensors, or choose another repository",
             )
         raise PriorError(
-            f"{place.repo} is no prior of sepcli: it holds no {CARD}",
-            "a prior's repository holds what `sepcli train-prior` writes",
+            f"{place.repo} is not a prior of sepcli: it has no {CARD}",
+            "a repository has to hold the files that `sepcli train-prior` writes",
         )
     path = hub.download_small(place.repo, CARD, place.revision, listing, cache_dir)
     try:
@@ -157,7 +157,7 @@ def _own_card(place: Remote, listing: hub.Listing, cache_dir: Path | None) -> Ca
 
 
 def _fetch_inner(card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None) -> Card:
-    """The card with the files of the score priors in folders inside its own, whose cards are fetched."""
+    """Return the card with the files of the score priors in folders inside its own; fetch their cards."""
     for word in inner_priors(card):
         name = f"{word}/{CARD}"
         if name not in listing.files:
@@ -168,7 +168,7 @@ def _fetch_inner(card: Card, place: Remote, listing: hub.Listing, cache_dir: Pat
 
 
 def with_inner(card: Card, folder: Path) -> Card:
-    """The card with the files of the score priors in folders inside its own.
+    """Return the card with the files of the score priors in folders inside its own.
 
     Raises:
         PriorError: the card of one of them is missing or cannot be read.
@@ -183,7 +183,7 @@ def with_inner(card: Card, folder: Path) -> Card:
 def _fetch_files(
     card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None, on_progress: ProgressCallback
 ) -> Path:
-    """The folder of a card's files, each of them from the cache if it is intact there."""
+    """Fetch the files of a card that are not intact in the cache; return their folder."""
     done, total, folder = 0, sum(entry.size for entry in card.files.values()), Path()
     for name, entry in card.files.items():
         path = hub.lookup(place.repo, name, listing.commit, cache_dir)
@@ -206,7 +206,7 @@ def _fetch_files(
 
 
 def _unlike(card: Card, listing: hub.Listing) -> str | None:
-    """In which way a repository differs from a card, as far as one knows before fetching the files."""
+    """Return how a repository differs from a card, as far as its listing shows; None if it does not."""
     for name, entry in card.files.items():
         there = listing.files.get(name)
         if PurePosixPath(name).suffix.lower() in diffusers.PICKLES:
@@ -221,14 +221,14 @@ def _unlike(card: Card, listing: hub.Listing) -> str | None:
 def _refused(
     reason: str, card: Card, place: Remote, listing: hub.Listing, cache_dir: Path | None
 ) -> PriorError:
-    """The error of a repository that is not what its card says; nothing of it is kept."""
+    """Discard what was fetched of a repository that differs from its card; return the error."""
     for name in (CARD, *(f"{word}/{CARD}" for word in inner_priors(card)), *card.files):
         path = hub.lookup(place.repo, name, listing.commit, cache_dir)
         if path is not None:
             hub.discard(path)
     return PriorError(
-        f"{place.repo} is not to be trusted: {reason}",
-        "nothing of it was kept; tell its owner, or choose another",
+        f"{place.repo} is not what its card states: {reason}",
+        "nothing was kept; report it to the owner, or choose another repository",
     )
 
 

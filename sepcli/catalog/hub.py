@@ -1,8 +1,8 @@
-"""The Hugging Face Hub: the one place that knows its client and what can go wrong with it.
+"""The Hugging Face Hub: calls of its client, and translations of its errors.
 
 Files lie in the client's own cache, ``models--OWNER--NAME/{blobs,snapshots/COMMIT,refs}``, where
-``HF_HOME``, ``HF_HUB_CACHE``, ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` mean what they always
-mean: the client reads them when it is imported, which is here, inside the functions.
+``HF_HOME``, ``HF_HUB_CACHE``, ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` have their usual meaning.
+The client reads them when it is imported, which happens inside the functions below.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 from sepcli.errors import OutputError, PriorError, SepError
 
 TIMEOUT = 10.0
-"""Seconds to wait for the Hub's first answer."""
+"""Timeout of the first response of the Hub, in seconds."""
 LARGEST_SMALL = 1_000_000
-"""Bytes of a file that is fetched only because of its name."""
+"""Largest size, in bytes, of a file that is fetched by its name before a hash is known."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class RemoteFile:
     """A file of a repository.
 
     Attributes:
-        size: in bytes; None if the Hub does not say.
-        sha256: hex digest; None for small files, of which the Hub keeps another one.
-        git: that one, SHA-1 as git computes it of a file; None for large files.
+        size: in bytes; None if the Hub does not state it.
+        sha256: hex digest; None for small files.
+        git: SHA-1 of small files, as git computes it; None for large files.
     """
 
     size: int | None
@@ -45,7 +45,7 @@ class Listing:
 
     Attributes:
         commit: its full hash.
-        files: path → what the Hub says of it; the paths are the owner's words.
+        files: path → size and hash; the paths are chosen by the owner of the repository.
     """
 
     commit: str
@@ -60,7 +60,7 @@ def is_offline() -> bool:
 
 
 def listing(repo: str, revision: str) -> Listing:
-    """Ask the Hub for the commit and the files of a revision.
+    """Return commit and files of a revision, from the Hub.
 
     Raises:
         PriorError: no network, no such repository or revision, or no access to it.
@@ -79,7 +79,7 @@ def listing(repo: str, revision: str) -> Listing:
 
 
 def lookup(repo: str, name: str, revision: str, cache_dir: Path | None = None) -> Path | None:
-    """The path of a file in the cache, None if it is not there; never asks the Hub."""
+    """Return the path of a file in the cache, without the network; None if it is not there."""
     with _client(repo, revision):
         from huggingface_hub import try_to_load_from_cache
 
@@ -94,7 +94,7 @@ def download(
     cache_dir: Path | None = None,
     on_bytes: Callable[[int], None] | None = None,
 ) -> Path:
-    """Fetch a file into the cache, unless it is there; a broken connection is taken up where it broke.
+    """Fetch a file into the cache, unless it is there; an interrupted download continues where it stopped.
 
     Args:
         repo: owner/name.
@@ -120,55 +120,57 @@ def download(
 def download_small(
     repo: str, name: str, revision: str, there: Listing, cache_dir: Path | None = None
 ) -> Path:
-    """Fetch a small file by the revision's name, which the cache then knows offline, and check its git hash.
+    """Fetch a small file by the name of a revision, for later use offline, and check its git hash.
 
     Args:
         repo: owner/name.
         name: path in the repository.
         revision: branch, tag or commit.
-        there: what the Hub said of the revision.
+        there: the listing of the revision.
         cache_dir: another cache than the client's.
 
     Returns:
         Its path in the snapshot of the listing's commit.
 
     Raises:
-        PriorError: too large, damaged on its way, or of another commit; see also ``download``.
+        PriorError: it is too large, damaged, or of another commit; see also ``download``.
         OutputError: the cache cannot be written.
     """
     if (there.files[name].size or 0) > LARGEST_SMALL:
-        raise PriorError(f"the {name} of {repo} is too large for what it is", "choose another repository")
-    for _ in range(2):  # what is damaged in the cache is fetched anew, once
+        raise PriorError(
+            f"{name} of {repo} has more than {LARGEST_SMALL:,} bytes", "choose another repository"
+        )
+    for _ in range(2):  # a damaged file of the cache is fetched again, once
         path = download(repo, name, revision, cache_dir)
         if snapshot(path, name).name != there.commit:
-            raise PriorError(f"{repo} was changed while it was fetched", "run the same command again")
+            raise PriorError(f"{repo} changed during the download", "run the same command again")
         if there.files[name].git in (None, git_hash(path)):
             return path
         discard(path)
     raise PriorError(
-        f"{repo} is not to be trusted: {name} differs from what the Hub lists",
-        "nothing of it was kept; tell its owner, or choose another",
+        f"{name} of {repo} differs from the listing of the Hub",
+        "nothing was kept; report it to the owner, or choose another repository",
     )
 
 
 def recorded(path: Path) -> str | None:
-    """The hash under which the cache keeps a file: sha256 if it is large, git's if small; None if unknown."""
+    """Return the hash that names a cached file: sha256 if large, git's SHA-1 if small; None if unknown."""
     return path.readlink().name if path.is_symlink() else None
 
 
 def git_hash(path: Path) -> str:
-    """The SHA-1 under which git knows a file."""
+    """Return the SHA-1 that git computes of a file."""
     data = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def snapshot(path: Path, name: str) -> Path:
-    """The folder of a commit, of the path of one of its files."""
+    """Return the folder of a commit from the path of one of its files."""
     return path.parents[len(PurePosixPath(name).parts) - 1]
 
 
 def discard(path: Path) -> None:
-    """Remove a file from the cache: its place in the snapshot and the blob that this is a link to.
+    """Remove a file from the cache: its link in the snapshot and the blob that the link points to.
 
     Raises:
         OutputError: the cache cannot be written.
@@ -186,8 +188,7 @@ def discard(path: Path) -> None:
 
 
 def _bar(on_bytes: Callable[[int], None]) -> type[Any]:
-    """Return a class in the place of the client's progress bars, which shows nothing and calls
-    ``on_bytes``."""
+    """Return a progress bar class for the client that shows nothing and calls ``on_bytes``."""
     from huggingface_hub.utils.tqdm import tqdm
 
     class Bar(tqdm):
@@ -204,7 +205,7 @@ def _bar(on_bytes: Callable[[int], None]) -> type[Any]:
 
 @contextmanager
 def _client(repo: str, revision: str) -> Iterator[None]:
-    """Silence the client's own log, warnings and bars, and translate its errors."""
+    """Silence the log, warnings and bars of the client, and translate its errors."""
     logger = logging.getLogger("huggingface_hub")
     try:
         from huggingface_hub.utils.tqdm import (
@@ -229,17 +230,17 @@ def _client(repo: str, revision: str) -> Iterator[None]:
 
 
 def _translated(error: Exception, repo: str, revision: str) -> SepError:
-    """An error of the client in this package's words; the client's own may hold addresses and headers."""
+    """Translate an error of the client, whose own message may hold addresses and headers."""
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         return _translated(error.__cause__, repo, revision)
-    again = "check the network, then run the same command again: it goes on where it stopped"
+    again = "check the network, then run the same command again: it continues where it stopped"
     known: list[tuple[type[Exception], str, str]] = [
-        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE forbids to ask the Hub", "unset HF_HUB_OFFLINE"),
+        (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"),
         (
             errors.GatedRepoError,
-            f"the repository {repo} is gated: its owner asks for consent",
+            f"the repository {repo} is gated",
             f"accept its licence on {constants.ENDPOINT}/{repo} and set HF_TOKEN to your token",
         ),
         (
@@ -249,18 +250,18 @@ def _translated(error: Exception, repo: str, revision: str) -> SepError:
         ),
         (
             errors.RepositoryNotFoundError,
-            f"the Hub has no repository {repo}, or does not show it to you",
+            f"the repository {repo} does not exist or is private",
             "check the name; for a private repository set HF_TOKEN to your token",
         ),
         (
             errors.EntryNotFoundError,
-            f"the repository {repo} lacks a file of the prior",
+            f"a file of the prior is missing in {repo}",
             "ask its owner, or choose another revision",
         ),
-        (errors.HFValidationError, f"'{repo}' cannot be the name of a repository", "write hf:owner/name"),
+        (errors.HFValidationError, f"'{repo}' is not a valid name of a repository", "write hf:owner/name"),
         (
             errors.FileMetadataError,
-            f"{constants.ENDPOINT} does not answer as the Hub does",
+            f"{constants.ENDPOINT} is not a Hub",
             "check HF_ENDPOINT and the network's proxy",
         ),
     ]
@@ -269,17 +270,17 @@ def _translated(error: Exception, repo: str, revision: str) -> SepError:
             return PriorError(message, hint)
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return PriorError(f"the Hub refuses access to {repo} ({status})", "check the token in HF_TOKEN")
+        return PriorError(f"access to {repo} is denied ({status})", "check the token in HF_TOKEN")
     if status is not None:
-        return PriorError(f"the Hub answered with an error for {repo} ({status})", "try again later")
+        return PriorError(f"the Hub returned an error for {repo} ({status})", "try again later")
     of_network = errors.HfHubHTTPError.__bases__[0]  # the root of the HTTP library that the client uses
     if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError | TimeoutError):
         return OutputError(
-            f"cannot write the cache of the Hub: {error.strerror}",
+            f"the cache of the Hub cannot be written: {error.strerror}",
             "free some space or make it writable, or choose another folder (HF_HUB_CACHE)",
         )
     if isinstance(error, OSError | of_network):
-        return PriorError(f"no connection to the Hub, or it broke, while fetching {repo}", again)
+        return PriorError(f"the connection to the Hub failed while fetching {repo}", again)
     return PriorError(
         f"the client of the Hub failed on {repo} ({type(error).__name__})",
         "check HF_ENDPOINT, or update the package huggingface-hub",

@@ -22,8 +22,8 @@ UNPINNED: Mapping[str, str] = {
     "cifar10-ddpm": "google/ddpm-cifar10-32",
     "mnist-ddpm": "1aurent/ddpm-mnist",
 }
-"""Short names of repositories of diffusion models, without a pinned commit: their files are verified against the
-Hub's listing when they are fetched."""
+"""Short names of repositories of diffusion models, without a pinned commit: their files are verified against
+the Hub's listing when they are fetched."""
 
 WORD = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
 

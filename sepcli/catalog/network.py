@@ -1,4 +1,4 @@
-"""A network from a part of a prior's folder."""
+"""Networks from the parts of a prior's folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sepcli.errors import PriorError, UsageError
 Network = TypeVar("Network", bound=nn.Module)
 
 REPEATED = ("blocks", "layers", "scales", "steps", "sigmas", "weights")
-"""Fields of configs that are numbers of layers, or have one for every copy; each has tensors of its own."""
+"""Fields of configs that are numbers of layers, or have an entry per layer; every layer has tensors."""
 
 
 def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Network:
-    """The network of a part of a prior's folder, float32 on the CPU: its config, then its weights.
+    """Return the network of a part of a prior's folder, float32 on the CPU.
 
     Args:
         make: the fields of ``config.json`` → the network.
@@ -67,7 +67,7 @@ def read_config(part: Path) -> Mapping[str, Any]:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Try to compile something.
+    """Refuse a device for which nothing can be compiled.
 
     Raises:
         UsageError: nothing can be compiled for the device here.
@@ -77,12 +77,13 @@ def check_compiler(device: torch.device) -> None:
     except RuntimeError as error:
         raise UsageError(
             "nothing can be compiled here: " + str(error).strip().partition("\n")[0],
-            "install a C++ compiler, or do not ask for it",
+            "install a C++ compiler, or leave compile out",
+            argument="settings.compile",
         ) from error
 
 
 def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> None:
-    """Have networks compiled when they are first asked, and again for questions of another shape.
+    """Compile networks at their first call, and again for inputs of another shape.
 
     Raises:
         UsageError: nothing can be compiled for the device here.
@@ -95,10 +96,10 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
 def _check_shapes(
     make: Callable[[dict[str, Any]], Network], fields: dict[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Refuse a config of another network than the tensors are of, before there is memory for it.
+    """Refuse a config whose network has other tensors, before memory is allocated for it.
 
     Raises:
-        ValueError: it is; whatever ``make`` raises over such fields.
+        ValueError: it does; ``make`` may raise other errors.
     """
     counts = [fields.get(name, 0) for name in REPEATED]
     layers = math.prod(max(1, len(count) if isinstance(count, tuple) else count) for count in counts)

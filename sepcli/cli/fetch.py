@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cache:
-    """Where to look and what to ask for.
+    """Options of all lookups.
 
     Attributes:
-        revision: another than the word's or the catalog's own.
-        cache_dir: another cache than the Hub's client's.
-        offline: never ask the Hub.
+        revision: another than the one of the name or of the catalog.
+        cache_dir: another cache than the default one.
+        offline: do not use the network.
     """
 
     revision: str | None
@@ -39,41 +39,44 @@ def fetch_priors(
             metavar="[NAME]...", help="Names of the catalog, folders, or hf:owner/name[@revision]."
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every prior of the catalog that is pinned.")] = False,
-    as_list: Annotated[
-        bool, typer.Option("--list", help="Say what there is and where; fetch nothing.")
+    every: Annotated[
+        bool, typer.Option("--all", help="Fetch every prior of the catalog with a pinned commit.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched.")] = False,
+    as_list: Annotated[
+        bool, typer.Option("--list", help="List the priors and their locations; fetch nothing.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files that would be fetched.")] = False,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check the hashes of what is here; fetch nothing.")
+        bool, typer.Option("--verify", help="Verify the hashes of local files; fetch nothing.")
     ] = False,
     cache_dir: Annotated[
         Path | None,
-        typer.Option(help="Another cache than the Hub's own; set HF_HUB_CACHE to it to separate with it."),
+        typer.Option(help="Folder of the cache; set HF_HUB_CACHE to it to separate with its priors."),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never ask the Hub.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not use the network.")] = False,
     revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of the repository; the pinned one if not given.")
+        str | None,
+        typer.Option(help="Branch, tag or commit of the repository. Default: the pinned commit, else main."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
-    """Fetch priors from the Hugging Face Hub, check their hashes, and say where they are."""
+    """Fetch priors from the Hugging Face Hub and verify their hashes."""
     if as_list + dry_run + verify > 1:
         raise UsageError("--list, --dry-run and --verify contradict each other", "give one of them")
     if names and every:
-        raise UsageError("--all leaves no choice of names", "leave out the names, or --all")
+        raise UsageError("--all and names contradict each other", "leave out the names, or --all")
     if revision is not None and len(names or ()) != 1:
-        raise UsageError("--revision is one prior's", "name one prior, or write hf:owner/name@revision")
+        raise UsageError("--revision is for one prior", "name one prior, or write hf:owner/name@revision")
     if not (names or every or as_list or verify):
-        raise UsageError("no prior was named", "give names, --all, or --list to see what there is")
+        raise UsageError("no prior is given", "give names or --all, or list the priors with --list")
     work = _list if as_list else _preview if dry_run else _verify if verify else _fetch
     words = list(dict.fromkeys(names or _catalog(as_list)))
     records: list[dict[str, Any]] = []
     failed: dict[str, SepError] = {}
-    asked = len(words)
-    for number, word in enumerate(words):  # which the score priors of those that were asked for join
-        own = revision if number < asked else None
+    given = len(words)
+    for number, word in enumerate(words):  # the score priors of the given ones are appended
+        own = revision if number < given else None
         try:
             record = work(word, Cache(own, cache_dir, offline), quiet, bool(names))
         except SepError as error:
@@ -82,7 +85,7 @@ def fetch_priors(
             failed[word] = error
             continue
         records.append(record)
-        if number < asked and not as_list:  # score priors name no others; a card that does may name itself
+        if number < given and not as_list:  # score priors have no score priors; a card may name itself
             words += [part for part in record.get("score_priors", ()) if part not in words]
         if not (as_json or as_list):
             console.emit(_sentence(record))
@@ -92,9 +95,7 @@ def fetch_priors(
 
 
 def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
-    """Fetch those ``hf:`` words that are not in the cache, and say so: to name one is to ask for it.
-
-    What else such a prior names for another engine is fetched with it.
+    """Fetch the ``hf:`` names that are not in the cache, and the score priors of their cards; print a note.
 
     Raises:
         PriorError, OutputError, UsageError: see ``sepcli.catalog.resolve.fetch``.
@@ -114,7 +115,7 @@ def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
 
 
 def _catalog(unpinned: bool) -> tuple[str, ...]:
-    """Every name; those of repositories at no commit that was checked are only for those who ask for them."""
+    """Return every name of the catalog, if ``unpinned`` those of repositories without a pinned commit too."""
     from sepcli.catalog import index
 
     return tuple(
@@ -135,7 +136,7 @@ def _fetch(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
                 on_progress=on_progress,
             )
     except KeyboardInterrupt:
-        console.note("finished files are kept; the same command fetches the others", quiet)
+        console.note("complete files are kept; the same command fetches the others", quiet)
         raise
     return {**_record(word, card, folder=folder), "folder": str(folder), "verified": True}
 
@@ -170,7 +171,7 @@ def _list(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
 
 
 def _look(word: str, cache: Cache) -> tuple[dict[str, Any], Card | None, Path | None]:
-    """What is known of a prior without the network."""
+    """Return a prior's record, card and folder without the network; None for what has not been fetched."""
     from sepcli.catalog import index, resolve
 
     place = index.remote(word, cache.revision)
@@ -184,7 +185,7 @@ def _look(word: str, cache: Cache) -> tuple[dict[str, Any], Card | None, Path | 
 
 
 def _record(word: str, card: Card | None, here: bool = True, folder: Path | None = None) -> dict[str, Any]:
-    """A prior in a report; ``where`` is bundled, folder, cached or to fetch."""
+    """Return the record of a prior; ``where`` is bundled, folder, cached or to fetch."""
     from sepcli.catalog import index
 
     if index.remote(word) is not None:

@@ -11,6 +11,7 @@ from sepcli.errors import UsageError
 if TYPE_CHECKING:
     pass
 
+
 class Consistency(StrEnum):
     """What ``--consistency`` takes."""
 

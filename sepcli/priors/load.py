@@ -106,8 +106,7 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
 
 
 def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """Return channels, height and width of a prior's images and the names of its classes, without its
-    weights.
+    """Return channels, height and width of a prior's images and its classes, without loading weights.
 
     Raises:
         PriorError: there is no such prior, it is not of images, or its config is damaged.

@@ -1,8 +1,7 @@
 """From names of priors and a few arguments to what separates: which cards, which engine, which sources.
 
 Cards suffice for this: neither torch nor weights are loaded, so that a misspelt name is answered at once. A
-card of
-an engine for all sources together (lass, variational) may name a score prior for each of its sources; then
+card of an engine for all sources together (lass, variational) may name a score prior for each of its sources; then
 either engine separates, with the name, sources and weights of that card.
 """
 
@@ -276,7 +275,7 @@ def _composed(
     _check_single(owners, owners[0])
     if len(owners) + other < 2:
         raise UsageError(
-            f"prior {owners[0].name} is of {owners[0].sources[0]} alone, and a mixture has two sources or more",
+            f"prior {owners[0].name} is of {owners[0].sources[0]} alone, a mixture has two sources or more",
             "give one prior per source, or add the source other for all else",
             argument="priors",
         )

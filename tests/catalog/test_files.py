@@ -419,7 +419,7 @@ def test_what_is_here_needs_no_network(hub: Hub, tiny_images: Path) -> None:
     for word in (*index.names(), str(tiny_images)):
         assert resolve.fetch(word) == resolve.find(word)
         assert resolve.preview(word) == (resolve.find(word)[0], ())
-        with pytest.raises(UsageError, match="--revision"):
+        with pytest.raises(UsageError, match="revision"):
             resolve.fetch(word, revision="main")
     assert hub.asked == []
 

@@ -39,8 +39,7 @@ EXTRACTING: Mapping[str, Any] = {
     "rho": 3.0,
 }
 """Defaults of ``projected`` where all priors were trained beside interference: these extract their source
-from the
-mixture, so that little noise and few steps suffice. Chosen on validation songs."""
+from the mixture, so that little noise and few steps suffice. Chosen on validation songs."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +137,7 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], other: bool
     """Return the defaults of a sampler: its sigmas, and weighing by variance if every prior has one.
 
     Beside ``other`` sources are not weighed: its variance is never as small as that of a network, so that it
-    would
-    take from the others at every level. Halving begins at the level of the sources; ``other`` may be louder.
+    would take from the others at every level. Halving begins at the level of the sources; ``other`` may be louder.
     """
     levels, loudest, config = sigma_range(networks), greatest_std(networks), networks[0].config
     extracting = interference_trained(networks) and not other

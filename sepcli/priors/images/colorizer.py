@@ -29,8 +29,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "multi-source": {**WIDE, "sigma_min": 0.01, "alike": 1},
 }
 """Sampler → its settings for colors; Langevin dynamics keep those of BASIS. Ancestral noise gives colors
-their
-uncertainty, fresh noise alone (η = 1) too little of it; see ``sepcli.samplers.projected``."""
+their uncertainty, fresh noise alone (η = 1) too little of it; see ``sepcli.samplers.projected``."""
 BATCH = 16
 """Samples computed at once, of images that may be larger than the prior's own."""
 

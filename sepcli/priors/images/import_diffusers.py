@@ -22,7 +22,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import diffusers_layout as diffusers
 from sepcli.catalog.card import Part
 from sepcli.catalog.diffusers_layout import Parts
-from sepcli.errors import InputError, OutputError, PriorError
+from sepcli.errors import InputError, OutputError, PriorError, SepError
 from sepcli.priors.images.diffusers import DiffusionUnetConfig
 from sepcli.priors.images.import_ncsn import check_tensors, read_state
 from sepcli.priors.images.load_diffusers import expected_shapes, load_unet
@@ -173,7 +173,7 @@ def _tried(stage: Path, root: Path) -> DiffusionUnetConfig:
 
 @contextmanager
 def _staged(place: Path) -> Iterator[Path]:
-    """A folder that takes the name ``place`` when the body is done, in exchange for what is there."""
+    """Yield a folder that replaces ``place`` when the body is done."""
     unique = f".sepcli-{os.getpid()}-{secrets.token_hex(4)}"
     stage, before = place.with_name(f"{unique}.part"), place.with_name(f"{unique}.old")
     try:
@@ -182,9 +182,11 @@ def _staged(place: Path) -> Iterator[Path]:
         if place.exists():
             place.rename(before)
         stage.rename(place)
+    except SepError:
+        raise
     except OSError as error:
         raise OutputError(
-            f"cannot write to {place}: {error.strerror or error}", "choose another --out folder"
+            f"cannot write to {place}: {error.strerror or error}", "choose another folder", argument="out"
         ) from error
     finally:
         if before.exists() and not place.exists():

@@ -32,8 +32,7 @@ UNIT = (0.0, 1.0)
 BATCH = 64
 """Samples computed at once."""
 PIXELS = 2 * 256 * 256
-"""Pixels of the samples computed at once by a network of diffusers or a flow: some gigabytes of 128
-channels."""
+"""Pixels of the samples computed at once by a network of diffusers or a flow: gigabytes of 128 channels."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,7 @@ def image_engine(selection: Selection, device: torch.device) -> ScoreEngine:
 
 
 def known_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """Return channels, height and width of a prior's images and the names of its classes, without its
-    weights.
+    """Return channels, height and width of a prior's images and its classes, without loading weights.
 
     Raises:
         PriorError: a config is missing or damaged.

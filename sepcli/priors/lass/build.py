@@ -58,8 +58,7 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
 
 
 def known_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """Return channels, height and width of a prior's images and the names of its classes, without its
-    weights.
+    """Return channels, height and width of a prior's images and its classes, without loading weights.
 
     Raises:
         PriorError: a config is missing or damaged.
