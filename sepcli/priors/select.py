@@ -1,8 +1,8 @@
 """From names of priors and a few arguments to what separates: which cards, which engine, which sources.
 
 Cards suffice for this: neither torch nor weights are loaded, so that a misspelt name is answered at once. A
-card of an engine for all sources together (lass, variational) may name a score prior for each of its sources; then
-either engine separates, with the name, sources and weights of that card.
+card of an engine for all sources together (lass, variational) may name a score prior for each of its
+sources; then either engine separates, with the name, sources and weights of that card.
 """
 
 from __future__ import annotations

@@ -136,8 +136,9 @@ def interference_trained(networks: Sequence[SpectralPrior]) -> bool:
 def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], other: bool = False) -> dict[str, Any]:
     """Return the defaults of a sampler: its sigmas, and weighing by variance if every prior has one.
 
-    Beside ``other`` sources are not weighed: its variance is never as small as that of a network, so that it
-    would take from the others at every level. Halving begins at the level of the sources; ``other`` may be louder.
+    Beside ``other`` sources are not weighed: its variance is never as small as that of a network, so that
+    it would take from the others at every level. Halving begins at the level of the sources; ``other`` may
+    be louder.
     """
     levels, loudest, config = sigma_range(networks), greatest_std(networks), networks[0].config
     extracting = interference_trained(networks) and not other

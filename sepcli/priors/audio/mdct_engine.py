@@ -31,8 +31,8 @@ class MdctEngine:
         hop: M, samples of a frame.
         weights: α_k of the mixing m = Σ α_k x_k.
         scale: c; the priors are of c x_k, and ``inner`` mixes those with the weights α_k/c. Priors of audio
-            are trained at the levels that sources have in a mixture, and a mixture comes at one level whatever
-            the α_k add up to; so c is their mean size, and only their ratios count.
+            are trained at the levels that sources have in a mixture, and a mixture comes at one level
+            whatever the α_k add up to; so c is their mean size, and only their ratios count.
         interference_trained: whether every prior was trained beside interference, so that estimates are
             nearer to the sources than masks made of them.
         other: the share of the mixture's power that the last source, ``other``, is expected to have; None:
