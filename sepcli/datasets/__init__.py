@@ -109,9 +109,9 @@ DATASETS: Mapping[str, Dataset] = {
         Dataset(
             "images",
             "image",
-            "sepcli.datasets.image_pairs:open_folder",
+            "sepcli.datasets.image_folder:open_folder",
             "sums of two images of one folder, or of one each of two",
-            detect="sepcli.datasets.image_pairs:is_images",
+            detect="sepcli.datasets.image_folder:is_images",
             pairing=("any",),
             folders=2,
             items=1_000,
@@ -199,7 +199,7 @@ def images(
     Raises:
         InputError: there are no images, or one cannot be read.
     """
-    from sepcli.datasets.image_pairs import open_folder
+    from sepcli.datasets.image_folder import open_folder
 
     return open_folder(Path(folder), split, shape)
 

@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 
 from sepcli.atomic import write_many
 from sepcli.datasets.cache import fingerprint
-from sepcli.datasets.image_decoder import Decoder
+from sepcli.datasets.image_decoder import Decoder, read_pixels
 from sepcli.errors import InputError, OutputError
+from sepcli.media import MEDIA
+from sepcli.protocols import ProgressCallback
 
 if TYPE_CHECKING:
     from sepcli.datasets.image_pairs import ColorImages, ImagePairs
@@ -36,6 +38,10 @@ CACHE_VERSION = 1
 
 Half = tuple[str, frozenset[int]]
 """One of two sources of a class-split protocol: its name and its labels."""
+
+
+MOST = 10_000
+"""Images of a folder, at most; chosen at random (fixed seed)."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,36 @@ class LabelledImages:
         from sepcli.datasets.image_pairs import ColorImages
 
         return ColorImages(self, count)
+
+
+def open_folder(
+    folder: Path,
+    split: str = "test",
+    shape: tuple[int, int, int] | None = None,
+    on_progress: ProgressCallback | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> LabelledImages:
+    """Open the images of a folder, or of its split, cropped and scaled.
+
+    Args:
+        folder: holds image files.
+        split: used only if the folder is divided into splits.
+        shape: C, H, W, those of a prior; None: see ``Decoder``.
+        on_progress: called with (files read, all files).
+        on_message: called with notes on sizes.
+
+    Raises:
+        InputError: there are none, or one of them cannot be read.
+    """
+    size = None if shape is None else (shape[1], shape[2])
+    decoder = Decoder(read_pixels, size, None if shape is None else shape[0], on_progress, on_message)
+    opened = open_images(folder, split, MEDIA["image"].suffixes, decoder, shuffled=True, most=MOST)
+    return LabelledImages(opened.images, opened.labels, opened.classes, title=folder.resolve().name)
+
+
+def is_images(folder: Path) -> bool:
+    """Whether a folder holds image files."""
+    return bool(image_files(folder, MEDIA["image"].suffixes))
 
 
 def image_files(root: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -6,21 +6,18 @@ Source: Jayaram & Thickstun 2020 (BASIS), section 5.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.datasets.image_decoder import Decoder, read_pixels
-from sepcli.datasets.image_folder import LabelledImages, image_files, open_images
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import InputError, UsageError
-from sepcli.media import MEDIA
-from sepcli.protocols import ProgressCallback
 
-MOST = 10_000
-"""Images of a folder, at most; chosen at random (fixed seed)."""
+if TYPE_CHECKING:
+    from sepcli.datasets.image_folder import LabelledImages
+
 ANY = ("first", "second")
 """Names of the sources where nothing tells them apart."""
 
@@ -128,7 +125,7 @@ def pairs_of(
         opened = training() if training is not None else images
         if opened.images.shape[1:] != images.images.shape[1:]:
             raise InputError("training and test images differ in size", "use files of one data set")
-        first, second = _halves(LabelledImages(opened.images, opened.labels, halves=images.halves), pairing)
+        first, second = _halves(replace(opened, halves=images.halves), pairing)
         return opened.images[first], opened.images[second]
 
     return ImagePairs(
@@ -161,36 +158,6 @@ def random_pairs(groups: tuple[Group, Group], count: int, seed: int) -> Iterator
             other = rng.choice(second.chosen)
         pair = np.stack([first.images[one], second.images[other]])
         yield Pair(f"pair-{number:05d}", as_floats(pair), 0)
-
-
-def open_folder(
-    folder: Path,
-    split: str = "test",
-    shape: tuple[int, int, int] | None = None,
-    on_progress: ProgressCallback | None = None,
-    on_message: Callable[[str], None] | None = None,
-) -> LabelledImages:
-    """Open the images of a folder, or of its split, cropped and scaled.
-
-    Args:
-        folder: holds image files.
-        split: used only if the folder is divided into splits.
-        shape: C, H, W, those of a prior; None: see ``Decoder``.
-        on_progress: called with (files read, all files).
-        on_message: called with notes on sizes.
-
-    Raises:
-        InputError: there are none, or one of them cannot be read.
-    """
-    size = None if shape is None else (shape[1], shape[2])
-    decoder = Decoder(read_pixels, size, None if shape is None else shape[0], on_progress, on_message)
-    opened = open_images(folder, split, MEDIA["image"].suffixes, decoder, shuffled=True, most=MOST)
-    return LabelledImages(opened.images, opened.labels, opened.classes, title=folder.resolve().name)
-
-
-def is_images(folder: Path) -> bool:
-    """Whether a folder holds image files."""
-    return bool(image_files(folder, MEDIA["image"].suffixes))
 
 
 def as_floats(images: Images) -> NDArray[np.float32]:
