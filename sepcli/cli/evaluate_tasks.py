@@ -11,7 +11,7 @@ from sepcli.cli import console
 from sepcli.cli.evaluate_options import AUDIO, COLORS, LIKELIHOOD, Kind
 from sepcli.cli.resolve import Method, engine_of, find, load, made_with
 from sepcli.cli.settings import parse_settings
-from sepcli.datasets import DATASETS, Dataset, resolve
+from sepcli.datasets import Dataset, resolve
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,17 +103,17 @@ def _audio(choice: Choice) -> Task[Any]:
     engines = [method for method in choice.methods if not method.blind]
     if len(engines) > 1:
         raise UsageError(f"--method {' and '.join(engines)} are two runs", "evaluate one engine at a time")
-    toys = choice.dataset.name == "toy-waves"
-    if toys and not choice.priors:
+    row = choice.dataset
+    if row.means and not choice.priors:
         raise UsageError(
-            "--dataset toy-waves needs priors", "give --prior once per shape, or one of encoders"
+            f"--dataset {row.name} needs priors", "give --prior once per source, or one of encoders"
         )
-    if toys and blind:
-        raise UsageError(f"--method {blind[0]} is not for toy waves", "use priors of toy waves")
-    if len(choice.priors) > 1 and not toys:
-        raise UsageError(f"{len(choice.priors)} --prior for --dataset {choice.dataset.name}", "give one")
+    if row.means and blind:
+        raise UsageError(f"--method {blind[0]} is not for --dataset {row.name}", "use priors of its sources")
+    if len(choice.priors) > 1 and not row.means:
+        raise UsageError(f"{len(choice.priors)} --prior for --dataset {row.name}", "give one")
     with_prior = bool(choice.priors or engines or not blind)
-    if choice.consistency and (not with_prior or toys):
+    if choice.consistency and (not with_prior or row.means):
         raise UsageError("--consistency is not used: no prior separates recordings here", "leave it out")
     if choice.consistency == "none" and choice.samples:
         raise UsageError("--consistency none scores the bare first sample", "leave out --samples")
@@ -121,21 +121,18 @@ def _audio(choice: Choice) -> Task[Any]:
     from sepcli.datasets.songs import SongSet
     from sepcli.evaluation.tasks.pairs import Pairs
     from sepcli.evaluation.tasks.songs import WholeSongs
+    from sepcli.separation.settings import StreamSettings
 
-    count = choice.pairs or choice.dataset.items or None
     folder = (choice.data[0],) if choice.data else ()
-    split = (choice.split,) if choice.dataset.splits else ()
-    data = resolve(choice.dataset.open)(*folder, *split).pairs(count)
-    own = engine if with_prior else None
-    about = about if with_prior else {"prior": None, "device": "cpu"}
+    split = (choice.split,) if row.splits else ()
+    data = resolve(row.open)(*folder, *split).pairs(choice.pairs or row.items or None)
+    if not with_prior:
+        engine, about = None, {"prior": None, "device": "cpu"}
     if isinstance(data, SongSet):
-        return WholeSongs(data, own, blind, replace(stream, batch=choice.batch), about)
-    if toys:
-        from sepcli.separation.settings import StreamSettings
-
+        return WholeSongs(data, engine, blind, replace(stream, batch=choice.batch), about)
+    if row.means:
         stream = StreamSettings(samples=choice.samples or 1, reference_rms=None)
-        return Pairs(data, own, blind, stream, about, metrics=("si-sdr", "sdr"))
-    return Pairs(data, own, blind, stream, about)
+    return Pairs(data, engine, blind, stream, about, row.metrics or ("sdr",))
 
 
 def _engine(
@@ -144,7 +141,7 @@ def _engine(
     """The engine of the priors, how recordings go through it, and what it is, for records."""
     method, sampler = engine_of(next(iter(leading), None), choice.sampler)
     mean, count = None, len(choice.priors)
-    if choice.dataset.name == "toy-waves" and count > 1:
+    if choice.dataset.means and count > 1:
         mean = ",".join([repr(1 / count)] * count)
     settings = parse_settings(choice.settings)
     if choice.samples:
@@ -237,15 +234,10 @@ def _colorization(choice: Choice, shape: tuple[int, int, int], given: Mapping[st
 def _open_images(choice: Choice, folder: Path, shape: tuple[int, int, int]) -> LabelledImages:
     """All test images; those of any folder are cropped and scaled to a prior's shape."""
     on_message: Callable[[str], None] = lambda text: console.note(text, choice.quiet)  # noqa: E731
-    found: LabelledImages
+    images: LabelledImages
     with console.progress(f"reading {folder.name}", choice.quiet) as on_progress:
-        if choice.dataset.name == "mnist":
-            found = resolve(choice.dataset.open)(folder)
-        elif choice.dataset.name == "cifar10":
-            found = resolve(choice.dataset.open)(folder, "test", on_progress, on_message)
-        else:
-            found = resolve(choice.dataset.open)(folder, "test", shape, on_progress, on_message)
-    return found
+        images = resolve(choice.dataset.open)(folder, "test", shape, on_progress, on_message)
+    return images
 
 
 def _prior_shape(choice: Choice) -> tuple[tuple[int, int, int], tuple[str, ...]]:
@@ -296,8 +288,3 @@ def _likelihood(choice: Choice) -> Task[Any]:
         "device": str(place),
     }
     return Likelihood(evaluators, items, count, f"test items of {data}", settings)
-
-
-def builtin() -> Dataset:
-    """Return the data set that is used where none is chosen."""
-    return DATASETS["builtin"]

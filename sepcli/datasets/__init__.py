@@ -7,8 +7,10 @@ From Python, a function per row opens it, and ``pairs`` chooses the mixtures:
 
 Adding a data set takes a reader and a row. Readers share a signature:
 
-    audio       (folder, split) -> an object with ``pairs``: AudioPairs or SongSet
-    image       (folder, split, ...) -> sepcli.datasets.image_folder.LabelledImages
+    audio       (folder, split), as far as the row has them -> an object whose ``pairs(count)`` are the items:
+                AudioPairs or SongSet
+    image       (folder, split, shape, on_progress, on_message) -> LabelledImages; shape (C, H, W) is that
+                of a prior, for images of any size
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class Dataset:
         folders: number of folders that may be given; 0: it needs none.
         items: number of items where none is given; 0: all.
         channels: C of its images; 0: any.
+        means: whether items are means of sources that each have a prior of their own; levels are kept then.
+        metrics: what is measured if nothing is chosen; (): what the task measures.
     """
 
     name: str
@@ -53,6 +57,8 @@ class Dataset:
     folders: int = 1
     items: int = 0
     channels: int = 0
+    means: bool = False
+    metrics: tuple[str, ...] = ()
 
     @property
     def needs_folder(self) -> bool:
@@ -139,6 +145,8 @@ DATASETS: Mapping[str, Dataset] = {
             "means of one toy wave of every shape, computed",
             folders=0,
             items=100,
+            means=True,
+            metrics=("si-sdr", "sdr"),
         ),
     )
 }

@@ -52,10 +52,18 @@ def is_cifar(folder: Path) -> bool:
 def open_cifar(
     data: Path,
     split: str = "test",
+    shape: tuple[int, int, int] | None = None,
     on_progress: ProgressCallback | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> LabelledImages:
     """Open CIFAR-10's images (N, 3, 32, 32): its binary version, or a folder of ``test/CLASS/*.png``.
+
+    Args:
+        data: the folder.
+        split: ``train`` or ``test``.
+        shape: ignored: the images have their size.
+        on_progress: called with (files read, all files).
+        on_message: called with notes on sizes.
 
     Raises:
         InputError: they cannot be read, or have another size.

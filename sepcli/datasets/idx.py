@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from sepcli.datasets.image_folder import Half, LabelledImages
 from sepcli.errors import InputError
+from sepcli.protocols import ProgressCallback
 
 STEMS = {"train": "train", "test": "t10k"}
 """Split → how its files' names begin."""
@@ -29,8 +31,21 @@ LARGEST = 1 << 31
 """Values that a file may announce."""
 
 
-def open_mnist(folder: Path, split: str = "test") -> LabelledImages:
+def open_mnist(
+    folder: Path,
+    split: str = "test",
+    shape: tuple[int, int, int] | None = None,
+    on_progress: ProgressCallback | None = None,
+    on_message: Callable[[str], None] | None = None,
+) -> LabelledImages:
     """Open a split of MNIST for evaluations; the test digits bring the training digits along.
+
+    Args:
+        folder: holds MNIST's files.
+        split: ``train`` or ``test``.
+        shape: ignored, as are the callbacks: the digits are read at once, at their size.
+        on_progress: ignored.
+        on_message: ignored.
 
     Raises:
         InputError: see ``open_digits``.
