@@ -40,7 +40,7 @@ def test_toy_waves_are_separated_by_the_encoders(tmp_path: Path) -> None:
     words = ["separate", str(tmp_path / "wave.wav"), "--prior", "toy-waves", "--method", "variational"]
     assert run([*words, "-o", str(tmp_path / "out"), "--device", "cpu", "-q"]) == 0
     folder = tmp_path / "out" / "wave"
-    assert json.loads((folder / "run.json").read_text())["method"] == "variational"
+    assert json.loads((folder / "run.json").read_text())["engine"] == "variational"
     names = ("sine", "square", "sawtooth", "triangle")
     stems = [soundfile.read(folder / f"{name}.wav", dtype="int16")[0].astype(int) for name in names]
     assert np.array_equal(sum(stems), soundfile.read(tmp_path / "wave.wav", dtype="int16")[0])

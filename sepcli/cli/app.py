@@ -1,4 +1,4 @@
-"""The ``sepcli`` command: its subcommands, and the one place where errors become two lines and an exit code.
+"""The ``sepcli`` command: its subcommands, and and where errors become two lines and an exit code.
 
 ::
 
@@ -34,7 +34,7 @@ from sepcli.cli.separate import separate
 from sepcli.cli.train import train_prior
 from sepcli.errors import SepError
 
-# click's own base class, wherever this version of typer keeps it: BadParameter → UsageError → ClickException
+# click's base class, wherever this version of typer keeps it: BadParameter → UsageError → ClickException
 _ClickException: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
@@ -123,8 +123,8 @@ def run(argv: Sequence[str]) -> int:
     except OSError as problem:
         if debug:
             traceback.print_exc()
-        place = f"{problem.filename}: " if problem.filename else ""
-        console.error(f"{place}{problem.strerror or problem}", "check names, rights and free space")
+        where = f"{problem.filename}: " if problem.filename else ""
+        console.error(f"{where}{problem.strerror or problem}", "check names, rights and free space")
         return 1
     except Exception as problem:
         if debug:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sepcli.cli import console
 from sepcli.cli import options as shared
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.errors import UsageError
+from sepcli.samplers import names as sampler_names
 
 DEFAULT_PRIOR = "cifar10"
 
@@ -27,14 +30,18 @@ def colorize(
     inputs: Annotated[list[str], typer.Argument(help="Images, folders of them, or glob patterns.")],
     prior: Annotated[
         str,
-        typer.Option(rich_help_panel=shared.MODEL, help="Name or folder of a prior of color images."),
+        typer.Option(
+            rich_help_panel=shared.MODEL,
+            help="Name or folder of a prior of color images; module.py:object takes an object of a Python"
+            " file, which is executed.",
+        ),
     ] = DEFAULT_PRIOR,
     gray: Annotated[
         Gray,
         typer.Option(
             rich_help_panel=shared.MODEL,
-            help="How the gray was made of red, green and blue: luma, as in photographs; mean; auto, as the"
-            " file says, else luma.",
+            help="How the gray was computed from red, green and blue: luma, as in photographs; mean; auto,"
+            " as the file says, else luma.",
         ),
     ] = Gray.AUTO,
     hint: Annotated[
@@ -48,7 +55,7 @@ def colorize(
         str | None,
         typer.Option(
             rich_help_panel=shared.MODEL,
-            help="Sampler: projected, halving, langevin or multi-source. Default: the prior's.",
+            help=f"Sampler: {', '.join(sampler_names('signal'))}. Default: the prior's.",
         ),
     ] = None,
     settings: shared.Set = None,
@@ -79,25 +86,24 @@ def colorize(
     from sepcli.cli.inputs import collect
     from sepcli.cli.jobs import Batch, Options, run_batch
     from sepcli.cli.outputs import Layout, check_template
+    from sepcli.cli.separators import choose_colorizer
     from sepcli.cli.settings import parse_settings
-    from sepcli.priors.select import choose
 
     fetch_if_new([prior], quiet)
-    given = parse_settings(settings or [])
-    chosen = choose(prior, colorize=(1 / 3,) * 3, sampler=sampler, settings=given, samples=samples)
+    kind = None if gray is Gray.AUTO else gray.value
+    choice = choose_colorizer(prior, kind, sampler, parse_settings(settings or []), device)
     template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}.{ext}")
     check_template(template, samples, stems=1)
     work = Colorization(
-        chosen=chosen,
-        layout=Layout(out, template, ("colorized",), samples, chosen.prior, images=True),
-        gray=None if gray is Gray.AUTO else gray.value,
+        choice=choice,
+        layout=Layout(out, template, choice.names, samples, choice.prior, images=True),
+        gray=kind,
         hint=hint,
-        device=device,
         seed=seed,
         overwrite=overwrite,
         quiet=quiet,
     )
-    files = collect(inputs, ("image",))
+    files = collect(inputs, ("image",), partial(console.note, quiet=quiet))
     if hint is not None and len(files) > 1:
         raise UsageError(f"one --hint for {len(files)} images", "colorize the images one by one")
     run_batch(Batch(dict.fromkeys(files, work)), Options(overwrite, resume, as_json, quiet))

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
-from sepcli.cli.image_samples import beside_labels, describe_samples, sample_labels, std_scale
+from sepcli.cli.image_samples import Quality, beside_labels, std_scale
 from sepcli.cli.jobs import Outcome
 from sepcli.cli.outputs import Job, Layout, plan
-from sepcli.cli.resolve import load
+from sepcli.cli.separators import Choice
 from sepcli.errors import InputError
-from sepcli.separation.seeds import sample_seeds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sepcli.media.images import RasterImage
-    from sepcli.priors.select import Selection
     from sepcli.separation.colorize import ColorSamples
     from sepcli.separation.separator import Separator
 
@@ -40,21 +38,19 @@ class Colorization:
     """Colorizes images; fulfils ``sepcli.cli.jobs.Work``.
 
     Attributes:
-        chosen: the prior and how it colorizes, for any gray.
+        choice: what samples colors.
         layout: how files are named.
-        gray: a key of ``GRAYS``; None: found for every image.
+        gray: a key of ``GRAYS``; None: chosen for every image.
         hint: a file of strokes.
-        device: the argument.
         seed: of the run.
         overwrite: replace files that exist.
         quiet: no progress and no notes.
     """
 
-    chosen: Selection
+    choice: Choice
     layout: Layout
     gray: str | None
     hint: Path | None
-    device: str
     seed: int
     overwrite: bool
     quiet: bool
@@ -67,16 +63,17 @@ class Colorization:
         return plan(source, self.layout, "png")
 
     def prepare(self) -> Mapping[str, Any]:
-        """Load the prior; return what ran."""
+        """Load the prior; return what runs."""
         from sepcli.catalog import card as cards
-        from sepcli.signal.chroma import GRAYS
 
-        gray = {} if self.gray is None else {"gray": self.gray, "weights": list(GRAYS[self.gray])}
+        described = self._separator.describe()
+        if self.gray is None:
+            del described["weights"]  # they differ by image
         digest = cards.sha256(self.hint) if self.hint is not None and self.hint.is_file() else None
         return {
-            **{key: value for key, value in self._separator.describe().items() if key != "weights"},
+            **described,
             "gray_asked": self.gray or "auto",
-            **gray,
+            **({} if self.gray is None else {"gray": self.gray}),
             "seed": self.seed,
             "hint": None if self.hint is None else self.hint.name,
             "hint_sha256": digest,
@@ -97,49 +94,53 @@ class Colorization:
         image = _in_gray(job, image, weights, self.quiet)
         gray = torch.from_numpy(image.pixels[0])
         hint = None if self.hint is None else _read_hint(self.hint, gray.shape)
-        seeds = sample_seeds(self.seed, 0, self.layout.samples)
         with console.progress(title, self.quiet) as on_progress:
             colors = self._separator.sample_colors(
                 gray,
                 weights=weights,
-                samples=len(seeds),
+                samples=self.layout.samples,
                 seed=self.seed,
                 hint=hint,
                 on_progress=on_progress,
             )
-        write_images(_results(job, image, colors), overwrite=self.overwrite)
+        quality = _quality(colors, self.seed)
+        write_images(_results(job, image, colors, quality), overwrite=self.overwrite)
         several: dict[str, Any] = {}
         if job.beside:
             several = {
                 "std_scale": std_scale(colors.std),
                 "diversity": diversity(colors.ranked.samples[:, :, 0]),
+                "diversity_is": DIVERSITY,
             }
-            several["diversity_is"] = DIVERSITY
-        details = {
-            "gray": kind,
-            "gray_from": why,
-            "weights": list(weights),
-            **describe_samples(colors.ranked, seeds),
-            "report": {
-                "frames": image.frames,
-                "had_colors": had_colors,
-                "size": list(gray.shape),
-                "working_size": list(colors.small.shape),
-                **several,
-                "evaluations": self._separator.engine.evaluations,
-                "elapsed": time.monotonic() - started,
-            },
+        report = {
+            "frames": image.frames,
+            "had_colors": had_colors,
+            "size": list(gray.shape),
+            "working_size": list(colors.small.shape),
+            **several,
+            "evaluations": self._separator.engine.evaluations,
+            "elapsed": time.monotonic() - started,
         }
-        made = f"{len(seeds)} samples, mean, standard deviation" if several else job.stems[0][0].name
-        sheet = job.sheet.name if job.sheet else ""
-        return Outcome(details, (f"{job.stems[0][0].parent}: {made}, {sheet}; gray: {kind}, {why}",))
+        outputs = f"{len(job.stems)} samples, mean, standard deviation" if several else job.stems[0][0].name
+        line = (
+            f"{job.stems[0][0].parent}: {outputs}, {job.sheet.name if job.sheet else ''}; gray: {kind}, {why}"
+        )
+        gray_entries = {"gray": kind, "gray_from": why, "weights": list(weights)}
+        return Outcome({**gray_entries, **quality.describe(), "report": report}, (line,))
 
     @cached_property
     def _separator(self) -> Separator:
-        from sepcli.media.grayscale import DEFAULT
-        from sepcli.signal.chroma import GRAYS
+        return self.choice.load(None)
 
-        return load(replace(self.chosen, weights=GRAYS[self.gray or DEFAULT]), self.device)
+
+def _quality(colors: ColorSamples, seed: int) -> Quality:
+    """Return the quality of the samples of an image's colors."""
+    from sepcli.separation.seeds import sample_seeds
+
+    ranked, seeds = colors.ranked, sample_seeds(seed, 0, len(colors.ranked.order))
+    log_prior = None if ranked.log_prior is None else ranked.log_prior.tolist()
+    ranked_seeds = [seeds[number] for number in ranked.order]
+    return Quality(ranked_seeds, ranked.residual.tolist(), ranked.agreement.tolist(), log_prior)
 
 
 def _in_gray(job: Job, image: RasterImage, weights: Sequence[float], quiet: bool) -> RasterImage:
@@ -183,7 +184,9 @@ def _read_hint(path: Path, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(colors), torch.from_numpy(alpha)
 
 
-def _results(job: Job, image: RasterImage, colors: ColorSamples) -> Iterator[tuple[Path, RasterImage]]:
+def _results(
+    job: Job, image: RasterImage, colors: ColorSamples, quality: Quality
+) -> Iterator[tuple[Path, RasterImage]]:
     """Yield all images of a job, one after the other; none is held here, for they may be large."""
     from sepcli.media.images import RasterImage
 
@@ -197,10 +200,10 @@ def _results(job: Job, image: RasterImage, colors: ColorSamples) -> Iterator[tup
     for number, (path,) in enumerate(files):
         yield path, result(number, path)
     if job.sheet is not None:
-        yield job.sheet, RasterImage(_sheet(len(files), colors))
+        yield job.sheet, RasterImage(_sheet(len(files), colors, quality.labels()))
 
 
-def _sheet(count: int, colors: ColorSamples) -> NDArray[np.float32]:
+def _sheet(count: int, colors: ColorSamples, labels: list[str]) -> NDArray[np.float32]:
     """Return the gray beside all ``count`` results, at a size that is easy to look at."""
     from sepcli.media.contact_sheet import CELL, contact_sheet
     from sepcli.signal.chroma import reduced
@@ -208,7 +211,7 @@ def _sheet(count: int, colors: ColorSamples) -> NDArray[np.float32]:
     shrink = min(1.0, 4 * CELL / max(colors.gray.shape))
     height, width = (max(1, round(side * shrink)) for side in colors.gray.shape)
     view = reduced(colors.gray[None], (height, width))
-    labels = sample_labels(colors.ranked) + (beside_labels(std_scale(colors.std)) if count > 1 else [])
+    labels = labels + (beside_labels(std_scale(colors.std)) if count > 1 else [])
     shown = [_shown(number, colors, view[0]).numpy() for number in range(count)]
     rows = [[None if number else view.numpy(), pixels] for number, pixels in enumerate(shown)]
     return contact_sheet(rows, ["gray", "colors"], labels)

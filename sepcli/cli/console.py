@@ -1,6 +1,6 @@
 """Talking to a person or a pipe: data on stdout, everything else on stderr.
 
-``NO_COLOR`` and pipes get plain text; a progress bar is drawn only when stderr is a terminal.
+``NO_COLOR`` and pipes get plain text; a progress bar is shown only when stderr is a terminal.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def to_json(document: Mapping[str, Any]) -> str:
     """Indented JSON in which NaN and infinite numbers are null, and all text is valid UTF-8."""
     text = json.dumps(finite_or_null(document), indent=2, ensure_ascii=False, allow_nan=False)
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate: its JSON escape
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
@@ -60,7 +60,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | 
     Args:
         columns: The heads.
         rows: One cell per column.
-        caption: A line below the table, for how the numbers were made.
+        caption: A line below the table, on how the numbers are computed.
     """
     lines = [list(columns), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
@@ -78,7 +78,7 @@ def progress(title: str, quiet: bool = False) -> Iterator[ProgressCallback]:
 
     Args:
         title: What is being done, shown before the bar.
-        quiet: Never draw.
+        quiet: Never show it.
 
     Yields:
         The callback ``on_progress(done, total)`` to hand to the work.
@@ -125,4 +125,4 @@ def _one_line(text: str) -> str:
 
 def _harmless(text: str) -> str:
     """Text that cannot steer a terminal, which names of files might: control characters as escapes."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -1,6 +1,6 @@
 """Help texts in plain columns of 80 characters: options by panel, and examples at the end.
 
-Boxes drawn by rich would take longer to load than all else that ``--help`` does.
+Boxes of rich would take longer to load than all else that ``--help`` does.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Command(TyperCommand):
             row = parameter.get_help_record(ctx)
             if row is None:
                 continue
-            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            panels.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(_plain(*row))
+            default = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            panels.setdefault(getattr(parameter, "rich_help_panel", None) or default, []).append(_plain(*row))
         if "Options" in panels:
             panels["Options"] = panels.pop("Options")  # --help comes last
         for panel, rows in panels.items():
@@ -58,7 +58,7 @@ def _plain(head: str, text: str) -> tuple[str, str]:
     """Return a row of a help text with short types; long lists of choices go into the text."""
     for written, shown in TYPES.items():
         head = head.replace(f"... {written}", "...").replace(written, shown)
-    found = CHOICES.search(head)
-    if found and len(found[0]) > WIDEST:
-        head, text = head.replace(found[0], "NAME"), f"{text}  [{', '.join(found[1].split('|'))}]"
+    choices = CHOICES.search(head)
+    if choices and len(choices[0]) > WIDEST:
+        head, text = head.replace(choices[0], "NAME"), f"{text}  [{', '.join(choices[1].split('|'))}]"
     return head, text

@@ -3,50 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sepcli.separation.ranking import RankedSamples
 
+@dataclass(frozen=True)
+class Quality:
+    """Quality of samples, the best first; see ``sepcli.separation.result.Result``.
 
-def describe_samples(ranked: RankedSamples, seeds: Sequence[int]) -> dict[str, Any]:
-    """Return the record's entries on samples; numbers count from 1, as in the names of the files.
-
-    Args:
-        ranked: samples, the best first.
-        seeds: of the samples before they were ranked.
-
-    Returns:
-        ``samples``, per sample its ``seed`` and quality, null where it is not known; of several also ``rank``
-        and ``medoid``.
+    Attributes:
+        seeds: of every sample.
+        residual: root mean square of the mixture minus the weighted sum of the sources.
+        agreement: dB, of every sample with the others; NaN for a single one.
+        log_prior: nats, up to a constant; None: unknown.
     """
-    from sepcli.separation.ranking import RULE
 
-    log_prior = [None] * len(seeds) if ranked.log_prior is None else ranked.log_prior.tolist()
-    columns = (ranked.order, ranked.residual.tolist(), log_prior, ranked.agreement.tolist())
-    samples = [
-        {"seed": seeds[number], "residual_rms": residual, "log_prior": prior, "agreement_db": agreement}
-        for number, residual, prior, agreement in zip(*columns, strict=True)
-    ]
-    several = {"rank": RULE, "medoid": ranked.medoid + 1} if len(samples) > 1 else {}
-    return {"samples": samples, **several}
+    seeds: Sequence[int]
+    residual: Sequence[float]
+    agreement: Sequence[float]
+    log_prior: Sequence[float] | None
 
+    @property
+    def medoid(self) -> int:
+        """Number, from 1, of the sample with the least mean squared distance to the others."""
+        return 1 + max(range(len(self.agreement)), key=lambda s: self.agreement[s])
 
-def sample_labels(ranked: RankedSamples) -> list[str]:
-    """Return what a contact sheet says of every sample, a few lines each; nothing of a single one."""
-    if len(ranked.order) == 1:
-        return [""]
-    labels = []
-    for number in range(len(ranked.order)):
-        lines = [f"{number + 1:02d}{' (medoid)' if number == ranked.medoid else ''}"]
-        if ranked.log_prior is not None:
-            lines.append(f"log prior {ranked.log_prior[number]:.1f}")
-        lines.append(f"agreement {ranked.agreement[number]:.1f} dB")
-        lines.append(f"residual {ranked.residual[number]:.4f}")
-        labels.append("\n".join(lines))
-    return labels
+    def describe(self) -> dict[str, Any]:
+        """Return the record's entries; numbers count from 1, as in the names of the files.
+
+        Returns:
+            ``samples``, per sample its ``seed`` and quality, null if unknown; of several also
+            ``rank`` and ``medoid``.
+        """
+        from sepcli.separation.ranking import RULE
+
+        log_prior: Sequence[float | None] = self.log_prior or [None] * len(self.seeds)
+        columns = (self.seeds, self.residual, log_prior, self.agreement)
+        samples = [
+            {"seed": seed, "residual_rms": residual, "log_prior": prior, "agreement_db": agreement}
+            for seed, residual, prior, agreement in zip(*columns, strict=True)
+        ]
+        several = {"rank": RULE, "medoid": self.medoid} if len(samples) > 1 else {}
+        return {"samples": samples, **several}
+
+    def labels(self) -> list[str]:
+        """Return what a contact sheet says of every sample, a few lines each; nothing of a single one."""
+        if len(self.seeds) == 1:
+            return [""]
+        labels = []
+        for number in range(len(self.seeds)):
+            lines = [f"{number + 1:02d}{' (medoid)' if number + 1 == self.medoid else ''}"]
+            if self.log_prior is not None:
+                lines.append(f"log prior {self.log_prior[number]:.1f}")
+            lines.append(f"agreement {self.agreement[number]:.1f} dB")
+            lines.append(f"residual {self.residual[number]:.4f}")
+            labels.append("\n".join(lines))
+        return labels
 
 
 def beside_labels(scale: float) -> list[str]:

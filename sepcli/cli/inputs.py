@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sepcli.errors import InputError
@@ -39,8 +39,17 @@ def medium_of(path: Path) -> MediumName | None:
     return "image" if path.is_file() and is_image(path) else None
 
 
-def collect(words: Sequence[str], media: Sequence[MediumName] = ("audio",)) -> list[Path]:
+def collect(
+    arguments: Sequence[str],
+    media: Sequence[MediumName] = ("audio",),
+    on_message: Callable[[str], None] = lambda text: None,
+) -> list[Path]:
     """Find the files that arguments name: files, folders (their files of these media, sorted) and globs.
+
+    Args:
+        arguments: as given.
+        media: what is taken from folders.
+        on_message: called with a note on what is skipped.
 
     Returns:
         Every file once, in order.
@@ -48,39 +57,37 @@ def collect(words: Sequence[str], media: Sequence[MediumName] = ("audio",)) -> l
     Raises:
         InputError: an argument matches nothing, or a folder holds no such file.
     """
-    found: dict[Path, None] = {}
-    for word in words:
-        path = Path(word)
-        if not word:
-            raise InputError("an input is an empty word", "give files, folders or globs")
+    paths: dict[Path, None] = {}
+    for argument in arguments:
+        path = Path(argument)
+        if not argument:
+            raise InputError("an input is an empty argument", "give files, folders or globs")
         if os.path.isdir(path):
-            files = _files_in(path, media)
-        elif os.path.lexists(path) or not glob.has_magic(word):
+            files = _files_in(path, media, on_message)
+        elif os.path.lexists(path) or not glob.has_magic(argument):
             files = [path]
         else:
-            files = [
-                Path(match) for match in sorted(glob.glob(word, recursive=True)) if not Path(match).is_dir()
-            ]
+            files = [Path(m) for m in sorted(glob.glob(argument, recursive=True)) if not Path(m).is_dir()]
             if not files:
-                raise InputError(f"nothing matches {word}", "check the pattern")
-        found.update(dict.fromkeys(files))
-    return list(found)
+                raise InputError(f"nothing matches {argument}", "check the pattern")
+        paths.update(dict.fromkeys(files))
+    return list(paths)
 
 
-def _files_in(folder: Path, media: Sequence[MediumName]) -> list[Path]:
+def _files_in(folder: Path, media: Sequence[MediumName], on_message: Callable[[str], None]) -> list[Path]:
     suffixes = [suffix for medium in media for suffix in MEDIA[medium].suffixes]
     try:
-        files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in suffixes and not path.name.startswith(".") and not path.is_dir()
-        )
+        entries = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir())
     except OSError as error:
         raise InputError(
             f"cannot read the folder {folder}: {error.strerror}", "check that you are allowed to read it"
         ) from error
+    files = [path for path in entries if path.suffix.lower() in suffixes]
     if not files:
         raise InputError(
             f"the folder {folder} holds no {' or '.join(media)} files", f"suffixes: {' '.join(suffixes)}"
         )
+    if skipped := len(entries) - len(files):
+        others = {path.suffix.lower() or "no suffix" for path in entries} - {*suffixes}
+        on_message(f"{folder}: {skipped} other files are skipped ({', '.join(sorted(others))})")
     return files

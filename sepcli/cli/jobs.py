@@ -39,7 +39,7 @@ class Outcome:
     """What came of one job, whose stems have been written.
 
     Attributes:
-        details: its own entries of the record.
+        details: the entries of the record that are the input's.
         lines: what is printed of it.
     """
 
@@ -109,9 +109,9 @@ def run_batch(batch: Batch, options: Options) -> None:
     for work in dict.fromkeys(jobs.values()):
         with console.progress("loading", options.quiet):
             made_with[work] = work.prepare()
-        own = [job for job, worker in jobs.items() if worker is work]
-        unfinished = [job for job in own if job in todo]
-        left |= {*refuse_unlike(own, unfinished, made_with[work], options.overwrite)}
+        group = [job for job, worker in jobs.items() if worker is work]
+        unfinished = [job for job in group if job in todo]
+        left |= {*refuse_unlike(group, unfinished, made_with[work], options.overwrite)}
     todo = [job for job in jobs if job in left]
     records = [_entry(job, {"skipped": True}) for job in jobs if job not in todo]
     for number, job in enumerate(todo, 1):
@@ -178,12 +178,12 @@ def finish(
     records: Sequence[Mapping[str, Any]],
     failed: Mapping[Path, SepError] | Mapping[str, SepError],
     as_json: bool,
-    asked: int,
+    total: int,
 ) -> None:
     """Print what was done (as JSON, under the key ``kind``) and what failed.
 
     Raises:
-        typer.Exit: 3 if some of the ``asked`` inputs failed; if all did, the greatest code of their errors.
+        typer.Exit: 3 if some of the ``total`` inputs failed; if all did, the greatest code of their errors.
     """
     if as_json:
         errors = [{"input": str(path), "error": e.message, "hint": e.hint} for path, e in failed.items()]
@@ -192,4 +192,4 @@ def finish(
         named = str(path) in error.message
         console.error(error.message if named else f"{path}: {error.message}", error.hint)
     if failed:
-        raise typer.Exit(max(e.exit_code for e in failed.values()) if len(failed) == asked else 3)
+        raise typer.Exit(max(e.exit_code for e in failed.values()) if len(failed) == total else 3)

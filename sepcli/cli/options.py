@@ -49,7 +49,9 @@ NAMES: Mapping[str, str] = {
     "methods": "--method",
     "metrics": "--metric",
 }
-"""The option of an argument of the library, where it is not the argument's own name."""
+"""The option of an argument of the library, where the names differ."""
+KEYS: Mapping[str, str] = {"samples": "draws"}
+"""The key of ``--set`` of a setting of the library, where the names differ."""
 INPUTS = ("signal", "mixture", "mixtures", "reader")
 """Arguments of the library that no option gives."""
 
@@ -59,11 +61,11 @@ def in_option_words(message: str, argument: str | None) -> str:
 
     Args:
         message: of the error.
-        argument: as in ``SepError.argument``, for example ``weights`` or ``settings.steps``; None: not known.
+        argument: as in ``SepError.argument``, for example ``weights`` or ``settings.steps``; None: unknown.
     """
     if argument is None or argument in INPUTS:
         return message
     name, _, key = argument.partition(".")
     option = NAMES.get(name, f"--{name.replace('_', '-')}")
-    option += f" {key}" if key and option == "--set" else ""
+    option += f" {KEYS.get(key, key)}" if key and option == "--set" else ""
     return message if option in message else f"{option}: {message}"

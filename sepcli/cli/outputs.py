@@ -15,7 +15,7 @@ from sepcli.media.names import inside, safe_name
 FIELDS = ("track", "stem", "ext", "sample", "prior")
 """The fields of a template."""
 BESIDE = ("mean", "std")
-"""What is stored beside several samples of an image, in the place of their number."""
+"""What is stored beside several samples of an image, instead of their number."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Job:
         track: its name, safe as one path component.
         stems: per sample the K output paths.
         record: the run.json.
-        beside: per word of ``BESIDE`` the K output paths; () if there are none.
+        beside: per name in ``BESIDE`` the K output paths; () if there are none.
         sheet: the contact sheet, if there is to be one.
     """
 
@@ -67,7 +67,7 @@ class Layout:
 
 
 def check_template(template: str, samples: int, stems: int = 2) -> None:
-    """Refuse a ``--filename`` template that cannot give every stem a name of its own.
+    """Refuse a ``--filename`` template that cannot give every stem a different name.
 
     Args:
         template: the argument.
@@ -90,7 +90,7 @@ def check_template(template: str, samples: int, stems: int = 2) -> None:
     missing = needed - fields
     if missing:
         raise UsageError(
-            f"--filename {template} lacks {{{missing.pop()}}}", "every stem needs a name of its own"
+            f"--filename {template} lacks {{{missing.pop()}}}", "every stem needs a different name"
         )
 
 
@@ -117,11 +117,11 @@ def plan(source: Path, layout: Layout, extension: str) -> Job:
     numbers = tuple(f"{number:02d}" for number in range(1, layout.samples + 1))
     stems = tuple(_paths(layout, track, extension, number) for number in numbers)
     several = layout.images and layout.samples > 1
-    beside = tuple(_paths(layout, track, extension, word) for word in BESIDE if several)
+    beside = tuple(_paths(layout, track, extension, name) for name in BESIDE if several)
     together = Path(os.path.commonpath([path.parent for paths in (*stems, *beside) for path in paths]))
-    own = "" if track in together.relative_to(layout.out).parts else f"{track}."
-    sheet = together / f"{own}contact.png" if layout.images else None
-    return Job(source, track, stems, together / f"{own}run.json", beside, sheet)
+    prefix = "" if track in together.relative_to(layout.out).parts else f"{track}."
+    sheet = together / f"{prefix}contact.png" if layout.images else None
+    return Job(source, track, stems, together / f"{prefix}run.json", beside, sheet)
 
 
 def _paths(layout: Layout, track: str, extension: str, sample: str) -> tuple[Path, ...]:
@@ -160,8 +160,8 @@ def refuse_collisions(jobs: Sequence[Job]) -> None:
                 raise OutputError(
                     f"a stem of {job.source} would replace the input {path}", "choose another --out folder"
                 )
-            place = os.path.normcase(os.path.abspath(path))
-            other = owner.get(place)
+            key = os.path.normcase(os.path.abspath(path))
+            other = owner.get(key)
             if other == job.source:
                 raise OutputError(
                     f"two outputs of {job.source} would both be {path}", "choose another --filename"
@@ -171,4 +171,4 @@ def refuse_collisions(jobs: Sequence[Job]) -> None:
                     f"{other} and {job.source} would both write {path}",
                     "separate them into two --out folders",
                 )
-            owner[place] = job.source
+            owner[key] = job.source

@@ -1,6 +1,6 @@
 """``--prior module.py:object``: an object of a Python file as a prior.
 
-Loading it executes the file. Therefore it is only done for an argument of the command line, never for a word
+Loading it executes the file. Therefore it is only done for an argument of the command line, never for a name
 in a card, a fetched repository or a record.
 """
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from sepcli.protocols import ScorePrior
 
 
-def is_python(word: str) -> bool:
+def is_python(reference: str) -> bool:
     """Return whether an argument names an object of a Python file: ``path.py:object``."""
-    file, colon, name = word.rpartition(":")
+    file, colon, name = reference.rpartition(":")
     return bool(colon) and file.endswith(".py") and name.isidentifier()
 
 
-def load_object(word: str) -> ScorePrior:
+def load_object(reference: str) -> ScorePrior:
     """Execute a Python file and return the prior that it defines.
 
     Args:
-        word: ``path.py:object``, split at the last colon.
+        reference: ``path.py:object``, split at the last colon.
 
     Raises:
         PriorError: there is no such file or object, the file raises, or the object is no prior.
     """
-    file, _, name = word.rpartition(":")
+    file, _, name = reference.rpartition(":")
     path = Path(file)
     if not path.is_file():
         raise PriorError(f"there is no file {path}", "write --prior path.py:object")
@@ -56,7 +56,8 @@ def load_object(word: str) -> ScorePrior:
     prior: Any = getattr(module, name)
     if not callable(getattr(prior, "score", None)):
         raise PriorError(
-            f"{word} is not a prior", "give it a method score(x, sigma), or make it with sepcli.from_denoiser"
+            f"{reference} is not a prior",
+            "give it a method score(x, sigma), or make it with sepcli.from_denoiser",
         )
-    found: ScorePrior = prior
-    return found
+    checked: ScorePrior = prior
+    return checked

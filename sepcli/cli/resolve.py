@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from sepcli.baselines import BASELINES
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import UsageError
 
@@ -17,26 +18,25 @@ if TYPE_CHECKING:
 DEFAULT_PRIOR = "slakh-drums-bass"
 
 
-class Method(StrEnum):
-    """What ``--method`` takes: an engine for priors, or a method that needs none."""
-
-    LASS = "lass"
-    SCORE = "score"
-    VARIATIONAL = "variational"
-    LANGEVIN = "langevin"
-    HPSS = "hpss"
-    REPET = "repet"
-    REPET_SIM = "repet-sim"
-    FT2D = "ft2d"
-    RPCA = "rpca"
-    NMF = "nmf"
-    CONVOLUTIVE_NMF = "convolutive-nmf"
-    ICA = "ica"
-
+class _Method(StrEnum):
     @property
     def blind(self) -> bool:
         """Whether it needs no prior."""
-        return self not in (Method.LASS, Method.SCORE, Method.VARIATIONAL, Method.LANGEVIN)
+        return self.value in BASELINES
+
+
+if TYPE_CHECKING:
+
+    class Method(_Method):
+        """What ``--method`` takes: an engine for priors, Langevin dynamics of score priors, or a baseline."""
+
+        LASS = "lass"
+        SCORE = "score"
+        VARIATIONAL = "variational"
+        LANGEVIN = "langevin"
+else:
+    _NAMES = ("lass", "score", "variational", "langevin", *BASELINES)
+    Method = _Method("Method", {name.upper().replace("-", "_"): name for name in _NAMES})
 
 
 def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:
@@ -45,6 +45,8 @@ def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None
     Raises:
         UsageError: another sampler was asked for besides.
     """
+    if sampler == "":
+        raise UsageError("--sampler is empty", "leave it out for the prior's default")
     if method is not Method.LANGEVIN:
         return method, sampler
     if sampler not in (None, "langevin"):

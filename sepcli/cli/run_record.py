@@ -9,7 +9,7 @@
     contact_sheet   of images
     ...             what ran: priors, files with sha256, engine, sampler, settings, weights, device, stream
     seed            of the run
-    samples         per sample seed, residual_rms, log_prior, agreement_db; null where not known
+    samples         per sample seed, residual_rms, log_prior, agreement_db; null if unknown
     rank, medoid    of several samples: the rule of their order, and the number of the medoid, from 1
     confidence      of audio with several samples: per stem a list over seconds, dB
     report          measurements of the medium
@@ -53,13 +53,13 @@ def assemble(
     Args:
         job: its input and outputs.
         made_with: what ran, alike for all inputs.
-        details: ``samples`` and what else is the input's own.
+        details: ``samples`` and what else concerns the input.
         libraries: distributions whose versions are recorded.
     """
     from importlib.metadata import version
 
     folder = job.record.parent
-    beside = {word: _relative(paths, folder) for word, paths in zip(BESIDE, job.beside, strict=False)}
+    beside = {name: _relative(paths, folder) for name, paths in zip(BESIDE, job.beside, strict=False)}
     return {
         "format": FORMAT,
         "input": input_path(job.source, folder),
@@ -114,11 +114,11 @@ def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:
     try:
         write_record(job.record, record)
     except OutputError:
-        for path in (*job.files, job.record):  # stems without a record of their own, and a record of others
+        for path in (*job.files, job.record):  # stems without a record, and another run's record
             with suppress(OSError):
                 path.unlink()
         raise
-    if any(earlier.get(key) != record.get(key) for key in ("engine", "method", "prior")):
+    if any(earlier.get(key) != record.get(key) for key in ("engine", "prior")):
         return
     kept = {os.path.realpath(path) for path in (*job.files, job.source)}
     for path in _listed(earlier, job.record.parent):

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sepcli.cli import console
 from sepcli.cli import options as shared
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.resolve import DEFAULT_PRIOR, Baseline, Method, engine_of, find, fitting_images
+from sepcli.cli.resolve import DEFAULT_PRIOR, Method, engine_of, fitting_images
+from sepcli.cli.separators import Choice, SeparatorOptions, choose
 from sepcli.cli.settings import CONSISTENCY, Consistency, parse_settings
 from sepcli.errors import InputError, SepError, UsageError
+from sepcli.samplers import names as sampler_names
 
 if TYPE_CHECKING:
-    from sepcli.cli.jobs import Batch, Options, Work
-    from sepcli.cli.separate_audio import AudioSeparation
-    from sepcli.cli.separate_images import ImageSeparation
+    from sepcli.cli.jobs import Batch, Work
+    from sepcli.cli.outputs import Layout
     from sepcli.media import MediumName
 
 
@@ -28,26 +30,6 @@ class Format(StrEnum):
 
     WAV = "wav"
     FLAC = "flac"
-
-
-@dataclass(frozen=True)
-class Request:
-    """The options that decide how a mixture is separated; see ``separate``."""
-
-    priors: Sequence[str]
-    other: bool
-    sources: int | None
-    weights: str | None
-    method: Method | None
-    out: Path
-    filename: str | None
-    consistency: Consistency | None
-    samples: int
-    sampler: str | None
-    settings: Mapping[str, str]
-    container: Format | None
-    seed: int
-    device: str
 
 
 def separate(
@@ -60,7 +42,8 @@ def separate(
             "--prior",
             rich_help_panel=shared.MODEL,
             help=f"Name or folder of a prior; of audio {DEFAULT_PRIOR} if not given. Repeat it for priors of"
-            " a single source: one per source, or one and --other.",
+            " a single source: one per source, or one and --other. module.py:object takes an object of a"
+            " Python file, which is executed.",
         ),
     ] = None,
     other: Annotated[
@@ -100,8 +83,8 @@ def separate(
         str | None,
         typer.Option(
             rich_help_panel=shared.MODEL,
-            help="Sampler: of score projected, halving, multi-source or langevin; of lass greedy,"
-            " ancestral, top-k or beam. Default: the prior's.",
+            help=f"Sampler: of score {', '.join(sampler_names('signal'))}; of lass"
+            f" {', '.join(sampler_names('token'))}. Default: the prior's.",
         ),
     ] = None,
     settings: shared.Set = None,
@@ -137,161 +120,117 @@ def separate(
 
     Audio stems keep rate, channels, bit depth and length, and sum to the mixture.
     """
-    from sepcli.cli import inputs as files
+    from sepcli.cli.inputs import collect, medium_of
     from sepcli.cli.jobs import Options, run_batch
 
     fetch_if_new(priors or (), quiet)
-    method, sampler = engine_of(method, sampler)
+    engine, sampler = engine_of(method, sampler)
     given = parse_settings(settings or [])
-    request = Request(
-        *(priors or (), other, sources, weights, method, out, filename, consistency),
-        *(samples, sampler, given, container, seed, device),
-    )
-    only = _medium_of_priors(request)
-    _check(request, only)
-    media = {
-        path: files.medium_of(path) or only or "audio" for path in files.collect(inputs, ("audio", "image"))
-    }
-    options = Options(overwrite, resume, as_json, quiet)
-    run_batch(_assign(request, media, only, options), options)
+    options = SeparatorOptions(engine, weights, sources, sampler, given, samples, other)
+    choices: dict[MediumName, Choice] = {}
+    if priors or (engine is not None and engine.blind):
+        chosen = choose(priors or (), options, device)
+        choices[chosen.medium] = chosen
+    _check(container, consistency, given, samples, only_images=[*choices] == ["image"])
+    only = next(iter(choices), None)
+    paths = collect(inputs, ("audio", "image"), partial(console.note, quiet=quiet))
+    media = {path: medium_of(path) or only or "audio" for path in paths}
+    if only is None:
+        choices = _defaults({*media.values()}, options, device)
+    layouts = {medium: _layout(out, filename, choice, samples) for medium, choice in choices.items()}
+    works: dict[MediumName, Work] = {}
+    if audio := choices.get("audio"):
+        from sepcli.cli.separate_audio import AudioSeparation
 
-
-def _medium_of_priors(request: Request) -> MediumName | None:
-    """Return the medium that the given priors, or the baseline, are for; None if there is no such argument.
-
-    Raises:
-        PriorError: there is no such prior.
-        UsageError: the priors are of both media.
-    """
-    from sepcli.catalog import resolve as catalog
-
-    if request.method is not None and request.method.blind:
-        return "audio"
-    found: dict[MediumName, str] = {}
-    for prior in request.priors:
-        card, _ = catalog.find(prior)
-        found.setdefault(card.medium, card.name)
-    if len(found) > 1:
-        raise UsageError(
-            f"prior {found['audio']} is for audio, {found['image']} for images", "give priors of one medium"
+        works["audio"] = AudioSeparation(
+            audio, layouts["audio"], consistency, container, seed, overwrite, quiet
         )
-    return next(iter(found), None)
+    if image := choices.get("image"):
+        from sepcli.cli.separate_images import ImageSeparation
+
+        works["image"] = ImageSeparation(image, layouts["image"], seed, overwrite, quiet)
+    fitting = fitting_images() if only else fitting_images(engine, sampler)
+    run_batch(_assign(media, works, only, fitting), Options(overwrite, resume, as_json, quiet))
 
 
-def _check(request: Request, only: MediumName | None) -> None:
-    """Refuse options that are for the other medium.
+def _check(
+    container: Format | None,
+    consistency: Consistency | None,
+    given: Mapping[str, str],
+    samples: int,
+    only_images: bool,
+) -> None:
+    """Refuse options that are for the other medium, or contradict each other.
 
     Raises:
         UsageError: there is one.
     """
-    if only == "image":
-        given = {
-            "--format": request.container is not None,
-            "--consistency": request.consistency is not None,
-            "--other": request.other,
-        }
-        for option in (option for option, present in given.items() if present):
+    for option, present in (("--format", container), ("--consistency", consistency)):
+        if present is not None and only_images:
             raise UsageError(f"{option} is for audio, and the prior is for images", "leave it out")
+    if "samples" in given:
+        raise UsageError("--set samples is ambiguous", "use --samples, or --set draws for one set of stems")
+    if "draws" in given and (samples > 1 or consistency == "none"):
+        other = "--samples keeps every sample" if samples > 1 else "--consistency none is one sample"
+        raise UsageError(f"draws are averaged, but {other}", "leave out one of them")
+
+
+def _defaults(media: Set[MediumName], options: SeparatorOptions, device: str) -> dict[MediumName, Choice]:
+    """Choose the default prior of every medium that has one: of images, the only bundled one that fits."""
+    choices: dict[MediumName, Choice] = {}
+    if "audio" in media:
+        choices["audio"] = choose((DEFAULT_PRIOR,), options, device)
+    if "image" in media and len(fitting := fitting_images(options.method, options.sampler)) == 1:
+        choices["image"] = choose(fitting, options, device)
+    return choices
+
+
+def _layout(out: Path, filename: str | None, choice: Choice, samples: int) -> Layout:
+    """Return how the outputs of a medium are named.
+
+    Raises:
+        UsageError: ``--filename`` cannot name them all.
+    """
+    from sepcli.cli.outputs import Layout, check_template
+
+    default = "{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}"
+    check_template(filename or default, samples, len(choice.names))
+    return Layout(out, filename or default, choice.names, samples, choice.prior, choice.medium == "image")
 
 
 def _assign(
-    request: Request, media: Mapping[Path, MediumName], only: MediumName | None, options: Options
+    media: Mapping[Path, MediumName],
+    works: Mapping[MediumName, Work],
+    only: MediumName | None,
+    fitting: Sequence[str],
 ) -> Batch:
-    """Choose the work for every input by its medium; inputs of a medium without a separator have failed.
+    """Give every input the work of its medium; inputs of a medium without one have failed.
+
+    Args:
+        media: of the inputs.
+        works: medium → work.
+        only: the medium that the options are for.
+        fitting: names of priors of images to choose from.
 
     Raises:
-        UsageError: the options do not fit the priors, or no input has a separator.
-        PriorError: a prior is missing.
+        UsageError: no input has a work.
     """
     from sepcli.cli.jobs import Batch
 
-    works: dict[MediumName, Work] = {}
-    refused: dict[MediumName, tuple[str, str]] = {}
-    for medium in dict.fromkeys(media.values()):
-        refusal = _refusal(request, medium, only)
-        if refusal is not None:
-            refused[medium] = refusal
-        else:
-            works[medium] = _audio(request, options) if medium == "audio" else _images(request, options)
-    noun = {"audio": "audio", "image": "an image"}
+    nouns = {"audio": "audio", "image": "an image"}
     failed: dict[Path, SepError] = {}
     for path, medium in media.items():
-        if medium in refused:
-            reason, hint = refused[medium]
-            failed[path] = InputError(f"{path} is {noun[medium]}, and {reason}", hint)
-    if not works:
+        if medium not in works:
+            reason = (
+                "the prior is for " + ("audio" if only == "audio" else "images")
+                if only
+                else "there is no --prior for images"
+            )
+            advice = "choose a --prior for audio, or none"
+            if medium == "image":
+                advice = f"choose one with --prior: {', '.join(fitting)}, or a folder"
+            failed[path] = InputError(f"{path} is {nouns[medium]}, and {reason}", advice)
+    if len(failed) == len(media):
         first = next(iter(failed.values()))
         raise UsageError(first.message, first.hint)
     return Batch({path: works[medium] for path, medium in media.items() if medium in works}, failed)
-
-
-def _refusal(request: Request, medium: MediumName, only: MediumName | None) -> tuple[str, str] | None:
-    """Return why inputs of a medium cannot be separated, and what to do; None if they can."""
-    hint = "choose a --prior for audio, or none"
-    if medium == "image":
-        fitting = fitting_images(request.method, request.sampler) if only is None else fitting_images()
-        if only is None and len(fitting) == 1:
-            return None
-        hint = f"choose one with --prior: {', '.join(fitting)}, or a folder"
-    if only not in (None, medium):
-        name = request.priors[0] if request.priors else f"--method {request.method}"
-        return f"{name} is for {'audio' if only == 'audio' else 'images'}", hint
-    return ("there is no --prior for images", hint) if (medium, only) == ("image", None) else None
-
-
-def _audio(request: Request, options: Options) -> AudioSeparation:
-    """Check what concerns audio, and return the work."""
-    from sepcli.cli.outputs import Layout, check_template
-    from sepcli.cli.separate_audio import AudioSeparation
-
-    samples = request.samples
-    chosen = find(
-        request.method,
-        request.priors,
-        weights=request.weights,
-        sources=request.sources,
-        sampler=request.sampler,
-        settings=request.settings,
-        samples=samples,
-        other=request.other,
-    )
-    if "draws" in request.settings and (samples > 1 or request.consistency == "none"):
-        other = "--samples keeps every sample" if samples > 1 else "--consistency none is one sample"
-        raise UsageError(f"draws are made one set of stems, but {other}", "leave out one of them")
-    usual = "{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}/{stem}.{ext}"
-    check_template(request.filename or usual, samples)
-    return AudioSeparation(
-        chosen=chosen,
-        layout=Layout(request.out, request.filename or usual, chosen.names, samples, chosen.prior),
-        device=request.device,
-        consistency=request.consistency,
-        container=None if request.container is None else request.container.value,
-        seed=request.seed,
-        overwrite=options.overwrite,
-        quiet=options.quiet,
-    )
-
-
-def _images(request: Request, options: Options) -> ImageSeparation:
-    """Check what concerns images, and return the work."""
-    from sepcli.cli.separate_images import ImageSeparation, image_layout
-
-    chosen = find(
-        request.method,
-        request.priors or fitting_images(request.method, request.sampler),
-        weights=request.weights,
-        sources=request.sources,
-        sampler=request.sampler,
-        settings=request.settings,
-        samples=request.samples,
-    )
-    assert not isinstance(chosen, Baseline)  # these are of audio
-    layout = image_layout(request.out, request.filename, chosen.names, request.samples, chosen.prior)
-    return ImageSeparation(
-        chosen=chosen,
-        layout=layout,
-        device=request.device,
-        seed=request.seed,
-        overwrite=options.overwrite,
-        quiet=options.quiet,
-    )

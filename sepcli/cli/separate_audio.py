@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
 from sepcli.cli.jobs import Outcome
 from sepcli.cli.outputs import Job, Layout, plan
-from sepcli.cli.resolve import Baseline, load, made_with
+from sepcli.cli.separators import Choice
 
 if TYPE_CHECKING:
-    from sepcli.priors.select import Selection
+    from sepcli.cli.separate import Format
+    from sepcli.cli.settings import Consistency
+    from sepcli.media.stems import Container
     from sepcli.separation.separator import Separator
     from sepcli.separation.stem_report import StreamReport
-
-Container = Literal["wav", "flac"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,21 +27,19 @@ class AudioSeparation:
     """Separates recordings; fulfils ``sepcli.cli.jobs.Work``.
 
     Attributes:
-        chosen: the priors and how they separate, or a baseline.
+        choice: what separates.
         layout: how stems are named.
-        device: the argument.
-        consistency: None: the engine's own.
-        container: None: the mixture's own.
+        consistency: None: the engine's default.
+        format: of the stems; None: the mixture's.
         seed: of the run.
         overwrite: replace files that exist.
         quiet: no progress.
     """
 
-    chosen: Selection | Baseline
+    choice: Choice
     layout: Layout
-    device: str
-    consistency: str | None
-    container: Container | None
+    consistency: Consistency | None
+    format: Format | None
     seed: int
     overwrite: bool
     quiet: bool
@@ -51,8 +49,7 @@ class AudioSeparation:
     @property
     def libraries(self) -> Sequence[str]:
         """Distributions whose versions are recorded."""
-        used = ("torch", "numpy", "soundfile", "soxr")
-        return (*used, "librosa", "scipy", "scikit-learn") if isinstance(self.chosen, Baseline) else used
+        return ("torch", "numpy", "soundfile", "soxr", *self.choice.libraries)
 
     def plan(self, source: Path) -> Job:
         """Name the stems of a recording, whose header is read."""
@@ -60,45 +57,53 @@ class AudioSeparation:
         from sepcli.media.stems import stem_format
 
         with AudioReader(source) as reader:
-            extension = stem_format(reader.info, self.container).extension
+            extension = stem_format(reader.info, self._container).extension
         return plan(source, self.layout, extension)
 
     def prepare(self) -> Mapping[str, Any]:
-        """Load the separator; return what ran."""
-        return {**made_with(self._separator), "seed": self.seed}
+        """Load the separator; return what runs."""
+        return {**self._separator.describe(), "seed": self.seed}
 
     def run(self, job: Job, title: str) -> Outcome:
         """Separate a recording and write its stems."""
         from sepcli.media.audio import AudioReader
         from sepcli.media.stems import StemWriter, reorder
 
-        separator, samples = self._separator, self.layout.samples
         with ExitStack() as stack:
             reader = stack.enter_context(AudioReader(job.source))
-            options: dict[str, Any] = {"container": self.container, "overwrite": self.overwrite}
+            options: dict[str, Any] = {"container": self._container, "overwrite": self.overwrite}
             writers = [stack.enter_context(StemWriter(p, reader.info, **options)) for p in job.stems]
             bar = stack.enter_context(console.progress(title, self.quiet))
 
             def progress(done: float, total: float) -> None:
                 bar(round(done), round(total))
 
-            report = separator.separate_blocks(
-                reader, writers, samples=samples, seed=self.seed, on_progress=progress
+            report = self._separator.separate_blocks(
+                reader, writers, samples=self.layout.samples, seed=self.seed, on_progress=progress
             )
-            if report.draws is not None and samples > 1:
+            if report.draws is not None and len(writers) > 1:
                 reorder(writers, report.draws.order)
         _warn(job, report)
         details = {
             **describe_samples(report, self.seed),
             "report": {key: value for key, value in asdict(report).items() if key != "draws"},
         }
-        stems = ", ".join(separator.names)
+        stems = ", ".join(self.layout.stems)
         first = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
         return Outcome(details, (first, *summary(report)))
 
+    @property
+    def _container(self) -> Container | None:
+        return None if self.format is None else self.format.value
+
     @cached_property
     def _separator(self) -> Separator:
-        return load(self.chosen, self.device, self.consistency)
+        loaded = self.choice.load(None if self.consistency is None else self.consistency.value)
+        if self.consistency == "none" and self.layout.samples == 1:  # the bare first sample, no average
+            return loaded.configured(replace(loaded.stream, samples=1))
+        if self.layout.samples == 1:
+            return loaded
+        return loaded.configured(replace(loaded.stream, samples=self.layout.samples, keep_samples=True))
 
 
 def describe_samples(report: StreamReport, seed: int) -> dict[str, Any]:
@@ -110,7 +115,7 @@ def describe_samples(report: StreamReport, seed: int) -> dict[str, Any]:
 
     Returns:
         ``samples``, per kept sample, the best first, the ``seed`` of its first block and its quality, null
-        where it is not known; of several samples ``confidence``, per stem a list over seconds in dB, null
+        where unknown; of several samples ``confidence``, per stem a list over seconds in dB, null
         where there is nothing; of several kept ones ``rank`` and ``medoid``.
     """
     from sepcli.separation.ranking import RULE

@@ -1,19 +1,15 @@
-"""``--set key=value`` → settings of stream and engine, over the card's; ``--weights``; ``--consistency``."""
+"""``--set key=value``, ``--weights`` and ``--consistency`` as values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from sepcli.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
-
 
 class Consistency(StrEnum):
-    """What ``--consistency`` takes."""
+    """What ``--consistency`` takes; see ``sepcli.separation.settings.Consistency``."""
 
     WIENER = "wiener"
     RESIDUAL = "residual"
@@ -22,18 +18,18 @@ class Consistency(StrEnum):
 
 
 CONSISTENCY = (
-    "wiener: masks on the mixture; residual: estimates, and masks on what they lack of it; project: "
-    "estimates, and equal parts of that; none: raw estimates. Default: residual where the priors have learnt "
-    "what is not theirs, else wiener."
+    "How stems come to sum to the mixture. wiener: masks on the mixture; residual: estimates, and masks "
+    "on what they lack of it; project: estimates, and equal parts of that; none: raw estimates. Default: "
+    "residual for priors trained with interference, otherwise wiener."
 )
 """The help of ``--consistency``."""
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """``key=value`` words to a dict.
+    """Return the values of ``key=value`` pairs by key.
 
     Raises:
-        UsageError: a word is not of that form.
+        UsageError: a pair is not of that form.
     """
     settings: dict[str, str] = {}
     for pair in pairs:
@@ -45,22 +41,22 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def parse_weights(text: str, sources: int | None, least: int = 2) -> tuple[float, ...]:
-    """``0.5,0.5`` → the w_k of the file's mixture.
+    """Return the weights w_k of the mixture, as in ``0.5,0.5``.
 
     Args:
-        text: the words.
+        text: numbers, separated by commas.
         sources: how many there have to be; any number if None.
-        least: how few may be given; 1 if that of a rest is left out.
+        least: how few may be given; 1 if the weight of the source ``other`` may be left out.
 
     Raises:
         UsageError: not numbers, too few, a zero, or not as many as sources.
     """
     try:
-        weights = tuple(float(word) for word in text.split(","))
+        weights = tuple(float(number) for number in text.split(","))
     except ValueError as error:
         raise UsageError(f"--weights {text} are not numbers", "write for example 0.5,0.5") from error
-    if len(weights) < least or not all(1e-6 <= abs(w) <= 1e6 for w in weights):
-        raise UsageError(f"--weights {text} do not mix", "give one per source, none of them 0")
+    if len(weights) < least or not all(1e-6 <= abs(weight) <= 1e6 for weight in weights):
+        raise UsageError(f"--weights {text} do not mix sources", "give a non-zero weight for every source")
     if sources not in (None, len(weights)):
         raise UsageError(f"{len(weights)} --weights for --sources {sources}", "leave out --sources")
     return weights

@@ -178,14 +178,21 @@ class Separator:
         """What samples colors; None: this separates sources."""
         return self._colorizer
 
-    def configured(self, stream: StreamSettings) -> Separator:
-        """The same separator with other windows, samples per estimate or consistency."""
+    def configured(
+        self, stream: StreamSettings | None = None, *, provenance: Mapping[str, Any] | None = None
+    ) -> Separator:
+        """Return the same separator with other windows, samples per estimate or consistency.
+
+        Args:
+            stream: None: as they are.
+            provenance: what records say of the priors; None: as before.
+        """
         return Separator.of(
             self._engine,
-            stream=stream,
+            stream=stream or self._stream,
             groups=self._groups,
             colorizer=self._colorizer,
-            provenance=self._provenance,
+            provenance=self._provenance if provenance is None else provenance,
         )
 
     def describe(self) -> dict[str, Any]:

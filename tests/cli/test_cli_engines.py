@@ -59,7 +59,7 @@ def test_either_engine_makes_the_stems_of_the_card(
     assert separate(mix, tmp_path / "out", "--prior", dual, *words) == 0
     names, record = stems_and_record(tmp_path / "out", mix)
     assert names == ["bass", "drums"]
-    assert (record["method"], record["prior"], record["sampler"]) == (method, "tiny", sampler)
+    assert (record["engine"], record["prior"], record["sampler"]) == (method, "tiny", sampler)
     if method == "lass":
         assert (record["settings"]["lam"], record["stream"]["window"]) == (1.0, 0.4)
         assert "method" not in record["settings"]
@@ -173,7 +173,7 @@ def test_score_priors_are_fetched_with_the_prior_that_names_them(
     assert [prior["name"] for prior in planned] == [word, *named]
     assert all(prior["to_fetch"] for prior in planned)
     assert separate(mix, tmp_path / "out", "--prior", word) == 0  # on first use
-    assert stems_and_record(tmp_path / "out", mix)[1]["method"] == "score"
+    assert stems_and_record(tmp_path / "out", mix)[1]["engine"] == "score"
     assert run(["fetch-priors", "hf:tester/both", "--revision", commit, "--offline", "-q"]) == 0
 
 
@@ -187,7 +187,7 @@ def test_score_priors_in_folders_of_the_repository_are_fetched_with_it(
     (planned,) = json.loads(capsys.readouterr().out)["priors"]
     assert planned["to_fetch"].keys() == {*cards.read(dual).files, *inner}
     assert separate(mix, tmp_path / "out", "--prior", word) == 0  # on first use
-    assert stems_and_record(tmp_path / "out", mix)[1]["method"] == "score"
+    assert stems_and_record(tmp_path / "out", mix)[1]["engine"] == "score"
     hub.fetched()
     assert run(["fetch-priors", word, "-q"]) == 0
     assert run(["fetch-priors", word, "--offline", "-q"]) == 0

@@ -44,7 +44,7 @@ def test_separate_without_a_prior(method: str, mix: Path, tmp_path: Path) -> Non
     ]
     assert np.array_equal(sum(stem.astype(int) for stem in stems), soundfile.read(mix, dtype="int16")[0])
     record = json.loads((tmp_path / "out" / "mix" / "run.json").read_text())
-    assert (record["method"], record["prior"]) == (method, None)
+    assert (record["engine"], record["prior"]) == (method, None)
     assert {"librosa", "scikit-learn"} <= record["versions"].keys()
     assert record["rule"]
 

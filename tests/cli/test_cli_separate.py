@@ -749,3 +749,15 @@ def test_json_is_printed_when_everything_failed(separate) -> None:
     assert document["results"] == []
     assert document["failed"][0]["input"] == "text.wav"
     assert "text.wav" in two_lines(err)[0]
+
+
+def test_files_of_other_kinds_are_skipped_and_said_to_be(separate) -> None:
+    write("in/mix.wav")
+    Path("in/notes.txt").write_text("mine")
+    Path("in/.hidden").write_text("mine")
+    code, _, err = separate("in")
+    assert code == 0
+    (line,) = err.splitlines()
+    assert "1 " in line
+    assert ".txt" in line
+    assert separate("in", "--overwrite", "-q")[2] == ""

@@ -76,7 +76,7 @@ def test_two_folders_become_priors_and_a_duet_two_stems(
     record = json.loads((folder / "run.json").read_text())
     where = {"input": str(duet), "record": str(folder / "run.json")}
     assert document["results"] == [{**record, **where}]
-    assert (record["method"], record["prior"]) == ("score", "violin+shaker")
+    assert (record["engine"], record["prior"]) == ("score", "violin+shaker")
     assert (record["sampler"], record["weights"]) == ("halving", [1.0, 1.0])
     assert record["settings"]["steps"] == 3
     assert record["settings"]["sigma_max"] > 1  # four times the loudest band of either prior
@@ -123,7 +123,7 @@ def test_what_is_refused(
     violin, both = ("--prior", priors["violin"]), ("--prior", priors["violin"], "--prior", priors["shaker"])
     cases = [
         (violin, 2, "violin"),
-        ((*violin, "--sources", 2), 2, "--sources"),
+        ((*both, "--sources", 2), 2, "--sources"),
         ((*violin, "--prior", tmp_path / "nowhere"), 4, "nowhere"),
         ((*violin, "--prior", tiny_prior), 2, "tiny"),
         (("--prior", tiny_prior, *violin), 2, "drums, bass"),

@@ -70,7 +70,7 @@ def test_the_folder_holds_encoders_and_the_flows(encoders: Path, flows: list[str
 
 def test_either_method_separates(encoders: Path, mix: Path, tmp_path: Path) -> None:
     record = separate(encoders, tmp_path / "own", mix)
-    assert (record["method"], record["weights"]) == ("variational", [0.5, 0.5])
+    assert (record["engine"], record["weights"]) == ("variational", [0.5, 0.5])
     assert separate(encoders, tmp_path / "same", mix, "--method", "variational")["stream"] == record["stream"]
     few = ("--set", "levels=2", "--set", "steps=2")
     record = separate(encoders, tmp_path / "langevin", mix, "--method", "langevin", *few)
@@ -78,7 +78,7 @@ def test_either_method_separates(encoders: Path, mix: Path, tmp_path: Path) -> N
     assert separate(encoders, tmp_path / "w", mix, "--sampler", "langevin", *few)["sampler"] == "langevin"
     wrong = ["separate", mix, "--prior", encoders, "-o", tmp_path / "x", "--method", "variational"]
     assert run([*map(str, wrong), "--sampler", "langevin"]) == 2
-    assert (record["method"], record["sampler"], record["weights"]) == ("score", "langevin", [0.5, 0.5])
+    assert (record["engine"], record["sampler"], record["weights"]) == ("score", "langevin", [0.5, 0.5])
     mixture = soundfile.read(mix, dtype="int16")[0]
     found = {}
     for out in ("own", "same", "langevin"):
