@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,7 @@ from sepcli.cli import options as shared
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.resolve import DEFAULT_PRIOR, Method, engine_of, fitting_images
 from sepcli.cli.separators import Choice, SeparatorOptions, choose
-from sepcli.cli.settings import CONSISTENCY, Consistency, parse_settings
+from sepcli.cli.settings import CONSISTENCY, Consistency, Format, parse_settings
 from sepcli.errors import InputError, SepError, UsageError
 from sepcli.samplers import names as sampler_names
 
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
     from sepcli.cli.jobs import Batch, Work
     from sepcli.cli.outputs import Layout
     from sepcli.media import MediumName
-
-
-class Format(StrEnum):
-    """What ``--format`` takes."""
-
-    WAV = "wav"
-    FLAC = "flac"
 
 
 def separate(

@@ -15,8 +15,7 @@ from sepcli.cli.outputs import Job, Layout, plan
 from sepcli.cli.separators import Choice
 
 if TYPE_CHECKING:
-    from sepcli.cli.separate import Format
-    from sepcli.cli.settings import Consistency
+    from sepcli.cli.settings import Consistency, Format
     from sepcli.media.stems import Container
     from sepcli.separation.separator import Separator
     from sepcli.separation.stem_report import StreamReport

@@ -1,4 +1,4 @@
-"""``--set key=value``, ``--weights`` and ``--consistency`` as values."""
+"""``--set key=value``, ``--weights``, ``--format`` and ``--consistency`` as values."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from sepcli.errors import UsageError
+
+
+class Format(StrEnum):
+    """What ``--format`` takes; see ``sepcli.media.stems.Container``."""
+
+    WAV = "wav"
+    FLAC = "flac"
 
 
 class Consistency(StrEnum):
