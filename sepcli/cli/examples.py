@@ -33,7 +33,9 @@ EXAMPLES: Mapping[str, str] = {
     "train-prior": """
         sepcli train-prior --family denoiser --data photos/ --out my-prior
         sepcli train-prior --family denoiser --data violin/ --out violin
+        sepcli train-prior --family ncsn --data mnist/ -o digits --set classes=halves
         sepcli train-prior --family vqvae --data slakh/ --out my-codec --steps 1000
+        sepcli train-prior --family flow --list-options
     """,
     "import-prior": """
         sepcli import-prior checkpoint.pth --out my-prior

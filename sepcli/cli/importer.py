@@ -1,4 +1,4 @@
-"""``sepcli import-prior``: from a checkpoint that others released to a prior."""
+"""``sepcli import-prior``: from a released checkpoint to a prior."""
 
 from __future__ import annotations
 
@@ -9,38 +9,45 @@ from typing import Annotated, Any
 import typer
 
 from sepcli.cli import console
+from sepcli.cli import options as shared
 from sepcli.errors import UsageError
 
 
 def import_prior(
     checkpoint: Annotated[
         Path,
-        typer.Argument(
-            help="The checkpoint, a file of torch.save, or a folder of diffusers; nothing in it is run."
-        ),
+        typer.Argument(help="File of torch.save, or folder of diffusers; nothing in it is run."),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The prior's folder.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", rich_help_panel=shared.FILES, help="The prior's folder.")
+    ],
     family: Annotated[
         str,
         typer.Option(
-            help="ncsn: the score networks of Song & Ermon 2019, for images. diffusers: a diffusion model"
-            " whose weights are a pickle."
+            rich_help_panel=shared.MODEL,
+            help="ncsn: a score network of Song & Ermon 2019. diffusers: a diffusion model whose weights are"
+            " a pickle.",
         ),
     ] = "ncsn",
     size: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Of ncsn: side of the images it was trained on (default: 28 gray, 32 color)."
+            min=1,
+            rich_help_panel=shared.MODEL,
+            help="For ncsn: side of the training images. Default: 28 for gray images, 32 for color.",
         ),
     ] = None,
     sources: Annotated[
         str | None,
-        typer.Option(help="What the images are of, one name (default: digit; of diffusers the folder's)."),
+        typer.Option(
+            rich_help_panel=shared.MODEL,
+            help="Name of what the images show. Default: digit, for diffusers the folder's name.",
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    overwrite: shared.Overwrite = False,
+    as_json: shared.Json = False,
 ) -> None:
-    """Make a prior of a released checkpoint, without running anything that it holds."""
+    """Make a prior from a released checkpoint, without running anything in it."""
     if family not in ("ncsn", "diffusers"):
         raise UsageError(
             f"there is no importer for the family '{family}'", "use --family ncsn or --family diffusers"
@@ -53,35 +60,35 @@ def import_prior(
     if family == "diffusers":
         if size is not None:
             raise UsageError("--size is for the family ncsn", "leave it out: the config says the size")
-        config, told = _import_diffusers(checkpoint, out, source, overwrite)
+        config, summary = _import_diffusers(checkpoint, out, source, overwrite)
     else:
-        config, told = _import_ncsn(checkpoint, out, source or "digit", size, overwrite)
+        config, summary = _import_ncsn(checkpoint, out, source or "digit", size, overwrite)
     if as_json:
         console.emit_json({"out": str(out), "family": family, "config": config})
     else:
-        console.emit(f"{out}: {told}")
+        console.emit(f"{out}: {summary}")
 
 
 def _import_ncsn(
     checkpoint: Path, out: Path, source: str, size: int | None, overwrite: bool
 ) -> tuple[dict[str, Any], str]:
-    """The config, and what to print."""
+    """Import it; return the config, and a line to print."""
     from dataclasses import asdict
 
     from sepcli.priors.images.import_ncsn import import_ncsn
 
     config = import_ncsn(checkpoint, out, source=source, size=size, overwrite=overwrite)
-    told = f"{config.levels} noise levels, width {config.width}, {config.channels} channel(s)"
-    return asdict(config), told
+    summary = f"{config.levels} noise levels, width {config.width}, {config.channels} channel(s)"
+    return asdict(config), summary
 
 
 def _import_diffusers(
     folder: Path, out: Path, source: str | None, overwrite: bool
 ) -> tuple[dict[str, Any], str]:
-    """The config, and what to print."""
+    """Import it; return the config, and a line to print."""
     from sepcli.priors.images.import_diffusers import import_diffusers
 
-    found = import_diffusers(folder, out, source=source, overwrite=overwrite, tell=console.warn)
+    found = import_diffusers(folder, out, source=source, overwrite=overwrite, on_message=console.warn)
     height, width = found.size
     low, high = found.sigmas[0], found.sigmas[-1]
     config = {
@@ -92,5 +99,5 @@ def _import_diffusers(
         "sigma_max": high,
         "classes": list(found.classes),
     }
-    told = f"{width} x {height} pixels, {found.channels} channel(s), predicts {found.prediction}"
-    return config, f"{told}, noise from {low:.3g} to {high:.3g}"
+    summary = f"{width} x {height} pixels, {found.channels} channel(s), predicts {found.prediction}"
+    return config, f"{summary}, noise from {low:.3g} to {high:.3g}"

@@ -8,53 +8,85 @@ from typing import Annotated, Any
 import typer
 
 from sepcli.cli import console
+from sepcli.cli import options as shared
 from sepcli.cli.settings import parse_settings
 from sepcli.errors import UsageError
 from sepcli.settings import parse
 
+COUNTING = "Counting"
+"""Panel of options in the help."""
+
 
 def build_likelihood(
-    prior: Annotated[Path, typer.Option("--prior", help="Folder of a prior with a trained codec.")],
+    prior: Annotated[
+        Path,
+        typer.Option("--prior", rich_help_panel=shared.MODEL, help="Folder of a prior with a trained codec."),
+    ],
     data: Annotated[
         Path,
         typer.Option(
             "--data",
-            help="Songs with stems, in Slakh2100's layout (train/, validation/) or MUSDB18; of a prior of "
-            "images a folder of them, or MNIST's files.",
+            rich_help_panel=shared.FILES,
+            help="Songs in Slakh2100's layout or MUSDB18; for a prior of images a folder of images or MNIST's"
+            " files.",
         ),
     ],
-    tokens: Annotated[int, typer.Option(min=1, help="How many token triples to count.")] = 20_000_000,
-    time_budget: Annotated[str | None, typer.Option(help="Stop earlier, after 90s, 10m, 1h.")] = None,
+    tokens: Annotated[
+        int, typer.Option(min=1, rich_help_panel=COUNTING, help="Number of token triples to count.")
+    ] = 20_000_000,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(rich_help_panel=COUNTING, help="Stop after this time at the latest: 90s, 1h."),
+    ] = None,
     symmetric: Annotated[
         bool,
         typer.Option(
-            "--symmetric", help="Count both orders: the sources are exchangeable, as images always are."
+            "--symmetric",
+            rich_help_panel=COUNTING,
+            help="Count both orders of exchangeable sources; images always are.",
         ),
     ] = False,
-    max_nonzeros: Annotated[int, typer.Option(min=1, help="Triples kept in the table.")] = 2_000_000,
+    max_nonzeros: Annotated[
+        int, typer.Option(min=1, rich_help_panel=COUNTING, help="Number of triples kept in the table.")
+    ] = 2_000_000,
     merge: Annotated[
         list[Path] | None,
-        typer.Option("--merge", help="Add these counts (files or priors) instead; repeatable."),
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded recordings and images (default: PRIOR/cache).")
+        typer.Option(
+            "--merge",
+            rich_help_panel=COUNTING,
+            help="Add these counts, files or priors, instead of counting; repeatable.",
+        ),
     ] = None,
     options: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Set KEY=VALUE, repeatable: pairs and chunk_tokens (counted at once), held_out (draws that "
-            "the table is measured on), max_marginals, save_seconds.",
+            metavar="KEY=VALUE",
+            rich_help_panel=COUNTING,
+            help="Change a setting; repeatable: pairs and chunk_tokens (counted at once), held_out (draws"
+            " that the table is measured on), max_marginals, save_seconds.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the pairs; shards need different seeds.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Add to the counts that are there.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the counts that are there.")
+    seed: Annotated[
+        int,
+        typer.Option(min=0, rich_help_panel=COUNTING, help="Seed of the pairs; shards need different ones."),
+    ] = 0,
+    device: shared.Device = "auto",
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=shared.FILES,
+            help="Folder for decoded recordings and images. Default: PRIOR/cache.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", rich_help_panel=shared.FILES, help="Add to the existing counts.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=shared.FILES, help="Replace the existing counts.")
+    ] = False,
+    as_json: shared.Json = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Count p(mixture token | source tokens) over random pairs of clean sources."""
     from sepcli.cli.device import choose_device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import types
 from dataclasses import fields
 from inspect import cleandoc
@@ -14,6 +15,8 @@ from sepcli.settings import defaults
 
 NAMES = {int: "integer", float: "number", bool: "0 or 1", str: "text"}
 """Type → its name in a table."""
+WIDTH, INDENT = 80, "    "
+"""Of the lines of a table."""
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 """Constraint of a range → its sign."""
 
@@ -37,8 +40,12 @@ def text(kind: type[Any]) -> str:
     lines = []
     for row in rows(kind):
         default = f", default {row['default']}" if row["default"] else ""
-        lines += [f"{row['name']}  ({row['type']}{default})", f"    {row['meaning']}"]
+        lines += [f"{row['name']}  ({row['type']}{default})", *_indented(row["meaning"])]
     return "\n".join(lines)
+
+
+def _indented(meaning: str) -> list[str]:
+    return textwrap.wrap(meaning, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
 
 
 def _type(hint: Any) -> str:
@@ -75,6 +82,6 @@ def _meanings(kind: type[Any]) -> dict[str, str]:
         for entry in re.split(r"\n(?=    \w+: )", attributes):
             name, colon, meaning = entry.strip().partition(": ")
             if colon and name.isidentifier():
-                meaning = " ".join(meaning.split())
+                meaning = " ".join(meaning.replace("``", "").split())
                 found[name] = meaning[:1].upper() + meaning[1:]
     return found

@@ -11,82 +11,125 @@ from typing import Annotated, Any
 import typer
 
 from sepcli.cli import console
+from sepcli.cli import options as shared
 from sepcli.errors import UsageError
 from sepcli.priors import FAMILIES, Family, resolve
 
-EXAMPLES = """
-sepcli train-prior --family denoiser --data recordings/violin --out violin
-sepcli train-prior --family denoiser --data mnist --out digits --set classes=halves
-sepcli train-prior --family flow --list-options
-"""
+TRAINING = "Training"
+"""Panel of options in the help."""
 NAMES = ", ".join(family.name for family in FAMILIES.values() if family.training)
 
 
 def train_prior(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            help="Folder of the data: songs in Slakh2100's layout or MUSDB18, recordings, images, MNIST's"
-            " files; or the name toy-waves.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The prior's folder; each family writes a part of it.")
-    ] = None,
-    family: Annotated[str, typer.Option(help=f"Model family: {NAMES}.")] = "vqvae",
+    family: Annotated[
+        str, typer.Option(rich_help_panel=shared.MODEL, help=f"Model family: {NAMES}.")
+    ] = "vqvae",
     preset: Annotated[
-        str, typer.Option(help="Size of the network: tiny (tests), small (CPU) or base (GPU).")
+        str,
+        typer.Option(
+            rich_help_panel=shared.MODEL, help="Size of the network: tiny (tests), small (CPU) or base (GPU)."
+        ),
     ] = "small",
     sources: Annotated[
         str | None,
         typer.Option(
-            help="Names of the sources, separated by commas: classes or stems of songs, shapes of toy waves."
-            " Default: drums,bass of songs, else the folder's name.",
+            rich_help_panel=shared.MODEL,
+            help="Names of the sources, separated by commas: classes or stems of songs, a shape of toy waves."
+            " Default: drums,bass of songs, otherwise the folder's name.",
         ),
     ] = None,
     prior: Annotated[
         list[str] | None,
-        typer.Option(help="For variational: the flow of a source; repeat it for every source."),
+        typer.Option(
+            rich_help_panel=shared.MODEL, help="For variational: flow of a source; repeat it for each source."
+        ),
     ] = None,
     init: Annotated[
-        str | None, typer.Option(help="Start from the weights of this prior, a name or a folder.")
+        str | None,
+        typer.Option(
+            rich_help_panel=shared.MODEL, help="Start from the weights of this prior, a name or a folder."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
+            rich_help_panel=shared.MODEL,
             help="Change an option of the family, see --list-options; repeatable.",
         ),
     ] = None,
     list_options: Annotated[
-        bool, typer.Option("--list-options", help="Print the options of the family for --set and exit.")
+        bool,
+        typer.Option(
+            "--list-options",
+            rich_help_panel=shared.MODEL,
+            help="Print the family's options for --set and exit.",
+        ),
     ] = False,
-    time_budget: Annotated[str, typer.Option(help="Training time, all runs together: 90s, 40m, 2h.")] = "40m",
+    time_budget: Annotated[
+        str,
+        typer.Option(rich_help_panel=TRAINING, help="Training time, all runs together: 90s, 40m, 2h."),
+    ] = "40m",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Number of training steps, instead of --time-budget.")
+        int | None,
+        typer.Option(min=1, rich_help_panel=TRAINING, help="Training steps, instead of --time-budget."),
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Items per step. Default: the family's.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=TRAINING, help="Items per step. Default: the family's."),
+    ] = None,
     tokens: Annotated[
         int | None,
         typer.Option(
-            min=16, help="Tokens or frames per item of audio: 512 samples each, 256 of flow and variational."
+            min=16,
+            rich_help_panel=TRAINING,
+            help="Tokens or frames per item of audio: of 512 samples, or of 256 for flow and variational.",
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Initial learning rate of the cosine schedule.")
+        float | None,
+        typer.Option(rich_help_panel=TRAINING, help="Initial learning rate. Default: the family's."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of all randomness.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, rich_help_panel=TRAINING, help="Seed of all randomness.")
+    ] = 0,
+    device: shared.Device = "auto",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            rich_help_panel=shared.FILES,
+            help="Folder of the data: songs in Slakh2100's layout or MUSDB18, recordings, images, MNIST's"
+            " files; or the name toy-waves.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            rich_help_panel=shared.FILES,
+            help="The prior's folder; a family writes a part of it.",
+        ),
+    ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded recordings and images. Default: OUT/cache.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=shared.FILES, help="Folder for decoded recordings and images. Default: OUT/cache."
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Compute on auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    note: Annotated[str, typer.Option(help="A sentence on the data, for the prior's card.")] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an unfinished run.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a finished run.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress and no notes.")] = False,
+    note: Annotated[
+        str, typer.Option(rich_help_panel=shared.FILES, help="A sentence on the data, for the prior's card.")
+    ] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", rich_help_panel=shared.FILES, help="Continue an unfinished run.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=shared.FILES, help="Replace a finished run.")
+    ] = False,
+    as_json: shared.Json = False,
+    quiet: shared.Quiet = False,
 ) -> None:
     """Train a prior on clean sources; a run can be stopped and resumed."""
     from sepcli.priors.train import family_named

@@ -1,7 +1,7 @@
 """From a diffusion model of the package diffusers, saved as a pickle, to a prior's folder in safetensors.
 
-Of the pickle only tensors are read, as in ``training.importer``. The prior is put together beside its place,
-loaded there once as any prior is, and only then given its name.
+Only the tensors of the pickle are read, see ``sepcli.priors.images.checkpoint``. The prior is built in a
+temporary folder, loaded there once as any prior is, and only then renamed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from sepcli.catalog import diffusers_layout as diffusers
 from sepcli.catalog.card import Part
 from sepcli.catalog.diffusers_layout import Parts
 from sepcli.errors import InputError, OutputError, PriorError, SepError
+from sepcli.priors.images.checkpoint import check_tensors, read_state
 from sepcli.priors.images.diffusers import DiffusionUnetConfig
-from sepcli.priors.images.import_ncsn import check_tensors, read_state
 from sepcli.priors.images.load_diffusers import expected_shapes, load_unet
 from sepcli.training.loop import write_tensors
 
 CONFIG, WEIGHTS = "unet/config.json", f"unet/{diffusers.WEIGHTS}"
 SCHEDULER, CARD = "scheduler/scheduler_config.json", "card.toml"
-"""What a folder of ours holds; without a scheduler if there was none."""
+"""Files of an imported prior, the scheduler only if the model has one."""
 OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""Layers of attention before diffusers 0.13 → now."""
+"""Attention layers before diffusers 0.13 → now."""
 FREQUENCIES = ("time_proj.W", "time_proj.weight")
-"""One tensor under two names, as the first variance-exploding networks were saved; the second stayed."""
+"""One tensor under two names in the first variance-exploding networks; only the second is still used."""
 
 
 def import_diffusers(
@@ -43,16 +43,16 @@ def import_diffusers(
     *,
     source: str | None = None,
     overwrite: bool = False,
-    tell: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> DiffusionUnetConfig:
     """Write the prior of a diffusion model whose weights are a pickle into ``out``.
 
     Args:
         path: a folder as the library saves a pipeline or a network, or a pickle beside its config.json.
-        out: the prior's folder; it is there when the prior is whole, or not at all.
-        source: what the images are of; the folder's name if None.
-        overwrite: replace a prior that was imported before.
-        tell: told in words what is worth knowing.
+        out: the prior's folder; it appears when the prior is complete.
+        source: name of what the images show; None: the folder's name.
+        overwrite: replace an imported prior.
+        on_message: called with notes on the model.
 
     Returns:
         What the network is.
@@ -75,8 +75,8 @@ def import_diffusers(
         raise InputError(f"{checkpoint} claims more numbers than it holds", "fetch or save it again")
     hint = f"the pickle and {parts.config} have to be of one network"
     check_tensors(checkpoint, tensors, expected, hint)
-    if parts.scheduler is None and tell is not None:
-        tell(f"{root} holds no {SCHEDULER}: the noise levels are the library's usual ones")
+    if parts.scheduler is None and on_message is not None:
+        on_message(f"{root} holds no {SCHEDULER}: the noise levels are the library's defaults")
     part = Part("diffusers", {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint)})
     with _staged(place) as stage:
         _fill(stage, root, parts, tensors)
@@ -89,17 +89,15 @@ def import_diffusers(
 
 
 def _find(path: Path) -> tuple[Path, Parts]:
-    """The folder of a network, and its files in there; its weights are a pickle."""
+    """Return the folder of a network whose weights are a pickle, and its files in there."""
     if not os.path.exists(path):
         raise InputError(f"there is no folder {path}", "name a folder that holds a config.json and a pickle")
     own = Path(os.path.abspath(path.parent if path.is_file() else path))
     root = own.parent if own.name == "unet" and (own.parent / CONFIG).is_file() else own
     if diffusers.parts_in(root) is not None:
-        raise InputError(
-            f"{root} holds safetensors already", f"it needs no import: use it with --prior {root}"
-        )
+        raise InputError(f"{root} holds safetensors already", f"it needs no import: name {root} as the prior")
     found = diffusers.pickled_in(root)
-    if path.is_file():  # the user says which
+    if path.is_file():  # the weights are named
         named = (own / path.name).relative_to(root).as_posix()
         found = tuple(replace(p, weights=named) for p in found[:1] if (root / p.config).parent == own)
     if len(found) > 1:
@@ -115,11 +113,11 @@ def _find(path: Path) -> tuple[Path, Parts]:
 
 def _check_free(place: Path, root: Path, overwrite: bool) -> None:
     """Refuse to replace anything but a prior that was imported before."""
-    other = "choose another --out folder"
+    other = "choose another folder"
     if Path(os.path.realpath(root)).is_relative_to(place):
         raise OutputError(f"{place} holds what is to be imported", other)
     if os.path.lexists(place) and not place.is_dir():
-        raise OutputError(f"{place} is no folder", other)
+        raise OutputError(f"{place} is not a folder", other)
     if place.is_dir() and os.path.samefile(place, os.curdir):  # it is replaced as a whole
         raise OutputError(f"{place} is the current folder", f"{other}, or run this from elsewhere")
     folders = {str(Path(name).parent) for name in (CONFIG, SCHEDULER)}
@@ -129,11 +127,11 @@ def _check_free(place: Path, root: Path, overwrite: bool) -> None:
     if others:
         raise OutputError(f"{place} holds something else: {others[0].relative_to(place)}", other)
     if held and not overwrite:
-        raise OutputError(f"{place} holds a prior", f"{other}, or replace it with --overwrite")
+        raise OutputError(f"{place} holds a prior", f"{other}, or overwrite it", argument="out")
 
 
 def _renamed(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """Tensors by the library's newest names."""
+    """Rename tensors to the library's current names."""
     renamed = {_newest(name, tensors, expected): tensor for name, tensor in tensors.items()}
     before, now = FREQUENCIES
     if before in renamed and now in expected:
@@ -164,7 +162,7 @@ def _fill(stage: Path, root: Path, parts: Parts, tensors: Mapping[str, Tensor]) 
 
 
 def _tried(stage: Path, root: Path) -> DiffusionUnetConfig:
-    """Load the prior, which finds whatever would keep it from being used."""
+    """Load the prior once, so that a prior that cannot be used is not written."""
     try:
         return load_unet(stage).config
     except PriorError as error:
@@ -173,7 +171,7 @@ def _tried(stage: Path, root: Path) -> DiffusionUnetConfig:
 
 @contextmanager
 def _staged(place: Path) -> Iterator[Path]:
-    """Yield a folder that replaces ``place`` when the body is done."""
+    """Yield a temporary folder that replaces ``place`` when the body is done."""
     unique = f".sepcli-{os.getpid()}-{secrets.token_hex(4)}"
     stage, before = place.with_name(f"{unique}.part"), place.with_name(f"{unique}.old")
     try:
@@ -186,7 +184,7 @@ def _staged(place: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         raise OutputError(
-            f"cannot write to {place}: {error.strerror or error}", "choose another folder", argument="out"
+            f"{place} cannot be written: {error.strerror or error}", "choose another folder", argument="out"
         ) from error
     finally:
         if before.exists() and not place.exists():

@@ -163,7 +163,7 @@ def test_a_snapshot_of_the_hub_s_cache_is_read_through_its_links(folder: Path, t
         shutil.move(folder / "unet" / name, blobs / name[:3])
         (snapshot / name).symlink_to(f"../../../blobs/{name[:3]}")
     told: list[str] = []
-    import_diffusers(snapshot.parent, tmp_path / "prior", tell=told.append)
+    import_diffusers(snapshot.parent, tmp_path / "prior", on_message=told.append)
     assert len(told) == 1
     assert "scheduler" in told[0]  # the snapshot has no scheduler
     assert not any(p.is_symlink() for p in (tmp_path / "prior").rglob("*"))

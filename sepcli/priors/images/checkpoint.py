@@ -1,0 +1,111 @@
+"""Checkpoints of torch.save: tensors only, checked by name, shape and value before anything uses them.
+
+A pickle is read by PyTorch's ``weights_only`` unpickler, which builds tensors and plain containers and
+refuses the rest, so that nothing in the file is run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sepcli.errors import InputError
+
+
+def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint's network by their names, without the prefix of ``DataParallel``.
+
+    Args:
+        checkpoint: a file of ``torch.save``.
+        mapped: leave the tensors in the file until they are used, if its format allows it.
+
+    Raises:
+        InputError: the file cannot be read, or holds more than tensors.
+    """
+    if not os.path.isfile(checkpoint):
+        raise InputError(f"there is no file {checkpoint}", "name a checkpoint, such as checkpoint.pth")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice on pickles for their authors
+            mapped = mapped and _is_stored(checkpoint)
+            found = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise InputError(
+            f"cannot read {checkpoint}: {_reason(error)}",
+            "a checkpoint must be whole, and hold tensors in lists and dicts and nothing else",
+        ) from error
+    if isinstance(found, list | tuple) and found:
+        found = found[0]
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    ):
+        raise InputError(
+            f"{checkpoint} does not hold the state of a network",
+            "save model.state_dict(), or a list that begins with it",
+        )
+    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def check_tensors(
+    checkpoint: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], hint: str
+) -> None:
+    """Refuse tensors that do not fit a network.
+
+    Args:
+        checkpoint: the file, for the message.
+        tensors: name → tensor.
+        expected: name → shape.
+        hint: the hint of the error.
+
+    Raises:
+        InputError: names or shapes differ, or values are not finite floating-point numbers.
+    """
+    shared = [name for name in expected if name in tensors]
+    alike = [name for name in shared if tensors[name].shape == expected[name]]
+    problems = {
+        "missing": [name for name in expected if name not in tensors],
+        "unknown": [name for name in tensors if name not in expected],
+        "of another shape": [name for name in shared if name not in alike],
+        "not of finite numbers": [name for name in alike if not _finite(tensors[name])],
+    }
+    found = [
+        f"{len(names)} {what} ({', '.join(map(repr, names[:3]))}{', …' if len(names) > 3 else ''})"
+        for what, names in problems.items()
+        if names
+    ]
+    if found:
+        raise InputError(f"the tensors of {checkpoint} do not fit the network: {'; '.join(found)}", hint)
+
+
+def _is_stored(path: Path) -> bool:
+    """Whether a file is an archive without compression, as ``torch.save`` writes it.
+
+    Raises:
+        ValueError: the archive is damaged; PyTorch does not verify checksums.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        if archive.testzip() is not None:
+            raise ValueError("checksum")
+        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be read, without PyTorch's advice to trust it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    called = re.search(r"GLOBAL (\S+)", str(error))
+    return f"it calls {called[1][:80]!r}" if called else "it is damaged, or not a file of torch.save"
+
+
+def _finite(tensor: Tensor) -> bool:
+    plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and tensor.is_floating_point()
+    return plain and bool(tensor.float().isfinite().all())
