@@ -1,4 +1,4 @@
-"""What data are: MNIST's files, recordings or images in a folder, or toy waves."""
+"""Detection of what a folder of training data holds: MNIST's files, recordings, images, or toy waves."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ class Kind(Enum):
 
 
 TOY_WAVES = "toy-waves"
-"""The word for toy waves in the place of a folder."""
+"""The name of toy waves, in place of a folder."""
 
 
 def kind_of(data: Path) -> Kind:
-    """What there is in a folder; songs with stems are recordings. A folder of that name goes before the word
-    for toy waves.
+    """Return what a folder holds; songs with stems are recordings.
+
+    The name ``TOY_WAVES`` means toy waves unless there is a folder of that name.
 
     Raises:
-        InputError: it holds nothing of the kind, or both recordings and images.
+        InputError: there is no such folder, or it holds neither recordings nor images, or both.
     """
     if str(data) == TOY_WAVES and not data.exists():
         return Kind.TOY
@@ -52,7 +53,7 @@ def kind_of(data: Path) -> Kind:
 
 
 def holds_images(data: Path) -> bool:
-    """Whether data are images alone, for families of networks that are otherwise of songs with stems."""
+    """Whether a folder holds images and no songs or recordings."""
     if not data.is_dir() or holds_songs(data):
         return False
     digits = any(path.is_file() for path in data.glob("train-images*"))
