@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -29,7 +28,7 @@ from sepcli.priors.lass.load import (
 from sepcli.priors.lass.settings import DEFAULTS, LassSettings
 from sepcli.priors.lass.transformer import ChosenSources
 from sepcli.priors.select import Selection
-from sepcli.samplers.tokens import OWN_SETTINGS, token_sampler
+from sepcli.samplers.tokens import OWN_SETTINGS, TokenSampler, token_sampler
 from sepcli.settings import parse
 
 ROWS: Mapping[str, int] = {"cuda": 16384}
@@ -37,24 +36,64 @@ ROWS: Mapping[str, int] = {"cuda": 16384}
 
 
 def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
-    """Make the engine of a verified prior; see ``build``.
+    """Make the engine of a verified prior.
+
+    Args:
+        selection: one card, names, weights, labels, sampler, and settings of it and of ``LassSettings``.
+        device: where to compute.
+
+    Raises:
+        PriorError: a part is missing or damaged, or belongs to another codec or other sources.
+        UsageError: an unknown sampler, setting or class, a value out of range, or unsuitable weights.
+    """
+    card, folder = selection.cards[0], selection.folders[0]
+    check_complete(card)
+    sampler, settings = _settings(selection)
+    codec, digest = load_codec(folder, card)
+    transformer = load_transformer(folder).requires_grad_(False)
+    check_transformer(card, transformer, codec, digest)
+    sources: tuple[int, ...] = (0, 1)
+    if card.medium == "image":
+        sources = _classes(transformer.config.sources[1:], selection.labels or (None, None))
+    channels, *size = signal_shape(codec)
+    return LassEngine(
+        codec=codec.to(device),
+        prior=ChosenSources(transformer.to(device), sources),
+        table=load_table(folder, card, codec, digest),
+        sampler=sampler,
+        settings=settings,
+        names=tuple(selection.names),
+        weights=tuple(selection.weights),
+        sample_rate=card.sample_rate,
+        device=device,
+        encoded=mixture_weights(card),
+        channels=channels,
+        size=tuple(size) or None,
+        tokens=token_count(codec),
+        latent=load_latent(folder, card, codec).to(device) if settings.latent > 0 else None,
+        context=load_context(folder, card, codec, digest).to(device) if settings.context > 0 else None,
+        rows=ROWS.get(device.type, LassEngine.rows),
+    )
+
+
+def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
+    """The sampler and the settings: the selection's, over the card's, over the medium's.
 
     A card may hold the settings of several samplers; those of another than the chosen one are left out.
+
+    Raises:
+        UsageError: an unknown sampler or setting, or a value out of range.
     """
-    own = dict(selection.defaults)
-    usual = str(own.pop("sampler", "ancestral"))
-    sampler = usual if selection.sampler is None else selection.sampler
-    own = {key: value for key, value in own.items() if OWN_SETTINGS.get(key, sampler) == sampler}
-    return build(
-        selection.cards[0],
-        selection.folders[0],
-        weights=selection.weights,
-        names=selection.names,
-        sampler=sampler,
-        settings={**own, **selection.settings},
-        labels=selection.labels or None,
-        device=device,
-    )
+    card, defaults = selection.cards[0], dict(selection.defaults)
+    usual = str(defaults.pop("sampler", "ancestral"))
+    name = usual if selection.sampler is None else selection.sampler
+    defaults = {key: value for key, value in defaults.items() if OWN_SETTINGS.get(key, name) == name}
+    sampler, rest = token_sampler(name, {**defaults, **selection.settings})
+    settings = parse(LassSettings, {**DEFAULTS[card.medium], **rest})
+    for key in ("latent", "context"):
+        if card.medium == "image" and getattr(settings, key) > 0:
+            raise UsageError(f"{card.name} has no {key} likelihood", "leave it out", f"settings.{key}")
+    return sampler, settings
 
 
 def known_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
@@ -71,66 +110,6 @@ def known_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[
         raise PriorError(
             f"the configs of prior {card.name} do not describe its images", "fetch or train the prior again"
         ) from error
-
-
-def build(
-    card: Card,
-    folder: Path,
-    *,
-    weights: Sequence[float],
-    names: Sequence[str],
-    sampler: str,
-    settings: Mapping[str, Any],
-    labels: Sequence[int | None] | None = None,
-    device: torch.device,
-) -> LassEngine:
-    """Make the engine of a verified prior.
-
-    Args:
-        card: of the prior.
-        folder: of the card.
-        weights: α_k of the mixtures to be separated.
-        names: of the two sources.
-        sampler: greedy, ancestral, top-k or beam.
-        settings: of the sampler and of ``LassSettings``, over the medium's ``DEFAULTS``.
-        labels: a class per source, for priors of images with classes; None: any.
-        device: where to compute.
-
-    Raises:
-        PriorError: a part is missing or damaged, or belongs to another codec or other sources.
-        UsageError: an unknown sampler, setting or class, a value out of range, or unsuitable weights.
-    """
-    check_complete(card)
-    chosen, rest = token_sampler(sampler, settings)
-    own = parse(LassSettings, {**DEFAULTS[card.medium], **rest})
-    for key in ("latent", "context"):
-        if card.medium == "image" and getattr(own, key) > 0:
-            raise UsageError(f"{card.name} has no {key} likelihood", "leave it out", f"settings.{key}")
-    codec, digest = load_codec(folder, card)
-    transformer = load_transformer(folder).requires_grad_(False)
-    check_transformer(card, transformer, codec, digest)
-    sources: tuple[int, ...] = (0, 1)
-    if card.medium == "image":
-        sources = _classes(transformer.config.sources[1:], labels or (None, None))
-    channels, *size = signal_shape(codec)
-    return LassEngine(
-        codec=codec.to(device),
-        prior=ChosenSources(transformer.to(device), sources),
-        table=load_table(folder, card, codec, digest),
-        sampler=chosen,
-        settings=own,
-        names=tuple(names),
-        weights=tuple(weights),
-        sample_rate=card.sample_rate,
-        device=device,
-        encoded=mixture_weights(card),
-        channels=channels,
-        size=tuple(size) or None,
-        tokens=token_count(codec),
-        latent=load_latent(folder, card, codec).to(device) if own.latent > 0 else None,
-        context=load_context(folder, card, codec, digest).to(device) if own.context > 0 else None,
-        rows=ROWS.get(device.type, LassEngine.rows),
-    )
 
 
 def check_complete(card: Card) -> None:
