@@ -81,8 +81,7 @@ ENGINES = {
     f"{kind}, {sampler}": (kind, sampler)
     for kind, (domain, _) in KINDS.items()
     for sampler in names(domain)
-    if kind != "score, flows"
-    or sampler in ("projected", "langevin")  # the others take long
+    if kind != "score, flows" or sampler in ("projected", "langevin")  # the others take long
 }
 """Name → kind and sampler."""
 
