@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_wave_flow import draw, flow
+from wave_flows import draw, flow
 
 from sepcli.errors import InputError
 from sepcli.priors.audio.mel import FLOOR, HOP, MelFrames

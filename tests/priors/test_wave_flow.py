@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from wave_flows import draw, flow
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.audio.wave_flow import PRESETS, VARIANTS, WaveFlow, WaveFlowConfig
+from sepcli.priors.audio.wave_flow import VARIANTS, WaveFlowConfig
 from sepcli.separation.independent import IndependentPriors
 from sepcli.training.loop import write_weights
-
-
-def config(variant: str, **changes: Any) -> WaveFlowConfig:
-    return replace(WaveFlowConfig(variant=variant, **PRESETS[variant]["tiny"]), **changes)
-
-
-def flow(variant: str = "waveglow", shaken: float = 0.0, **changes: Any) -> WaveFlow:
-    """A flow as it begins, or with all parameters moved."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        made = WaveFlow(config(variant, **changes))
-        for parameter in made.parameters():
-            parameter.data += shaken * torch.randn(parameter.shape)
-    return made.eval().requires_grad_(False)
-
-
-def draw(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
