@@ -176,14 +176,16 @@ def _load_baseline(method: str, settings: Mapping[str, Any], device: str) -> Sep
         raise UsageError(f"--method {method} computes on the CPU, not on {device}", "leave out --device")
     from sepcli import baselines
     from sepcli.baselines.engine import BaselineEngine
-    from sepcli.priors.load import check_stream, split_settings
+    from sepcli.priors.load import split_settings
     from sepcli.separation.separator import Separator
+    from sepcli.separation.settings import StreamSettings
+    from sepcli.settings import parse
 
     stream, rest = split_settings(settings)
     for key in rest:
         raise UsageError(f"unknown setting '{key}'", f"--method {method} has no settings of its own")
     return Separator.of(
         BaselineEngine(method),
-        stream=check_stream({**baselines.STREAM, **stream}, settings),
+        stream=parse(StreamSettings, {**baselines.STREAM, **stream}),
         provenance={"prior": None, "rule": baselines.BASELINES[method].rule},
     )

@@ -84,7 +84,7 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
     audio = selection.medium == "audio"
     given, others = split_settings(selection.settings) if audio else ({}, selection.settings)
     stream = {**_card_stream(selection), **given} if audio else {}
-    check_stream(stream, selection.settings)
+    parse(StreamSettings, stream)  # before anything is loaded
     chosen = replace(selection, settings=others)
     make = resolve(_separator(chosen))
     for folder, card in dict(zip(chosen.folders, chosen.cards, strict=True)).items():
@@ -98,7 +98,7 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
             stream["samples"] = 1  # bare estimates: a mean of samples is no sample
     return Separator.of(
         engine,
-        stream=check_stream(stream, selection.settings),
+        stream=parse(StreamSettings, stream),
         groups=chosen.groups(),
         colorizer=colorizer,
         provenance=chosen.provenance(),
@@ -170,27 +170,15 @@ def _row(card: Card, engine: str) -> Family:
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings of ``StreamSettings``, and the others; a level of 0 leaves the mixture as it is."""
+    """Return the settings of ``StreamSettings``, and the others.
+
+    ``draws`` is the command line's key of ``samples``; a ``reference_rms`` of 0 leaves the mixture as it is.
+    """
     named = {"samples" if key == "draws" else key: value for key, value in settings.items()}
     if str(named.get("reference_rms")) in ("0", "0.0"):
         named["reference_rms"] = None
     stream = {key: value for key, value in named.items() if key in STREAM}
     return stream, {key: value for key, value in named.items() if key not in STREAM}
-
-
-def check_stream(stream: Mapping[str, Any], settings: Mapping[str, Any]) -> StreamSettings:
-    """Return the settings of windows and consistency.
-
-    Raises:
-        UsageError: one is out of range, by the name that it has in ``settings``.
-    """
-    try:
-        return parse(StreamSettings, stream)
-    except UsageError as error:
-        if error.argument != "settings.samples" or "draws" not in settings:
-            raise
-        message = error.message.replace("samples=", "draws=")
-        raise UsageError(message, error.hint, argument="settings.draws") from error
 
 
 def _card_stream(selection: Selection) -> dict[str, Any]:

@@ -27,7 +27,7 @@ CARD = Card(
     sample_rate=22050,
     title='Größe \N{EM DASH} "quoted"',
     settings={"lass": {"sampler": "beam", "lam": 1.5, "width": 8}},
-    stream={"window": 3.0, "draws": 2},
+    stream={"window": 3.0, "samples": 2},
     files={"codec/model.safetensors": File("ab" * 32, 3)},
     parts={
         "codec": Part(
