@@ -13,6 +13,7 @@
     rank, medoid    of several samples: the rule of their order, and the number of the medoid, from 1
     confidence      of audio with several samples: per stem a list over seconds, dB
     report          measurements of the medium
+    threads         of the processor that torch computes with
     versions        of the libraries
 
 Paths are relative to the record's folder.
@@ -58,6 +59,8 @@ def assemble(
     """
     from importlib.metadata import version
 
+    import torch
+
     folder = job.record.parent
     beside = {name: _relative(paths, folder) for name, paths in zip(BESIDE, job.beside, strict=False)}
     return {
@@ -69,6 +72,7 @@ def assemble(
         **({} if job.sheet is None else {"contact_sheet": _relative([job.sheet], folder)[0]}),
         **made_with,
         **details,
+        "threads": torch.get_num_threads(),
         "versions": {"sepcli": __version__, **{name: version(name) for name in libraries}},
     }
 

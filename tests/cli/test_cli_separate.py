@@ -214,6 +214,7 @@ def test_the_record_says_how_to_repeat_the_run(separate, tiny_prior: Path) -> No
     assert record["stream"]["samples"] == 2
     assert record["stream"]["window"] == 0.4
     assert record["versions"]["sepcli"] == sepcli.__version__
+    assert record["threads"] == torch.get_num_threads()
     assert record["report"]["residual"] == 0
     assert record["report"]["frames"] == 3000
     assert [stem["name"] for stem in record["report"]["sets"][0]] == list(STEMS)
