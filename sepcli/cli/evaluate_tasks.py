@@ -99,8 +99,8 @@ def open_songs(dataset: Dataset, folder: Path, split: str) -> SongSet:
 
 def _audio(choice: Choice) -> Task[Any]:
     """Pairs or songs, with a prior's engine, baselines, or both."""
-    blind = [method.value for method in choice.methods if method.blind]
-    engines = [method for method in choice.methods if not method.blind]
+    baselines = [method.value for method in choice.methods if method.is_baseline]
+    engines = [method for method in choice.methods if not method.is_baseline]
     if len(engines) > 1:
         raise UsageError(f"--method {' and '.join(engines)} are two runs", "evaluate one engine at a time")
     row = choice.dataset
@@ -108,11 +108,13 @@ def _audio(choice: Choice) -> Task[Any]:
         raise UsageError(
             f"--dataset {row.name} needs priors", "give --prior once per source, or one of encoders"
         )
-    if row.means and blind:
-        raise UsageError(f"--method {blind[0]} is not for --dataset {row.name}", "use priors of its sources")
+    if row.means and baselines:
+        raise UsageError(
+            f"--method {baselines[0]} is not for --dataset {row.name}", "use priors of its sources"
+        )
     if len(choice.priors) > 1 and not row.means:
         raise UsageError(f"{len(choice.priors)} --prior for --dataset {row.name}", "give one")
-    with_prior = bool(choice.priors or engines or not blind)
+    with_prior = bool(choice.priors or engines or not baselines)
     if choice.consistency and (not with_prior or row.means):
         raise UsageError("--consistency is not used: no prior separates recordings here", "leave it out")
     if choice.consistency == "none" and choice.samples:
@@ -129,10 +131,10 @@ def _audio(choice: Choice) -> Task[Any]:
     if not with_prior:
         engine, about = None, {"prior": None, "device": "cpu"}
     if isinstance(data, SongSet):
-        return WholeSongs(data, engine, blind, replace(stream, batch=choice.batch), about)
+        return WholeSongs(data, engine, baselines, replace(stream, batch=choice.batch), about)
     if row.means:
         stream = StreamSettings(samples=choice.samples or 1, reference_rms=None)
-    return Pairs(data, engine, blind, stream, about, row.metrics or ("sdr",))
+    return Pairs(data, engine, baselines, stream, about, row.metrics or ("sdr",))
 
 
 def _engine(

@@ -20,7 +20,7 @@ DEFAULT_PRIOR = "slakh-drums-bass"
 
 class _Method(StrEnum):
     @property
-    def blind(self) -> bool:
+    def is_baseline(self) -> bool:
         """Whether it needs no prior."""
         return self.value in BASELINES
 
@@ -40,10 +40,10 @@ else:
 
 
 def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:
-    """``--method langevin`` in other words: the engine score with the sampler langevin.
+    """Return engine and sampler: ``--method langevin`` is the engine score with the sampler langevin.
 
     Raises:
-        UsageError: another sampler was asked for besides.
+        UsageError: another sampler is given besides.
     """
     if sampler == "":
         raise UsageError("--sampler is empty", "leave it out for the prior's default")
@@ -100,15 +100,14 @@ def find(
     """
     from sepcli.priors.select import choose
 
-    if method is not None and method.blind:
-        return _baseline(
-            method, settings or {}, prior=bool(priors), sampler=sampler, samples=samples > 1, other=other
-        )
-    given = None if weights is None else parse_weights(weights, sources, 2 - other)
+    if method is not None and method.is_baseline:
+        given = {"prior": bool(priors), "weights": weights, "sources": sources, "sampler": sampler}
+        return _baseline(method, settings or {}, {**given, "samples": samples > 1, "other": other})
+    alphas = None if weights is None else parse_weights(weights, sources, 2 - other)
     return choose(
         priors or DEFAULT_PRIOR,
-        weights=given,
-        sources=None if given is not None else sources,
+        weights=alphas,
+        sources=None if alphas is not None else sources,
         engine=None if method is None else method.value,
         sampler=sampler,
         settings=settings,
@@ -117,7 +116,7 @@ def find(
     )
 
 
-def _baseline(method: Method, settings: Mapping[str, Any], **given: object) -> Baseline:
+def _baseline(method: Method, settings: Mapping[str, Any], given: Mapping[str, object]) -> Baseline:
     for option in (option for option, present in given.items() if present):
         raise UsageError(
             f"--method {method} has no use for --{option}: it has no prior", f"leave out --{option}"
@@ -138,8 +137,8 @@ def fitting_images(method: Method | None = None, sampler: str | None = None) -> 
         card, _ = catalog.find(name)
         if card.medium == "image" and method in (None, *card.engines):
             domains = {"score": "signal", "lass": "token"}
-            known = {one for engine in card.engines for one in sampler_names(domains.get(engine, ""))}
-            if sampler is None or sampler in known:
+            offered = {one for engine in card.engines for one in sampler_names(domains.get(engine, ""))}
+            if sampler is None or sampler in offered:
                 fitting.append(name)
     return tuple(fitting)
 

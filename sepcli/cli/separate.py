@@ -120,7 +120,7 @@ def separate(
     given = parse_settings(settings or [])
     options = SeparatorOptions(engine, weights, sources, sampler, given, samples, other)
     choices: dict[MediumName, Choice] = {}
-    if priors or (engine is not None and engine.blind):
+    if priors or (engine is not None and engine.is_baseline):
         chosen = choose(priors or (), options, device)
         choices[chosen.medium] = chosen
     _check(container, consistency, given, samples, only_images=[*choices] == ["image"])

@@ -50,4 +50,4 @@ def test_what_it_cannot_do() -> None:
 
 
 def test_every_method_is_on_the_command_line() -> None:
-    assert {method.value for method in Method if method.blind} == set(BASELINES)
+    assert {method.value for method in Method if method.is_baseline} == set(BASELINES)
