@@ -37,7 +37,7 @@ from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.datasets.songs import Songs
-    from sepcli.evaluation.run import Task
+    from sepcli.evaluation.task import Task
 
 DATA, METRICS_PANEL = "Data", "Metrics"
 """Panels of the help."""
@@ -98,8 +98,8 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             rich_help_panel=DATA,
-            help="Folder of the data set; of images one or two. For cross-likelihood: STEM/ITEM.flac, the "
-            "word toy-waves, or Slakh2100 or MUSDB18, whose test songs are cut into segments.",
+            help="Folder of the data set; of images one or two. For cross-likelihood: STEM/ITEM.flac, "
+            "toy-waves, or Slakh2100 or MUSDB18, whose test songs are cut into segments.",
         ),
     ] = None,
     task: Annotated[
@@ -146,15 +146,16 @@ def evaluate(
         typer.Option(
             rich_help_panel=shared.MODEL,
             min=1,
-            help="Posterior samples per mixture; the prior's own if not given. For images, the likeliest of "
-            "several has a row of its own.",
+            help="Posterior samples per mixture; the prior's default if not given. For images, the likeliest "
+            "of several has a row.",
         ),
     ] = None,
     seed: Annotated[
         int, typer.Option(rich_help_panel=shared.MODEL, min=0, help="Seed of the samples and the bootstrap.")
     ] = 0,
     sampler: Annotated[
-        str | None, typer.Option(rich_help_panel=shared.MODEL, help="Sampler; the prior's own if not given.")
+        str | None,
+        typer.Option(rich_help_panel=shared.MODEL, help="Sampler; the prior's default if not given."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -233,8 +234,12 @@ def evaluate(
     With --metric cross-likelihood, every source's test items are scored under every prior.
     With nothing at all, the small set that comes with sepcli is separated.
     """
-    row, places, metrics = DATASETS[dataset] if dataset else None, data or [], parse_metrics(metric or [])
-    request = Request(given_options(context), row, places, metrics, task == COLORIZE)
+    row, data_folders, metrics = (
+        DATASETS[dataset] if dataset else None,
+        data or [],
+        parse_metrics(metric or []),
+    )
+    request = Request(given_options(context), row, data_folders, metrics, task == COLORIZE)
     request.check()
     kind = request.kind
     used = row or DATASETS["builtin"]
@@ -246,7 +251,7 @@ def evaluate(
     chosen = Choice(
         kind=kind,
         dataset=used,
-        data=places,
+        data=data_folders,
         split=split or "test",
         pairing=pairing or "any",
         metrics=metrics,
@@ -273,16 +278,16 @@ def evaluate(
         from sepcli.evaluation.tasks.folders import open_folders
         from sepcli.separation.executor import Processes
 
-        made: Task[Any] = open_folders(given, references, metrics, title=title, any_order=any_order)
+        work: Task[Any] = open_folders(given, references, metrics, title=title, any_order=any_order)
         executor = Processes(workers) if workers > 1 else None
     else:
         fetch_if_new(chosen.priors, quiet)
-        made = make_task(chosen)
+        work = make_task(chosen)
     from sepcli.evaluation.run import run
 
     with resumable(kept), console.progress("evaluating", quiet) as on_progress:
         report = run(
-            made,
+            work,
             metrics,
             seed=seed,
             batch=batch,
@@ -307,13 +312,13 @@ def _folders(
 ) -> tuple[Path, Path | Songs, str | None]:
     """Estimates, references and what to call them, from the arguments, --estimates and --data."""
     given = [estimates, *folders] if estimates is not None else [*folders]
-    known: list[tuple[Path | Songs, str | None]] = [(folder, None) for folder in given]
+    pair: list[tuple[Path | Songs, str | None]] = [(folder, None) for folder in given]
     if chosen.data:
         songs = open_songs(chosen.dataset, chosen.data[0], chosen.split)
-        known.append((songs.songs, songs.title))
-    if len(known) != 2 or not given:
+        pair.append((songs.songs, songs.title))
+    if len(pair) != 2 or not given:
         raise UsageError(
             "ESTIMATES and REFERENCES go together",
             "give two folders; or --estimates DIR and one; or --estimates DIR and --dataset with --data",
         )
-    return given[0], *known[1]
+    return given[0], *pair[1]

@@ -33,7 +33,7 @@ class Kind:
 
     Attributes:
         name: for messages.
-        how: the words that choose it.
+        how: the options that choose it.
         options: parameters that it uses, beside ``COMMON``.
         metrics: names of the metrics that it measures.
     """
@@ -104,17 +104,17 @@ def complete_metrics(incomplete: str) -> list[str]:
     return [f"{before}{comma}{name}" for name in selectable() if name.startswith(last)]
 
 
-def parse_metrics(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of metrics in words such as ``psnr,ssim``, each once; groups by their members.
+def parse_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of metrics in texts such as ``psnr,ssim``, each once; groups by their members.
 
     Raises:
         UsageError: there is no such metric.
     """
-    return tuple(metric.name for metric in find(name.strip() for word in words for name in word.split(",")))
+    return tuple(metric.name for metric in find(name.strip() for text in names for name in text.split(",")))
 
 
 def given_options(context: typer.Context) -> dict[str, str]:
-    """Return the parameters that were given, with the words a user knows them by."""
+    """Return the parameters that were given, with the options that set them."""
     return {
         str(parameter.name): parameter.opts[-1] if parameter.param_type_name == "option" else "ESTIMATES"
         for parameter in context.command.params
@@ -175,7 +175,7 @@ class Request:
     def _check_data(self, kind: Kind) -> None:
         row = self.dataset
         if bool(self.data) != (row is not None and row.needs_folder):
-            folders = ", ".join(name for name, known in DATASETS.items() if known.needs_folder)
+            folders = ", ".join(name for name, row in DATASETS.items() if row.needs_folder)
             raise UsageError(f"--data DIR and --dataset {folders} go together", "give both, or neither")
         if row is None:
             row = DATASETS["builtin"]
@@ -185,7 +185,7 @@ class Request:
                 "give the folder of references",
             )
         if kind is COLORS and not row.colors:
-            colored = ", ".join(name for name, known in DATASETS.items() if known.colors)
+            colored = ", ".join(name for name, row in DATASETS.items() if row.colors)
             raise UsageError(f"--task {COLORIZE} is not for --dataset {row.name}", f"use --dataset {colored}")
         most = 1 if kind is COLORS else row.folders
         if len(self.data) > max(most, 1):
@@ -201,7 +201,7 @@ class Request:
             )
         if "plot" in self.given and rows and all(row.scope == "set" for row in rows):
             raise UsageError(
-                "--plot draws the values of items, and a whole set has one",
+                "--plot draws the values of items, and a whole set has a single one",
                 "add --metric psnr, or leave out --plot",
             )
 

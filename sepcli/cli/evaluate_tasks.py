@@ -17,7 +17,7 @@ from sepcli.errors import UsageError
 if TYPE_CHECKING:
     from sepcli.datasets.image_folder import LabelledImages
     from sepcli.datasets.songs import SongSet
-    from sepcli.evaluation.run import Task
+    from sepcli.evaluation.task import Task
 
 ALL = 50_000
 """Images that are colorized where no number is given: all, in the paper this many."""
@@ -39,13 +39,13 @@ class Choice:
         priors: names or folders.
         methods: engines and baselines.
         sampler: of the engine.
-        settings: ``key=value`` words.
-        samples: per item; None: the prior's own.
+        settings: ``key=value`` texts.
+        samples: per item; None: the prior's default.
         consistency: of estimates of audio.
-        pairs: number of items; None: the data set's own.
+        pairs: number of items; None: the data set's default.
         seed: of items and samples.
         batch: items, or windows of songs, that are separated together.
-        device: a word.
+        device: auto, cpu, cuda, cuda:N or mps.
         inception: weights of the Inception network.
         noise: σ of the noise on items of cross-likelihood.
         cache: folder for decoded songs.
@@ -203,18 +203,18 @@ def _sums(
     count = choice.pairs or choice.dataset.items
     pairs = opened[0].pairs(count, choice.pairing, *opened[1:])
     conditional = choice.pairing == "class" and classes == pairs.names
-    place = str(choose_device(choice.device))
+    device = str(choose_device(choice.device))
     separator = load_separator(
         choice.priors,
         weights=(1.0, 1.0),
         engine=next((method.value for method in choice.methods), None),
         labels=(0, 1) if conditional else None,
-        device=place,
+        device=device,
         sampler=choice.sampler,
         settings=given,
     )
     about = separator.describe() | {"class_conditional": conditional}
-    networks = _networks(choice, place)
+    networks = _networks(choice, device)
     return ImageSums(pairs, separator.engine, choice.samples or 1, about, networks)
 
 
@@ -223,14 +223,14 @@ def _colorization(choice: Choice, shape: tuple[int, int, int], given: Mapping[st
     from sepcli.evaluation.tasks.colorization import WEIGHTS, Colorization
     from sepcli.priors.load import load_separator
 
-    place = str(choose_device(choice.device))
+    device = str(choose_device(choice.device))
     separator = load_separator(
-        choice.priors[0], colorize=WEIGHTS, device=place, sampler=choice.sampler, settings=given
+        choice.priors[0], colorize=WEIGHTS, device=device, sampler=choice.sampler, settings=given
     )
     images = _open_images(choice, choice.data[0], shape)
     about = separator.describe() | {"task": "colorize", "gray": "mean"}
     data = images.colors(choice.pairs or ALL)
-    return Colorization(data, separator.engine, choice.samples or 1, about, _networks(choice, place))
+    return Colorization(data, separator.engine, choice.samples or 1, about, _networks(choice, device))
 
 
 def _open_images(choice: Choice, folder: Path, shape: tuple[int, int, int]) -> LabelledImages:
@@ -256,12 +256,12 @@ def _prior_shape(choice: Choice) -> tuple[tuple[int, int, int], tuple[str, ...]]
     return shape, classes
 
 
-def _networks(choice: Choice, place: str) -> Any:
+def _networks(choice: Choice, device: str) -> Any:
     import torch
 
     from sepcli.evaluation.distribution import open_networks
 
-    return open_networks(choice.metrics, choice.inception, torch.device(place))
+    return open_networks(choice.metrics, choice.inception, torch.device(device))
 
 
 def _likelihood(choice: Choice) -> Task[Any]:
@@ -277,8 +277,8 @@ def _likelihood(choice: Choice) -> Task[Any]:
     from sepcli.evaluation.density_evaluators import items_of, open_evaluators
     from sepcli.evaluation.tasks.likelihood import Likelihood
 
-    place, data = choose_device(choice.device), choice.data[0]
-    evaluators = open_evaluators(choice.priors, choice.noise, place)
+    device, data = choose_device(choice.device), choice.data[0]
+    evaluators = open_evaluators(choice.priors, choice.noise, device)
     names = [evaluator.source for evaluator in evaluators]
     rate = int(evaluators[0].kind["sample_rate"])
     items, count, about = items_of(data, names, choice.pairs or ITEMS, rate, choice.seed, choice.cache)
@@ -287,6 +287,6 @@ def _likelihood(choice: Choice) -> Task[Any]:
         **about,
         **evaluators[0].kind,
         "files": {evaluator.prior: evaluator.files for evaluator in evaluators},
-        "device": str(place),
+        "device": str(device),
     }
     return Likelihood(evaluators, items, count, f"test items of {data}", settings)

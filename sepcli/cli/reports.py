@@ -47,9 +47,9 @@ def resumable(kept: Kept) -> Iterator[None]:
 
 
 def document_of(report: Report) -> dict[str, Any]:
-    """Return a report as its JSON document; of cross-likelihood its own form."""
-    found = _cross(report)
-    return report.as_dict() if found is None else found.as_dict()
+    """Return a report as its JSON document; of cross-likelihood in the form of ``CrossLikelihood``."""
+    table = _cross(report)
+    return report.as_dict() if table is None else table.as_dict()
 
 
 def check_targets(targets: Mapping[str, Path | None], overwrite: bool, journal: Path | None = None) -> None:
@@ -61,18 +61,18 @@ def check_targets(targets: Mapping[str, Path | None], overwrite: bool, journal: 
         journal: Another file that the run writes, and removes in the end.
 
     Raises:
-        UsageError: the plot's name does not say its format, or a file is asked for twice.
+        UsageError: the plot's name has no known format, or a file is given twice.
         OutputError: a file is there already, or its folder is not or may not be written.
     """
     given = {option: path for option, path in targets.items() if path is not None}
     plot = given.get("--plot")
     if plot is not None and plot.suffix.lower() not in PLOTS:
         raise UsageError(f"--plot {plot} is not the name of a plot", f"let it end in {', '.join(PLOTS)}")
-    places = {path.absolute() for path in given.values()}
-    if journal is not None and journal.absolute() in places:
+    paths = {path.absolute() for path in given.values()}
+    if journal is not None and journal.absolute() in paths:
         raise UsageError(f"{journal} is where the run keeps what is finished", "choose another name")
-    if len(places) < len(given):
-        raise UsageError(f"{', '.join(given)} name the same file twice", "give each its own")
+    if len(paths) < len(given):
+        raise UsageError(f"{', '.join(given)} name the same file twice", "give different names")
     for option, path in given.items():
         if path.is_dir():
             raise OutputError(f"{path} is a folder", f"give {option} the name of a file in it")
@@ -90,8 +90,8 @@ def show(report: Report, document: Mapping[str, Any], as_json: bool, quiet: bool
     """Print a report, as its document or as tables, and what there is to say of it."""
     if as_json:
         console.emit_json(document)
-    elif (found := _cross(report)) is not None:
-        _print_cross(found)
+    elif (table := _cross(report)) is not None:
+        _print_cross(table)
     else:
         _print_tables(report)
         _note_checks(report, quiet)
@@ -106,7 +106,7 @@ def write_files(
     targets: Mapping[str, Path | None],
     quiet: bool,
 ) -> None:
-    """Write the plot of the first metric, the scores as CSV and the page, as far as they are asked for.
+    """Write the plot of the first metric, the scores as CSV and the page, as far as they are given.
 
     Args:
         report: What to write.
@@ -129,11 +129,11 @@ def write_files(
 
 
 def _plot(report: Report, path: Path) -> None:
-    found = _cross(report)
-    if found is not None:
+    table = _cross(report)
+    if table is not None:
         from sepcli.evaluation.heat_map import save_heat_map
 
-        save_heat_map(found, path)
+        save_heat_map(table, path)
         return
     from sepcli.evaluation.plots import save_histogram
 
@@ -169,18 +169,18 @@ def _cross(report: Report) -> CrossLikelihood | None:
     return cross_likelihood(report, report.protocol.settings)
 
 
-def _print_cross(found: CrossLikelihood) -> None:
+def _print_cross(table: CrossLikelihood) -> None:
     rows = [
         [prior, *(f"{value:.3f}" for value in row)]
-        for prior, row in zip(found.priors, found.means, strict=True)
+        for prior, row in zip(table.priors, table.means, strict=True)
     ]
-    how = found.how
+    how = table.how
     caption = (
-        f"nats per sample ({how['likelihood']}), mean of {found.values.shape[2]} items, under noise of "
+        f"nats per sample ({how['likelihood']}), mean of {table.values.shape[2]} items, under noise of "
         f"{how['noise']:.3g}; rows are priors, columns sources"
     )
-    console.table(["prior", *found.sources], rows, caption)
-    console.emit(found.sentence())
+    console.table(["prior", *table.sources], rows, caption)
+    console.emit(table.sentence())
 
 
 def _note_checks(report: Report, quiet: bool) -> None:

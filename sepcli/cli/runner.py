@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that does not exist: no service listens on the port of ``discard``."""
-USUAL_MODEL = "htdemucs"
+DEFAULT_MODEL = "htdemucs"
 
 
-def run_program(word: str, references: Path | Songs, out: Path, device: str, quiet: bool) -> None:
+def run_program(name: str, references: Path | Songs, out: Path, device: str, quiet: bool) -> None:
     """Separate the mixtures of references by another program; tracks that it has done already are kept.
 
     Args:
-        word: ``demucs``, or ``demucs:MODEL``.
+        name: ``demucs``, or ``demucs:MODEL``.
         references: a folder, or songs.
         out: where its stems go, as ``MODEL/TRACK/STEM.wav``.
-        device: a word; ``auto`` leaves it to the program.
+        device: see ``--device``; ``auto`` leaves it to the program.
         quiet: no progress.
 
     Raises:
@@ -35,16 +35,16 @@ def run_program(word: str, references: Path | Songs, out: Path, device: str, qui
         SepError: it is not installed, or separates nothing.
         OutputError: the folder cannot be written.
     """
-    program, _, model = word.partition(":")
+    program, _, model = name.partition(":")
     if program != "demucs":
-        raise UsageError(f"--runner {word} is not known", "write --runner demucs, or demucs:MODEL")
-    found = find_demucs()
+        raise UsageError(f"--runner {name} is not supported", "write --runner demucs, or demucs:MODEL")
+    command = find_demucs()
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.external import Demucs, separate_tracks
     from sepcli.evaluation.folder_layouts import read_references
 
-    place = None if device == "auto" else str(choose_device(device))
-    demucs = Demucs(found, model or USUAL_MODEL, place, kept_offline())
+    chosen = None if device == "auto" else str(choose_device(device))
+    demucs = Demucs(command, model or DEFAULT_MODEL, chosen, kept_offline())
     layout = read_references(references) if isinstance(references, Path) else references
     try:
         with console.progress(f"separating with {demucs.model}", quiet) as on_progress:
@@ -57,7 +57,7 @@ def run_program(word: str, references: Path | Songs, out: Path, device: str, qui
 
 
 def find_demucs() -> tuple[str, ...]:
-    """Return the command that starts demucs: this Python's own, else the one on the PATH.
+    """Return the command that starts demucs: that of this Python, else the one on the PATH.
 
     Raises:
         SepError: it is not installed.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.run import Plan
 from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.task import Plan
 from sepcli.metrics import METRICS
 from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.features import Extractor

@@ -6,155 +6,24 @@ What is evaluated is a task, a small class in ``sepcli.evaluation.tasks``; ``MET
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from torch import Tensor
+from typing import Any
 
 from sepcli.errors import InputError, SepError, UsageError
-from sepcli.evaluation.distribution import ImageFile, Images, Sets, has_images, image_place, keep_images
+from sepcli.evaluation.distribution import ImageFile, Sets, has_images, image_place, keep_images
 from sepcli.evaluation.journal import Finished, append_journal, resume_journal, start_journal
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol as Rules
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.task import Members, Plan, Scored, Setup, Task
 from sepcli.metrics import METRICS, Metric, find
-from sepcli.metrics.features import Extractor
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.executor import Executor
 from sepcli.separation.seeds import item_seed
-
-Scores = Mapping[str, Sequence[TrackScore]]
-"""By item."""
-
-
-class Item(Protocol):
-    """What is evaluated as a unit."""
-
-    @property
-    def id(self) -> str:
-        """Its name, different for every item."""
-        ...
-
-
-T = TypeVar("T", bound=Item)
-Members = Sequence[tuple[int, T]]
-"""A batch: items and their numbers, from 0."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured, and how items are grouped.
-
-    Attributes:
-        metrics: keys of ``METRICS``.
-        seed: of items, samples and bootstrap.
-        batch: items that are worked on together.
-    """
-
-    metrics: tuple[str, ...]
-    seed: int = 0
-    batch: int = 8
-
-    def of(self, scope: str) -> tuple[str, ...]:
-        """Return the metrics of one scope."""
-        return tuple(metric for metric in self.metrics if METRICS[metric].scope == scope)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What is fixed before the first item of a task.
-
-    Attributes:
-        protocol: everything the numbers depend on.
-        files: what is read; a journal is only continued if none has changed.
-        content: likewise, of what is not in files.
-        originals: (N, C, H, W), all test images, with which metrics of sets compare.
-        rows: whose images those metrics are of.
-        images: K, images per item and row.
-        networks: extract the features of metrics of sets, by name.
-        failures: items that cannot be scored.
-        notes: for the report.
-    """
-
-    protocol: Rules
-    files: Sequence[Path] = ()
-    content: bytes = b""
-    originals: Images | None = None
-    rows: tuple[str, ...] = ()
-    images: int = 1
-    networks: Mapping[str, Extractor] = field(default_factory=dict)
-    failures: tuple[Failure, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A batch that is done.
-
-    Attributes:
-        scores: by item.
-        images: by row, (B, K, C, H, W) in [0, 1], for metrics of sets.
-        seconds: that separating took.
-        failures: items that could not be scored.
-    """
-
-    scores: Scores
-    images: Mapping[str, Tensor] = field(default_factory=dict)
-    seconds: float = 0.0
-    failures: tuple[Failure, ...] = ()
-
-
-class Task(Protocol[T]):
-    """What is evaluated: items, how they are separated, and what they are compared with."""
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """What is measured if nothing is chosen."""
-        ...
-
-    @property
-    def scopes(self) -> tuple[str, ...]:
-        """The scopes of metrics that it can measure."""
-        ...
-
-    @property
-    def medium(self) -> str:
-        """Audio or image."""
-        ...
-
-    @property
-    def separates(self) -> bool:
-        """Whether it separates, so that items have seeds."""
-        ...
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether an item is scored alone; one that cannot be scored is then a failure of the report."""
-        ...
-
-    def setup(self, plan: Plan) -> Setup:
-        """Return the protocol, and what else is fixed before the first item."""
-        ...
-
-    def items(self, plan: Plan) -> Iterator[T]:
-        """Yield the items, from the first, in an order that is always the same."""
-        ...
-
-    def score(self, items: Members[T], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
-        """Separate and score a batch."""
-        ...
-
-    def clips(self, number: int, item: T, plan: Plan) -> list[Clip]:
-        """Return previews of an item; it is separated again for them."""
-        ...
-
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        """Return what separating took, from the seconds of the items separated now."""
-        ...
 
 
 def run(
@@ -190,37 +59,36 @@ def run(
     """
     plan = Plan(_chosen(task, metrics), seed, 1 if task.one_by_one else batch)
     setup = task.setup(plan)
-    protocol = setup.protocol
-    sets = _sets(plan, setup)
+    protocol, sets = setup.protocol, _sets(plan, setup)
     mark = protocol.fingerprint(setup.files, setup.content)
     work = _Work(task, plan, protocol.tracks, journal, executor, on_progress)
     if sets is None:
         done = work.all(_finished(journal, mark, replace_journal, True))
-        more: list[TrackScore] = []
+        of_sets: list[TrackScore] = []
         remarks: list[str] = []
     else:
         shape = (protocol.tracks, setup.images, *sets.originals.shape[1:])
         path = None if journal is None else image_place(journal)
-        there = path is not None and has_images(path, setup.rows, shape)
-        finished = _finished(journal, mark, replace_journal, there)
+        complete = path is not None and has_images(path, setup.rows, shape)
+        finished = _finished(journal, mark, replace_journal, complete)
         with keep_images(setup.rows, shape, path, bool(finished)) as kept:
             done = work.all(finished, kept)
-            more, remarks = sets.score(kept.sets(), on_progress)
-    scores = [score for scores in done.scores.values() for score in scores] + more
+            of_sets, remarks = sets.score(kept.sets(), on_progress)
+    scores = [score for scores in done.scores.values() for score in scores] + of_sets
     failures = [*setup.failures, *done.failures]
     if not scores:
-        first = f"; {failures[0].track}: {failures[0].reason}" if failures else ""
-        raise InputError(
-            f"none of {protocol.tracks} item(s) of {protocol.dataset} can be scored{first}",
-            f"give items that have {', '.join(protocol.stems)}, alike in sample rate, channels and length",
-        )
+        raise _nothing(protocol, failures)
     report = make_report(protocol, scores, failures, [*setup.notes, *remarks])
     seeds = {name: item_seed(seed, n) for n, name in enumerate(done.names)} if task.separates else {}
-    return replace(
-        report,
-        cost=task.cost(done.seconds, done.separated),
-        seeds=seeds,
-        clips_of=partial(_clips, task, plan),
+    cost = task.cost(done.seconds, done.separated)
+    return replace(report, cost=cost, seeds=seeds, clips_of=partial(_clips, task, plan))
+
+
+def _nothing(protocol: Rules, failures: Sequence[Failure]) -> InputError:
+    first = f"; {failures[0].track}: {failures[0].reason}" if failures else ""
+    return InputError(
+        f"none of {protocol.tracks} item(s) of {protocol.dataset} can be scored{first}",
+        f"give items that have {', '.join(protocol.stems)}, alike in sample rate, channels and length",
     )
 
 

@@ -12,9 +12,10 @@ import pytest
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.run import Members, Plan, Scored, Setup, run
+from sepcli.evaluation.run import run
 from sepcli.evaluation.samples import seeds_of
 from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.executor import Executor, Processes, Serial
 
@@ -89,11 +90,6 @@ def test_items_that_fail_alone_are_failures(executor: Executor | None) -> None:
         run(Numbers(bad="2"), batch=3, executor=executor)
     with pytest.raises(InputError, match="item 0"):
         run(Numbers(count=1, one_by_one=True, bad="0"), executor=executor)
-
-
-@pytest.mark.slow
-def test_workers_change_nothing() -> None:
-    assert run(Numbers(), batch=2, executor=Processes(2)) == run(Numbers(), batch=2)
 
 
 def test_clips_are_of_the_item_by_its_name() -> None:

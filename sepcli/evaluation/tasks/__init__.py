@@ -1,4 +1,4 @@
-"""What ``sepcli.evaluation.run`` evaluates; see its ``Task``. ``task_of`` chooses the task by the data."""
+"""What ``sepcli.evaluation.run`` evaluates. ``task_of`` chooses a task by the data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sepcli.datasets.pair_folder import AudioPairs
 from sepcli.datasets.songs import SongSet
 from sepcli.errors import UsageError
 from sepcli.evaluation.distribution import open_networks
-from sepcli.evaluation.run import Task
+from sepcli.evaluation.task import Task
 from sepcli.evaluation.tasks.colorization import Colorization
 from sepcli.evaluation.tasks.images import ImageSums
 from sepcli.evaluation.tasks.pairs import Pairs

@@ -24,9 +24,9 @@ from sepcli.errors import UsageError
 from sepcli.evaluation.images import MIXTURE, RESIDUAL, image_protocol, image_values
 from sepcli.evaluation.likelihoods import OURS, likeliest
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
-from sepcli.evaluation.run import Members, Plan, Scored, Setup
 from sepcli.evaluation.samples import sample, seeds_of
 from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.metrics.features import Extractor
 from sepcli.metrics.images import residual_rms
 from sepcli.protocols import Engine, ProgressCallback

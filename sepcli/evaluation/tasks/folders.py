@@ -13,8 +13,8 @@ from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, FolderTrack, Layout
 from sepcli.evaluation.folders import score_track_files
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.run import Members, Plan, Scored, Setup
 from sepcli.evaluation.summary import AVERAGE as COLUMN
+from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.metrics import find
 from sepcli.protocols import ProgressCallback
 

@@ -29,9 +29,9 @@ from sepcli.evaluation.dictionaries import NMF, describe_dictionaries, dictionar
 from sepcli.evaluation.images import MIXTURE, RESIDUAL, image_protocol, image_values, in_best_order
 from sepcli.evaluation.likelihoods import NLL, OURS, likeliest, typicality
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
-from sepcli.evaluation.run import Members, Plan, Scored, Setup
 from sepcli.evaluation.samples import describe_mixture, sample, seeds_of
 from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.metrics.features import Extractor
 from sepcli.metrics.images import residual_rms
 from sepcli.protocols import Engine, ProgressCallback

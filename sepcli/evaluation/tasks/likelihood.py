@@ -13,8 +13,8 @@ from sepcli.datasets.pair_folder import Pair
 from sepcli.evaluation.density_evaluators import DensityEvaluator
 from sepcli.evaluation.previews import Clip, encode_audio
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.run import Members, Plan, Scored, Setup
 from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.protocols import ProgressCallback
 
 METRIC = "cross-likelihood"

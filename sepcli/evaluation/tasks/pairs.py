@@ -23,8 +23,8 @@ from sepcli.evaluation.estimates import (
 )
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.run import Members, Plan, Scored, Setup
 from sepcli.evaluation.samples import describe_mixture, sample_audio, seeds_of
+from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.engines import part_of
 from sepcli.separation.settings import StreamSettings

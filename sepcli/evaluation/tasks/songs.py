@@ -19,8 +19,8 @@ from sepcli.datasets.songs import SongSet, song_pairs
 from sepcli.evaluation.estimates import REFINED, blind_rows, score_pair, sound_clips, source_names
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.run import Members, Plan, Scored, Setup
 from sepcli.evaluation.samples import describe_mixture
+from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.evaluation.whole_songs import separate_song
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.engines import part_of

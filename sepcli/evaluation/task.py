@@ -1,0 +1,148 @@
+"""What a task is: items, how they are separated, and what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from torch import Tensor
+
+from sepcli.evaluation.distribution import Images
+from sepcli.evaluation.previews import Clip
+from sepcli.evaluation.protocol import Protocol as Rules
+from sepcli.evaluation.report import Failure
+from sepcli.evaluation.score import TrackScore
+from sepcli.metrics import METRICS
+from sepcli.metrics.features import Extractor
+from sepcli.protocols import ProgressCallback
+
+Scores = Mapping[str, Sequence[TrackScore]]
+"""By item."""
+
+
+class Item(Protocol):
+    """What is evaluated as a unit."""
+
+    @property
+    def id(self) -> str:
+        """Its name, different for every item."""
+        ...
+
+
+T = TypeVar("T", bound=Item)
+Members = Sequence[tuple[int, T]]
+"""A batch: items and their numbers, from 0."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how items are grouped.
+
+    Attributes:
+        metrics: keys of ``METRICS``.
+        seed: of items, samples and bootstrap.
+        batch: items that are worked on together.
+    """
+
+    metrics: tuple[str, ...]
+    seed: int = 0
+    batch: int = 8
+
+    def of(self, scope: str) -> tuple[str, ...]:
+        """Return the metrics of one scope."""
+        return tuple(metric for metric in self.metrics if METRICS[metric].scope == scope)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is fixed before the first item of a task.
+
+    Attributes:
+        protocol: everything the numbers depend on.
+        files: what is read; a journal is only continued if none has changed.
+        content: likewise, of what is not in files.
+        originals: (N, C, H, W), all test images, with which metrics of sets compare.
+        rows: whose images those metrics are of.
+        images: K, images per item and row.
+        networks: extract the features of metrics of sets, by name.
+        failures: items that cannot be scored.
+        notes: for the report.
+    """
+
+    protocol: Rules
+    files: Sequence[Path] = ()
+    content: bytes = b""
+    originals: Images | None = None
+    rows: tuple[str, ...] = ()
+    images: int = 1
+    networks: Mapping[str, Extractor] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch that is done.
+
+    Attributes:
+        scores: by item.
+        images: by row, (B, K, C, H, W) in [0, 1], for metrics of sets.
+        seconds: that separating took.
+        failures: items that could not be scored.
+    """
+
+    scores: Scores
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    failures: tuple[Failure, ...] = ()
+
+
+class Task(Protocol[T]):
+    """What is evaluated: items, how they are separated, and what they are compared with."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured if nothing is chosen."""
+        ...
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes of metrics that it can measure."""
+        ...
+
+    @property
+    def medium(self) -> str:
+        """Audio or image."""
+        ...
+
+    @property
+    def separates(self) -> bool:
+        """Whether it separates, so that items have seeds."""
+        ...
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether an item is scored alone; one that cannot be scored is then a failure of the report."""
+        ...
+
+    def setup(self, plan: Plan) -> Setup:
+        """Return the protocol, and what else is fixed before the first item."""
+        ...
+
+    def items(self, plan: Plan) -> Iterator[T]:
+        """Yield the items, from the first, in an order that is always the same."""
+        ...
+
+    def score(self, items: Members[T], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
+        """Separate and score a batch."""
+        ...
+
+    def clips(self, number: int, item: T, plan: Plan) -> list[Clip]:
+        """Return previews of an item; it is separated again for them."""
+        ...
+
+    def cost(self, seconds: float, items: int) -> dict[str, float]:
+        """Return what separating took, from the seconds of the items separated now."""
+        ...
