@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from sepcli.datasets.stems import StemBank
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.recordings import draw_coefficients, measure_bands, open_banks
-from sepcli.priors.audio.train_denoiser import SoundTask
+from sepcli.priors.audio.train_denoiser import AudioTask
 from sepcli.priors.images.denoiser import DenoiserConfig, UNet
 from sepcli.priors.precision import fastest
 from sepcli.training.ema import averaged
@@ -140,7 +140,7 @@ def compare(
         prior = network(bins, image, tuple(measure_bands(learn, frames, bins)), tiny)
         average = averaged(prior.to(device))
         mean = cast(SpectralPrior, average.module)
-        task = SoundTask(prior, mean, learn, held_out, batch, frames)
+        task = AudioTask(prior, mean, learn, held_out, batch, frames)
         with tempfile.TemporaryDirectory() as out:
             done = train(
                 task,

@@ -88,16 +88,16 @@ def _import_diffusers(
     """Import it; return the config, and a line to print."""
     from sepcli.priors.images.import_diffusers import import_diffusers
 
-    found = import_diffusers(folder, out, source=source, overwrite=overwrite, on_message=console.warn)
-    height, width = found.size
-    low, high = found.sigmas[0], found.sigmas[-1]
+    imported = import_diffusers(folder, out, source=source, overwrite=overwrite, on_message=console.warn)
+    height, width = imported.size
+    low, high = imported.sigmas[0], imported.sigmas[-1]
     config = {
-        "channels": found.channels,
+        "channels": imported.channels,
         "size": [height, width],
-        "prediction": found.prediction,
+        "prediction": imported.prediction,
         "sigma_min": low,
         "sigma_max": high,
-        "classes": list(found.classes),
+        "classes": list(imported.classes),
     }
-    summary = f"{width} x {height} pixels, {found.channels} channel(s), predicts {found.prediction}"
+    summary = f"{width} x {height} pixels, {imported.channels} channel(s), predicts {imported.prediction}"
     return config, f"{summary}, noise from {low:.3g} to {high:.3g}"

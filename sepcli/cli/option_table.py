@@ -23,12 +23,12 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 def rows(kind: type[Any]) -> list[dict[str, str]]:
     """Return one row per field of an options dataclass: name, type, default and meaning, as text."""
-    hints, meanings, usual = get_type_hints(kind, include_extras=True), _meanings(kind), defaults(kind)
+    hints, meanings, values = get_type_hints(kind, include_extras=True), _meanings(kind), defaults(kind)
     return [
         {
             "name": field.name,
             "type": _type(hints[field.name]),
-            "default": _default(usual[field.name]),
+            "default": _default(values[field.name]),
             "meaning": meanings.get(field.name, ""),
         }
         for field in fields(kind)
@@ -51,14 +51,14 @@ def _indented(meaning: str) -> list[str]:
 def _type(hint: Any) -> str:
     if get_origin(hint) is Annotated:
         base, *metas = get_args(hint)
-        found = [
+        bounds = [
             f"{sign} {value:g}"
             for meta in metas
             if isinstance(meta, Meta)
             for key, sign in BOUNDS.items()
             if (value := getattr(meta, key)) is not None
         ]
-        return " ".join([_type(base), ", ".join(found)]).strip()
+        return " ".join([_type(base), ", ".join(bounds)]).strip()
     if get_origin(hint) is Literal:
         return " | ".join(str(value) for value in get_args(hint))
     if get_origin(hint) in (Union, types.UnionType):
@@ -76,12 +76,12 @@ def _default(value: Any) -> str:
 
 def _meanings(kind: type[Any]) -> dict[str, str]:
     """Read ``Attributes`` of the docstrings of a dataclass and of those that it extends."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for owner in reversed(kind.__mro__[:-1]):
         _, _, attributes = cleandoc(owner.__doc__ or "").partition("Attributes:\n")
         for entry in re.split(r"\n(?=    \w+: )", attributes):
             name, colon, meaning = entry.strip().partition(": ")
             if colon and name.isidentifier():
                 meaning = " ".join(meaning.replace("``", "").split())
-                found[name] = meaning[:1].upper() + meaning[1:]
-    return found
+                meanings[name] = meaning[:1].upper() + meaning[1:]
+    return meanings

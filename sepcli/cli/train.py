@@ -154,10 +154,10 @@ def train_prior(
     from sepcli.training.config import TrainConfig
     from sepcli.training.loop import LoopSettings
 
-    usual = training_of(family, data)
-    if tokens is not None and not usual.tokens:
+    training = training_of(family, data)
+    if tokens is not None and not training.tokens:
         raise UsageError("--tokens is for audio, an image has its own number of tokens", "leave it out")
-    rate = usual.learning_rate if learning_rate is None else learning_rate
+    rate = training.learning_rate if learning_rate is None else learning_rate
     if not 0 < rate < float("inf"):
         raise UsageError(f"--learning-rate {rate:g} is out of range", "give a positive number such as 0.001")
     config = TrainConfig(
@@ -166,8 +166,8 @@ def train_prior(
         out=out,
         preset=preset,
         sources=names or (),
-        batch=batch or usual.batch,
-        tokens=tokens or usual.tokens,
+        batch=batch or training.batch,
+        tokens=tokens or training.tokens,
         cache=cache or out / "cache",
         init=init,
         device=choose_device(device),
@@ -197,13 +197,13 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: an argument is not of that form.
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not (key and equals):
             raise UsageError(f"--set {pair} is not of the form key=value", "write for example --set flip=0")
-        found.setdefault(key, []).append(value)
-    return {key: values[0] if len(values) == 1 else values for key, values in found.items()}
+        options.setdefault(key, []).append(value)
+    return {key: values[0] if len(values) == 1 else values for key, values in options.items()}
 
 
 def parse_sources(text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ class Kind(Enum):
     """Kinds of data."""
 
     DIGITS = "MNIST's files"
-    SOUND = "recordings"
+    AUDIO = "recordings"
     IMAGES = "images"
     TOY = "toy waves"
 
@@ -41,15 +41,15 @@ def kind_of(data: Path) -> Kind:
         return Kind.DIGITS
     if not data.is_dir():
         raise InputError(f"there is no folder {data}", "give a folder of recordings or of images")
-    sounds, images = bool(audio_files(data)) or holds_songs(data), bool(image_files(data, SUFFIXES))
-    if sounds and images:
+    recordings, images = bool(audio_files(data)) or holds_songs(data), bool(image_files(data, SUFFIXES))
+    if recordings and images:
         raise InputError(f"{data} holds both recordings and images", "move one of them into another folder")
-    if not (sounds or images):
+    if not (recordings or images):
         raise InputError(
             f"{data} holds neither recordings nor MNIST's files nor images",
             "give a folder of audio files or of images, Slakh2100, MUSDB18, or that of MNIST's four files",
         )
-    return Kind.SOUND if sounds else Kind.IMAGES
+    return Kind.AUDIO if recordings else Kind.IMAGES
 
 
 def holds_images(data: Path) -> bool:

@@ -107,7 +107,7 @@ def open_splits(
         OutputError: the cache cannot be written.
     """
     kind = kind_of(data)
-    if kind is Kind.SOUND:
+    if kind is Kind.AUDIO:
         raise InputError(f"{data} holds no images", "give a folder of images")
     if kind is Kind.DIGITS:
         return _divided(_digits(data, classes), most)

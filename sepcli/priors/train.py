@@ -31,9 +31,9 @@ def family_named(name: str) -> Family:
     Raises:
         UsageError: there is none of this name.
     """
-    known = [family.name for family in FAMILIES.values() if family.training]
-    if name not in known:
-        raise UsageError(f"unknown family '{name}'", f"one of: {', '.join(known)}", argument="family")
+    trainable = [family.name for family in FAMILIES.values() if family.training]
+    if name not in trainable:
+        raise UsageError(f"unknown family '{name}'", f"one of: {', '.join(trainable)}", argument="family")
     return FAMILIES[name]
 
 
@@ -120,12 +120,12 @@ def _medium(row: Family, data: Path) -> Medium:
         raise UsageError(
             f"toy waves are for flow, not for {row.name}", "choose other data", argument="family"
         )
-    return "audio" if kind in (Kind.SOUND, Kind.TOY) else "image"
+    return "audio" if kind in (Kind.AUDIO, Kind.TOY) else "image"
 
 
 def _split(value: Any) -> Any:
     if isinstance(value, str):
         value = (value,)
     if isinstance(value, list | tuple):
-        return tuple(word.strip() for text in value for word in str(text).split(",") if word.strip())
+        return tuple(name.strip() for text in value for name in str(text).split(",") if name.strip())
     return value

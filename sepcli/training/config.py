@@ -16,7 +16,7 @@ from sepcli.training.loop import CHECKPOINT, LoopSettings
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What to train, on which data, and for how long. What only one family has is in its own options.
+    """What to train, on which data, and for how long. Options of one family are in its options dataclass.
 
     Attributes:
         family: a name of ``sepcli.priors.FAMILIES``.
@@ -25,7 +25,7 @@ class TrainConfig:
         preset: size of the network, one of the family's presets.
         sources: names of the sources; () for the family's default.
         batch: items per step.
-        tokens: tokens or frames per item; 0: an item has its own length.
+        tokens: tokens or frames per item; 0: items have a fixed length.
         cache: folder for decoded recordings and images; None: decode again.
         init: a trained prior, name or folder, whose weights training starts from.
         loop: budget and rates.
@@ -57,7 +57,7 @@ class TrainConfig:
 
         Args:
             sources: names of the sources, the family's default resolved.
-            options: the family's own options.
+            options: the family's options.
         """
         fields = {
             "family": self.family,

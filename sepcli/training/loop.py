@@ -44,7 +44,7 @@ class Task(Protocol):
         ...
 
     def validate(self) -> dict[str, float]:
-        """Return figures on fixed held-out data; ``score`` is the one to minimise."""
+        """Return figures on fixed held-out data; ``loss`` is the one to minimise."""
         ...
 
 
@@ -234,8 +234,8 @@ def _validate(run: _Run, progress: Progress) -> dict[str, float]:
     progress.running = {}
     entry |= {f"valid_{key}": round(value, 4) for key, value in figures.items()}
     progress.history.append(entry)
-    if figures["score"] < progress.best:
-        progress.best, progress.best_step = figures["score"], progress.step
+    if figures["loss"] < progress.best:
+        progress.best, progress.best_step = figures["loss"], progress.step
         write_weights(run.kept, run.folder / "model.safetensors")
     write_text(run.folder / "history.json", json.dumps(progress.history, indent=1))
     return entry
@@ -247,7 +247,7 @@ def write_weights(model: nn.Module, path: Path) -> None:
     Own parameters of modules with a true attribute ``exact`` are not rounded either.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: it cannot be written.
     """
     rounded = {
         f"{path}.{name}".removeprefix(".")
@@ -290,8 +290,8 @@ def _restore(run: _Run) -> Progress:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no dict)
         for part, module in _modules(run).items():
             length = len(part) + 1
-            own = {name[length:]: t for name, t in tensors.items() if name.startswith(f"{part}.")}
-            module.load_state_dict(own)
+            weights = {name[length:]: t for name, t in tensors.items() if name.startswith(f"{part}.")}
+            module.load_state_dict(weights)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise InputError(
             f"the checkpoint in {run.folder} does not fit this run", started, argument="resume"
@@ -319,7 +319,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     """Write safetensors, atomically.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: it cannot be written.
     """
     write_whole(path, save(tensors, metadata))  # save_file would keep others from reading
 
@@ -328,6 +328,6 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, atomically.
 
     Raises:
-        OutputError: the place cannot be written.
+        OutputError: it cannot be written.
     """
     write_whole(path, text.encode())

@@ -27,7 +27,7 @@ from sepcli.training.loop import LoopSettings, Progress, Task, train, write_text
 Log = Callable[[dict[str, float]], None]
 """Called with the figures of every validation."""
 OnMessage = Callable[[str], None]
-"""Called with notes on the data, in words."""
+"""Called with notes on the data."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Stage:
     """One run of the loop.
 
     Attributes:
-        network: makes the network on the CPU; called with torch's own stream seeded.
+        network: makes the network on the CPU; called with torch's global stream seeded.
         task: (network, evaluated network), both on the training device → what the loop trains. The second is
             the running mean of the weights, or the network itself.
         average: whether the mean of the weights is validated and kept.
@@ -162,7 +162,7 @@ def fit(
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's own stream, from which networks draw their first weights, and restore it afterwards."""
+    """Seed torch's global stream, from which networks draw their first weights, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -183,7 +183,7 @@ def training_entry(config: TrainConfig, progress: Progress) -> dict[str, Any]:
         "validation": {
             key[6:]: value
             for key, value in (kept[-1] if kept else {}).items()
-            if key.startswith("valid_") and key != "valid_score"
+            if key.startswith("valid_") and key != "valid_loss"
         },
     }
 

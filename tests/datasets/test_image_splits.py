@@ -26,7 +26,7 @@ def draw(folder: Path, count: int, side: int = 8) -> None:
 
 def test_kinds(tmp_path: Path, tiny_slakh: Path) -> None:
     assert kind_of(DIGITS) is Kind.DIGITS
-    assert kind_of(tiny_slakh) is Kind.SOUND
+    assert kind_of(tiny_slakh) is Kind.AUDIO
     (tmp_path / "train-images").mkdir()
     with pytest.raises(InputError, match=tmp_path.name):
         kind_of(tmp_path)
@@ -36,7 +36,7 @@ def test_kinds(tmp_path: Path, tiny_slakh: Path) -> None:
     with pytest.raises(InputError, match=tmp_path.name):
         kind_of(tmp_path)
     (tmp_path / "train-images" / "a.JPEG").unlink()
-    assert kind_of(tmp_path) is Kind.SOUND
+    assert kind_of(tmp_path) is Kind.AUDIO
     with pytest.raises(InputError, match="nowhere"):
         kind_of(tmp_path / "nowhere")
 

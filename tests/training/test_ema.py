@@ -38,7 +38,7 @@ class Growing:
         return -self.model.weight.sum(), {}
 
     def validate(self) -> dict[str, float]:
-        return {"score": 0.0}
+        return {"loss": 0.0}
 
 
 def test_a_resumed_run_continues_its_mean(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Line:
         weight = next(self.model.parameters()).detach().clone()
         self.weights.append(weight)
         score = float((weight - 2).square().sum()) if self.scores is None else next(self.scores)
-        return {"score": score, "weight": float(weight.flatten()[0])}
+        return {"loss": score, "weight": float(weight.flatten()[0])}
 
 
 def stop_at(step: int):
@@ -78,7 +78,7 @@ def test_a_budget_of_steps(tmp_path: Path) -> None:
     assert told[-1] == (1000, 1000)
     assert [entry["step"] for entry in logged] == [3, 6, 9, 12]
     assert progress.history == logged
-    assert set(logged[0]) == {"step", "elapsed", "train_loss", "train_first", "valid_score", "valid_weight"}
+    assert set(logged[0]) == {"step", "elapsed", "train_loss", "train_first", "valid_loss", "valid_weight"}
     assert logged[-1]["train_loss"] < logged[0]["train_loss"]
     assert files(tmp_path / "new" / "part") == ["history.json", "model.safetensors"]
     assert json.loads((tmp_path / "new" / "part" / "history.json").read_text()) == logged

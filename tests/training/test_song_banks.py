@@ -34,20 +34,20 @@ def musdb(tmp_path: Path) -> Path:
 
 def test_what_musdb_is(musdb: Path, tiny_slakh: Path, tmp_path: Path) -> None:
     assert (is_musdb(musdb), is_slakh(musdb), is_musdb(tiny_slakh)) == (True, False, False)
-    assert kind_of(musdb) is Kind.SOUND
+    assert kind_of(musdb) is Kind.AUDIO
     assert not holds_images(musdb)
     mp4 = tmp_path / "mp4"
     (mp4 / "test").mkdir(parents=True)
     (mp4 / "test" / "A - One.stem.mp4").touch()
     assert is_musdb(mp4)
-    assert kind_of(mp4) is Kind.SOUND
+    assert kind_of(mp4) is Kind.AUDIO
     with pytest.raises(UsageError, match="musdb"):
         audio.default_source(musdb)
 
 
 def test_a_folder_with_a_recording_of_that_name_is_not_musdb(tmp_path: Path) -> None:
     make_song(tmp_path / "train" / "kit", 0.1, lacking=("bass", "other", "vocals", "mixture"))
-    assert kind_of(tmp_path) is Kind.SOUND
+    assert kind_of(tmp_path) is Kind.AUDIO
     assert not holds_songs(tmp_path)
     make_song(tmp_path / "train" / "song", 0.1, lacking=("other", "vocals", "mixture"))
     assert holds_songs(tmp_path)

@@ -16,7 +16,7 @@ class DenoiserOptions:
     """Options of a denoiser of MDCT coefficients.
 
     Attributes:
-        interference: sounds to reject, mixed into a share of the training chunks: folders of recordings, or
+        interference: other sources to reject, mixed into a share of the training chunks: folders of recordings, or
             classes of the songs in the data set.
         low_bands: whether only a second network for the waveform of the lowest bands is trained, added to the
             prior that training starts from; needs ``interference``.
@@ -38,7 +38,7 @@ class DenoiserOptions:
         check(self)
         if self.low_bands and not self.interference:
             raise UsageError(
-                "low_bands needs sounds to reject", "add interference", argument="settings.low_bands"
+                "low_bands needs sources to reject", "add interference", argument="settings.low_bands"
             )
 
 

@@ -1,4 +1,4 @@
-"""Samples of a prior of sound, for listening."""
+"""Samples of a prior of audio, for listening."""
 
 from __future__ import annotations
 

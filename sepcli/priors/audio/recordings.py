@@ -1,4 +1,4 @@
-"""Recordings of one kind of sound as training data: one loudness, held-out parts, random chunks."""
+"""Recordings of one source as training data: one loudness, held-out parts, random chunks."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MEASURED = 512
 
 
 def source_names(config: TrainConfig) -> tuple[str, ...]:
-    """Return the one name of the sound in recordings or songs: by default the name of the folder.
+    """Return the name of the source in recordings or songs: by default the name of the folder.
 
     Raises:
         UsageError: several names, or none for songs.
     """
     if len(config.sources) > 1:
         raise UsageError(
-            f"a {config.family} is a prior of one kind of sound, not of {','.join(config.sources)}",
+            f"a {config.family} is a prior of one source, not of {','.join(config.sources)}",
             "name one source",
             argument="sources",
         )
@@ -78,7 +78,7 @@ def open_banks(
 
 
 def draw_coefficients(bank: StemBank, rng: np.random.Generator, count: int, frames: int, bins: int) -> Tensor:
-    """Draw MDCT coefficients of chunks (count, bins, frames) at random places, gains and polarities."""
+    """Sample MDCT coefficients of chunks (count, bins, frames) at random places, gains and polarities."""
     chunks = draw_chunks(bank, rng, count, frames * bins, GAINS)[:, 0]
     chunks *= rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1))
     with torch.autocast("cpu", enabled=False):  # the transform is as exact as the samples

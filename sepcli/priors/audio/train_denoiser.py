@@ -1,4 +1,4 @@
-"""Training of a denoiser of one kind of sound: recordings, network, card, curve and samples."""
+"""Training of a denoiser of one source: recordings, network, card, curve and samples."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ LABELS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class SoundTask:
+class AudioTask:
     """Denoising score matching on chunks of recordings; fulfils ``sepcli.training.loop.Task``.
 
     Attributes:
@@ -75,7 +75,7 @@ class SoundTask:
         held_out: recordings for validation.
         batch: chunks per step.
         frames: MDCT frames per chunk.
-        interference: recordings of other sounds, for training and for validation, mixed into a share
+        interference: recordings of other sources, for training and for validation, mixed into a share
             ``INTERFERENCE`` of the chunks, or ``LOW_INTERFERENCE``.
         low: whether only the network of the lowest bands is trained.
         validated: held-out chunks per validation, four times as many with interference.
@@ -110,10 +110,10 @@ class SoundTask:
         for _ in range(self.validated * (4 if self.interference else 1)):  # their errors vary more
             x, others = self._draw(self.held_out, rng, 1), self._draw_interference(1, rng, 1)
             rows.append(self.evaluated.loss(x, rng, others)[1])
-        found = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-        typical = {key: float(np.expm1(np.log1p(found[key]).mean())) for key in ("mse", "wiener")}
-        nll = {"nll": float(np.median(found["nll"]))} if "nll" in found else {}
-        return {"score": typical["mse"], **typical, **nll}
+        values = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+        typical = {key: float(np.expm1(np.log1p(values[key]).mean())) for key in ("mse", "wiener")}
+        nll = {"nll": float(np.median(values["nll"]))} if "nll" in values else {}
+        return {"loss": typical["mse"], **typical, **nll}
 
     def _validate_low(self, rng: np.random.Generator) -> dict[str, float]:
         rows = []
@@ -124,10 +124,10 @@ class SoundTask:
             )
             rows.append(self.evaluated.low_loss(x, rng, others)[1])
         means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-        return {"score": means["error"], **means}
+        return {"loss": means["error"], **means}
 
     def _draw_interference(self, part: int, rng: np.random.Generator, count: int) -> Tensor | None:
-        """Draw other sounds for training (0) or validation (1), zero in the chunks without interference."""
+        """Sample other sources for training (0) or validation (1), zero in the chunks without interference."""
         if not self.interference:
             return None
         bank = self.interference[int(rng.integers(len(self.interference)))][part]
@@ -136,12 +136,12 @@ class SoundTask:
         return present.to(self.model.band_std.device) * self._draw(bank, rng, count)
 
     def _draw(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
-        drawn = draw_coefficients(bank, rng, count, self.frames, self.model.config.bins)
-        return drawn.to(self.model.band_std.device)
+        chunks = draw_coefficients(bank, rng, count, self.frames, self.model.config.bins)
+        return chunks.to(self.model.band_std.device)
 
 
 def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
-    """Decide how a denoiser of one kind of sound is trained.
+    """Decide how a denoiser of one source is trained.
 
     Raises:
         UsageError: several sources, ``low_bands`` without a trained prior, or interference that is neither a
@@ -152,7 +152,7 @@ def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
             "low_bands adds a network to a trained prior", "name the prior to start from", argument="init"
         )
     config = replace(config, sources=source_names(config))
-    others = tuple(_interference(config.data, word) for word in options.interference)
+    others = tuple(_interference(config.data, name) for name in options.interference)
     identity = {key: value for key, value in asdict(options).items() if key not in ("compile", "validated")}
     return Recipe(PART, config.sources, identity, partial(_open, options, config, others))
 
@@ -163,14 +163,14 @@ def overlap_for(config: SpectralConfig) -> float:
     return float(min(max(STREAM["overlap"], round(4 * reach, 2)), STREAM["window"] / 4))
 
 
-def _interference(data: Path, word: str) -> tuple[Path, str]:
-    """Return folder and source of other sounds: recordings, or a class of the songs in ``data``."""
-    if Path(word).is_dir():
-        return Path(word), default_source(Path(word))
+def _interference(data: Path, name: str) -> tuple[Path, str]:
+    """Return folder and source of interference: recordings, or a class of the songs in ``data``."""
+    if Path(name).is_dir():
+        return Path(name), default_source(Path(name))
     if holds_songs(data):
-        return data, word
+        return data, name
     raise UsageError(
-        f"there is no folder {word}", "name a folder of recordings", argument="settings.interference"
+        f"there is no folder {name}", "name a folder of recordings", argument="settings.interference"
     )
 
 
@@ -193,13 +193,13 @@ def _open(
     with seeded(config.loop.seed):
         started = None if config.init is None else _start_from(network_config, config.init)
     network_config = network_config if started is None else started.config
-    interference = tuple(open_banks(place, source, rate, length, config.cache) for place, source in others)
+    interference = tuple(open_banks(folder, source, rate, length, config.cache) for folder, source in others)
 
-    def task(network: SpectralPrior, evaluated: SpectralPrior) -> SoundTask:
+    def task(network: SpectralPrior, evaluated: SpectralPrior) -> AudioTask:
         if options.compile:
             _compile_losses(network, config.device)
         banks = (train, held_out, config.batch, config.tokens, interference)
-        return SoundTask(network, evaluated, *banks, options.low_bands, options.validated)
+        return AudioTask(network, evaluated, *banks, options.low_bands, options.validated)
 
     def preview(progress: Progress) -> None:
         save_curve(progress.history, config.out / CURVE, LABELS, "denoising error")
@@ -241,8 +241,8 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
     card, folder = resolve.find(init)
     if not is_single(card):
         raise PriorError(
-            f"prior {card.name} is not one of a single sound but of {card.engine}, {card.medium}",
-            "choose a denoiser of sound",
+            f"prior {card.name} is not of a single source but of {card.engine}, {card.medium}",
+            "choose a denoiser of audio",
             argument="init",
         )
     cards.verify(card, folder)

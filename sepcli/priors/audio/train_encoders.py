@@ -2,7 +2,7 @@
 
     loss = -(Σ_k log p_s(x_k) + log p(m | x) - log q(x | m))/T,   x ~ q(x | m) of the encoders
 
-The flows p_s stay fixed. s is drawn anew at every step, evenly in ln s from the coarsest noise, under which a
+The flows p_s stay fixed. s is sampled at every step, evenly in ln s from the coarsest noise, under which a
 flow guides from afar, to the finest, at which mixtures are separated.
 
 Source: Frank 2020, "Modeling the posteriors"; the noise levels are those of annealed Langevin dynamics.
@@ -59,8 +59,8 @@ class VariationalTask:
         model: the encoders that are trained.
         evaluated: the encoders that are validated.
         priors: K flows, whose weights are fixed.
-        train: draws training mixtures.
-        held_out: draws mixtures for validation.
+        train: samples training mixtures.
+        held_out: samples mixtures for validation.
         batch: mixtures per step.
     """
 
@@ -86,7 +86,7 @@ class VariationalTask:
             mixtures = self.held_out(rng, 8).to(_device(self.evaluated))
             values.append(-float(bound(self.evaluated, self.priors, mixtures, config.noise, rng).mean()))
         nats = float(np.mean(values))
-        return {"score": nats, "bound": nats}
+        return {"loss": nats, "bound": nats}
 
 
 def bound(
@@ -124,18 +124,18 @@ def recipe(options: EncodersOptions, config: TrainConfig) -> Recipe:
             "give flows of waveforms, one per source",
             argument="prior",
         )
-    found = [resolve.find(word) for word in options.prior]
-    for card, folder in found:
+    entries = [resolve.find(word) for word in options.prior]
+    for card, folder in entries:
         if not is_single(card) or not is_flow(folder):
             raise PriorError(
                 f"prior {card.name} is not a flow of waveforms", "train flows first", argument="prior"
             )
-    if len({card.sample_rate for card, _ in found}) > 1:
+    if len({card.sample_rate for card, _ in entries}) > 1:
         raise UsageError("the priors differ in sample rate", "choose priors of one rate", argument="prior")
     if (config.out / "card.toml").exists() and VARIATIONAL not in cards.read(config.out).engines:
         raise OutputError(f"{config.out} holds another prior", "choose another folder", argument="out")
-    config = replace(config, sources=source_names([card for card, _ in found]))
-    opened = partial(_open, options, config, found)
+    config = replace(config, sources=source_names([card for card, _ in entries]))
+    opened = partial(_open, options, config, entries)
     return Recipe(PART, config.sources, asdict(options), opened, alone=False)
 
 
@@ -149,14 +149,14 @@ def mixing_weights(data: Path, flows: Flows) -> tuple[float, ...]:
 def _open(
     options: EncodersOptions,
     config: TrainConfig,
-    found: Flows,
+    entries: Flows,
     on_progress: ProgressCallback | None,
     on_message: OnMessage | None,
 ) -> Setup:
-    for card, folder in found:
+    for card, folder in entries:
         cards.verify(card, folder)
-    flows = [load_source_flow(card, folder).to(config.device) for card, folder in found]
-    encoders_config = _config(options, config, found, flows)
+    flows = [load_source_flow(card, folder).to(config.device) for card, folder in entries]
+    encoders_config = _config(options, config, entries, flows)
     multiple = math.lcm(encoders_config.factor, *(flow.config.factor for flow in flows))
     length = config.tokens * FRAME // multiple * multiple
     train, held_out = mixtures_of(
@@ -167,8 +167,8 @@ def _open(
         return VariationalTask(encoders, evaluated, flows, train, held_out, config.batch)
 
     def finish() -> dict[str, Any]:
-        _copy_priors(found, config.out / KEPT)
-        return _facts(found, encoders_config)
+        _copy_priors(entries, config.out / KEPT)
+        return _facts(entries, encoders_config)
 
     def preview(progress: Progress) -> None:
         save_curve(progress.history, config.out / CURVE, LABELS, "minus the bound, nats per sample")
@@ -176,14 +176,14 @@ def _open(
     return Setup(
         encoders_config,
         Stage(lambda: Encoders(encoders_config), task),
-        _card(config, found, encoders_config),
+        _card(config, entries, encoders_config),
         finish=finish,
         preview=preview,
     )
 
 
 def _config(
-    options: EncodersOptions, config: TrainConfig, found: Flows, flows: Sequence[WaveFlow]
+    options: EncodersOptions, config: TrainConfig, entries: Flows, flows: Sequence[WaveFlow]
 ) -> EncodersConfig:
     least = max(flow.config.noise for flow in flows)
     most = max(least, min(flow.config.sigma_max for flow in flows))
@@ -195,7 +195,7 @@ def _config(
             argument="settings.noise",
         )
     return EncodersConfig(
-        mixing_weights(config.data, found),
+        mixing_weights(config.data, entries),
         **PRESETS[config.preset],
         noise=noise,
         noise_max=max(noise, min(EncodersConfig.noise_max, most)),
@@ -203,16 +203,16 @@ def _config(
     )
 
 
-def _copy_priors(flows: Flows, folder: Path) -> None:
+def _copy_priors(entries: Flows, folder: Path) -> None:
     """Copy cards and files of the flows to ``folder``, numbered; a card last, when its files are there."""
-    for number, (card, place) in enumerate(flows, 1):
+    for number, (card, source) in enumerate(entries, 1):
         for name in (*card.files, "card.toml"):
             target = folder / str(number) / name
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                data = (place / name).read_bytes()
+                data = (source / name).read_bytes()
             except OSError as error:
-                raise OutputError(f"cannot copy {place / name}: {error.strerror}", MORE_SPACE) from error
+                raise OutputError(f"cannot copy {source / name}: {error.strerror}", MORE_SPACE) from error
             write_whole(target, data)
 
 

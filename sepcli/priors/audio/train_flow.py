@@ -1,4 +1,4 @@
-"""Training of a flow of one kind of sound: waveforms, network, card, curve and samples."""
+"""Training of a flow of one source: waveforms, network, card, curve and samples."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ LABELS = {"train_nats": "training, current weights", "valid_nats": "held out, me
 
 @dataclass(frozen=True)
 class WaveTask:
-    """Maximum likelihood on chunks of sound; fulfils ``sepcli.training.loop.Task``.
+    """Maximum likelihood on chunks of audio; fulfils ``sepcli.training.loop.Task``.
 
     Attributes:
         model: the flow that is trained.
         evaluated: the flow that is validated.
-        train: draws training chunks.
-        held_out: draws chunks for validation.
+        train: samples training chunks.
+        held_out: samples chunks for validation.
         batch: chunks per step.
     """
 
@@ -64,11 +64,11 @@ class WaveTask:
         rng, device = np.random.default_rng(0), _device(self.evaluated)
         rows = [self.evaluated.loss(self.held_out(rng, 8).to(device), rng)[1] for _ in range(VALIDATED // 8)]
         nats = float(np.mean([row["nats"] for row in rows]))
-        return {"score": nats, "nats": nats}
+        return {"loss": nats, "nats": nats}
 
 
 def recipe(options: FlowOptions, config: TrainConfig) -> Recipe:
-    """Decide how a flow of one kind of sound is trained.
+    """Decide how a flow of one source is trained.
 
     Raises:
         UsageError: several sources, or none of toy waves or songs.
@@ -131,7 +131,7 @@ def _config(options: FlowOptions, config: TrainConfig) -> WaveFlowConfig:
 
 
 def _facts(flow: WaveFlow, held_out: Draw) -> dict[str, Any]:
-    """Return the kind of flow, and the log-likelihood of held-out chunks under no noise but its own."""
+    """Return the kind of flow, and the log-likelihood of held-out chunks under only the noise that is always added."""
     rng, device = np.random.default_rng(0), _device(flow)
     chunks = held_out(rng, VALIDATED)
     noise = flow.config.noise * rng.standard_normal(chunks.shape).astype(np.float32)
@@ -167,9 +167,14 @@ def _device(flow: WaveFlow) -> torch.device:
 def _sampler(config: WaveFlowConfig) -> dict[str, Any]:
     """Return the sampler of the flow: below the noise that is always added, it has no knowledge."""
     sampler = "projected" if config.peak else "langevin"
-    usual = DEFAULTS[sampler]
-    low = max(usual["sigma_min"], config.noise)
-    return {"sampler": sampler, **usual, "sigma_min": low, "sigma_max": max(usual["sigma_max"], 2 * low)}
+    defaults = DEFAULTS[sampler]
+    low = max(defaults["sigma_min"], config.noise)
+    return {
+        "sampler": sampler,
+        **defaults,
+        "sigma_min": low,
+        "sigma_max": max(defaults["sigma_max"], 2 * low),
+    }
 
 
 def _card(config: TrainConfig, flow: WaveFlowConfig) -> cards.Card:

@@ -26,12 +26,12 @@ Draw = Callable[[np.random.Generator, int], Tensor]
 
 
 def waves_of(data: Path, source: str, rate: int, length: int, cache: Path | None = None) -> tuple[Draw, Draw]:
-    """Return what draws training chunks, and held-out ones.
+    """Return functions that sample training chunks, and held-out ones.
 
     Args:
         data: the name of toy waves, a folder of recordings, Slakh2100's layout, or MUSDB18.
         source: a shape, the name of a folder's source, a class of Slakh, or a stem of MUSDB18.
-        rate: Hz; toy waves have their own.
+        rate: Hz; ignored for toy waves.
         length: samples of a chunk.
         cache: a folder for decoded recordings.
 
@@ -51,12 +51,12 @@ def waves_of(data: Path, source: str, rate: int, length: int, cache: Path | None
 def mixtures_of(
     data: Path, sources: Sequence[str], rate: int, length: int, cache: Path | None = None
 ) -> tuple[Draw, Draw]:
-    """Return what draws chunks of mixtures for training, and held-out ones.
+    """Return functions that sample chunks of mixtures for training, and held-out ones.
 
     Args:
         data: the name of toy waves, whose mixtures are means, a folder of recorded mixtures, or MUSDB18.
         sources: shapes of toy waves; the sources of recordings are unknown.
-        rate: Hz; toy waves have their own.
+        rate: Hz; ignored for toy waves.
         length: samples of a chunk.
         cache: a folder for decoded recordings.
 

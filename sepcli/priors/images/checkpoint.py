@@ -35,22 +35,22 @@ def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on pickles for their authors
             mapped = mapped and _is_stored(checkpoint)
-            found = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
+            state = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(
             f"cannot read {checkpoint}: {_reason(error)}",
             "a checkpoint must be whole, and hold tensors in lists and dicts and nothing else",
         ) from error
-    if isinstance(found, list | tuple) and found:
-        found = found[0]
-    if not isinstance(found, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in found.items()
+    if isinstance(state, list | tuple) and state:
+        state = state[0]
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
         raise InputError(
             f"{checkpoint} does not hold the state of a network",
             "save model.state_dict(), or a list that begins with it",
         )
-    return {name.removeprefix("module."): tensor for name, tensor in found.items()}
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def check_tensors(
@@ -75,13 +75,13 @@ def check_tensors(
         "of another shape": [name for name in shared if name not in alike],
         "not of finite numbers": [name for name in alike if not _finite(tensors[name])],
     }
-    found = [
+    listed = [
         f"{len(names)} {what} ({', '.join(map(repr, names[:3]))}{', …' if len(names) > 3 else ''})"
         for what, names in problems.items()
         if names
     ]
-    if found:
-        raise InputError(f"the tensors of {checkpoint} do not fit the network: {'; '.join(found)}", hint)
+    if listed:
+        raise InputError(f"the tensors of {checkpoint} do not fit the network: {'; '.join(listed)}", hint)
 
 
 def _is_stored(path: Path) -> bool:

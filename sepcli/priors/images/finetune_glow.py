@@ -72,7 +72,7 @@ def finetune(
     on_progress: ProgressCallback | None,
     on_message: OnMessage | None,
 ) -> Setup:
-    """Open the data for a finished flow; preset, sources and classes are the flow's own.
+    """Open the data for a finished flow; preset, sources and classes are those of the flow.
 
     Raises:
         InputError: the data cannot be read, or are of another shape.
@@ -130,10 +130,10 @@ class _Levels:
             if not (work / f"{number}.json").is_file():
                 self._train_level(number, states[-1], config, on_progress, log)
             states.append(load_file(work / f"{number}.safetensors"))
-            own = Progress(**json.loads((work / f"{number}.json").read_text(encoding="utf-8")))
-            total.step += own.step
-            total.elapsed += own.elapsed
-            total.history += own.history
+            level = Progress(**json.loads((work / f"{number}.json").read_text(encoding="utf-8")))
+            total.step += level.step
+            total.elapsed += level.elapsed
+            total.history += level.history
         total.best_step = total.step
         whole = {f"{FIRST[:-2]}{n}.{name}": t for n, state in enumerate(states) for name, t in state.items()}
         write_tensors(self.folder / "model.safetensors", whole)
@@ -187,5 +187,5 @@ def _flow(out: Path) -> GlowPrior:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of the only flow of a prior, by the flow's own names."""
+    """Read the tensors of the only flow of a prior, by the flow's names."""
     return {name.removeprefix(FIRST): tensor for name, tensor in load_file(path).items()}

@@ -64,9 +64,9 @@ def import_diffusers(
         OutputError: ``out`` holds something, or cannot be written.
     """
     root, parts = _find(path)
-    place = Path(os.path.realpath(out))
-    _check_free(place, root, overwrite)
-    card = diffusers.make_card(root, parts, place.name)
+    target = Path(os.path.realpath(out))
+    _check_free(target, root, overwrite)
+    card = diffusers.make_card(root, parts, target.name)
     if card is None:
         raise PriorError(f"{root / parts.config} is not of a UNet2DModel", diffusers.OTHER)
     checkpoint, expected = root / parts.weights, expected_shapes(root, parts.config)
@@ -78,13 +78,13 @@ def import_diffusers(
     if parts.scheduler is None and on_message is not None:
         on_message(f"{root} holds no {SCHEDULER}: the noise levels are the library's defaults")
     part = Part("diffusers", {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint)})
-    with _staged(place) as stage:
+    with _staged(target) as stage:
         _fill(stage, root, parts, tensors)
         config = _tried(stage, root)
         files = {n: cards.entry(stage / n) for n in (CONFIG, WEIGHTS, SCHEDULER) if (stage / n).exists()}
-        own = structs.replace(card, sources=(source or card.name,), files=files, parts={"unet": part})
-        cards.write(own, stage)
-        _check_free(place, root, overwrite)  # it may have changed while the tensors were read
+        card = structs.replace(card, sources=(source or card.name,), files=files, parts={"unet": part})
+        cards.write(card, stage)
+        _check_free(target, root, overwrite)  # it may have changed while the tensors were read
     return config
 
 
@@ -92,42 +92,42 @@ def _find(path: Path) -> tuple[Path, Parts]:
     """Return the folder of a network whose weights are a pickle, and its files in there."""
     if not os.path.exists(path):
         raise InputError(f"there is no folder {path}", "name a folder that holds a config.json and a pickle")
-    own = Path(os.path.abspath(path.parent if path.is_file() else path))
-    root = own.parent if own.name == "unet" and (own.parent / CONFIG).is_file() else own
+    folder = Path(os.path.abspath(path.parent if path.is_file() else path))
+    root = folder.parent if folder.name == "unet" and (folder.parent / CONFIG).is_file() else folder
     if diffusers.parts_in(root) is not None:
         raise InputError(f"{root} holds safetensors already", f"it needs no import: name {root} as the prior")
-    found = diffusers.pickled_in(root)
+    models = diffusers.pickled_in(root)
     if path.is_file():  # the weights are named
-        named = (own / path.name).relative_to(root).as_posix()
-        found = tuple(replace(p, weights=named) for p in found[:1] if (root / p.config).parent == own)
-    if len(found) > 1:
-        names = ", ".join(Path(parts.weights).name for parts in found[:3])
+        named = (folder / path.name).relative_to(root).as_posix()
+        models = tuple(replace(p, weights=named) for p in models[:1] if (root / p.config).parent == folder)
+    if len(models) > 1:
+        names = ", ".join(Path(parts.weights).name for parts in models[:3])
         raise InputError(f"{root} holds several pickles: {names}", "name the file that is to be imported")
-    if not found:
+    if not models:
         raise InputError(
             f"{root} holds no config.json with a pickle beside it",
             "name a folder of diffusers, as it was downloaded",
         )
-    return root, found[0]
+    return root, models[0]
 
 
-def _check_free(place: Path, root: Path, overwrite: bool) -> None:
+def _check_free(target: Path, root: Path, overwrite: bool) -> None:
     """Refuse to replace anything but a prior that was imported before."""
     other = "choose another folder"
-    if Path(os.path.realpath(root)).is_relative_to(place):
-        raise OutputError(f"{place} holds what is to be imported", other)
-    if os.path.lexists(place) and not place.is_dir():
-        raise OutputError(f"{place} is not a folder", other)
-    if place.is_dir() and os.path.samefile(place, os.curdir):  # it is replaced as a whole
-        raise OutputError(f"{place} is the current folder", f"{other}, or run this from elsewhere")
+    if Path(os.path.realpath(root)).is_relative_to(target):
+        raise OutputError(f"{target} holds the model to be imported", other)
+    if os.path.lexists(target) and not target.is_dir():
+        raise OutputError(f"{target} is not a folder", other)
+    if target.is_dir() and os.path.samefile(target, os.curdir):  # it is replaced as a whole
+        raise OutputError(f"{target} is the current folder", f"{other}, or run this from elsewhere")
     folders = {str(Path(name).parent) for name in (CONFIG, SCHEDULER)}
-    held = [*place.glob("*"), *(path for folder in folders for path in (place / folder).glob("*"))]
-    known = {CONFIG, WEIGHTS, SCHEDULER, CARD, *folders}
-    others = [p for p in held if p.is_symlink() or p.relative_to(place).as_posix() not in known]
+    held = [*target.glob("*"), *(path for folder in folders for path in (target / folder).glob("*"))]
+    expected = {CONFIG, WEIGHTS, SCHEDULER, CARD, *folders}
+    others = [p for p in held if p.is_symlink() or p.relative_to(target).as_posix() not in expected]
     if others:
-        raise OutputError(f"{place} holds something else: {others[0].relative_to(place)}", other)
+        raise OutputError(f"{target} holds something else: {others[0].relative_to(target)}", other)
     if held and not overwrite:
-        raise OutputError(f"{place} holds a prior", f"{other}, or overwrite it", argument="out")
+        raise OutputError(f"{target} holds a prior", f"{other}, or overwrite it", argument="out")
 
 
 def _renamed(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
@@ -142,8 +142,8 @@ def _renamed(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) 
 
 
 def _newest(name: str, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
-    words = name.split(".")
-    new = ".".join([*words[:-2], *(OLD.get(word, word) for word in words[-2:])])
+    components = name.split(".")
+    new = ".".join([*components[:-2], *(OLD.get(part, part) for part in components[-2:])])
     return new if new in expected and new not in tensors else name
 
 
@@ -153,10 +153,10 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 
 def _fill(stage: Path, root: Path, parts: Parts, tensors: Mapping[str, Tensor]) -> None:
-    for name, own in ((parts.config, CONFIG), (parts.scheduler, SCHEDULER)):
+    for name, copy in ((parts.config, CONFIG), (parts.scheduler, SCHEDULER)):
         if name is not None:
-            (stage / own).parent.mkdir()
-            shutil.copyfile(root / name, stage / own)
+            (stage / copy).parent.mkdir()
+            shutil.copyfile(root / name, stage / copy)
     whole = {name: t.detach().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     write_tensors(stage / WEIGHTS, whole)  # of clones, for tensors of a pickle may share memory
 
@@ -170,24 +170,24 @@ def _tried(stage: Path, root: Path) -> DiffusionUnetConfig:
 
 
 @contextmanager
-def _staged(place: Path) -> Iterator[Path]:
-    """Yield a temporary folder that replaces ``place`` when the body is done."""
+def _staged(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces ``target`` when the body is done."""
     unique = f".sepcli-{os.getpid()}-{secrets.token_hex(4)}"
-    stage, before = place.with_name(f"{unique}.part"), place.with_name(f"{unique}.old")
+    stage, before = target.with_name(f"{unique}.part"), target.with_name(f"{unique}.old")
     try:
         stage.mkdir(parents=True)
         yield stage
-        if place.exists():
-            place.rename(before)
-        stage.rename(place)
+        if target.exists():
+            target.rename(before)
+        stage.rename(target)
     except SepError:
         raise
     except OSError as error:
         raise OutputError(
-            f"{place} cannot be written: {error.strerror or error}", "choose another folder", argument="out"
+            f"{target} cannot be written: {error.strerror or error}", "choose another folder", argument="out"
         ) from error
     finally:
-        if before.exists() and not place.exists():
-            before.rename(place)
+        if before.exists() and not target.exists():
+            before.rename(target)
         for left in (stage, before):
             shutil.rmtree(left, ignore_errors=True)

@@ -102,8 +102,8 @@ def import_ncsn(
 
 
 def _renamed(name: str) -> str:
-    words = (RENAMES.get(word, word) for word in name.split("."))
-    return ".".join(["net", *(word for word in words if word)])
+    parts = (RENAMES.get(part, part) for part in name.split("."))
+    return ".".join(["net", *(part for part in parts if part)])
 
 
 def _config(checkpoint: Path, tensors: Mapping[str, Tensor], size: int | None) -> NcsnConfig:

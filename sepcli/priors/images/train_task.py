@@ -84,7 +84,7 @@ class ImageTask:
             part = self.held_out.only(slice(start, start + self.batch))
             loss, figures = _loss(self.evaluated, to_float_images(part.images), part.labels, rng)
             share = len(part.images) / len(self.held_out.images)
-            for key, value in {"score": float(loss), **figures}.items():
+            for key, value in {"loss": float(loss), **figures}.items():
                 total[key] = total.get(key, 0.0) + share * value
         return total
 
@@ -101,8 +101,8 @@ def data_facts(
     prior: Trainable, train: LabelledImages, held_out: LabelledImages, flip: bool
 ) -> dict[str, Any]:
     """Return what a card says of the data, and of a density its bits per dimension on held-out images."""
-    found = {"images": len(train.images), "classes": list(prior.config.classes), "flip": flip}
+    facts = {"images": len(train.images), "classes": list(prior.config.classes), "flip": flip}
     if not isinstance(prior, GlowPrior):
-        return found
+        return facts
     bits = negative_log_likelihood(prior, to_float_images(held_out.images)).mean()
-    return {**found, "bits_per_dim": round(float(bits), 4)}
+    return {**facts, "bits_per_dim": round(float(bits), 4)}

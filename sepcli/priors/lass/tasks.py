@@ -71,7 +71,7 @@ class CodecTask:
             tokens.append(z)
         *of_sources, _ = [value for values in figures.values() for value in values]
         return {
-            "score": -float(np.mean(of_sources)),
+            "loss": -float(np.mean(of_sources)),
             **{name: float(np.mean(values)) for name, values in figures.items()},
             "perplexity": perplexity(torch.cat(tokens), self.model.vocabulary),
         }
@@ -113,7 +113,7 @@ class TransformerTask:
                 total += float(loss) * len(part[0]) / len(signals)
             figures[f"nll_{name}".removesuffix("_")] = total
         mean = float(np.mean(list(figures.values())))
-        return {"score": mean, "nll": mean, **figures}
+        return {"loss": mean, "nll": mean, **figures}
 
     @torch.no_grad()
     def _encode(self, signals: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,7 +149,7 @@ class LikelihoodTask:
     def validate(self) -> dict[str, float]:
         """Return the loss of held-out mixtures."""
         _, figures = self.nll(self.held_out.draw(np.random.default_rng(1), HELD_OUT).to(self.device))
-        return {"score": figures["nll"], **figures}
+        return {"loss": figures["nll"], **figures}
 
 
 def latent_nll(

@@ -178,7 +178,7 @@ def test_a_task_learns_to_tell_a_tone_from_noise() -> None:
         torch.manual_seed(0)
         network = SpectralPrior(config)
     mean = averaged(network)
-    task = train_denoiser.SoundTask(network, mean.module, bank(), bank(5.0), 16, 16)
+    task = train_denoiser.AudioTask(network, mean.module, bank(), bank(5.0), 16, 16)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     before = task.validate()
     assert before == task.validate()
@@ -192,7 +192,7 @@ def test_a_task_learns_to_tell_a_tone_from_noise() -> None:
     assert all(p.grad is None for p in mean.parameters())
     after = task.validate()
     assert after["wiener"] == before["wiener"]
-    assert after["score"] == after["mse"] < 0.7 * after["wiener"]
+    assert after["loss"] == after["mse"] < 0.7 * after["wiener"]
 
 
 def test_sounds_of_another_kind_are_learnt_not_to_be_taken_for_its_own() -> None:
@@ -209,7 +209,7 @@ def test_sounds_of_another_kind_are_learnt_not_to_be_taken_for_its_own() -> None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = SpectralPrior(config)
-        task = train_denoiser.SoundTask(network, network, own, own, 16, 16, interference)
+        task = train_denoiser.AudioTask(network, network, own, own, 16, 16, interference)
         optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
         for step in range(150):
             loss, _ = task.loss(np.random.default_rng(step))
@@ -272,7 +272,7 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
 
 
 def test_the_card_says_how_good_the_weights_are_that_were_kept(recordings: Path, tmp_path: Path) -> None:
-    history = [{"step": n, "valid_score": mse, "valid_mse": mse} for n, mse in ((1, 0.5), (2, 0.3), (3, 0.4))]
+    history = [{"step": n, "valid_loss": mse, "valid_mse": mse} for n, mse in ((1, 0.5), (2, 0.3), (3, 0.4))]
     progress = Progress(step=3, elapsed=9.0, best=0.3, best_step=2, history=history)
     config = TrainConfig("denoiser", recordings, tmp_path, batch=5)
     entry = training_entry(config, progress)
@@ -312,7 +312,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
 
 
 def figures(progress: Progress) -> list[float]:
-    return [progress.step, *(entry["valid_score"] for entry in progress.history)]
+    return [progress.step, *(entry["valid_loss"] for entry in progress.history)]
 
 
 def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_one_instrument_of_slakh(tiny_slakh: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_data_are(recordings: Path, tiny_slakh: Path, tmp_path: Path) -> None:
-    assert kind_of(recordings) is Kind.SOUND
+    assert kind_of(recordings) is Kind.AUDIO
     assert audio.default_source(recordings) == "my violin"
     with pytest.raises(UsageError, match=tiny_slakh.name):
         audio.default_source(tiny_slakh)
