@@ -94,3 +94,12 @@ def test_latents_are_an_affine_map_of_the_features(case: tuple[Codec, torch.Tens
     assert len(fitted) > fitted.shape[1]  # so that a fit is no matter of course
     found = fitted @ torch.linalg.lstsq(fitted, wanted, driver="gelsd").solution
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_decoding_is_synthesis_of_the_codes(case: tuple[Codec, torch.Tensor]) -> None:
+    codec, x = case
+    z = codec.encode(x)
+    codes = codec.lookup(z)
+    assert codes.shape == codec.latents(x).shape
+    assert torch.equal(codec.synthesise(codes), codec.decode(z))

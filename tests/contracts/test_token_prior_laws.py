@@ -98,3 +98,11 @@ def test_tokens_that_are_fed_are_not_changed(prior: TokenPrior) -> None:
     before = z.clone()
     follow(prior, z)
     assert torch.equal(z, before)
+
+
+@torch.inference_mode()
+def test_the_log_probability_of_a_sequence_is_that_of_its_steps(prior: TokenPrior) -> None:
+    z = tokens(3, 8)
+    path, _ = follow(prior, z)
+    steps = path[:, :-1].gather(-1, z[..., None])[..., 0].sum((1, 2))
+    torch.testing.assert_close(prior.log_prob(z.transpose(1, 2)), steps, atol=1e-4, rtol=1e-4)
