@@ -109,7 +109,7 @@ def pairs_of(
         UsageError: no such pairing.
     """
     if pairing not in ("any", "class"):
-        raise UsageError(f"there is no pairing '{pairing}'", "use any or class")
+        raise UsageError(f"there is no pairing '{pairing}'", "use any or class", argument="pairing")
     if other is not None:
         names = (images.title, other.title) if images.title != other.title else ANY
         groups = _everyone(images), _everyone(other)

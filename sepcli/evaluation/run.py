@@ -98,7 +98,9 @@ def _chosen(task: Task[Any], names: Sequence[str]) -> tuple[str, ...]:
     unfit = [metric for metric in metrics if not _fits(task, metric)]
     if unfit:
         fitting = [name for name, metric in METRICS.items() if metric.selectable and _fits(task, metric)]
-        raise UsageError(f"{unfit[0].name} cannot be measured here", f"metrics: {', '.join(fitting)}")
+        raise UsageError(
+            f"{unfit[0].name} cannot be measured here", f"metrics: {', '.join(fitting)}", argument="metrics"
+        )
     chosen = tuple(metric.name for metric in metrics)
     return chosen if any(metric.scope != "check" for metric in metrics) else (*task.metrics, *chosen)
 

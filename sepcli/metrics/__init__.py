@@ -177,7 +177,7 @@ def find(names: Iterable[str]) -> tuple[Metric, ...]:
     metrics: dict[str, Metric] = {}
     for name in names:
         if name not in selectable():
-            raise UsageError(f"there is no metric '{name}'", _nearest(name))
+            raise UsageError(f"there is no metric '{name}'", _nearest(name), argument="metrics")
         for member in GROUPS.get(name, (name,)):
             metrics[member] = METRICS[member]
     return tuple(metrics.values())

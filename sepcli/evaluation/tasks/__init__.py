@@ -44,7 +44,9 @@ def task_of(
     """
     images = isinstance(data, ImagePairs | ColorImages)
     if images != (separator.medium == "image"):
-        raise UsageError(f"a separator of {separator.medium}s for other data", "use data of its medium")
+        raise UsageError(
+            f"a separator of {separator.medium}s for other data", "use data of its medium", argument="items"
+        )
     engine, settings = separator.engine, separator.describe()
     if isinstance(data, SongSet):
         return WholeSongs(data, engine, stream=separator.stream, settings=settings)
