@@ -1,4 +1,4 @@
-"""Tiny priors of sounds on disk that are flows of waveforms, untrained."""
+"""Tiny, untrained flows of waveforms, in memory and as priors on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_flow(
     stream: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> str:
-    """A prior that takes its source for white noise of a standard deviation; ``changes`` are of its config."""
+    """A prior whose density is white noise of a standard deviation; ``changes`` are of its config."""
     variant = changes.get("variant", "waveglow")
     config = replace(WaveFlowConfig(**{"variant": variant, **PRESETS[variant]["tiny"]}), **changes)
     with torch.random.fork_rng(devices=[]):

@@ -15,11 +15,11 @@ BATCH = torch.stack([tone(1.0) + hits([0.2, 0.6], 1.0), tone(1.0, 180.0), torch.
 
 
 def test_the_contract() -> None:
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
     separator = BaselineEngine("hpss", sample_rate=RATE)
-    sources = separator.sample(BATCH, torch.zeros(3, 2, dtype=torch.int64), lambda *step: told.append(step))
+    sources = separator.sample(BATCH, torch.zeros(3, 2, dtype=torch.int64), lambda *step: steps.append(step))
     assert sources.shape == (3, 2, 2, 1, RATE)
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert steps == [(1, 3), (2, 3), (3, 3)]
     torch.testing.assert_close(0.5 * sources.sum(dim=2)[:, 0], BATCH, atol=1e-6, rtol=0)
     assert torch.equal(sources[:, 0], sources[:, 1])
     assert (BaselineEngine("hpss").names, BaselineEngine("hpss").sample_rate) == (

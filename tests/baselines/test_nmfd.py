@@ -64,12 +64,12 @@ def test_what_was_struck_is_recovered() -> None:
     patterns, onsets = struck()
     target = convolve(patterns, onsets)
     rng = np.random.default_rng(0)
-    strikes, found = rng.uniform(0.5, 1.5, (2, 40)), rng.uniform(0.5, 1.5, (3, 12, 2))
-    found *= target.mean(axis=1)[:, None] / 6
+    strikes, actual = rng.uniform(0.5, 1.5, (2, 40)), rng.uniform(0.5, 1.5, (3, 12, 2))
+    actual *= target.mean(axis=1)[:, None] / 6
     for _ in range(500):
-        found, strikes = update(target, found, strikes)
-    assert divergence(target, convolve(found, strikes)) < 1e-3 * target.sum()
-    parts = [convolve(found[:, :, [k]], strikes[[k]]) for k in range(2)]
+        actual, strikes = update(target, actual, strikes)
+    assert divergence(target, convolve(actual, strikes)) < 1e-3 * target.sum()
+    parts = [convolve(actual[:, :, [k]], strikes[[k]]) for k in range(2)]
     truth = [convolve(patterns[:, :, [k]], onsets[[k]]) for k in range(2)]
     pairs = min((parts, parts[::-1]), key=lambda order: np.abs(np.subtract(order, truth)).sum())
     for part, own in zip(pairs, truth, strict=True):
@@ -79,8 +79,8 @@ def test_what_was_struck_is_recovered() -> None:
 def test_one_frame_is_ordinary_nmf() -> None:
     rng = np.random.default_rng(2)
     target = rng.uniform(0, 1, (6, 2)) @ rng.uniform(0, 1, (2, 20))
-    found, gains = factorize(target, 2, 1, 2000)
-    assert divergence(target, found[0] @ gains) < 1e-4 * target.sum()
+    actual, gains = factorize(target, 2, 1, 2000)
+    assert divergence(target, actual[0] @ gains) < 1e-4 * target.sum()
 
 
 def test_hits_and_a_tone() -> None:

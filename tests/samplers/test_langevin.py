@@ -124,9 +124,9 @@ def test_correlated_pixels() -> None:
     for _ in range(sampler.steps):
         mean = step @ mean + eta * force
         cov = step @ cov @ step.T + 2 * eta * torch.eye(6, dtype=torch.float64)
-    found, scale = state.flatten(1).double(), cov.diag().sqrt()
-    assert ((found.mean(0) - mean).abs() < 0.1 * scale).all()
-    assert ((torch.cov(found.T) - cov).abs() < 0.12 * torch.outer(scale, scale)).all()
+    actual, scale = state.flatten(1).double(), cov.diag().sqrt()
+    assert ((actual.mean(0) - mean).abs() < 0.1 * scale).all()
+    assert ((torch.cov(actual.T) - cov).abs() < 0.12 * torch.outer(scale, scale)).all()
 
 
 def test_two_modes_get_their_shares() -> None:
@@ -134,25 +134,25 @@ def test_two_modes_get_their_shares() -> None:
     centre, var = torch.tensor([[0.0, 1.0], [0.0, 0.8]]), torch.full((2, 2), 0.01)
     prior, sigma, n = MixturePixels(share, centre, var), 0.15, 4000
     sampler = Langevin(ratio=0.05, levels=6, steps=60, sigma_min=sigma)
-    found = draw(prior, (1.0, 1.0), sampler, n)[0, :, 0].double()
+    actual = draw(prior, (1.0, 1.0), sampler, n)[0, :, 0].double()
     grid = torch.linspace(-1.5, 2.5, 400, dtype=torch.float64)
     x = torch.stack(torch.meshgrid(grid, grid, indexing="ij"))[None]
     log = prior.log_density(x, torch.tensor(sigma)).sum(1)[0] - (MIXTURE - x.sum(1)[0]) ** 2 / (2 * sigma**2)
     p = (log - log.max()).exp()
     p = p / p.sum()
     mean = (x[0] * p).sum((1, 2))
-    spread = ((x[0] - mean[:, None, None]) ** 2 * p).sum((1, 2)).sqrt()
+    scatter = ((x[0] - mean[:, None, None]) ** 2 * p).sum((1, 2)).sqrt()
     # the shares of the modes freeze on the way down: 0.08 of the spread, 0.03 with T = 200
-    assert ((found.mean(1) - mean).abs() < 0.12 * spread).all()
-    assert found.std(1).tolist() == pytest.approx(spread.tolist(), rel=0.05)
+    assert ((actual.mean(1) - mean).abs() < 0.12 * scatter).all()
+    assert actual.std(1).tolist() == pytest.approx(scatter.tolist(), rel=0.05)
 
 
 def test_without_noise_it_climbs_to_the_mode() -> None:
     mean, var, weights = CASES[1]
     sampler = Langevin(levels=2, steps=400, sigma_max=0.3, sigma_min=0.3, noise=False)
-    found, cov = moments_of(draw(GaussianPixels(mean, var), weights, sampler, pixels=50))
+    actual, cov = moments_of(draw(GaussianPixels(mean, var), weights, sampler, pixels=50))
     noisy = [v + 0.3**2 for v in var]
-    assert torch.allclose(found, gaussian_posterior(mean, noisy, weights, MIXTURE, 0.3**2)[0], atol=1e-4)
+    assert torch.allclose(actual, gaussian_posterior(mean, noisy, weights, MIXTURE, 0.3**2)[0], atol=1e-4)
     assert cov.abs().max() < 1e-8
 
 

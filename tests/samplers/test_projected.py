@@ -53,9 +53,9 @@ def projected_chain(case: Case, sampler: Projected, weigh: bool) -> tuple[Tensor
     m, cov = a * MIXTURE / (a @ a), sigmas[0] ** 2 * p
     for sigma, following in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
         c = v * sigma**2 / (v + sigma**2) if weigh else torch.ones_like(v)
-        pull = torch.outer(a * c, a) / (a @ (a * c))
+        gain = torch.outer(a * c, a) / (a @ (a * c))
         d_m, d_c = (v * m + sigma**2 * mu) / (v + sigma**2), (v / (v + sigma**2)).diag()
-        h_m, h_c = d_m + a * c / (a @ (a * c)) * (MIXTURE - a @ d_m), (eye - pull) @ d_c
+        h_m, h_c = d_m + a * c / (a @ (a * c)) * (MIXTURE - a @ d_m), (eye - gain) @ d_c
         eta = sampler.fresh_noise(sigma, following)
         keep = following / sigma * (1 - eta**2) ** 0.5
         step = h_c + keep * p @ (eye - h_c)
@@ -83,10 +83,10 @@ def multi_source_chain(case: Case, sampler: MultiSource) -> tuple[Tensor, Tensor
     return m, cov
 
 
-def close(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], tolerance: float) -> None:
+def close(actual: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], tolerance: float) -> None:
     scale = expected[1].diag().sqrt()
-    assert ((found[0] - expected[0]).abs() <= tolerance * scale + 1e-5).all()
-    assert ((found[1] - expected[1]).abs() <= tolerance * torch.outer(scale, scale) + 1e-7).all()
+    assert ((actual[0] - expected[0]).abs() <= tolerance * scale + 1e-5).all()
+    assert ((actual[1] - expected[1]).abs() <= tolerance * torch.outer(scale, scale) + 1e-7).all()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -94,16 +94,16 @@ def close(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor], toleran
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0, None])
 def test_every_projected_step_is_the_equation(case: Case, weigh: bool, eta: float | None) -> None:
     sampler = Projected(steps=12, eta=eta)
-    found = moments_of(draw(GaussianPixels(case[0], case[1]), case[2], sampler, weigh=weigh))
-    close(found, projected_chain(case, sampler, weigh), 0.05)
+    actual = moments_of(draw(GaussianPixels(case[0], case[1]), case[2], sampler, weigh=weigh))
+    close(actual, projected_chain(case, sampler, weigh), 0.05)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("churn", "repeats"), [(0.0, 1), (2.0, 2), (40.0, 3)])
 def test_every_multi_source_step_is_the_equation(case: Case, churn: float, repeats: int) -> None:
     sampler = MultiSource(steps=8, repeats=repeats, churn=churn, sigma_max=2.0, sigma_min=0.05, rho=3.0)
-    found = moments_of(draw(GaussianPixels(case[0], case[1]), case[2], sampler))
-    close(found, multi_source_chain(case, sampler), 0.05)
+    actual = moments_of(draw(GaussianPixels(case[0], case[1]), case[2], sampler))
+    close(actual, multi_source_chain(case, sampler), 0.05)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -111,11 +111,11 @@ def test_every_multi_source_step_is_the_equation(case: Case, churn: float, repea
 @pytest.mark.parametrize("eta", [0.0, None])
 def test_many_levels_draw_the_posterior(case: Case, churn: float, eta: float | None) -> None:
     exact = gaussian_posterior(*case, MIXTURE, 0.0)
-    ladder = {"sigma_max": 30.0, "sigma_min": 0.01, "rho": 4.0}
-    close(projected_chain(case, Projected(steps=800, eta=eta, **ladder), True), exact, 0.04)
-    close(multi_source_chain(case, MultiSource(steps=800, repeats=2, churn=churn, **ladder)), exact, 0.08)
+    schedule = {"sigma_max": 30.0, "sigma_min": 0.01, "rho": 4.0}
+    close(projected_chain(case, Projected(steps=800, eta=eta, **schedule), True), exact, 0.04)
+    close(multi_source_chain(case, MultiSource(steps=800, repeats=2, churn=churn, **schedule)), exact, 0.08)
     few, more = (
-        projected_chain(case, Projected(steps=n, eta=eta, **ladder), True)[1] - exact[1] for n in (250, 500)
+        projected_chain(case, Projected(steps=n, eta=eta, **schedule), True)[1] - exact[1] for n in (250, 500)
     )
     assert float(few.norm() / more.norm()) == pytest.approx(2.0, abs=0.35)  # of first order
 
@@ -132,8 +132,8 @@ def test_a_low_start_pulls_to_equal_shares() -> None:
 def test_a_noisy_mixture_draws_the_posterior_too(case: Case) -> None:
     mean, var, weights = case
     sampler = Projected(steps=200, eta=None, sigma_max=4.0)
-    found = moments_of(draw(GaussianPixels(mean, var), weights, sampler, sigma_y=0.2, pixels=6000))
-    close(found, gaussian_posterior(mean, var, weights, MIXTURE, 0.2**2), 0.12)
+    actual = moments_of(draw(GaussianPixels(mean, var), weights, sampler, sigma_y=0.2, pixels=6000))
+    close(actual, gaussian_posterior(mean, var, weights, MIXTURE, 0.2**2), 0.12)
 
 
 def test_fresh_noise_halves_the_variance() -> None:
@@ -180,24 +180,24 @@ def test_two_modes_get_their_shares() -> None:
     centre, var = torch.tensor([[0.0, 1.0], [0.0, 0.8]]), torch.full((2, 2), 0.02)
     prior = MixturePixels(share, centre, var)
     sampler = Projected(steps=150, eta=None, sigma_max=4.0)
-    found = draw(prior, (1.0, 1.0), sampler, pixels=8000)[0, 0, 0].double()
+    actual = draw(prior, (1.0, 1.0), sampler, pixels=8000)[0, 0, 0].double()
     x = torch.linspace(-1, 2, 3000, dtype=torch.float64)
     pair = torch.stack([x, MIXTURE - x])[None]
     log = prior.log_density(pair, torch.tensor(0.0)).sum(1)[0]
     p = (log - log.max()).exp()
     p = p / p.sum()
     mean = float((x * p).sum())
-    spread = float(((x - mean) ** 2 * p).sum().sqrt())
+    variance = float(((x - mean) ** 2 * p).sum().sqrt())
     # the score on the constraint is not that of the noisy posterior once the prior is no Gaussian
-    assert float(found.mean()) == pytest.approx(mean, abs=0.15 * spread)
-    assert float(found.std()) == pytest.approx(spread, rel=0.15)
+    assert float(actual.mean()) == pytest.approx(mean, abs=0.15 * variance)
+    assert float(actual.std()) == pytest.approx(variance, rel=0.15)
 
 
 def test_plain_euler_is_the_projected_sampler_without_noise() -> None:
     prior, weights = GaussianPixels((0.3, 0.6), (0.02, 0.3)), (1.0, 1.0)
-    ladder = {"sigma_max": 2.0, "sigma_min": 0.01, "rho": 3.0}
-    one = draw(prior, weights, Projected(steps=10, eta=0.0, **ladder), pixels=50)
-    other = draw(prior, weights, MultiSource(steps=10, repeats=1, churn=0.0, **ladder), pixels=50)
+    schedule = {"sigma_max": 2.0, "sigma_min": 0.01, "rho": 3.0}
+    one = draw(prior, weights, Projected(steps=10, eta=0.0, **schedule), pixels=50)
+    other = draw(prior, weights, MultiSource(steps=10, repeats=1, churn=0.0, **schedule), pixels=50)
     assert torch.allclose(one, other, atol=1e-5)
 
 

@@ -74,10 +74,10 @@ def test_chroma_that_is_affine_in_the_gray_is_as_sharp_as_the_gray() -> None:
     full = 0.3 + 0.4 * random(45, 37)
     slope, shift = torch.tensor([0.3, -0.2, 0.1]).view(3, 1, 1), torch.tensor([0.05, 0.1, -0.1]).view(3, 1, 1)
     small = reduced(full[None], (9, 8))[0]
-    found = enlarged(full, small, slope * small + shift, MEAN, epsilon=1e-9)
-    assert torch.allclose(found, locked(full, slope * full + shift, MEAN), atol=1e-4)
+    actual = enlarged(full, small, slope * small + shift, MEAN, epsilon=1e-9)
+    assert torch.allclose(actual, locked(full, slope * full + shift, MEAN), atol=1e-4)
     blurred = F.interpolate(small[None, None], size=full.shape, mode="bilinear")[0]
-    assert (locked(full, slope * blurred + shift, MEAN) - found).abs().max() > 0.02
+    assert (locked(full, slope * blurred + shift, MEAN) - actual).abs().max() > 0.02
 
 
 def test_an_edge_of_the_gray_is_an_edge_of_the_colors() -> None:
@@ -86,9 +86,9 @@ def test_an_edge_of_the_gray_is_an_edge_of_the_colors() -> None:
     tint = torch.tensor([0.1, 0.0, -0.1]).view(3, 1, 1)
     truth = torch.where(full > 0.5, tint, -tint)
     small, chroma = reduced(full[None], (8, 8))[0], reduced(truth, (8, 8))
-    found = enlarged(full, small, chroma, MEAN) - full
+    actual = enlarged(full, small, chroma, MEAN) - full
     plain = F.interpolate(chroma[None], size=full.shape, mode="bilinear")[0]
-    assert (found - truth).abs().max() < 0.3 * (plain - truth).abs().max()
+    assert (actual - truth).abs().max() < 0.3 * (plain - truth).abs().max()
 
 
 def test_at_equal_size_the_chroma_is_unchanged() -> None:

@@ -25,8 +25,8 @@ def points(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_differences_are_those_of_a_gaussian_log_density() -> None:
     prior, x = GaussianFields.random(2, 4), points(5, 2, 1, 4)
     exact = prior.log_prob(x, ZERO)
-    found = log_density_bound(prior, x, levels=300, sigma_max=1e3, sigma_min=1e-3, seed=3)
-    torch.testing.assert_close(found - found[0], exact - exact[0], atol=1e-4, rtol=1e-4)
+    actual = log_density_bound(prior, x, levels=300, sigma_max=1e3, sigma_min=1e-3, seed=3)
+    torch.testing.assert_close(actual - actual[0], exact - exact[0], atol=1e-4, rtol=1e-4)
 
 
 def test_a_short_range_compares_its_two_ends() -> None:
@@ -34,8 +34,8 @@ def test_a_short_range_compares_its_two_ends() -> None:
     prior, x = GaussianPixels((0.2, -0.5), (0.3, 2.0)), points(4, 2, 1, 6)
     ends = [prior.log_prob(x, torch.tensor(s, dtype=torch.float64)) for s in (0.05, 1.0)]
     exact = ends[0] - ends[1]
-    found = log_density_bound(prior, x, levels=60)
-    torch.testing.assert_close(found - found[0], exact - exact[0], atol=1e-3, rtol=1e-3)
+    actual = log_density_bound(prior, x, levels=60)
+    torch.testing.assert_close(actual - actual[0], exact - exact[0], atol=1e-3, rtol=1e-3)
     few = log_density_bound(prior, x)
     torch.testing.assert_close(few - few[0], exact - exact[0], atol=0.05, rtol=0.02)
 
@@ -45,8 +45,8 @@ def test_values_are_those_of_a_log_density_that_is_not_gaussian() -> None:
     prior = MixturePixels(*(torch.tensor([v, v[::-1]], dtype=torch.float64) for v in (share, mean, var)))
     x, least = points(6, 2, 1, 3), 0.01
     settings = {"levels": 40, "sigma_max": 50.0, "sigma_min": least}
-    found = torch.stack([log_density_bound(prior, x, seed=s, **settings) for s in range(60)]).mean(0)
-    normalised = found - 6 / 2 * math.log(2 * math.pi * math.e * least**2)
+    actual = torch.stack([log_density_bound(prior, x, seed=s, **settings) for s in range(60)]).mean(0)
+    normalised = actual - 6 / 2 * math.log(2 * math.pi * math.e * least**2)
     exact = prior.log_prob(x, ZERO)
     assert exact.std() > 2
     torch.testing.assert_close(normalised, exact, atol=0.25, rtol=0.02)
@@ -70,12 +70,12 @@ def test_impossible_ranges_are_refused(wrong: dict[str, float]) -> None:
 def test_separators_know_their_prior(tiny_images: Path) -> None:
     separator = engine_of([str(tiny_images)], (1.0, 1.0), settings={"steps": "2"})
     sources = torch.rand(3, 2, 1, 12, 12, generator=torch.Generator().manual_seed(0))
-    known = separator.log_prior(sources)
-    assert known is not None
-    assert known.shape == (3,)
-    assert known.unique().numel() == 3
+    value = separator.log_prior(sources)
+    assert value is not None
+    assert value.shape == (3,)
+    assert value.unique().numel() == 3
     assert separator.prior is not None
-    torch.testing.assert_close(known, log_density_bound(separator.prior, sources))
+    torch.testing.assert_close(value, log_density_bound(separator.prior, sources))
     parted = replace(separator, batch=2).log_prior(sources)
-    torch.testing.assert_close(parted, known, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(parted, value, rtol=1e-5, atol=1e-3)
     assert replace(separator, prior=None).log_prior(sources) is None

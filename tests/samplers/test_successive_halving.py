@@ -106,8 +106,8 @@ def test_the_mean_of_a_gaussian_posterior_is_kept_and_its_spread_shrinks() -> No
     """The bias, pinned: η = 1 halves the variance; a selection by cost leaves no more than that."""
     prior = GaussianPixels((0.3, 0.6), (0.1, 0.1))
     mixture = torch.full((2000, 1, 1, 1), 0.8)
-    drawn = exact(prior, mixture)
-    sources = drawn.sources(Halving(candidates=4, steps=40)(drawn, torch.arange(2000)))
+    samples = exact(prior, mixture)
+    sources = samples.sources(Halving(candidates=4, steps=40)(samples, torch.arange(2000)))
     mean, variance = 0.3 + (0.8 - 0.9) / 2, 0.05  # of the first source given the sum
     assert sources[:, 0].mean() == pytest.approx(mean, abs=0.02)
     assert 0.2 * variance < sources[:, 0].var() < 0.62 * variance

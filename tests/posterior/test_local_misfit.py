@@ -40,7 +40,7 @@ def test_it_is_the_exact_evidence_of_independent_gaussians(local: int, sigma_y: 
     sigma = torch.tensor(0.4, dtype=torch.float64)
     posterior = made(local, sigma_y=sigma_y)
     x = random(*posterior.like.shape, seed=1)
-    _, found = posterior.assess(x, sigma)
+    _, actual = posterior.assess(x, sigma)
     a, mu, v = (torch.tensor(values, dtype=torch.float64) for values in (WEIGHTS, MEANS, VARIANCES))
     noisy = (v + sigma**2).diag()
     shared, own = (a * v)[:, None], ((a**2 * v).sum() + sigma_y**2).view(1, 1)
@@ -50,18 +50,18 @@ def test_it_is_the_exact_evidence_of_independent_gaussians(local: int, sigma_y: 
     both = MultivariateNormal(torch.cat([mu, (a @ mu)[None]]), joint).log_prob(cells)
     evidence = both - MultivariateNormal(mu, noisy).log_prob(cells[..., :3])
     expected = boxes(-2 * evidence.sum((1, 2)), local) - BANDS * torch.log(torch.tensor(2 * torch.pi))
-    assert found.shape == (2, FRAMES)
-    assert torch.allclose(found, expected, atol=1e-10)
+    assert actual.shape == (2, FRAMES)
+    assert torch.allclose(actual, expected, atol=1e-10)
 
 
 def test_sources_alike_are_judged_by_the_spread_of_what_is_fully_correlated() -> None:
     mean, variance = random(2, 3, 1, BANDS, FRAMES, seed=2), random(2, 3, 1, BANDS, FRAMES, seed=3).square()
     posterior = made(1, alike=True, moments=lambda x, sigma: (mean, variance))
-    _, found = posterior.assess(mean, torch.tensor(0.4, dtype=torch.float64))
+    _, actual = posterior.assess(mean, torch.tensor(0.4, dtype=torch.float64))
     mixing, mixture = WeightedSum(WEIGHTS), random(2, 1, BANDS, FRAMES)
     evidence = Normal(mixing(mean), mixing(variance.sqrt())).log_prob(mixture).sum((1, 2))
     expected = boxes(-2 * evidence, 1) - BANDS * torch.log(torch.tensor(2 * torch.pi))
-    assert torch.allclose(found, expected, atol=1e-8)
+    assert torch.allclose(actual, expected, atol=1e-8)
 
 
 def test_without_a_variance_it_ranks_as_the_distance_does() -> None:
@@ -69,8 +69,8 @@ def test_without_a_variance_it_ranks_as_the_distance_does() -> None:
     whole, local = made(0, moments=None), made(1000, moments=None)
     one, other = (random(*whole.like.shape, seed=seed) for seed in (1, 2))
     apart = whole.assess(one, sigma)[1] - whole.assess(other, sigma)[1]
-    found = local.assess(one, sigma)[1] - local.assess(other, sigma)[1]
-    assert torch.allclose(found, (apart / (a.square().sum() * FRAMES))[:, None].expand_as(found))
+    actual = local.assess(one, sigma)[1] - local.assess(other, sigma)[1]
+    assert torch.allclose(actual, (apart / (a.square().sum() * FRAMES))[:, None].expand_as(actual))
 
 
 def test_only_the_misfit_is_local() -> None:

@@ -19,11 +19,11 @@ def test_frames_say_how_loud_which_band_is_and_when() -> None:
     frames = MelFrames(20, HOP, RATE)
     time = torch.arange(8 * HOP) / RATE
     tones = torch.stack([torch.sin(2 * math.pi * hertz * time) for hertz in (300.0, 900.0, 4000.0)])
-    found = frames(0.5 * tones)
-    assert found.shape == (3, 20, 8)
-    peaks = found[..., 4].argmax(-1).tolist()
+    actual = frames(0.5 * tones)
+    assert actual.shape == (3, 20, 8)
+    peaks = actual[..., 4].argmax(-1).tolist()
     assert peaks == sorted(set(peaks))
-    louder = frames(tones)[..., 4].amax(-1) - found[..., 4].amax(-1)
+    louder = frames(tones)[..., 4].amax(-1) - actual[..., 4].amax(-1)
     torch.testing.assert_close(louder, torch.full((3,), math.log10(4)), atol=1e-4, rtol=0)
     silence = frames(torch.zeros(2, 3, 2 * HOP))
     torch.testing.assert_close(silence, torch.full((2, 3, 20, 2), math.log10(FLOOR)))
@@ -38,13 +38,13 @@ def test_frames_say_how_loud_which_band_is_and_when() -> None:
 def test_each_sound_is_known_by_its_own_frames(variant: str) -> None:
     p, x, sigma = flow(variant, shaken=0.2, mels=4), 0.3 * draw(2, 2, 1, 2 * HOP), torch.tensor(0.3)
     mels = 2.0 * draw(2, 2, 4, 2, seed=3)
-    known = p.log_prob(x, 0.3, mels)
+    value = p.log_prob(x, 0.3, mels)
     alone = p.log_prob(x[1:, :1], 0.3, mels[1:, :1]) + p.log_prob(x[1:, 1:], 0.3, mels[1:, 1:])
-    torch.testing.assert_close(known[1:], alone)
+    torch.testing.assert_close(value[1:], alone)
     later = mels.clone()
     later[..., 1] += 2.0
     for other in (mels.roll(1, 1), mels.flip(-1), later):
-        assert (p.log_prob(x, 0.3, other) - known).abs().min() > 1e-3
+        assert (p.log_prob(x, 0.3, other) - value).abs().min() > 1e-3
     score, along, step = p.score(x, sigma, mels), draw(2, 2, 1, 2 * HOP, seed=2), 1e-2
     rise = p.log_prob(x + step * along, 0.3, mels) - p.log_prob(x - step * along, 0.3, mels)
     expected = (score * along).flatten(1).sum(1)
@@ -56,11 +56,11 @@ def test_frames_reach_the_places_that_they_cover() -> None:
     net, context = p.layers.splits[0].coupling.net, draw(1, 4, 32)
     changed = context.clone()
     changed[..., 20] += 1.0
-    known = p.layers.scales[0](x, context)[0][:, :2]
-    moved = (net(known, changed) - net(known, context)).abs().amax((0, 1)) > 1e-6
+    value = p.layers.scales[0](x, context)[0][:, :2]
+    moved = (net(value, changed) - net(value, context)).abs().amax((0, 1)) > 1e-6
     places = moved.nonzero()[:, 0]
     near = 1 + 2  # what the dilated layers reach beyond the frame
-    per_frame = known.shape[-1] // 32
+    per_frame = value.shape[-1] // 32
     assert int(places.min()) >= 20 * per_frame - near
     assert int(places.max()) < 21 * per_frame + near
     assert len(places) >= per_frame
@@ -81,8 +81,8 @@ def test_in_training_frames_are_of_the_clean_sound() -> None:
 
 def test_drawn_sounds_have_the_density_s_latents_given_frames() -> None:
     p, mels = flow(shaken=0.1, mels=4), draw(20, 4, 2)
-    drawn = p.sample(20, 2 * HOP, torch.Generator().manual_seed(0), sigma=0.1, mels=mels)
-    latents = p.layers(drawn[:, None], p._context(torch.full((20,), 0.1), mels))[0]
+    samples = p.sample(20, 2 * HOP, torch.Generator().manual_seed(0), sigma=0.1, mels=mels)
+    latents = p.layers(samples[:, None], p._context(torch.full((20,), 0.1), mels))[0]
     every = torch.cat([z.flatten() for z in latents])
     assert float(every.mean()) == pytest.approx(0.0, abs=0.04)
     assert float(every.std()) == pytest.approx(1.0, abs=0.04)

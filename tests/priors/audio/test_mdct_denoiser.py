@@ -75,13 +75,13 @@ def test_it_learns_mean_and_variance() -> None:
     odds = np.log(share / (1 - share)) + energy * (1 / sigma**2 - 1 / total)
     there = torch.sigmoid(odds - bins / 2 * np.log(total / sigma**2))
     exact = there * noisy / total
-    spread = there * sigma**2 / total + there * (1 - there) * (noisy / total) ** 2
+    std = there * sigma**2 / total + there * (1 - there) * (noisy / total) ** 2
     with torch.no_grad():
         mean, variance = model.denoise(noisy, torch.full((256,), sigma))
     var = share * sigma**2 / (share + sigma**2)
     error, usual = ((d - exact).square().mean() for d in (mean, noisy * share / (share + sigma**2)))
     assert error < 0.1 * usual
-    off, unaware = ((c / spread).log().abs().median() for c in (variance, var))
+    off, unaware = ((c / std).log().abs().median() for c in (variance, var))
     assert off < 0.3 * unaware
 
 
@@ -96,14 +96,14 @@ def test_a_foreign_sound_is_noise_of_another_kind_and_counts_for_no_more_than_it
 
 
 def test_what_is_far_too_loud_for_its_band_leaves_the_others_to_be_seen() -> None:
-    heard: list[Tensor] = []
+    inputs: list[Tensor] = []
     net = torch.nn.Identity()
-    net.forward = lambda features, told: heard.append(features) or features.new_zeros(1, 24, 3)  # type: ignore
+    net.forward = lambda features, steps: inputs.append(features) or features.new_zeros(1, 24, 3)  # type: ignore
     x = torch.tensor(BANDS)[None, :, None].expand(1, 8, 3).clone()
     x[0, -1] = 1.0  # a thousand times its band's standard deviation
     SpectralPrior(TINY, net).denoise(x, torch.tensor([1e-4]))
-    assert heard[0][0, :7, 0].tolist() == pytest.approx([1.0] * 7, rel=0.01)
-    assert 8.0 < float(heard[0][0, 7, 0]) < 16.0
+    assert inputs[0][0, :7, 0].tolist() == pytest.approx([1.0] * 7, rel=0.01)
+    assert 8.0 < float(inputs[0][0, 7, 0]) < 16.0
 
 
 def test_a_surprise_does_not_outweigh_all_else() -> None:

@@ -43,14 +43,14 @@ class ExactGaussian(nn.Module):
 def test_the_normalisation_is_its_formula() -> None:
     channels, norm, x = 5, InstanceNormPlus(5, 3), 2 + 3 * image_set(2, 5, 6, 7).numpy()
     norm.embed.weight.data.normal_(generator=torch.Generator().manual_seed(1))
-    found = norm(torch.from_numpy(x), torch.tensor([2, 0])).detach().numpy()
+    actual = norm(torch.from_numpy(x), torch.tensor([2, 0])).detach().numpy()
     for item, row in ((0, 2), (1, 0)):
         gamma, alpha, beta = norm.embed.weight.detach().numpy()[row].reshape(3, channels)
         means = x[item].mean((1, 2))
         for c in range(channels):
             z = (x[item, c] - means[c]) / np.sqrt(x[item, c].var() + 1e-5)
             m = (means[c] - means.mean()) / np.sqrt(means.var(ddof=1) + 1e-5)
-            assert np.allclose(found[item, c], gamma[c] * (z + alpha[c] * m) + beta[c], atol=1e-4)
+            assert np.allclose(actual[item, c], gamma[c] * (z + alpha[c] * m) + beta[c], atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (5, 9), (1, 1), (16, 6)])
@@ -64,9 +64,9 @@ def test_any_size_and_channels(size: tuple[int, int], channels: int) -> None:
 
 
 def test_the_ladder_is_the_paper_s() -> None:
-    ladder = [1.0, 0.59948425, 0.35938137, 0.21544347, 0.12915497]
-    ladder += [0.07742637, 0.04641589, 0.02782559, 0.01668101, 0.01]
-    assert prior().sigmas.tolist() == pytest.approx(ladder, rel=1e-5)
+    schedule = [1.0, 0.59948425, 0.35938137, 0.21544347, 0.12915497]
+    schedule += [0.07742637, 0.04641589, 0.02782559, 0.01668101, 0.01]
+    assert prior().sigmas.tolist() == pytest.approx(schedule, rel=1e-5)
     assert prior().net.norm.embed.weight.shape == (10, 12)
 
 
@@ -74,8 +74,8 @@ def test_off_the_ladder_the_nearest_level_is_rescaled() -> None:
     p, x = prior(), image_set(2, 3, 1, 8, 8)
     for level, sigma in ((0, 1.0), (0, 0.78), (1, 0.77), (9, 0.01), (9, 0.002), (0, 4.0)):
         own = p(x.flatten(0, 1), torch.full((6,), level)).view_as(x)
-        found = p.score(x, torch.tensor(sigma))
-        assert torch.allclose(found * sigma, own * p.sigmas[level], rtol=1e-4, atol=1e-6)
+        actual = p.score(x, torch.tensor(sigma))
+        assert torch.allclose(actual * sigma, own * p.sigmas[level], rtol=1e-4, atol=1e-6)
 
 
 def test_an_item_does_not_depend_on_its_batch_or_place() -> None:

@@ -35,8 +35,8 @@ def test_score_is_the_gradient_of_the_log_joint(prior: MixturePixels, width: flo
     mixture, sigma = random(2, 1, 2, 4), torch.tensor(0.3, dtype=torch.float64)
     x = random(2, 3, 1, 2, 4, seed=1).requires_grad_()
     posterior = GaussianPosterior(prior, WeightedSum(WEIGHTS), mixture, 3, width)
-    gap = mixture - WeightedSum(WEIGHTS)(x)
-    joint = prior.log_prob(x, sigma).sum() - gap.square().sum() / (2 * width * sigma**2)
+    residual = mixture - WeightedSum(WEIGHTS)(x)
+    joint = prior.log_prob(x, sigma).sum() - residual.square().sum() / (2 * width * sigma**2)
     (expected,) = torch.autograd.grad(joint, x)
     assert torch.allclose(posterior.score(x.detach(), sigma), expected, atol=1e-10)
     assert posterior.like.shape == x.shape

@@ -38,20 +38,20 @@ class Halves:
     local: bool
     like: Tensor = field(default_factory=lambda: torch.empty(2, 1, 1, 3, FRAMES))
     start: Tensor = field(default_factory=lambda: torch.zeros(2, 1, 1, 3, FRAMES))
-    asked: int = 0
+    calls: int = 0
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         return self.assess(state, sigma)[0]
 
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        if self.asked < 2:
-            half = (torch.arange(FRAMES) < FRAMES // 2) ^ bool(self.asked)
-            found = torch.stack([half, ~half])[:, None, None, None].float().expand_as(state)
+        if self.calls < 2:
+            half = (torch.arange(FRAMES) < FRAMES // 2) ^ bool(self.calls)
+            actual = torch.stack([half, ~half])[:, None, None, None].float().expand_as(state)
         else:
-            found = state.round()
-        self.asked += 1
-        wrong = (1.0 - found).square().flatten(1, -2).sum(1)
-        return (found - state) / sigma**2, wrong if self.local else wrong.sum(1)
+            actual = state.round()
+        self.calls += 1
+        wrong = (1.0 - actual).square().flatten(1, -2).sum(1)
+        return (actual - state) / sigma**2, wrong if self.local else wrong.sum(1)
 
     def sources(self, state: Tensor) -> Tensor:
         return state
@@ -61,9 +61,9 @@ class Halves:
 def test_each_half_is_taken_from_the_chain_that_is_right_there(local: bool, right: float) -> None:
     levels = {"steps": 12, "sigma_max": 0.1, "sigma_min": 0.01}
     sampler = Halving(candidates=2, decide_from=0.08, decide_to=0.05, end_from=0.05, **levels)  # type: ignore[arg-type]
-    found = sampler(Halves(local), torch.tensor([1, 2]))
-    assert torch.allclose(found, found.round(), atol=1e-6)
-    assert found.flatten(1).mean(1).tolist() == pytest.approx([right, right])
+    actual = sampler(Halves(local), torch.tensor([1, 2]))
+    assert torch.allclose(actual, actual.round(), atol=1e-6)
+    assert actual.flatten(1).mean(1).tolist() == pytest.approx([right, right])
 
 
 SHARES, MEANS = torch.tensor([[0.5, 0.5]] * 2), torch.tensor([[0.0, 1.0], [0.25, 1.25]])
@@ -97,10 +97,10 @@ def test_a_long_item_needs_its_frames_chosen_one_by_one() -> None:
 def test_an_item_depends_on_its_own_seed_and_mixture_only() -> None:
     mixture, seeds = long_mixtures(3, 9), torch.tensor([3, 4, 5])
 
-    def drawn(items: slice) -> Tensor:
+    def samples(items: slice) -> Tensor:
         posterior = DiracPosterior(
             PRIOR, WeightedSum((1.0, 1.0)), mixture[items], moments=PRIOR.moments, local=2
         )
         return Halving(candidates=8)(posterior, seeds[items])
 
-    assert torch.equal(drawn(slice(None))[1:2], drawn(slice(1, 2)))
+    assert torch.equal(samples(slice(None))[1:2], samples(slice(1, 2)))

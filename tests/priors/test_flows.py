@@ -83,9 +83,9 @@ CASES.remove(("lapped", True))
 def test_inverse_and_log_determinant(name: str, images: bool) -> None:
     transform = shaken(MAKERS[name](images))
     x, context = draw(3, 2, *((2, 4) if images else (6,))), draw(3, CONTEXT, seed=2)
-    y, spread = transform(x, context)
+    y, log_det = transform(x, context)
     torch.testing.assert_close(transform.inverse(y, context), x, atol=1e-9, rtol=1e-9)
-    assert spread.shape == (3,)
+    assert log_det.shape == (3,)
     for item in range(3):
         own = context[item : item + 1]
 
@@ -94,7 +94,7 @@ def test_inverse_and_log_determinant(name: str, images: bool) -> None:
             return out
 
         jacobian = torch.autograd.functional.jacobian(one, x[item].flatten())
-        assert float(torch.linalg.slogdet(jacobian)[1]) == pytest.approx(float(spread[item]), abs=1e-9)
+        assert float(torch.linalg.slogdet(jacobian)[1]) == pytest.approx(float(log_det[item]), abs=1e-9)
 
 
 def test_couplings_of_an_odd_number_of_channels() -> None:
@@ -106,9 +106,9 @@ def test_couplings_of_an_odd_number_of_channels() -> None:
 
 def test_a_1x1_begins_as_a_rotation() -> None:
     mix = Invertible1x1(6).requires_grad_(False)
-    y, spread = mix(torch.eye(6)[None])
+    y, log_det = mix(torch.eye(6)[None])
     torch.testing.assert_close(y[0] @ y[0].mT, torch.eye(6), atol=1e-5, rtol=0)
-    assert float(spread) == pytest.approx(0.0, abs=1e-4)
+    assert float(log_det) == pytest.approx(0.0, abs=1e-4)
 
 
 def test_squeezing_keeps_neighbours_together() -> None:
@@ -120,17 +120,17 @@ def test_squeezing_keeps_neighbours_together() -> None:
 def test_bands_of_a_lapped_transform_are_channels() -> None:
     lapped, x = Lapped(4), draw(3, 1, 20).float()
     with torch.autocast("cpu", torch.bfloat16):
-        y, spread = lapped(x)
+        y, log_det = lapped(x)
         back = lapped.inverse(y)
     torch.testing.assert_close(y, mdct(x[:, 0], 4))
-    assert torch.equal(spread, torch.zeros(3))
+    assert torch.equal(log_det, torch.zeros(3))
     torch.testing.assert_close(back, x, atol=1e-5, rtol=0)
 
 
 def test_actnorm_hears_the_mean_of_frames() -> None:
     norm, x, frames = shaken(ActNorm(2, CONTEXT)), draw(3, 2, 6), draw(3, CONTEXT, 4, seed=2)
-    for found, expected in zip(norm(x, frames), norm(x, frames.mean(2)), strict=True):
-        torch.testing.assert_close(found, expected)
+    for actual, expected in zip(norm(x, frames), norm(x, frames.mean(2)), strict=True):
+        torch.testing.assert_close(actual, expected)
     torch.testing.assert_close(norm.inverse(norm(x, frames)[0], frames), x)
 
 
@@ -173,17 +173,17 @@ def test_data_reach_every_actnorm_when_a_flow_begins() -> None:
 
 def test_a_flow_of_scales_inverts_and_its_density_is_the_change_of_variables() -> None:
     made, x = shaken(flow()), draw(2, 1, 4, 4)
-    latents, spread = made(x)
+    latents, log_det = made(x)
     torch.testing.assert_close(made.inverse(latents), x)
     base = torch.distributions.Normal(0.0, 1.0)
-    known = sum(base.log_prob(z).flatten(1).sum(1) for z in latents) + spread
-    torch.testing.assert_close(made.log_prob(x), known)
+    value = sum(base.log_prob(z).flatten(1).sum(1) for z in latents) + log_det
+    torch.testing.assert_close(made.log_prob(x), value)
 
     def one(row: Tensor) -> Tensor:
         return torch.cat([z.flatten() for z in made(row.view(1, 1, 4, 4))[0]])
 
     jacobian = torch.autograd.functional.jacobian(one, x[0].flatten())
-    assert float(torch.linalg.slogdet(jacobian)[1]) == pytest.approx(float(spread[0]), abs=1e-9)
+    assert float(torch.linalg.slogdet(jacobian)[1]) == pytest.approx(float(log_det[0]), abs=1e-9)
 
 
 def test_a_density_integrates_to_one() -> None:
@@ -204,7 +204,7 @@ def test_a_density_integrates_to_one() -> None:
 def test_transforms_compute_in_float32_under_autocast() -> None:
     made, x = flow().requires_grad_(False), draw(2, 1, 4, 4).float()
     with torch.autocast("cpu", torch.bfloat16):
-        latents, spread = made(x)
+        latents, log_det = made(x)
         back = made.inverse(latents)
-    assert spread.dtype == latents[0].dtype == torch.float32
+    assert log_det.dtype == latents[0].dtype == torch.float32
     torch.testing.assert_close(back, x, atol=1e-3, rtol=0)

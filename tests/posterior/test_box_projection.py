@@ -69,9 +69,9 @@ def test_the_estimate_is_within_bounds_and_on_the_constraint(weights: tuple[floa
 def test_where_the_mixture_is_dark_or_brightest_so_are_the_sources() -> None:
     m = torch.tensor([[[0.0, 1.0, 2.0]]])
     posterior = DiracPosterior(Outside(), WeightedSum((1.0, 1.0)), m, bounds=(0.0, 1.0))
-    drawn = posterior.sources(Projected(steps=3)(posterior, torch.tensor([0])))
-    assert torch.allclose(drawn[0, :, 0, 0], torch.zeros(2), atol=1e-6)
-    assert torch.allclose(drawn[0, :, 0, 2], torch.ones(2), atol=1e-6)
+    samples = posterior.sources(Projected(steps=3)(posterior, torch.tensor([0])))
+    assert torch.allclose(samples[0, :, 0, 0], torch.zeros(2), atol=1e-6)
+    assert torch.allclose(samples[0, :, 0, 2], torch.ones(2), atol=1e-6)
 
 
 def test_within_bounds_nothing_changes() -> None:
@@ -88,8 +88,8 @@ def test_within_bounds_nothing_changes() -> None:
 def test_a_mixture_that_nothing_within_makes_is_met_without_bounds() -> None:
     m = torch.tensor([[[-0.3, 1.0, 2.4]]])
     posterior = DiracPosterior(Outside(), WeightedSum((1.0, 1.0)), m, bounds=(0.0, 1.0))
-    drawn = posterior.sources(Projected(steps=3)(posterior, torch.tensor([0])))
-    assert torch.allclose(drawn.sum(1), m, atol=1e-5)
+    samples = posterior.sources(Projected(steps=3)(posterior, torch.tensor([0])))
+    assert torch.allclose(samples.sum(1), m, atol=1e-5)
 
 
 def test_bounds_in_the_wrong_order_are_refused() -> None:

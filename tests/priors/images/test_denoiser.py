@@ -86,8 +86,8 @@ def test_the_loss_is_that_of_the_preconditioned_target() -> None:
     assert torch.equal(loss, again)
     # F = 0 is optimal for white Gaussian data of that mean and standard deviation
     white = 0.2 + 0.3 * torch.randn(256, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    found, _ = prior(config, stir=False).loss(white, np.random.default_rng(0))
-    assert float(found.detach()) == pytest.approx(1.0, rel=0.03)
+    actual, _ = prior(config, stir=False).loss(white, np.random.default_rng(0))
+    assert float(actual.detach()) == pytest.approx(1.0, rel=0.03)
 
 
 def test_it_learns_a_constant_image_and_how_sure_it_is() -> None:

@@ -95,7 +95,7 @@ def test_the_nearest_copy_of_a_ladder_answers() -> None:
     own = [prior(replace(TINY, sigmas=(sigma,))) for sigma in p.config.sigmas]
     for one, flow in zip(own, p.flows, strict=True):
         one.flows[0].load_state_dict(flow.state_dict())
-    found = []
+    losses = []
     for sigma in (0.0, 0.001, 0.005, 0.01, 0.03, 0.04, 0.3, 0.4, 1.0, 9.0):
         here = torch.tensor(sigma)
         scores = [one.score(x, torch.tensor(s)) for one, s in zip(own, p.config.sigmas, strict=True)]
@@ -103,12 +103,12 @@ def test_the_nearest_copy_of_a_ladder_answers() -> None:
             s * noise_at(torch.tensor(level)) / noise_at(here)
             for s, level in zip(scores, p.config.sigmas, strict=True)
         ]
-        asked = p.score(x, here)
-        alike = [bool(torch.allclose(asked, s, rtol=1e-3, atol=1e-4)) for s in scaled]
+        calls = p.score(x, here)
+        alike = [bool(torch.allclose(calls, s, rtol=1e-3, atol=1e-4)) for s in scaled]
         assert alike.count(True) == 1
-        found.append(alike.index(True))
-        torch.testing.assert_close(p.log_prob(x, sigma), own[found[-1]].log_prob(x))
-    assert found == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
+        losses.append(alike.index(True))
+        torch.testing.assert_close(p.log_prob(x, sigma), own[losses[-1]].log_prob(x))
+    assert losses == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
 
 
 def test_bits_per_dimension_of_known_densities() -> None:
@@ -133,8 +133,8 @@ def test_noise_and_levels_of_training() -> None:
     dequantised = noisy(images, torch.zeros(2000), rng) - images
     assert 0.49 * STEP < float(dequantised.abs().max()) <= 0.5 * STEP
     assert abs(float(dequantised.mean())) < 0.02 * STEP
-    spread = (noisy(images, torch.full((2000,), 0.01), rng) - images).std()
-    assert float(spread) == pytest.approx(float(noise_at(torch.tensor(0.01))), rel=0.03)
+    variance = (noisy(images, torch.full((2000,), 0.01), rng) - images).std()
+    assert float(variance) == pytest.approx(float(noise_at(torch.tensor(0.01))), rel=0.03)
     levels = prior(replace(TINY, clean=0.2))._levels(1000, 0, rng)
     assert int((levels == 0.0).sum()) in (200, 201)
     noise = levels[levels > 0.0].log10().sort().values
@@ -152,10 +152,10 @@ def test_classes_are_withheld() -> None:
 
 def test_drawn_images_have_the_density_s_latents() -> None:
     p, rng = prior(shaken=0.1), torch.Generator().manual_seed(0)
-    drawn = p.sample(300, rng, sigma=0.1)
-    assert drawn.shape == (300, 1, 8, 8)
+    samples = p.sample(300, rng, sigma=0.1)
+    assert samples.shape == (300, 1, 8, 8)
     context = p.flows[0].context(torch.full((300,), 0.1), None)
-    latents = torch.cat([z.flatten() for z in p.flows[0].layers(drawn - 0.5, context)[0]])
+    latents = torch.cat([z.flatten() for z in p.flows[0].layers(samples - 0.5, context)[0]])
     assert float(latents.mean()) == pytest.approx(0.0, abs=0.02)
     assert float(latents.std()) == pytest.approx(1.0, abs=0.02)
     cold = p.sample(3, rng, temperature=0.0)
@@ -176,26 +176,26 @@ def test_it_learns_and_more_noise_takes_more_bits() -> None:
     images = torch.linspace(0.2, 0.8, 64).view(1, 1, 8, 8).expand(32, 1, 8, 8)
     p.initialize(images, np.random.default_rng(0))
     p.train().requires_grad_(True)
-    optimizer, found = torch.optim.Adam(p.parameters(), 1e-2), []
+    optimizer, losses = torch.optim.Adam(p.parameters(), 1e-2), []
     for step in range(40):
         loss, _ = p.loss(images, np.random.default_rng(step))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        found.append(float(loss.detach()))
-    assert np.mean(found[-3:]) < np.mean(found[:3]) - 0.7
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.7
     sigmas = (0.01, 0.03, 0.1, 0.3, 1.0)
     bits = [float(negative_log_likelihood(p, images, sigma=s).mean()) for s in sigmas]
     assert bits == sorted(bits)
-    for known, sigma in zip(bits, sigmas, strict=True):  # nothing is known better than its noise allows
-        assert known > 0.5 * math.log2(2 * math.pi * math.e * sigma**2) + math.log2(255) - 0.05
+    for value, sigma in zip(bits, sigmas, strict=True):  # nothing is known better than its noise allows
+        assert value > 0.5 * math.log2(2 * math.pi * math.e * sigma**2) + math.log2(255) - 0.05
 
 
 def test_likelihoods_do_not_depend_on_the_batch() -> None:
     p, images = prior(shaken=0.1), image_set(5, 1, 8, 8)
-    known = negative_log_likelihood(p, images)
-    torch.testing.assert_close(negative_log_likelihood(p, images, batch=2), known)
-    assert not torch.allclose(negative_log_likelihood(p, images, seed=1), known, atol=1e-6)
+    value = negative_log_likelihood(p, images)
+    torch.testing.assert_close(negative_log_likelihood(p, images, batch=2), value)
+    assert not torch.allclose(negative_log_likelihood(p, images, seed=1), value, atol=1e-6)
 
 
 def test_scales_follow_the_size() -> None:

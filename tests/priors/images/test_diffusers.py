@@ -23,14 +23,14 @@ LEVELS = tuple(np.sqrt(1 / np.cumprod(1 - BETAS) - 1).tolist())
 
 
 class Exact(nn.Module):
-    """What a perfectly trained network of Gaussian images answers; it keeps the times it was told."""
+    """A perfectly trained network of Gaussian images, which records its times."""
 
     def __init__(self, prediction: str, more: int = 0) -> None:
         super().__init__()
-        self.prediction, self.more, self.told = prediction, more, torch.empty(0)
+        self.prediction, self.more, self.times = prediction, more, torch.empty(0)
 
     def forward(self, x: Tensor, time: Tensor, class_labels: Tensor | None = None) -> SimpleNamespace:
-        self.told = time
+        self.times = time
         time = time.double()[:, None, None, None]
         if self.prediction == "score":
             return SimpleNamespace(sample=(-(x - MEAN) / (VARIANCE + time**2)).float())
@@ -54,8 +54,8 @@ def exact(prediction: str, more: int = 0) -> DiffusionUnetPrior:
 
 
 def images(sigma: float, *shape: int) -> Tensor:
-    spread = math.sqrt(VARIANCE + sigma**2)
-    return MEAN + spread * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    scatter = math.sqrt(VARIANCE + sigma**2)
+    return MEAN + scatter * torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample", "score"])
@@ -63,10 +63,10 @@ def images(sigma: float, *shape: int) -> Tensor:
 def test_an_exact_network_gives_the_score_at_and_between_levels(prediction: str, sigma: float) -> None:
     x = images(sigma, 2, 2, 3, 8, 8)
     expected = -(x - MEAN) / (VARIANCE + sigma**2)
-    found = exact(prediction).score(x, torch.tensor(sigma))
+    actual = exact(prediction).score(x, torch.tensor(sigma))
     # at a small σ a clean sample in float32 leaves few digits of the noise in it
     tolerance = 3e-4 * float(expected.std()) + (1e-6 / sigma**2 if prediction == "sample" else 0.0)
-    torch.testing.assert_close(found, expected, rtol=0.0, atol=tolerance)
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=tolerance)
 
 
 def test_timesteps_are_interpolated_in_the_logarithm_of_the_noise() -> None:
@@ -75,33 +75,33 @@ def test_timesteps_are_interpolated_in_the_logarithm_of_the_noise() -> None:
         assert float(prior.timestep(torch.tensor(LEVELS[whole]))) == pytest.approx(whole, abs=0.02)
     between = math.sqrt(LEVELS[500] * LEVELS[501])
     assert float(prior.timestep(torch.tensor(between))) == pytest.approx(500.5, abs=0.02)
-    found = prior.timestep(torch.tensor(2 * 0.37, dtype=torch.float64))  # σ = 0.37 in [0, 1] units
-    assert float(found) == pytest.approx(np.interp(math.log(0.74), np.log(LEVELS), range(1000)), abs=0.02)
+    actual = prior.timestep(torch.tensor(2 * 0.37, dtype=torch.float64))  # σ = 0.37 in [0, 1] units
+    assert float(actual) == pytest.approx(np.interp(math.log(0.74), np.log(LEVELS), range(1000)), abs=0.02)
 
 
 @pytest.mark.parametrize(
-    ("prediction", "sigma", "told"),
+    ("prediction", "sigma", "level"),
     [("epsilon", 1e-3, 0.0), ("epsilon", 500.0, 999.0), ("score", 1e-3, 0.01), ("score", 500.0, 380.0)],
 )
-def test_beyond_its_levels_the_network_is_told_the_last(prediction: str, sigma: float, told: float) -> None:
+def test_beyond_its_levels_the_network_gets_the_last(prediction: str, sigma: float, level: float) -> None:
     prior, x = exact(prediction), images(sigma, 1, 2, 3, 8, 8)
-    found = prior.score(x, torch.tensor(sigma))
-    assert prior.unet.told.tolist() == pytest.approx([told] * 2)
+    actual = prior.score(x, torch.tensor(sigma))
+    assert prior.unet.times.tolist() == pytest.approx([level] * 2)
     if prediction == "score":
-        expected = -(x - MEAN) / (VARIANCE + told**2) * (told / sigma)
-        torch.testing.assert_close(found, expected)
+        expected = -(x - MEAN) / (VARIANCE + level**2) * (level / sigma)
+        torch.testing.assert_close(actual, expected)
 
 
 def test_of_more_channels_the_first_are_the_answer() -> None:
     x = images(0.3, 1, 1, 3, 8, 8)
-    found = exact("epsilon", more=1).score(x, torch.tensor(0.3))
-    torch.testing.assert_close(found, exact("epsilon").score(x, torch.tensor(0.3)))
+    actual = exact("epsilon", more=1).score(x, torch.tensor(0.3))
+    torch.testing.assert_close(actual, exact("epsilon").score(x, torch.tensor(0.3)))
 
 
 def test_every_size_is_padded_inside() -> None:
     x = images(0.3, 1, 2, 3, 7, 9)
-    found = exact("epsilon").score(x, torch.tensor(0.3))
-    torch.testing.assert_close(found, -(x - MEAN) / (VARIANCE + 0.09), rtol=1e-3, atol=1e-3)
+    actual = exact("epsilon").score(x, torch.tensor(0.3))
+    torch.testing.assert_close(actual, -(x - MEAN) / (VARIANCE + 0.09), rtol=1e-3, atol=1e-3)
 
 
 def test_what_it_cannot_do_is_refused() -> None:
@@ -120,5 +120,5 @@ def test_two_networks_are_priors_of_two_sources() -> None:
     joint = IndependentPriors(
         [ClassPrior(exact("epsilon"), fast=True), ClassPrior(exact("score"), fast=True)]
     )
-    found = joint.score(x, torch.tensor(0.5))
-    torch.testing.assert_close(found, -(x - MEAN) / (VARIANCE + 0.25), rtol=1e-3, atol=1e-3)
+    actual = joint.score(x, torch.tensor(0.5))
+    torch.testing.assert_close(actual, -(x - MEAN) / (VARIANCE + 0.25), rtol=1e-3, atol=1e-3)

@@ -66,11 +66,11 @@ def test_a_beat_within_a_frame_is_heard_alike_wherever_it_begins() -> None:
         net.hear.bias.zero_()
     beat = torch.zeros(1, 200 * 32)
     beat[:, 3200:3300] = noise(1, 100)
-    std, level, told = torch.ones(1, 32, 1), torch.full((1, 1, 1), 0.1), noise(1, 8)
+    std, level, steps = torch.ones(1, 32, 1), torch.full((1, 1, 1), 0.1), noise(1, 8)
 
     def added(wave: Tensor) -> Tensor:
         x = mdct(wave, 32)
-        more, _ = net(x, 0.5 * x, std, level, torch.zeros(1, 200, 4), told)
+        more, _ = net(x, 0.5 * x, std, level, torch.zeros(1, 200, 4), steps)
         return imdct(more, wave.shape[-1])
 
     there, later = added(beat), added(beat.roll(HOP, dims=-1))

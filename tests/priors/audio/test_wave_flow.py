@@ -35,15 +35,15 @@ def test_inverse_and_log_determinant(variant: str, mels: int) -> None:
     p = flow(variant, shaken=0.2, mels=mels).double()
     frames = draw(1, mels, 2, seed=2).double() if mels else None
     x, context = draw(1, 1, 16).double(), p._context(torch.tensor([0.1]).double(), frames)
-    latents, spread = p.layers(x, context)
+    latents, log_det = p.layers(x, context)
     torch.testing.assert_close(p.layers.inverse(latents, context), x, atol=1e-9, rtol=1e-9)
 
     def one(row: Tensor) -> Tensor:
         return torch.cat([z.flatten() for z in p.layers(row.view(1, 1, -1), context)[0]])
 
     jacobian = torch.autograd.functional.jacobian(one, x.flatten())
-    assert float(torch.linalg.slogdet(jacobian)[1]) == pytest.approx(float(spread), abs=1e-9)
-    assert abs(float(spread)) > 0.1
+    assert float(torch.linalg.slogdet(jacobian)[1]) == pytest.approx(float(log_det), abs=1e-9)
+    assert abs(float(log_det)) > 0.1
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -95,9 +95,9 @@ def test_the_loss_is_the_cross_entropy_of_noisy_sounds() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_drawn_sounds_have_the_density_s_latents(variant: str) -> None:
     p, rng = flow(variant, shaken=0.1), torch.Generator().manual_seed(0)
-    drawn = p.sample(100, 64, rng, sigma=0.1)
-    assert drawn.shape == (100, 64)
-    latents = p.layers(drawn[:, None], p._context(torch.full((100,), 0.1)))[0]
+    samples = p.sample(100, 64, rng, sigma=0.1)
+    assert samples.shape == (100, 64)
+    latents = p.layers(samples[:, None], p._context(torch.full((100,), 0.1)))[0]
     every = torch.cat([z.flatten() for z in latents])
     assert float(every.mean()) == pytest.approx(0.0, abs=0.04)
     assert float(every.std()) == pytest.approx(1.0, abs=0.04)
@@ -111,20 +111,20 @@ def test_it_learns_a_tone(variant: str) -> None:
     tones = torch.sin(torch.arange(64) / 5 + torch.linspace(0.0, 6.0, 16)[:, None])
     p.initialize(tones, rng)
     p.train().requires_grad_(True)
-    optimizer, found = torch.optim.Adam(p.parameters(), 1e-2), []
+    optimizer, actual = torch.optim.Adam(p.parameters(), 1e-2), []
     for _ in range(60):
         loss, _ = p.loss(tones, rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        found.append(float(loss.detach()))
+        actual.append(float(loss.detach()))
     white = 0.5 * math.log(2 * math.pi * math.e * 0.5)  # what its power alone would take
-    assert np.mean(found[-5:]) < white - 0.5
+    assert np.mean(actual[-5:]) < white - 0.5
     p.eval().requires_grad_(False)
     noise = 0.05 * draw(16, 64)
-    known = p.log_prob((tones + noise)[:, None, None])
+    value = p.log_prob((tones + noise)[:, None, None])
     others = p.log_prob((tones.sign() * 0.5**0.5 + noise)[:, None, None])  # a square of the same power
-    assert (known > others + 10).all()
+    assert (value > others + 10).all()
 
 
 def test_sources_are_asked_one_by_one() -> None:

@@ -66,25 +66,25 @@ def test_with_exact_moments_it_is_the_score_of_the_noisy_posterior(
     centre = mu[None, :, None, None] + (a * v / total)[None, :, None, None] * (m[:, None] - a @ mu)
     state = random(*posterior.like.shape, seed=1)
     if sigma_y:
-        noisy, gap = cov, centre - state
+        noisy, residual = cov, centre - state
     else:
         basis = NullSpace(weights).coordinates(torch.eye(k, dtype=torch.float64)[None])[0]
         noisy = basis @ cov @ basis.T
-        gap = NullSpace(weights).coordinates(centre) - state
+        residual = NullSpace(weights).coordinates(centre) - state
     noisy = noisy + sigma**2 * torch.eye(len(noisy), dtype=torch.float64)
-    expected = torch.einsum("jk,bk...->bj...", torch.linalg.inv(noisy), gap)
+    expected = torch.einsum("jk,bk...->bj...", torch.linalg.inv(noisy), residual)
     assert torch.allclose(posterior.score(state, sigma), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("sigma_y", [0.0, 0.3])
 def test_sources_alike_get_the_exact_mean_when_their_errors_are_fully_correlated(sigma_y: float) -> None:
     a = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
-    spread = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    scatter = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
     mean, m = random(1, 3, 1, 4), random(1, 1, 4, seed=1)
-    variance = spread.square()[None, :, None, None].expand_as(mean)
+    variance = scatter.square()[None, :, None, None].expand_as(mean)
     prior = GaussianPixels([0.0] * 3, [1.0] * 3)
     posterior = DiracPosterior(prior, WeightedSum(a.tolist()), m, sigma_y=sigma_y, alike=True)
-    cov = torch.outer(spread, spread)
+    cov = torch.outer(scatter, scatter)
     gain = cov @ a / (a @ cov @ a + sigma_y**2)
     expected = mean + torch.einsum("k,bcd->bkcd", gain, m - torch.einsum("k,bkcd->bcd", a, mean))
     assert torch.allclose(posterior.consistent(mean, variance), expected, atol=1e-12)
@@ -143,9 +143,9 @@ def test_a_prior_that_hears_loudness_needs_isotropic_noise() -> None:
     power = {}
     for isotropic in (False, True):
         posterior = DiracPosterior(LoudOrQuiet(), WeightedSum((1.0, 1.0)), mixture, isotropic=isotropic)
-        drawn = posterior.sources(sampler(posterior, torch.arange(4)))
-        assert torch.allclose(drawn.sum(1), mixture, atol=1e-6)
-        power[isotropic] = float(drawn.square().mean())
+        samples = posterior.sources(sampler(posterior, torch.arange(4)))
+        assert torch.allclose(samples.sum(1), mixture, atol=1e-6)
+        power[isotropic] = float(samples.square().mean())
     assert power[True] == pytest.approx(1.0, abs=0.15)
     assert power[False] < 0.7
 
@@ -161,8 +161,8 @@ def test_a_noisy_mixture_without_moments_is_a_gaussian_likelihood() -> None:
     sigma, x = torch.tensor(0.3, dtype=torch.float64), random(1, 2, 1, 6, seed=1)
     score = DiracPosterior(prior, mixing, m, sigma_y=0.2).score(x, sigma)
     own = prior.score(x, sigma)
-    gap = (m - mixing(x + sigma**2 * own)) / (1.25 * sigma**2 + 0.2**2)
-    assert torch.allclose(score, own + mixing.adjoint(gap))
+    residual = (m - mixing(x + sigma**2 * own)) / (1.25 * sigma**2 + 0.2**2)
+    assert torch.allclose(score, own + mixing.adjoint(residual))
 
 
 class Watched(DiracPosterior):

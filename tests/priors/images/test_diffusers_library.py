@@ -45,14 +45,14 @@ def test_the_score_is_the_one_of_the_library_s_variance_exploding_steps() -> Non
     prior = DiffusionUnetPrior(DiffusionUnetConfig(3, (8, 8), (0.01, 380.0), "score", multiple=2), unet)
     for step in (0, 25, 45):
         sigma, x = scheduler.sigmas[step], 0.5 + scheduler.sigmas[step] * noise(2, 3, 8, 8)
-        found = prior.score(x[None], sigma)[0]
+        actual = prior.score(x[None], sigma)[0]
         t = scheduler.timesteps[step]
         answer = unet(x, sigma * torch.ones(2)).sample
         expected = scheduler.step_pred(answer, t, x, generator=torch.Generator().manual_seed(0))
-        moved = scheduler.step_pred(found, t, x, generator=torch.Generator().manual_seed(0))
+        moved = scheduler.step_pred(actual, t, x, generator=torch.Generator().manual_seed(0))
         torch.testing.assert_close(moved.prev_sample_mean, expected.prev_sample_mean)
-        torch.testing.assert_close(found, answer)
-        assert float(sigma * found.std()) > 1e-3  # it says something
+        torch.testing.assert_close(actual, answer)
+        assert float(sigma * actual.std()) > 1e-3  # it says something
 
 
 def test_the_network_s_time_is_not_rounded() -> None:

@@ -72,9 +72,9 @@ def test_independent_sources_miss_the_evidence_by_their_dependence() -> None:
     missing = 0.5 * LENGTH * (precision.diagonal().log().sum() - torch.logdet(precision))
     exact = evidence(mixture, MIXING, VARIANCES, noise)
     many = posterior(mean.expand(DRAWS, -1, -1, -1), std, mixture.expand(DRAWS, -1, -1), noise)
-    found = bound(many, VARIANCES)
-    error = float(found.std()) / math.sqrt(DRAWS)
-    assert float(found.mean()) == pytest.approx(float(exact - missing), abs=4 * error)
+    actual = bound(many, VARIANCES)
+    error = float(actual.std()) / math.sqrt(DRAWS)
+    assert float(actual.mean()) == pytest.approx(float(exact - missing), abs=4 * error)
     assert missing > 20 * error  # the test can tell the two apart
 
 
@@ -84,9 +84,9 @@ def test_elsewhere_it_is_below_the_evidence(noise: float, shift: float, widen: f
     mixture = draw(1, 1, LENGTH).expand(DRAWS, -1, -1)
     mean = torch.tensor([shift, 0.0, shift], dtype=torch.float64).view(1, 3, 1, 1)
     scale = torch.tensor([widen, 1.0, 1.0], dtype=torch.float64).view(1, 3, 1, 1)
-    found = bound(posterior(mean, scale * VARIANCES.sqrt(), mixture, noise), VARIANCES)
-    error = float(found.std()) / math.sqrt(DRAWS)
-    assert float(found.mean()) < float(evidence(mixture[:1], MIXING, VARIANCES, noise)) - 3 * error
+    actual = bound(posterior(mean, scale * VARIANCES.sqrt(), mixture, noise), VARIANCES)
+    error = float(actual.std()) / math.sqrt(DRAWS)
+    assert float(actual.mean()) < float(evidence(mixture[:1], MIXING, VARIANCES, noise)) - 3 * error
 
 
 def test_ascending_the_bound_finds_the_evidence() -> None:
