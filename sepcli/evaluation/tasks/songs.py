@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -81,8 +81,8 @@ class WholeSongs:
                 **self.settings,
                 "songs": songs,
                 "signals": f"mono, {frame.sample_rate} Hz",
-                "stream": None if self.engine is None else repr(self.stream),
-                "methods": {method: repr(BLIND) for method in self.methods},
+                "stream": None if self.engine is None else asdict(self.stream),
+                "methods": {method: asdict(BLIND) for method in self.methods},
             },
         )
         lacking = len(self.data.songs) - len(self.data.complete(frame.names))
