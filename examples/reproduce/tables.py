@@ -61,9 +61,8 @@ def cells(row: Row) -> tuple[str, ...] | None:
     low, high = (f"{end:.{row.digits}f}" for end in ours["ci95"])
     base = "–" if average is None else f"{average['mean']:.{row.digits}f} {row.unit}"
     value = f"**{ours['mean']:.{row.digits}f}** {row.unit} [{low}, {high}]"
-    cost = report.get("cost", {}).get("evaluations")
     settings = report["protocol"]["settings"].get("settings", {})
-    evaluations = cost if cost is not None else settings.get("steps")
+    evaluations = report.get("cost", {}).get("evaluations", settings.get("steps"))
     return (
         row.task,
         row.paper,

@@ -46,7 +46,8 @@ def write(folder: Path, text: str) -> Path:
     return folder
 
 
-PLAIN = 'name = "a"\nmedium = "audio"\nengine = "lass"\nsources = ["x", "y"]\nweights = [1, 0.5]\nsample_rate = 8000\n'
+PLAIN = 'name = "a"\nmedium = "audio"\nengine = "lass"\n'
+PLAIN += 'sources = ["x", "y"]\nweights = [1, 0.5]\nsample_rate = 8000\n'
 SHA = "ab" * 32
 
 

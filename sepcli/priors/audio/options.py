@@ -16,7 +16,7 @@ class DenoiserOptions:
     """Options of a denoiser of MDCT coefficients.
 
     Attributes:
-        interference: other sources to reject, mixed into a share of the training chunks: folders of recordings, or
+        interference: other sources to reject, mixed into a share of the chunks: folders of recordings, or
             classes of the songs in the data set.
         low_bands: whether only a second network for the waveform of the lowest bands is trained, added to the
             prior that training starts from; needs ``interference``.

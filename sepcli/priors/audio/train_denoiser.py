@@ -127,7 +127,7 @@ class AudioTask:
         return {"loss": means["error"], **means}
 
     def _draw_interference(self, part: int, rng: np.random.Generator, count: int) -> Tensor | None:
-        """Sample other sources for training (0) or validation (1), zero in the chunks without interference."""
+        """Sample interference for training (0) or validation (1), zero in the chunks without it."""
         if not self.interference:
             return None
         bank = self.interference[int(rng.integers(len(self.interference)))][part]

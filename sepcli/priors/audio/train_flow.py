@@ -131,7 +131,7 @@ def _config(options: FlowOptions, config: TrainConfig) -> WaveFlowConfig:
 
 
 def _facts(flow: WaveFlow, held_out: Draw) -> dict[str, Any]:
-    """Return the kind of flow, and the log-likelihood of held-out chunks under only the noise that is always added."""
+    """Return the kind of flow, and the log-likelihood of held-out chunks with the usual noise."""
     rng, device = np.random.default_rng(0), _device(flow)
     chunks = held_out(rng, VALIDATED)
     noise = flow.config.noise * rng.standard_normal(chunks.shape).astype(np.float32)

@@ -20,7 +20,7 @@ WEIGHTS = (1.0, 0.5)
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_white_sources_get_wieners_gain(tmp_path: Path, noise: float) -> None:
-    """The priors are white noise of standard deviations 0.5 and 0.25 whatever σ, and no source is ever seen."""
+    """The priors are white noise of standard deviations 0.5 and 0.25 whatever σ, and none is seen."""
     stds = (0.5, 0.25)
     flows = [load_wave_flow(Path(make_flow(tmp_path / f"p{std}", "p", std=std))) for std in stds]
     power = sum((w * s) ** 2 for w, s in zip(WEIGHTS, stds, strict=True)) + noise**2
