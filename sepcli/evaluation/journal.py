@@ -61,14 +61,14 @@ def resume_journal(journal: Path | None, fingerprint: str, replace: bool) -> dic
         return {}
     try:
         finished = read_journal(journal, fingerprint)
-        if finished is None and not replace:
-            raise OutputError(
-                f"{journal} belongs to an unfinished evaluation with different settings",
-                "repeat that evaluation to finish it, overwrite it, or choose another file",
-            )
-        start_journal(journal, fingerprint, finished or {})
     except OSError as error:
-        raise OutputError(f"cannot write {journal}: {error.strerror}", "choose another file") from error
+        raise OutputError(f"cannot read {journal}: {error.strerror}", "choose another file") from error
+    if finished is None and not replace:
+        raise OutputError(
+            f"{journal} belongs to an unfinished evaluation with different settings",
+            "repeat that evaluation to finish it, overwrite it, or choose another file",
+        )
+    start_journal(journal, fingerprint, finished or {})
     return finished or {}
 
 
