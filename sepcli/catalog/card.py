@@ -95,8 +95,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         data: the training data, one sentence.
         repo: owner/name of its repository on the Hub; "" for a prior that is not from there.
         revision: the commit of the repository.
-        priors: of an engine for all sources together: names of score priors, one per source, or folders
-            inside the card's own.
+        priors: of an engine for all sources together: names of score priors, one per source, or
+            subfolders of the card's folder.
         settings: engine, or ``colorize`` → its default settings, ``sampler`` among them.
         stream: default windows, samples per estimate and consistency of audio.
         parts: folder → network.
@@ -170,8 +170,8 @@ def read(folder: Path, name: str = CARD) -> Card:
         card = msgspec.convert(entries, Card)
     except (msgspec.ValidationError, UsageError) as error:
         raise PriorError(f"the card {path} is not valid: {error}", DAMAGED) from error
-    words = [word for word in card.priors if not word.startswith(HUB)]
-    if any(_leaves(PurePosixPath(name)) for name in (*card.files, *words)):
+    folders = [name for name in card.priors if not name.startswith(HUB)]
+    if any(_leaves(PurePosixPath(name)) for name in (*card.files, *folders)):
         raise PriorError(f"the card {path} lists a file outside its folder", "do not use this prior")
     return card
 
@@ -194,7 +194,7 @@ def with_files(card: Card, folder: Path) -> Card:
 
 
 def with_part(card: Card, folder: str, part: Part) -> Card:
-    """Return the card with a part, in place of the one in the same folder."""
+    """Return the card with a part, which replaces the one in the same folder."""
     return replace(card, parts={**card.parts, folder: part})
 
 
@@ -204,8 +204,8 @@ def with_engine(card: Card, engine: Engine) -> Card:
     Raises:
         UsageError: the card does not have that engine.
     """
-    known = {name: card.defaults(name) for name in card.engines}
-    return replace(card, engine=engine, settings={**known, **card.settings})
+    defaults = {name: card.defaults(name) for name in card.engines}
+    return replace(card, engine=engine, settings={**defaults, **card.settings})
 
 
 def history(card: Card, folder: str) -> tuple[dict[str, Any], ...]:
@@ -264,29 +264,29 @@ def _types() -> dict[str, Any]:
 
 def _contradictions(card: Card) -> dict[str, str]:
     """Return entry → what is wrong with it, beyond its type."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     texts = (card.name, card.title, card.licence, card.data, card.repo, card.revision)
     shown = (*texts, *card.sources, *card.priors, *card.files, *card.parts)
     if not all(character.isprintable() or character in "\n\t" for text in shown for character in text):
-        found["name"] = "names and descriptions consist of printable characters"
+        reasons["name"] = "names and descriptions consist of printable characters"
     if len(set(card.sources)) < len(card.sources):
-        found["sources"] = "their names differ"
+        reasons["sources"] = "their names differ"
     if len(card.weights) not in (0, len(card.sources)):
-        found["weights"] = "there is one weight per source"
+        reasons["weights"] = "there is one weight per source"
     if not all(math.isfinite(weight) and weight != 0 for weight in card.weights):
-        found["weights"] = "weights are finite numbers other than 0"
+        reasons["weights"] = "weights are finite numbers other than 0"
     if (card.medium == "audio") != (card.sample_rate > 0):
-        found["sample_rate"] = "it is positive for audio and 0 for images"
+        reasons["sample_rate"] = "it is positive for audio and 0 for images"
     if card.resolution and (card.medium != "image" or len(card.resolution) != 2):
-        found["resolution"] = "images have a height and a width, audio has none"
+        reasons["resolution"] = "images have a height and a width, audio has none"
     if unknown := card.settings.keys() - {"score", "lass", "variational", COLORIZE}:
-        found["settings"] = f"'{min(unknown)}' is neither an engine nor {COLORIZE}"
-    own = [engine for engine in card.engines if engine != "score"]
-    if card.priors and (not own or len(card.priors) != len(card.sources)):
-        found["priors"] = "a prior of all sources together has one score prior per source"
-    if own and card.engine == "score" and not card.priors:
-        found["engine"] = "score needs score priors"
-    return found
+        reasons["settings"] = f"'{min(unknown)}' is neither an engine nor {COLORIZE}"
+    multi_source = [engine for engine in card.engines if engine != "score"]
+    if card.priors and (not multi_source or len(card.priors) != len(card.sources)):
+        reasons["priors"] = "a prior of all sources together has one score prior per source"
+    if multi_source and card.engine == "score" and not card.priors:
+        reasons["engine"] = "score needs score priors"
+    return reasons
 
 
 def _leaves(path: PurePosixPath) -> bool:
@@ -298,8 +298,8 @@ def _plain(value: Any) -> Any:
     """Return what TOML can hold: structs without their defaults as tables, no None."""
     if isinstance(value, msgspec.Struct):
         required = {field.name for field in msgspec.structs.fields(value) if field.required}
-        found = asdict(value).items()
-        return {k: _plain(v) for k, v in found if k in required or v not in ("", (), {}, 0)}
+        fields = asdict(value).items()
+        return {k: _plain(v) for k, v in fields if k in required or v not in ("", (), {}, 0)}
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, tuple | list):

@@ -2,7 +2,7 @@
 
 Such a folder or repository has no card. It has the config and weights of a network, in ``unet/`` or at the
 top, and usually the config of a scheduler, which is the noise schedule. Only safetensors are read; ``sepcli
-import-prior`` converts pickles. A card is made when the prior is looked up, with the hashes that the
+import-prior`` converts pickles. The card is built when the prior is looked up, with the hashes that the
 files are verified against:
 
 * On the Hub: the sha256 of the weights in the Hub's listing. The configs are checked against git's SHA-1 in
@@ -93,21 +93,23 @@ def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
         PriorError: it is one of latents.
     """
     for config in (config for config in CONFIGS if config in names):
-        place = PurePosixPath(config).parent
-        found = [name for name in map(PurePosixPath, names) if name.parent == place]
-        pickles = sorted(str(name) for name in found if name.suffix.lower() in PICKLES)
-        usual = [name for name in pickles if name == str(place / PICKLE)]
+        parent = PurePosixPath(config).parent
+        siblings = [name for name in map(PurePosixPath, names) if name.parent == parent]
+        pickles = sorted(str(name) for name in siblings if name.suffix.lower() in PICKLES)
+        standard = [name for name in pickles if name == str(parent / PICKLE)]
         if pickles:
-            return tuple(_checked_parts(names.__contains__, config, name) for name in usual or pickles)
+            return tuple(_checked_parts(names.__contains__, config, name) for name in standard or pickles)
     return ()
 
 
 def pickled_in(folder: Path) -> tuple[Parts, ...]:
     """Return the files of a network with pickled weights in a folder; see ``find_pickled``."""
     names = [name for name in (*SCHEDULERS, *AUTOENCODERS) if os.path.isfile(folder / name)]
-    for place in {(folder / config).parent for config in CONFIGS}:
+    for parent in {(folder / config).parent for config in CONFIGS}:
         with suppress(OSError):
-            names += [path.relative_to(folder).as_posix() for path in place.iterdir() if os.path.isfile(path)]
+            names += [
+                path.relative_to(folder).as_posix() for path in parent.iterdir() if os.path.isfile(path)
+            ]
     return find_pickled(names)
 
 
@@ -161,7 +163,7 @@ def fetch_card(
     parts = find_parts(listing.files.__contains__)
     if parts is None:
         return None
-    paths = {path: hub.download_small(repo, path, revision, listing, cache_dir) for path in parts.configs}
+    paths = {file: hub.download_small(repo, file, revision, listing, cache_dir) for file in parts.configs}
     card = make_card(hub.snapshot(paths[parts.config], parts.config), parts, name)
     if card is None:
         return None
@@ -170,7 +172,7 @@ def fetch_card(
     weights = listing.files[parts.weights]
     if weights.sha256 is None or weights.size is None:
         raise PriorError(f"the listing of {repo} lacks the sha256 of {parts.weights}", OTHER)
-    entries = {path: _entry(place) for path, place in paths.items()}
+    entries = {file: _entry(path) for file, path in paths.items()}
     return replace(card, files={**entries, parts.weights: File(weights.sha256, weights.size)})
 
 

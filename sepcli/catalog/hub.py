@@ -1,7 +1,8 @@
 """The Hugging Face Hub: calls of its client, and translations of its errors.
 
-Files lie in the client's own cache, ``models--OWNER--NAME/{blobs,snapshots/COMMIT,refs}``, where
-``HF_HOME``, ``HF_HUB_CACHE``, ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` have their usual meaning.
+Files lie in the client's cache, ``models--OWNER--NAME/{blobs,snapshots/COMMIT,refs}``, where
+``HF_HOME``, ``HF_HUB_CACHE``, ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` have their
+standard meaning.
 The client reads them when it is imported, which happens inside the functions below.
 """
 
@@ -21,7 +22,7 @@ from sepcli.errors import OutputError, PriorError, SepError
 TIMEOUT = 10.0
 """Timeout of the first response of the Hub, in seconds."""
 LARGEST_SMALL = 1_000_000
-"""Largest size, in bytes, of a file that is fetched by its name before a hash is known."""
+"""Largest size, in bytes, of a file that is fetched by its name before its hash is available."""
 
 
 @dataclass(frozen=True)
@@ -230,13 +231,13 @@ def _client(repo: str, revision: str) -> Iterator[None]:
 
 
 def _translated(error: Exception, repo: str, revision: str) -> SepError:
-    """Translate an error of the client, whose own message may hold addresses and headers."""
+    """Translate an error of the client, whose message may hold addresses and headers."""
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         return _translated(error.__cause__, repo, revision)
     again = "check the network, then run the same command again: it continues where it stopped"
-    known: list[tuple[type[Exception], str, str]] = [
+    translations: list[tuple[type[Exception], str, str]] = [
         (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"),
         (
             errors.GatedRepoError,
@@ -265,7 +266,7 @@ def _translated(error: Exception, repo: str, revision: str) -> SepError:
             "check HF_ENDPOINT and the network's proxy",
         ),
     ]
-    for kind, message, hint in known:
+    for kind, message, hint in translations:
         if isinstance(error, kind):
             return PriorError(message, hint)
     status = getattr(getattr(error, "response", None), "status_code", None)

@@ -1,4 +1,4 @@
-"""The names that the catalog knows: bundled priors, and priors whose files are fetched from the Hub."""
+"""The names of the catalog: bundled priors, and priors whose files are fetched from the Hub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNPINNED: Mapping[str, str] = {
 """Short names of repositories of diffusion models, without a pinned commit: their files are verified against
 the Hub's listing when they are fetched."""
 
-WORD = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
+REFERENCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Remote:
     """A prior on the Hub.
 
     Attributes:
-        word: the name that was given.
+        reference: the name of the prior, as given.
         repo: owner/name.
         revision: branch, tag or commit.
-        card: of the catalog; None: the repository's own.
+        card: of the catalog; None: that of the repository.
     """
 
-    word: str
+    reference: str
     repo: str
     revision: str
     card: Card | None
@@ -47,45 +47,47 @@ class Remote:
     @property
     def name(self) -> str:
         """The name of a prior without a card: the short name, or that of the repository."""
-        return self.repo.split("/")[1] if self.word.startswith(HUB) else self.word
+        return self.repo.split("/")[1] if self.reference.startswith(HUB) else self.reference
 
 
-def remote(word: str, revision: str | None = None) -> Remote | None:
+def remote(reference: str, revision: str | None = None) -> Remote | None:
     """Return where on the Hub a prior is; None for one that is bundled, or in a folder.
 
     Args:
-        word: name, folder or ``hf:owner/name[@revision]``.
-        revision: another than the one of the name or of the catalog.
+        reference: name, folder or ``hf:owner/name[@revision]``.
+        revision: a revision other than that of the name or of the catalog.
 
     Raises:
         UsageError: an ``hf:`` name of another form, or a revision for what has none.
         PriorError: the catalog's card cannot be read.
     """
     card = None
-    if word.startswith(HUB):
-        match = WORD.fullmatch(word)
+    if reference.startswith(HUB):
+        match = REFERENCE.fullmatch(reference)
         if match is None:
-            raise UsageError(f"'{word}' is not the name of a repository", "write hf:owner/name[@revision]")
-        repo, own = match["repo"], match["revision"] or "main"
-    elif word in remote_names() and word not in names():
-        card = read(REMOTE, f"{word}.toml")
-        repo, own = card.repo, card.revision
-        if not (repo and own and card.files):
-            raise PriorError(f"the card of {word} names no repository, revision or files", "correct it")
-    elif word in UNPINNED and word not in names():
-        repo, own = UNPINNED[word], "main"
+            raise UsageError(
+                f"'{reference}' is not the name of a repository", "write hf:owner/name[@revision]"
+            )
+        repo, default = match["repo"], match["revision"] or "main"
+    elif reference in remote_names() and reference not in names():
+        card = read(REMOTE, f"{reference}.toml")
+        repo, default = card.repo, card.revision
+        if not (repo and default and card.files):
+            raise PriorError(f"the card of {reference} names no repository, revision or files", "correct it")
+    elif reference in UNPINNED and reference not in names():
+        repo, default = UNPINNED[reference], "main"
     elif revision is None:
         return None
     else:
         raise UsageError(
-            f"{word} is not on the Hub and has no revisions", "leave it out", argument="revision"
+            f"{reference} is not on the Hub and has no revisions", "leave it out", argument="revision"
         )
-    chosen = revision or own
-    if ".." in chosen.split("/") or not WORD.fullmatch(f"{HUB}{repo}@{chosen}"):
+    chosen = revision or default
+    if ".." in chosen.split("/") or not REFERENCE.fullmatch(f"{HUB}{repo}@{chosen}"):
         raise UsageError(
             f"'{chosen}' is not a revision of {repo}", "give a branch, tag or commit", argument="revision"
         )
-    return Remote(word, repo, chosen, card)
+    return Remote(reference, repo, chosen, card)
 
 
 def names() -> tuple[str, ...]:
@@ -99,22 +101,24 @@ def remote_names() -> tuple[str, ...]:
 
 
 def inner_priors(card: Card) -> tuple[str, ...]:
-    """The score priors of a card that are folders inside its own, as the card names them, each once."""
-    known = {*names(), *remote_names()}
-    return tuple(dict.fromkeys(w for w in card.priors if w not in known and not w.startswith(HUB)))
+    """Return the distinct score priors of a card that are subfolders of its folder, as named by the card."""
+    listed = {*names(), *remote_names()}
+    return tuple(
+        dict.fromkeys(name for name in card.priors if name not in listed and not name.startswith(HUB))
+    )
 
 
 def score_priors(card: Card, folder: Path | None) -> tuple[str, ...]:
-    """The score priors that a card names, to be looked up with ``resolve.find``; () if none.
+    """Return the score priors that a card names, to be looked up with ``resolve.find``; () if none.
 
     Args:
         card: of a prior of all sources together.
         folder: of the card; None: it is unknown, and priors inside it are left out.
     """
-    inner, found = inner_priors(card), []
-    for word in card.priors:
-        if word not in inner:
-            found.append(word)
+    inner, references = inner_priors(card), []
+    for name in card.priors:
+        if name not in inner:
+            references.append(name)
         elif folder is not None:
-            found.append(str(folder / word))
-    return tuple(found)
+            references.append(str(folder / name))
+    return tuple(references)

@@ -22,15 +22,15 @@ def find(prior: str, *, revision: str | None = None, cache_dir: Path | None = No
 
     Args:
         prior: its name; what is on the Hub has to be in the cache, see ``fetch``.
-        revision: another than the name's or the catalog's own.
+        revision: a revision other than that of the name or of the catalog.
         cache_dir: another cache of the Hub than the client's.
 
     Raises:
         PriorError: no such prior, it has not been fetched, or its card cannot be read.
         UsageError: an ``hf:`` name of another form, or a revision for what has none.
     """
-    place = None if _is_local(prior) and revision is None else index.remote(prior, revision)
-    return files.cached(place, cache_dir) if place is not None else _find_local(prior)
+    remote = None if _is_local(prior) and revision is None else index.remote(prior, revision)
+    return files.cached(remote, cache_dir) if remote is not None else _find_local(prior)
 
 
 def fetch(
@@ -45,7 +45,7 @@ def fetch(
 
     Args:
         prior: its name.
-        revision: another than the name's or the catalog's own.
+        revision: a revision other than that of the name or of the catalog.
         cache_dir: another cache than the client's.
         offline: use what is in the cache.
         on_progress: called with (bytes done, bytes in all).
@@ -55,9 +55,9 @@ def fetch(
         OutputError: the cache cannot be written.
         UsageError: see ``find``.
     """
-    place = index.remote(prior, revision)
-    if place is not None:
-        return files.fetch(place, cache_dir=cache_dir, offline=offline, on_progress=on_progress)
+    remote = index.remote(prior, revision)
+    if remote is not None:
+        return files.fetch(remote, cache_dir=cache_dir, offline=offline, on_progress=on_progress)
     card, folder = find(prior)
     cards.verify(files.with_inner(card, folder), folder)
     return card, folder
@@ -71,10 +71,10 @@ def preview(
     Raises:
         PriorError, UsageError: see ``fetch``.
     """
-    place = index.remote(prior, revision)
-    if place is None:
+    remote = index.remote(prior, revision)
+    if remote is None:
         return find(prior)[0], ()
-    return files.preview(place, cache_dir=cache_dir, offline=offline)
+    return files.preview(remote, cache_dir=cache_dir, offline=offline)
 
 
 def _is_local(prior: str) -> bool:
@@ -89,14 +89,14 @@ def _find_local(prior: str) -> tuple[Card, Path]:
     if prior and os.path.isfile(folder / CARD):
         return cards.read(folder), folder
     if prior and os.path.isdir(folder):
-        made = diffusers_layout.read_card(folder, folder.resolve().name)
-        if made is not None:
-            return made, folder
+        card = diffusers_layout.read_card(folder, folder.resolve().name)
+        if card is not None:
+            return card, folder
         raise PriorError(
             f"the folder {prior} holds no {CARD}", "train a prior into it with `sepcli train-prior`"
         )
     far = (*index.remote_names(), *index.UNPINNED)
     near = difflib.get_close_matches(prior, (*index.names(), *far), n=1, cutoff=0.5)
-    known = f"the bundled priors are: {', '.join(index.names()) or 'none'}"
-    known += f"; to fetch: {', '.join(far)}" if far else ""
-    raise PriorError(f"no prior named '{prior}'", f"did you mean {near[0]}?" if near else known)
+    available = f"the bundled priors are: {', '.join(index.names()) or 'none'}"
+    available += f"; to fetch: {', '.join(far)}" if far else ""
+    raise PriorError(f"no prior named '{prior}'", f"did you mean {near[0]}?" if near else available)

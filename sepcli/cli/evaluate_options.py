@@ -201,7 +201,7 @@ class Request:
             )
         if "plot" in self.given and rows and all(row.scope == "set" for row in rows):
             raise UsageError(
-                "--plot draws the values of items, and a whole set has a single one",
+                "--plot shows the values of items, and a whole set has a single one",
                 "add --metric psnr, or leave out --plot",
             )
 

@@ -71,30 +71,30 @@ def fetch_priors(
     if not (names or every or as_list or verify):
         raise UsageError("no prior is given", "give names or --all, or list the priors with --list")
     work = _list if as_list else _preview if dry_run else _verify if verify else _fetch
-    words = list(dict.fromkeys(names or _catalog(as_list)))
+    queue = list(dict.fromkeys(names or _catalog(as_list)))
     records: list[dict[str, Any]] = []
     failed: dict[str, SepError] = {}
-    given = len(words)
-    for number, word in enumerate(words):  # the score priors of the given ones are appended
-        own = revision if number < given else None
+    given = len(queue)
+    for number, name in enumerate(queue):  # the score priors of the given ones are appended
+        cache = Cache(revision if number < given else None, cache_dir, offline)
         try:
-            record = work(word, Cache(own, cache_dir, offline), quiet, bool(names))
+            record = work(name, cache, quiet, bool(names))
         except SepError as error:
-            if len(words) == 1 or isinstance(error, UsageError):
+            if len(queue) == 1 or isinstance(error, UsageError):
                 raise
-            failed[word] = error
+            failed[name] = error
             continue
         records.append(record)
         if number < given and not as_list:  # score priors have no score priors; a card may name itself
-            words += [part for part in record.get("score_priors", ()) if part not in words]
+            queue += [part for part in record.get("score_priors", ()) if part not in queue]
         if not (as_json or as_list):
             console.emit(_sentence(record))
     if as_list and not as_json:
         _show(records)
-    finish("priors", records, failed, as_json, len(words))
+    finish("priors", records, failed, as_json, len(queue))
 
 
-def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
+def fetch_if_new(names: Sequence[str], quiet: bool) -> None:
     """Fetch the ``hf:`` names that are not in the cache, and the score priors of their cards; print a note.
 
     Raises:
@@ -102,14 +102,14 @@ def fetch_if_new(words: Sequence[str], quiet: bool) -> None:
     """
     from sepcli.catalog.card import HUB
 
-    for word in dict.fromkeys(word for word in words if word.startswith(HUB)):
+    for name in dict.fromkeys(name for name in names if name.startswith(HUB)):
         from sepcli.catalog import resolve
 
         try:
-            resolve.find(word)
+            resolve.find(name)
         except PriorError:
-            console.note(f"fetching {word}", quiet)
-            fetched = _fetch(word, Cache(None, None, False), quiet, True)
+            console.note(f"fetching {name}", quiet)
+            fetched = _fetch(name, Cache(None, None, False), quiet, True)
             for part in fetched["score_priors"]:
                 _fetch(part, Cache(None, None, False), quiet, True)
 
@@ -123,13 +123,13 @@ def _catalog(unpinned: bool) -> tuple[str, ...]:
     )
 
 
-def _fetch(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+def _fetch(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     from sepcli.catalog import resolve
 
     try:
-        with console.progress(word, quiet) as on_progress:
+        with console.progress(name, quiet) as on_progress:
             card, folder = resolve.fetch(
-                word,
+                name,
                 revision=cache.revision,
                 cache_dir=cache.cache_dir,
                 offline=cache.offline,
@@ -138,61 +138,61 @@ def _fetch(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     except KeyboardInterrupt:
         console.note("complete files are kept; the same command fetches the others", quiet)
         raise
-    return {**_record(word, card, folder=folder), "folder": str(folder), "verified": True}
+    return {**_record(name, card, folder=folder), "folder": str(folder), "verified": True}
 
 
-def _verify(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+def _verify(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     from sepcli.catalog import card as cards
 
-    record, card, folder = _look(word, cache)
+    record, card, folder = _look(name, cache)
     if card is None or folder is None:
         if named:
             raise PriorError(
-                f"prior {word} has not been fetched from the Hub", f"run `sepcli fetch-priors {word}`"
+                f"prior {name} has not been fetched from the Hub", f"run `sepcli fetch-priors {name}`"
             )
         return {**record, "verified": False}
     cards.verify(card, folder)
     return {**record, "verified": True}
 
 
-def _preview(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+def _preview(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     from sepcli.catalog import resolve
 
     card, missing = resolve.preview(
-        word, revision=cache.revision, cache_dir=cache.cache_dir, offline=cache.offline
+        name, revision=cache.revision, cache_dir=cache.cache_dir, offline=cache.offline
     )
     wanted = {name: card.files[name].size for name in missing}
-    record = _record(word, card, here=not missing)
+    record = _record(name, card, here=not missing)
     return {**record, "to_fetch": wanted, "bytes_to_fetch": sum(wanted.values())}
 
 
-def _list(word: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
-    return _look(word, cache)[0]
+def _list(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+    return _look(name, cache)[0]
 
 
-def _look(word: str, cache: Cache) -> tuple[dict[str, Any], Card | None, Path | None]:
+def _look(name: str, cache: Cache) -> tuple[dict[str, Any], Card | None, Path | None]:
     """Return a prior's record, card and folder without the network; None for what has not been fetched."""
     from sepcli.catalog import index, resolve
 
-    place = index.remote(word, cache.revision)
+    remote = index.remote(name, cache.revision)
     try:
-        card, folder = resolve.find(word, revision=cache.revision, cache_dir=cache.cache_dir)
+        card, folder = resolve.find(name, revision=cache.revision, cache_dir=cache.cache_dir)
     except PriorError:
-        if place is None:
+        if remote is None:
             raise
-        return {**_record(word, place.card, here=False), "repo": place.repo}, place.card, None
-    return {**_record(word, card, folder=folder), "folder": str(folder)}, card, folder
+        return {**_record(name, remote.card, here=False), "repo": remote.repo}, remote.card, None
+    return {**_record(name, card, folder=folder), "folder": str(folder)}, card, folder
 
 
-def _record(word: str, card: Card | None, here: bool = True, folder: Path | None = None) -> dict[str, Any]:
+def _record(name: str, card: Card | None, here: bool = True, folder: Path | None = None) -> dict[str, Any]:
     """Return the record of a prior; ``where`` is bundled, folder, cached or to fetch."""
     from sepcli.catalog import index
 
-    if index.remote(word) is not None:
+    if index.remote(name) is not None:
         where = "cached" if here else "to fetch"
     else:
-        where = "bundled" if word in index.names() else "folder"
-    record: dict[str, Any] = {"name": word, "where": where}
+        where = "bundled" if name in index.names() else "folder"
+    record: dict[str, Any] = {"name": name, "where": where}
     if card is not None:
         record |= {
             "title": card.title,

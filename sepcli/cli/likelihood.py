@@ -63,7 +63,7 @@ def build_likelihood(
             "--set",
             metavar="KEY=VALUE",
             rich_help_panel=COUNTING,
-            help="Change a setting; repeatable: pairs and chunk_tokens (counted at once), held_out (draws"
+            help="Change a setting; repeatable: pairs and chunk_tokens (counted at once), held_out (batches"
             " that the table is measured on), max_marginals, save_seconds.",
         ),
     ] = None,
@@ -105,7 +105,7 @@ def build_likelihood(
     }
     more = parse_settings(options or ())
     if twice := given.keys() & more:
-        raise UsageError(f"--set {min(twice)} has an option of its own", "use that")
+        raise UsageError(f"--set {min(twice)} duplicates an option", "use the option")
     settings = parse(CountSettings, {**given, **more})
     folder = cache or prior / "cache"
     if merge:

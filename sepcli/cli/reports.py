@@ -61,7 +61,7 @@ def check_targets(targets: Mapping[str, Path | None], overwrite: bool, journal: 
         journal: Another file that the run writes, and removes in the end.
 
     Raises:
-        UsageError: the plot's name has no known format, or a file is given twice.
+        UsageError: the suffix of the plot is not supported, or a file is given twice.
         OutputError: a file is there already, or its folder is not or may not be written.
     """
     given = {option: path for option, path in targets.items() if path is not None}

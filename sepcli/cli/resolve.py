@@ -182,7 +182,9 @@ def _load_baseline(method: str, settings: Mapping[str, Any], device: str) -> Sep
 
     stream, rest = split_settings(settings)
     for key in rest:
-        raise UsageError(f"unknown setting '{key}'", f"--method {method} has no settings of its own")
+        raise UsageError(
+            f"unknown setting '{key}'", f"--method {method} has only settings of windows and masks"
+        )
     return Separator.of(
         BaselineEngine(method),
         stream=parse(StreamSettings, {**baselines.STREAM, **stream}),

@@ -164,7 +164,7 @@ def _check(
         raise UsageError("--set samples is ambiguous", "use --samples, or --set draws for one set of stems")
     if "draws" in given and (samples > 1 or consistency == "none"):
         other = "--samples keeps every sample" if samples > 1 else "--consistency none is one sample"
-        raise UsageError(f"draws are averaged, but {other}", "leave out one of them")
+        raise UsageError(f"--set draws averages the samples, but {other}", "leave out one of them")
 
 
 def _defaults(media: Set[MediumName], options: SeparatorOptions, device: str) -> dict[MediumName, Choice]:

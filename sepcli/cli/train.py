@@ -156,7 +156,7 @@ def train_prior(
 
     training = training_of(family, data)
     if tokens is not None and not training.tokens:
-        raise UsageError("--tokens is for audio, an image has its own number of tokens", "leave it out")
+        raise UsageError("--tokens is for audio, the number of tokens of an image is fixed", "leave it out")
     rate = training.learning_rate if learning_rate is None else learning_rate
     if not 0 < rate < float("inf"):
         raise UsageError(f"--learning-rate {rate:g} is out of range", "give a positive number such as 0.001")
