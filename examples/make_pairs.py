@@ -34,7 +34,7 @@ def main() -> None:
     bank = open_songs(
         options.data, options.split, tuple(options.sources.split(",")), options.rate, options.cache
     )
-    chunks = bank.draw(
+    chunks = bank.sample(
         np.random.default_rng(options.seed),
         options.pairs,
         round(options.seconds * options.rate),

@@ -76,7 +76,7 @@ def load(
         weights: α_k of the mixture Σ α_k x_k; None: the card's, else 1 each for audio and 1/K each for
             images.
         sources: of images: K; None: one per weight or prior, else 2.
-        names: of the sources; None: the priors' own.
+        names: names of the sources; None: those of the priors.
         engine: score, lass or variational, for priors that offer several; None: the prior's default.
         sampler: None: the prior's default; see ``sepcli samplers``.
         settings: of sampler, posterior and engine, over the prior's defaults.
@@ -90,9 +90,9 @@ def load(
     from sepcli.priors.load import load_separator
 
     gray = None if colorize is False else _gray("mean" if colorize is True else colorize)
-    words = str(priors) if isinstance(priors, str | Path) else tuple(map(str, priors))
+    references = str(priors) if isinstance(priors, str | Path) else tuple(map(str, priors))
     return load_separator(
-        words,
+        references,
         device=choose_device(device),
         weights=weights,
         sources=sources,
@@ -123,7 +123,7 @@ class DenoiserPrior:
 
     @property
     def has_variance(self) -> bool:
-        """Whether the posterior variance is known."""
+        """Whether the denoiser comes with its posterior variance."""
         return self.variance is not None
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ def from_denoiser(
             module or a function.
         sigma_min: the least noise that it was trained on, in the units of x (images: [0, 1]).
         sigma_max: the greatest.
-        variance: the variance of the clean signals given x, likewise, if it is known.
+        variance: the variance of the clean signals given x, likewise; None: unknown.
 
     Raises:
         UsageError: the range of σ is empty.
@@ -250,8 +250,8 @@ def sample(
         )
     like = torch.empty((n, 1, *shape), device=device)
     posterior = Unconditional(cast(DenoisingPrior, prior), like)
-    made = _sampler(prior, sampler, settings or {})
-    return made(posterior, torch.tensor(sample_seeds(seed, 0, n)), on_progress)[:, 0].cpu()
+    signal_sampler = _sampler(prior, sampler, settings or {})
+    return signal_sampler(posterior, torch.tensor(sample_seeds(seed, 0, n)), on_progress)[:, 0].cpu()
 
 
 def evaluate(
@@ -269,7 +269,7 @@ def evaluate(
     Args:
         separator: of the sources of the items.
         items: of a data set, such as ``sepcli.datasets.mnist("mnist").pairs(100)``.
-        metrics: names of ``sepcli.metrics.METRICS``; (): the usual ones of the medium.
+        metrics: names of ``sepcli.metrics.METRICS``; (): the default metrics of the medium.
         seed: of samples and bootstrap.
         samples: posterior samples per item.
         batch: items separated together.
@@ -285,25 +285,25 @@ def evaluate(
     return run(task, metrics, seed=seed, batch=batch, on_progress=on_progress)
 
 
-def choose_device(word: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
     """Return a torch device; ``auto`` is the first of CUDA, MPS and CPU that is there.
 
     Raises:
         UsageError: not a device, or one that is not there.
     """
-    if word == "auto":
+    if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        kind, _, index = word.partition(":")
+        kind, _, index = name.partition(":")
         if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
-            raise ValueError(word)
-        device = torch.device(word)
+            raise ValueError(name)
+        device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ValueError) as error:
         hint = "use auto, cpu, cuda, cuda:N or mps"
-        raise UsageError(f"there is no device '{word}'", hint, argument="device") from error
+        raise UsageError(f"there is no device '{name}'", hint, argument="device") from error
     return device
 
 
@@ -339,5 +339,5 @@ def _sampler(prior: ScorePrior, sampler: str | Sampler | None, settings: Mapping
             options.setdefault(key, float(getattr(prior, key)))
     if name == "projected":
         options.setdefault("eta", None)
-    made: Sampler = kind(**options)
-    return made
+    instance: Sampler = kind(**options)
+    return instance

@@ -1,4 +1,4 @@
-"""Atomic writing: files are written under temporary names, and get their own names when all are complete."""
+"""Atomic writing: files are written under temporary names and renamed when all are complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def temporary(path: Path) -> Path:
 
 
 def rename_all(files: Iterable[tuple[Path, Path]]) -> None:
-    """Rename temporary files to their own names, all of them or none.
+    """Rename temporary files to their final names, all of them or none.
 
     Args:
         files: temporary path and path of every file; a file that exists is replaced.

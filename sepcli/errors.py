@@ -5,7 +5,7 @@
     SepError                exit 1   anything that stops the work; carries a message and a hint
     ├── UsageError          exit 2   the request itself is wrong: unknown option value, contradicting options
     ├── InputError          exit 1   a file that cannot be read: empty, cut short, not finite, of another kind
-    ├── OutputError         exit 1   a place that cannot be written, is full, or holds what must not be lost
+    ├── OutputError         exit 1   a path that cannot be written, a full disk, or an existing file
     └── PriorError          exit 4   a prior that is missing, offline, incomplete or fails its hash
 
 The command line catches ``SepError`` once and prints two lines: what is wrong, what to do.
@@ -21,7 +21,7 @@ class SepError(Exception):
         message: One line, no final full stop, naming the file, argument or prior concerned.
         hint: One line that says what the user can do about it.
         argument: The argument of the Python API that is wrong, such as ``weights`` or ``settings.steps``;
-            the command line names its own option instead.
+            the command line names the option instead.
     """
 
     exit_code = 1
@@ -51,6 +51,6 @@ class OutputError(SepError, OSError):
 
 
 class PriorError(SepError, LookupError):
-    """A prior cannot be found, loaded or verified."""
+    """A prior is missing, cannot be loaded or fails its verification."""
 
     exit_code = 4

@@ -1,7 +1,7 @@
 """The contracts: what a prior, a codec, a sampler and a separator are. Signatures only.
 
-Letters, defined once: B batch, K sources, C channels, *D the signal's own axes (time, or height and width), L
-tokens, V vocabulary, W windows (the batch of a token sampler), H hypotheses (draws or beams) of one window, N
+Letters, defined once: B batch, K sources, C channels, *D axes of the signal (time, or height and width), L
+tokens, V vocabulary, W windows (the batch of a token sampler), H hypotheses (samples, beams) of one window, N
 candidates of one step.
 """
 
@@ -140,7 +140,7 @@ class DensityPrior(Protocol):
 
 
 class Mixing(Protocol):
-    """m = A x, linear and known."""
+    """A linear mixing operator A, m = A x."""
 
     def __call__(self, sources: Tensor) -> Tensor:
         """Sources (B, K, C, *D) to mixtures (B, C, *D)."""
@@ -169,10 +169,10 @@ class Posterior(Protocol):
         ...
 
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """The score, and how far the prior's own estimates D are from making m.
+        """Return the score, and the misfit of the prior's estimates D to the mixture m.
 
-        That is one number per item (B,), ‖m - A D‖²/σ², or one for every place along the state's last axis,
-        (B, F), of what is decided there independently of places far from it.
+        The misfit is one number per item (B,), ‖m - A D‖²/σ², or one per position along the state's last
+        axis, (B, F), if distant positions are decided independently.
         """
         ...
 
@@ -182,17 +182,17 @@ class Posterior(Protocol):
 
 
 class Sampler(Protocol):
-    """Follows the score of a posterior from noise to a draw."""
+    """Follows the score of a posterior from noise to a sample."""
 
     @property
     def evaluations(self) -> int:
-        """How many scores a draw takes."""
+        """The number of evaluations of the score per sample."""
         ...
 
     def __call__(
         self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """A final state, like ``posterior.like``, for seeds (B,); item b depends on its own seed only."""
+        """A final state, like ``posterior.like``, for seeds (B,); item b depends on seed b only."""
         ...
 
 
@@ -260,7 +260,7 @@ class Engine(Protocol):
         Args:
             mixture: (B, C, *D).
             seeds: (B, S) int64, one per item and sample (or (B, S, Z), see ``hop``); the samples of an item
-                depend on its own seeds only.
+                depend on the seeds of that item only.
             on_progress: called after every step.
 
         Returns:

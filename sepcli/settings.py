@@ -67,19 +67,19 @@ def check(settings: Any) -> None:
 
 def defaults(kind: type[Any]) -> dict[str, Any]:
     """Return the fields of a settings dataclass and their defaults."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for field in fields(kind):
-        made = field.default_factory() if field.default_factory is not MISSING else field.default
-        found[field.name] = None if made is MISSING else made
-    return found
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        values[field.name] = None if default is MISSING else default
+    return values
 
 
 def _convert(kind: type[Any], key: str, value: Any, *, strict: bool) -> Any:
     try:
-        made = msgspec.convert(value, _hints(kind)[key], strict=strict)
-        if isinstance(made, float) and not math.isfinite(made):
+        converted = msgspec.convert(value, _hints(kind)[key], strict=strict)
+        if isinstance(converted, float) and not math.isfinite(converted):
             raise msgspec.ValidationError("Expected a finite number")
-        return made
+        return converted
     except msgspec.ValidationError as error:
         reason = str(error).partition(" - at")[0]
         raise UsageError(
@@ -90,5 +90,5 @@ def _convert(kind: type[Any], key: str, value: Any, *, strict: bool) -> Any:
 
 
 def _hints(kind: type[Any]) -> dict[str, Any]:
-    found = get_type_hints(kind, include_extras=True)
-    return {field.name: found[field.name] for field in fields(kind) if field.init}
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind) if field.init}

@@ -119,8 +119,8 @@ def separate(path: Path, separator: Engine, **options: object) -> tuple[StreamRe
         reader = stack.enter_context(AudioReader(path))
         writers = [stack.enter_context(StemWriter(p, reader.info, overwrite=True)) for p in places]
         report = separate_stream(reader, writers, separator, settings, 3)
-        if report.draws is not None and sets > 1:
-            reorder(writers, report.draws.order)
+        if report.samples is not None and sets > 1:
+            reorder(writers, report.samples.order)
     return report, np.array([[soundfile.read(place)[0] for place in paths] for paths in places])
 
 
@@ -259,14 +259,14 @@ def test_confidence_is_what_a_gaussian_posterior_has(tmp_path: Path, keep: bool)
     report, _ = separate(
         tmp_path / "mix.wav", engine(bands(v, w), 2, steps=120), samples=4, keep_samples=keep, window=0.5
     )
-    assert report.draws is not None
-    first, second = report.draws.confidence
+    assert report.samples is not None
+    first, second = report.samples.confidence
     assert len(first) == len(second) == 3
     for n in (0, 2):
         assert first[n] == pytest.approx(decibels((v + w) / w), abs=0.5)
         assert second[n] == pytest.approx(decibels((v + w) / v), abs=0.5)
     assert first[1] == second[1] == pytest.approx(0, abs=0.5)  # of silence, they are what cancels
-    assert (report.draws.draws[0].log_prior is not None) == keep
+    assert (report.samples.reports[0].log_prior is not None) == keep
 
 
 def test_draws_are_judged_as_they_would_be_side_by_side(tmp_path: Path) -> None:
@@ -274,27 +274,27 @@ def test_draws_are_judged_as_they_would_be_side_by_side(tmp_path: Path) -> None:
     separator = engine(bands(0.06, 0.03), 2)
     report, stems = separate(tmp_path / "mix.wav", separator, samples=4, keep_samples=True, window=WHOLE)
     drawn = torch.from_numpy(stems)[:, :, None]
-    judged = report.draws
+    judged = report.samples
     assert judged is not None
     apart = distances(drawn)
     assert judged.medoid == medoid(apart) + 1
     expected = agreement(apart / drawn.square().mean())
-    assert [d.agreement_db for d in judged.draws] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert [d.agreement_db for d in judged.reports] == pytest.approx(expected.tolist(), abs=1e-3)
     bound = separator.log_prior(drawn.float())
     assert bound is not None
     assert bound.argsort(descending=True).tolist() == [0, 1, 2, 3]  # the files are ranked
     assert sorted(judged.order) == [0, 1, 2, 3]
-    assert all(d.residual_rms < 1e-6 for d in judged.draws)
+    assert all(d.residual_rms < 1e-6 for d in judged.reports)
 
 
 def test_equal_draws_are_sure_and_one_draw_says_nothing(tmp_path: Path) -> None:
     noise(tmp_path / "mix.wav", 1.5)
     certain = engine(bands(0.06, 1e-9), 2, steps=8)
     report, _ = separate(tmp_path / "mix.wav", certain, samples=2)
-    assert report.draws is not None
-    assert min(report.draws.confidence[0]) > 50  # type: ignore[type-var]
-    assert report.draws.confidence[1] == (None, None)
-    assert separate(tmp_path / "mix.wav", certain)[0].draws is None
+    assert report.samples is not None
+    assert min(report.samples.confidence[0]) > 50  # type: ignore[type-var]
+    assert report.samples.confidence[1] == (None, None)
+    assert separate(tmp_path / "mix.wav", certain)[0].samples is None
 
 
 def test_networks_that_look_further_overlap_more_within_what_windows_allow() -> None:

@@ -107,8 +107,8 @@ def separate(
         report = separate_stream(
             reader, writers, separator, settings, seed, lambda done, total: steps.append((done, total))
         )
-        if report.draws is not None and settings.keep_samples:
-            reorder(writers, report.draws.order)
+        if report.samples is not None and settings.keep_samples:
+            reorder(writers, report.samples.order)
     assert steps[-1] == (report.seconds, report.seconds)
     assert steps == sorted(steps)
     return report, np.array([[soundfile.read(p, always_2d=True)[0].T for p in paths] for paths in sets])
@@ -296,8 +296,8 @@ def test_draws_are_kept_or_merged(tmp_path: Path, consistency: str) -> None:
     assert len(report.sets) == 1
     np.testing.assert_allclose(merged[0], kept.mean(axis=0), atol=1e-12)
     _, first = separate(path, Noise(), **{**options, "samples": 1})
-    assert report.draws is not None
-    np.testing.assert_array_equal(first[0], kept[report.draws.order.index(0)])
+    assert report.samples is not None
+    np.testing.assert_array_equal(first[0], kept[report.samples.order.index(0)])
 
 
 def test_stems_that_hold_nothing_or_everything_are_reported(tmp_path: Path) -> None:

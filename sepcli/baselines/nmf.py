@@ -16,7 +16,7 @@ def nmf(mixture: Tensor, sample_rate: int, components: int = 16, iterations: int
     """Factorize V ≈ W H; components whose energy is more percussive than harmonic are drums, the others bass.
 
     Kullback-Leibler divergence and multiplicative updates of Lee and Seung, "Algorithms for non-negative
-    matrix factorization", NIPS 2000; sorting components into drums and the rest after Helén and Virtanen,
+    matrix factorization", NIPS 2000; sorting components into drums and others after Helén and Virtanen,
     "Separation of drums from polyphonic music using non-negative matrix factorization and support vector
     machine", EUSIPCO 2005, with the percussive fraction of their energy (see ``hpss``) as the classifier.
 

@@ -42,7 +42,7 @@ def learn(examples: Array, atoms: int, iterations: int = ITERATIONS) -> Array:
 
 
 def separate(mixtures: Array, dictionaries: Sequence[Array], iterations: int = ITERATIONS) -> Array:
-    """Split mixtures into sources with known atoms.
+    """Split mixtures into sources with given atoms.
 
     Args:
         mixtures: (B, D), non-negative.

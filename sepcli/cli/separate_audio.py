@@ -80,12 +80,12 @@ class AudioSeparation:
             report = self._separator.separate_blocks(
                 reader, writers, samples=self.layout.samples, seed=self.seed, on_progress=progress
             )
-            if report.draws is not None and len(writers) > 1:
-                reorder(writers, report.draws.order)
+            if report.samples is not None and len(writers) > 1:
+                reorder(writers, report.samples.order)
         _warn(job, report)
         details = {
             **describe_samples(report, self.seed),
-            "report": {key: value for key, value in asdict(report).items() if key != "draws"},
+            "report": {key: value for key, value in asdict(report).items() if key != "samples"},
         }
         stems = ", ".join(self.layout.stems)
         first = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
@@ -122,10 +122,10 @@ def describe_samples(report: StreamReport, seed: int) -> dict[str, Any]:
 
     unknown = {"residual_rms": None, "log_prior": None, "agreement_db": None}
     seeds = sample_seeds(seed, 0, len(report.sets))
-    if report.draws is None:
+    if report.samples is None:
         return {"samples": [{"seed": seeds[0], **unknown}]}
     names = [stem.name for stem in report.sets[0]]
-    confidence = {"confidence": dict(zip(names, report.draws.confidence, strict=True))}
+    confidence = {"confidence": dict(zip(names, report.samples.confidence, strict=True))}
     if len(report.sets) == 1:
         return {"samples": [{"seed": seeds[0], **unknown}], **confidence}
     samples = [
@@ -135,17 +135,17 @@ def describe_samples(report: StreamReport, seed: int) -> dict[str, Any]:
             "log_prior": sample.log_prior,
             "agreement_db": sample.agreement_db,
         }
-        for number, sample in zip(report.draws.order, report.draws.draws, strict=True)
+        for number, sample in zip(report.samples.order, report.samples.reports, strict=True)
     ]
-    return {"samples": samples, "rank": RULE, "medoid": report.draws.medoid, **confidence}
+    return {"samples": samples, "rank": RULE, "medoid": report.samples.medoid, **confidence}
 
 
 def summary(report: StreamReport) -> tuple[str, ...]:
     """Return one line on kept samples: what they are ranked by, and the number of the medoid."""
-    if report.draws is None or len(report.sets) == 1:
+    if report.samples is None or len(report.sets) == 1:
         return ()
-    by = "agreement" if report.draws.draws[0].log_prior is None else "log prior"
-    return (f"  {len(report.sets)} samples, best first by {by}, medoid: {report.draws.medoid:02d}",)
+    by = "agreement" if report.samples.reports[0].log_prior is None else "log prior"
+    return (f"  {len(report.sets)} samples, best first by {by}, medoid: {report.samples.medoid:02d}",)
 
 
 def _warn(job: Job, report: StreamReport) -> None:

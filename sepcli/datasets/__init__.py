@@ -37,13 +37,13 @@ class Dataset:
         medium: what it holds.
         open: the reader.
         summary: one line.
-        detect: folder → whether it holds this data set; "" if nothing tells.
+        detect: folder → whether it holds this data set; "" if it cannot be detected.
         pairing: how the two images of a pair may be chosen; () for audio, whose stems belong together.
         splits: official splits that may be chosen.
         folders: number of folders that may be given; 0: it needs none.
         items: number of items where none is given; 0: all.
         channels: C of its images; 0: any.
-        means: whether items are means of sources that each have a prior of their own; levels are kept then.
+        means: whether items are means of sources that each have a separate prior; levels are kept then.
         metrics: what is measured if nothing is chosen; (): what the task measures.
     """
 

@@ -48,8 +48,8 @@ def draw_chunks(
         InputError: A source has no recording of ``length`` samples.
     """
     if gains is None:
-        return bank.draw(rng, batch, length, Gains().min_rms)
-    chunks = bank.draw(rng, batch, length, 0.0 if rng.random() < gains.quiet else gains.min_rms)
+        return bank.sample(rng, batch, length, Gains().min_rms)
+    chunks = bank.sample(rng, batch, length, 0.0 if rng.random() < gains.quiet else gains.min_rms)
     factors = 10 ** (rng.uniform(gains.low, gains.high, chunks.shape[:2]) / 20)
     factors *= rng.random(chunks.shape[:2]) >= gains.silent
     return (chunks * factors[..., None]).astype(np.float32)

@@ -24,7 +24,7 @@ class Kind(Enum):
 
 
 TOY_WAVES = "toy-waves"
-"""The name of toy waves, in place of a folder."""
+"""The name of toy waves, instead of a folder."""
 
 
 def kind_of(data: Path) -> Kind:

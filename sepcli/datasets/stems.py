@@ -1,4 +1,4 @@
-"""Clean recordings of K sources, from which training and test chunks are drawn."""
+"""Clean recordings of K sources, from which training and test chunks are sampled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCALE = 32768.0
 """What an int16 sample is divided by to lie in [-1, 1)."""
 
 MAX_TRIES = 32
-"""How often a chunk that is too quiet is drawn again."""
+"""How often a chunk that is too quiet is sampled again."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class StemBank:
         """How much there is of each source, in seconds."""
         return tuple(float((spans[:, 1] - spans[:, 0]).sum()) / self.sample_rate for spans in self.spans)
 
-    def draw(
+    def sample(
         self, rng: np.random.Generator, batch: int, length: int, min_rms: float = 0.0
     ) -> NDArray[np.float32]:
-        """Unrelated chunks: every item of every source has an offset of its own (the protocol of LASS).
+        """Unrelated chunks: every item of every source has an independent offset (the protocol of LASS).
 
         All offsets are equally likely, so a long recording is visited more often than a short one. A chunk
         never spans two recordings.
@@ -56,7 +56,7 @@ class StemBank:
             rng: the random generator.
             batch: B, the number of items.
             length: T, in samples.
-            min_rms: Chunks whose RMS is not above this are drawn again; after 32 tries the loudest is taken.
+            min_rms: Chunks whose RMS is not above this are sampled again; after 32 tries the loudest is kept.
 
         Returns:
             Chunks (B, K, T), in [-1, 1) times the gains.
@@ -97,7 +97,7 @@ class StemBank:
             raise _too_short(" and ".join(self.names), length, self.sample_rate)
         chunks = np.empty((batch, len(self.names), length), dtype=np.float32)
         for item in chunks:
-            song, offset = offsets.draw(rng)
+            song, offset = offsets.sample(rng)
             for k, samples in enumerate(self.samples):
                 start = spans[k, song, 0] + offset
                 gain = 1.0 if self.gains is None else self.gains[k][rows[k][song]]
@@ -113,8 +113,8 @@ class _Offsets:
         self._ends = np.cumsum(np.maximum(spans[:, 1] - spans[:, 0] - length + 1, 0))
         self.count = int(self._ends[-1]) if len(self._ends) else 0
 
-    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
-        """One of them: (recording, first sample)."""
+    def sample(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Return a random offset: (recording, first sample)."""
         pick = int(rng.integers(self.count))
         row = int(np.searchsorted(self._ends, pick, side="right"))
         before = int(self._ends[row - 1]) if row else 0
@@ -136,7 +136,7 @@ def _loud_chunk(
     """A chunk (T,) whose RMS is above ``min_rms``, or the loudest of many."""
     loudest, best = -1.0, np.zeros(length, dtype=np.float32)
     for _ in range(MAX_TRIES):
-        row, start = offsets.draw(rng)
+        row, start = offsets.sample(rng)
         chunk = _chunk(samples, start, length, 1.0 if gains is None else gains[row])
         if min_rms <= 0:
             return chunk

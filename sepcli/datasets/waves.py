@@ -90,7 +90,7 @@ class ToyWaves:
         """The beginning of an item: the K waves (K, length), whose mean is its mixture."""
         return np.stack([self._wave(k, number, 0, length) for k in range(len(self.names))])
 
-    def draw(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
+    def sample(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
         """Unrelated chunks: every wave of every item is from an independent random offset.
 
         Args:

@@ -91,7 +91,7 @@ class CrossLikelihood:
         if not least.wins:
             return (
                 f"The priors do not discriminate: {least.source} is likelier under the prior of "
-                f"{least.against} than under its own; the margin is {size}."
+                f"{least.against} than under the prior of {least.source}; the margin is {size}."
             )
         unsure = [v.source for v in verdicts if not v.sure]
         if unsure:
@@ -101,8 +101,8 @@ class CrossLikelihood:
                 f"against the prior of {least.against}."
             )
         return (
-            f"The priors discriminate: every source is the most likely under its own prior; the least margin "
-            f"is {size}, {least.source} against the prior of {least.against}."
+            f"The priors discriminate: every source is the most likely under the matching prior; the least "
+            f"margin is {size}, {least.source} against the prior of {least.against}."
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -206,8 +206,8 @@ def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
     config = flow.config
     if noise > config.sigma_max:
         raise UsageError(
-            f"prior {card.name} was trained with noise up to {config.sigma_max:g}, and its own "
-            f"{config.noise:g}",
+            f"prior {card.name} was trained with noise up to {config.sigma_max:g}, besides "
+            f"its constant noise of {config.noise:g}",
             "use less noise, or train it with more",
         )
     spread = float(flow.noise_at(torch.tensor(noise)))

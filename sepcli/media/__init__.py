@@ -17,7 +17,7 @@ class Medium:
         name: of the medium.
         suffixes: lower-case suffixes of the files that are read from folders; other files are given by name.
         suffix_out: of the files that are written by default.
-        summary: the formats in words.
+        summary: the formats, for messages.
     """
 
     name: MediumName

@@ -133,7 +133,7 @@ class AudioReader:
 
 
 def _open(path: Path) -> tuple[Any, Any]:
-    """Open ``path`` for decoding; return the sound file, and the binary file behind it if there is one."""
+    """Open ``path`` for decoding; return the decoder, and the binary file behind it if there is one."""
     try:
         _check_regular_file(path)
         file = soundfile.SoundFile(os.fsencode(path))
@@ -166,7 +166,7 @@ def _check_regular_file(path: Path) -> None:
 def _raise_truncated(path: Path, cause: Exception | None = None) -> NoReturn:
     raise InputError(
         f"{path} is truncated or damaged: it is shorter than its header says",
-        "copy or download it again; to use the rest, convert it, e.g. with: ffmpeg -i INPUT OUTPUT.wav",
+        "copy or download it again; to use what is intact, convert it, e.g. with: ffmpeg -i INPUT OUTPUT.wav",
     ) from cause
 
 

@@ -40,13 +40,13 @@ def contact_sheet(
     row = max(size[1], *(LINE * len(label) for label in lines)) + GAP
     top = 3 * GAP + 10
     sheet = Image.new("RGB", (left + len(columns) * (cell + GAP), top + len(rows) * row), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    canvas = ImageDraw.Draw(sheet)
     for n, heading in enumerate(columns):
-        draw.text((left + n * (cell + GAP), GAP), heading, fill=INK, font=font)
+        canvas.text((left + n * (cell + GAP), GAP), heading, fill=INK, font=font)
     for r, (label, images) in enumerate(zip(lines, rows, strict=True)):
         y = top + r * row
         for number, line in enumerate(label):
-            draw.text((GAP, y + LINE * number), line, fill=INK, font=font)
+            canvas.text((GAP, y + LINE * number), line, fill=INK, font=font)
         for n, pixels in enumerate(images):
             if pixels is not None:
                 sheet.paste(_thumbnail(pixels, size, shrink), (left + n * (cell + GAP), y))

@@ -7,7 +7,7 @@ With the prior's denoiser D and the variance C of x_0 given x,
     h_k = D_k + α_k C_k (m - Σ_j α_j D_j) / (Σ_j α_j² C_j + σ_y²)
     score(z) = Nᵀ (h - x)/σ²
 
-For Gaussian sources with their own C, h = E[x_0 | x, m], and the score is exactly that of the posterior with
+For Gaussian sources with variance C, h = E[x_0 | x, m], and the score is exactly that of the posterior with
 noise of standard deviation σ on z. For a prior without a variance C = σ²; the score is then Nᵀ ∇ log p_σ(x).
 It is exact where all sources are equally uncertain and tends to the posterior's for σ → 0.
 
@@ -17,7 +17,7 @@ Options:
         missing, half of it for two sources of equal weight, and a prior that infers loudness from the
         contrast with the noise underestimates it. h satisfies the constraint, and so does the final state of
         a sampler.
-    sigma_y: The mixture is known up to N(0, σ_y²); the noise is isotropic then.
+    sigma_y: The mixture contains noise N(0, σ_y²); the noise of the state is isotropic then.
     alike: The errors of the sources are fully correlated, C_jk = √(C_j C_k), as those of an image's channels
         are: h_k = D_k + √C_k S (m - Σ_j α_j D_j)/(S² + σ_y²), S = Σ_j α_j √C_j. With independent errors
         most of the correction of the gray would go to the channel of the greatest weight, which tints bright
@@ -28,7 +28,7 @@ Options:
         bounds.
     local: The misfit is a value per frame, since distant seconds of a signal are decided independently,
         L = Σ (m - A D)²/v + ln v, v = Σ_k α_k² C_k + σ_y² (S² + σ_y² if alike), summed over bands and
-        averaged over neighbouring frames. For independent Gaussian sources with their own C it is -2 ln p(m |
+        averaged over neighbouring frames. For independent Gaussian sources with variance C it is -2 ln p(m |
         x) + constant.
 
 Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac posterior takes x_K = m - Σ
@@ -103,7 +103,7 @@ class DiracPosterior:
         mixture: m (B, C, *D).
         moments: Returns D and C; replaces the score of ``prior``, and weighs the sources by their
             uncertainty.
-        sigma_y: σ_y, the standard deviation of the mixture's own noise.
+        sigma_y: σ_y, the standard deviation of the mixture's noise.
         isotropic: Whether there is noise in all directions, including the one that the mixture fixes.
         alike: Whether the errors of the sources' estimates are fully correlated instead of independent.
         bounds: (low, high) of the clean sources' values; None: unbounded. Where no sources within the bounds

@@ -29,7 +29,7 @@ MIN_VARIANCE = 1e-8
 class GaussianPosterior:
     """p_σ(x | m) over all K sources; fulfils ``sepcli.protocols.Posterior`` with the sources as its state.
 
-    At noise level σ it is the exact posterior of noisy sources x + σ ε given a mixture that is known up to
+    At noise level σ it is the exact posterior of noisy sources x + σ ε given a mixture with noise
     N(0, c σ²); its limit σ → 0 is the posterior of clean sources.
 
     Args:

@@ -1,7 +1,7 @@
 """A Gaussian variational posterior of K sources, and the bound on log p(m) that it is trained with.
 
 With mean μ and standard deviation ρ of every sample of every source, the posterior factorizes if the mixture
-has noise of its own,
+contains noise of standard deviation σ_m > 0,
 
     q(x | m) = N(x; μ, ρ²),    log p(m) ≥ E_q[Σ_k log p(x_k) + log N(m; A x, σ_m²) - log N(x; μ, ρ²)]
 
@@ -37,7 +37,7 @@ class GaussianSources:
         std: ρ > 0, of the same shape.
         mixture: m (B, C, *D).
         mixing: A.
-        noise: σ_m, the standard deviation of the mixture's own noise; 0: samples sum to the mixture exactly.
+        noise: σ_m, the standard deviation of the mixture's noise; 0: samples sum to the mixture exactly.
     """
 
     mean: Tensor

@@ -42,7 +42,7 @@ class Ancestral:
 
         Args:
             posterior: What to follow, with W windows of L steps.
-            seeds: (W, H), int64, one per sample; a sample depends on its own seed only.
+            seeds: (W, H), int64, one per sample; a sample depends on its seed only.
             on_progress: Called after every token.
 
         Returns:

@@ -52,7 +52,7 @@ class Beam:
             on_progress: Called after every token.
 
         Returns:
-            Tokens (W, width, L, K), best first; where there are fewer sequences than that, the rest has -inf.
+            Tokens (W, width, L, K), best first; the remainder has -inf where there are fewer sequences.
         """
         trail: list[tuple[Tensor, Tensor]] = []
         relative = torch.zeros(posterior.windows, 1)

@@ -11,7 +11,7 @@ from sepcli.samplers import name_of
 def describe_sampler(sampler: object) -> tuple[str, dict[str, Any]]:
     """Return a sampler's command-line name and its typed settings.
 
-    ``eta`` of ancestral sampling is the word ``ancestral``; an ancestral token sampler of the k likeliest
+    ``eta`` of ancestral sampling is recorded as ``ancestral``; an ancestral token sampler of the k likeliest
     pairs is ``top-k``, without k it has no settings.
 
     Args:

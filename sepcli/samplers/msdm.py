@@ -4,7 +4,7 @@
     x' = x̂ + (σ' - σ̂) · (-σ̂ ∇ log p_σ̂(x̂ | m))                               Euler step
     x ← x' + √(σ² - σ'²) ε and repeat, R - 1 times                             repeats
 
-On a ``DiracPosterior`` all sources are treated equally, where the paper defines one as the rest of the
+On a ``DiracPosterior`` all sources are treated equally, where the paper defines one as the remainder of the
 mixture. Without churn the sampler is ``Projected`` with η = 0. With churn it samples the same posterior and
 corrects errors of earlier steps.
 

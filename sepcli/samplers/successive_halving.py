@@ -1,7 +1,7 @@
 """Successive halving: many chains at high noise, of which the ones that explain the mixture are continued.
 
 Each chain is a ``Projected`` chain with η = 1. The content of a source is decided while σ is about the
-contrast of the data, and a wrong decision shows without extra evaluations: the prior's own estimates D do not
+contrast of the data, and a wrong decision shows without extra evaluations: the prior's estimates D do not
 sum to the mixture. The cost of a chain is
 
     J = Σ_levels ‖m - A D(x_σ, σ)‖²/σ²        over the noise levels σ ≤ COST_RANGE · decide_from

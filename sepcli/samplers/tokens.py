@@ -13,7 +13,7 @@ from sepcli.settings import parse
 
 TokenSampler = Ancestral | Beam | Greedy
 
-OWN_SETTINGS: Mapping[str, str] = {"top_k": "top-k", "width": "beam"}
+SAMPLER_OF: Mapping[str, str] = {"top_k": "top-k", "width": "beam"}
 """A sampler's setting → the name of the sampler that has it."""
 TOP_K = 32
 """Number of candidates that ``top-k`` samples from, unless ``top_k`` is set."""
@@ -35,15 +35,15 @@ def token_sampler(name: str, options: Mapping[str, Any]) -> tuple[TokenSampler, 
     if name not in names("token"):
         raise UsageError(f"unknown sampler '{name}'", f"one of: {', '.join(names('token'))}", "sampler")
     for key in options:
-        if OWN_SETTINGS.get(key, name) != name:
+        if SAMPLER_OF.get(key, name) != name:
             raise UsageError(
                 f"the sampler {name} has no setting '{key}'",
-                f"choose the sampler {OWN_SETTINGS[key]}, too",
+                f"choose the sampler {SAMPLER_OF[key]}, too",
                 argument=f"settings.{key}",
             )
-    own = {key: value for key, value in options.items() if key in OWN_SETTINGS}
+    sampler_options = {key: value for key, value in options.items() if key in SAMPLER_OF}
     if name == "top-k":
-        own.setdefault("top_k", TOP_K)
-    rest = {key: value for key, value in options.items() if key not in OWN_SETTINGS}
-    sampler: TokenSampler = parse(SAMPLERS[name].load(), own)
+        sampler_options.setdefault("top_k", TOP_K)
+    rest = {key: value for key, value in options.items() if key not in SAMPLER_OF}
+    sampler: TokenSampler = parse(SAMPLERS[name].load(), sampler_options)
     return sampler, rest

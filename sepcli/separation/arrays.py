@@ -41,13 +41,13 @@ class Layout:
         A single channel loses its axis if the input had none; several channels of an image without a channel
         axis come last in numpy arrays and first in tensors.
         """
-        own = 1 if self.medium == "audio" else 2
-        lead = signal.ndim - own - 1
+        signal_axes = 1 if self.medium == "audio" else 2
+        lead = signal.ndim - signal_axes - 1
         if self.channel_axis is None and signal.shape[lead] == 1:
             laid = signal.select(lead, 0)
         else:
             last = self.device is None and self.medium == "image"
-            axis = self.channel_axis if self.channel_axis is not None else (own if last else 0)
+            axis = self.channel_axis if self.channel_axis is not None else (signal_axes if last else 0)
             laid = signal.movedim(lead, lead + axis)
         if self.device is not None:
             return laid.to(device=self.device, dtype=self.dtype)
@@ -103,14 +103,14 @@ def _floats(array: NDArray[Any]) -> Signal:
 
 def _channel_axis(shape: Sequence[int], medium: Medium, given: int | None) -> int | None:
     """The axis of the channels, None where there is none."""
-    own = 1 if medium == "audio" else 2
-    if len(shape) not in (own, own + 1):
+    signal_axes = 1 if medium == "audio" else 2
+    if len(shape) not in (signal_axes, signal_axes + 1):
         raise UsageError(
             f"a mixture of shape {tuple(shape)} is not {medium}",
-            f"pass an array of {own} or {own + 1} axes",
+            f"pass an array of {signal_axes} or {signal_axes + 1} axes",
             argument="signal",
         )
-    if len(shape) == own:
+    if len(shape) == signal_axes:
         if given is not None:
             raise UsageError(
                 f"a mixture of shape {tuple(shape)} has no channel axis",
@@ -146,7 +146,7 @@ def _channel_axis(shape: Sequence[int], medium: Medium, given: int | None) -> in
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What the block path needs to know of a signal; see ``sepcli.media.audio.AudioInfo``."""
+    """Name, sample rate and size of a signal in memory; see ``sepcli.media.audio.AudioInfo``."""
 
     name: str
     sample_rate: int

@@ -25,11 +25,11 @@ class AudioSamples:
     """Samples of the sources of one recording, the best first.
 
     Attributes:
-        stems: (S, K, C, T) float64, as they sound in the mixture.
-        raw: (K, C, T), the first sample as the engine drew it, before it was made consistent.
+        stems: (S, K, C, T) float64, at their level in the mixture.
+        raw: (K, C, T), the first sample of the engine, without consistency with the mixture.
         reports: quality of each of S ≥ 2 kept samples; () for one.
         residual: the largest |mixture - Σ stems|.
-        confidence: per stem and second, dB; () if one sample was drawn.
+        confidence: per stem and second, dB; () for a single sample.
         seeds: (S,) of the first block.
     """
 
@@ -59,15 +59,15 @@ def sample_audio(
 
     reader = ArrayReader(signal, sample_rate)
     report = separate_stream(reader, writers, engine, settings, seed, progress, raw)
-    several = report.draws if settings.keep_samples else None
+    several = report.samples if settings.keep_samples else None
     order = (0,) if several is None else several.order
     seeds = sample_seeds(seed, 0, kept)
     return AudioSamples(
         stems=torch.stack([writers[number].stems for number in order]),
         raw=raw.stems,
-        reports=() if several is None else several.draws,
+        reports=() if several is None else several.reports,
         residual=report.residual,
-        confidence=() if report.draws is None else report.draws.confidence,
+        confidence=() if report.samples is None else report.samples.confidence,
         seeds=tuple(seeds[number] for number in order),
     )
 
@@ -101,20 +101,20 @@ def sample_audio_batch(
         ]
     sampler = WindowSampler(engine, settings, sample_rate)
     gains = [measure_gain(ArrayReader(signal, sample_rate), settings.reference_rms) for signal in signals]
-    own = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds], dtype=torch.int64)
+    window_seeds = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds], dtype=torch.int64)
     windows = [
         next(plan.windows.split(ArrayReader(signal, sample_rate).read, signal.shape[-1]))
         for signal in signals
     ]
-    _, sources = sampler.sample(windows, gains, own, plan.engine_length, on_progress)
+    _, sources = sampler.sample(windows, gains, window_seeds, plan.engine_length, on_progress)
     results = []
-    for window, signal, gain, drawn, seed in zip(windows, signals, gains, sources, seeds, strict=True):
-        stems, length = sampler.stems_of(drawn, gain), signal.shape[-1]
-        made = sampler.consistent(sampler.resampled(stems, window.shape[-1]), window)[..., :length]
-        residual = float(np.abs(signal - made.sum(axis=0)).max(initial=0))
+    for window, signal, gain, sampled, seed in zip(windows, signals, gains, sources, seeds, strict=True):
+        stems, length = sampler.stems_of(sampled, gain), signal.shape[-1]
+        output = sampler.consistent(sampler.resampled(stems, window.shape[-1]), window)[..., :length]
+        residual = float(np.abs(signal - output.sum(axis=0)).max(initial=0))
         raw = torch.from_numpy(sampler.bare(window, stems)[..., :length])
         first = tuple(sample_seeds(seed, 0, 1))
-        results.append(AudioSamples(torch.from_numpy(made)[None], raw, (), residual, (), first))
+        results.append(AudioSamples(torch.from_numpy(output)[None], raw, (), residual, (), first))
     return results
 
 

@@ -11,7 +11,7 @@ Signal = NDArray[np.float64]
 
 
 class BlockInfo(Protocol):
-    """What there is to know of a recording before it is read."""
+    """Name, sample rate and size of a recording, available before it is read."""
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class BlockReader(Protocol):
 
     @property
     def info(self) -> BlockInfo:
-        """What there is to know of it."""
+        """Name, sample rate and size of the recording."""
         ...
 
     def read(self, frames: int) -> Signal:

@@ -57,7 +57,7 @@ class ChannelsAsSources:
 
 @dataclass(frozen=True)
 class HintedPrior:
-    """p(x) N(y; x, 1/λ): a prior times a Gaussian likelihood of known values; fulfils ``DenoisingPrior``.
+    """p(x) N(y; x, 1/λ): a prior times a Gaussian likelihood of target values; fulfils ``DenoisingPrior``.
 
     With D and C the mean and variance of clean x_0 given x under the prior,
 
@@ -68,7 +68,7 @@ class HintedPrior:
     Attributes:
         prior: p(x). Without a posterior variance it is taken to be flat, C = σ².
         target: y, broadcast against x (B, K, C, *D).
-        precision: λ, likewise; 0 where nothing is known.
+        precision: λ, likewise; 0 where there is no target.
     """
 
     prior: DenoisingPrior
@@ -119,7 +119,7 @@ class Colorizer:
 
         Args:
             weights: the w_c, of sum 1.
-            hint: known colors (3, h, w) and how much they count (h, w), 0 to 1.
+            hint: target colors (3, h, w) and their weights (h, w), 0 to 1.
         """
         prior: DenoisingPrior = ChannelsAsSources(self.prior)
         if hint is not None:
@@ -149,8 +149,10 @@ class ColorSamples:
     def full(self, number: int, gray: Tensor | None = None) -> Tensor:
         """Sample ``number`` (3, H, W), or the mean of the samples if it is their number, for ``gray`` at
         any size."""
-        own = self.ranked.samples[number] if number < len(self.ranked.samples) else self.ranked.mean
-        return enlarged(self.gray if gray is None else gray, self.small, own[:, 0] - self.small, self.weights)
+        colors = self.ranked.samples[number] if number < len(self.ranked.samples) else self.ranked.mean
+        return enlarged(
+            self.gray if gray is None else gray, self.small, colors[:, 0] - self.small, self.weights
+        )
 
     def all_full(self) -> Tensor:
         """All samples at full size, (S, 3, H, W)."""
@@ -175,8 +177,8 @@ def sample_colors(
     on_progress: ProgressCallback | None = None,
 ) -> ColorSamples:
     """Sample the colors of one grayscale image (H, W), with seeds (S,); see ``sample_colors_batch``."""
-    (made,) = sample_colors_batch(colorizer, gray[None], weights, seeds[None], hint, on_progress)
-    return made
+    (colors,) = sample_colors_batch(colorizer, gray[None], weights, seeds[None], hint, on_progress)
+    return colors
 
 
 def sample_colors_batch(
@@ -203,15 +205,17 @@ def sample_colors_batch(
     height, width = grays.shape[1:]
     size = (height, width) if colorizer.short is None else working_size(height, width, colorizer.short)
     small = torch.stack([reduced(gray[None], size)[0] for gray in grays])
-    known = None if hint is None else hinted(*hint, small[0], weights)
-    engine = colorizer.engine(weights, known)
+    small_hint = None if hint is None else hinted(*hint, small[0], weights)
+    engine = colorizer.engine(weights, small_hint)
     samples = engine.sample(small[:, None], seeds, on_progress).clamp(0, 1)
     if not torch.isfinite(samples).all():
         raise SepError("the sampled colors are not finite", "use more steps, or another sampler or prior")
     results = []
-    for gray, own, drawn in zip(grays, small, samples, strict=True):
-        log_prior = engine.log_prior(drawn) if len(drawn) > 1 else None
-        sets = ranked(drawn, own[None], weights, log_prior)
-        exact = locked(own, sets.samples[:, :, 0] - own, weights)
-        results.append(ColorSamples(gray, own, replace(sets, samples=exact[:, :, None]), tuple(weights)))
+    for gray, small_gray, sampled in zip(grays, small, samples, strict=True):
+        log_prior = engine.log_prior(sampled) if len(sampled) > 1 else None
+        sets = ranked(sampled, small_gray[None], weights, log_prior)
+        exact = locked(small_gray, sets.samples[:, :, 0] - small_gray, weights)
+        results.append(
+            ColorSamples(gray, small_gray, replace(sets, samples=exact[:, :, None]), tuple(weights))
+        )
     return results

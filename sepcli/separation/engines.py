@@ -1,6 +1,6 @@
 """The score engine: any score prior, a posterior of sources given a mixture, and a sampler that follows it.
 
-Source: Jayaram & Thickstun 2020 (BASIS) for the idea; samplers and posteriors name their own sources.
+Source: Jayaram & Thickstun 2020 (BASIS); samplers and posteriors name theirs.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class ScoreEngine:
 
     @property
     def interference_trained(self) -> bool:
-        """False: nothing is known of how the prior was trained."""
+        """False: the engine has no record of how the prior was trained."""
         return False
 
     @property
@@ -139,7 +139,7 @@ class ScoreEngine:
         Args:
             mixture: (B, C, *D), float32, in the prior's units: images in [0, 1] have mixtures up to Σ α_k.
             seeds: (B, S) int64, one per item and sample, or (B, S, Z), one per block of the last axis too
-                (see ``sepcli.samplers.rng``); a sample depends on its own seeds only.
+                (see ``sepcli.samplers.rng``); a sample depends on its seeds only.
             on_progress: called after every evaluation.
 
         Returns:
@@ -148,10 +148,10 @@ class ScoreEngine:
         repeated = (self.scale * mixture).to(self.device).repeat_interleave(seeds.shape[1], dim=0)
         rows, parts = torch.split(repeated, self.batch), torch.split(seeds.flatten(0, 1), self.batch)
         samples = []
-        for number, (part, own) in enumerate(zip(rows, parts, strict=True)):
+        for number, (part, part_seeds) in enumerate(zip(rows, parts, strict=True)):
             posterior = self.posterior(part)
             progress = None if on_progress is None else part_of(on_progress, number, len(rows))
-            samples.append(posterior.sources(self.sampler(posterior, own, progress)).cpu())
+            samples.append(posterior.sources(self.sampler(posterior, part_seeds, progress)).cpu())
         joined = torch.cat(samples)
         return joined.reshape(*seeds.shape[:2], *joined.shape[1:])
 
@@ -200,11 +200,11 @@ def score_engine(
         names: of the sources.
         weights: α_k.
         device: where to compute.
-        sampler: a name of ``SAMPLERS``, made with ``settings``, or a sampler, of which ``settings`` has
-            nothing.
+        sampler: a name of ``SAMPLERS``, constructed with ``settings``, or a sampler, of which ``settings``
+            has nothing.
         settings: of the sampler and the posterior; an unknown key is an error.
         channels: of the mixture; None: any.
-        fitted: mixtures (B, C, *D) → p(x) in the place of ``prior``, where it depends on them.
+        fitted: mixtures (B, C, *D) → p(x) instead of ``prior``, where it depends on them.
         bounds: of the sources' values, if they have some.
 
     Raises:
@@ -228,10 +228,10 @@ def score_engine(
         kind, {k: v for k, v in options.items() if k in keys}
     )
     rest = {key: value for key, value in options.items() if key not in keys}
-    made = _sampler(sampler, rest)
+    signal_sampler = _sampler(sampler, rest)
     mixing = WeightedSum(tuple(weights))
-    if isinstance(made, Langevin):
-        check_step(made, vars(likelihood)["width"], weights)
+    if isinstance(signal_sampler, Langevin):
+        check_step(signal_sampler, vars(likelihood)["width"], weights)
 
     def posterior(mixture: Tensor) -> Posterior:
         joint = prior if fitted is None else fitted(mixture)
@@ -243,16 +243,16 @@ def score_engine(
             joint, mixing, mixture, moments=moments, bounds=bounds if likelihood.bounded else None, **chosen
         )
 
-    known = prior if fitted is None else None
+    fixed_prior = prior if fitted is None else None
     used = {key: value for key, value in vars(likelihood).items() if key in keys}
     return ScoreEngine(
         posterior,
-        made,
+        signal_sampler,
         tuple(names),
         tuple(weights),
         device,
         channels,
-        prior=known,
+        prior=fixed_prior,
         likelihood=used,
     )
 
@@ -293,12 +293,12 @@ def _with_preset(sampler: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sampler(sampler: str | Sampler, options: Mapping[str, Any]) -> Sampler:
-    """The sampler; ``eta=ancestral`` is the word for None."""
+    """Return the sampler; the setting ``eta=ancestral`` stands for None."""
     if not isinstance(sampler, str):
         for key in options:
             raise UsageError(f"unknown setting '{key}'", "set it in the sampler", argument=f"settings.{key}")
         return sampler
     rest = {key: value for key, value in options.items() if (key, value) != ("eta", "ancestral")}
     kind = SAMPLERS[sampler].load()
-    made: Sampler = kind(**typed(kind, rest), **({"eta": None} if len(rest) < len(options) else {}))
-    return made
+    instance: Sampler = kind(**typed(kind, rest), **({"eta": None} if len(rest) < len(options) else {}))
+    return instance

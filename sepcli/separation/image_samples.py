@@ -1,4 +1,4 @@
-"""Samples of images: drawn, brought into one order of the sources, and ranked."""
+"""Samples of images, with their sources aligned, ranked."""
 
 from __future__ import annotations
 

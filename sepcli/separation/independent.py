@@ -57,8 +57,8 @@ class IndependentPriors:
             raise PriorError(
                 "a prior does not provide its posterior variance", "set weigh to 0", argument="settings.weigh"
             )
-        found = [cast(DenoisingPrior, prior).moments(x[:, part], sigma) for prior, part in self._runs()]
-        mean, variance = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+        moments = [cast(DenoisingPrior, prior).moments(x[:, part], sigma) for prior, part in self._runs()]
+        mean, variance = (torch.cat(parts, dim=1) for parts in zip(*moments, strict=True))
         return mean, variance
 
     def _runs(self) -> list[tuple[ScorePrior, slice]]:

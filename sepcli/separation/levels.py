@@ -1,4 +1,4 @@
-"""What stands between a file's signal and an engine's: one channel, a usual level, another rate."""
+"""Conversion of a file's signal to an engine's: downmix, reference level and sample rate."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def downmix(channels: Signal) -> Mono:
 
 
 def measure_gain(reader: BlockReader, reference: float | None) -> float:
-    """Read a file once, which also finds any damage, for the gain that brings it to a reference level.
+    """Read a file once, which also detects any damage, for the gain that brings it to a reference level.
 
     Args:
         reader: At its start; it is rewound.

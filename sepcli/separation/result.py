@@ -1,4 +1,4 @@
-"""What a separation gives: sources by name, posterior samples, and what is known of their quality."""
+"""The result of a separation: sources by name, posterior samples, and measures of their quality."""
 
 from __future__ import annotations
 
@@ -23,11 +23,9 @@ class Result:
     Attributes:
         sources: name → the estimate: of one sample, consistent with the mixture if the separator makes it
             so; of
-            several, the best. As they sound or look in the mixture, that is weighted, for audio; unweighted
-            for images.
+            several, the best. Weighted as in the mixture for audio, unweighted for images.
         samples: (S, K, ...) posterior samples, the best first.
-        raw: (K, ...) the first sample as the engine drew it, before audio was made consistent with the
-            mixture.
+        raw: (K, ...) the first sample of the engine, without the consistency of audio with the mixture.
         residual: (S,) root mean square of the mixture minus the weighted sum of the sources.
         agreement: (S,) dB, of every sample with the others; NaN for a single one.
         log_prior: (S,) nats, up to a constant; None: the engine has no density.
@@ -93,7 +91,7 @@ class Result:
         """Write every source, as 32-bit float WAV or 8-bit PNG, and ``run.json`` with the settings.
 
         Args:
-            folder: made if missing.
+            folder: created if missing.
             overwrite: replace files that exist.
 
         Returns:
@@ -104,20 +102,20 @@ class Result:
         """
         from sepcli.separation.saving import encode
 
-        place = Path(folder)
+        directory = Path(folder)
         suffix = ".wav" if self.layout.medium == "audio" else ".png"
-        files = {place / f"{_file_name(name)}{suffix}": name for name in self.sources}
-        record = place / "run.json"
+        files = {directory / f"{_file_name(name)}{suffix}": name for name in self.sources}
+        record = directory / "run.json"
         for path in (*files, record):
             if path.exists() and not overwrite:
                 raise OutputError(
                     f"{path} exists already", "pass overwrite=True, or another folder", argument="folder"
                 )
         try:
-            place.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(
-                f"cannot make the folder {place}: {error.strerror}",
+                f"cannot create the folder {directory}: {error.strerror}",
                 "choose another folder",
                 argument="folder",
             ) from error

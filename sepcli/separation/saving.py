@@ -21,10 +21,10 @@ def encode(source: Any, layout: Layout, sample_rate: int) -> bytes:
         sample_rate: Hz, of audio.
     """
     array = source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else np.asarray(source)
-    own = 1 if layout.medium == "audio" else 2
-    if array.ndim > own:
+    signal_axes = 1 if layout.medium == "audio" else 2
+    if array.ndim > signal_axes:
         last = layout.device is None and layout.medium == "image"
-        axis = layout.channel_axis if layout.channel_axis is not None else (own if last else 0)
+        axis = layout.channel_axis if layout.channel_axis is not None else (signal_axes if last else 0)
         array = np.moveaxis(array, axis, -1)
     file = io.BytesIO()
     if layout.medium == "audio":

@@ -1,4 +1,4 @@
-"""``Separator``: the one class around an engine. It knows layouts, rates, gains, windows, seeds and ranking.
+"""``Separator``: the class around an engine, with layouts, rates, gains, windows, seeds and ranking.
 
     separator = Separator([prior, prior], weights=[0.5, 0.5])
     result = separator.separate(mixture, samples=4, seed=0)
@@ -77,7 +77,7 @@ class Separator:
         device: str | torch.device | None = None,
     ) -> None:
         members = list(priors) if isinstance(priors, Sequence) else [priors]
-        place = torch.device(device or "cpu")
+        torch_device = torch.device(device or "cpu")
         chosen: str | Sampler = sampler if sampler is not None else "projected"
         options = (
             dict(settings or {}) if sampler is not None else {**_sigma_range(members), **(settings or {})}
@@ -95,7 +95,9 @@ class Separator:
                 )
 
             def engine_of(prior: DenoisingPrior, gray: Sequence[float]) -> ScoreEngine:
-                return score_engine(prior, NAMES, gray, place, chosen, options, channels=1, bounds=bounds)
+                return score_engine(
+                    prior, NAMES, gray, torch_device, chosen, options, channels=1, bounds=bounds
+                )
 
             self._colorizer = Colorizer(cast(DenoisingPrior, members[0]), engine_of)
             self._gray = mixing.weights
@@ -108,13 +110,15 @@ class Separator:
         if len({*titles}) != len(alphas):
             raise UsageError(
                 f"{len(titles)} names for {len(alphas)} sources",
-                "give each source a name of its own",
+                "give each source a different name",
                 argument="names",
             )
         scale = 1.0 if sample_rate else image_scale(alphas)
         relative = tuple(scale * weight for weight in alphas)
-        made = score_engine(IndependentPriors(every), titles, relative, place, chosen, options, bounds=bounds)
-        self._engine = replace(made, weights=alphas, scale=scale, sample_rate=sample_rate)
+        engine = score_engine(
+            IndependentPriors(every), titles, relative, torch_device, chosen, options, bounds=bounds
+        )
+        self._engine = replace(engine, weights=alphas, scale=scale, sample_rate=sample_rate)
         self._groups = tuple((id(prior), weight) for prior, weight in zip(every, alphas, strict=True))
 
     @classmethod
@@ -130,18 +134,22 @@ class Separator:
         """Wrap an engine.
 
         Args:
-            engine: samples the sources; of a colorizer, that of its usual gray.
+            engine: samples the sources; of a colorizer, that of its default gray.
             stream: windows, samples per estimate and consistency of audio.
             groups: per source, of what kind it is: sources of one kind are interchangeable; None: none are.
-            colorizer: makes the engines of a colorizer, whose usual gray has the engine's weights.
+            colorizer: creates the engines of a colorizer, whose default gray has the engine's weights.
             provenance: what records say of the priors: names, files with hashes.
         """
-        made = cls.__new__(cls)
-        made._engine, made._stream, made._colorizer = engine, stream or StreamSettings(), colorizer
-        made._groups = tuple(groups) if groups is not None else tuple(range(len(engine.names)))
-        made._gray = tuple(engine.weights) if colorizer is not None else ()
-        made._provenance = dict(provenance or {})
-        return made
+        separator = cls.__new__(cls)
+        separator._engine, separator._stream, separator._colorizer = (
+            engine,
+            stream or StreamSettings(),
+            colorizer,
+        )
+        separator._groups = tuple(groups) if groups is not None else tuple(range(len(engine.names)))
+        separator._gray = tuple(engine.weights) if colorizer is not None else ()
+        separator._provenance = dict(provenance or {})
+        return separator
 
     @property
     def engine(self) -> Engine:
@@ -198,8 +206,8 @@ class Separator:
     def describe(self) -> dict[str, Any]:
         """What runs, for records: priors, engine, sampler, settings, weights, device and, of audio, the
         stream."""
-        own = {**self._provenance, **self._engine.describe(), "weights": list(self.weights)}
-        return {**own, "stream": asdict(self._stream)} if self.medium == "audio" else own
+        record = {**self._provenance, **self._engine.describe(), "weights": list(self.weights)}
+        return {**record, "stream": asdict(self._stream)} if self.medium == "audio" else record
 
     def separate(
         self,
@@ -245,8 +253,8 @@ class Separator:
             if rate < 1:
                 raise UsageError(f"a sample rate of {rate} Hz", "use a positive one", argument="sample_rate")
             settings = keeping(self._stream, samples)
-            made = sample_audio(self._engine, settings, array, rate, seed, on_progress)
-            return self._audio_result(made, layout, rate, seed)
+            audio = sample_audio(self._engine, settings, array, rate, seed, on_progress)
+            return self._audio_result(audio, layout, rate, seed)
         if sample_rate is not None:
             raise UsageError("images have no sample rate", "leave it out", argument="sample_rate")
         image = torch.from_numpy(array).float()
@@ -282,19 +290,19 @@ class Separator:
         if medium == "audio":
             rate = sample_rate or self.sample_rate
             settings, signals = keeping(self._stream, samples), [array for array, _ in laid]
-            made = sample_audio_batch(self._engine, settings, signals, rate, seeds, on_progress)
-            each = zip(made, laid, seeds, strict=True)
-            return [self._audio_result(own, layout, rate, seed) for own, (_, layout), seed in each]
+            sampled = sample_audio_batch(self._engine, settings, signals, rate, seeds, on_progress)
+            each = zip(sampled, laid, seeds, strict=True)
+            return [self._audio_result(audio, layout, rate, seed) for audio, (_, layout), seed in each]
         every = torch.tensor([sample_seeds(seed, 0, samples) for seed in seeds])
         images = torch.stack([torch.from_numpy(array).float() for array, _ in laid])
         if self._colorizer is not None:
             colors = sample_colors_batch(self._colorizer, images[:, 0], self._gray, every, None, on_progress)
-            ranked = [replace(own.ranked, samples=own.all_full()[:, None]) for own in colors]
+            ranked = [replace(one.ranked, samples=one.all_full()[:, None]) for one in colors]
         else:
             stacked = torch.stack([self.as_channels(image) for image in images])
             ranked = sample_images(self._engine, stacked, every, self._groups, on_progress)
         results = zip(ranked, laid, every.tolist(), strict=True)
-        return [self._image_result(own, layout, row) for own, (_, layout), row in results]
+        return [self._image_result(one, layout, row) for one, (_, layout), row in results]
 
     def separate_blocks(
         self,
@@ -309,8 +317,8 @@ class Separator:
 
         Args:
             reader: the mixture, at its start.
-            writers: one per sample, in the order in which they are drawn; see the report's ``draws.order``.
-            samples: S; 1: the one set of stems is made of ``stream.samples`` samples.
+            writers: one per sample, in the order of sampling; see the report's ``samples.order``.
+            samples: S; 1: the one set of stems combines ``stream.samples`` samples.
             seed: at least 0.
             on_progress: called with (seconds done, seconds in all).
         """
@@ -359,20 +367,20 @@ class Separator:
             argument="signal",
         )
 
-    def _audio_result(self, made: AudioSamples, layout: Layout, sample_rate: int, seed: int) -> Result:
-        laid = layout.restore(made.stems)
-        bounds = tuple(report.log_prior for report in made.reports if report.log_prior is not None)
+    def _audio_result(self, audio: AudioSamples, layout: Layout, sample_rate: int, seed: int) -> Result:
+        laid = layout.restore(audio.stems)
+        bounds = tuple(report.log_prior for report in audio.reports if report.log_prior is not None)
         return Result(
             sources={name: laid[0][k] for k, name in enumerate(self.names)},
             samples=laid,
-            raw=layout.restore(made.raw),
-            residual=tuple(report.residual_rms for report in made.reports) or (made.residual,),
-            agreement=tuple(report.agreement_db for report in made.reports) or (float("nan"),),
+            raw=layout.restore(audio.raw),
+            residual=tuple(report.residual_rms for report in audio.reports) or (audio.residual,),
+            agreement=tuple(report.agreement_db for report in audio.reports) or (float("nan"),),
             log_prior=bounds or None,
-            settings=self.describe() | {"seed": seed, "samples": len(made.stems)},
-            seeds=made.seeds,
+            settings=self.describe() | {"seed": seed, "samples": len(audio.stems)},
+            seeds=audio.seeds,
             layout=layout,
-            confidence=dict(zip(self.names, made.confidence, strict=False)),
+            confidence=dict(zip(self.names, audio.confidence, strict=False)),
             sample_rate=sample_rate,
         )
 

@@ -22,7 +22,7 @@ class StreamSettings:
         overlap: seconds of crossfade between windows, at most half a window.
         batch: windows that the engine is given side by side; changes speed and memory only.
         samples: S, posterior samples per window.
-        keep_samples: write every sample as its own set of stems, instead of one set from all of them.
+        keep_samples: write every sample as a separate set of stems, instead of one set from all of them.
         consistency: wiener: masks on the mixture; residual: estimates, and masks on what they lack of it;
             project: estimates, and equal parts of that; none: bare estimates.
         exponent: of the masks.

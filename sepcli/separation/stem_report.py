@@ -1,4 +1,4 @@
-"""What came out, measured on the samples as stored, so that no empty success is reported."""
+"""Measurements of the stems as stored, by which silent or unseparated stems are reported."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class StreamReport:
     """The largest |mixture - Σ stems| of all sets as stored: unless the consistency is none, 0 for integer
     samples, and one rounding for floats."""
     sets: tuple[tuple[StemReport, ...], ...]
-    """The stems, one set per writer, the best draw first."""
-    draws: SamplesReport | None = None
-    """What S ≥ 2 draws say of each other; they are kept, one per writer, or make one set together."""
+    """The stems, one set per writer, the best sample first."""
+    samples: SamplesReport | None = None
+    """Quality of S ≥ 2 samples; they are kept, one per writer, or combined into one set."""
 
     @property
     def silent(self) -> bool:

@@ -43,13 +43,13 @@ def separate_stream(
 
     Args:
         reader: the mixture, at its start.
-        writers: one; or one per sample with ``settings.keep_samples``, in the order in which samples are
-            drawn: the report's ``draws.order`` says which is the best.
+        writers: one; or one per sample with ``settings.keep_samples``, in the order of sampling;
+            the report's ``samples.order`` ranks them.
         engine: samples the sources.
         settings: windows, samples and consistency.
         seed: at least 0; the same seed gives the same stems, whatever the batch size.
         on_progress: called with seconds of audio.
-        raw: takes the first sample of every window as the engine draws it, besides.
+        raw: receives the first sample of every window, without consistency.
 
     Returns:
         What came out.
@@ -77,13 +77,13 @@ def separate_stream(
         for writer, joiner, tally, stems in zip(
             writers, joiners, tallies, job.sets(mixture, samples), strict=True
         ):
-            made = joiner.push(stems)
-            tally.add(writer.write(made, None if settings.consistency == "none" else block), block)
+            joined = joiner.push(stems)
+            tally.add(writer.write(joined, None if settings.consistency == "none" else block), block)
         if raw is not None:
             raw.write(bare.push(job.sampler.bare(mixture, samples)))
-    draws = None if job.tally is None else job.tally.report()
-    if draws is not None and settings.keep_samples:
-        tallies = [tallies[number] for number in draws.order]
+    quality = None if job.tally is None else job.tally.report()
+    if quality is not None and settings.keep_samples:
+        tallies = [tallies[number] for number in quality.order]
     return StreamReport(
         frames=info.frames,
         sample_rate=info.sample_rate,
@@ -95,16 +95,16 @@ def separate_stream(
         rms=tallies[0].rms,
         residual=max(tally.residual for tally in tallies),
         sets=tuple(tally.stems() for tally in tallies),
-        draws=draws,
+        samples=quality,
     )
 
 
 @dataclass(frozen=True)
 class WindowSampler:
-    """Samples of the sources of windows at a recording's rate, and stems made of them.
+    """Samples of the sources of windows at a recording's rate, and the stems computed from them.
 
     Attributes:
-        engine: samples the sources, at its own rate.
+        engine: samples the sources, at the rate of the engine.
         settings: samples and consistency.
         rate: Hz, of the recording.
     """
@@ -132,7 +132,7 @@ class WindowSampler:
 
         Returns:
             The mixtures (B, 1, N) and the unweighted sources (B, S, K, 1, N), as the engine receives and
-            draws them.
+            returns them.
 
         Raises:
             SepError: the engine returned something that is not a signal.
@@ -148,7 +148,7 @@ class WindowSampler:
         if tuple(sources.shape) != expected or not bool(torch.isfinite(sources).all()):
             raise SepError(
                 f"the engine returned {tuple(sources.shape)}, or values that are not finite, for {expected}",
-                "try another prior, sampler or device; a prior of your own may need more training",
+                "try another prior, sampler or device; a custom prior may need more training",
             )
         return mixture, sources
 
@@ -248,8 +248,8 @@ class _Recording:
         mixtures, sources = self.sampler.sample(windows, gains, seeds, self.plan.engine_length, on_progress)
         if self.tally is not None:
             weights = torch.tensor(self.engine.weights, dtype=torch.float64)[:, None]
-            for number, mixture, own in zip(numbers, mixtures, sources, strict=True):
+            for number, mixture, sampled in zip(numbers, mixtures, sources, strict=True):
                 start = self.plan.start(number) / self.reader.info.sample_rate
-                log_prior = self.engine.log_prior(own) if self.settings.keep_samples else None
-                self.tally.add(start, mixture[0].double(), own[:, :, 0].double() * weights, log_prior)
-        return [self.sampler.stems_of(own, self.gain) for own in sources]
+                log_prior = self.engine.log_prior(sampled) if self.settings.keep_samples else None
+                self.tally.add(start, mixture[0].double(), sampled[:, :, 0].double() * weights, log_prior)
+        return [self.sampler.stems_of(sampled, self.gain) for sampled in sources]

@@ -1,12 +1,12 @@
-"""Where the windows of a file lie, at its own rate and at the engine's, and which noise each of them meets.
+"""Positions of the windows of a file, at its rate and at the engine's, and the seeds of their noise.
 
 An engine whose noise can be fixed in time (``Engine.hop``) is given windows of whole blocks, one of
-which neighbours share; a block is a whole number of the engine's frames, and has seeds of its own. Where
-neighbours know the same of the mixture they then draw the same sources, and joining does not average
-independent draws, which would lose up to 3 dB in the middle. At its ends a window knows one side only: there
-it is not used. At rates that are no multiple of the engine's, neighbours may be out of step by a sample.
+which neighbours share; a block is a whole number of the engine's frames, and has separate seeds. Where
+neighbours have the same context they then sample the same sources, and joining does not average independent
+samples, which would lose up to 3 dB in the middle. At its ends a window has context on one side only: these
+parts are not used. At rates that are no multiple of the engine's, neighbours may be out of step by a sample.
 
-Other engines have windows of any length, with noise of their own.
+Other engines have windows of any length, each with independent noise.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class WindowsPlan:
         """The sample of the file at which a window starts."""
         return self.windows.start(window, self.frames)
 
-    def seeds(self, seed: int, window: int, draws: int) -> list[int] | list[list[int]]:
+    def seeds(self, seed: int, window: int, samples: int) -> list[int] | list[list[int]]:
         """Seeds of a window: (S,), or (S, Z) for its blocks, 63 bits each."""
         if not self.shared:
-            return sample_seeds(seed, window, draws)
+            return sample_seeds(seed, window, samples)
         first = self.windows.first_block(window, self.frames)
         blocks = range(first, first + self.windows.length)
-        of_blocks = [sample_seeds(seed, block, draws) for block in blocks]
+        of_blocks = [sample_seeds(seed, block, samples) for block in blocks]
         return [list(seeds) for seeds in zip(*of_blocks, strict=True)]
 
 
@@ -54,8 +54,8 @@ def plan_windows(settings: StreamSettings, engine: Engine, frames: int, rate: in
     """Windows for a file.
 
     Args:
-        settings: What was asked for. An engine with shared noise gets an overlap of whole frames and windows
-            of whole overlaps, two or more, but no longer than the file needs.
+        settings: lengths of windows and overlaps. An engine with shared noise gets an overlap of whole
+            frames and windows of whole overlaps, two or more, but no longer than the file needs.
         engine: samples the sources.
         frames: Samples of the file.
         rate: Hz, of the file.

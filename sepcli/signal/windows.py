@@ -2,7 +2,7 @@
 
 Windows of ``length`` blocks start every ``length - overlap`` blocks; the last one is moved back by whole
 blocks to the end of the signal, so that every window is full except for a part of a block. A block is one
-sample, unless the process applied to the windows has a grid of its own, with which all windows must be
+sample, unless the process applied to the windows has a coarser grid, with which all windows must be
 aligned.
 
 Windows are joined by crossfades over the overlap, or its middle, with weights (1 - w, w): they sum to one,

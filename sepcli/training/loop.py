@@ -119,7 +119,7 @@ def train(
         resume: continue from the folder's checkpoint if there is one.
         on_progress: called with (tenths of a per cent of the budget spent, 1000).
         log: called with the figures of every validation.
-        average: the running mean of the weights of ``task.model``, which is kept in their place; every step
+        average: the running mean of the weights of ``task.model``, which is saved instead of them; every step
             begins by adding the current weights.
 
     Raises:

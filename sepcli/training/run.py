@@ -56,7 +56,7 @@ class Setup:
             ``model.safetensors``.
         card: of the prior, without this part's entry.
         identity: what determines the weights besides config and options, such as the hash of a codec.
-        finish: called with weights and config in place, before the card is written → facts for the card.
+        finish: called between writing weights and config and writing the card → entries of the card.
         preview: called last.
     """
 
@@ -162,7 +162,7 @@ def fit(
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's global stream, from which networks draw their first weights, and restore it afterwards."""
+    """Seed torch's global stream, from which networks initialize their weights, and restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

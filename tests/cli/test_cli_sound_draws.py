@@ -66,7 +66,7 @@ def test_kept_draws_are_ranked(
     draws, confidence = record["samples"], record["confidence"]
     assert [set(draw) for draw in draws] == [{"seed", "residual_rms", "log_prior", "agreement_db"}] * 3
     assert sorted(draw["seed"] for draw in draws) == sorted(sample_seeds(0, 0, 3))
-    assert (record["rank"], "draws" in record["report"]) == (RULE, False)
+    assert (record["rank"], "samples" in record["report"]) == (RULE, False)
     bounds = [draw["log_prior"] for draw in draws]
     assert bounds == sorted(bounds, reverse=True)
     assert set(confidence) == {"flute", "shaker"}

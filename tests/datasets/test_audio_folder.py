@@ -87,7 +87,7 @@ def test_recordings_are_brought_to_a_level() -> None:
     both = levelled(concatenate(("a",), 100, [[(0, pauses), (1, loud)]]), 0.1)
     assert both.gains is not None
     assert both.gains[0] == pytest.approx([0.1 * 32768 / 8000, 0.1 * 32768 / 30000], rel=0.05)
-    chunks = both.draw(np.random.default_rng(0), 50, 10, 0.05)
+    chunks = both.sample(np.random.default_rng(0), 50, 10, 0.05)
     assert np.sqrt(np.square(chunks).mean(-1)).min() > 0.05
     assert np.abs(chunks).max() == pytest.approx(0.1, rel=0.05)
     assert np.abs(both.together(np.random.default_rng(0), 20, 10)).max() == pytest.approx(0.1, rel=0.05)

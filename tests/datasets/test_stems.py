@@ -24,7 +24,7 @@ def test_seconds_are_those_of_the_recordings(bank: StemBank) -> None:
 
 
 def test_chunks_are_whole_and_never_span_two_recordings(bank: StemBank) -> None:
-    chunks = np.round(bank.draw(np.random.default_rng(0), 500, 20) * SCALE).astype(int)
+    chunks = np.round(bank.sample(np.random.default_rng(0), 500, 20) * SCALE).astype(int)
     assert chunks.shape == (500, 2, 20)
     assert (np.diff(chunks, axis=-1) == 1).all()
     assert set(np.unique(chunks[:, 0] // 1000)) == {0, 1, 2}
@@ -32,15 +32,15 @@ def test_chunks_are_whole_and_never_span_two_recordings(bank: StemBank) -> None:
 
 
 def test_every_place_is_drawn_as_often_as_the_others(bank: StemBank) -> None:
-    first = np.round(bank.draw(np.random.default_rng(0), 6000, 51)[:, 0, 0] * SCALE).astype(int)
+    first = np.round(bank.sample(np.random.default_rng(0), 6000, 51)[:, 0, 0] * SCALE).astype(int)
     places, counts = np.unique(first, return_counts=True)
     assert places.tolist() == [*range(10), *range(2000, 2050)]  # 60 places: the song of 20 samples has none
     assert counts.min() > 60
     assert counts.max() < 145  # 100 ± 4.5 standard deviations
 
 
-def test_sources_are_unrelated_in_draw(bank: StemBank) -> None:
-    first = bank.draw(np.random.default_rng(0), 2000, 5)[:, :, 0]
+def test_sources_are_unrelated_in_sample(bank: StemBank) -> None:
+    first = bank.sample(np.random.default_rng(0), 2000, 5)[:, :, 0]
     assert abs(np.corrcoef(first.T)[0, 1]) < 0.1
 
 
@@ -52,7 +52,7 @@ def test_together_is_the_same_song_at_the_same_place(bank: StemBank) -> None:
 
 
 def test_the_generator_decides_everything(bank: StemBank) -> None:
-    for method in (bank.draw, bank.together):
+    for method in (bank.sample, bank.together):
         one, two = (method(np.random.default_rng(7), 8, 10) for _ in range(2))
         np.testing.assert_array_equal(one, two)
         assert one.dtype == np.float32
@@ -61,24 +61,26 @@ def test_the_generator_decides_everything(bank: StemBank) -> None:
 def test_quiet_chunks_are_drawn_again() -> None:
     recording = np.concatenate([np.zeros(900, np.int16), np.full(100, 16384, np.int16)])
     bank = concatenate(("bass",), 10, [[(0, recording)]])
-    rms = np.sqrt((bank.draw(np.random.default_rng(0), 200, 10, min_rms=0.02) ** 2).mean(axis=-1))
+    rms = np.sqrt((bank.sample(np.random.default_rng(0), 200, 10, min_rms=0.02) ** 2).mean(axis=-1))
     assert (rms > 0.02).mean() > 0.95  # 32 tries find a tenth of the song in 97 of 100 cases
 
 
 def test_a_source_that_is_always_too_quiet_gives_its_loudest_chunk() -> None:
     recording = np.where(np.arange(200) < 100, 10, 20).astype(np.int16)
     bank = concatenate(("bass",), 10, [[(0, recording)]])
-    assert np.round(bank.draw(np.random.default_rng(0), 3, 10, min_rms=0.5) * SCALE).max(axis=-1).min() == 20
+    assert (
+        np.round(bank.sample(np.random.default_rng(0), 3, 10, min_rms=0.5) * SCALE).max(axis=-1).min() == 20
+    )
 
 
 def test_full_scale_is_minus_one() -> None:
     bank = concatenate(("bass",), 10, [[(0, np.full(9, -32768, np.int16))]])
-    assert bank.draw(np.random.default_rng(0), 1, 9).min() == -1.0
+    assert bank.sample(np.random.default_rng(0), 1, 9).min() == -1.0
 
 
 def test_chunks_longer_than_any_recording_are_an_error(bank: StemBank) -> None:
     with pytest.raises(InputError, match=r"(?=.*bass)(?=.*9\.00)"):
-        bank.draw(np.random.default_rng(0), 1, 90)
+        bank.sample(np.random.default_rng(0), 1, 90)
     with pytest.raises(InputError, match=r"(?=.*drums)(?=.*bass)"):
         bank.together(np.random.default_rng(0), 1, 81)
 

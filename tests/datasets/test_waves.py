@@ -57,9 +57,9 @@ def test_items_are_those_of_the_seed() -> None:
 
 def test_chunks_are_parts_of_items() -> None:
     waves = ToyWaves(("sawtooth", "sine"), "test")
-    chunks = waves.draw(np.random.default_rng(0), 40, 1200)
+    chunks = waves.sample(np.random.default_rng(0), 40, 1200)
     assert (chunks.shape, chunks.dtype) == ((40, 2, 1200), np.float32)
-    assert np.array_equal(chunks, waves.draw(np.random.default_rng(0), 40, 1200))
+    assert np.array_equal(chunks, waves.sample(np.random.default_rng(0), 40, 1200))
     starts = chunks[:, 0, 0]
     assert len(np.unique(starts)) > 30
     for saw in chunks[:5, 0]:
@@ -73,4 +73,4 @@ def test_what_is_refused() -> None:
         with pytest.raises(UsageError, match="organ" if names else None):
             ToyWaves(names)
     with pytest.raises(UsageError, match=str(LENGTH + 1)):
-        ToyWaves(("sine",)).draw(np.random.default_rng(0), 1, LENGTH + 1)
+        ToyWaves(("sine",)).sample(np.random.default_rng(0), 1, LENGTH + 1)

@@ -36,7 +36,7 @@ def task_of(
         separator: of the medium of the data, with as many sources.
         data: ``sepcli.datasets.mnist(folder).pairs(100)``, for example.
         metrics: what is measured; only those of sets of images matter here.
-        samples: S per image; audio takes the separator's own.
+        samples: S per image; audio takes the number of the separator.
         inception: weights of the Inception network, for ``fid`` and ``is``.
 
     Raises:

@@ -82,11 +82,11 @@ def _check_length(length: int) -> None:
 
 
 def _means_of_toys(waves: ToyWaves, length: int) -> Draw:
-    return lambda rng, count: torch.from_numpy(waves.draw(rng, count, length).mean(1))
+    return lambda rng, count: torch.from_numpy(waves.sample(rng, count, length).mean(1))
 
 
 def _of_toys(waves: ToyWaves, length: int) -> Draw:
-    return lambda rng, count: torch.from_numpy(waves.draw(rng, count, length)[:, 0])
+    return lambda rng, count: torch.from_numpy(waves.sample(rng, count, length)[:, 0])
 
 
 def _of_bank(bank: StemBank, length: int, gains: Gains | None) -> Draw:

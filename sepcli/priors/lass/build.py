@@ -28,7 +28,7 @@ from sepcli.priors.lass.load import (
 from sepcli.priors.lass.settings import DEFAULTS, LassSettings
 from sepcli.priors.lass.transformer import ChosenSources
 from sepcli.priors.select import Selection
-from sepcli.samplers.tokens import OWN_SETTINGS, TokenSampler, token_sampler
+from sepcli.samplers.tokens import SAMPLER_OF, TokenSampler, token_sampler
 from sepcli.settings import parse
 
 ROWS: Mapping[str, int] = {"cuda": 16384}
@@ -87,7 +87,7 @@ def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
     card, defaults = selection.cards[0], dict(selection.defaults)
     usual = str(defaults.pop("sampler", "ancestral"))
     name = usual if selection.sampler is None else selection.sampler
-    defaults = {key: value for key, value in defaults.items() if OWN_SETTINGS.get(key, name) == name}
+    defaults = {key: value for key, value in defaults.items() if SAMPLER_OF.get(key, name) == name}
     sampler, rest = token_sampler(name, {**defaults, **selection.settings})
     settings = parse(LassSettings, {**DEFAULTS[card.medium], **rest})
     for key in ("latent", "context"):
