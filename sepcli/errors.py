@@ -1,4 +1,4 @@
-"""What can go wrong, as one small tree.
+"""The exceptions of the package.
 
 ::
 

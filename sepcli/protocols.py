@@ -75,7 +75,7 @@ class TokenPrior(Protocol):
 
 
 class Candidates(NamedTuple):
-    """What may come next: all hypotheses of a window share candidates, but each scores them itself."""
+    """Candidates of the next step: shared by the hypotheses of a window, scored per hypothesis."""
 
     tokens: Tensor
     """(W, N, K) int64: one joint token, that is one token per source."""
@@ -161,7 +161,7 @@ class Posterior(Protocol):
 
     @property
     def start(self) -> Tensor:
-        """What the noise is added to that a sampler begins with, of the state's shape."""
+        """The mean of the initial state, to which a sampler adds noise; of the state's shape."""
         ...
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from sepcli.datasets.stems import StemBank
 
 @dataclass(frozen=True)
 class Gains:
-    """How the gain of training chunks varies, so that a prior does not insist on one loudness.
+    """Random gains of training chunks, so that a prior covers a range of loudness.
 
     Attributes:
         low: Smallest gain, in dB.

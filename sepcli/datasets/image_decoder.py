@@ -17,7 +17,7 @@ COMMON = 128
 DEFAULT = 64
 """The side of all others."""
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""What gray is of red, green and blue (ITU-R BT.601)."""
+"""Luma weights of red, green and blue (ITU-R BT.601)."""
 
 Pixels = NDArray[np.float32]  # (C, H, W) in [0, 1], C is 1 or 3
 Shape = tuple[int, int, int]  # C, H, W

@@ -20,7 +20,7 @@ from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError
 
 SUBSETS: Mapping[str, str] = {"train": "train", "validation": "valid", "test": "test"}
-"""What MUSDB18 calls Slakh2100's splits."""
+"""Split of Slakh2100 → the matching split of MUSDB18."""
 CACHE_VERSION = 2
 PEAK = 0.9
 """Peak of every stem as stored."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from sepcli.errors import InputError
 
 SCALE = 32768.0
-"""What an int16 sample is divided by to lie in [-1, 1)."""
+"""Divisor that brings int16 samples to [-1, 1)."""
 
 MAX_TRIES = 32
-"""How often a chunk that is too quiet is sampled again."""
+"""Maximum number of attempts to sample a chunk that is not too quiet."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StemBank:
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """How much there is of each source, in seconds."""
+        """Total duration of each source, in seconds."""
         return tuple(float((spans[:, 1] - spans[:, 0]).sum()) / self.sample_rate for spans in self.spans)
 
     def sample(

@@ -13,7 +13,7 @@ from torch import Tensor
 from sepcli.signal.consistency import fft_size
 
 AVERAGE, ORACLE = "average", "oracle mask"
-"""What the rows are called."""
+"""Names of the rows."""
 MASK_WINDOW_SECONDS = 2048 / 22050
 
 

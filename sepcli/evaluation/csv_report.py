@@ -13,7 +13,7 @@ from sepcli.evaluation.report import Report
 from sepcli.evaluation.score import TrackScore
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that spreadsheets take for a formula (OWASP, "CSV injection")."""
+"""First characters of cells that spreadsheets interpret as a formula (OWASP, "CSV injection")."""
 
 
 def csv_text(report: Report) -> str:

@@ -26,12 +26,12 @@ from sepcli.media.names import inside
 from sepcli.protocols import ProgressCallback
 
 MODEL = re.compile(r"\w[\w.-]*", re.ASCII)
-"""What may be a model's name: no option, no path."""
+"""Valid model names: no options, no paths."""
 
 
 @dataclass(frozen=True)
 class Demucs:
-    """How demucs is called.
+    """Command and options of demucs.
 
     Attributes:
         program: the command, as ``("python", "-m", "demucs")``.

@@ -128,7 +128,7 @@ def read_references(folder: Path) -> Layout:
 
 
 def _labelled(rows: Mapping[str, Layout]) -> list[tuple[str, Layout]]:
-    """What to call a file that is missing in a row."""
+    """Pair every row with a label for messages on its missing files."""
     return [("estimate" if row == ESTIMATES else f"estimate by {row}", est) for row, est in rows.items()]
 
 
@@ -205,7 +205,7 @@ def _stems(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Source]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, sorted."""
+    """Return the entries of a folder, sorted."""
     try:
         return sorted(folder.iterdir())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What evaluations of images share: protocol, values and best order."""
+"""Common parts of evaluations of images: protocol, values and best order."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from sepcli.priors.images.checkpoint import read_state
 
 NAME = "inception"
 FEATURES, LOGITS = "2048", "logits_unbiased"
-"""What the library calls the layers of FID and of Inception score."""
+"""Names in the library of the layers for FID and for the Inception score."""
 KNOWN = "weights-inception-2015-12-05-6726825d.pth"
 """The file that the library's authors publish."""
 

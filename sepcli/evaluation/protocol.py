@@ -1,4 +1,4 @@
-"""How values are computed, in a form that is written beside them."""
+"""The evaluation protocol: how values are computed, written beside them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Protocol:
     metrics: tuple[str, ...]
     """Keys of ``sepcli.metrics.METRICS``."""
     dataset: str
-    """Which tracks."""
+    """The evaluated tracks."""
     stems: tuple[str, ...]
     mixture: str
-    """How sources are mixed."""
+    """Mixing of the sources."""
     tracks: int
-    """How many were to be scored."""
+    """Number of tracks to evaluate."""
     seed: int = 0
-    """Of separation and of the bootstrap."""
+    """Seed of separation and of the bootstrap."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the separation: prior, sampler, samples, batch …; empty for finished estimates."""
 

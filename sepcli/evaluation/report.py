@@ -43,7 +43,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, how, and what could not be."""
+    """An evaluation report: values, protocol and failures."""
 
     protocol: Protocol
     scores: tuple[TrackScore, ...]
@@ -52,11 +52,11 @@ class Report:
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
-    """What separating took, where that was measured; it is no part of the protocol."""
+    """Cost of the separation, if measured; not part of the protocol."""
     seeds: Mapping[str, int] = field(default_factory=dict)
     """The seed of every track, where something was separated; see ``sepcli.separation.seeds.item_seed``."""
     clips_of: ClipsOf | None = field(default=None, compare=False, repr=False)
-    """What there is to hear or to see of a track that has scores; it is no part of the document."""
+    """Previews of the tracks that have values; not part of the document."""
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON-like document, as described above; values without a number are NaN."""

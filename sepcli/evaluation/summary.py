@@ -23,7 +23,7 @@ class Summary:
     mean: float
     median: float
     ci95: tuple[float, float]
-    """Of the mean, by bootstrap over tracks."""
+    """95 % interval of the mean, by bootstrap over tracks."""
     n: int
     """Tracks that have a value."""
 
@@ -35,9 +35,9 @@ class Difference:
     against: str
     """The other method, the report's first."""
     mean: float
-    """Of the differences, track by track; positive if this method has the higher values."""
+    """Mean of the differences, track by track; positive if this method has the higher values."""
     ci95: tuple[float, float]
-    """Of this mean, by bootstrap over tracks."""
+    """95 % interval of this mean, by bootstrap over tracks."""
     better: float
     """Share of the tracks for which this method has the better value, from 0 to 1."""
     n: int

@@ -1,4 +1,4 @@
-"""What a task is: items, how they are separated, and what they are compared with."""
+"""Evaluation tasks: items, their separation, and their references."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Scores = Mapping[str, Sequence[TrackScore]]
 
 
 class Item(Protocol):
-    """What is evaluated as a unit."""
+    """A unit of the evaluation."""
 
     @property
     def id(self) -> str:
@@ -38,7 +38,7 @@ Members = Sequence[tuple[int, T]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, and how items are grouped.
+    """Metrics and grouping of items.
 
     Attributes:
         metrics: keys of ``METRICS``.
@@ -100,11 +100,11 @@ class Scored:
 
 
 class Task(Protocol[T]):
-    """What is evaluated: items, how they are separated, and what they are compared with."""
+    """An evaluation task: items, their separation, and their references."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What is measured if nothing is chosen."""
+        """The default metrics."""
         ...
 
     @property

@@ -21,7 +21,7 @@ COLORS = (1, 3)
 
 @dataclass(frozen=True)
 class Layout:
-    """How the caller laid an array out.
+    """Layout of the caller's array.
 
     Attributes:
         channel_axis: the axis of the channels; None: there was none.

@@ -100,13 +100,13 @@ class HintedPrior:
 
 @dataclass(frozen=True)
 class Colorizer:
-    """What samples colors for a grayscale image.
+    """A prior of color images and the engine that samples colors for a grayscale image.
 
     Attributes:
         prior: p(x) of color images.
         engine_of: makes the engine of a prior of the channels, for weights of the gray.
         short: short side of the images that the prior was trained on; None: images are not reduced.
-        hint_sigma: standard deviation of what a fully opaque stroke of a hint says of a color.
+        hint_sigma: standard deviation of the color of a fully opaque stroke of a hint.
     """
 
     prior: DenoisingPrior

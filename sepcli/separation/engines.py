@@ -124,7 +124,7 @@ class ScoreEngine:
 
     @property
     def evaluations(self) -> int:
-        """How many evaluations of the prior a sample takes, per source."""
+        """Number of evaluations of the prior per sample and source."""
         return self.sampler.evaluations
 
     def describe(self) -> dict[str, Any]:

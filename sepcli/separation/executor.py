@@ -1,4 +1,4 @@
-"""Where independent pieces of work run: in this process, or in several. The seam for other backends."""
+"""Executors of independent pieces of work: this process or several; the interface for other backends."""
 
 from __future__ import annotations
 

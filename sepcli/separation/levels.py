@@ -76,7 +76,7 @@ def measure_gain(reader: BlockReader, reference: float | None) -> float:
 
 
 def cutoff(engine_rate: int, rate: int) -> float:
-    """Where an engine's estimates end, brought to ``rate``, in cycles per sample of it."""
+    """Upper frequency limit of an engine's estimates at ``rate``, in cycles per sample."""
     return 0.5 if engine_rate == rate else min(0.5, PASSBAND * engine_rate / rate)
 
 

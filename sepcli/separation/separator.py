@@ -153,7 +153,7 @@ class Separator:
 
     @property
     def engine(self) -> Engine:
-        """What samples the sources."""
+        """The engine, which samples the sources."""
         return self._engine
 
     @property
@@ -178,12 +178,12 @@ class Separator:
 
     @property
     def stream(self) -> StreamSettings:
-        """How recordings go through the engine."""
+        """Windows, samples and consistency of recordings."""
         return self._stream
 
     @property
     def colorizer(self) -> Colorizer | None:
-        """What samples colors; None: this separates sources."""
+        """The colorizer; None: this separates sources."""
         return self._colorizer
 
     def configured(
@@ -204,8 +204,8 @@ class Separator:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What runs, for records: priors, engine, sampler, settings, weights, device and, of audio, the
-        stream."""
+        """Return the configuration for records: priors, engine, sampler, settings, weights, device and, of
+        audio, the stream."""
         record = {**self._provenance, **self._engine.describe(), "weights": list(self.weights)}
         return {**record, "stream": asdict(self._stream)} if self.medium == "audio" else record
 

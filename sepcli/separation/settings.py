@@ -1,4 +1,4 @@
-"""How a recording goes through an engine."""
+"""Stream settings: windows, samples and consistency of recordings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Consistency = Literal["wiener", "residual", "project", "none"]
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How a recording goes through an engine.
+    """Windows, samples and consistency of the separation of recordings.
 
     Attributes:
         window: seconds that the engine is given at once.

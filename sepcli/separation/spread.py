@@ -15,7 +15,7 @@ from sepcli.separation.ranking import agreement, medoid, rank
 SURE = 60.0
 """dB; samples that agree better than that count as equal."""
 QUIET = 1e-5
-"""Of the mixture's energy in the same second: a stem with less of it is not there (-50 dB)."""
+"""A stem below this fraction of the mixture's energy in the same second counts as silent (-50 dB)."""
 
 
 @dataclass(frozen=True)

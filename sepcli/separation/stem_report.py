@@ -16,34 +16,34 @@ NEGLIGIBLE = 1e-4
 
 @dataclass(frozen=True)
 class StemReport:
-    """One stem of one set."""
+    """Report on one stem of one set."""
 
     name: str
     rms: float
     """Over all samples and channels; full scale is 1."""
     silent: bool
-    """There is nothing in it."""
+    """Whether the stem is silent."""
     equals_mixture: bool
-    """It is the whole mixture, which is not silent."""
+    """Whether the stem is the whole mixture, which is not silent."""
 
 
 @dataclass(frozen=True)
 class StreamReport:
-    """One file."""
+    """Report on one separated recording."""
 
     frames: int
     sample_rate: int
     seconds: float
     """Duration of the audio."""
     elapsed: float
-    """Seconds that the work took."""
+    """Processing time in seconds."""
     windows: int
     silent_windows: int
     """Windows of digital silence, which never reached the engine."""
     gain: float
-    """What the mixture was multiplied by on its way to the engine (and its stems divided by)."""
+    """Factor on the mixture before the engine (and divisor of its stems)."""
     rms: float
-    """Of the mixture."""
+    """Root mean square of the mixture."""
     residual: float
     """The largest |mixture - Σ stems| of all sets as stored: unless the consistency is none, 0 for integer
     samples, and one rounding for floats."""

@@ -52,7 +52,7 @@ def separate_stream(
         raw: receives the first sample of every window, without consistency.
 
     Returns:
-        What came out.
+        Measurements of the stems.
 
     Raises:
         InputError: the recording turns out to be damaged; nothing has been written then.

@@ -1,4 +1,4 @@
-"""How a part of a prior is trained, whatever its family; refusals of folders that hold something."""
+"""Training configuration common to all model families, and checks of output folders."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TrainConfig:
     note: str = ""
 
     def identity(self, sources: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
-        """What determines the weights, ready for JSON: neither paths of outputs nor the budget.
+        """Settings that determine the weights, ready for JSON: neither output paths nor the budget.
 
         Args:
             sources: names of the sources, the family's default resolved.

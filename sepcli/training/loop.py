@@ -32,7 +32,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class Task(Protocol):
-    """What is trained: a module, its loss on a random batch, and its loss on held-out data."""
+    """A training task: a module, its loss on a random batch, and its loss on held-out data."""
 
     @property
     def model(self) -> nn.Module:
@@ -50,7 +50,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and how fast.
+    """Budget, learning rate and schedule of the training loop.
 
     Attributes:
         seconds: time budget of all runs together; None to count steps instead.
@@ -78,7 +78,7 @@ class LoopSettings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What has to stay the same when a run is resumed; its budget may change."""
+        """Settings that must match when a run is resumed; the budget may change."""
         return {**self.run, "seed": self.seed, "learning rate": self.learning_rate}
 
 
@@ -171,7 +171,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Run:
-    """What the functions of the loop share."""
+    """State shared by the functions of the loop."""
 
     task: Task
     optimizer: torch.optim.AdamW

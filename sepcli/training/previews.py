@@ -1,4 +1,4 @@
-"""What a run leaves to look at and to listen to: its validation curve, images and signals."""
+"""Previews of a training run: validation curve, sample images and sample signals."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Setup:
-    """What is trained, with its data open.
+    """A part to be trained, with its data open.
 
     Attributes:
         config: a dataclass, ``config.json`` beside the weights.
@@ -169,7 +169,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def training_entry(config: TrainConfig, progress: Progress) -> dict[str, Any]:
-    """How a part was trained, and the figures of the weights that were kept, for the card."""
+    """Return the training record of a part, with the figures of the weights kept, for the card."""
     kept = [entry for entry in progress.history if entry["step"] == progress.best_step] or progress.history
     return {
         "command": config.command,

@@ -1,4 +1,4 @@
-"""What ``sepcli.evaluation.run`` evaluates. ``task_of`` chooses a task by the data."""
+"""Tasks of ``sepcli.evaluation.run``; ``task_of`` chooses one by the data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sepcli.evaluation.tasks.songs import WholeSongs
 from sepcli.separation.separator import Separator
 
 Data = ImagePairs | ColorImages | SongSet | AudioPairs
-"""What ``pairs`` and ``colors`` of the functions in ``sepcli.datasets`` return."""
+"""Return types of ``pairs`` and ``colors`` of the functions in ``sepcli.datasets``."""
 
 
 def task_of(

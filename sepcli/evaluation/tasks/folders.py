@@ -22,7 +22,7 @@ MIXED = {
     "audio": "mixture.* beside the references where there is one, else the sum of the stems",
     "image": "the sum of the stems",
 }
-"""How the baselines mix, by medium."""
+"""The mixture that the baselines separate, by medium."""
 BEST_ORDER = "the estimates of a track in the order of the greatest mean SI-SDR, of images PSNR"
 
 
@@ -46,7 +46,7 @@ class Folders:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What is measured if nothing is chosen."""
+        """The default metrics."""
         return ("sdr",) if self.medium == "audio" else ("psnr", "ssim")
 
     @property

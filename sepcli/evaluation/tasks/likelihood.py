@@ -97,7 +97,7 @@ class Likelihood:
         )
 
     def _values(self, number: int, item: Pair, seed: int) -> dict[tuple[str, str], float]:
-        """By prior, then source."""
+        """Values by prior, then source."""
         noise = [
             np.random.default_rng([seed, number, k]).standard_normal(len(signal), np.float32)
             for k, signal in enumerate(item.sources)

@@ -133,7 +133,7 @@ class Pairs:
         return refine_as(frame.sample_rate, self.stream, frame.weights)
 
     def _settings(self, batch: int) -> dict[str, Any]:
-        """What the numbers depend on besides the engine's settings."""
+        """Settings besides the engine's that determine the values."""
         used: dict[str, Any] = {"level": self.stream.reference_rms, "batch": batch}
         if self.engine is not None:
             used |= {

@@ -33,7 +33,7 @@ BLIND = StreamSettings(
     fft_seconds=baselines.STREAM["fft_seconds"],
     exponent=baselines.STREAM["exponent"],
 )
-"""How songs go through baselines."""
+"""Stream settings of songs for baselines."""
 
 
 class Song(NamedTuple):
