@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from sepcli.datasets.stems import StemBank
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.audio.recordings import draw_coefficients, measure_bands, open_banks
+from sepcli.priors.audio.recordings import measure_bands, open_banks, sample_coefficients
 from sepcli.priors.audio.train_denoiser import AudioTask
 from sepcli.priors.images.denoiser import DenoiserConfig, UNet
 from sepcli.priors.precision import fastest
@@ -75,7 +75,7 @@ def network(bins: int, image: bool, band_std: tuple[float, ...], tiny: bool) -> 
 def improvement(prior: SpectralPrior, bank: StemBank, frames: int, chunks: int = 32) -> dict[str, float]:
     """Return the noise reduction in dB, mean over chunks, per σ; that of the Wiener filter as mean over σ."""
     rng = np.random.default_rng(0)
-    x = draw_coefficients(bank, rng, chunks, frames, prior.config.bins)
+    x = sample_coefficients(bank, rng, chunks, frames, prior.config.bins)
     figures: dict[str, float] = {}
     wiener = []
     for sigma in SIGMAS:

@@ -244,9 +244,9 @@ def _open_images(choice: Choice, folder: Path, shape: tuple[int, int, int]) -> L
 
 def _prior_shape(choice: Choice) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Channels, height and width of the first prior's images, and its classes."""
-    from sepcli.priors.load import known_images
+    from sepcli.priors.load import describe_images
 
-    shape, classes = known_images(choice.priors[0])
+    shape, classes = describe_images(choice.priors[0])
     if choice.dataset.channels not in (0, shape[0]):
         kind = "gray" if shape[0] == 1 else "color"
         raise UsageError(

@@ -19,10 +19,10 @@ class Training:
     """How a family is trained on data of one medium; references are ``module:attribute``.
 
     Attributes:
-        options: the frozen dataclass of the family's own options.
+        options: the frozen dataclass of the options of the family.
         task: (options, ``TrainConfig``) → ``sepcli.training.run.Recipe``.
         batch: items per step by default.
-        tokens: tokens or frames per item by default; 0: an item has its own length.
+        tokens: tokens or frames per item by default; 0: the length varies between items.
         learning_rate: initial learning rate by default.
         init: whether training can start from a trained prior.
     """
@@ -70,7 +70,7 @@ _IMAGES, _AUDIO, _LASS = "sepcli.priors.images", "sepcli.priors.audio", "sepcli.
 _IMAGE = f"{_IMAGES}.options:ImageOptions"
 _IMAGE_LOAD: Mapping[Medium, str] = {"image": f"{_IMAGES}.load:load_image_prior"}
 _IMAGE_ENGINE: Mapping[Medium, str] = {"image": f"{_IMAGES}.load:image_engine"}
-_COLORIZER, _SHAPE = f"{_IMAGES}.colorizer:make_colorizer", f"{_IMAGES}.load:known_images"
+_COLORIZER, _SHAPE = f"{_IMAGES}.colorizer:make_colorizer", f"{_IMAGES}.load:describe_images"
 
 
 def _lass(task: str, batch: int, tokens: int, rate: float, init: bool = False) -> Training:
@@ -100,7 +100,7 @@ FAMILIES: Mapping[str, Family] = {
             load=dict.fromkeys(("audio", "image"), f"{_LASS}.load:load_transformer"),
             engine="lass",
             separator=dict.fromkeys(("audio", "image"), f"{_LASS}.build:lass_engine"),
-            shape=f"{_LASS}.build:known_images",
+            shape=f"{_LASS}.build:describe_images",
             training={
                 "audio": _lass("transformer", 16, 512, 1e-3, init=True),
                 "image": Training(

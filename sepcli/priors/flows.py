@@ -1,4 +1,4 @@
-"""Transforms with tractable Jacobians, and the normalizing flows made of them.
+"""Transforms with tractable Jacobians, and the normalizing flows composed of them.
 
 Under y = f(x) densities change by log p(x) = log p(y) + log |det ∂y/∂x|. A ``Transform`` returns y and the
 second term, its log-determinant, per item; ``inverse`` returns x. All transforms work on audio (B, C, T) and

@@ -1,7 +1,6 @@
 """The one loader: names of priors and a few arguments → ``Separator``.
 
-Every family brings its own engine: the row of its card's part in ``FAMILIES`` names the function that makes
-it.
+Every family has an engine: the row of its card's part in ``FAMILIES`` names the function that makes it.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def load_separator(
         other: add a last source for what no prior explains; of audio with score priors.
         labels: a class per source, of priors with classes; None: any.
         colorize: weights of red, green and blue in a gray image, whose colors are sampled.
-        samples: how many samples are to be drawn; greedy search has one.
+        samples: number of samples; greedy search has one.
         device: where to compute.
 
     Raises:
@@ -89,9 +88,9 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
     make = resolve(_separator(chosen))
     for folder, card in dict(zip(chosen.folders, chosen.cards, strict=True)).items():
         cards.verify(card, folder)
-    made = make(chosen, torch.device(device))
-    colorizer = made if isinstance(made, Colorizer) else None
-    engine = made if colorizer is None else colorizer.engine(chosen.weights)
+    loaded = make(chosen, torch.device(device))
+    colorizer = loaded if isinstance(loaded, Colorizer) else None
+    engine = loaded if colorizer is None else colorizer.engine(chosen.weights)
     if audio:
         stream.setdefault("consistency", "residual" if engine.interference_trained else "wiener")
         if stream["consistency"] == "none":
@@ -105,7 +104,7 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
     )
 
 
-def known_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+def describe_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Return channels, height and width of a prior's images and its classes, without loading weights.
 
     Raises:
@@ -153,7 +152,7 @@ def _row(card: Card, engine: str) -> Family:
         if family not in FAMILIES:
             raise PriorError(
                 f"prior {card.name} has a part of the unknown family '{family}'",
-                f"this version knows: {', '.join(FAMILIES)}",
+                f"families of this version: {', '.join(FAMILIES)}",
             )
     fitting = [row for row in FAMILIES.values() if row.engine == engine and card.medium in row.separator]
     rows = [row for row in fitting if row.name in families.values()]

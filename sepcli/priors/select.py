@@ -73,18 +73,18 @@ class Selection:
     @property
     def default_sampler(self) -> str | None:
         """The sampler that is given or is the card's default; None: the engine decides."""
-        found = self.sampler if self.sampler is not None else self.defaults.get("sampler")
-        return None if found is None else str(found)
+        sampler = self.sampler if self.sampler is not None else self.defaults.get("sampler")
+        return None if sampler is None else str(sampler)
 
     def options(self) -> dict[str, Any]:
         """Return the settings that run: the defaults are those of the default sampler."""
-        own = {} if self.sampler is not None else {k: v for k, v in self.defaults.items() if k != "sampler"}
-        return {**own, **self.settings}
+        defaults = {k: v for k, v in self.defaults.items() if k != "sampler"} if self.sampler is None else {}
+        return {**defaults, **self.settings}
 
     def per_source(self) -> list[tuple[Card, Path]]:
         """Return card and folder of every source's prior, without ``other``."""
-        found = list(zip(self.cards, self.folders, strict=True))
-        return found * len(self.names) if len(found) == 1 and self.medium == "image" else found
+        entries = list(zip(self.cards, self.folders, strict=True))
+        return entries * len(self.names) if len(entries) == 1 and self.medium == "image" else entries
 
     def groups(self) -> tuple[Hashable, ...] | None:
         """Return of which kind every source is: sources of one kind are interchangeable; None: no two are."""
@@ -104,11 +104,13 @@ class Selection:
         each = zip(self.names, files, strict=False)
         return {
             "prior": self.prior,
-            "files": {f"{source}/{name}": digest for source, own in each for name, digest in own.items()},
+            "files": {
+                f"{source}/{name}": digest for source, hashes in each for name, digest in hashes.items()
+            },
         }
 
 
-Found = list[tuple[Card, Path]]
+Entries = list[tuple[Card, Path]]
 
 
 def choose(
@@ -139,39 +141,39 @@ def choose(
         other: add a last source for what no prior explains; of audio with score priors.
         labels: a class per source, of priors with classes; None: any.
         colorize: weights of red, green and blue in a gray image: its colors are sampled.
-        samples: how many samples are to be drawn.
+        samples: number of samples.
 
     Raises:
         PriorError: no such prior, it has not been fetched, or it does not colorize.
         UsageError: the arguments do not fit the priors or each other.
     """
-    words = [priors] if isinstance(priors, str) else list(priors)
-    if not words:
+    references = [priors] if isinstance(priors, str) else list(priors)
+    if not references:
         raise UsageError("no prior is given", "give the name of one", argument="priors")
-    known = {word: resolve.find(word) for word in dict.fromkeys(words)}
-    found = [known[word] for word in words]
-    card = found[0][0]
+    resolved = {reference: resolve.find(reference) for reference in dict.fromkeys(references)}
+    entries = [resolved[reference] for reference in references]
+    card = entries[0][0]
     options = {"sampler": sampler, "settings": dict(settings or {})}
     if card.medium == "audio":
         _refuse(labels, card, "labels")
         _refuse(sources, card, "sources")
     if colorize is not None:
-        made = _colorizer(found, colorize, options)
+        selection = _colorizer(entries, colorize, options)
     elif card.medium == "image":
-        made = _images(found, weights, sources, labels, engine, options)
+        selection = _images(entries, weights, sources, labels, engine, options)
     elif is_single(card):
         _check_engine(card, engine)
-        made = _composed(found, weights, other, options)
+        selection = _composed(entries, weights, other, options)
     else:
-        _refuse_several(found, weights)
-        made = _together(*found[0], engine, other, options)
+        _refuse_several(entries, weights)
+        selection = _together(*entries[0], engine, other, options)
     if card.medium == "image" and other:
         raise UsageError(f"{card.name} is a prior of images", "leave it out", argument="other")
-    if samples > 1 and made.default_sampler == "greedy":
+    if samples > 1 and selection.default_sampler == "greedy":
         raise UsageError(
             f"greedy search finds one answer, not {samples}", "choose another sampler", argument="samples"
         )
-    return _renamed(made, names)
+    return _renamed(selection, names)
 
 
 def is_single(card: Card) -> bool:
@@ -192,8 +194,8 @@ def add_other(names: Sequence[str], weights: Sequence[float]) -> tuple[tuple[str
         weights: of K, or of ``other`` too; it has the weight of the others, or 1 where these differ.
     """
     alike = len(set(weights)) == 1
-    own = (weights[0] if alike else 1.0,) if len(weights) == len(names) else ()
-    return _numbered([*names, OTHER]), (*weights, *own)
+    added = (weights[0] if alike else 1.0,) if len(weights) == len(names) else ()
+    return _numbered([*names, OTHER]), (*weights, *added)
 
 
 def _engine_of(card: Card, folder: Path, engine: str | None, sampler: str | None, other: bool) -> str:
@@ -202,19 +204,19 @@ def _engine_of(card: Card, folder: Path, engine: str | None, sampler: str | None
     Raises:
         UsageError: the card does not have it.
     """
-    own = next((name for name in card.engines if name != SCORE), SCORE)
+    main = next((name for name in card.engines if name != SCORE), SCORE)
     domains = {"signal": SCORE, "token": LASS}
     having = [name for domain, name in domains.items() if sampler in sampler_names(domain)]
-    usual = SCORE if other else having[0] if card.priors and having else card.engine
-    chosen = engine or usual
-    if chosen == VARIATIONAL == own and sampler is not None:
+    default = SCORE if other else having[0] if card.priors and having else card.engine
+    chosen = engine or default
+    if chosen == VARIATIONAL == main and sampler is not None:
         raise UsageError(
             f"the encoders of prior {card.name} have no sampler",
             f"leave it out, or choose the engine {SCORE}",
             argument="sampler",
         )
-    if chosen not in (own, SCORE) or (chosen == SCORE != own and not score_priors(card, folder)):
-        lacking = f"is of the engine {own}, " + (
+    if chosen not in (main, SCORE) or (chosen == SCORE != main and not score_priors(card, folder)):
+        lacking = f"is of the engine {main}, " + (
             "without score priors" if chosen == SCORE else f"not {chosen}"
         )
         raise UsageError(
@@ -240,10 +242,10 @@ def _together(
     """A prior of all sources of audio, or the score priors that it names."""
     chosen = _engine_of(card, folder, engine, options["sampler"], other)
     names, weights = card.sources, card.weights or (1.0,) * len(card.sources)
-    found = [(card, folder)]
+    entries = [(card, folder)]
     if chosen == SCORE:
-        found = [resolve.find(word) for word in score_priors(card, folder)]
-        _check_single([one for one, _ in found], card)
+        entries = [resolve.find(name) for name in score_priors(card, folder)]
+        _check_single([one for one, _ in entries], card)
     elif other:
         raise UsageError(
             f"prior {card.name} is of the engine {chosen}, which explains all of the mixture",
@@ -252,12 +254,12 @@ def _together(
         )
     if other:
         names, weights = add_other(names, weights)
-    first = found[0][0]
+    first = entries[0][0]
     return Selection(
         chosen,
         card.name,
-        tuple(one for one, _ in found),
-        tuple(place for _, place in found),
+        tuple(one for one, _ in entries),
+        tuple(folder for _, folder in entries),
         names,
         weights,
         first.stream,
@@ -268,10 +270,10 @@ def _together(
 
 
 def _composed(
-    found: Found, weights: Sequence[float] | None, other: bool, options: dict[str, Any]
+    entries: Entries, weights: Sequence[float] | None, other: bool, options: dict[str, Any]
 ) -> Selection:
     """A score prior for every source of audio."""
-    owners = [card for card, _ in found]
+    owners = [card for card, _ in entries]
     _check_single(owners, owners[0])
     if len(owners) + other < 2:
         raise UsageError(
@@ -292,7 +294,7 @@ def _composed(
         SCORE,
         "+".join(card.name for card in owners),
         tuple(owners),
-        tuple(folder for _, folder in found),
+        tuple(folder for _, folder in entries),
         names,
         alphas,
         owners[0].stream,
@@ -303,7 +305,7 @@ def _composed(
 
 
 def _images(
-    found: Found,
+    entries: Entries,
     weights: Sequence[float] | None,
     sources: int | None,
     labels: Sequence[int | None] | None,
@@ -311,11 +313,11 @@ def _images(
     options: dict[str, Any],
 ) -> Selection:
     """One prior for all images, or one for each."""
-    cards = [card for card, _ in found]
+    cards = [card for card, _ in entries]
     for card in cards:
         if card.medium != "image":
             raise UsageError(f"prior {card.name} is not of images", "choose another", argument="priors")
-    engines = [_engine_of(card, folder, engine, None, False) for card, folder in found]
+    engines = [_engine_of(card, folder, engine, None, False) for card, folder in entries]
     chosen = engines[0]
     for card, name in zip(cards, engines, strict=True):
         if len(cards) > 1 and name != SCORE:
@@ -341,7 +343,7 @@ def _images(
         chosen,
         "+".join(dict.fromkeys(card.name for card in cards)),
         tuple(cards),
-        tuple(folder for _, folder in found),
+        tuple(folder for _, folder in entries),
         source_names(cards * (count // len(cards))),
         mixing_weights(weights, cards[0].weights, images=True, sources=count),
         {},
@@ -351,9 +353,9 @@ def _images(
     )
 
 
-def _colorizer(found: Found, weights: Sequence[float], options: dict[str, Any]) -> Selection:
+def _colorizer(entries: Entries, weights: Sequence[float], options: dict[str, Any]) -> Selection:
     """A score prior of color images, whose channels are the sources."""
-    (card, folder), *more = found
+    (card, folder), *more = entries
     if more:
         raise UsageError("colorization takes one prior", "give one", argument="priors")
     if (card.engine, card.medium) != (SCORE, "image"):
@@ -379,9 +381,9 @@ def _check_single(owners: Sequence[Card], first: Card) -> None:
             )
 
 
-def _refuse_several(found: Found, weights: Sequence[float] | None) -> None:
-    card, together = found[0][0], ", ".join(found[0][0].sources)
-    if len(found) > 1:
+def _refuse_several(entries: Entries, weights: Sequence[float] | None) -> None:
+    card, together = entries[0][0], ", ".join(entries[0][0].sources)
+    if len(entries) > 1:
         raise UsageError(
             f"prior {card.name} has all its sources: {together}",
             "give it alone; several, one per source, are for images and for priors of one source each",
@@ -397,14 +399,16 @@ def _refuse(value: object, card: Card, argument: str) -> None:
         )
 
 
-def _renamed(made: Selection, names: Sequence[str] | None) -> Selection:
+def _renamed(selection: Selection, names: Sequence[str] | None) -> Selection:
     if names is None:
-        return made
-    if len(set(names)) != len(names) or len(names) != len(made.names):
+        return selection
+    if len(set(names)) != len(names) or len(names) != len(selection.names):
         raise UsageError(
-            f"{len(names)} names for {len(made.names)} sources", "give each source a name", argument="names"
+            f"{len(names)} names for {len(selection.names)} sources",
+            "give each source a name",
+            argument="names",
         )
-    return replace(made, names=tuple(names))
+    return replace(selection, names=tuple(names))
 
 
 def _numbered(names: Sequence[str]) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def train(
 
     Args:
         config: what to train, on which data.
-        options: the family's own options, by name.
+        options: options of the family, by name.
         on_progress: called with (done, total).
         log: called with the figures of every validation.
         on_message: called with notes on the data.

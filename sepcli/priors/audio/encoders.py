@@ -75,7 +75,7 @@ class EncodersConfig:
 
 
 class Encoders(nn.Module):
-    """K encoders, for mixtures of K sources with known weights."""
+    """K encoders, for mixtures of K sources with given weights."""
 
     def __init__(self, config: EncodersConfig) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ from sepcli.settings import check, parse
 REACH = 4.0
 """Sampling begins with noise of so many times the standard deviation of the loudest band."""
 SIGMA_MIN = 3e-4
-"""It ends at -70 dB of full scale, 50 dB below the usual level of a mixture."""
+"""It ends at -70 dB of full scale, 50 dB below the typical level of a mixture."""
 BATCH = 4
 """Windows and samples computed at once: windows are long enough to keep several cores busy."""
 NEAR = 0.19
@@ -76,10 +76,10 @@ def mdct_engine(selection: Selection, device: torch.device) -> MdctEngine:
     _check_alike(selection.cards, every)
     other, sources, weights = selection.other, selection.names, selection.weights
     given = selection.default_sampler
-    sampler = usual_sampler(every, other) if given is None else given
+    sampler = default_sampler(every, other) if given is None else given
     options = {**sampler_defaults(sampler, every, other), **selection.options()}
-    made = {id(network): FastPrior(network) for network in every}
-    priors = [made[id(network)] for network in every]
+    wrapped = {id(network): FastPrior(network) for network in every}
+    priors = [wrapped[id(network)] for network in every]
     scale = sum(abs(weight) for weight in weights) / len(weights) or 1.0
     relative = tuple(weight / scale for weight in weights)
     fitted = share = None
@@ -118,7 +118,7 @@ def greatest_std(networks: Sequence[SpectralPrior]) -> float:
     return max(float(network.band_std.max()) for network in networks)
 
 
-def usual_sampler(networks: Sequence[SpectralPrior], other: bool = False) -> str:
+def default_sampler(networks: Sequence[SpectralPrior], other: bool = False) -> str:
     """Return halving, or projected for interference-trained priors, without variance, or beside ``other``."""
     halves = (
         all(network.config.variance for network in networks)
@@ -167,9 +167,9 @@ def _beside_other(
     priors: Sequence[FastPrior], share: float, weight: float, config: SpectralConfig
 ) -> Callable[[Tensor], IndependentPriors]:
     """Return mixtures → the priors and, as the last, that of ``other``."""
-    own = share / weight**2  # the prior is of the source before it is weighted
+    unweighted_share = share / weight**2  # the prior is of the source before it is weighted
     frames = SECONDS * config.sample_rate / config.bins
-    return lambda mixture: IndependentPriors([*priors, fit_other(mixture, own, frames)])
+    return lambda mixture: IndependentPriors([*priors, fit_other(mixture, unweighted_share, frames)])
 
 
 def _check_alike(owners: Sequence[Card], networks: Sequence[SpectralPrior]) -> None:

@@ -48,7 +48,7 @@ class VariationalEngine:
 
     @property
     def hop(self) -> int:
-        """Samples that become one place of the networks."""
+        """The samples per position of the networks."""
         return self.encoders.config.factor
 
     @property
@@ -68,7 +68,7 @@ class VariationalEngine:
 
     @property
     def interference_trained(self) -> bool:
-        """Whether estimates are better than masks made of them."""
+        """Whether estimates are better than masks computed from them."""
         return False
 
     @property
@@ -78,43 +78,43 @@ class VariationalEngine:
 
     @torch.no_grad()
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        """The mean of the posterior if one answer is asked for, else draws.
+        """Return the mean of the posterior for one sample, else samples of it.
 
         Args:
             mixture: (B, 1, T), float32, full scale 1.
-            seeds: (B, S) int64, one per item and draw; or (B, S, Z), one per Z-th part of the signal, too; a
-                draw depends on its own seeds only.
-            on_progress: told that it is done.
+            seeds: (B, S) int64, one per item and sample; or (B, S, Z), one per Z-th part of the signal, too;
+                a sample depends on its seeds only.
+            on_progress: called once, at the end.
 
         Returns:
             (B, S, K, 1, T) on the CPU, of the unweighted sources.
         """
         samples = seeds.shape[1]
-        found = posterior(self.encoders, F.pad(mixture, (0, -mixture.shape[-1] % self.hop)))
-        expected = found.expected()
-        drawn = [expected.cpu()]
+        q = posterior(self.encoders, F.pad(mixture, (0, -mixture.shape[-1] % self.hop)))
+        expected = q.expected()
+        sampled = [expected.cpu()]
         if samples > 1:
             streams = [Rng(seeds[:, number]) for number in range(samples)]
-            drawn = [found.sample(stream.normal(expected)).cpu() for stream in streams]
+            sampled = [q.sample(stream.normal(expected)).cpu() for stream in streams]
         if on_progress is not None:
             on_progress(1, 1)
-        return torch.stack(drawn, dim=1)[..., : mixture.shape[-1]]
+        return torch.stack(sampled, dim=1)[..., : mixture.shape[-1]]
 
     def describe(self) -> dict[str, Any]:
         """Return the engine and its device; there are neither a sampler nor settings."""
         return {"engine": "variational", "sampler": None, "settings": {}, "device": str(self.device)}
 
     def log_prior(self, sources: Tensor) -> None:
-        """Encoders do not know how probable sources are."""
+        """Return None: encoders provide no density of sources."""
         return None
 
 
 def posterior(encoders: Encoders, mixture: Tensor, noise: float | None = None) -> GaussianSources:
-    """q(x | m) of mixtures (B, 1, T) on any device, for noise s, the least that was learnt if None."""
+    """Return q(x | m) of mixtures (B, 1, T) on any device, for noise s; None: the least of the training."""
     config = encoders.config
-    own = mixture.to(next(encoders.parameters()))
-    mean, std = encoders(own, own.new_tensor(noise or config.noise))
-    return GaussianSources(mean, std, own, WeightedSum(config.weights), config.mixture_noise)
+    on_device = mixture.to(next(encoders.parameters()))
+    mean, std = encoders(on_device, on_device.new_tensor(noise or config.noise))
+    return GaussianSources(mean, std, on_device, WeightedSum(config.weights), config.mixture_noise)
 
 
 def load_encoders(folder: Path) -> Encoders:
@@ -123,8 +123,8 @@ def load_encoders(folder: Path) -> Encoders:
     Raises:
         PriorError: they are missing or damaged.
     """
-    found = load_network(lambda fields: Encoders(EncodersConfig(**fields)), folder / PART)
-    return found.requires_grad_(False)
+    encoders = load_network(lambda fields: Encoders(EncodersConfig(**fields)), folder / PART)
+    return encoders.requires_grad_(False)
 
 
 def variational_engine(selection: Selection, device: torch.device) -> VariationalEngine:

@@ -41,7 +41,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def is_flow(folder: Path) -> bool:
-    """Whether a prior of sound is a flow of waveforms."""
+    """Whether a prior of audio is a flow of waveforms."""
     return (folder / PART).is_dir()
 
 
@@ -101,12 +101,16 @@ def wave_engine(selection: Selection, device: torch.device) -> WaveEngine:
         )
     peaks = [network.config.peak for network in every]
     bounds = (-max(peaks), max(peaks)) if all(peaks) else None
-    own = dict(selection.defaults)
-    usual = str(own.pop("sampler", "langevin" if bounds is None else "projected"))
-    sampler = usual if selection.sampler is None else selection.sampler
+    defaults = dict(selection.defaults)
+    default_sampler = str(defaults.pop("sampler", "langevin" if bounds is None else "projected"))
+    sampler = default_sampler if selection.sampler is None else selection.sampler
     settings = selection.settings
-    options = {**_defaults(sampler, selection.weights), **(own if sampler == usual else {}), **settings}
-    if "preset" in options:  # it has a width and a step of its own
+    options = {
+        **_defaults(sampler, selection.weights),
+        **(defaults if sampler == default_sampler else {}),
+        **settings,
+    }
+    if "preset" in options:  # it sets width and step
         options = {k: v for k, v in options.items() if k not in LANGEVIN_PRESETS["paper"] or k in settings}
     inner = score_engine(
         IndependentPriors(every),
@@ -129,5 +133,5 @@ def _defaults(chosen: str, weights: Sequence[float]) -> dict[str, Any]:
 
     The noise of x is Σ α_k² σ² in A x; for two sources of weight 1 the paper's γ² is half of that.
     """
-    own = dict(DEFAULTS.get(chosen, {}))
-    return {**own, "width": sum(w * w for w in weights) / 2} if chosen == "langevin" else own
+    defaults = dict(DEFAULTS.get(chosen, {}))
+    return {**defaults, "width": sum(w * w for w in weights) / 2} if chosen == "langevin" else defaults

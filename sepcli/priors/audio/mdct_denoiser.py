@@ -1,8 +1,8 @@
 """A denoiser of audio, D(x, σ) ≈ E[x_0 | x = x_0 + σ ε], on MDCT coefficients, bands × frames.
 
 The transform is orthogonal (see ``sepcli.signal.mdct``): white noise of σ on a waveform is white noise of σ
-on its coefficients. The power of audio varies by orders of magnitude between bands, so that each band has its
-own standard deviation s_f, measured on the training data, in place of the σ_data of Karras et al.:
+on its coefficients. The power of audio varies by orders of magnitude between bands, so that each band has
+a standard deviation s_f, measured on the training data, instead of the σ_data of Karras et al.:
 
     D = g x + σ √g F        logit g = ln(s_f²/σ²) + U        C = g σ² exp(R)
 

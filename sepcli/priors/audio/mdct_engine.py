@@ -19,7 +19,7 @@ from sepcli.separation.engines import ScoreEngine
 from sepcli.signal.mdct import imdct, mdct
 
 AUDIBLE = (1.0, 0.003)
-"""Sigmas between which sources are ranked by their prior: from full scale to 30 dB below a usual mixture."""
+"""Range of sigmas for the ranking by the prior: from full scale to 30 dB below a typical mixture."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class MdctEngine:
             are trained at the levels that sources have in a mixture, and a mixture comes at one level
             whatever the α_k add up to; so c is their mean size, and only their ratios count.
         interference_trained: whether every prior was trained beside interference, so that estimates are
-            nearer to the sources than masks made of them.
+            nearer to the sources than masks computed from them.
         other: the share of the mixture's power that the last source, ``other``, is expected to have; None:
             there is none.
     """
@@ -77,25 +77,25 @@ class MdctEngine:
         return self.inner.device
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        """Draw sources.
+        """Sample sources.
 
         Args:
             mixture: (B, 1, T), float32, full scale 1.
-            seeds: (B, S) int64, one per item and draw; or (B, S, Z), one per Z-th part of the frames too;
-                a draw depends on its own seeds only.
-            on_progress: told about progress, evaluation by evaluation.
+            seeds: (B, S) int64, one per item and sample; or (B, S, Z), one per Z-th part of the frames too;
+                a sample depends on its seeds only.
+            on_progress: called after every evaluation.
 
         Returns:
-            (B, S, K, 1, T) on the CPU: S draws of the unweighted sources.
+            (B, S, K, 1, T) on the CPU: S samples of the unweighted sources.
         """
         coefficients = self.inner.sample(mdct(mixture, self.hop), seeds, on_progress)
         return imdct(coefficients, mixture.shape[-1]) / self.scale
 
     def describe(self) -> dict[str, Any]:
         """Return engine, sampler, and the settings of sampler, posterior and ``other`` that run."""
-        made = self.inner.describe()
+        description = self.inner.describe()
         other = {} if self.other is None else {"other": self.other}
-        return {**made, "settings": {**made["settings"], **other}}
+        return {**description, "settings": {**description["settings"], **other}}
 
     def log_prior(self, sources: Tensor) -> Tensor | None:
         """How probable sources (B, K, 1, T) are, (B,) in nats up to a constant; see ``ScoreEngine``."""
@@ -104,7 +104,7 @@ class MdctEngine:
 
 @dataclass(frozen=True)
 class FastPrior:
-    """A prior whose network is asked in the device's fastest precision (see ``sepcli.priors.precision``).
+    """A prior whose network runs in the device's fastest precision (see ``sepcli.priors.precision``).
 
     Attributes:
         prior: the network.

@@ -16,7 +16,7 @@ from sepcli.signal.mdct import imdct
 def draw_samples(
     prior: SpectralPrior, seed: int, count: int = 3, seconds: float = 4.0, steps: int = 50
 ) -> Tensor:
-    """Draw unconditional samples (count, T) by ancestral sampling, on the CPU."""
+    """Generate unconditional samples (count, T) by ancestral sampling, on the CPU."""
     bins, length = prior.config.bins, round(seconds * prior.config.sample_rate)
     like = prior.band_std.new_empty((count, 1, 1, bins, -(-length // bins)))
     sampler = Projected(steps, **sigma_range([prior]), eta=None)

@@ -77,8 +77,10 @@ def open_banks(
     return bank, levelled(open_songs(data, "validation", (source,), rate, cache), REFERENCE)
 
 
-def draw_coefficients(bank: StemBank, rng: np.random.Generator, count: int, frames: int, bins: int) -> Tensor:
-    """Sample MDCT coefficients of chunks (count, bins, frames) at random places, gains and polarities."""
+def sample_coefficients(
+    bank: StemBank, rng: np.random.Generator, count: int, frames: int, bins: int
+) -> Tensor:
+    """Sample MDCT coefficients of chunks (count, bins, frames) at random positions, gains and polarities."""
     chunks = draw_chunks(bank, rng, count, frames * bins, GAINS)[:, 0]
     chunks *= rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1))
     with torch.autocast("cpu", enabled=False):  # the transform is as exact as the samples
@@ -90,6 +92,6 @@ def measure_bands(bank: StemBank, frames: int, bins: int) -> list[float]:
     rng, power = np.random.default_rng(0), torch.zeros(bins, dtype=torch.float64)
     part = 32
     for _ in range(MEASURED // part):
-        x = draw_coefficients(bank, rng, part, frames, bins)
+        x = sample_coefficients(bank, rng, part, frames, bins)
         power += x.double().square().mean(dim=(0, 2)) / (MEASURED // part)
     return [round(float(std), 7) for std in power.sqrt().clamp_min(FLOOR)]

@@ -26,9 +26,9 @@ from sepcli.priors.audio.recordings import (
     GAINS,
     REFERENCE,
     default_source,
-    draw_coefficients,
     measure_bands,
     open_banks,
+    sample_coefficients,
     source_names,
 )
 from sepcli.priors.select import is_single
@@ -93,14 +93,14 @@ class AudioTask:
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of a random batch, and its figures."""
-        x, others = self._draw(self.train, rng, self.batch), self._draw_interference(0, rng, self.batch)
+        x, others = self._sample(self.train, rng, self.batch), self._sample_interference(0, rng, self.batch)
         return self.model.low_loss(x, rng, others) if self.low else self.model.loss(x, rng, others)
 
     def validate(self) -> dict[str, float]:
         """Return figures on the same held-out chunks, with the same noise, every time.
 
-        They are of the typical chunk, e^(mean ln(1 + error)) - 1 (``nll``: the median): a chunk with sounds
-        that are missing in training would outweigh all others in a mean. ``error`` of the lowest bands is a
+        They are of the typical chunk, e^(mean ln(1 + error)) - 1 (``nll``: the median): a chunk with audio
+        unlike that of training would outweigh all others in a mean. ``error`` of the lowest bands is a
         mean of decibels.
         """
         rng = np.random.default_rng(0)
@@ -108,7 +108,7 @@ class AudioTask:
             return self._validate_low(rng)
         rows = []
         for _ in range(self.validated * (4 if self.interference else 1)):  # their errors vary more
-            x, others = self._draw(self.held_out, rng, 1), self._draw_interference(1, rng, 1)
+            x, others = self._sample(self.held_out, rng, 1), self._sample_interference(1, rng, 1)
             rows.append(self.evaluated.loss(x, rng, others)[1])
         values = {key: np.array([row[key] for row in rows]) for key in rows[0]}
         typical = {key: float(np.expm1(np.log1p(values[key]).mean())) for key in ("mse", "wiener")}
@@ -119,24 +119,24 @@ class AudioTask:
         rows = []
         for _ in range(max(1, 4 * self.validated // self.batch)):
             x, others = (
-                self._draw(self.held_out, rng, self.batch),
-                self._draw_interference(1, rng, self.batch),
+                self._sample(self.held_out, rng, self.batch),
+                self._sample_interference(1, rng, self.batch),
             )
             rows.append(self.evaluated.low_loss(x, rng, others)[1])
         means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
         return {"loss": means["error"], **means}
 
-    def _draw_interference(self, part: int, rng: np.random.Generator, count: int) -> Tensor | None:
+    def _sample_interference(self, part: int, rng: np.random.Generator, count: int) -> Tensor | None:
         """Sample interference for training (0) or validation (1), zero in the chunks without it."""
         if not self.interference:
             return None
         bank = self.interference[int(rng.integers(len(self.interference)))][part]
         share = LOW_INTERFERENCE if self.low else INTERFERENCE
         present = torch.from_numpy(rng.random((count, 1, 1)) < share)
-        return present.to(self.model.band_std.device) * self._draw(bank, rng, count)
+        return present.to(self.model.band_std.device) * self._sample(bank, rng, count)
 
-    def _draw(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
-        chunks = draw_coefficients(bank, rng, count, self.frames, self.model.config.bins)
+    def _sample(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
+        chunks = sample_coefficients(bank, rng, count, self.frames, self.model.config.bins)
         return chunks.to(self.model.band_std.device)
 
 

@@ -34,7 +34,7 @@ from sepcli.priors.audio.options import EncodersOptions
 from sepcli.priors.audio.recordings import REFERENCE
 from sepcli.priors.audio.train_flow import STREAM, VALIDATED
 from sepcli.priors.audio.wave_flow import WaveFlow
-from sepcli.priors.audio.waves import FRAME, Draw, mixtures_of
+from sepcli.priors.audio.waves import FRAME, SampleChunks, mixtures_of
 from sepcli.priors.select import VARIATIONAL, is_single, source_names
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
@@ -67,8 +67,8 @@ class VariationalTask:
     model: Encoders
     evaluated: Encoders
     priors: Sequence[WaveFlow]
-    train: Draw
-    held_out: Draw
+    train: SampleChunks
+    held_out: SampleChunks
     batch: int
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -124,7 +124,7 @@ def recipe(options: EncodersOptions, config: TrainConfig) -> Recipe:
             "give flows of waveforms, one per source",
             argument="prior",
         )
-    entries = [resolve.find(word) for word in options.prior]
+    entries = [resolve.find(name) for name in options.prior]
     for card, folder in entries:
         if not is_single(card) or not is_flow(folder):
             raise PriorError(

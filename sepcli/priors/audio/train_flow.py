@@ -18,7 +18,7 @@ from sepcli.priors.audio.load_flows import DEFAULTS, PART, load_wave_flow
 from sepcli.priors.audio.options import FlowOptions
 from sepcli.priors.audio.recordings import REFERENCE, source_names
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
-from sepcli.priors.audio.waves import FRAME, Draw, waves_of
+from sepcli.priors.audio.waves import FRAME, SampleChunks, waves_of
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
@@ -51,8 +51,8 @@ class WaveTask:
 
     model: WaveFlow
     evaluated: WaveFlow
-    train: Draw
-    held_out: Draw
+    train: SampleChunks
+    held_out: SampleChunks
     batch: int
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -130,8 +130,8 @@ def _config(options: FlowOptions, config: TrainConfig) -> WaveFlowConfig:
     return WaveFlowConfig(**fields)
 
 
-def _facts(flow: WaveFlow, held_out: Draw) -> dict[str, Any]:
-    """Return the kind of flow, and the log-likelihood of held-out chunks with the usual noise."""
+def _facts(flow: WaveFlow, held_out: SampleChunks) -> dict[str, Any]:
+    """Return the kind of flow, and the log-likelihood of held-out chunks with the configured noise."""
     rng, device = np.random.default_rng(0), _device(flow)
     chunks = held_out(rng, VALIDATED)
     noise = flow.config.noise * rng.standard_normal(chunks.shape).astype(np.float32)
@@ -150,8 +150,8 @@ def _facts(flow: WaveFlow, held_out: Draw) -> dict[str, Any]:
     }
 
 
-def _samples(flow: WaveFlow, held_out: Draw, seed: int) -> Tensor:
-    """Draw signals (``SAMPLES``, T), of the mel frames of held-out chunks if the flow takes any."""
+def _samples(flow: WaveFlow, held_out: SampleChunks, seed: int) -> Tensor:
+    """Sample signals (``SAMPLES``, T), of the mel frames of held-out chunks if the flow takes any."""
     config, rng = flow.config, torch.Generator().manual_seed(seed % 2**62)
     if not config.mels:
         length = round(SECONDS * config.sample_rate / config.factor) * config.factor

@@ -19,7 +19,7 @@ class WaveEngine:
 
     Attributes:
         inner: separates signals (B, 1, T) whose length is a multiple of ``hop``.
-        hop: samples that become one place of the flows.
+        hop: samples per position of the flows.
     """
 
     inner: ScoreEngine
@@ -27,7 +27,7 @@ class WaveEngine:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the K sources."""
+        """The names of the K sources."""
         return self.inner.names
 
     @property
@@ -57,7 +57,7 @@ class WaveEngine:
 
     @property
     def interference_trained(self) -> bool:
-        """Whether estimates are better than masks made of them."""
+        """Whether estimates are better than masks computed from them."""
         return False
 
     @property
@@ -66,16 +66,16 @@ class WaveEngine:
         return self.inner.device
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        """Draw sources.
+        """Sample sources.
 
         Args:
             mixture: (B, 1, T), float32, full scale 1.
-            seeds: (B, S) int64, one per item and draw; or (B, S, Z), one per Z-th part of the signal, too; a
-                draw depends on its own seeds only.
-            on_progress: told about progress, evaluation by evaluation.
+            seeds: (B, S) int64, one per item and sample; or (B, S, Z), one per Z-th part of the signal, too;
+                a sample depends on its seeds only.
+            on_progress: called after every evaluation.
 
         Returns:
-            (B, S, K, 1, T) on the CPU: S draws of the unweighted sources.
+            (B, S, K, 1, T) on the CPU: S samples of the unweighted sources.
         """
         return self.inner.sample(self._whole(mixture), seeds, on_progress)[..., : mixture.shape[-1]]
 

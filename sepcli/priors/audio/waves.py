@@ -21,11 +21,13 @@ FRAME = 256
 MIXTURE = "mixture"
 """The name of the one source of a folder of mixtures."""
 
-Draw = Callable[[np.random.Generator, int], Tensor]
+SampleChunks = Callable[[np.random.Generator, int], Tensor]
 """(rng, B) → random chunks (B, T)."""
 
 
-def waves_of(data: Path, source: str, rate: int, length: int, cache: Path | None = None) -> tuple[Draw, Draw]:
+def waves_of(
+    data: Path, source: str, rate: int, length: int, cache: Path | None = None
+) -> tuple[SampleChunks, SampleChunks]:
     """Return functions that sample training chunks, and held-out ones.
 
     Args:
@@ -50,7 +52,7 @@ def waves_of(data: Path, source: str, rate: int, length: int, cache: Path | None
 
 def mixtures_of(
     data: Path, sources: Sequence[str], rate: int, length: int, cache: Path | None = None
-) -> tuple[Draw, Draw]:
+) -> tuple[SampleChunks, SampleChunks]:
     """Return functions that sample chunks of mixtures for training, and held-out ones.
 
     Args:
@@ -81,19 +83,19 @@ def _check_length(length: int) -> None:
         )
 
 
-def _means_of_toys(waves: ToyWaves, length: int) -> Draw:
+def _means_of_toys(waves: ToyWaves, length: int) -> SampleChunks:
     return lambda rng, count: torch.from_numpy(waves.sample(rng, count, length).mean(1))
 
 
-def _of_toys(waves: ToyWaves, length: int) -> Draw:
+def _of_toys(waves: ToyWaves, length: int) -> SampleChunks:
     return lambda rng, count: torch.from_numpy(waves.sample(rng, count, length)[:, 0])
 
 
-def _of_bank(bank: StemBank, length: int, gains: Gains | None) -> Draw:
+def _of_bank(bank: StemBank, length: int, gains: Gains | None) -> SampleChunks:
     """Chunks of either polarity; without ``gains`` at that of the bank."""
 
-    def draw(rng: np.random.Generator, count: int) -> Tensor:
+    def sample(rng: np.random.Generator, count: int) -> Tensor:
         chunks = draw_chunks(bank, rng, count, length, gains)[:, 0]
         return torch.from_numpy(chunks * rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1)))
 
-    return draw
+    return sample

@@ -1,7 +1,7 @@
 """Checkpoints of torch.save: tensors only, checked by name, shape and value before anything uses them.
 
 A pickle is read by PyTorch's ``weights_only`` unpickler, which builds tensors and plain containers and
-refuses the rest, so that nothing in the file is run.
+refuses all else, so that nothing in the file is run.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """Sampler → its settings for colors; Langevin dynamics keep those of BASIS. Ancestral noise gives colors
 their uncertainty, fresh noise alone (η = 1) too little of it; see ``sepcli.samplers.projected``."""
 BATCH = 16
-"""Samples computed at once, of images that may be larger than the prior's own."""
+"""Samples computed at once, of images that may be larger than those of the prior."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ def make_colorizer(selection: Selection, device: torch.device) -> Colorizer:
     compiled = prepare([network], options, device)
 
     def engine_of(channels: DenoisingPrior, weights: Sequence[float]) -> ScoreEngine:
-        made = score_engine(channels, NAMES, weights, device, sampler, options, channels=1, bounds=UNIT)
-        likelihood = {**made.likelihood, **compiled, **vars(hints)}
-        return replace(made, batch=min(BATCH, samples_at_once(network)), likelihood=likelihood)
+        engine = score_engine(channels, NAMES, weights, device, sampler, options, channels=1, bounds=UNIT)
+        likelihood = {**engine.likelihood, **compiled, **vars(hints)}
+        return replace(engine, batch=min(BATCH, samples_at_once(network)), likelihood=likelihood)
 
     prior = ClassPrior(network, fast=True)
     return Colorizer(prior, engine_of, min(network.config.size), hints.hint_sigma)

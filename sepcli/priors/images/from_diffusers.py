@@ -22,9 +22,9 @@ def diffusers_prior(model: Any, label: int | None = None) -> ClassPrior:
             kind.
     """
     if isinstance(model, str | os.PathLike):
-        word = os.fspath(model)
-        known = word if os.path.isdir(word) or word.startswith(HUB) else f"{HUB}{word}"
-        prior: DiffusionUnetPrior = load_unet(find(known)[1])
+        name = os.fspath(model)
+        reference = name if os.path.isdir(name) or name.startswith(HUB) else f"{HUB}{name}"
+        prior: DiffusionUnetPrior = load_unet(find(reference)[1])
     else:
         prior = prior_of(model, dict(model.config), None)
     classes = len(prior.config.classes)

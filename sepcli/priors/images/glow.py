@@ -9,7 +9,7 @@ intensity and dimension; D dimensions). Uniform noise one step wide makes p a de
 the level σ is s(σ) = √(σ² + 1/(12 · 255²)), never 0.
 
 p_σ is represented in one of two ways. One flow is conditioned on σ: ln s is an input of its networks and its
-``ActNorm``s, and it is trained on all σ at once. Or there are copies of a flow, each fine-tuned at its own
+``ActNorm``s, and it is trained on all σ at once. Or there are copies of a flow, each fine-tuned at one
 noise level, as in the paper; between the levels the nearest in ln s is used, and its score is rescaled by s.
 
 Source: Kingma & Dhariwal 2018 (Glow), the architecture, without its activation normalization inside the

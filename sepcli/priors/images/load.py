@@ -89,7 +89,7 @@ def image_engine(selection: Selection, device: torch.device) -> ScoreEngine:
     options = selection.options()
     compiled = prepare(networks.values(), options, device)
     scale = image_scale(selection.weights)
-    made = score_engine(
+    engine = score_engine(
         _joint(every, labels),
         selection.names,
         tuple(scale * weight for weight in selection.weights),
@@ -100,16 +100,16 @@ def image_engine(selection: Selection, device: torch.device) -> ScoreEngine:
         bounds=UNIT,
     )
     return replace(
-        made,
+        engine,
         weights=selection.weights,
         scale=scale,
         batch=min(samples_at_once(network) for network in networks.values()),
-        density=_density(every, labels, made.sampler),
-        likelihood={**made.likelihood, **compiled},
+        density=_density(every, labels, engine.sampler),
+        likelihood={**engine.likelihood, **compiled},
     )
 
 
-def known_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+def describe_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Return channels, height and width of a prior's images and its classes, without loading weights.
 
     Raises:
@@ -162,10 +162,10 @@ def _joint(networks: Sequence[ImagePrior], labels: Sequence[int | None]) -> Inde
                 "use a prior that was trained with classes",
                 argument="labels",
             )
-    made: dict[tuple[int, int | None], ClassPrior] = {}
+    priors: dict[tuple[int, int | None], ClassPrior] = {}
     pairs = zip(networks, labels, strict=True)
     return IndependentPriors(
-        [made.setdefault((id(n), label), ClassPrior(n, label, fast=True)) for n, label in pairs]
+        [priors.setdefault((id(n), label), ClassPrior(n, label, fast=True)) for n, label in pairs]
     )
 
 

@@ -59,7 +59,7 @@ def prior_of(unet: Any, config: Mapping[str, Any], scheduler: Mapping[str, Any] 
     """
     with _quiet():
         prediction, sigmas = _noise_levels(scheduler, config)
-    made = DiffusionUnetConfig(
+    prior_config = DiffusionUnetConfig(
         channels=unet.config.in_channels,
         size=image_size(config),
         sigmas=sigmas,
@@ -67,7 +67,7 @@ def prior_of(unet: Any, config: Mapping[str, Any], scheduler: Mapping[str, Any] 
         multiple=2 ** (len(unet.config.block_out_channels) - 1),
         classes=tuple(map(str, range(unet.config.num_class_embeds or 0))),
     )
-    return DiffusionUnetPrior(made, unet.float()).eval()
+    return DiffusionUnetPrior(prior_config, unet.float()).eval()
 
 
 def unet_images(folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
@@ -103,7 +103,7 @@ def expected_shapes(folder: Path, config: str) -> dict[str, torch.Size]:
 
 
 def _network_class(folder: Path) -> Any:
-    """The library's own class."""
+    """Return the class of the library."""
     try:
         from diffusers import UNet2DModel
     except ImportError as error:
@@ -114,11 +114,11 @@ def _network_class(folder: Path) -> Any:
 
 
 def _load(weights: Path) -> Any:
-    """The library's own network, its config beside the weights; it knows the names of older weights."""
+    """Load the network of the library, which converts older names of weights; its config is beside them."""
     network = _network_class(weights.parent)
     wrong = PriorError(f"{weights} does not fit its config", "fetch or save the network again")
     try:
-        unet, found = network.from_pretrained(
+        unet, report = network.from_pretrained(
             str(weights.parent),
             use_safetensors=True,
             low_cpu_mem_usage=False,
@@ -127,7 +127,7 @@ def _load(weights: Path) -> Any:
         )
     except Exception as error:  # whatever the library makes of a damaged file
         raise wrong from error
-    if found["missing_keys"] or found["unexpected_keys"]:
+    if report["missing_keys"] or report["unexpected_keys"]:
         raise wrong
     return unet
 
@@ -141,8 +141,8 @@ def _noise_levels(
         PriorError: network and scheduler do not fit, or one of them is of another kind.
     """
     embedding = config.get("time_embedding_type", "positional")
-    usual = "ScoreSdeVeScheduler" if embedding == "fourier" else "DDPMScheduler"
-    settings = {"_class_name": usual} if scheduler is None else scheduler
+    default = "ScoreSdeVeScheduler" if embedding == "fourier" else "DDPMScheduler"
+    settings = {"_class_name": default} if scheduler is None else scheduler
     kind = str(settings.get("_class_name"))
     exploding = kind == "ScoreSdeVeScheduler"
     if embedding != ("fourier" if exploding else "positional"):
@@ -166,15 +166,15 @@ def _ddpm_levels(settings: Mapping[str, Any]) -> tuple[float, ...]:
 
     if int(settings.get("num_train_timesteps", 1000)) > LONGEST:
         raise ValueError(f"more than {LONGEST} timesteps")
-    made = DDPMScheduler(**{key: settings[key] for key in SCHEDULE if key in settings})
-    kept = (1.0 - made.betas.double()).cumprod(0)
+    ddpm = DDPMScheduler(**{key: settings[key] for key in SCHEDULE if key in settings})
+    kept = (1.0 - ddpm.betas.double()).cumprod(0)
     sigmas = ((1.0 - kept) / kept).sqrt()
     return tuple(sigmas.tolist()[: -1 if sigmas[-1].isinf() else None])  # so it is with zero terminal SNR
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the library's log and warnings, which speak of its own settings."""
+    """Silence the library's log and warnings, which concern its settings."""
     logger = logging.getLogger("diffusers")
     level = logger.level
     with warnings.catch_warnings():

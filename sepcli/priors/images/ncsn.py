@@ -5,7 +5,7 @@
 
 The weights σ_i² balance the noise levels, because ‖s_i‖ is about 1/σ_i. Images are in [0, 1]; the input of
 the network is 2x - 1, its output the score in the units of x. With classes, every pair of class and noise
-level has its own row in the normalizations; the last class is the unknown class. Without classes the
+level has a row in the normalizations; the last class is the unknown class. Without classes the
 architecture is the one that the authors released.
 
 Source: Song & Ermon 2019, equations 5 and 6 (the loss, λ(σ) = σ²), section 4 (the noise schedule); used for

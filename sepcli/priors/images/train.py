@@ -100,7 +100,7 @@ def card_of(out: Path, family: str, source: str) -> cards.Card:
 
 
 def draw_images(flow: GlowPrior, seed: int, count: int = ROWS * COLUMNS) -> Tensor:
-    """Draw clean images of any class (count, C, H, W) at ``TEMPERATURE``, on the CPU."""
+    """Sample clean images of any class (count, C, H, W) at ``TEMPERATURE``, on the CPU."""
     rng = torch.Generator().manual_seed(seed)
     # one by one, in the memory of one, for wide flows of large images
     return torch.cat([flow.sample(1, rng, temperature=TEMPERATURE).cpu() for _ in range(count)])

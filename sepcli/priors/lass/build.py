@@ -85,8 +85,8 @@ def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
         UsageError: an unknown sampler or setting, or a value out of range.
     """
     card, defaults = selection.cards[0], dict(selection.defaults)
-    usual = str(defaults.pop("sampler", "ancestral"))
-    name = usual if selection.sampler is None else selection.sampler
+    default_sampler = str(defaults.pop("sampler", "ancestral"))
+    name = default_sampler if selection.sampler is None else selection.sampler
     defaults = {key: value for key, value in defaults.items() if SAMPLER_OF.get(key, name) == name}
     sampler, rest = token_sampler(name, {**defaults, **selection.settings})
     settings = parse(LassSettings, {**DEFAULTS[card.medium], **rest})
@@ -96,7 +96,7 @@ def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
     return sampler, settings
 
 
-def known_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+def describe_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Return channels, height and width of a prior's images and its classes, without loading weights.
 
     Raises:

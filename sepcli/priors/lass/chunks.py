@@ -28,12 +28,12 @@ class Chunks(Protocol):
         """The names of the K sources of an item; empty strings where all are of one kind."""
         ...
 
-    def draw(self, rng: np.random.Generator, count: int) -> Tensor:
-        """Draw items of K unrelated sources: (count, K, C, *D), float32 on the CPU."""
+    def sample(self, rng: np.random.Generator, count: int) -> Tensor:
+        """Sample items of K unrelated sources: (count, K, C, *D), float32 on the CPU."""
         ...
 
     def labelled(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Draw N ≥ count single sources (N, C, *D), and the index of each in the transformer (N,), int64."""
+        """Sample N ≥ count single sources (N, C, *D), and their indices in the transformer (N,), int64."""
         ...
 
     def validation(self) -> Mapping[str, tuple[Tensor, Tensor]]:
@@ -60,18 +60,18 @@ class AudioChunks:
         """The names of the K sources."""
         return self.bank.names
 
-    def draw(self, rng: np.random.Generator, count: int) -> Tensor:
-        """Draw unrelated chunks (count, K, 1, T)."""
+    def sample(self, rng: np.random.Generator, count: int) -> Tensor:
+        """Sample unrelated chunks (count, K, 1, T)."""
         return torch.from_numpy(draw_chunks(self.bank, rng, count, self.length, self.gains))[:, :, None]
 
     def labelled(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Draw equal numbers of chunks of every source: (N, 1, T) and (N,), N a multiple of K."""
-        chunks = self.draw(rng, -(-count // len(self.names)))
+        """Sample equal numbers of chunks of every source: (N, 1, T) and (N,), N a multiple of K."""
+        chunks = self.sample(rng, -(-count // len(self.names)))
         return chunks.flatten(0, 1), torch.arange(len(self.names)).repeat(len(chunks))
 
     def validation(self) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Return ``SEQUENCES`` chunks of every source, by its name."""
-        chunks = self.draw(np.random.default_rng(1), SEQUENCES)
+        chunks = self.sample(np.random.default_rng(1), SEQUENCES)
         return {
             name: (chunks[:, k], torch.full((len(chunks),), k, dtype=torch.int64))
             for k, name in enumerate(self.names)
@@ -97,13 +97,13 @@ class ImageChunks:
         """Two empty names: both sources are any image."""
         return "", ""
 
-    def draw(self, rng: np.random.Generator, count: int) -> Tensor:
-        """Draw pairs (count, 2, C, H, W) in [0, 1]."""
+    def sample(self, rng: np.random.Generator, count: int) -> Tensor:
+        """Sample pairs (count, 2, C, H, W) in [0, 1]."""
         images = self._images(rng, rng.integers(0, len(self.image_set.images), 2 * count))
         return images.view(count, 2, *images.shape[1:])
 
     def labelled(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Draw images (count, C, H, W), and for each 0 or 1 + its class."""
+        """Sample images (count, C, H, W), and for each 0 or 1 + its class."""
         chosen = rng.integers(0, len(self.image_set.images), count)
         images = self._images(rng, chosen)
         kept = rng.random(count) >= self.class_dropout

@@ -1,4 +1,4 @@
-"""p(c | z_k): how well a token of one source fits what the mixture sounds like around it.
+"""p(c | z_k): how well a token of one source fits the mixture around it.
 
 The counted table rates a pair of tokens by the mixture's token of the same instant alone. The mixture
 before and after says more: a bass note lasts, a drum decays. A network reads the codec's features c of the

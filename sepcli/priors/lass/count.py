@@ -49,7 +49,7 @@ def count(
         device: where to encode.
         resume: add to the counts that are there.
         overwrite: replace the counts that are there.
-        on_progress: called with (tokens, tokens in all), or seconds, after every draw.
+        on_progress: called with (tokens, tokens in all), or seconds, after every batch.
 
     Returns:
         The measures of the table: see ``finish``.
@@ -100,10 +100,10 @@ def merge(
     """
     job = open_job(folder, data, settings, cache, torch.device("cpu"))
     paths = [shard / COUNTS if shard.is_dir() else shard for shard in shards]
-    places = {path.resolve() for path in paths}
-    if len(places) < len(paths):
+    resolved = {path.resolve() for path in paths}
+    if len(resolved) < len(paths):
         raise UsageError("a shard is given twice", "name each once: its counts would count double", "merge")
-    if job.counts.exists() and job.counts.resolve() not in places and not overwrite:
+    if job.counts.exists() and job.counts.resolve() not in resolved and not overwrite:
         raise OutputError(
             f"{job.counts} exists and is not among the shards", f"merge {folder} as well, or overwrite it"
         )
@@ -127,7 +127,7 @@ def _run(
     counter = TripleCounter(job.codec.vocabulary, symmetric=settings.symmetric)
     while not _enough(done + counter.pairs, time.monotonic() - started, settings):
         rng = np.random.default_rng([settings.seed, (done + counter.pairs) // job.tokens, 7])
-        counter.add(*job.draw(train, rng))
+        counter.add(*job.sample(train, rng))
         if on_progress:
             on_progress(*_progress(done + counter.pairs, time.monotonic() - started, settings))
         if time.monotonic() - saved > settings.save_seconds:

@@ -1,6 +1,6 @@
 """Latent autoregressive source separation: mixture → tokens → sources, of audio and images by the same code.
 
-The codec encodes the mixture, the sampler draws the tokens of two sources from the posterior, the codec
+The codec encodes the mixture, the sampler samples the tokens of two sources from the posterior, the codec
 decodes them. A sample may be the best of several candidates by
 
     ‖m - Σ α_k x_k‖² / (2 s²) - Σ log p(z_k)
@@ -112,7 +112,7 @@ class LassEngine:
 
     @property
     def interference_trained(self) -> bool:
-        """False: the prior is trained on its own sources alone."""
+        """False: the prior is trained on clean sources."""
         return False
 
     @property
@@ -125,11 +125,11 @@ class LassEngine:
         )
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        """Draw samples of the sources.
+        """Sample the sources.
 
         Args:
             mixture: (B, C, *D), float32: audio in [-1, 1], or images whose sources are in [0, 1].
-            seeds: (B, S) int64, one per item and sample; a sample depends on its own seed only, except with a
+            seeds: (B, S) int64, one per item and sample; a sample depends on its seed only, except with a
                 ``shortlist``, which the samples of an item share. The samples of a beam are its S best
                 hypotheses.
             on_progress: called after every token and step of refinement.

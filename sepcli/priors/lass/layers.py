@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 INITIAL_STD = 0.06
-"""Standard deviation of a token's initial weights where they are made of its code."""
+"""Standard deviation of a token's initial weights where they depend on its code."""
 
 
 class Residual(nn.Module):
@@ -31,8 +31,7 @@ def ordered_weights(codebook: Tensor, dim: int) -> Tensor:
     Similar tokens then share what they learn from the first step on.
 
     Args:
-        codebook: (V, D), a codec's codes; they come through a random linear map, drawn from torch's own
-            stream.
+        codebook: (V, D), a codec's codes; they are mapped by a random matrix from torch's global generator.
         dim: dimensions of the weights.
     """
     codes = codebook.detach().cpu().float()

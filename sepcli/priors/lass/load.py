@@ -1,7 +1,7 @@
 """The parts of a LASS prior from its folder, of audio and images alike.
 
 A card of audio names the two sources that are separated. A card of images has one source, and both sources
-are such images, of any class or each of a class of its own. The codec decides the medium.
+are such images, of any class or each of a given class. The codec decides the medium.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CODEC, TRANSFORMER, TABLE, LATENT, CONTEXT = (
     "latent",
     "context",
 )
-"""The parts' places in a prior's folder."""
+"""Paths of the parts in a prior's folder."""
 MEANS = (0.5, 0.5)
 """The α_k of the mixtures of images that codecs encode and tables are counted for."""
 FILES: Mapping[str, str] = {
@@ -60,8 +60,8 @@ def load_codec(folder: Path, card: Card | None = None) -> tuple[LassCodec, str]:
     """
     codec: LassCodec = load_network(_make_codec, folder / CODEC)
     if card is not None:
-        own = codec.config.size if isinstance(codec, Vqvae2d) else codec.config.sample_rate
-        if own != (card.resolution if card.medium == "image" else card.sample_rate):
+        size = codec.config.size if isinstance(codec, Vqvae2d) else codec.config.sample_rate
+        if size != (card.resolution if card.medium == "image" else card.sample_rate):
             kind = "images of its card's size" if card.medium == "image" else "audio of its card's rate"
             raise PriorError(f"the codec of {card.name} is not for {kind}", "train the prior again")
     return codec.requires_grad_(False), cards.sha256(folder / CODEC / "model.safetensors")

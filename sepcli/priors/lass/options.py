@@ -12,7 +12,7 @@ from sepcli.settings import check
 
 @dataclass(frozen=True)
 class AudioOptions:
-    """The parts of LASS for audio have no options of their own."""
+    """Options of the parts of LASS for audio; there are none."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 
 to which κ log p(h_t | z_1, z_2) and Σ_k μ log p(c_t | z_k) may be added: see ``sepcli.priors.lass.latent``
 and ``sepcli.priors.lass.context``.
-Only the pairs that the likelihood table knows for the observed m_t are scored, so a step costs O(pairs of
+Only the pairs that the likelihood table holds for the observed m_t are scored, so a step costs O(pairs of
 the slice), never O(V²). Source: Postolache et al. 2023 (LASS), equations 3-5 and section "Inference"; they
 use λ = 3 for music.
 """

@@ -123,8 +123,8 @@ def _named(options: Options, config: TrainConfig) -> TrainConfig:
             argument="sources",
         )
     folder = config.data.resolve().name or "image"
-    usual = SOURCES if medium == "audio" else ("digit" if kind_of(config.data) is Kind.DIGITS else folder,)
-    config = replace(config, sources=config.sources or usual)
+    default = SOURCES if medium == "audio" else ("digit" if kind_of(config.data) is Kind.DIGITS else folder,)
+    config = replace(config, sources=config.sources or default)
     if (config.out / cards.CARD).exists():
         card = cards.read(config.out)
         if "lass" not in card.engines or card.medium != medium:
@@ -160,7 +160,7 @@ def _open_codec(
     def task(model: LassCodec, _: LassCodec) -> CodecTask:
         result = CodecTask(model, data.train, data.held_out, data.weights, config.batch, data.mixtures)
         if isinstance(model, Vqvae2d):
-            model.initialise(result.draw(np.random.default_rng(config.loop.seed)))
+            model.initialise(result.sample(np.random.default_rng(config.loop.seed)))
         return result
 
     stage = Stage(network, task, average=False)

@@ -19,7 +19,7 @@ Many = 1_000_000_000
 class LassSettings:
     """How prior and likelihood are weighed, how many pairs are rated, and how a sample is chosen and refined.
 
-    By default a sample is the sampler's own; the best of several, refined and exact ones are for images.
+    By default a sample is that of the sampler; the best of several, refined and exact ones are for images.
 
     Attributes:
         lam: λ, the power of the likelihood table.
@@ -77,8 +77,8 @@ class CountSettings:
         seed: seed of the random pairs; shards to be merged need different ones.
         save_seconds: longest time between two writes of the counts, in seconds.
         pairs: pairs of sources that are counted at once; None: 16 chunks of audio or 256 images.
-        chunk_tokens: tokens of a chunk of audio; an image has its own number.
-        held_out: how often so many held-out pairs are drawn, on which the table is measured.
+        chunk_tokens: tokens of a chunk of audio; an image has a fixed number.
+        held_out: batches of held-out pairs on which the table is measured.
 
     Raises:
         UsageError: a value is out of range.

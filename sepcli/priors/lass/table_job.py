@@ -25,7 +25,7 @@ from sepcli.protocols import ProgressCallback
 from sepcli.signal.mixing import WeightedSum
 
 AT_ONCE: Mapping[str, int] = {"audio": 16, "image": 256}
-"""Medium → pairs per draw."""
+"""Medium → pairs per batch."""
 Triples = tuple[Tensor, Tensor, Tensor]
 """Tokens of two sources and of their mixture, (N,) each, int64."""
 
@@ -67,9 +67,9 @@ class TableJob:
         length = self.settings.chunk_tokens
         return pairs(self.data, split, self.card, self.codec, length, self.cache, on_progress)
 
-    def draw(self, chunks: Chunks, rng: np.random.Generator) -> Triples:
-        """Draw random pairs of sources and encode them with their mixtures."""
-        return encode(self.codec, chunks.draw(rng, self._pairs), mixture_weights(self.card))
+    def sample(self, chunks: Chunks, rng: np.random.Generator) -> Triples:
+        """Sample random pairs of sources and encode them with their mixtures."""
+        return encode(self.codec, chunks.sample(rng, self._pairs), mixture_weights(self.card))
 
     @property
     def _pairs(self) -> int:
@@ -105,7 +105,7 @@ def finish(job: TableJob, counted: LikelihoodTable, held_out: Chunks) -> dict[st
     """
     settings = job.settings
     rng = np.random.default_rng([settings.seed, 1])
-    triples = [job.draw(held_out, rng) for _ in range(settings.held_out)]
+    triples = [job.sample(held_out, rng) for _ in range(settings.held_out)]
     a, b, m = (torch.cat(parts) for parts in zip(*triples, strict=True))
     kept = counted.prune(settings.max_nonzeros, settings.max_marginals)
     kept = replace(kept, nearest=nearest_seen(job.codec.quantizer.codebook.cpu(), kept))

@@ -53,15 +53,15 @@ class CodecTask:
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of random sources and their mixtures."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        return self.model.loss(self.draw(rng), generator)
+        return self.model.loss(self.sample(rng), generator)
 
-    def draw(self, rng: np.random.Generator) -> Tensor:
-        """Draw random sources and their mixtures (N, C, *D), on the model's device."""
-        return self._with_mixtures(self.train.draw(rng, self.items)).flatten(0, 1)
+    def sample(self, rng: np.random.Generator) -> Tensor:
+        """Sample random sources and their mixtures (N, C, *D), on the model's device."""
+        return self._with_mixtures(self.train.sample(rng, self.items)).flatten(0, 1)
 
     def validate(self) -> dict[str, float]:
         """Return the reconstruction quality (dB) of held-out sources and mixtures, and perplexity."""
-        signals = self._with_mixtures(self.held_out.draw(np.random.default_rng(1), self.validated))
+        signals = self._with_mixtures(self.held_out.sample(np.random.default_rng(1), self.validated))
         figures: dict[str, list[float]] = {}
         tokens = []
         for name, signal in zip((*self.held_out.names, "mixture"), signals.unbind(1), strict=True):
@@ -144,11 +144,11 @@ class LikelihoodTask:
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of random mixtures."""
-        return self.nll(self.train.draw(rng, self.batch).to(self.device))
+        return self.nll(self.train.sample(rng, self.batch).to(self.device))
 
     def validate(self) -> dict[str, float]:
         """Return the loss of held-out mixtures."""
-        _, figures = self.nll(self.held_out.draw(np.random.default_rng(1), HELD_OUT).to(self.device))
+        _, figures = self.nll(self.held_out.sample(np.random.default_rng(1), HELD_OUT).to(self.device))
         return {"loss": figures["nll"], **figures}
 
 

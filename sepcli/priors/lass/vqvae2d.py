@@ -1,7 +1,7 @@
 """A VQ-VAE for small images: one token per square patch, in raster order.
 
-Strided convolutions halve the image as often as there are ``widths``, residual layers at the tokens' own
-resolution see the neighbourhood, and the quantizer keeps one of V codes; the decoder mirrors the encoder and
+Strided convolutions halve the image as often as there are ``widths``, residual layers at the resolution of
+the tokens see the neighbourhood, and the quantizer keeps one of V codes; the decoder mirrors the encoder and
 ends in a logistic function, so that what it makes is in [0, 1]. The training loss, sums over the batch, is
 
     Σ(x - x̂)² / Σ(x - mean)²  +  commitment · ‖h - c_z‖²

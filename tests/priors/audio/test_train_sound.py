@@ -146,7 +146,7 @@ def test_a_loss_is_compiled_where_it_is_asked_for(
 
 
 def test_chunks_have_all_levels_and_both_polarities() -> None:
-    chunks = audio.draw_coefficients(bank(), np.random.default_rng(0), 400, 8, 16)
+    chunks = audio.sample_coefficients(bank(), np.random.default_rng(0), 400, 8, 16)
     assert chunks.shape == (400, 16, 8)
     rms = chunks.square().mean((1, 2)).sqrt()
     heard = 20 * torch.log10(rms[rms > 0] / audio.REFERENCE)
@@ -155,7 +155,7 @@ def test_chunks_have_all_levels_and_both_polarities() -> None:
     assert float(heard.max()) == pytest.approx(audio.GAINS.high, abs=1)
     straight = bank()
     offset = np.full_like(straight.samples[0], 3000)
-    lifted = audio.draw_coefficients(
+    lifted = audio.sample_coefficients(
         replace(straight, samples=(offset,)), np.random.default_rng(0), 100, 8, 16
     )
     assert 0.3 < float((lifted[:, 0, 3] > 0).float().mean()) < 0.7
@@ -217,7 +217,7 @@ def test_sounds_of_another_kind_are_learnt_not_to_be_taken_for_its_own() -> None
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        x = audio.draw_coefficients(other, np.random.default_rng(1), 32, 16, 16)
+        x = audio.sample_coefficients(other, np.random.default_rng(1), 32, 16, 16)
         with torch.no_grad():
             taken, _ = network.denoise(x, torch.full((32,), 0.01))
         left[bool(interference)] = float(taken.square().mean() / x.square().mean())

@@ -29,18 +29,18 @@ def images(flip: bool = False, class_dropout: float = 1.0) -> ImageChunks:
 
 @pytest.mark.parametrize("chunks", [audio(), audio(Gains()), images(), images(True, 0.5)], ids=str)
 def test_what_all_chunks_do(chunks: Chunks) -> None:
-    drawn = chunks.draw(np.random.default_rng(3), 5)
-    assert drawn.shape[:2] == (5, len(chunks.names))
-    assert drawn.dtype == torch.float32
-    assert torch.equal(drawn, chunks.draw(np.random.default_rng(3), 5))
-    assert not torch.equal(drawn, chunks.draw(np.random.default_rng(4), 5))
+    sampled = chunks.sample(np.random.default_rng(3), 5)
+    assert sampled.shape[:2] == (5, len(chunks.names))
+    assert sampled.dtype == torch.float32
+    assert torch.equal(sampled, chunks.sample(np.random.default_rng(3), 5))
+    assert not torch.equal(sampled, chunks.sample(np.random.default_rng(4), 5))
     signals, sources = chunks.labelled(np.random.default_rng(3), 5)
     assert len(signals) == len(sources) >= 5
-    assert signals.shape[1:] == drawn.shape[2:]
+    assert signals.shape[1:] == sampled.shape[2:]
     assert sources.dtype == torch.int64
     for signals, sources in chunks.validation().values():
         assert len(signals) == len(sources)
-        assert signals.shape[1:] == drawn.shape[2:]
+        assert signals.shape[1:] == sampled.shape[2:]
     again = chunks.validation()
     assert all(torch.equal(again[name][0], signals) for name, (signals, _) in chunks.validation().items())
 
@@ -57,10 +57,10 @@ def test_every_source_of_audio_is_drawn_as_often() -> None:
 
 
 def test_images_are_mirrored_by_the_toss_of_a_coin() -> None:
-    drawn = images(flip=True).draw(np.random.default_rng(0), 200).flatten(0, 1)
-    left = drawn[..., 1, 0] > 0.5
+    sampled = images(flip=True).sample(np.random.default_rng(0), 200).flatten(0, 1)
+    left = sampled[..., 1, 0] > 0.5
     assert 0.4 < float(left.float().mean()) < 0.6
-    assert not bool((images().draw(np.random.default_rng(0), 200).flatten(0, 1)[..., 1, 0] > 0.5).any())
+    assert not bool((images().sample(np.random.default_rng(0), 200).flatten(0, 1)[..., 1, 0] > 0.5).any())
 
 
 def test_classes_of_images_are_withheld_as_often_as_asked() -> None:

@@ -17,7 +17,7 @@ from sepcli.catalog import card as cards
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
-from sepcli.priors.load import known_images
+from sepcli.priors.load import describe_images
 from sepcli.samplers.ancestral import Ancestral
 from sepcli.samplers.beam import Beam
 from sepcli.separation.engines import ScoreEngine
@@ -67,7 +67,7 @@ def test_settings_override_the_card(made: Path) -> None:
 
 
 def test_classes_choose_the_sources_of_the_network(made: Path) -> None:
-    assert known_images(str(made)) == ((1, 8, 8), ("0-4", "5-9"))
+    assert describe_images(str(made)) == ((1, 8, 8), ("0-4", "5-9"))
     assert load(made).prior.sources == (0, 0)
     assert load(made, labels=(0, 1)).prior.sources == (1, 2)
     assert load(made, labels=(None, 1)).prior.sources == (0, 2)
@@ -78,7 +78,7 @@ def test_classes_choose_the_sources_of_the_network(made: Path) -> None:
 
 def test_score_priors_are_loaded_as_ever(made: Path, tiny_images: Path, tiny_prior: Path) -> None:
     assert isinstance(engine_of([str(tiny_images)], (0.5, 0.5)), ScoreEngine)
-    assert known_images(str(tiny_images)) == ((1, 12, 12), ("0-4", "5-9"))
+    assert describe_images(str(tiny_images)) == ((1, 12, 12), ("0-4", "5-9"))
     with pytest.raises(UsageError, match="tokens"):
         engine_of([str(tiny_images), str(made)], TWO)
     with pytest.raises(UsageError, match="tiny"):

@@ -51,7 +51,7 @@ class LikelihoodTable:
         joint: n_abm by pair; pair (a, b) is the context a V + b.
         coarse: p_bo.
         beta: β, the weight of p_bo in counts.
-        nearest: (V,) int64, the code to read in place of a mixture code never seen; None: any pair will do.
+        nearest: (V,) int64, the code to read instead of an unseen mixture code; None: any pair is possible.
     """
 
     vocabulary: int
@@ -145,7 +145,7 @@ class LikelihoodTable:
         return replace(self, joint=self.joint.keep(max_nonzeros, per_code), coarse=coarse)
 
     def coverage(self, first: Tensor, second: Tensor, mixture: Tensor) -> Coverage:
-        """How much of held-out tokens (any equal shapes) the table knows.
+        """Return the share of held-out tokens (any equal shapes) that the table covers.
 
         Raises:
             InputError: Shapes differ, a token is not in [0, V), or there are none.
@@ -173,7 +173,7 @@ class LikelihoodTable:
         return self.joint.probability(mixture, first * self.vocabulary + second, coarse, self.beta).log()
 
     def support(self, codes: Tensor) -> Tensor:
-        """The mixture codes to read in place of ``codes`` (any shape, int64 in [0, V)).
+        """Return the mixture codes to read instead of ``codes`` (any shape, int64 in [0, V)).
 
         Returns:
             The same shape, int64: each code itself, else its ``nearest``, else -1 where neither has any pair.
@@ -181,7 +181,7 @@ class LikelihoodTable:
         return supported(self.joint, codes.cpu(), self.nearest, self.vocabulary).to(codes.device)
 
     def candidates(self, codes: Tensor, max_candidates: int) -> tuple[Tensor, Tensor]:
-        """The source pairs that may have made each mixture code, the most counted where there are too many.
+        """Return the source pairs possible for each mixture code, the most counted where there are too many.
 
         n_abm is p(m | a, b) p(a, b) up to a constant, so the pairs kept are the likeliest under the pair
         unigram. A code without support is read as ``nearest``; failing that it gets the most frequent pairs,

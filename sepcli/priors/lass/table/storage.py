@@ -160,7 +160,7 @@ def _whole(parts: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     for name in [name for name in tensors if f"{name}.at" in parts]:
         at, large = parts[f"{name}.at"], parts.get(f"{name}.large", torch.zeros(0, dtype=torch.int64))
         check(path, len(large) == len(at), f"{name} lacks its large values")
-        check(path, _within(at, 0, len(tensors[name]) - 1), f"{name} has large values out of place")
+        check(path, _within(at, 0, len(tensors[name]) - 1), f"{name} has large values at invalid positions")
         tensors[name] = tensors[name].index_copy(0, at, large)
     return tensors
 
