@@ -20,7 +20,7 @@ train() {  # NAME BUDGET OPTION...: once, or the rest of it
 if [ -n "${FINETUNE:-}" ]; then
   train mnist-glow "${BUDGET:-24m}" --set clean=1
   # the card, which is written last, names the training that the fine-tuned flow started from
-  grep -qxF '[training.glow.init]' "$out/mnist-glow/card.toml" || sepcli train-prior --family glow --data "$data" \
+  grep -qxF '[[parts.glow.history]]' "$out/mnist-glow/card.toml" || sepcli train-prior --family glow --data "$data" \
     --out "$out/mnist-glow" --set finetune_noise=1 --time-budget "${FINETUNE_BUDGET:-16m}" --resume
 else
   train mnist-glow "${BUDGET:-40m}"

@@ -35,10 +35,10 @@ def test_a_fine_tuned_flow_is_continued_with_whenever_the_script_was_stopped(tmp
     assert run([*train, "--set", "clean=1"]) == 0
     assert run([*train, "--set", "finetune_noise=1", "--set", "levels=2"]) == 0
     few = {"FINETUNE": "1", "PAIRS": "1", "PAIRINGS": "any", "ROWS": "halving-1"}
-    made = cards.read(tmp_path / "mnist-glow")
+    trained = cards.read(tmp_path / "mnist-glow")
     run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
     finished = cards.read(tmp_path / "mnist-glow")
-    assert (finished.training, finished.files) == (made.training, made.files)
+    assert (finished.parts, finished.files) == (trained.parts, trained.files)
     check_card(tmp_path / "mnist-glow", "mnist-glow", tmp_path / "halving-1-any.json")
     card = (tmp_path / "mnist-glow" / "card.toml").read_bytes()
     run_script("reproduce/mnist-glow.sh", DIGITS, tmp_path, **few)
