@@ -40,6 +40,7 @@ def test_its_links_exist() -> None:
         assert (ROOT / (path[0] or path[1])).exists(), path
 
 
+@pytest.mark.slow
 def test_its_python_runs() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
 

@@ -77,7 +77,7 @@ def test_a_flow_and_encoders_learn_from_musdb(musdb: Path, flows: list[str], tmp
         (["--sources", "kazoo"], 1, "kazoo"),
         ([], 2, "musdb"),
         (["--sources", "drums,bass"], 2, "drums,bass"),
-        (["--sources", "drums", "--family", "glow"], 2, "--family glow"),
+        (["--sources", "drums", "--family", "glow"], 2, "glow is trained on images"),
         (["--sources", "drums,kazoo", "--family", "vqvae"], 1, "kazoo"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -100,6 +100,7 @@ def test_estimates_are_kept_where_priors_take_what_is_theirs(duet: Path, tmp_pat
         assert record["stream"]["consistency"] == usual
 
 
+@pytest.mark.slow
 def test_seeds_draws_and_weights(priors: dict[str, Path], duet: Path, tmp_path: Path) -> None:
     words = ("--prior", priors["violin"], "--prior", priors["violin"], "--prior", priors["shaker"])
     words += ("--weights", "0.5,0.5,1", "--samples", 2, "--consistency", "project", "--format", "flac")

@@ -94,6 +94,7 @@ def test_it_starts_from_a_trained_prior(
         run(request(recordings, tmp_path / "q", init=init, preset="small", loop=still))
 
 
+@pytest.mark.slow
 def test_the_lowest_bands_get_a_network_of_their_own(
     finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
 ) -> None:
@@ -291,7 +292,7 @@ def test_untrained_samples_have_the_spectrum_of_the_bands() -> None:
     torch.testing.assert_close(spectrum, torch.tensor(stds), rtol=0.12, atol=0)
 
 
-@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize("low", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
     recordings: Path, finished: tuple[Path, Progress], tmp_path: Path, low: bool
 ) -> None:

@@ -57,6 +57,7 @@ def test_many_draws_are_computed_in_parts(tiny_images: Path) -> None:
     assert torch.allclose(drawn[:, -1:], separator.sample(mixtures()[:1], seeds[:, -1:]), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_compiled_networks_draw_the_same(tiny_images: Path) -> None:
