@@ -87,3 +87,17 @@ def write_whole(path: Path, data: bytes, hint: str = MORE_SPACE) -> None:
             file.write(data)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}", hint) from error
+
+
+def write_text(path: Path, text: str, hint: str = MORE_SPACE) -> None:
+    """Write a file atomically as UTF-8; what UTF-8 lacks is escaped, since names of files may hold anything.
+
+    Args:
+        path: the file; its folder must exist.
+        text: its content; line ends stay as they are.
+        hint: advice in case of failure.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    write_whole(path, text.encode("utf-8", "backslashreplace"), hint)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sepcli.atomic import write_text
 from sepcli.cli import console
 from sepcli.errors import OutputError, UsageError
 from sepcli.metrics import METRICS
@@ -122,9 +123,10 @@ def write_files(
         if option == "--plot":
             _plot(report, path)
         else:
-            from sepcli.evaluation.csv_report import csv_text, write_text
+            from sepcli.evaluation.csv_report import csv_text
 
-            write_text(path, csv_text(report) if option == "--csv" else _page(report, quiet))
+            text = csv_text(report) if option == "--csv" else _page(report, quiet)
+            write_text(path, text, "choose another file")
         console.note(f"wrote {path}", quiet)
 
 

@@ -6,9 +6,7 @@ import csv
 import io
 import math
 from dataclasses import asdict, fields
-from pathlib import Path
 
-from sepcli.atomic import write_whole
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.score import TrackScore
 
@@ -34,16 +32,3 @@ def csv_text(report: Report) -> str:
 
 def _as_text(cell: str) -> str:
     return f"'{cell}" if cell.startswith(FORMULA) else cell
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, atomically, as UTF-8; what UTF-8 lacks is escaped, for names of files may hold anything.
-
-    Args:
-        path: Replaced if it is there.
-        text: What to write; line ends stay as they are.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    write_whole(path, text.encode("utf-8", "backslashreplace"), "choose another file")

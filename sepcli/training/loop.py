@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from sepcli.atomic import write_whole
+from sepcli.atomic import write_text, write_whole
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.protocols import ProgressCallback
 
@@ -322,12 +322,3 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         OutputError: it cannot be written.
     """
     write_whole(path, save(tensors, metadata))  # save_file would keep others from reading
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, atomically.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    write_whole(path, text.encode())

@@ -17,12 +17,13 @@ import torch
 from msgspec import structs
 from torch import nn
 
+from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig, check_alone, check_free
 from sepcli.training.ema import averaged
-from sepcli.training.loop import LoopSettings, Progress, Task, train, write_text
+from sepcli.training.loop import LoopSettings, Progress, Task, train
 
 Log = Callable[[dict[str, float]], None]
 """Called with the figures of every validation."""

@@ -17,8 +17,9 @@ import pytest
 import soundfile
 from PIL import Image
 
+from sepcli.atomic import write_text
 from sepcli.errors import InputError, OutputError
-from sepcli.evaluation.csv_report import csv_text, write_text
+from sepcli.evaluation.csv_report import csv_text
 from sepcli.evaluation.examples import pick_cases, track_clips
 from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, pair_folders
 from sepcli.evaluation.html_report import html_page

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sepcli.atomic import write_text
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.training import loop
-from sepcli.training.loop import LoopSettings, train, write_tensors, write_text, write_weights
+from sepcli.training.loop import LoopSettings, train, write_tensors, write_weights
 
 CPU = torch.device("cpu")
 SETTINGS = LoopSettings(seconds=None, steps=12, validations=4, warmup=2, checkpoint_seconds=1e9)

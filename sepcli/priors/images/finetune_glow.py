@@ -20,6 +20,7 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
 from sepcli.datasets.image_folder import LabelledImages
 from sepcli.datasets.image_splits import has_mirrored, open_data
@@ -30,7 +31,7 @@ from sepcli.priors.images.options import GlowOptions
 from sepcli.priors.images.train_task import ImageTask, data_facts
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Progress, write_tensors, write_text
+from sepcli.training.loop import Progress, write_tensors
 from sepcli.training.run import Log, OnMessage, Setup, Stage, fit
 
 LEVELS = "levels"

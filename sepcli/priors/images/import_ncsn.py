@@ -17,13 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
 from sepcli.errors import InputError, OutputError
 from sepcli.priors.images.checkpoint import check_tensors, read_state
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 from sepcli.priors.images.train import card_of
 from sepcli.training.config import check_alone, check_free
-from sepcli.training.loop import forget, write_tensors, write_text
+from sepcli.training.loop import forget, write_tensors
 
 UNITS = {
     f"{block + 1}_{stage + 1}_{kind}": f"{kind}s.{2 * block + stage}"
