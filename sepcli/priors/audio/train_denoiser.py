@@ -21,7 +21,7 @@ from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import load_spectral
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.options import DenoiserOptions
-from sepcli.priors.audio.previews import draw_samples
+from sepcli.priors.audio.previews import sample_audio
 from sepcli.priors.audio.recordings import (
     GAINS,
     REFERENCE,
@@ -204,7 +204,7 @@ def _open(
     def preview(progress: Progress) -> None:
         save_curve(progress.history, config.out / CURVE, LABELS, "denoising error")
         prior = load_network(load_spectral, config.out / PART).to(config.device)
-        save_signals(config.out / SIGNALS, draw_samples(prior, config.loop.seed), rate)
+        save_signals(config.out / SIGNALS, sample_audio(prior, config.loop.seed), rate)
 
     return Setup(
         network_config,

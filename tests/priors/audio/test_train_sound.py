@@ -25,7 +25,7 @@ from sepcli.priors.audio import recordings as audio
 from sepcli.priors.audio import train_denoiser
 from sepcli.priors.audio.load_denoisers import load_spectral
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.audio.previews import draw_samples
+from sepcli.priors.audio.previews import sample_audio
 from sepcli.signal.mdct import mdct
 from sepcli.training.config import TrainConfig
 from sepcli.training.ema import averaged
@@ -285,9 +285,9 @@ def test_the_card_says_how_good_the_weights_are_that_were_kept(recordings: Path,
 def test_untrained_samples_have_the_spectrum_of_the_bands() -> None:
     stds = tuple(float(s) for s in np.geomspace(0.3, 0.003, 16))
     prior = SpectralPrior(SpectralConfig(8000, 16, 8, 1, embedding=8, band_std=stds)).requires_grad_(False)
-    drawn = draw_samples(prior, seed=3, seconds=4.0, steps=100)
+    drawn = sample_audio(prior, seed=3, seconds=4.0, steps=100)
     assert drawn.shape == (3, 32000)
-    assert torch.equal(drawn[1:2], draw_samples(prior, seed=4, count=1, steps=100))
+    assert torch.equal(drawn[1:2], sample_audio(prior, seed=4, count=1, steps=100))
     spectrum = mdct(drawn, 16).square().mean((0, 2)).sqrt()
     torch.testing.assert_close(spectrum, torch.tensor(stds), rtol=0.12, atol=0)
 
