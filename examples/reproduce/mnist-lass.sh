@@ -19,8 +19,8 @@ train() {  # FAMILY FOLDER PART BUDGET OPTION...: once, or the rest of it
 }
 train vqvae "$folder" codec "$codec" --learning-rate 2e-3
 [ -d "$first/codec" ] || { cp -r "$folder/codec" "$first/part" && mv "$first/part" "$first/codec"; }
-train transformer "$first" prior "$prior" --learning-rate 2e-3 --set classes=halves
-train transformer "$folder" prior "$again" --learning-rate 1.5e-3 --set classes=halves --init "$first"
+train transformer "$first" transformer "$prior" --learning-rate 2e-3 --set classes=halves
+train transformer "$folder" transformer "$again" --learning-rate 1.5e-3 --set classes=halves --init "$first"
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \
   --tokens 200000000 --time-budget "$counting" --resume
 

@@ -32,7 +32,7 @@ train() {  # FAMILY FOLDER PART BUDGET OPTION...: once, or the rest of it
     "${@:5}" ${TRAIN:-}
 }
 train vqvae "$folder" codec "$codec"
-train transformer "$folder" prior "$prior"
+train transformer "$folder" transformer "$prior"
 train latent "$folder" latent "$latent"
 train context "$folder" context "$context" --batch 12 --tokens 256
 [ -f "$folder/table/table.safetensors" ] || sepcli build-likelihood --prior "$folder" --data "$data" \

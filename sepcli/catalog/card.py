@@ -204,7 +204,7 @@ def with_engine(card: Card, engine: Engine) -> Card:
     Raises:
         UsageError: the card does not have that engine.
     """
-    defaults = {name: card.defaults(name) for name in card.engines}
+    defaults = {name: card.defaults(name) for name in sorted(card.engines)}
     return replace(card, engine=engine, settings={**defaults, **card.settings})
 
 

@@ -152,7 +152,7 @@ def test_slakh_goes_from_songs_to_two_engines_and_goes_on_where_it_was(
         record = json.loads((out / "cost" / name / "Track00009" / "run.json").read_text())
         assert record["report"]["elapsed"] > 0
         assert record["report"]["seconds"] == 4.0
-    assert (out / "full-mix" / "Track00009" / "rest.flac").is_file()
+    assert (out / "full-mix" / "Track00009" / "other.flac").is_file()
     assert reports["full-mix"]["protocol"]["stems"] == ["bass", "drums"]
     assert reports["full-mix"]["failed"] == []
     before = (out / "slakh-drums-bass" / "card.toml").read_bytes()
