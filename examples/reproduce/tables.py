@@ -1,7 +1,15 @@
-"""Make the results table of the README of the reports in ``results/``, which ``sepcli evaluate --out`` wrote.
+"""Make the results table of the README from the reports in ``results/``.
 
-    python examples/reproduce/tables.py            # writes README.md
-    python examples/reproduce/tables.py --check    # exits with 1 if they differ
+    python examples/reproduce/tables.py                    # writes README.md
+    python examples/reproduce/tables.py --check            # exits with 1 if they differ
+    python examples/reproduce/tables.py --add REPORT...    # takes in reports, without the values of items
+
+These commands write the reports; PAIRS is a folder of ``examples/make_pairs.py``, MNIST that of the IDX files::
+
+    sepcli evaluate --data PAIRS --metric sdr,si-sdr,si-sdri --out drums-bass.json
+    mnist="sepcli evaluate --dataset mnist --data MNIST --prior mnist --pairs 100 --metric psnr"
+    $mnist --out mnist-halving.json
+    $mnist --sampler projected --set steps=50 --out mnist-projected.json
 
 Figures of papers are typed here; figures of sepcli are only read.
 """
@@ -45,7 +53,6 @@ ROWS = (
     Row("mnist-projected.json", "the same, 50 evaluations", "–", "psnr"),
     Row("drums-bass.json", "drums + bass, SDR", "4.86 dB (LASS, other data)", "sdr"),
     Row("drums-bass.json", "the same, SI-SDR improvement", "–", "si-sdri"),
-    Row("drums-bass-lass.json", "drums + bass by LASS with masks, SDR", "4.86 dB (LASS, other data)", "sdr"),
 )
 HEADS = ("task", "paper", "ours [95 %]", "average of the mixture", "items", "evaluations")
 
@@ -80,7 +87,7 @@ def figure(stems: Any) -> Any:
 
 def table() -> str:
     """The table in Markdown; rows without a report are left out."""
-    rows = [found for row in ROWS if (found := cells(row)) is not None]
+    rows = [texts for row in ROWS if (texts := cells(row)) is not None]
     lines = [HEADS, tuple("---" for _ in HEADS), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -93,12 +100,23 @@ def readme() -> str:
     return f"{before}{START}\n{table()}\n{END}{after}"
 
 
+def add(report: Path) -> None:
+    """Take a report in: protocol, results and cost."""
+    whole = json.loads(report.read_text(encoding="utf-8"))
+    kept = {key: whole[key] for key in ("protocol", "results", "cost") if key in whole}
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / report.name).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """Write the README, or compare it."""
-    made = readme()
+    if sys.argv[1:2] == ["--add"]:
+        for path in sys.argv[2:]:
+            add(Path(path))
+    text = readme()
     if "--check" in sys.argv[1:]:
-        return int(made != (ROOT / "README.md").read_text(encoding="utf-8"))
-    (ROOT / "README.md").write_text(made, encoding="utf-8")
+        return int(text != (ROOT / "README.md").read_text(encoding="utf-8"))
+    (ROOT / "README.md").write_text(text, encoding="utf-8")
     return 0
 
 
