@@ -4,7 +4,7 @@
     python examples/reproduce/tables.py --check            # exits with 1 if they differ
     python examples/reproduce/tables.py --add REPORT...    # takes in reports, without the values of items
 
-These commands write the reports; PAIRS is made by ``examples/make_pairs.py``, MNIST holds the four IDX files::
+These commands write the reports; ``examples/make_pairs.py`` makes PAIRS, and MNIST holds the IDX files::
 
     sepcli evaluate --data PAIRS --metric sdr,si-sdr,si-sdri --out drums-bass.json
     mnist="sepcli evaluate --dataset mnist --data MNIST --prior mnist --pairs 100 --metric psnr"
