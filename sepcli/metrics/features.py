@@ -38,7 +38,7 @@ FOLD = 2
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """Of a classifier.
+    """The architecture of a classifier.
 
     Attributes:
         channels: C.
@@ -46,8 +46,8 @@ class ClassifierConfig:
         widths: channels of the residual blocks, each but the first at half the resolution of the one before;
             the last is the number of features.
         classes: how many.
-        mean: of the training images' values, in [0, 1].
-        standard deviation: likewise.
+        mean: mean of the values of the training images, in [0, 1].
+        deviation: standard deviation of these values.
     """
 
     channels: int
