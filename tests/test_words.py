@@ -84,3 +84,9 @@ def test_old_words_disappear() -> None:
     lines = [line for path in MODULES for line in path.read_text("utf-8").splitlines()]
     count = sum(1 for line in lines if OLD_WORDS.search(line))
     assert count <= OLD_LINES
+
+
+def test_docstrings_are_no_genitive_fragments() -> None:
+    for path in MODULES:
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+            assert not re.match(r'\s*"""(Of|By) ', line), f"{path.relative_to(ROOT)}:{number}"

@@ -16,7 +16,7 @@ from sepcli.settings import defaults
 NAMES = {int: "integer", float: "number", bool: "0 or 1", str: "text"}
 """Type → its name in a table."""
 WIDTH, INDENT = 80, "    "
-"""Of the lines of a table."""
+"""Width and indentation of the lines of a table, in characters."""
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 """Constraint of a range → its sign."""
 

@@ -25,7 +25,7 @@ class Case(NamedTuple):
     """best, median or worst."""
     track: str
     value: float
-    """Of the report's first metric and method, averaged over stems."""
+    """Value of the report's first metric and method, averaged over stems."""
 
 
 def pick_cases(report: Report) -> list[Case]:

@@ -48,7 +48,7 @@ class FolderTrack:
     id: str
     """Its name."""
     estimates: Mapping[str, Stems]
-    """By row."""
+    """Row → its stems."""
     references: Stems
     """A mixture may be among them."""
 

@@ -31,7 +31,7 @@ class Clip(NamedTuple):
 
 
 ClipsOf = Callable[[str], list[Clip]]
-"""Of a track, by name; may raise ``SepError`` and may take as long as the track's separation."""
+"""Returns the clips of a track, by its name; may raise ``SepError`` and take as long as a separation."""
 Encode = Callable[[NDArray[np.float32]], tuple[str, bytes]]
 """A signal to its kind and its bytes."""
 

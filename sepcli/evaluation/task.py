@@ -19,7 +19,7 @@ from sepcli.metrics.features import Extractor
 from sepcli.protocols import ProgressCallback
 
 Scores = Mapping[str, Sequence[TrackScore]]
-"""By item."""
+"""Item → its values."""
 
 
 class Item(Protocol):

@@ -61,7 +61,7 @@ LABELS: Mapping[str, str] = {
     "valid_mse": "held out, mean of the weights",
     "valid_wiener": "held out, Wiener's filter",
 }
-"""Of the curve."""
+"""Legend of the training curve."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from sepcli.training.run import OnMessage, Recipe, Setup, Stage
 KEPT = "priors"
 """The folder, inside the prior's, of copies of the flows."""
 LABELS = {"train_bound": "training, all noise levels", "valid_bound": "held out, least noise"}
-"""Of the curve."""
+"""Legend of the training curve."""
 
 Flows = Sequence[tuple[Card, Path]]
 """Cards and folders of flows, one per source."""

@@ -34,7 +34,7 @@ VALIDATED = 64
 SAMPLES, SECONDS = 3, 2.0
 """Samples for listening, and their length; with mel frames they are as long as chunks."""
 LABELS = {"train_nats": "training, current weights", "valid_nats": "held out, mean of the weights"}
-"""Of the curve."""
+"""Legend of the training curve."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from sepcli.training.run import Log, OnMessage, Setup, Stage, fit
 LEVELS = "levels"
 """The folder, inside the flow's, of finished levels."""
 VALIDATIONS = 3
-"""Of every level."""
+"""Number of validations of every level."""
 FIRST = "flows.0."
 """Prefix of the tensors of a prior's only flow."""
 

@@ -37,7 +37,7 @@ PIXELS = 2 * 256 * 256
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """Of the networks.
+    """Settings of how the networks run.
 
     Attributes:
         compile: whether they are compiled first, which takes up to a minute and makes each evaluation faster.

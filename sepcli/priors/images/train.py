@@ -42,7 +42,7 @@ EXAMPLES = 256
 TEMPERATURE = 0.7
 """Standard deviation of the latents of previews, as in Glow's paper: at 1 few images are like the data."""
 ROWS, COLUMNS = 4, 8
-"""Of the preview."""
+"""Size of the preview, in images."""
 NOISE = {1: (-1.2, 1.4), 3: (-0.8, 1.7)}
 """Channels → mean and standard deviation of ln σ in a denoiser's training.
 

@@ -233,7 +233,7 @@ class LassEngine:
         return sources.view(*seeds.shape, *sources.shape[1:]).cpu()
 
     def _best(self, tokens: Tensor, goal: Tensor, samples: int) -> Tensor:
-        """Of hypotheses (B, N, L, 2) those (B, S, L, 2) of least cost; see the top of this module."""
+        """Return the hypotheses (B, S, L, 2) of least cost among (B, N, L, 2); see the top of this module."""
         if self.settings.candidates == 1:
             return tokens[:, :samples]
         parts = torch.split(tokens, max(1, self.rows // len(goal)), dim=1)
