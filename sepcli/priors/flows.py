@@ -68,8 +68,8 @@ class ActNorm(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(channels))
         self.tell = Linear(context, 2 * channels) if context else None
         if self.tell is not None:
-            nn.init.zeros_(self.tell.weight)
-            nn.init.zeros_(self.tell.bias)
+            for parameter in self.tell.parameters():
+                nn.init.zeros_(parameter)
 
     @torch.no_grad()
     def initialize(self, x: Tensor) -> None:
