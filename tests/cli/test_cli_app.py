@@ -241,8 +241,9 @@ def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_kill_is_an_interruption(number: signal.Signals) -> None:
     probe = """
-import os, sys
+import os, signal, sys
 from sepcli.cli import app
+signal.signal(int(sys.argv[1]), signal.SIG_DFL)  # under nohup, SIGHUP is ignored, as it should be
 def run(argv):
     try:
         os.kill(os.getpid(), int(argv[0]))
