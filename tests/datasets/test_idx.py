@@ -31,7 +31,7 @@ def test_what_was_written_is_read(
 ) -> None:
     values = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     path = tmp_path_factory.mktemp("idx") / "file"
-    path.write_bytes(gzip.compress(idx(values)) if zipped else idx(values))
+    path.write_bytes(gzip.compress(idx(values), mtime=0) if zipped else idx(values))
     found = read_idx(path)
     assert found.dtype == np.uint8
     assert np.array_equal(found, values)
@@ -67,8 +67,8 @@ GOOD = idx(np.zeros((2, 3), np.uint8))
         GOOD[:6],
         b"\0\0\x0d" + GOOD[3:],
         b"\0\0\x08\x03" + b"\xff" * 12,
-        gzip.compress(GOOD)[:-9],
-        gzip.compress(GOOD)[:10] + b"garbage",
+        gzip.compress(GOOD, mtime=0)[:-9],
+        gzip.compress(GOOD, mtime=0)[:10] + b"garbage",
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, bad: bytes) -> None:
