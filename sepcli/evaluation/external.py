@@ -95,7 +95,7 @@ def separate_tracks(
         references: Of the tracks.
         out: Where the stems go, as ``MODEL/TRACK/STEM.wav``; each track's at once, as a whole.
         demucs: How it is called.
-        on_progress: Told about tracks.
+        on_progress: called with (tracks done, all tracks).
 
     Returns:
         The tracks that could not be separated, and why.
