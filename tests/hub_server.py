@@ -192,6 +192,7 @@ def running() -> Iterator[Hub]:
 @contextmanager
 def as_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A server that the client of this process takes for the Hub, with an empty cache under ``home``."""
+    import huggingface_hub
     from huggingface_hub import constants
 
     real = constants.HF_HOME
@@ -206,11 +207,7 @@ def as_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        older = "huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE"  # a copy, before version 1
-        monkeypatch.setattr(older, template, raising=False)
         try:
             yield hub
         finally:
-            import huggingface_hub
-
-            getattr(huggingface_hub, "close_session", lambda: None)()
+            huggingface_hub.close_session()

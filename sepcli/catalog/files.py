@@ -78,7 +78,17 @@ def fetch(
     if wrong is not None:
         raise _refused(wrong, whole, remote, listing, cache_dir)
     folder = _fetch_files(whole, remote, listing, cache_dir, on_progress)
+    if CARD not in listing.files and not has_hashes(card, folder):  # a cache without links holds no hashes
+        cards.write(card, folder)
     return replace(card, repo=remote.repo, revision=listing.commit), folder
+
+
+def has_hashes(card: Card, folder: Path) -> bool:
+    """Whether the hashes of a fetched prior are those of the Hub: from a card, or from the links of the cache.
+
+    Otherwise another program fetched a network of diffusers into a cache without links.
+    """
+    return (folder / CARD).is_file() or all(hub.recorded(folder / name) for name in card.files)
 
 
 def preview(

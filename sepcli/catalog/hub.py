@@ -8,7 +8,6 @@ The client reads them when it is imported, which happens inside the functions be
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -161,8 +160,9 @@ def recorded(path: Path) -> str | None:
 
 def git_hash(path: Path) -> str:
     """Return the SHA-1 that git computes of a file."""
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    from huggingface_hub.utils.sha import git_hash as hash_of
+
+    return hash_of(path.read_bytes())
 
 
 def snapshot(path: Path, name: str) -> Path:

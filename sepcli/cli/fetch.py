@@ -143,6 +143,7 @@ def _fetch(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
 
 def _verify(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     from sepcli.catalog import card as cards
+    from sepcli.catalog import files
 
     record, card, folder = _look(name, cache)
     if card is None or folder is None:
@@ -151,7 +152,12 @@ def _verify(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]
                 f"prior {name} has not been fetched from the Hub", f"run `sepcli fetch-priors {name}`"
             )
         return {**record, "verified": False}
-    cards.verify(card, folder)
+    if record["repo"] and not files.has_hashes(card, folder):
+        raise PriorError(
+            f"the cache lacks the hashes of {name}, which another program fetched",
+            f"run `sepcli fetch-priors {name}`, which compares it with the Hub",
+        )
+    cards.verify(files.with_inner(card, folder), folder)
     return {**record, "verified": True}
 
 

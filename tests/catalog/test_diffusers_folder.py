@@ -16,6 +16,7 @@ from hub_server import Hub, git_hash
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import index, resolve
+from sepcli.cli.app import run
 from sepcli.errors import PriorError
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
@@ -201,6 +202,24 @@ def test_what_is_damaged_in_the_cache_is_seen_and_fetched_anew(hub: Hub, saved: 
             cards.verify(*resolve.find(WORD))
         cards.verify(*resolve.fetch(WORD))
         assert (folder / name).read_bytes() == (saved / name).read_bytes()
+
+
+def test_a_cache_without_links_is_verified(hub: Hub, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows without developer mode, where the cache keeps files under their names."""
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: False)
+    commit = hub.publish("tester/ddpm-tiny", saved)
+    card, folder = resolve.fetch(WORD)
+    assert not (folder / WEIGHTS).is_symlink()
+    assert resolve.find(WORD) == (card, folder)
+    (folder / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:-1] + b"!")
+    for word in (WORD, f"{WORD}@{commit}"):
+        with pytest.raises(PriorError, match=WEIGHTS):
+            cards.verify(*resolve.find(word))
+        assert run(["fetch-priors", "--verify", word]) == 4
+    assert resolve.fetch(f"{WORD}@{commit}") == (card, folder)
+    assert run(["fetch-priors", "--verify", WORD]) == 0
+    (folder / "card.toml").unlink()  # as if the library had fetched the network
+    assert run(["fetch-priors", "--verify", WORD]) == 4
 
 
 def test_weights_other_than_the_listing_s_are_not_kept(hub: Hub, saved: Path, tmp_path: Path) -> None:
