@@ -78,7 +78,7 @@ def fetch(
     if wrong is not None:
         raise _refused(wrong, whole, remote, listing, cache_dir)
     folder = _fetch_files(whole, remote, listing, cache_dir, on_progress)
-    if CARD not in listing.files and not has_hashes(card, folder):  # a cache without links holds no hashes
+    if CARD not in listing.files and not has_hashes(card, folder):  # no links, no hashes
         cards.write(card, folder)
     return replace(card, repo=remote.repo, revision=listing.commit), folder
 
