@@ -84,7 +84,7 @@ def fetch(
 
 
 def has_hashes(card: Card, folder: Path) -> bool:
-    """Whether the hashes of a fetched prior are those of the Hub: from a card, or from the links of the cache.
+    """Whether the hashes of a fetched prior are those of a card or of the links in the cache.
 
     Otherwise another program fetched a network of diffusers into a cache without links.
     """
