@@ -1,6 +1,8 @@
 """Baselines: methods without a trained prior, for mixtures of drums and bass. ``BASELINES`` is their table.
 
-This module imports no torch: the rows name their functions as ``module:function``.
+This module imports no torch: the rows name their functions as ``module:function``. Every function separates a
+mixture (C, T) or (T,) at ``sample_rate`` Hz into stems (2, C, T) or (2, T), drums and bass, as they are in
+the mixture; all but ``ica`` return stems that sum to the mixture.
 """
 
 from __future__ import annotations
@@ -27,8 +29,7 @@ class BaselineEntry:
 
     Attributes:
         name: on the command line.
-        function: ``module:function``, from a mixture (C, T) and its sample rate in Hz to (2, C, T): drums and
-            bass as they are in the mixture.
+        function: ``module:function``.
         summary: one line.
         rule: which output is called drums and which bass.
     """
@@ -48,37 +49,28 @@ _REPETITION = "drums are the foreground, bass the repeating background (a conven
 _PERCUSSIVE = "drums are the components that are more percussive than harmonic"
 
 BASELINES: Mapping[str, BaselineEntry] = {
-    entry.name: entry
-    for entry in (
-        BaselineEntry(
+    name: BaselineEntry(name, f"sepcli.baselines.{function}", summary, rule)
+    for name, function, summary, rule in (
+        (
             "hpss",
-            "sepcli.baselines.hpss:hpss",
+            "hpss:hpss",
             "harmonic-percussive separation by median filters",
             "drums are the percussive part, bass the harmonic part",
         ),
-        BaselineEntry(
-            "repet", "sepcli.baselines.repet:repet", "median over periodic repetitions", _REPETITION
-        ),
-        BaselineEntry(
-            "repet-sim", "sepcli.baselines.repet:repet_sim", "median over similar frames", _REPETITION
-        ),
-        BaselineEntry("ft2d", "sepcli.baselines.ft2d:ft2d", "peaks of the 2D Fourier transform", _REPETITION),
-        BaselineEntry(
+        ("repet", "repet:repet", "median over periodic repetitions", _REPETITION),
+        ("repet-sim", "repet:repet_sim", "median over similar frames", _REPETITION),
+        ("ft2d", "ft2d:ft2d", "peaks of the 2D Fourier transform", _REPETITION),
+        (
             "rpca",
-            "sepcli.baselines.rpca:rpca",
+            "rpca:rpca",
             "robust principal component analysis: low rank plus sparse",
             "drums are the low-rank part, bass the sparse part (a convention)",
         ),
-        BaselineEntry("nmf", "sepcli.baselines.nmf:nmf", "non-negative matrix factorization", _PERCUSSIVE),
-        BaselineEntry(
-            "convolutive-nmf",
-            "sepcli.baselines.nmfd:nmfd",
-            "non-negative matrix factor deconvolution",
-            _PERCUSSIVE,
-        ),
-        BaselineEntry(
+        ("nmf", "nmf:nmf", "non-negative matrix factorization", _PERCUSSIVE),
+        ("convolutive-nmf", "nmfd:nmfd", "non-negative matrix factor deconvolution", _PERCUSSIVE),
+        (
             "ica",
-            "sepcli.baselines.ica:ica",
+            "ica:ica",
             "independent component analysis of short frames",
             "drums are the brighter components (a convention); no masks, no sum to the mixture",
         ),

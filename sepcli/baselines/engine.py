@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,19 +18,25 @@ class BaselineEngine:
     """A baseline; fulfils ``sepcli.protocols.Engine``.
 
     Attributes:
-        method: A key of ``BASELINES``.
+        method: a key of ``BASELINES``.
         names: ``drums`` and ``bass``, in any order.
         weights: α_k of the mixing m = Σ α_k x_k.
         sample_rate: Hz.
 
     Raises:
-        UsageError: The method is unknown, or the names are not drums and bass.
+        UsageError: the method is unknown, or the names are not drums and bass.
     """
 
     method: str
     names: tuple[str, ...] = SOURCES
     weights: tuple[float, ...] = WEIGHTS
     sample_rate: int = SAMPLE_RATE
+    channels: ClassVar[None] = None
+    hop: ClassVar[None] = None
+    evaluations: ClassVar[int] = 0
+    density: ClassVar[None] = None
+    device: ClassVar[torch.device] = torch.device("cpu")
+    interference_trained: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.method not in BASELINES:
@@ -44,43 +50,13 @@ class BaselineEngine:
                 argument="method",
             )
 
-    @property
-    def channels(self) -> int | None:
-        """Number of channels C of mixtures; None: any."""
-        return None
-
-    @property
-    def hop(self) -> None:
-        """None, because there is no noise."""
-        return None
-
-    @property
-    def evaluations(self) -> int:
-        """Evaluations of a prior per source of a sample: 0."""
-        return 0
-
-    @property
-    def density(self) -> None:
-        """None, because there is no density."""
-        return None
-
-    @property
-    def interference_trained(self) -> bool:
-        """Whether estimates are better than masks of them: no."""
-        return False
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the computation: the CPU."""
-        return torch.device("cpu")
-
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Separate mixtures; the result is deterministic, and all samples are equal.
 
         Args:
             mixture: (B, C, T).
             seeds: (B, S); only S is used.
-            on_progress: Called after every item.
+            on_progress: called after every item.
 
         Returns:
             (B, S, 2, C, T), unweighted.

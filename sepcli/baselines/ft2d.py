@@ -1,4 +1,7 @@
-"""Repetition as peaks of the two-dimensional Fourier transform of a spectrogram."""
+"""Repetition as peaks of the two-dimensional Fourier transform of a spectrogram.
+
+Source: Seetharaman, Pishdadian & Pardo 2017, "Music/voice separation using the 2D Fourier transform", WASPAA.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,8 @@ NEIGHBOURHOOD = (1, 25)
 def ft2d(mixture: Tensor, sample_rate: int) -> Tensor:
     """Separate the repeating background, peaks along the rate axis, from the foreground.
 
-    Seetharaman, Pishdadian and Pardo, "Music/voice separation using the 2D Fourier transform", WASPAA 2017:
-    a peak is the maximum of its neighbourhood, and above its minimum by one standard deviation of the
+    A peak is the maximum of its neighbourhood, and above its minimum by one standard deviation of the
     magnitudes. Masks are binary. As in ``repet``, the background is called bass by convention.
-
-    Args:
-        mixture: (C, T) or (T,).
-        sample_rate: Hz.
-
-    Returns:
-        (2, C, T) or (2, T): drums (foreground) and bass (repeating background), which sum to the mixture.
     """
     return split(mixture, sample_rate, _mask)
 

@@ -1,4 +1,7 @@
-"""Harmonic-percussive separation: notes are horizontal lines of a spectrogram, hits vertical ones."""
+"""Harmonic-percussive separation: notes are horizontal lines of a spectrogram, hits vertical ones.
+
+Source: FitzGerald 2010, "Harmonic/percussive separation using median filtering", DAFx.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,9 @@ from sepcli.baselines.masks import Array, split
 
 
 def hpss(mixture: Tensor, sample_rate: int, kernel: int = 31) -> Tensor:
-    """Separate by the ratio of median filters along time (bass) and along frequency (drums).
+    """Separate by soft masks of squared median filters along time (bass) and along frequency (drums).
 
-    FitzGerald, "Harmonic/percussive separation using median filtering", DAFx 2010; soft masks of squared
-    magnitudes.
-
-    Args:
-        mixture: (C, T) or (T,).
-        sample_rate: Hz.
-        kernel: Length of the median filters in bins and frames.
-
-    Returns:
-        (2, C, T) or (2, T): drums (percussive) and bass (harmonic), which sum to the mixture.
+    The filters have ``kernel`` bins or frames.
     """
     return split(mixture, sample_rate, lambda magnitude: percussive_mask(magnitude, kernel))
 

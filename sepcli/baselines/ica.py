@@ -1,4 +1,8 @@
-"""Independent component analysis of the short frames of a single channel."""
+"""Independent component analysis of the short frames of a single channel.
+
+Source: Davies & James 2007, "Source separation using single channel ICA", Signal Processing 87(8); Hyvärinen
+    1999 (FastICA).
+"""
 
 from __future__ import annotations
 
@@ -23,19 +27,10 @@ RANK = 1e-8
 def ica(mixture: Tensor, sample_rate: int, components: int = 20) -> Tensor:
     """Model frames as sums of independent waveforms; the brighter ones are called drums, the others bass.
 
-    Davies and James, "Source separation using single channel ICA", Signal Processing 87(8), 2007, with
-    FastICA (Hyvärinen 1999). Components have no order: they are divided into two groups by the logarithm of
-    the spectral centroid of their waveforms, with least variance within the groups; their names are a
-    convention.
-
-    Args:
-        mixture: (C, T) or (T,); waveforms are learned from the mean of the channels.
-        sample_rate: Hz.
-        components: Greatest number; the remaining principal components of the frames are dropped.
-
-    Returns:
-        (2, C, T) or (2, T): drums and bass, without the dropped components, so that they do not sum to the
-        mixture. A mixture with fewer than two components is divided equally.
+    Components have no order: they are divided into two groups by the logarithm of the spectral centroid of
+    their waveforms, with least variance within the groups; their names are a convention. Waveforms are
+    learned from the mean of the channels. All but ``components`` principal components of the frames are
+    dropped, so that the stems do not sum to the mixture; one with fewer than two is divided equally.
     """
     channels = mixture.reshape(-1, mixture.shape[-1]).double().cpu().numpy()
     length = OVERLAP * max(1, round(FRAME_SECONDS * sample_rate / OVERLAP))
@@ -78,8 +73,7 @@ def _is_bright(waveforms: Array) -> NDArray[np.bool_]:
 
 
 def _frames(signal: Array, length: int) -> Array:
-    """Return overlapping frames (N, length) of (T,), zero-padded so that every sample is in OVERLAP
-    frames."""
+    """Return frames (N, length) of (T,), zero-padded so that every sample is in OVERLAP frames."""
     hop = length // OVERLAP
     padded = np.pad(signal, (length - hop, length - hop + -len(signal) % hop))
     return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]

@@ -24,15 +24,9 @@ UNDECIDED = 0.5
 
 
 def split(mixture: Tensor, sample_rate: int, mask_of: MaskFunction) -> Tensor:
-    """Split a mixture into drums and bass by a mask.
+    """Split a mixture (C, T) or (T,) into drums and bass, (2, C, T) or (2, T), which sum to it, by a mask.
 
-    Args:
-        mixture: (C, T) or (T,). All channels get the same mask, computed from their root mean square.
-        sample_rate: Hz.
-        mask_of: Function that computes the mask; it is not called for silence.
-
-    Returns:
-        (2, C, T) or (2, T): drums, bass; they sum to the mixture.
+    All channels get the same mask, computed from their root mean square. Silence gets no mask.
     """
     if not mixture.any():
         return torch.zeros(2, *mixture.shape, dtype=mixture.dtype, device=mixture.device)

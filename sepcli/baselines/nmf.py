@@ -1,4 +1,10 @@
-"""Non-negative matrix factorization: a spectrogram as a sum of few spectra, each with a gain over time."""
+"""Non-negative matrix factorization: a spectrogram as a sum of few spectra, each with a gain over time.
+
+Source: Lee & Seung 2000, "Algorithms for non-negative matrix factorization", NIPS; Helén & Virtanen 2005,
+    "Separation of drums from polyphonic music using non-negative matrix factorization and support vector
+    machine", EUSIPCO, for components sorted into drums and others; here the percussive fraction of their
+    energy (see ``hpss``) is the classifier.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +21,7 @@ from sepcli.baselines.masks import Array, ratio, split
 def nmf(mixture: Tensor, sample_rate: int, components: int = 16, iterations: int = 100) -> Tensor:
     """Factorize V ≈ W H; components whose energy is more percussive than harmonic are drums, the others bass.
 
-    Kullback-Leibler divergence and multiplicative updates of Lee and Seung, "Algorithms for non-negative
-    matrix factorization", NIPS 2000; sorting components into drums and others after Helén and Virtanen,
-    "Separation of drums from polyphonic music using non-negative matrix factorization and support vector
-    machine", EUSIPCO 2005, with the percussive fraction of their energy (see ``hpss``) as the classifier.
-
-    Args:
-        mixture: (C, T) or (T,).
-        sample_rate: Hz.
-        components: Greatest number of components.
-        iterations: Number of updates.
-
-    Returns:
-        (2, C, T) or (2, T): drums and bass, which sum to the mixture.
+    At most ``components``, by multiplicative updates for the Kullback-Leibler divergence.
     """
 
     def mask(magnitude: Array) -> Array:

@@ -4,8 +4,8 @@
 
 A component k is a spectrum W_t[:, k] that changes over frames t after each of its onsets H[k, n], so that a
 drum with its decay is one component. With the shifted copies of H stacked vertically and the W_t horizontally
-it is an ordinary
-factorization: the updates of Lee and Seung for the Kullback-Leibler divergence apply, and never increase it.
+it is an ordinary factorization: the updates of Lee and Seung for the Kullback-Leibler divergence apply, and
+never increase it.
 
 Source: Smaragdis 2004, "Non-negative matrix factor deconvolution; extraction of multiple sound sources from
     monophonic inputs", ICA 2004. The update of H here combines all t, where the paper averages updates for
@@ -32,15 +32,7 @@ def nmfd(
 ) -> Tensor:
     """Classify components as in ``nmf``: drums are those that are more percussive than harmonic.
 
-    Args:
-        mixture: (C, T) or (T,).
-        sample_rate: Hz.
-        components: Greatest number of components.
-        frames: Length of a pattern in frames: 8 are 0.19 s.
-        iterations: Number of updates.
-
-    Returns:
-        (2, C, T) or (2, T): drums and bass, which sum to the mixture.
+    There are at most ``components``; a pattern has ``frames`` of 23 ms each.
     """
 
     def mask(magnitude: Array) -> Array:
@@ -53,14 +45,7 @@ def nmfd(
 
 
 def factorize(magnitude: Array, components: int, frames: int, iterations: int) -> tuple[Array, Array]:
-    """Magnitudes (F, N) to patterns W (T, F, K) and onsets H (K, N); always the same for the same input.
-
-    Args:
-        magnitude: V, not negative, not all zero.
-        components: K.
-        frames: T ≤ N.
-        iterations: Of the updates of H and W.
-    """
+    """Factorize V (F, N), not all zero, into patterns W (T ≤ N, F, K) and onsets H (K, N); deterministic."""
     target = magnitude / magnitude.max()
     spectra, onsets = nmf.factorize(target, components, START)
     patterns = np.stack([spectra * DECAY**t for t in range(frames)])
@@ -71,15 +56,9 @@ def factorize(magnitude: Array, components: int, frames: int, iterations: int) -
 
 
 def update(magnitude: Array, patterns: Array, onsets: Array) -> tuple[Array, Array]:
-    """One multiplicative update of H, then of W; neither increases the Kullback-Leibler divergence D(V ‖ Λ).
+    """Update H, then W; neither update increases the Kullback-Leibler divergence D(V ‖ Λ).
 
-    Args:
-        magnitude: V, (F, N).
-        patterns: W, (T, F, K).
-        onsets: H, (K, N).
-
-    Returns:
-        W and H.
+    V is (F, N), W (T, F, K), H (K, N); returns W and H.
     """
     frames, _, count = patterns.shape
     wide = np.concatenate(list(patterns), axis=1)  # (F, T K)

@@ -2,6 +2,10 @@
 
 That the background is called bass and the foreground drums is a convention: a median over repetitions keeps
 sustained notes rather than hits.
+
+Source: Rafii & Pardo 2013, "REpeating Pattern Extraction Technique (REPET): a simple method for music/voice
+    separation", IEEE TASLP 21(1); Rafii & Pardo 2012, "Music/voice separation using the similarity matrix",
+    ISMIR (``repet_sim``).
 """
 
 from __future__ import annotations
@@ -21,15 +25,8 @@ REPEATS = 3
 def repet(mixture: Tensor, sample_rate: int) -> Tensor:
     """Estimate one period for the whole signal; the median over its repetitions is the background.
 
-    Rafii and Pardo, "REpeating Pattern Extraction Technique (REPET): a simple method for music/voice
-    separation", IEEE TASLP 21(1), 2013, with the lag of the beat spectrum's maximum as the period.
-
-    Args:
-        mixture: (C, T) or (T,); signals shorter than three periods of 0.4 s are divided equally.
-        sample_rate: Hz.
-
-    Returns:
-        (2, C, T) or (2, T): drums (foreground) and bass (repeating background), which sum to the mixture.
+    The period is the lag of the beat spectrum's maximum. Signals shorter than three periods of 0.4 s are
+    divided equally.
     """
     shortest = max(1, round(MIN_PERIOD * frame_rate(sample_rate)))
 
@@ -47,16 +44,8 @@ def repet(mixture: Tensor, sample_rate: int) -> Tensor:
 def repet_sim(mixture: Tensor, sample_rate: int, distance: float = 0.25) -> Tensor:
     """Take the median over the most similar frames, at any distance, as the background.
 
-    Rafii and Pardo, "Music/voice separation using the similarity matrix", ISMIR 2012: cosine similarity of
-    frames.
-
-    Args:
-        mixture: (C, T) or (T,); with fewer than five frames it is divided equally.
-        sample_rate: Hz.
-        distance: Least distance of compared frames in seconds.
-
-    Returns:
-        (2, C, T) or (2, T): drums (foreground) and bass (repeating background), which sum to the mixture.
+    Frames at least ``distance`` seconds apart are compared by cosine similarity. A mixture of fewer than five
+    frames is divided equally.
     """
     width = max(1, round(distance * frame_rate(sample_rate)))
 
@@ -73,14 +62,7 @@ def repet_sim(mixture: Tensor, sample_rate: int, distance: float = 0.25) -> Tens
 
 
 def beat_spectrum(magnitude: Array) -> Array:
-    """Return the self-similarity of a spectrogram by lag: the mean autocorrelation of power over frequencies.
-
-    Args:
-        magnitude: (F, N).
-
-    Returns:
-        (N,), unbiased.
-    """
+    """Return the mean over frequencies of the unbiased autocorrelation (N,) of the power of (F, N)."""
     power, frames = magnitude**2, magnitude.shape[1]
     spectrum = np.fft.rfft(power, 2 * frames, axis=1)
     products = np.fft.irfft(np.abs(spectrum) ** 2, axis=1)[:, :frames].mean(axis=0)

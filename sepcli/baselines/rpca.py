@@ -1,4 +1,9 @@
-"""Robust principal component analysis: a spectrogram as a low-rank plus a sparse matrix."""
+"""Robust principal component analysis: a spectrogram as a low-rank plus a sparse matrix.
+
+Source: Huang, Chen, Smaragdis & Hasegawa-Johnson 2012, "Singing-voice separation from monaural recordings
+    using robust principal component analysis", ICASSP; Lin, Chen & Ma 2010, "The augmented Lagrange
+    multiplier method for exact recovery of corrupted low-rank matrices", algorithm 5, with their μ and ρ.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +18,9 @@ from sepcli.baselines.masks import Array, ratio, split
 def rpca(mixture: Tensor, sample_rate: int, gain: float = 1.0) -> Tensor:
     """Call the low-rank part, few recurring spectra, drums, and the sparse part bass.
 
-    Huang, Chen, Smaragdis and Hasegawa-Johnson, "Singing-voice separation from monaural recordings using
-    robust principal component analysis", ICASSP 2012, with soft masks of squared magnitudes. That drums are
-    the low-rank part is a convention: hits fill all frequencies with similar spectra, notes fill few bins.
-
-    Args:
-        mixture: (C, T) or (T,).
-        sample_rate: Hz.
-        gain: λ √max(F, N); larger values make the sparse part smaller.
-
-    Returns:
-        (2, C, T) or (2, T): drums (low-rank) and bass (sparse), which sum to the mixture.
+    Soft masks of squared magnitudes. That drums are the low-rank part is a convention: hits fill all
+    frequencies with similar spectra, notes fill few bins. ``gain`` is λ √max(F, N): larger values make the
+    sparse part smaller.
     """
 
     def mask(magnitude: Array) -> Array:
@@ -38,14 +35,11 @@ def decompose(
 ) -> tuple[Array, Array]:
     """Minimize ‖L‖_* + λ ‖S‖_1 under L + S = M by the inexact augmented Lagrange multiplier method.
 
-    Lin, Chen and Ma, "The augmented Lagrange multiplier method for exact recovery of corrupted low-rank
-    matrices", 2010, algorithm 5, with their μ and ρ.
-
     Args:
         matrix: M, (m, n), not all zero.
         sparsity: λ.
-        tolerance: Upper bound of ‖M - L - S‖ / ‖M‖.
-        max_iterations: Greatest number of singular value decompositions.
+        tolerance: upper bound of ‖M - L - S‖ / ‖M‖.
+        max_iterations: greatest number of singular value decompositions.
 
     Returns:
         L and S, (m, n).

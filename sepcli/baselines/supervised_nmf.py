@@ -25,20 +25,13 @@ ITERATIONS = 50
 
 
 def learn(examples: Array, atoms: int, iterations: int = ITERATIONS) -> Array:
-    """Learn the atoms of one kind of source; deterministic.
+    """Learn the atoms (R, D) of one kind of source from non-negative examples (N, D); deterministic.
 
-    Args:
-        examples: (N, D), non-negative.
-        atoms: number of atoms, clipped at N and D.
-        iterations: iterations of the factorization.
-
-    Returns:
-        (R, D), non-negative.
+    R is ``atoms``, clipped at N and D.
     """
-    model = NMF(
-        min(atoms, *examples.shape), init="nndsvda", tol=0.0, max_iter=iterations, random_state=0
-    ).fit(examples)
-    return np.asarray(model.components_)
+    count = min(atoms, *examples.shape)
+    model = NMF(count, init="nndsvda", tol=0.0, max_iter=iterations, random_state=0)
+    return np.asarray(model.fit(examples).components_)
 
 
 def separate(mixtures: Array, dictionaries: Sequence[Array], iterations: int = ITERATIONS) -> Array:
@@ -47,7 +40,7 @@ def separate(mixtures: Array, dictionaries: Sequence[Array], iterations: int = I
     Args:
         mixtures: (B, D), non-negative.
         dictionaries: atoms (R_k, D) of every source.
-        iterations: iterations of the non-negative least squares.
+        iterations: number of updates of the gains.
 
     Returns:
         (B, K, D): sources that sum to the mixture; values that no atom explains are divided equally.

@@ -30,13 +30,13 @@ class Metric:
 
     Attributes:
         name: on the command line and in reports.
-        medium: what it measures.
-        scope: what it is computed of; see the module.
+        medium: of the signals.
+        scope: see the module.
         fn: ``module:function``.
+        rule: computation of the numbers of a report from values.
         unit: of its values; "" if they have none.
         higher_is_better: the direction of "best", "worst" and "better".
-        rule: how values become the numbers of a report.
-        network: of a metric of sets, whose features it uses; see ``sepcli.evaluation.distribution``.
+        network: of a metric of sets, the network whose features it uses.
         smallest: least height and width of images, in pixels.
         selectable: whether a user chooses it; else it comes with a run.
     """
@@ -78,6 +78,10 @@ def _track(name: str, rule: str) -> Metric:
     return Metric(name, "audio", "track", f"{_TRACKS}:{name.replace('-', '_')}", rule)
 
 
+def _item(name: str, rule: str, unit: str = DECIBEL, smallest: int = 1) -> Metric:
+    return Metric(name, "image", "item", f"{_IMAGES}:{name}", rule, unit, smallest=smallest)
+
+
 def _distance(name: str, rule: str, network: str) -> Metric:
     fn = f"{_SETS}:frechet"
     return Metric(name, "image", "set", fn, _DISTANCE + rule, "", higher_is_better=False, network=network)
@@ -97,18 +101,9 @@ METRICS: Mapping[str, Metric] = {
         _track("isr", f"ISR {_BSS}"),
         _track("sir", f"SIR {_BSS}"),
         _track("sar", f"SAR {_BSS}"),
-        Metric(
-            "psnr",
-            "image",
-            "item",
-            f"{_IMAGES}:psnr",
-            "PSNR of images clamped to [0, 1], then mean over items",
-        ),
-        Metric(
+        _item("psnr", "PSNR of images clamped to [0, 1], then mean over items"),
+        _item(
             "ssim",
-            "image",
-            "item",
-            f"{_IMAGES}:ssim",
             "SSIM (Gaussian window of 11, σ 1.5) of images clamped to [0, 1], then mean over items",
             unit="",
             smallest=11,

@@ -9,18 +9,15 @@ from numpy.typing import ArrayLike
 
 
 def best_permutation(scores: ArrayLike) -> tuple[int, ...]:
-    """Which estimate belongs to which source, so that the sum of scores is greatest.
+    """Assign estimates to sources so that the sum of scores is greatest.
 
     Exhaustive up to four sources (the first of equals wins), Hungarian above.
 
     Args:
-        scores: (K, K); ``scores[i, j]`` says how well estimate j fits source i. NaN counts as the worst.
+        scores: (K, K); ``scores[i, j]`` is higher if estimate j fits source i better. NaN is the worst.
 
     Returns:
         K indices: source i is estimated by ``permutation[i]``.
-
-    Raises:
-        ValueError: if the matrix is not square.
     """
     table = np.asarray(scores, dtype=np.float64)
     if table.ndim != 2 or table.shape[0] != table.shape[1]:

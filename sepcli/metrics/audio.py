@@ -1,8 +1,8 @@
 """Metrics of audio, as pure functions of arrays; all sums are float64.
 
-Signals have museval's shape (K, T, C): sources, samples, channels; one source may be (T, C). Values are in
-dB. Windows in which any reference or estimate is silent have no SDR: they are NaN, which medians and means
-omit.
+Signals have museval's shape (K, T, C): sources, samples, channels; one source may be (T, C). Estimates have
+the order and shape of the references. Values are in dB; NaN where there is none, which medians and means
+omit; inf where the estimate is perfect. Arrays of other shapes raise ``ValueError``.
 """
 
 from __future__ import annotations
@@ -24,16 +24,13 @@ def sdr(reference: ArrayLike, estimate: ArrayLike, window: int, hop: int | None 
     whose channels cancel at every sample of a window counts as silent.
 
     Args:
-        reference: True sources, (K, T, C) or (T, C).
-        estimate: Estimates in the same order, of the same shape.
-        window: Samples per window; museval's setting is one second.
-        hop: Samples from window to window; ``window`` if None.
+        reference: (K, T, C) or (T, C).
+        estimate: likewise.
+        window: samples per window; museval's setting is one second.
+        hop: samples from window to window; ``window`` if None.
 
     Returns:
-        (K, W), or (W,) for a single source; NaN where a source is silent, inf where the estimate is perfect.
-
-    Raises:
-        ValueError: if the shapes differ or are not as above, or the window or hop is not positive.
+        (K, W), or (W,) for a single source; NaN in windows in which any reference or estimate is silent.
     """
     s, s_hat = _checked(reference, estimate)
     hop = window if hop is None else hop
@@ -58,15 +55,7 @@ def sdr(reference: ArrayLike, estimate: ArrayLike, window: int, hop: int | None 
 def usdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
     """Whole-track SDR, "uSDR": 10 log10(Σs² / Σ(s - ŝ)²) over samples and channels (Mitsufuji et al. 2022).
 
-    Args:
-        reference: True sources, (..., T, C).
-        estimate: Estimates of the same shape.
-
-    Returns:
-        (...); NaN where the reference is silent, inf where the estimate is perfect.
-
-    Raises:
-        ValueError: if the shapes differ or have fewer than two axes.
+    From (..., T, C) to (...); NaN where the reference is silent.
     """
     s, s_hat = _as_pair(reference, estimate)
     return _decibels(s, s - s_hat)
@@ -75,17 +64,8 @@ def usdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
 def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
     """Scale-invariant SDR: 10 log10(‖a s‖² / ‖a s - ŝ‖²) with a = ⟨ŝ, s⟩/‖s‖² (Le Roux et al. 2019).
 
-    The signals' means are kept.
-
-    Args:
-        reference: True sources, (..., T, C); samples and channels together are one vector.
-        estimate: Estimates of the same shape.
-
-    Returns:
-        (...); NaN where the reference or the estimate is silent.
-
-    Raises:
-        ValueError: if the shapes differ or have fewer than two axes.
+    From (..., T, C) to (...): samples and channels together are one vector, whose mean is kept. NaN where the
+    reference or the estimate is silent.
     """
     s, s_hat = _as_pair(reference, estimate)
     energy = np.sum(s * s, axis=(-2, -1), keepdims=True)
@@ -97,18 +77,9 @@ def si_sdr(reference: ArrayLike, estimate: ArrayLike) -> Array:
 
 
 def si_sdr_improvement(reference: ArrayLike, estimate: ArrayLike, mixture: ArrayLike) -> Array:
-    """SI-SDR of the estimates minus SI-SDR of the mixture taken as the estimate of every source.
+    """SI-SDR of estimates (..., T, C) minus that of the mixture (T, C) as the estimate of every source.
 
-    Args:
-        reference: True sources, (..., T, C).
-        estimate: Estimates of the same shape.
-        mixture: (T, C).
-
-    Returns:
-        (...), in dB; NaN also where both are infinite.
-
-    Raises:
-        ValueError: if the shapes do not fit.
+    NaN also where both are infinite.
     """
     s = np.asarray(reference, dtype=np.float64)
     m = np.asarray(mixture, dtype=np.float64)
@@ -136,10 +107,7 @@ def _any_silent(sources: Array) -> bool:
 
 
 def _decibels(signal: Array, error: Array, silent: float = np.nan) -> Array:
-    """10 log10 of the energy ratio over the last two axes; inf without error, ``silent`` without signal.
-
-    What is no number has no ratio: NaN.
-    """
+    """10 log10 of the energy ratio over the last two axes; inf without error, ``silent`` without signal."""
     num: Any = np.sum(signal * signal, axis=(-2, -1))
     den: Any = np.sum(error * error, axis=(-2, -1))
     ratio = np.where((num > 0) & (den > 0), num, 1.0) / np.where((num > 0) & (den > 0), den, 1.0)

@@ -17,17 +17,14 @@ from numpy.typing import ArrayLike
 from sepcli.errors import InputError
 from sepcli.metrics.audio import Array
 
-NAMES = ("isr", "sir", "sar")
-"""What ``bss_eval`` returns, in this order."""
-
 
 def bss_eval(reference: ArrayLike, estimate: ArrayLike, window: int) -> Array:
     """Source image to spatial distortion, to interference and to artifacts ratio, per source and window.
 
     Args:
-        reference: True sources, (K, T, C).
-        estimate: Estimates in the same order, of the same shape.
-        window: Samples per window, and from window to window.
+        reference: (K, T, C).
+        estimate: likewise.
+        window: samples per window, and from window to window.
 
     Returns:
         (3, K, W): ISR, SIR and SAR in dB; NaN where a source or an estimate is silent in the window, and
@@ -48,13 +45,10 @@ def bss_eval(reference: ArrayLike, estimate: ArrayLike, window: int) -> Array:
         windows = Framing(window, window, s.shape[1]).nwin if s.shape[1] else 0
         silent = [not np.any(np.sum(signal, axis=-1)) for signal in (*s, *s_hat)]
         if any(silent) or not windows:
-            return np.full((len(NAMES), s.shape[0], windows), np.nan)
+            return np.full((3, s.shape[0], windows), np.nan)
         try:
             _, *values, _ = bss_eval(s, s_hat, window=window, hop=window)
-        except (
-            np.linalg.LinAlgError,
-            AttributeError,
-        ) as error:  # its handler names a module that is gone
+        except (np.linalg.LinAlgError, AttributeError) as error:  # its handler names a module that is gone
             raise InputError(
                 "museval finds no distortion filters: sources or channels are alike", "ask for sdr"
             ) from error

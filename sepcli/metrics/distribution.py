@@ -28,7 +28,7 @@ SPLITS = 10
 
 @dataclass(frozen=True)
 class Moments:
-    """What a Fréchet distance has to know of a set of features.
+    """Moments of a set of features.
 
     Attributes:
         count: N.
@@ -48,12 +48,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Features:
-    """What a network finds in a set of images.
-
-    Attributes:
-        moments: moments of the features.
-        classes: (N, Y), probabilities of the classes.
-    """
+    """Moments of the features of a set of images, and (N, Y), the probabilities of their classes."""
 
     moments: Moments
     classes: NDArray[np.float32]
@@ -71,11 +66,7 @@ def class_scores(features: Features, originals: Moments) -> Array:
 
 
 def moments(features: ArrayLike) -> Moments:
-    """Moments of features (N, F).
-
-    Raises:
-        ValueError: they have not two axes, or are none.
-    """
+    """Compute the moments of features (N ≥ 1, F)."""
     x = np.asarray(features, dtype=np.float64)
     if x.ndim != 2 or not x.size:
         raise ValueError(f"need features (N, F), not {x.shape}")
@@ -84,7 +75,7 @@ def moments(features: ArrayLike) -> Moments:
 
 
 def merged(first: Moments, second: Moments) -> Moments:
-    """Moments of two sets together (Chan, Golub & LeVeque 1983)."""
+    """Compute the moments of two sets together (Chan, Golub & LeVeque 1983)."""
     count = first.count + second.count
     apart = second.mean - first.mean
     mean = first.mean + apart * (second.count / count)
@@ -95,10 +86,7 @@ def merged(first: Moments, second: Moments) -> Moments:
 def frechet_distance(first: Moments, second: Moments) -> float:
     """Squared Fréchet (2-Wasserstein) distance of two Gaussians, as FID is computed; at least 0.
 
-    Of sets that are samples it is too large on average, the more so the fewer they are.
-
-    Raises:
-        ValueError: the features differ in number, or a set has fewer than two of them.
+    For sets of N ≥ 2 samples it is too large on average, the more so the fewer they are.
     """
     if first.mean.shape != second.mean.shape or min(first.count, second.count) < 2:
         raise ValueError("need two sets, each of two or more, of the same features")
@@ -111,17 +99,14 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
 
 def inception_scores(probabilities: ArrayLike, splits: int = SPLITS) -> Array:
-    """Scores of parts of a set, one behind the other; what is reported is their mean and standard deviation.
+    """Inception scores of parts of a set, in order.
 
     Args:
-        probabilities: (N, Y), rows of sum 1, in an order that does not matter.
-        splits: S, how many parts; N if there are fewer.
+        probabilities: (N, Y), rows of sum 1, in random order.
+        splits: S, number of parts; N if that is less.
 
     Returns:
         (S,), each from 1 (all alike, or undecided) to Y.
-
-    Raises:
-        ValueError: they have not two axes, or are none.
     """
     p = np.asarray(probabilities)
     if p.ndim != 2 or not p.size:

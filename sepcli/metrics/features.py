@@ -41,13 +41,13 @@ class ClassifierConfig:
     """The architecture of a classifier.
 
     Attributes:
-        channels: C.
+        channels: C of the images.
         size: H and W.
         widths: channels of the residual blocks, each but the first at half the resolution of the one before;
             the last is the number of features.
-        classes: how many.
-        mean: mean of the values of the training images, in [0, 1].
-        deviation: standard deviation of these values.
+        classes: their number.
+        mean: of the values of the training images, in [0, 1].
+        deviation: their standard deviation.
     """
 
     channels: int
@@ -115,7 +115,7 @@ class Extractor:
     """A network whose features of images are compared.
 
     Attributes:
-        name: its name.
+        name: a key of ``SIZES``, or ``inception``.
         extract: images (N, C, H, W) uint8 → features (N, F) and probabilities of classes (N, Y).
         about: a description of the network, for the protocol.
         shape: C, H, W of its images; None: any.
@@ -128,15 +128,7 @@ class Extractor:
 
 
 def open_classifier(name: str, device: torch.device) -> Extractor:
-    """Open one of sepcli's classifiers.
-
-    Args:
-        name: a key of ``SIZES``.
-        device: where to compute.
-
-    Raises:
-        PriorError: its weights are missing or damaged.
-    """
+    """Open one of sepcli's classifiers, a key of ``SIZES``; see ``load_classifier``."""
     network, about = load_classifier(FOLDER, name)
     network.to(device)
 

@@ -12,18 +12,9 @@ SSIM_WINDOW = 11
 
 
 def psnr(reference: ArrayLike, estimate: ArrayLike, peak: float = 1.0) -> float:
-    """Peak signal-to-noise ratio, 10 log10(peak²/mean squared error), in dB.
+    """Peak signal-to-noise ratio, 10 log10(peak²/mean squared error), in dB; inf where the two are equal.
 
-    Args:
-        reference: True image, of any shape.
-        estimate: Estimate of the same shape; clamp it first if the image is bounded.
-        peak: Range of the values.
-
-    Returns:
-        inf where the two are equal.
-
-    Raises:
-        ValueError: if the shapes differ or are empty.
+    The two have any shape, the same for both; clamp the estimate first if the image is bounded.
     """
     x, x_hat = np.asarray(reference, dtype=np.float64), np.asarray(estimate, dtype=np.float64)
     if x.shape != x_hat.shape or not x.size:
@@ -38,16 +29,7 @@ def ssim(reference: ArrayLike, estimate: ArrayLike, peak: float = 1.0) -> float:
     The settings of Wang, Bovik, Sheikh & Simoncelli 2004: a Gaussian window of 11 x 11 with σ = 1.5,
     K1 = 0.01, K2 = 0.03, population covariances, and only windows that lie in the image.
 
-    Args:
-        reference: True image, (C, H, W).
-        estimate: Estimate of the same shape; clamp it first if the image is bounded.
-        peak: Range of the values.
-
-    Returns:
-        At most 1, where the two are equal.
-
-    Raises:
-        ValueError: if the shapes differ, or are not three axes with H and W of at least 11.
+    Both images are (C, H, W) with H and W of at least 11; values are at most 1, where the two are equal.
     """
     from scipy.ndimage import gaussian_filter
 

@@ -31,7 +31,7 @@ def bootstrap_ci(
         values: (n,); NaNs are left out.
         level: coverage, between 0 and 1.
         resamples: number of bootstrap means.
-        seed: seed of numpy's default generator; the same seed gives the same interval.
+        seed: of numpy's default generator.
 
     Returns:
         Lower and upper end; both NaN when there are fewer than two values or one is infinite.

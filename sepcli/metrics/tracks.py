@@ -19,14 +19,7 @@ Signals = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Track:
-    """References and estimates of a track.
-
-    Attributes:
-        references: (K, T, C), the true sources.
-        estimates: (K, T, C), in the same order.
-        mixture: (T, C).
-        sample_rate: Hz.
-    """
+    """References and estimates (K, T, C) in the same order, their mixture (T, C), and the rate in Hz."""
 
     references: Signals
     estimates: Signals
@@ -50,35 +43,35 @@ class Track:
 
 
 def sdr(track: Track) -> Array:
-    """Signal-to-distortion ratio per window, (K, windows)."""
+    """Signal-to-distortion ratio per window."""
     return audio.sdr(track.references, track.estimates, track.window)
 
 
 def usdr(track: Track) -> Array:
-    """SDR of the whole track, (K,)."""
+    """SDR of the whole track."""
     return track.by_source(audio.usdr)
 
 
 def si_sdr(track: Track) -> Array:
-    """Scale-invariant SDR, (K,)."""
+    """Scale-invariant SDR."""
     return track.by_source(audio.si_sdr)
 
 
 def si_sdri(track: Track) -> Array:
-    """Scale-invariant SDR minus that of the mixture, (K,)."""
+    """Scale-invariant SDR minus that of the mixture."""
     return track.by_source(lambda s, s_hat: audio.si_sdr_improvement(s, s_hat, track.mixture))
 
 
 def isr(track: Track) -> Array:
-    """Source image to spatial distortion ratio per window, (K, windows)."""
+    """Source image to spatial distortion ratio per window."""
     return np.asarray(track.bss[0])
 
 
 def sir(track: Track) -> Array:
-    """Source to interference ratio per window, (K, windows)."""
+    """Source to interference ratio per window."""
     return np.asarray(track.bss[1])
 
 
 def sar(track: Track) -> Array:
-    """Source to artifacts ratio per window, (K, windows)."""
+    """Source to artifacts ratio per window."""
     return np.asarray(track.bss[2])
