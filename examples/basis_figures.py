@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sepcli.datasets.idx import open_mnist
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import to_float_images
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import SepError

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sepcli.datasets.pair_folder import Pair, read_pairs
+from sepcli.datasets.pair_folder import Pair, PairFolder
 from sepcli.evaluation.samples import mix, seeds_of
 from sepcli.evaluation.score import score_track
 from sepcli.priors.load import load_separator
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the results to this file")
     a = parser.parse_args()
     weights = tuple(float(weight) for weight in a.weights.split(","))
-    pairs = list(read_pairs(a.pairs, tuple(a.names), a.items))
+    pairs = list(PairFolder(a.pairs, a.items).items(tuple(a.names)))
     rows = []
     for variant in a.variant or [""]:
         settings = dict(pair.split("=", 1) for pair in variant.split(",") if pair)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from sepcli.datasets.cifar import open_cifar
 from sepcli.datasets.idx import open_digits
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import measure
 from sepcli.errors import SepError
 from sepcli.metrics.features import DATA, FOLDER, SIZES, Classifier, rounded, save_classifier

@@ -15,7 +15,7 @@ from sepcli.datasets import Dataset, resolve
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sepcli.datasets.image_folder import LabelledImages
+    from sepcli.datasets.image_pairs import LabelledImages
     from sepcli.datasets.songs import SongSet
     from sepcli.evaluation.task import Task
 
@@ -235,10 +235,13 @@ def _colorization(choice: Choice, shape: tuple[int, int, int], given: Mapping[st
 
 def _open_images(choice: Choice, folder: Path, shape: tuple[int, int, int]) -> LabelledImages:
     """All test images; those of any folder are cropped and scaled to a prior's shape."""
+    from sepcli.datasets.image_decoder import Decoder
+
     on_message: Callable[[str], None] = lambda text: console.note(text, choice.quiet)  # noqa: E731
     images: LabelledImages
     with console.progress(f"reading {folder.name}", choice.quiet) as on_progress:
-        images = resolve(choice.dataset.open)(folder, "test", shape, on_progress, on_message)
+        decoder = Decoder(size=shape[1:], channels=shape[0], on_progress=on_progress, on_message=on_message)
+        images = resolve(choice.dataset.open)(folder, "test", decoder)
     return images
 
 

@@ -1,6 +1,6 @@
 """Data sets. ``DATASETS`` is the table of what evaluations read; this module imports neither torch nor numpy.
 
-From Python, a function per row opens it, and ``pairs`` chooses the mixtures:
+From Python, the reader of a row is a function of this module, and ``pairs`` chooses the mixtures:
 
     sepcli.datasets.mnist("mnist").pairs(100)
     sepcli.datasets.musdb("musdb18hq").pairs(10)
@@ -9,8 +9,8 @@ Adding a data set takes a reader and a row. Readers share a signature:
 
     audio       (folder, split), as far as the row has them -> an object whose ``pairs(count)`` are the items:
                 AudioPairs or SongSet
-    image       (folder, split, shape, on_progress, on_message) -> LabelledImages; shape (C, H, W) is that
-                of a prior, for images of any size
+    image       (folder, split, decoder) -> LabelledImages; the ``Decoder`` holds the shape, for images of any
+                size, and callbacks
 """
 
 from __future__ import annotations
@@ -18,14 +18,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    from sepcli.datasets.image_folder import LabelledImages
-    from sepcli.datasets.pair_folder import PairFolder
-    from sepcli.datasets.songs import SongSet
-    from sepcli.datasets.waves import ToyPairs
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "builtin",
+    "cifar10",
+    "images",
+    "mnist",
+    "musdb",
+    "pairs",
+    "resolve",
+    "slakh",
+    "toy_waves",
+]
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ DATASETS: Mapping[str, Dataset] = {
         Dataset(
             "pairs",
             "audio",
-            "sepcli.datasets.pair_folder:PairFolder",
+            "sepcli.datasets.pair_folder:open_pairs",
             "a folder of STEM/ITEM.flac, mixed item by item",
         ),
         Dataset(
@@ -159,83 +166,19 @@ def resolve(reference: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def builtin() -> PairFolder:
-    """Open the small test set of the package: ten mixtures of drums and bass."""
+if TYPE_CHECKING:
+    from sepcli.datasets.cifar import open_cifar as cifar10
+    from sepcli.datasets.idx import open_mnist as mnist
+    from sepcli.datasets.image_folder import open_folder as images
+    from sepcli.datasets.musdb18 import open_musdb as musdb
     from sepcli.datasets.pair_folder import builtin
+    from sepcli.datasets.pair_folder import open_pairs as pairs
+    from sepcli.datasets.slakh2100 import open_slakh as slakh
+    from sepcli.datasets.waves import ToyPairs as toy_waves
+else:
 
-    return builtin()
-
-
-def pairs(folder: str | Path) -> PairFolder:
-    """Open a folder of STEM/ITEM.flac.
-
-    Raises:
-        InputError: (later) a source is missing, or an item cannot be read.
-    """
-    from sepcli.datasets.pair_folder import PairFolder
-
-    return PairFolder(Path(folder))
-
-
-def mnist(folder: str | Path, split: str = "test") -> LabelledImages:
-    """Open MNIST's files.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    from sepcli.datasets.idx import open_mnist
-
-    return open_mnist(Path(folder), split)
-
-
-def cifar10(folder: str | Path, split: str = "test") -> LabelledImages:
-    """Open CIFAR-10's binary version, or a folder of ``test/CLASS/*.png``.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    from sepcli.datasets.cifar import open_cifar
-
-    return open_cifar(Path(folder), split)
-
-
-def images(
-    folder: str | Path, shape: tuple[int, int, int] | None = None, split: str = "test"
-) -> LabelledImages:
-    """Open a folder of images, cropped and scaled to one shape (C, H, W).
-
-    Raises:
-        InputError: there are no images, or one cannot be read.
-    """
-    from sepcli.datasets.image_folder import open_folder
-
-    return open_folder(Path(folder), split, shape)
-
-
-def musdb(folder: str | Path, split: str = "test") -> SongSet:
-    """Open the songs of MUSDB18's split ``train``, ``valid`` or ``test``.
-
-    Raises:
-        InputError: there are none.
-    """
-    from sepcli.datasets.musdb18 import open_musdb
-
-    return open_musdb(Path(folder), split)
-
-
-def slakh(folder: str | Path, split: str = "test") -> SongSet:
-    """Open the songs of Slakh2100's split ``train``, ``valid`` or ``test``.
-
-    Raises:
-        InputError: there are none.
-    """
-    from sepcli.datasets.slakh2100 import open_slakh
-
-    return open_slakh(Path(folder), split)
-
-
-def toy_waves() -> ToyPairs:
-    """Open the test items of toy waves."""
-    from sepcli.datasets.waves import ToyPairs
-
-    return ToyPairs()
+    def __getattr__(name: str) -> Any:
+        row = DATASETS.get(name.replace("_", "-"))
+        if row is None:
+            raise AttributeError(f"module 'sepcli.datasets' has no attribute {name!r}")
+        return resolve(row.open)

@@ -14,17 +14,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.datasets.cache import fill, fingerprint, open_cache
+from sepcli.datasets.cache import fingerprint, gather
 from sepcli.datasets.recordings import read_resampled
-from sepcli.datasets.stems import SCALE, StemBank, concatenate
+from sepcli.datasets.stems import PEAK, SCALE, Samples, StemBank, at_peak
 from sepcli.errors import InputError
 from sepcli.media import MEDIA
 
 SUFFIXES = MEDIA["audio"].suffixes
 """What is taken from a folder and from its folders, in any case."""
 CACHE_VERSION = 1
-PEAK = 0.9
-"""Peak of every file as stored."""
 BLOCK = 0.05
 """Seconds whose energy separates silence from signal."""
 SILENCE = 1e-6
@@ -39,8 +37,6 @@ GATE = 1e-3
 """Seconds with less than this fraction of the loudest second's energy are pauses: no part of the level."""
 HEARD = 60
 """Seconds of a recording, evenly spread, that its level is measured on."""
-
-Samples = NDArray[np.int16]  # (T,), mono
 
 
 def audio_files(root: Path) -> list[Path]:
@@ -57,18 +53,18 @@ def open_folder(root: Path, name: str, sample_rate: int = 22050, cache: Path | N
     """Open a folder of recordings.
 
     Args:
-        root: The folder; its folders are looked into.
-        name: Of the source.
-        sample_rate: In Hz; files are resampled to it and averaged to mono.
-        cache: A folder for the decoded samples. The next call maps them into memory at once, unless a file
-            has changed. Without it, all is decoded into memory (2 bytes a sample).
+        root: the folder; its folders are looked into.
+        name: of the source.
+        sample_rate: Hz; files are resampled to it and averaged to mono.
+        cache: a folder for the decoded samples. The next call maps them into memory at once, unless a file
+            has changed. None: all is decoded into memory (2 bytes a sample).
 
     Returns:
         The bank of one source. Each file has the same peak.
 
     Raises:
-        InputError: If there are no audio files, one of them cannot be read, or all are silent.
-        OutputError: If the cache cannot be written.
+        InputError: there are no audio files, one of them cannot be read, or all are silent.
+        OutputError: the cache cannot be written.
     """
     files = audio_files(root)
     if not files:
@@ -76,14 +72,11 @@ def open_folder(root: Path, name: str, sample_rate: int = 22050, cache: Path | N
             f"{root} holds no audio files" if root.is_dir() else f"there is no folder {root}",
             f"give a folder of recordings, such as {', '.join(SUFFIXES[:3])}",
         )
-    if cache is None:
-        recordings = list(enumerate(_decode(root, files, sample_rate)))
-        return concatenate((name,), sample_rate, [recordings])
-    folder = cache / f"folder-{fingerprint(files, CACHE_VERSION, PEAK, sample_rate)}"
-    if not folder.is_dir():
-        decoded = enumerate(_decode(root, files, sample_rate))
-        fill(folder, ((0, song, samples) for song, samples in decoded), 1)
-    return open_cache(folder, (name,), sample_rate)
+    folder = None
+    if cache is not None:
+        folder = cache / f"folder-{fingerprint(files, CACHE_VERSION, PEAK, sample_rate)}"
+    recordings = ((0, song, samples) for song, samples in enumerate(_decode(root, files, sample_rate)))
+    return gather(recordings, (name,), sample_rate, folder)
 
 
 def without_silence(signal: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
@@ -117,11 +110,11 @@ def split(bank: StemBank, length: int) -> tuple[StemBank, StemBank]:
     """Recordings to learn from and held-out ones, by file; by time if only one is long enough.
 
     Args:
-        bank: Of one source.
-        length: Samples that a chunk needs; only recordings as long as that are held out.
+        bank: of one source.
+        length: samples that a chunk needs; only recordings as long as that are held out.
 
     Raises:
-        InputError: There is not enough for a chunk of each.
+        InputError: there is not enough for a chunk of each.
     """
     spans = bank.spans[0]
     lengths = spans[:, 1] - spans[:, 0]
@@ -161,7 +154,7 @@ def _decode(root: Path, files: Sequence[Path], rate: int) -> Iterator[Samples]:
         if peak == 0.0:
             continue
         audible = True
-        samples = np.round(signal * np.float32(PEAK * 32767 / peak)).astype(np.int16)
+        samples = at_peak(signal, peak)
         if len(samples) >= SHORT * rate:
             yield samples
             continue

@@ -1,4 +1,4 @@
-"""Decoded recordings on disk, mapped into memory: a file ``k.i16`` per source k, an index of lengths."""
+"""Decoded recordings, in memory or mapped from disk: a file ``k.i16`` per source k, an index of lengths."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.datasets.stems import StemBank
+from sepcli.datasets.stems import StemBank, concatenate, laid_out
 from sepcli.errors import InputError, OutputError
+
+Recordings = Iterable[tuple[int, int, NDArray[np.int16]]]
+"""(source, song, samples (T,)), decoded one after the other."""
 
 
 def fingerprint(paths: Iterable[Path], *settings: object) -> str:
@@ -23,17 +26,33 @@ def fingerprint(paths: Iterable[Path], *settings: object) -> str:
     return hashlib.sha256(json.dumps([*settings, files]).encode()).hexdigest()[:16]
 
 
-def fill(folder: Path, recordings: Iterator[tuple[int, int, NDArray[np.int16]]], count: int) -> None:
-    """Write recordings into ``folder``, which gets its name when it is complete.
+def gather(
+    recordings: Recordings, names: Sequence[str], sample_rate: int, folder: Path | None = None
+) -> StemBank:
+    """Make the bank of recordings of sources in memory, or in a cache folder.
 
     Args:
-        folder: The cache; nothing happens if another process makes it meanwhile.
-        recordings: (source, song, samples (T,)), decoded lazily.
-        count: Number of sources.
+        recordings: unused if the folder exists.
+        names: K source names.
+        sample_rate: Hz.
+        folder: filled unless it exists; None: all is kept in memory (2 bytes a sample).
 
     Raises:
-        OutputError: It cannot be written.
+        InputError: the folder is damaged.
+        OutputError: it cannot be written.
     """
+    if folder is None:
+        gathered: list[list[tuple[int, NDArray[np.int16]]]] = [[] for _ in names]
+        for k, song, samples in recordings:
+            gathered[k].append((song, samples))
+        return concatenate(names, sample_rate, gathered)
+    if not folder.is_dir():
+        _fill(folder, recordings, len(names))
+    return _open(folder, names, sample_rate)
+
+
+def _fill(folder: Path, recordings: Recordings, count: int) -> None:
+    """Write recordings into ``folder``, which gets its name when it is complete."""
     partial: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -48,35 +67,25 @@ def fill(folder: Path, recordings: Iterator[tuple[int, int, NDArray[np.int16]]],
             partial.rename(folder)
     except OSError as error:
         if not folder.is_dir():
-            hint = "Give a cache folder that can be written, with enough space."
-            raise OutputError(f"the cache {folder} cannot be written ({error})", hint) from error
+            raise OutputError(
+                f"the cache {folder} cannot be written ({error})",
+                "choose another cache folder, with enough space",
+            ) from error
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def open_cache(folder: Path, sources: Sequence[str], sample_rate: int) -> StemBank:
-    """The bank over a filled cache folder.
-
-    Raises:
-        InputError: It is damaged.
-    """
+def _open(folder: Path, names: Sequence[str], sample_rate: int) -> StemBank:
     try:
         index = json.loads((folder / "index.json").read_text("utf-8"))
         tables = [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in index]
-        ends = [np.cumsum([0, *table[:, 1]], dtype=np.int64) for table in tables]
-        files = [folder / f"{k}.i16" for k in range(len(sources))]
-        sizes = [file.stat().st_size for file in files]
-        if sizes != [2 * int(end[-1]) for end in ends] or any((table < 0).any() for table in tables):
+        files = [folder / f"{k}.i16" for k in range(len(names))]
+        sizes = [2 * int(table[:, 1].sum()) for table in tables]
+        if [file.stat().st_size for file in files] != sizes or any((table < 0).any() for table in tables):
             raise ValueError("its index is of other files")
-        samples = [np.memmap(file, "<i2", "r") for file in files]
+        samples = [np.asarray(np.memmap(file, "<i2", "r")) for file in files]
     except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         message = f"the cache {folder} is damaged ({error})"
         raise InputError(message, "delete that folder and start again") from error
-    return StemBank(
-        names=tuple(sources),
-        sample_rate=sample_rate,
-        samples=tuple(np.asarray(source) for source in samples),  # plain views of the memory maps
-        spans=tuple(np.stack([end[:-1], end[1:]], axis=1) for end in ends),
-        songs=tuple(table[:, 0] for table in tables),
-    )
+    return laid_out(names, sample_rate, samples, tables)

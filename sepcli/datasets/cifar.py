@@ -10,18 +10,16 @@ Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images"
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.datasets.image_decoder import Decoder, read_pixels
-from sepcli.datasets.image_folder import Half, LabelledImages, open_images
+from sepcli.datasets.image_decoder import Decoder
+from sepcli.datasets.image_folder import open_images
+from sepcli.datasets.image_pairs import Half, LabelledImages
 from sepcli.errors import InputError
-from sepcli.media import MEDIA
-from sepcli.protocols import ProgressCallback
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """In the order of their numbers."""
@@ -49,50 +47,32 @@ def is_cifar(folder: Path) -> bool:
     return any((folder / name).exists() for name in everything)
 
 
-def open_cifar(
-    data: Path,
-    split: str = "test",
-    shape: tuple[int, int, int] | None = None,
-    on_progress: ProgressCallback | None = None,
-    on_message: Callable[[str], None] | None = None,
-) -> LabelledImages:
+def open_cifar(folder: str | Path, split: str = "test", decoder: Decoder | None = None) -> LabelledImages:
     """Open CIFAR-10's images (N, 3, 32, 32): its binary version, or a folder of ``test/CLASS/*.png``.
 
     Args:
-        data: the folder.
+        folder: of the binary version, of its archive, or of images.
         split: ``train`` or ``test``.
-        shape: ignored: the images have their size.
-        on_progress: called with (files read, all files).
-        on_message: called with notes on sizes.
+        decoder: its callbacks are those of a folder of images, whose size is kept.
 
     Raises:
         InputError: they cannot be read, or have another size.
     """
-    if is_cifar(data):
-        images = open_binary(data, split)
+    root = Path(folder)
+    if is_cifar(root):
+        images = _open_binary(root, split)
     else:
-        images = open_images(
-            data, split, MEDIA["image"].suffixes, Decoder(read_pixels, None, 3, on_progress, on_message)
-        )
+        images = open_images(root, split, replace(decoder or Decoder(), size=None, channels=3))
     if images.images.shape[2:] != (SIDE, SIDE):
         raise InputError(
-            f"the images of {data} are not of {SIDE} x {SIDE} pixels",
+            f"the images of {root} are not of {SIDE} x {SIDE} pixels",
             "use CIFAR-10, or the data set images for others",
         )
     halves = HALVES if images.classes == CLASSES else None
     return replace(images, title=f"CIFAR-10, {split} images", halves=halves)
 
 
-def open_binary(folder: Path, split: str) -> LabelledImages:
-    """Images (N, 3, 32, 32) and classes of a split.
-
-    Args:
-        folder: Holds the binary version's files, or their folder.
-        split: A key of ``FILES``.
-
-    Raises:
-        InputError: A file is missing, damaged or of another version.
-    """
+def _open_binary(folder: Path, split: str) -> LabelledImages:
     inside = folder / INSIDE
     source = inside if inside.is_dir() else folder
     missing = [name for name in FILES[split] if not (source / name).is_file()]

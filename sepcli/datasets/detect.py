@@ -9,9 +9,6 @@ from sepcli.datasets.audio_folder import audio_files
 from sepcli.datasets.image_folder import image_files
 from sepcli.datasets.song_banks import holds_songs
 from sepcli.errors import InputError
-from sepcli.media import MEDIA
-
-SUFFIXES = MEDIA["image"].suffixes
 
 
 class Kind(Enum):
@@ -37,11 +34,11 @@ def kind_of(data: Path) -> Kind:
     """
     if str(data) == TOY_WAVES and not data.exists():
         return Kind.TOY
-    if any(path.is_file() for path in data.glob("train-images*")):
+    if _holds_digits(data):
         return Kind.DIGITS
     if not data.is_dir():
         raise InputError(f"there is no folder {data}", "give a folder of recordings or of images")
-    recordings, images = bool(audio_files(data)) or holds_songs(data), bool(image_files(data, SUFFIXES))
+    recordings, images = bool(audio_files(data)) or holds_songs(data), bool(image_files(data))
     if recordings and images:
         raise InputError(f"{data} holds both recordings and images", "move one of them into another folder")
     if not (recordings or images):
@@ -56,5 +53,8 @@ def holds_images(data: Path) -> bool:
     """Whether a folder holds images and no songs or recordings."""
     if not data.is_dir() or holds_songs(data):
         return False
-    digits = any(path.is_file() for path in data.glob("train-images*"))
-    return digits or (bool(image_files(data, SUFFIXES)) and not audio_files(data))
+    return _holds_digits(data) or (bool(image_files(data)) and not audio_files(data))
+
+
+def _holds_digits(data: Path) -> bool:
+    return any(path.is_file() for path in data.glob("train-images*"))

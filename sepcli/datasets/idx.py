@@ -9,9 +9,9 @@ Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits".
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.datasets.image_folder import Half, LabelledImages
+from sepcli.datasets.image_decoder import Decoder
+from sepcli.datasets.image_pairs import Half, LabelledImages
 from sepcli.errors import InputError
-from sepcli.protocols import ProgressCallback
 
 STEMS = {"train": "train", "test": "t10k"}
 """Split → how its files' names begin."""
@@ -31,29 +31,18 @@ LARGEST = 1 << 31
 """Values that a file may announce."""
 
 
-def open_mnist(
-    folder: Path,
-    split: str = "test",
-    shape: tuple[int, int, int] | None = None,
-    on_progress: ProgressCallback | None = None,
-    on_message: Callable[[str], None] | None = None,
-) -> LabelledImages:
-    """Open a split of MNIST for evaluations; the test digits bring the training digits along.
+def open_mnist(folder: str | Path, split: str = "test", decoder: Decoder | None = None) -> LabelledImages:
+    """Open a split of MNIST, ``train`` or ``test``; the test digits bring the training digits along.
 
-    Args:
-        folder: holds MNIST's files.
-        split: ``train`` or ``test``.
-        shape: ignored, as are the callbacks: the digits are read at once, at their size.
-        on_progress: ignored.
-        on_message: ignored.
+    The decoder is ignored: digits have their size.
 
     Raises:
         InputError: see ``open_digits``.
     """
-    training = partial(open_digits, folder, "train") if split == "test" else None
-    return replace(
-        open_digits(folder, split), title=f"MNIST, {split} digits", halves=HALVES, training=training
-    )
+    root = Path(folder)
+    training = partial(open_digits, root, "train") if split == "test" else None
+    digits = open_digits(root, split)
+    return replace(digits, title=f"MNIST, {split} digits", halves=HALVES, training=training)
 
 
 def is_mnist(folder: Path) -> bool:
@@ -82,7 +71,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """Read one IDX file of unsigned bytes.
 
     Raises:
-        InputError: It cannot be read, is of another type, or is not as long as it says.
+        InputError: it cannot be read, is of another type, or is not as long as it says.
     """
     try:
         data = path.read_bytes()
@@ -95,9 +84,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     axes = data[3]
     shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * axes)
-    size = 1
-    for length in shape:
-        size *= length
+    size = math.prod(shape)
     if size > LARGEST or values.size != size:
         raise InputError(
             f"{path} announces {size} values and holds {values.size}", "copy or download it again"

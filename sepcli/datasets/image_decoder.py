@@ -23,6 +23,18 @@ Pixels = NDArray[np.float32]  # (C, H, W) in [0, 1], C is 1 or 3
 Shape = tuple[int, int, int]  # C, H, W
 
 
+def read_pixels(path: Path) -> Pixels:
+    """Read a file's first image (C, H, W); what is transparent becomes white.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    image = read_image(path, first=True)
+    if image.alpha is None:
+        return image.pixels
+    return 1.0 - (1.0 - image.pixels) * np.divide(image.alpha, 255, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class Decoder:
     """How files become images of one shape.
@@ -35,7 +47,7 @@ class Decoder:
         on_message: called with notes on sizes.
     """
 
-    read: Callable[[Path], Pixels]
+    read: Callable[[Path], Pixels] = read_pixels
     size: tuple[int, int] | None = None
     channels: int | None = None
     on_progress: ProgressCallback | None = None
@@ -70,7 +82,7 @@ class Decoder:
             self.say(f"{small} {what}: enlarged")
 
     def say(self, text: str) -> None:
-        """Tell what is worth knowing, if anybody listens."""
+        """Pass a note on to ``on_message``."""
         if self.on_message:
             self.on_message(text)
 
@@ -79,18 +91,6 @@ class Decoder:
             yield self.read(path)
             if self.on_progress:
                 self.on_progress(number, len(files))
-
-
-def read_pixels(path: Path) -> Pixels:
-    """Read a file's first image (C, H, W); what is transparent becomes white.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    image = read_image(path, first=True)
-    if image.alpha is None:
-        return image.pixels
-    return 1.0 - (1.0 - image.pixels) * np.divide(image.alpha, 255, dtype=np.float32)
 
 
 def as_bytes(pixels: Pixels, shape: Shape) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Images as items of evaluations: random pairs to be mixed, and color images to be turned gray.
+"""Images with classes, and as items of evaluations: random pairs to be mixed, images to be turned gray.
 
 Source: Jayaram & Thickstun 2020 (BASIS), section 5.1.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,83 @@ from numpy.typing import NDArray
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import InputError, UsageError
 
-if TYPE_CHECKING:
-    from sepcli.datasets.image_folder import LabelledImages
-
 ANY = ("first", "second")
 """Names of the sources where nothing tells them apart."""
 
 Images = NDArray[np.uint8]  # (N, C, H, W)
+Half = tuple[str, frozenset[int]]
+"""One of two sources of a class-split protocol: its name and its labels."""
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of one shape, with their classes.
+
+    Attributes:
+        images: (N, C, H, W) uint8, in memory or memory-mapped.
+        labels: (N,) int64, indices into ``classes``; all 0 if there are none.
+        classes: names of the classes.
+        title: what a report calls them.
+        halves: the two sources of the class-split protocol; None: the data set has none.
+        training: opens the training images, for baselines that learn; None: there are none.
+
+    Raises:
+        InputError: images and labels differ in number.
+    """
+
+    images: Images
+    labels: NDArray[np.int64]
+    classes: tuple[str, ...] = ()
+    title: str = "images"
+    halves: tuple[Half, Half] | None = None
+    training: Callable[[], LabelledImages] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise InputError(
+                f"{len(self.images)} images with {len(self.labels)} labels", "copy the data set again"
+            )
+
+    def __len__(self) -> int:
+        """The number of images, N."""
+        return len(self.images)
+
+    def only(self, chosen: slice | NDArray[np.bool_]) -> LabelledImages:
+        """Return some of the images, by a slice or a mask (N,)."""
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+    def pairs(self, count: int, pairing: str = "any", other: LabelledImages | None = None) -> ImagePairs:
+        """Return random pairs of images, to be mixed.
+
+        Args:
+            count: number of pairs.
+            pairing: ``any`` two images, or of two classes (``class``).
+            other: the images of the second source, if they are others.
+
+        Raises:
+            InputError: the images have no two such classes.
+            UsageError: no such pairing.
+        """
+        if pairing not in ("any", "class"):
+            raise UsageError(f"there is no pairing '{pairing}'", "use any or class", argument="pairing")
+        if other is not None:
+            names = (self.title, other.title) if self.title != other.title else ANY
+            groups = tuple(Group(x.images, np.arange(len(x))) for x in (self, other))
+            title = f"images of {self.title} and {other.title}"
+            return ImagePairs(title, "one of each", names, groups, count, shared=False)
+        return ImagePairs(
+            self.title if self.halves or self.training else f"images of {self.title}",
+            f"pairing: {pairing}",
+            (self.halves[0][0], self.halves[1][0]) if self.halves and pairing == "class" else ANY,
+            tuple(Group(self.images, half) for half in _halves(self, pairing)),
+            count,
+            pairing == "any",
+            partial(_learn_from, self, pairing) if self.training else None,
+        )
+
+    def colors(self, count: int) -> ColorImages:
+        """Return images to be turned gray and colorized again."""
+        return ColorImages(self, count)
 
 
 @dataclass(frozen=True)
@@ -29,7 +99,7 @@ class Group:
     """Images from which one of a pair is chosen.
 
     Attributes:
-        images: (N, C, H, W) uint8; where two groups share them, a pair has two different ones.
+        images: where two groups share them, a pair has two different ones.
         chosen: indices of those that may be chosen.
     """
 
@@ -54,10 +124,10 @@ class ImagePairs:
     title: str
     rule: str
     names: tuple[str, str]
-    groups: tuple[Group, Group]
+    groups: tuple[Group, ...]
     count: int
     shared: bool = True
-    training: Callable[[], tuple[Images, Images]] | None = None
+    training: Callable[[], tuple[Images, ...]] | None = None
 
     @property
     def originals(self) -> Images:
@@ -72,12 +142,7 @@ class ImagePairs:
 
 @dataclass(frozen=True)
 class ColorImages:
-    """Color images, chosen at random.
-
-    Attributes:
-        images: all of them.
-        limit: number of images to be colorized, at most all.
-    """
+    """Color images, chosen at random: ``limit`` of them, or all."""
 
     images: LabelledImages
     limit: int
@@ -90,56 +155,10 @@ class ColorImages:
     def items(self, seed: int) -> Iterator[Pair]:
         """Yield the images as sources (1, 3, H, W)."""
         for number in np.random.default_rng(seed).permutation(len(self.images))[: self.count]:
-            yield Pair(f"image-{number:05d}", as_floats(self.images.images[number][None]), 0)
+            yield _item(f"image-{number:05d}", self.images.images[number][None])
 
 
-def pairs_of(
-    images: LabelledImages, count: int, pairing: str = "any", other: LabelledImages | None = None
-) -> ImagePairs:
-    """Choose pairs of images.
-
-    Args:
-        images: the images of the first source.
-        count: number of pairs.
-        pairing: ``any`` two images, or of two classes (``class``).
-        other: the images of the second source, if they are others.
-
-    Raises:
-        InputError: the images have no two such classes.
-        UsageError: no such pairing.
-    """
-    if pairing not in ("any", "class"):
-        raise UsageError(f"there is no pairing '{pairing}'", "use any or class", argument="pairing")
-    if other is not None:
-        names = (images.title, other.title) if images.title != other.title else ANY
-        groups = _everyone(images), _everyone(other)
-        return ImagePairs(
-            f"images of {images.title} and {other.title}", "one of each", names, groups, count, False
-        )
-    halves = _halves(images, pairing)
-    groups = Group(images.images, halves[0]), Group(images.images, halves[1])
-    names = (images.halves[0][0], images.halves[1][0]) if images.halves and pairing == "class" else ANY
-    training = images.training
-
-    def learn_from() -> tuple[Images, Images]:
-        opened = training() if training is not None else images
-        if opened.images.shape[1:] != images.images.shape[1:]:
-            raise InputError("training and test images differ in size", "use files of one data set")
-        first, second = _halves(replace(opened, halves=images.halves), pairing)
-        return opened.images[first], opened.images[second]
-
-    return ImagePairs(
-        images.title if images.halves or images.training else f"images of {images.title}",
-        f"pairing: {pairing}",
-        names,
-        groups,
-        count,
-        pairing == "any",
-        learn_from if training is not None else None,
-    )
-
-
-def random_pairs(groups: tuple[Group, Group], count: int, seed: int) -> Iterator[Pair]:
+def random_pairs(groups: tuple[Group, ...], count: int, seed: int) -> Iterator[Pair]:
     """Yield random pairs; pair number n depends on the seed and n only.
 
     Raises:
@@ -156,25 +175,26 @@ def random_pairs(groups: tuple[Group, Group], count: int, seed: int) -> Iterator
         other = rng.choice(second.chosen)
         while together and other == one:
             other = rng.choice(second.chosen)
-        pair = np.stack([first.images[one], second.images[other]])
-        yield Pair(f"pair-{number:05d}", as_floats(pair), 0)
+        yield _item(f"pair-{number:05d}", np.stack([first.images[one], second.images[other]]))
 
 
-def as_floats(images: Images) -> NDArray[np.float32]:
-    """Convert bytes to float32 in [0, 1]."""
-    return np.asarray(images, dtype=np.float32) / np.float32(255)
+def _item(name: str, images: Images) -> Pair:
+    return Pair(name, np.asarray(images, dtype=np.float32) / np.float32(255), 0)
 
 
-def _everyone(images: LabelledImages) -> Group:
-    return Group(images.images, np.arange(len(images)))
-
-
-def _halves(images: LabelledImages, pairing: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _halves(images: LabelledImages, pairing: str) -> tuple[NDArray[np.intp], ...]:
     """Indices of the images that may be the first and the second of a pair."""
     if pairing == "any":
         everyone = np.arange(len(images))
         return everyone, everyone
     if images.halves is None:
         raise InputError(f"{images.title} has no two classes of a class split", "pair any two images")
-    first, second = (np.flatnonzero(np.isin(images.labels, list(labels))) for _, labels in images.halves)
-    return first, second
+    return tuple(np.flatnonzero(np.isin(images.labels, list(labels))) for _, labels in images.halves)
+
+
+def _learn_from(images: LabelledImages, pairing: str) -> tuple[Images, ...]:
+    """The training images of either source of ``images``."""
+    opened = images.training() if images.training else images
+    if opened.images.shape[1:] != images.images.shape[1:]:
+        raise InputError("training and test images differ in size", "use files of one data set")
+    return tuple(opened.images[half] for half in _halves(replace(opened, halves=images.halves), pairing))

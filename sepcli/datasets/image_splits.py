@@ -12,28 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.datasets.detect import Kind, kind_of
-from sepcli.datasets.idx import open_digits
-from sepcli.datasets.image_decoder import Decoder, read_pixels
-from sepcli.datasets.image_folder import (
-    LabelledImages,
-    class_names,
-    find_images,
-    open_images,
-    split_folders,
-)
+from sepcli.datasets.idx import HALVES, open_digits
+from sepcli.datasets.image_decoder import Decoder
+from sepcli.datasets.image_folder import class_names, find_images, open_images, split_folders
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.errors import InputError, UsageError
-from sepcli.media import MEDIA
 from sepcli.protocols import ProgressCallback
-
-SUFFIXES = MEDIA["image"].suffixes
 
 HELD_OUT = 1000
 """Most images for validation: the last ones, at most a tenth of all."""
 TRAIN = "train"
 """The split for training."""
-HALVES = ("0-4", "5-9")
-"""The two classes of digits of the class-split protocol."""
-DIGIT_CLASSES: Mapping[str, tuple[str, ...]] = {"halves": HALVES, "digits": tuple("0123456789")}
+DIGIT_CLASSES: Mapping[str, tuple[str, ...]] = {
+    "halves": tuple(name for name, _ in HALVES),
+    "digits": tuple("0123456789"),
+}
 """Ways to divide MNIST into classes, and their names."""
 
 
@@ -70,8 +63,9 @@ def open_data(
         raise UsageError(
             f"{wrong[0]} is for folders of images, not for MNIST", "omit it", argument=f"settings.{wrong[0]}"
         )
-    decoder = Decoder(read_pixels, None if size is None else (size, size), channels, on_progress, on_message)
-    return open_splits(data, decoder, classes, cache, held_out)
+    sides = None if size is None else (size, size)
+    decoder = Decoder(size=sides, channels=channels, on_progress=on_progress, on_message=on_message)
+    return _open_splits(data, decoder, classes, cache, held_out)
 
 
 def open_like(
@@ -86,8 +80,8 @@ def open_like(
     Raises:
         InputError: see ``open_data``; or MNIST's images are of another shape.
     """
-    decoder = Decoder(read_pixels, (shape[1], shape[2]), shape[0], on_progress)
-    train, held_out = open_splits(data, decoder, classes, cache)
+    decoder = Decoder(size=shape[1:], channels=shape[0], on_progress=on_progress)
+    train, held_out = _open_splits(data, decoder, classes, cache, HELD_OUT)
     if train.images.shape[1:] != shape:
         raise InputError(
             f"{data} has images of {train.images.shape[1:]} (channels, height, width), not of {shape}",
@@ -96,38 +90,41 @@ def open_like(
     return train, held_out
 
 
-def open_splits(
-    data: Path, decoder: Decoder, classes: tuple[str, ...], cache: Path | None, most: int = HELD_OUT
+def _open_splits(
+    data: Path, decoder: Decoder, classes: tuple[str, ...], cache: Path | None, most: int
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Open training images and at most ``most`` held-out ones; those of a folder come through the decoder.
-
-    Raises:
-        UsageError: the folder has no such classes.
-        InputError: the data cannot be read, or hold no images.
-        OutputError: the cache cannot be written.
-    """
+    """Open training images and at most ``most`` held-out ones; those of a folder come through the decoder."""
     kind = kind_of(data)
     if kind is Kind.AUDIO:
         raise InputError(f"{data} holds no images", "give a folder of images")
     if kind is Kind.DIGITS:
-        return _divided(_digits(data, classes), most)
-    train = open_images(data, TRAIN, SUFFIXES, decoder, cache=cache, shuffled=True)
+        digits = open_digits(data, TRAIN)
+        labels = digits.labels // 5 if classes == DIGIT_CLASSES["halves"] else digits.labels
+        return _divided(LabelledImages(digits.images, labels, classes), most)
+    train = open_images(data, TRAIN, decoder, cache=cache, shuffled=True)
     if classes not in ((), train.classes):
         raise UsageError(
             f"{data} has no classes {', '.join(classes)}",
             "use the classes of its folders, or none",
             argument="settings.classes",
         )
-    if "validation" not in split_folders(data, SUFFIXES):
+    if "validation" not in split_folders(data):
         return _divided(train, most)
     channels, height, width = train.images.shape[1:]
     alike = replace(decoder, size=(height, width), channels=channels)
-    held_out = open_images(data, "validation", SUFFIXES, alike, cache=cache, shuffled=True)
+    held_out = open_images(data, "validation", alike, cache=cache, shuffled=True)
     if classes and held_out.classes != train.classes:
         raise InputError(
             f"the splits of {data} have different classes", "train without classes, or correct the folders"
         )
     return train, held_out.only(slice(most))
+
+
+def _divided(images: LabelledImages, most: int) -> tuple[LabelledImages, LabelledImages]:
+    """Hold out the last images; a single one is in both parts."""
+    count = max(1, min(most, len(images) // 10))
+    train = images.only(slice(None, -count)) if count < len(images) else images
+    return train, images.only(slice(-count, None))
 
 
 def named_classes(data: Path, classes: str) -> tuple[str, ...]:
@@ -160,7 +157,7 @@ def folder_classes(data: Path) -> tuple[str, ...]:
         InputError: there are no images.
         UsageError: they are not in folders of classes.
     """
-    classes = class_names(*find_images(data, TRAIN, SUFFIXES))
+    classes = class_names(*find_images(data, TRAIN))
     if not classes:
         raise UsageError(
             f"the images of {data} are not in one folder per class",
@@ -189,16 +186,3 @@ def measure(images: LabelledImages, part: int = 1024) -> tuple[float, float]:
     levels = np.arange(256) / 255
     mean = float(np.average(levels, weights=counts))
     return mean, float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
-
-
-def _digits(data: Path, classes: tuple[str, ...]) -> LabelledImages:
-    digits = open_digits(data, TRAIN)
-    labels = digits.labels // 5 if classes == HALVES else digits.labels
-    return LabelledImages(digits.images, labels, classes)
-
-
-def _divided(images: LabelledImages, most: int) -> tuple[LabelledImages, LabelledImages]:
-    """Hold out the last images; a single one is in both parts."""
-    count = max(1, min(most, len(images.images) // 10))
-    train = images.only(slice(None, -count)) if count < len(images.images) else images
-    return train, images.only(slice(-count, None))

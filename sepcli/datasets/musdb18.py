@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from sepcli.datasets.songs import Recording, Signal, Songs, SongSet, Stored, resampled_mono
+from sepcli.datasets.recordings import resampled
+from sepcli.datasets.songs import Recording, Signal, Songs, SongSet, Stored
 from sepcli.errors import InputError
 
 SUBSETS = ("train", "valid", "test")
@@ -62,25 +63,26 @@ class MusdbStem:
 
     def mono(self, rate: int) -> Signal:
         """See ``Stored``."""
-        return resampled_mono(*self.read(), rate)
+        samples, original = self.read()
+        return resampled(samples.mean(axis=1), original, rate)
 
 
 def musdb_songs(root: Path, subset: str = "test") -> Songs:
     """The songs of an official subset: 86 for training, 14 for validation, 50 for testing.
 
     Args:
-        root: Holds the folders ``train`` and ``test``.
-        subset: Which.
+        root: holds the folders ``train`` and ``test``.
+        subset: one of ``SUBSETS``.
 
     Returns:
         By song, ``mixture`` and the stems that are there.
 
     Raises:
-        InputError: There are none.
+        InputError: there are none, or no such subset.
     """
     if subset not in SUBSETS:
         raise InputError(f"MUSDB18 has no subset {subset}", f"subsets: {', '.join(SUBSETS)}")
-    songs = _subset(root, subset)
+    songs = find_songs(root, subset)
     if not songs:
         raise InputError(
             f"{_folder(root, subset)} holds no songs of MUSDB18's subset {subset}",
@@ -89,9 +91,9 @@ def musdb_songs(root: Path, subset: str = "test") -> Songs:
     return songs
 
 
-def open_musdb(root: Path, split: str = "test") -> SongSet:
+def open_musdb(root: str | Path, split: str = "test") -> SongSet:
     """Return the songs of an official split, ``train``, ``valid`` or ``test``; see ``musdb_songs``."""
-    return SongSet(f"MUSDB18, subset {split}", musdb_songs(root, split))
+    return SongSet(f"MUSDB18, subset {split}", musdb_songs(Path(root), split))
 
 
 def is_musdb(data: Path) -> bool:
@@ -101,11 +103,6 @@ def is_musdb(data: Path) -> bool:
         if max(stems.values(), default=0) > 1 or any(folder.glob(f"*{SUFFIX}")):
             return True
     return False
-
-
-def has_songs(root: Path, subset: str) -> bool:
-    """Whether there are songs of an official subset."""
-    return bool(_subset(root, subset))
 
 
 def validation_songs() -> frozenset[str]:
@@ -121,7 +118,12 @@ def _folder(root: Path, subset: str) -> Path:
     return root / ("test" if subset == "test" else "train")
 
 
-def _subset(root: Path, subset: str) -> Songs:
+def find_songs(root: Path, subset: str) -> Songs:
+    """The songs of an official subset, as far as there are any; see ``musdb_songs``.
+
+    Raises:
+        InputError: they cannot be listed.
+    """
     folder = _folder(root, subset)
     try:
         songs = _songs(folder) if folder.is_dir() else {}
@@ -138,14 +140,13 @@ def _subset(root: Path, subset: str) -> Songs:
 def _songs(folder: Path) -> Songs:
     songs: dict[str, dict[str, Stored]] = {}
     for path in sorted(folder.iterdir()):
+        name, stems = path.name, dict[str, Stored]()
         if path.name.endswith(SUFFIX) and path.is_file() and not path.name.startswith("."):
-            stems: dict[str, Stored] = {name: MusdbStem(path, stream) for stream, name in enumerate(STEMS)}
-            songs[path.name.removesuffix(SUFFIX)] = stems
+            name = name.removesuffix(SUFFIX)
+            stems = {stem: MusdbStem(path, stream) for stream, stem in enumerate(STEMS)}
         elif path.is_dir():
-            files = {name: path / f"{name}.wav" for name in STEMS}
-            existing: dict[str, Stored] = {
-                n: Recording((file,)) for n, file in files.items() if file.is_file()
-            }
-            if existing:
-                songs[path.name] = existing
+            files = {stem: path / f"{stem}.wav" for stem in STEMS}
+            stems = {stem: Recording((file,)) for stem, file in files.items() if file.is_file()}
+        if stems:
+            songs[name] = stems
     return songs

@@ -71,16 +71,47 @@ class PairFolder:
         return PairFolder(self.folder, count)
 
     def ids(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the items' names; see ``pair_ids``."""
-        return pair_ids(self.folder, names)[: self.limit]
+        """Return the file names, without suffix, that all sources share, in alphabetical order.
 
-    def items(self, names: Sequence[str], seed: int) -> Iterator[Pair]:
-        """Yield the items; see ``read_pairs``."""
-        return read_pairs(self.folder, names, self.limit)
+        Raises:
+            InputError: a source is missing, or an item lacks a source.
+        """
+        items = [set(_files(self.folder / name)) for name in names]
+        for name, present in zip(names, items, strict=True):
+            if not present:
+                raise InputError(
+                    f"{self.folder} has no {name}", f"it must hold a folder {name} of .flac or .wav files"
+                )
+            missing = sorted(set().union(*items) - present)
+            if missing:
+                raise InputError(
+                    f"{self.folder} has no {name} for item {missing[0]}",
+                    "give every source the same file names",
+                )
+        return tuple(sorted(items[0]))[: self.limit] if items else ()
+
+    def items(self, names: Sequence[str], seed: int = 0) -> Iterator[Pair]:
+        """Yield the items one after the other; the seed is ignored.
+
+        Raises:
+            InputError: a file is missing or unreadable, or the sources of an item differ in length or rate.
+        """
+        for item in self.ids(names):
+            files = [_files(self.folder / name)[item] for name in names]
+            sources, rates = zip(*map(read_mono, files), strict=True)
+            if len(set(map(len, sources))) > 1 or len(set(rates)) > 1:
+                raise InputError(
+                    f"the sources of item {item} in {self.folder} differ in length or sample rate",
+                    "cut and resample them alike",
+                )
+            yield Pair(item, np.stack(sources), rates[0])
 
     def files(self, names: Sequence[str]) -> Iterator[Path]:
-        """Return the files that are read."""
-        return pair_files(self.folder, names, self.limit)
+        """Yield the files that are read, source by source."""
+        ids = self.ids(names)
+        for name in names:
+            files = _files(self.folder / name)
+            yield from (files[item] for item in ids)
 
     def describe(self, names: Sequence[str], seed: int) -> str:
         """Return the folder's name and the first and last item."""
@@ -97,74 +128,9 @@ def builtin() -> PairFolder:
     return PairFolder(BUILTIN)
 
 
-def pair_names(folder: Path) -> tuple[str, ...]:
-    """The sources of a folder of test items: its subfolders that hold audio, in alphabetical order.
-
-    Raises:
-        InputError: If there is none.
-    """
-    subfolders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    names = tuple(path.name for path in subfolders if _files(path))
-    if not names:
-        hint = "Give a folder with one folder of .flac or .wav files per source."
-        raise InputError(f"{folder} holds no test items", hint)
-    return names
-
-
-def pair_ids(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
-    """The items of a folder: the file names, without suffix, that all sources share, in alphabetical order.
-
-    Raises:
-        InputError: If a source is missing, or an item lacks a source.
-    """
-    items = [set(_files(folder / name)) for name in names]
-    for name, present in zip(names, items, strict=True):
-        if not present:
-            raise InputError(
-                f"{folder} has no {name}", f"it must hold a folder {name} of .flac or .wav files"
-            )
-        missing = sorted(set().union(*items) - present)
-        if missing:
-            hint = "Every source needs the same file names."
-            raise InputError(f"{folder} has no {name} for item {missing[0]}", hint)
-    return tuple(sorted(items[0])) if items else ()
-
-
-def pair_files(folder: Path, names: Sequence[str], limit: int | None = None) -> Iterator[Path]:
-    """The files that ``read_pairs`` reads.
-
-    Raises:
-        InputError: as ``pair_ids``.
-    """
-    ids = pair_ids(folder, names)[:limit]
-    for name in names:
-        files = _files(folder / name)
-        yield from (files[item] for item in ids)
-
-
-def read_pairs(folder: Path, names: Sequence[str] | None = None, limit: int | None = None) -> Iterator[Pair]:
-    """Read the items one after the other.
-
-    Args:
-        folder: Holds one folder per source.
-        names: K sources, in the order wanted; all of them in alphabetical order if None.
-        limit: Only the first items.
-
-    Yields:
-        Items, in alphabetical order.
-
-    Raises:
-        InputError: If a file is missing or unreadable, or the sources of an item differ in length or rate.
-    """
-    names = pair_names(folder) if names is None else names
-    for item in pair_ids(folder, names)[:limit]:
-        sources, rates = zip(*(read_mono(_files(folder / name)[item]) for name in names), strict=True)
-        if len({len(source) for source in sources}) > 1 or len(set(rates)) > 1:
-            raise InputError(
-                f"the sources of item {item} in {folder} differ in length or sample rate",
-                "cut and resample them alike",
-            )
-        yield Pair(item, np.stack(sources), rates[0])
+def open_pairs(folder: str | Path) -> PairFolder:
+    """Return a folder of STEM/ITEM.flac, which is read when its items are needed."""
+    return PairFolder(Path(folder))
 
 
 def _files(folder: Path) -> dict[str, Path]:

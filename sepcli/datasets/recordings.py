@@ -17,7 +17,7 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
     """Samples (T, C) of a file that libsndfile reads, and the sample rate in Hz; they need not be finite.
 
     Raises:
-        InputError: If it cannot be decoded.
+        InputError: it cannot be decoded.
     """
     try:
         samples, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
@@ -28,16 +28,10 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Read a file that libsndfile reads; channels are averaged.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Samples (T,) and the sample rate in Hz.
+    """Samples (T,) of a file that libsndfile reads, averaged over channels, and the sample rate in Hz.
 
     Raises:
-        InputError: If the file is missing, cannot be decoded, is empty or not finite.
+        InputError: the file is missing, cannot be decoded, is empty or not finite.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}", "check that the data set is complete")
@@ -52,7 +46,11 @@ def read_mono(path: Path) -> tuple[NDArray[np.float32], int]:
 
 def read_resampled(path: Path, rate: int) -> NDArray[np.float32]:
     """Read a file like ``read_mono``, as samples (T,) at ``rate`` Hz."""
-    signal, own_rate = read_mono(path)
-    if own_rate == rate:
+    return resampled(*read_mono(path), rate)
+
+
+def resampled(signal: NDArray[np.float32], original: int, rate: int) -> NDArray[np.float32]:
+    """Resample samples (T,) from ``original`` Hz to ``rate`` Hz."""
+    if original == rate:
         return signal
-    return np.asarray(soxr.resample(signal, own_rate, rate), dtype=np.float32)
+    return np.asarray(soxr.resample(signal, original, rate), dtype=np.float32)

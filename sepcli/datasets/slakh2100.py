@@ -30,9 +30,9 @@ FOLDERS = {"valid": "validation"}
 """Split → its folder, where the two differ."""
 
 
-def open_slakh(root: Path, split: str = "test") -> SongSet:
+def open_slakh(root: str | Path, split: str = "test") -> SongSet:
     """Return the songs of a split, ``train``, ``valid`` or ``test``; see ``slakh_songs``."""
-    return SongSet(f"Slakh2100, split {FOLDERS.get(split, split)}", slakh_songs(root, split))
+    return SongSet(f"Slakh2100, split {FOLDERS.get(split, split)}", slakh_songs(Path(root), split))
 
 
 def slakh_songs(root: Path, split: str = "test") -> Songs:

@@ -10,24 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sepcli.datasets.cache import fill, fingerprint, open_cache
-from sepcli.datasets.musdb18 import has_songs, is_musdb, musdb_songs
+from sepcli.datasets.cache import fingerprint, gather
+from sepcli.datasets.musdb18 import find_songs, is_musdb, musdb_songs
 from sepcli.datasets.slakh2100 import METADATA, is_slakh, slakh_songs
 from sepcli.datasets.songs import Songs, Stored
-from sepcli.datasets.stems import StemBank, concatenate
+from sepcli.datasets.stems import PEAK, Samples, StemBank, at_peak
 from sepcli.errors import InputError
 
 SUBSETS: Mapping[str, str] = {"train": "train", "validation": "valid", "test": "test"}
 """Split of Slakh2100 → the matching split of MUSDB18."""
 CACHE_VERSION = 2
-PEAK = 0.9
-"""Peak of every stem as stored."""
 SILENT = 1e-6
 """Peak, of full scale, up to which a stem is silent: -120 dB, below 16 bits."""
 
-Samples = NDArray[np.int16]  # (T,), mono
 Found = tuple[int, int, Stored]  # source, song, stem
 
 
@@ -71,13 +67,13 @@ def open_songs(
         parts = [(k, song, [path.name for path in stem.paths]) for k, song, stem in stems]
         key = fingerprint(files, CACHE_VERSION, PEAK, list(sources), sample_rate, parts)
         folder = cache / f"{name}-{key}"
-    return _gather(_at_one_peak(stems, sources, sample_rate), sources, sample_rate, folder)
+    return gather(_at_one_peak(stems, sources, sample_rate), sources, sample_rate, folder)
 
 
 def has_split(data: Path, split: str) -> bool:
     """Whether there are songs of a split."""
     if is_musdb(data):
-        return has_songs(data, SUBSETS[split])
+        return bool(find_songs(data, SUBSETS[split]))
     return any((data / split).glob(f"*/{METADATA}"))
 
 
@@ -139,24 +135,7 @@ def _at_one_peak(
         peak = float(np.abs(signal).max(initial=0.0))
         if peak > SILENT:
             audible.add(k)
-            yield k, song, np.round(signal * np.float32(PEAK * 32767 / peak)).astype(np.int16)
+            yield k, song, at_peak(signal, peak)
     for k, source in enumerate(sources):
         if k not in audible:
             raise InputError(f"all stems of {source} are silent", "check that the data set is complete")
-
-
-def _gather(
-    recordings: Iterator[tuple[int, int, Samples]],
-    sources: Sequence[str],
-    sample_rate: int,
-    folder: Path | None,
-) -> StemBank:
-    """Make a bank in memory, or in a cache folder, which is filled unless it exists."""
-    if folder is None:
-        gathered: list[list[tuple[int, Samples]]] = [[] for _ in sources]
-        for k, song, samples in recordings:
-            gathered[k].append((song, samples))
-        return concatenate(sources, sample_rate, gathered)
-    if not folder.is_dir():
-        fill(folder, recordings, len(sources))
-    return open_cache(folder, sources, sample_rate)

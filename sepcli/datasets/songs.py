@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from sepcli.datasets.pair_folder import Pair
@@ -28,19 +27,11 @@ class Stored(Protocol):
         ...
 
     def read(self) -> tuple[Signal, int]:
-        """Return samples (T, C) and their rate in Hz.
-
-        Raises:
-            InputError: it cannot be read.
-        """
+        """Return samples (T, C) and their rate in Hz; ``InputError`` if it cannot be read."""
         ...
 
     def mono(self, rate: int) -> Signal:
-        """Return samples (T,), averaged over channels, at ``rate`` Hz.
-
-        Raises:
-            InputError: it cannot be read.
-        """
+        """Return samples (T,), averaged over channels, at ``rate`` Hz; ``InputError`` as ``read``."""
         ...
 
 
@@ -128,22 +119,13 @@ def song_pairs(
         limit: number of songs; None: all.
 
     Raises:
-        InputError: A stem cannot be read.
+        InputError: a stem cannot be read.
     """
-    whole = [song for song, stems in songs.items() if all(name in stems for name in names)]
-    for song in whole[:limit]:
+    for song in SongSet("", songs).complete(names)[:limit]:
         signals = [songs[song][name].mono(sample_rate) for name in names]
         length = max(map(len, signals))
         rows = [np.pad(signal, (0, length - len(signal))) for signal in signals]
         yield Pair(song, np.stack(rows), sample_rate)
-
-
-def resampled_mono(signal: Signal, original: int, rate: int) -> Signal:
-    """Average samples (T, C) at ``original`` Hz over the channels and resample them to ``rate`` Hz."""
-    mean = signal.mean(axis=1)
-    if original != rate:
-        mean = soxr.resample(mean, original, rate)
-    return np.asarray(mean, dtype=np.float32)
 
 
 def _lengthened(signal: Signal, length: int) -> Signal:

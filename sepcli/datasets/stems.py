@@ -14,27 +14,31 @@ from sepcli.errors import InputError
 SCALE = 32768.0
 """Divisor that brings int16 samples to [-1, 1)."""
 
+PEAK = 0.9
+"""Peak of a recording as stored."""
 MAX_TRIES = 32
 """Maximum number of attempts to sample a chunk that is not too quiet."""
+
+Samples = NDArray[np.int16]  # (T,), mono
 
 
 @dataclass(frozen=True)
 class StemBank:
     """K long arrays of clean mono recordings laid end to end, and where each recording begins and ends.
 
-    Args:
+    Attributes:
         names: K source names.
-        sample_rate: In Hz, of all recordings.
-        samples: K arrays (T_k,) int16, in memory or memory-mapped.
-        spans: K arrays (N_k, 2) int64: where each recording of a source starts and stops in ``samples``.
-        songs: K arrays (N_k,) int64: which song each recording is from, at most one recording per song and
-            source. Recordings of the same song start at the same time.
-        gains: K arrays (N_k,) float32: what the samples of each recording are multiplied by; None for 1.
+        sample_rate: Hz, of all recordings.
+        samples: K arrays (T_k,), in memory or memory-mapped.
+        spans: K arrays (N_k, 2): where each recording of a source starts and stops in ``samples``.
+        songs: K arrays (N_k,): which song each recording is from, at most one recording per song and source.
+            Recordings of the same song start at the same time.
+        gains: K arrays (N_k,): what the samples of each recording are multiplied by; None for 1.
     """
 
     names: tuple[str, ...]
     sample_rate: int
-    samples: tuple[NDArray[np.int16], ...]
+    samples: tuple[Samples, ...]
     spans: tuple[NDArray[np.int64], ...]
     songs: tuple[NDArray[np.int64], ...]
     gains: tuple[NDArray[np.float32], ...] | None = None
@@ -50,19 +54,14 @@ class StemBank:
         """Unrelated chunks: every item of every source has an independent offset (the protocol of LASS).
 
         All offsets are equally likely, so a long recording is visited more often than a short one. A chunk
-        never spans two recordings.
-
-        Args:
-            rng: the random generator.
-            batch: B, the number of items.
-            length: T, in samples.
-            min_rms: Chunks whose RMS is not above this are sampled again; after 32 tries the loudest is kept.
+        never spans two recordings. One whose RMS is not above ``min_rms`` is sampled again; after 32 tries
+        the loudest is kept.
 
         Returns:
             Chunks (B, K, T), in [-1, 1) times the gains.
 
         Raises:
-            InputError: If a source has no recording of ``length`` samples.
+            InputError: a source has no recording of ``length`` samples.
         """
         chunks = np.empty((batch, len(self.names), length), dtype=np.float32)
         for k, samples in enumerate(self.samples):
@@ -75,18 +74,13 @@ class StemBank:
         return chunks
 
     def together(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
-        """Related chunks: the K stems of one song at the same time.
-
-        Args:
-            rng: the random generator; all offsets are equally likely.
-            batch: B, the number of items.
-            length: T, in samples.
+        """Related chunks: the K stems of one song at the same time; all offsets are equally likely.
 
         Returns:
             Chunks (B, K, T), in [-1, 1) times the gains.
 
         Raises:
-            InputError: If no song has ``length`` samples of every source.
+            InputError: no song has ``length`` samples of every source.
         """
         common = reduce(np.intersect1d, self.songs)
         rows = [np.argsort(songs)[np.searchsorted(np.sort(songs), common)] for songs in self.songs]
@@ -121,13 +115,13 @@ class _Offsets:
         return row, int(self._first[row]) + pick - before
 
 
-def _chunk(samples: NDArray[np.int16], start: int, length: int, gain: float) -> NDArray[np.float32]:
+def _chunk(samples: Samples, start: int, length: int, gain: float) -> NDArray[np.float32]:
     return samples[start : start + length].astype(np.float32) * np.float32(gain / SCALE)
 
 
 def _loud_chunk(
     rng: np.random.Generator,
-    samples: NDArray[np.int16],
+    samples: Samples,
     gains: NDArray[np.float32] | None,
     offsets: _Offsets,
     length: int,
@@ -156,24 +150,37 @@ def _too_short(name: str, length: int, sample_rate: int) -> InputError:
 
 
 def concatenate(
-    names: Sequence[str], sample_rate: int, recordings: Sequence[Sequence[tuple[int, NDArray[np.int16]]]]
+    names: Sequence[str], sample_rate: int, recordings: Sequence[Sequence[tuple[int, Samples]]]
 ) -> StemBank:
-    """A bank of recordings that are in memory.
+    """The bank of recordings in memory: for each of the K sources, its (song, samples (T,))."""
+    empty = np.zeros(0, dtype=np.int16)
+    samples = [np.concatenate([empty, *(x for _, x in source)]) for source in recordings]
+    index = [[(song, len(x)) for song, x in source] for source in recordings]
+    tables = [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in index]
+    return laid_out(names, sample_rate, samples, tables)
+
+
+def laid_out(
+    names: Sequence[str], sample_rate: int, samples: Sequence[Samples], index: Sequence[NDArray[np.int64]]
+) -> StemBank:
+    """The bank of recordings that are laid end to end.
 
     Args:
         names: K source names.
-        sample_rate: In Hz.
-        recordings: For each source, its recordings as (song, samples (T,) int16).
-
-    Returns:
-        The bank.
+        sample_rate: Hz.
+        samples: K arrays (T_k,).
+        index: K arrays (N_k, 2) of the song and the length of every recording.
     """
-    ends = [np.cumsum([0, *(len(x) for _, x in source)], dtype=np.int64) for source in recordings]
-    empty = np.zeros(0, dtype=np.int16)
+    ends = [np.cumsum([0, *table[:, 1]], dtype=np.int64) for table in index]
     return StemBank(
         names=tuple(names),
         sample_rate=sample_rate,
-        samples=tuple(np.concatenate([empty, *(x for _, x in source)]) for source in recordings),
+        samples=tuple(samples),
         spans=tuple(np.stack([end[:-1], end[1:]], axis=1) for end in ends),
-        songs=tuple(np.array([song for song, _ in source], dtype=np.int64) for source in recordings),
+        songs=tuple(table[:, 0] for table in index),
     )
+
+
+def at_peak(signal: NDArray[np.float32], peak: float) -> Samples:
+    """Scale samples (T,) from their peak to ``PEAK``, in 16 bits."""
+    return np.round(signal * np.float32(PEAK * 32767 / peak)).astype(np.int16)

@@ -20,7 +20,7 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.datasets.chunks import draw_chunks
 from sepcli.datasets.detect import TOY_WAVES
-from sepcli.datasets.pair_folder import pair_ids, read_pairs
+from sepcli.datasets.pair_folder import PairFolder
 from sepcli.datasets.song_banks import held_out_split, holds_songs, open_songs
 from sepcli.datasets.waves import SAMPLE_RATE, ToyWaves
 from sepcli.errors import InputError, PriorError, UsageError
@@ -147,7 +147,7 @@ def folder_items(folder: Path, names: Sequence[str], count: int, rate: int) -> t
     Raises:
         InputError: a source is missing, or (later) an item is short or cannot be read.
     """
-    total = len(pair_ids(folder, names)[:count])
+    total = len(PairFolder(folder, count).ids(names))
     return islice(_read(folder, names, rate), total), total
 
 
@@ -174,7 +174,7 @@ def song_items(
 
 
 def _read(folder: Path, names: Sequence[str], rate: int) -> Iterator[Signal]:
-    for pair in read_pairs(folder, names):
+    for pair in PairFolder(folder).items(names):
         sources = pair.sources
         if pair.sample_rate != rate:
             sources = np.asarray(soxr.resample(sources.T, pair.sample_rate, rate), np.float32).T

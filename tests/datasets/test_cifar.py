@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sepcli.datasets.cifar import CLASSES, HALVES, RECORD, is_cifar, open_cifar
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.errors import InputError
 
 

@@ -12,7 +12,7 @@ from tiny_songs import make_musdb
 
 import sepcli.datasets as datasets
 from sepcli.datasets import DATASETS, resolve
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.errors import InputError, UsageError
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"

@@ -16,7 +16,6 @@ from sepcli.datasets.image_decoder import LUMA, Decoder, areas, as_bytes, has_co
 from sepcli.datasets.image_folder import class_names, find_images, open_images, split_folders
 from sepcli.errors import InputError, OutputError
 
-SUFFIXES = (".png", ".jpg")
 Draw = Callable[..., None]
 
 
@@ -105,16 +104,16 @@ def test_layouts(draw: Draw, tmp_path: Path) -> None:
     draw("Train/cat/b.png", "Train/cat/deep/a.PNG", "Train/ant/c.jpg", "test/cat/d.png", "e.png")
     draw("Train/cat/.hidden.png", ".thumbs/f.png", "Train/.thumbs/g.png")
     (root / "Train" / "notes.txt").write_text("no image")
-    assert sorted(split_folders(root, SUFFIXES)) == ["test", "train"]
-    folder, files = find_images(root, "train", SUFFIXES)
+    assert sorted(split_folders(root)) == ["test", "train"]
+    folder, files = find_images(root, "train")
     assert [str(path.relative_to(folder)) for path in files] == ["ant/c.jpg", "cat/b.png", "cat/deep/a.PNG"]
     assert class_names(folder, files) == ("ant", "cat")
-    assert class_names(*find_images(root, "test", SUFFIXES)) == ()  # one class is none
+    assert class_names(*find_images(root, "test")) == ()  # one class is none
     with pytest.raises(InputError, match="validation"):
-        find_images(root, "validation", SUFFIXES)
+        find_images(root, "validation")
     draw("Train/loose.png")
-    assert class_names(*find_images(root, "train", SUFFIXES)) == ()
-    assert len(find_images(folder, "test", SUFFIXES)[1]) == 4  # not divided: everything
+    assert class_names(*find_images(root, "train")) == ()
+    assert len(find_images(folder, "test")[1]) == 4  # not divided: everything
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,7 @@ def test_a_class_may_be_called_train(
     draw: Draw, tmp_path: Path, folders: list[str], splits: list[str]
 ) -> None:
     draw("a.png", *(f"{name}/a.png" for name in folders))
-    assert sorted(split_folders(tmp_path / "data", SUFFIXES)) == splits
+    assert sorted(split_folders(tmp_path / "data")) == splits
 
 
 def test_images_are_opened_as_they_are(draw: Draw, tmp_path: Path) -> None:
@@ -140,7 +139,7 @@ def test_images_are_opened_as_they_are(draw: Draw, tmp_path: Path) -> None:
     draw("b/2.png", "a/1.png", "a/3.png", shape=(8, 6, 3))
     steps: list[tuple[int, int]] = []
     decoder = Decoder(Reader(), on_progress=lambda *step: steps.append(step))
-    found = open_images(root, "train", SUFFIXES, decoder)
+    found = open_images(root, "train", decoder)
     assert (found.images.shape, found.images.dtype, found.classes) == ((3, 3, 8, 6), np.uint8, ("a", "b"))
     assert found.labels.tolist() == [0, 0, 1]
     for image, name in zip(found.images, ("a/1.png", "a/3.png", "b/2.png"), strict=True):
@@ -152,8 +151,8 @@ def test_images_are_opened_as_they_are(draw: Draw, tmp_path: Path) -> None:
 def test_an_order_by_lot_is_always_the_same(draw: Draw, tmp_path: Path) -> None:
     draw(*(f"{'ab'[n % 2]}/{n}.png" for n in range(12)))
     root = tmp_path / "data"
-    plain = open_images(root, "train", SUFFIXES, Decoder(Reader()))
-    one, two = (open_images(root, "train", SUFFIXES, Decoder(Reader()), shuffled=True) for _ in range(2))
+    plain = open_images(root, "train", Decoder(Reader()))
+    one, two = (open_images(root, "train", Decoder(Reader()), shuffled=True) for _ in range(2))
     np.testing.assert_array_equal(one.images, two.images)
     assert one.labels.tolist() != plain.labels.tolist()
     order = [next(n for n, image in enumerate(plain.images) if np.array_equal(image, x)) for x in one.images]
@@ -166,14 +165,12 @@ def test_several_sizes_become_one(draw: Draw, tmp_path: Path) -> None:
     draw("b.png", shape=(64, 70, 3))
     draw("c.png", shape=(20, 90))
     said: list[str] = []
-    found = open_images(tmp_path / "data", "train", SUFFIXES, Decoder(Reader(), on_message=said.append))
+    found = open_images(tmp_path / "data", "train", Decoder(Reader(), on_message=said.append))
     assert found.images.shape == (3, 3, 64, 64)
     assert said[0].count("64") == 2
     assert re.search(r"\b1\b.*\b3\b", said[1])
     assert "c.png" in said[1]
-    small = open_images(
-        tmp_path / "data", "train", SUFFIXES, Decoder(Reader(), (16, 16), 1, on_message=said.append)
-    )
+    small = open_images(tmp_path / "data", "train", Decoder(Reader(), (16, 16), 1, on_message=said.append))
     assert small.images.shape == (3, 1, 16, 16)
     assert len(said) == 2
 
@@ -181,7 +178,7 @@ def test_several_sizes_become_one(draw: Draw, tmp_path: Path) -> None:
 def test_the_shape_is_settled_by_few_images(draw: Draw, tmp_path: Path) -> None:
     draw("a.png", "b.png", "d.png")
     draw("c.png", shape=(9, 9))
-    files = find_images(tmp_path / "data", "train", SUFFIXES)[1]
+    files = find_images(tmp_path / "data", "train")[1]
     for size, channels, shape, count in (
         (None, None, (3, 64, 64), 3),  # the third is of another size
         ((5, 5), None, (3, 5, 5), 1),
@@ -195,7 +192,7 @@ def test_the_shape_is_settled_by_few_images(draw: Draw, tmp_path: Path) -> None:
 
 def test_large_images_of_one_size(draw: Draw, tmp_path: Path) -> None:
     draw("a.png", "b.png", shape=(130, 8))
-    files = find_images(tmp_path / "data", "train", SUFFIXES)[1]
+    files = find_images(tmp_path / "data", "train")[1]
     assert Decoder(Reader()).shape(files) == (1, 64, 64)
 
 
@@ -206,9 +203,9 @@ def test_the_cache_is_read_until_a_file_changes(draw: Draw, tmp_path: Path) -> N
     def opened(**how: object) -> NDArray[np.uint8]:
         reader.files.clear()
         decoder = Decoder(reader, **how)  # type: ignore[arg-type]
-        return open_images(root, "train", SUFFIXES, decoder, cache=cache).images
+        return open_images(root, "train", decoder, cache=cache).images
 
-    plain = open_images(root, "train", SUFFIXES, Decoder(reader)).images
+    plain = open_images(root, "train", Decoder(reader)).images
     np.testing.assert_array_equal(opened(), plain)
     assert len(reader.files) >= 2
     again = opened()
@@ -231,7 +228,7 @@ def test_the_cache_is_read_until_a_file_changes(draw: Draw, tmp_path: Path) -> N
 def test_a_cache_that_is_not_whole(draw: Draw, tmp_path: Path) -> None:
     root, cache = tmp_path / "data", tmp_path / "cache"
     draw("a.png", "b.png")
-    open_images(root, "train", SUFFIXES, Decoder(Reader()), cache=cache)
+    open_images(root, "train", Decoder(Reader()), cache=cache)
     (file,) = cache.iterdir()
     whole = file.read_bytes()
     other = tmp_path / "other.npy"
@@ -239,7 +236,7 @@ def test_a_cache_that_is_not_whole(draw: Draw, tmp_path: Path) -> None:
     for data in (whole[:-1], whole[:20], b"", other.read_bytes()):
         file.write_bytes(data)
         with pytest.raises(InputError, match=re.escape(file.name)):
-            open_images(root, "train", SUFFIXES, Decoder(Reader()), cache=cache)
+            open_images(root, "train", Decoder(Reader()), cache=cache)
 
 
 def test_nothing_half_written_stays(draw: Draw, tmp_path: Path) -> None:
@@ -252,19 +249,19 @@ def test_nothing_half_written_stays(draw: Draw, tmp_path: Path) -> None:
         return Reader()(path)
 
     with pytest.raises(InputError, match=r"b\.png"):
-        open_images(root, "train", SUFFIXES, Decoder(read, (8, 8)), cache=cache)
+        open_images(root, "train", Decoder(read, (8, 8)), cache=cache)
     assert list(cache.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=re.escape(str(tmp_path / "file" / "cache"))):
-        open_images(root, "train", SUFFIXES, Decoder(Reader()), cache=tmp_path / "file" / "cache")
+        open_images(root, "train", Decoder(Reader()), cache=tmp_path / "file" / "cache")
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
-        find_images(tmp_path / "nowhere", "train", SUFFIXES)
+        find_images(tmp_path / "nowhere", "train")
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(InputError, match=re.escape(str(tmp_path))):
-        find_images(tmp_path, "train", SUFFIXES)
+        find_images(tmp_path, "train")
     (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(InputError, match=r"a\.png"):
-        open_images(tmp_path, "train", SUFFIXES, Decoder(Reader()), cache=tmp_path / "cache")
+        open_images(tmp_path, "train", Decoder(Reader()), cache=tmp_path / "cache")

@@ -10,7 +10,8 @@ import soundfile
 from PIL import Image
 
 from sepcli.datasets.detect import Kind, kind_of
-from sepcli.datasets.image_splits import folder_classes, measure, open_data, read_pixels
+from sepcli.datasets.image_decoder import read_pixels
+from sepcli.datasets.image_splits import folder_classes, measure, open_data
 from sepcli.errors import InputError, UsageError
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits"

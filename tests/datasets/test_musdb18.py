@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from tiny_songs import RATE, make_musdb, make_song, tone
 
-from sepcli.datasets.musdb18 import STEMS, MusdbStem, has_songs, validation_songs
+from sepcli.datasets.musdb18 import STEMS, MusdbStem, find_songs, validation_songs
 from sepcli.datasets.song_banks import PEAK, open_songs
 from sepcli.datasets.songs import Recording
 from sepcli.datasets.stems import StemBank
@@ -167,9 +167,9 @@ def test_songs_may_have_any_name(root: Path) -> None:
 
 
 def test_a_subset_may_be_empty(root: Path) -> None:
-    assert has_songs(root, "valid")
+    assert find_songs(root, "valid")
     shutil.rmtree(root / "train" / min(validation_songs()))
     shutil.rmtree(root / "test")
-    assert [has_songs(root, subset) for subset in ("train", "valid", "test")] == [True, False, False]
+    assert [bool(find_songs(root, subset)) for subset in ("train", "valid", "test")] == [True, False, False]
     with pytest.raises(InputError, match=r"\bvalid\b"):
         open_songs(root, "validation", ("bass",), RATE)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from sepcli.datasets.pair_folder import pair_ids, pair_names, read_pairs
+from sepcli.datasets.pair_folder import PairFolder
 from sepcli.errors import InputError
 
 RATE = 8000
+NAMES = ("bass", "drums")
 
 
 @pytest.fixture
@@ -21,9 +22,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_items_come_in_order_with_sources_in_alphabetical_order(folder: Path) -> None:
-    pairs = list(read_pairs(folder))
-    assert pair_names(folder) == ("bass", "drums")
+def test_items_come_in_order_with_sources_in_the_order_of_names(folder: Path) -> None:
+    pairs = list(PairFolder(folder).items(NAMES))
     assert [pair.id for pair in pairs] == ["000", "001", "002"]
     for length, (_, sources, rate) in zip((100, 101, 102), pairs, strict=True):
         assert sources.shape == (2, length)
@@ -33,38 +33,40 @@ def test_items_come_in_order_with_sources_in_alphabetical_order(folder: Path) ->
 
 
 def test_the_order_of_sources_can_be_chosen_and_items_limited(folder: Path) -> None:
-    (pair,) = read_pairs(folder, names=("drums", "bass"), limit=1)
+    (pair,) = PairFolder(folder).pairs(1).items(("drums", "bass"))
     np.testing.assert_array_equal(pair.sources[:, 0], [0.25, 0.5])
-    assert pair_ids(folder, ("drums",)) == ("000", "001", "002")
+    assert PairFolder(folder).ids(("drums",)) == ("000", "001", "002")
 
 
 def test_stereo_is_averaged(folder: Path) -> None:
     soundfile.write(folder / "bass" / "000.flac", np.tile([0.0, 0.5], (100, 1)), RATE)
-    np.testing.assert_array_equal(next(read_pairs(folder)).sources[0], np.full(100, 0.25, np.float32))
+    np.testing.assert_array_equal(
+        next(PairFolder(folder).items(NAMES)).sources[0], np.full(100, 0.25, np.float32)
+    )
 
 
 def test_an_item_without_one_of_the_sources_is_an_error(folder: Path) -> None:
     (folder / "bass" / "001.flac").unlink()
     with pytest.raises(InputError, match=r"(?=.*\bbass\b)(?=.*001)"):
-        list(read_pairs(folder))
+        list(PairFolder(folder).items(NAMES))
 
 
 def test_a_missing_source_is_an_error(folder: Path) -> None:
     with pytest.raises(InputError, match="guitar"):
-        list(read_pairs(folder, names=("drums", "guitar")))
+        list(PairFolder(folder).items(("drums", "guitar")))
 
 
 @pytest.mark.parametrize(("length", "rate"), [(99, RATE), (100, 2 * RATE)])
 def test_sources_that_differ_are_an_error(folder: Path, length: int, rate: int) -> None:
     soundfile.write(folder / "bass" / "000.flac", np.zeros(length), rate)
     with pytest.raises(InputError, match="000"):
-        list(read_pairs(folder))
+        list(PairFolder(folder).items(NAMES))
 
 
 def test_folders_without_items_are_an_error(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match=re.escape(str(place))):
-            list(read_pairs(place))
+            list(PairFolder(place).items(NAMES))
 
 
 @pytest.mark.parametrize("samples", [np.zeros(0), np.array([0.0, np.nan])])
@@ -72,4 +74,4 @@ def test_files_without_usable_samples_are_an_error(folder: Path, samples: np.nda
     (folder / "bass" / "000.flac").unlink()
     soundfile.write(folder / "bass" / "000.wav", samples, RATE, subtype="FLOAT")
     with pytest.raises(InputError, match=r"000\.wav"):
-        next(read_pairs(folder))
+        next(PairFolder(folder).items(NAMES))

@@ -11,7 +11,7 @@ import torch
 from loading import colorizer_of
 from torch import Tensor
 
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.run import run

@@ -17,7 +17,7 @@ from loading import engine_of
 from torch import Tensor
 
 from sepcli.datasets.idx import open_mnist
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import InputError, OutputError, UsageError
 from sepcli.evaluation.dictionaries import dictionaries_of, learn_dictionaries

@@ -17,7 +17,7 @@ import torch
 from fake_engine import FakeEngine
 from torch import Tensor
 
-from sepcli.datasets.pair_folder import BUILTIN, Pair, PairFolder, read_pairs
+from sepcli.datasets.pair_folder import BUILTIN, Pair, PairFolder, builtin
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.evaluation.estimates import refine_as
 from sepcli.evaluation.report import Report
@@ -312,7 +312,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_builtin_set_is_as_described() -> None:
-    items = list(read_pairs(BUILTIN, ("drums", "bass")))
+    items = list(builtin().items(("drums", "bass")))
     assert len(items) == 10
     for item in items:
         assert item.sample_rate == 22050

@@ -12,7 +12,7 @@ from fake_engine import FakeEngine
 from torch import Tensor
 
 from sepcli import datasets
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.errors import UsageError
 from sepcli.evaluation.run import run
 from sepcli.evaluation.tasks import task_of

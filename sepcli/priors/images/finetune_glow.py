@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import has_mirrored, open_data
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior

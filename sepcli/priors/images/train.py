@@ -15,7 +15,7 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.datasets.detect import Kind, kind_of
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import has_mirrored, measure, named_classes, open_data, to_float_images
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import to_float_images
 from sepcli.priors.images.denoiser import DenoiserPrior
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.datasets.chunks import Gains, draw_chunks
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import to_float_images
 from sepcli.datasets.stems import StemBank
 

@@ -17,7 +17,7 @@ from train_request import run
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.datasets.idx import open_digits
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import named_classes, open_data, to_float_images
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior

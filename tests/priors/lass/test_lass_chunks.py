@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sepcli.datasets.chunks import Gains
-from sepcli.datasets.image_folder import LabelledImages
+from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.stems import concatenate
 from sepcli.priors.lass.chunks import SEQUENCES, AudioChunks, Chunks, ImageChunks
 
