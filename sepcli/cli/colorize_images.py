@@ -83,14 +83,13 @@ class Colorization:
         """Colorize one image and write all its files."""
         import torch
 
-        from sepcli.media.grayscale import find_gray, is_gray
-        from sepcli.media.images import read_image, write_images
+        from sepcli.media.images import find_gray, has_colors, read_image, write_images
         from sepcli.signal.chroma import GRAYS, diversity
 
         started = time.monotonic()
         image = read_image(job.source, first=True)
         kind, why = (self.gray, "as --gray says") if self.gray else find_gray(image)
-        weights, had_colors = GRAYS[kind], not is_gray(image)
+        weights, had_colors = GRAYS[kind], has_colors(image.pixels)
         image = _in_gray(job, image, weights, self.quiet)
         gray = torch.from_numpy(image.pixels[0])
         hint = None if self.hint is None else _read_hint(self.hint, gray.shape)
@@ -147,12 +146,12 @@ def _in_gray(job: Job, image: RasterImage, weights: Sequence[float], quiet: bool
     """Return the image without its colors."""
     import torch
 
-    from sepcli.media.grayscale import is_gray
+    from sepcli.media.images import has_colors
     from sepcli.signal.chroma import gray_of
 
     if image.frames > 1:
         console.note(f"{job.track}: only the first of {image.frames} images is colorized", quiet)
-    if is_gray(image):
+    if not has_colors(image.pixels):
         return replace(image, pixels=image.pixels[:1])
     console.note(f"{job.track} has colors: they are dropped, its gray is colorized anew", quiet)
     gray = gray_of(torch.from_numpy(image.pixels), weights).clamp(0.0, 1.0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.media.images import read_image
+from sepcli.media.images import has_colors, read_image
 from sepcli.protocols import ProgressCallback
 
 COMMON = 128
@@ -103,11 +103,6 @@ def as_bytes(pixels: Pixels, shape: Shape) -> NDArray[np.uint8]:
         pixels = np.asarray(down @ pixels @ across.T, dtype=np.float32)
     data = np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
     return np.broadcast_to(data, shape)
-
-
-def has_colors(pixels: Pixels) -> bool:
-    """Whether the channels of an image (C, H, W) differ."""
-    return not np.array_equal(pixels, np.broadcast_to(pixels[:1], pixels.shape))
 
 
 def areas(old: Sequence[int], new: Sequence[int]) -> list[NDArray[np.float32]]:

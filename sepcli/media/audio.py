@@ -57,25 +57,17 @@ class AudioInfo:
 class AudioReader:
     """An open audio file, read from start to end in blocks.
 
-    Args:
-        path: WAV, FLAC, Ogg, MP3 or anything else that libsndfile decodes.
-
     Raises:
-        InputError: The file is missing, a folder, empty, not audio, cut short, or holds no samples.
+        InputError: the file is missing, a folder, empty, not audio, cut short, or holds no samples.
     """
 
     def __init__(self, path: Path) -> None:
         self._position = 0
         self._file, self._bytes = _open(path)
         try:
-            frames = _count(path, self._file, counting=self._bytes is not None)
+            file, frames = self._file, _count(path, self._file, counting=self._bytes is not None)
             self.info = AudioInfo(
-                path,
-                int(self._file.samplerate),
-                int(self._file.channels),
-                frames,
-                str(self._file.format),
-                str(self._file.subtype),
+                path, int(file.samplerate), int(file.channels), frames, file.format, file.subtype
             )
             self.rewind()
         except BaseException:
@@ -83,16 +75,13 @@ class AudioReader:
             raise
 
     def read(self, frames: int) -> NDArray[np.float64]:
-        """Decode the next ``frames`` samples.
-
-        Args:
-            frames: Number of samples per channel.
+        """Decode the next ``frames`` samples per channel.
 
         Returns:
             (C, T) float64, full scale is 1; T is less than ``frames`` only at the end of the file.
 
         Raises:
-            InputError: The file is cut short or damaged, or contains NaN or infinite samples.
+            InputError: the file is cut short or damaged, or contains NaN or infinite samples.
         """
         count = min(frames, self.info.frames - self._position)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import warnings
 import zlib
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps
 
 from sepcli.atomic import write_many
 from sepcli.errors import InputError, OutputError
+from sepcli.media.names import refuse_existing
 from sepcli.media.png16 import write_png16
 
 GRAY16_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -33,7 +33,9 @@ DECODE_ERRORS = (
 )
 """Exceptions of Pillow for files that are not images or are damaged."""
 GRAY = "sepcli:gray"
-"""Text chunk of a PNG file with the weights of its gray, a key of ``GRAYS``."""
+"""Text chunk of a PNG file with the weights of its gray, a key of ``sepcli.signal.chroma.GRAYS``."""
+DEFAULT_GRAY = "luma"
+"""The weights that cameras, scanners and libraries use."""
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 """Exceptions of Pillow for images of more pixels than ``Image.MAX_IMAGE_PIXELS``."""
 STRIP = 256
@@ -76,11 +78,11 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
     """Read an image file; palettes are converted to colors, and the orientation tag is applied.
 
     Args:
-        path: A file in any format of Pillow.
-        first: Whether to read the first of several frames instead of raising.
+        path: a file in any format of Pillow.
+        first: read the first of several frames instead of raising.
 
     Raises:
-        InputError: The file is missing, damaged, too large, has several frames, or values outside [0, 1].
+        InputError: the file is missing, damaged, too large, has several frames, or values outside [0, 1].
     """
     try:
         with warnings.catch_warnings():
@@ -108,22 +110,17 @@ def write_images(images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool 
     """Write PNG files, all of them or none; missing folders are created. Values are clipped to [0, 1].
 
     Args:
-        images: Paths and images; each is stored before the next is requested.
-        overwrite: Whether to replace existing files.
+        images: paths and images; each is stored before the next is requested.
+        overwrite: replace existing files.
 
     Raises:
-        OutputError: A file exists or cannot be written.
+        OutputError: a file exists or cannot be written.
     """
     path = Path()
     try:
         with write_many() as part_of:
             for path, raster in images:
-                if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
-                    raise OutputError(
-                        f"{path} exists already",
-                        "overwrite it, or choose another folder",
-                        argument="overwrite",
-                    )
+                refuse_existing(path, overwrite)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _encode(raster, part_of(path))
                 del raster  # free the memory before the next is requested
@@ -136,18 +133,38 @@ def write_images(images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool 
         ) from error
 
 
+def has_colors(pixels: NDArray[np.float32]) -> bool:
+    """Return whether the channels of an image (C, H, W) differ."""
+    return not np.array_equal(pixels, np.broadcast_to(pixels[:1], pixels.shape))
+
+
+def find_gray(image: RasterImage) -> tuple[str, str]:
+    """Return the name of the weights with which the gray of an image was computed, and the reason for it.
+
+    A note in the file takes precedence. Otherwise the default is used: a gray image does not determine its
+    weights, and a color image has no gray yet.
+    """
+    from sepcli.signal.chroma import GRAYS  # imports torch
+
+    if image.gray in GRAYS:
+        return image.gray, "stated in the file"
+    if has_colors(image.pixels):
+        return DEFAULT_GRAY, "color image, whose colors are discarded"
+    return DEFAULT_GRAY, "default for gray files" if len(image.pixels) == 1 else "gray image stored as color"
+
+
 def as_channels(raster: RasterImage, channels: int, path: Path) -> NDArray[np.float32]:
     """Return the pixels (C, H, W) with 1 (gray) or 3 channels (color).
 
     Raises:
-        InputError: One channel is requested, and the image is not gray.
+        InputError: one channel is requested, and the image is not gray.
     """
     pixels = raster.pixels
     if pixels.shape[0] == channels:
         return pixels
     if channels == 3:
         return np.repeat(pixels, 3, axis=0)
-    if not np.array_equal(pixels, np.broadcast_to(pixels[:1], pixels.shape)):
+    if has_colors(pixels):
         raise InputError(f"{path} is in color, but the prior models gray images", "convert it to gray first")
     return pixels[:1]
 
@@ -174,7 +191,6 @@ def _decode(image: Image.Image, path: Path) -> RasterImage:
 
 
 def _encode(raster: RasterImage, path: Path) -> None:
-    """Write one PNG file."""
     deep = raster.bits == 16
     top, kind = (65535, np.uint16) if deep else (255, np.uint8)
     channels, height, width = raster.pixels.shape

@@ -15,14 +15,11 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def safe_name(name: str) -> str:
-    """Convert any text to one path component without separators or control characters, not hidden, not too
-    long.
-
-    Args:
-        name: A track or stem name from a file, a tag or a card.
+    """Convert the name of a track or stem from a file, a tag or a card to one path component.
 
     Returns:
-        The name, unchanged if it is safe; never empty.
+        A name without separators or control characters, not hidden, not too long, never empty; a safe name is
+        unchanged.
     """
     clean = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "_", name).strip(" ")
     clean = re.sub(r"^\.+", lambda dots: "_" * len(dots.group()), clean).rstrip(". ")
@@ -33,20 +30,25 @@ def safe_name(name: str) -> str:
 
 
 def inside(folder: Path, relative: str | Path) -> Path:
-    """Join a folder and a relative path that must stay inside it.
-
-    Args:
-        folder: The output folder.
-        relative: A path, for instance from a file name template.
-
-    Returns:
-        ``folder / relative``, with ``.`` and ``..`` resolved.
+    """Join a folder and a relative path that must stay inside it; ``.`` and ``..`` are resolved.
 
     Raises:
-        OutputError: The path is absolute, or leaves the folder, or is the folder itself.
+        OutputError: the path is absolute, or leaves the folder, or is the folder itself.
     """
     root = os.path.abspath(folder)
     target = os.path.abspath(os.path.join(root, relative))
     if Path(root) not in Path(target).parents:
         raise OutputError(f"{str(relative)!r} is outside {folder}", "use a name without '..'")
     return folder / os.path.relpath(target, root)
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse to write a file whose path is taken, by a folder or by a file that is not to be replaced.
+
+    Raises:
+        OutputError: it is taken.
+    """
+    if os.path.isdir(path) or (os.path.lexists(path) and not overwrite):
+        raise OutputError(
+            f"{path} exists already", "overwrite it, or choose another folder", argument="overwrite"
+        )

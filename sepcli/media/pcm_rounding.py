@@ -23,11 +23,11 @@ def round_integers(stems: NDArray[np.float64], mixture: NDArray[np.float64] | No
     Args:
         stems: (K, C, T), full scale is 1; values outside are allowed.
         mixture: (C, T), full scale is 1; None: stems are rounded and clipped independently.
-        bits: Bits per sample, 8 to 32.
+        bits: per sample, 8 to 32.
 
     Returns:
-        (K, C, T) int64 in [-2^(bits-1), 2^(bits-1) - 1], with sum over K equal to round(mixture ·
-        2^(bits-1)), clipped to full scale.
+        (K, C, T) in [-2^(bits-1), 2^(bits-1) - 1], with sum over K equal to round(mixture · 2^(bits-1)),
+        clipped to full scale.
     """
     scale = 2.0 ** (bits - 1)
     low, high = -(1 << bits - 1), (1 << bits - 1) - 1
@@ -54,8 +54,7 @@ def round_floats(
         subtype: FLOAT (32 bits) or DOUBLE.
 
     Returns:
-        (K, C, T) float64 values that ``subtype`` represents; their sum differs from the mixture by the
-        rounding of the last one.
+        (K, C, T) values of ``subtype``; their sum differs from the mixture by the rounding of the last one.
     """
     dtype = np.float64 if subtype == "DOUBLE" else np.float32
     result = stems.astype(dtype).astype(np.float64)

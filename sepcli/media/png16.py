@@ -24,10 +24,10 @@ def write_png16(path: Path, values: NDArray[np.uint16]) -> None:
         path: the file.
         values: (H, W, C), gray (C = 1) or color (C = 3), plus one channel for opacity.
 
-    Source: PNG specification (third edition), sections 5, 9.2 and 11.2.
-
     Raises:
-        OSError: The file cannot be written.
+        OSError: the file cannot be written.
+
+    Source: PNG specification (third edition), sections 5, 9.2 and 11.2.
     """
     height, width, channels = values.shape
     compressor = zlib.compressobj(6)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sepcli.atomic import remove, rename_all, temporary
 from sepcli.errors import OutputError
 from sepcli.media.audio import DECODE_ERRORS, AudioInfo
+from sepcli.media.names import refuse_existing
 from sepcli.media.pcm_rounding import round_floats, round_integers
 
 Container = Literal["wav", "flac"]
@@ -46,14 +47,8 @@ class StemFormat:
 def stem_format(info: AudioInfo, container: Container | None = None) -> StemFormat:
     """Choose the format of stems: that of the mixture's file if it is lossless, otherwise 32-bit float WAV.
 
-    Args:
-        info: The mixture.
-        container: WAV or FLAC; None: chosen. FLAC has integers of at most 24 bits: stems of a float, lossy or
-            32-bit mixture are then stored as PCM_24, and sum to the mixture rounded to 24 bits and clipped to
-            full scale.
-
-    Returns:
-        The format, with the extension of the files.
+    FLAC has integers of at most 24 bits: there, stems of a float, lossy or 32-bit mixture are stored as
+    PCM_24, and sum to the mixture rounded to 24 bits and clipped to full scale.
     """
     bits = INTEGER_BITS.get(info.subtype)
     if container == "flac" or (container is None and info.format == "FLAC"):
@@ -71,13 +66,14 @@ class StemWriter:
     """Write K files together: all of them appear on success, none of them on an error or Ctrl-C.
 
     Args:
-        paths: The K files; missing folders are created (and removed on failure).
-        info: The mixture, whose rate, channels and sample format the stems get.
-        container: See ``stem_format``.
-        overwrite: Whether to replace existing files.
+        paths: the K files; missing folders are created (and removed on failure). Until the end, other
+            ``paths`` may be set, within the same file system.
+        info: the mixture, whose rate, channels and sample format the stems get.
+        container: see ``stem_format``.
+        overwrite: replace existing files.
 
     Raises:
-        OutputError: On entering: a file exists, two paths are equal, or a file cannot be created. On
+        OutputError: on entering: a file exists, two paths are equal, or a file cannot be created; on
             leaving: a write failed.
     """
 
@@ -108,14 +104,6 @@ class StemWriter:
             raise
         return self
 
-    def redirect(self, paths: Sequence[Path]) -> None:
-        """Change the names of the files, within the same file system; folders are created at the end.
-
-        Args:
-            paths: K files, in the order of the stems.
-        """
-        self.paths = tuple(paths)
-
     def write(
         self, stems: NDArray[np.float64], mixture: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
@@ -124,14 +112,13 @@ class StemWriter:
         Args:
             stems: (K, C, T), full scale is 1.
             mixture: (C, T), the sum of the stored stems: exact for integer samples, within one rounding for
-                floats.
-                None: every stem is stored as it is, clipped to full scale for integer samples.
+                floats. None: every stem is stored as it is, clipped to full scale for integer samples.
 
         Returns:
             (K, C, T), the samples as stored.
 
         Raises:
-            OutputError: The disk is full or fails.
+            OutputError: the disk is full or fails.
         """
         bits = self.format.bits
         if bits is None:
@@ -178,10 +165,7 @@ class StemWriter:
                 argument="filename",
             )
         for path in self.paths:
-            if os.path.isdir(path) or (os.path.lexists(path) and not self._overwrite):
-                raise OutputError(
-                    f"{path} exists already", "overwrite it, or choose another folder", argument="overwrite"
-                )
+            refuse_existing(path, self._overwrite)
 
     def _open(self, path: Path) -> None:
         part = temporary(path)
@@ -212,7 +196,7 @@ class StemWriter:
         folder.mkdir(parents=True, exist_ok=True)
 
     def _complete(self) -> None:
-        """Close the files and check that they are complete, since a full disk may be noticed only now."""
+        """Close the files and check that they are complete, since a full disk may only show now."""
         for path, file, part in zip(self.paths, self._files, self._parts, strict=True):
             try:
                 file.close()
@@ -235,15 +219,10 @@ class StemWriter:
 
 
 def reorder(writers: Sequence[StemWriter], order: Sequence[int]) -> None:
-    """Rename the files of writers such that those of the first writer contain the best sample.
-
-    Args:
-        writers: open writers, one per sample.
-        order: indices of the samples, the best first.
-    """
+    """Exchange the paths of open writers, one per sample, for an order of the samples, the best first."""
     paths = [writer.paths for writer in writers]
     for number, names in zip(order, paths, strict=True):
-        writers[number].redirect(names)
+        writers[number].paths = names
 
 
 def _clear_timestamp(part: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sepcli.datasets.image_decoder import LUMA, Decoder, areas, as_bytes, has_colors
+from sepcli.datasets.image_decoder import LUMA, Decoder, areas, as_bytes
 from sepcli.datasets.image_folder import class_names, find_images, open_images, split_folders
 from sepcli.errors import InputError, OutputError
+from sepcli.media.images import has_colors
 
 Draw = Callable[..., None]
 

@@ -245,7 +245,7 @@ def test_writers_may_exchange_their_names_before_they_are_done(tmp_path: Path, f
                     zip((one, two, three), paths[1:] + paths[:1], strict=True)
                 ):
                     writer.write(np.full((1, 2, 5), 0.25 * (size + 1)))
-                    writer.redirect(own)
+                    writer.paths = tuple(own)
             if fails:
                 raise KeyboardInterrupt
 
