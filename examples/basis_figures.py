@@ -35,7 +35,8 @@ from sepcli.evaluation.samples import seeds_of
 from sepcli.evaluation.tasks.images import pair_values
 from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.images import residual_rms
-from sepcli.priors.load import load_separator
+from sepcli.priors.load import load_selection
+from sepcli.priors.select import choose
 from sepcli.protocols import Posterior
 from sepcli.samplers.langevin import Langevin
 from sepcli.separation.engines import LANGEVIN_PRESETS, ScoreEngine
@@ -220,13 +221,8 @@ def plot(options: argparse.Namespace) -> dict[str, Any]:
     annealed = {"preset": PRESET, "levels": str(langevin.levels), "steps": str(langevin.steps)}
 
     def load(sources: int, sampler: str, settings: dict[str, str]) -> ScoreEngine:
-        engine = load_separator(
-            options.prior,
-            weights=(1.0,) * sources,
-            device=options.device,
-            sampler=sampler,
-            settings=settings,
-        ).engine
+        selection = choose(options.prior, weights=(1.0,) * sources, sampler=sampler, settings=settings)
+        engine = load_selection(selection, options.device).engine
         assert isinstance(engine, ScoreEngine)
         return engine
 

@@ -87,13 +87,13 @@ def load(
         PriorError: a prior is missing, has not been fetched, or fails its verification.
         UsageError: an argument does not fit the prior.
     """
-    from sepcli.priors.load import load_separator
+    from sepcli.priors.load import load_selection
+    from sepcli.priors.select import choose
 
     gray = None if colorize is False else _gray("mean" if colorize is True else colorize)
     references = str(priors) if isinstance(priors, str | Path) else tuple(map(str, priors))
-    return load_separator(
+    selection = choose(
         references,
-        device=choose_device(device),
         weights=weights,
         sources=sources,
         names=names,
@@ -103,6 +103,7 @@ def load(
         other=other,
         colorize=gray,
     )
+    return load_selection(selection, choose_device(device))
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sepcli.priors.load import load_separator
+from sepcli.priors.load import load_selection
+from sepcli.priors.select import choose
 from sepcli.separation.separator import Separator
 
 
 def engine_of(priors: str | Sequence[str], weights: Sequence[float] | None = None, **options: Any) -> Any:
-    return load_separator(priors, weights=weights, **options).engine
+    return load_selection(choose(priors, weights=weights, **options)).engine
 
 
 def colorizer_of(prior: str, weights: Sequence[float], **options: Any) -> Separator:
-    return load_separator(prior, colorize=weights, **options)
+    return load_selection(choose(prior, colorize=weights, **options))

@@ -18,9 +18,9 @@ from torch import Tensor
 from sepcli.media.audio import AudioReader
 from sepcli.media.stems import StemWriter, reorder
 from sepcli.posterior.dirac import DiracPosterior
+from sepcli.priors.audio.engine import AudioEngine
 from sepcli.priors.audio.gaussian_bands import GaussianBands
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.audio.mdct_engine import MdctEngine
 from sepcli.priors.audio.train_denoiser import STREAM, overlap_for
 from sepcli.protocols import DenoisingPrior, Engine, Posterior, ProgressCallback
 from sepcli.samplers.projected import Projected
@@ -59,7 +59,7 @@ class Watched(DiracPosterior):
 class Unshared(FakeEngine):
     """The same engine, which does not say that its noise can be shared."""
 
-    inner: MdctEngine
+    inner: AudioEngine
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class Unshared(FakeEngine):
 
 def engine(
     prior: DenoisingPrior, sources: int, steps: int = 25, gaps: list[float] | None = None, bins: int = BINS
-) -> MdctEngine:
+) -> AudioEngine:
     weights, names = (1.0,) * sources, tuple(f"source-{k}" for k in range(sources))
 
     def posterior(mixture: Tensor) -> Posterior:
@@ -87,10 +87,10 @@ def engine(
 
     sampler = Projected(steps=steps, sigma_max=2.0, sigma_min=1e-3, rho=7.0, eta=None)
     inner = ScoreEngine(posterior, sampler, names, weights, torch.device("cpu"), 1, RATE, prior=prior)
-    return MdctEngine(inner, bins, inner.weights)
+    return AudioEngine(inner, bins, inner.weights)
 
 
-def choosing(prior: DenoisingPrior, local: int, isotropic: bool = False) -> MdctEngine:
+def choosing(prior: DenoisingPrior, local: int, isotropic: bool = False) -> AudioEngine:
     """Two sources, drawn by chains that compete at every frame or as a whole (0)."""
     separator, mixing = engine(prior, 2), WeightedSum((1.0, 1.0))
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from sepcli.datasets.pair_folder import Pair, PairFolder
 from sepcli.evaluation.samples import mix, seeds_of
 from sepcli.evaluation.score import score_track
-from sepcli.priors.load import load_separator
+from sepcli.priors.load import load_selection
+from sepcli.priors.select import choose
 from sepcli.protocols import Engine
 from sepcli.signal.consistency import fft_size, wiener
 
@@ -104,9 +105,8 @@ def main() -> None:
     rows = []
     for variant in a.variant or [""]:
         settings = dict(pair.split("=", 1) for pair in variant.split(",") if pair)
-        separator = load_separator(
-            a.prior, weights=weights, names=a.names, sampler=a.sampler, settings=settings
-        ).engine
+        selection = choose(a.prior, weights=weights, names=a.names, sampler=a.sampler, settings=settings)
+        separator = load_selection(selection).engine
         for row in measure(separator, pairs, a.samples, a.exponent, a.batch):
             rows.append({"sampler": a.sampler or "", "settings": variant, "items": len(pairs), **row})
             print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)

@@ -193,7 +193,8 @@ def _sums(
 ) -> Task[Any]:
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.tasks.images import ImageSums
-    from sepcli.priors.load import load_separator
+    from sepcli.priors.load import load_selection
+    from sepcli.priors.select import choose
 
     if len(choice.data) == 2 and choice.data[0].samefile(choice.data[1]):
         raise UsageError(
@@ -204,15 +205,15 @@ def _sums(
     pairs = opened[0].pairs(count, choice.pairing, *opened[1:])
     conditional = choice.pairing == "class" and classes == pairs.names
     device = str(choose_device(choice.device))
-    separator = load_separator(
+    selection = choose(
         choice.priors,
         weights=(1.0, 1.0),
         engine=next((method.value for method in choice.methods), None),
         labels=(0, 1) if conditional else None,
-        device=device,
         sampler=choice.sampler,
         settings=given,
     )
+    separator = load_selection(selection, device)
     about = separator.describe() | {"class_conditional": conditional}
     networks = _networks(choice, device)
     return ImageSums(pairs, separator.engine, choice.samples or 1, about, networks)
@@ -221,12 +222,12 @@ def _sums(
 def _colorization(choice: Choice, shape: tuple[int, int, int], given: Mapping[str, str]) -> Task[Any]:
     from sepcli.cli.device import choose_device
     from sepcli.evaluation.tasks.colorization import WEIGHTS, Colorization
-    from sepcli.priors.load import load_separator
+    from sepcli.priors.load import load_selection
+    from sepcli.priors.select import choose
 
     device = str(choose_device(choice.device))
-    separator = load_separator(
-        choice.priors[0], colorize=WEIGHTS, device=device, sampler=choice.sampler, settings=given
-    )
+    selection = choose(choice.priors[0], colorize=WEIGHTS, sampler=choice.sampler, settings=given)
+    separator = load_selection(selection, device)
     images = _open_images(choice, choice.data[0], shape)
     about = separator.describe() | {"task": "colorize", "gray": "mean"}
     data = images.colors(choice.pairs or ALL)

@@ -17,7 +17,6 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
-from sepcli.catalog.network import load_network
 from sepcli.datasets.chunks import draw_chunks
 from sepcli.datasets.detect import TOY_WAVES
 from sepcli.datasets.pair_folder import PairFolder
@@ -25,9 +24,9 @@ from sepcli.datasets.song_banks import held_out_split, holds_songs, open_songs
 from sepcli.datasets.waves import SAMPLE_RATE, ToyWaves
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.posterior.elbo import log_density_bound
-from sepcli.priors.audio.load_denoisers import load_spectral
+from sepcli.priors.audio.engine import AUDIBLE, FastPrior
+from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
 from sepcli.priors.audio.load_flows import is_flow, load_wave_flow
-from sepcli.priors.audio.mdct_engine import AUDIBLE, FastPrior
 from sepcli.priors.select import is_single
 from sepcli.signal.mdct import mdct
 
@@ -221,7 +220,7 @@ def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
 
 
 def _denoiser(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
-    network = load_network(load_spectral, folder / "denoiser").to(device)
+    network = load_mdct_denoiser(folder).to(device)
     prior, bins, (most, least) = FastPrior(network), network.config.bins, AUDIBLE
     finest = noise or least
     if finest >= most:

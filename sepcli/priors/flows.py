@@ -15,7 +15,7 @@ Source: Kingma & Dhariwal 2018 (Glow), table 1; Dinh et al. 2017 (RealNVP) for c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 import torch
@@ -314,6 +314,17 @@ class MultiScale(nn.Module):
         log_prob: Tensor = total
         return log_prob
 
+    def sample(
+        self, like: Tensor, context: Tensor | None, rng: torch.Generator, temperature: float
+    ) -> Tensor:
+        """Return signals of the shape of ``like``, of latents of standard deviation ``temperature``.
+
+        ``rng`` is on the CPU.
+        """
+        shapes, _ = self(like, context)
+        latents = [temperature * torch.randn(z.shape, generator=rng).to(z) for z in shapes]
+        return self.inverse(latents, context)
+
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialize every ``ActNorm`` on data (B, C, *D)."""
@@ -326,3 +337,12 @@ class MultiScale(nn.Module):
 def positions(x: Tensor) -> int:
     """Return the number of positions of signals (B, C, *D)."""
     return math.prod(x.shape[2:])
+
+
+def score_of(log_prob: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return ∇ log p at x by autograd, in full precision, also in inference mode and under autocast."""
+    full_precision = torch.autocast(x.device.type, enabled=False)
+    with torch.inference_mode(False), torch.enable_grad(), full_precision:
+        variable = x.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(log_prob(variable).sum(), variable)
+    return gradient

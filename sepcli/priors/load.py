@@ -1,11 +1,11 @@
-"""The one loader: names of priors and a few arguments → ``Separator``.
+"""The one loader: what ``sepcli.priors.select.choose`` chose → ``Separator``.
 
-Every family has an engine: the row of its card's part in ``FAMILIES`` names the function that makes it.
+The row of a card's part in ``FAMILIES`` names the function that makes its engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -25,61 +25,13 @@ STREAM = tuple(field.name for field in fields(StreamSettings) if field.name != "
 """The settings that are of windows and consistency, not of the engine."""
 
 
-def load_separator(
-    priors: str | Sequence[str],
-    *,
-    weights: Sequence[float] | None = None,
-    sources: int | None = None,
-    names: Sequence[str] | None = None,
-    engine: str | None = None,
-    sampler: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    other: bool = False,
-    labels: Sequence[int | None] | None = None,
-    colorize: Sequence[float] | None = None,
-    samples: int = 1,
-    device: str | torch.device = "cpu",
-) -> Separator:
-    """Load priors, verify their files, and make what separates with them.
-
-    Args:
-        priors: a name, folder or ``hf:owner/name[@revision]``; or one per source.
-        weights: α_k of the mixing m = Σ α_k x_k; None: those of the cards, else 1 (audio) or 1/K (images).
-        sources: K, of images with one prior for all sources.
-        names: of the sources; None: those of the cards.
-        engine: score, lass or variational; None: the one with the sampler, or with ``other``, else the
-            card's.
-        sampler: its name; None: the default one.
-        settings: key → value, over the defaults: of sampler, posterior and engine, and of ``StreamSettings``.
-        other: add a last source for what no prior explains; of audio with score priors.
-        labels: a class per source, of priors with classes; None: any.
-        colorize: weights of red, green and blue in a gray image, whose colors are sampled.
-        samples: number of samples; greedy search has one.
-        device: where to compute.
+def load_selection(selection: Selection, device: str | torch.device = "cpu") -> Separator:
+    """Verify the files of the priors that ``choose`` chose, load them, and make what separates with them.
 
     Raises:
-        PriorError: a prior is missing, damaged or incomplete, or has not been fetched.
-        UsageError: the arguments do not fit the priors or each other; an unknown sampler or setting, or a
-            value out of range.
+        PriorError: a prior is damaged or incomplete.
+        UsageError: the priors do not fit each other; an unknown sampler or setting, or a value out of range.
     """
-    selection = choose(
-        priors,
-        weights=weights,
-        sources=sources,
-        names=names,
-        engine=engine,
-        sampler=sampler,
-        settings=settings,
-        other=other,
-        labels=labels,
-        colorize=colorize,
-        samples=samples,
-    )
-    return load_selection(selection, device)
-
-
-def load_selection(selection: Selection, device: str | torch.device = "cpu") -> Separator:
-    """Load what ``choose`` chose; see ``load_separator``."""
     audio = selection.medium == "audio"
     given, others = split_settings(selection.settings) if audio else ({}, selection.settings)
     stream = {**_card_stream(selection), **given} if audio else {}

@@ -8,10 +8,10 @@ sources; then either engine separates, with the name, sources and weights of tha
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sepcli.catalog import resolve
 from sepcli.catalog.card import COLORIZE, Card
@@ -24,6 +24,9 @@ SCORE, LASS, VARIATIONAL = "score", "lass", "variational"
 """The engines with priors: separation among signals, among tokens, and by encoders of the mixture."""
 OTHER = "other"
 """The name of the source that stands for all that no prior explains."""
+
+Entries = list[tuple[Card, Path]]
+Network = TypeVar("Network")
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,16 @@ class Selection:
         entries = list(zip(self.cards, self.folders, strict=True))
         return entries * len(self.names) if len(entries) == 1 and self.medium == "image" else entries
 
+    def networks(self, load: Callable[[Card, Path], Network]) -> list[Network]:
+        """Return the network of every source's prior; those of one folder are one object.
+
+        Args:
+            load: called once per folder.
+        """
+        entries = self.per_source()
+        loaded = {folder: load(card, folder) for folder, card in {f: c for c, f in entries}.items()}
+        return [loaded[folder] for _, folder in entries]
+
     def groups(self) -> tuple[Hashable, ...] | None:
         """Return of which kind every source is: sources of one kind are interchangeable; None: no two are."""
         if self.medium == "audio" or self.colorize:
@@ -110,9 +123,6 @@ class Selection:
         }
 
 
-Entries = list[tuple[Card, Path]]
-
-
 def choose(
     priors: str | Sequence[str],
     *,
@@ -131,17 +141,18 @@ def choose(
 
     Args:
         priors: a name, folder or ``hf:owner/name[@revision]``; or one per source.
-        weights: α_k of the mixing; None: those of the cards, else 1 (audio) or 1/K (images).
+        weights: α_k of the mixing m = Σ α_k x_k; None: those of the cards, else 1 (audio) or 1/K (images).
         sources: K, of images with one prior for all sources.
         names: of the sources; None: those of the cards.
         engine: score, lass or variational; None: the one with the sampler, or with ``other``, else the
             card's.
         sampler: its name; None: the default one.
-        settings: of sampler, posterior and engine, over the defaults.
+        settings: key → value, over the defaults: of sampler, posterior and engine, and of audio those of
+            ``sepcli.separation.settings.StreamSettings``.
         other: add a last source for what no prior explains; of audio with score priors.
         labels: a class per source, of priors with classes; None: any.
-        colorize: weights of red, green and blue in a gray image: its colors are sampled.
-        samples: number of samples.
+        colorize: weights of red, green and blue in a gray image, whose colors are sampled.
+        samples: number of samples; greedy search has one.
 
     Raises:
         PriorError: no such prior, it has not been fetched, or it does not colorize.
@@ -153,20 +164,18 @@ def choose(
     resolved = {reference: resolve.find(reference) for reference in dict.fromkeys(references)}
     entries = [resolved[reference] for reference in references]
     card = entries[0][0]
-    options = {"sampler": sampler, "settings": dict(settings or {})}
+    options = {"sampler": sampler, "settings": dict(settings or {}), "other": other}
     if card.medium == "audio":
-        _refuse(labels, card, "labels")
-        _refuse(sources, card, "sources")
+        _refuse(card, labels=labels, sources=sources)
     if colorize is not None:
         selection = _colorizer(entries, colorize, options)
     elif card.medium == "image":
         selection = _images(entries, weights, sources, labels, engine, options)
     elif is_single(card):
-        _check_engine(card, engine)
-        selection = _composed(entries, weights, other, options)
+        selection = _composed(entries, weights, engine, options)
     else:
         _refuse_several(entries, weights)
-        selection = _together(*entries[0], engine, other, options)
+        selection = _together(*entries[0], engine, options)
     if card.medium == "image" and other:
         raise UsageError(f"{card.name} is a prior of images", "leave it out", argument="other")
     if samples > 1 and selection.default_sampler == "greedy":
@@ -187,11 +196,9 @@ def source_names(cards: Sequence[Card]) -> tuple[str, ...]:
 
 
 def add_other(names: Sequence[str], weights: Sequence[float]) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    """Return names and weights with those of ``other`` at the end.
+    """Return names and weights of K sources with those of ``other`` at the end.
 
-    Args:
-        names: of K sources.
-        weights: of K, or of ``other`` too; it has the weight of the others, or 1 where these differ.
+    It has the weight of the others, or 1 where these differ, unless ``weights`` are K + 1.
     """
     alike = len(set(weights)) == 1
     added = (weights[0] if alike else 1.0,) if len(weights) == len(names) else ()
@@ -199,7 +206,7 @@ def add_other(names: Sequence[str], weights: Sequence[float]) -> tuple[tuple[str
 
 
 def _engine_of(card: Card, folder: Path, engine: str | None, sampler: str | None, other: bool) -> str:
-    """The engine that separates with a card.
+    """Return the engine that separates with a card.
 
     Raises:
         UsageError: the card does not have it.
@@ -216,92 +223,75 @@ def _engine_of(card: Card, folder: Path, engine: str | None, sampler: str | None
             argument="sampler",
         )
     if chosen not in (main, SCORE) or (chosen == SCORE != main and not score_priors(card, folder)):
-        lacking = f"is of the engine {main}, " + (
-            "without score priors" if chosen == SCORE else f"not {chosen}"
-        )
+        lacking = "without score priors" if chosen == SCORE else f"not {chosen}"
         raise UsageError(
-            f"prior {card.name} {lacking}",
+            f"prior {card.name} is of the engine {main}, {lacking}",
             "leave engine and sampler out, or choose other priors: of score priors one per source",
             argument=OTHER if other and engine is None else "engine",
         )
     return chosen
 
 
-def _check_engine(card: Card, engine: str | None) -> None:
-    if engine not in (None, SCORE):
-        raise UsageError(
-            f"prior {card.name} is of the engine {card.engine}, not {engine}",
-            "leave the engine out, or choose another prior",
-            argument="engine",
-        )
-
-
-def _together(
-    card: Card, folder: Path, engine: str | None, other: bool, options: dict[str, Any]
+def _selection(
+    engine: str,
+    prior: str,
+    entries: Entries,
+    mixing: tuple[tuple[str, ...], tuple[float, ...]],
+    options: dict[str, Any],
 ) -> Selection:
-    """A prior of all sources of audio, or the score priors that it names."""
+    """Return what separates with the defaults of the first card, and names and weights of the sources."""
+    cards, folders = zip(*entries, strict=True)
+    defaults = cards[0].defaults(COLORIZE if options.get("colorize") else engine)
+    return Selection(
+        engine, prior, cards, folders, *mixing, stream=cards[0].stream, defaults=defaults, **options
+    )
+
+
+def _together(card: Card, folder: Path, engine: str | None, options: dict[str, Any]) -> Selection:
+    """Return a prior of all sources of audio, or the score priors that it names."""
+    other = options["other"]
     chosen = _engine_of(card, folder, engine, options["sampler"], other)
-    names, weights = card.sources, card.weights or (1.0,) * len(card.sources)
+    mixing = card.sources, card.weights or (1.0,) * len(card.sources)
     entries = [(card, folder)]
     if chosen == SCORE:
         entries = [resolve.find(name) for name in score_priors(card, folder)]
-        _check_single([one for one, _ in entries], card)
+        _check_single(entries, card)
     elif other:
         raise UsageError(
             f"prior {card.name} is of the engine {chosen}, which explains all of the mixture",
             f"leave it out, or choose the engine {SCORE}",
             argument="other",
         )
-    if other:
-        names, weights = add_other(names, weights)
-    first = entries[0][0]
-    return Selection(
-        chosen,
-        card.name,
-        tuple(one for one, _ in entries),
-        tuple(folder for _, folder in entries),
-        names,
-        weights,
-        first.stream,
-        first.defaults(chosen),
-        other=other,
-        **options,
-    )
+    return _selection(chosen, card.name, entries, add_other(*mixing) if other else mixing, options)
 
 
 def _composed(
-    entries: Entries, weights: Sequence[float] | None, other: bool, options: dict[str, Any]
+    entries: Entries, weights: Sequence[float] | None, engine: str | None, options: dict[str, Any]
 ) -> Selection:
-    """A score prior for every source of audio."""
-    owners = [card for card, _ in entries]
-    _check_single(owners, owners[0])
+    """Return a score prior for every source of audio."""
+    owners, other = [card for card, _ in entries], options["other"]
+    first = owners[0]
+    if engine not in (None, SCORE):
+        raise UsageError(
+            f"prior {first.name} is of the engine {first.engine}, not {engine}",
+            "leave the engine out, or choose another prior",
+            argument="engine",
+        )
+    _check_single(entries, first)
     if len(owners) + other < 2:
         raise UsageError(
-            f"prior {owners[0].name} is of {owners[0].sources[0]} alone, a mixture has two sources or more",
+            f"prior {first.name} is of {first.sources[0]} alone, a mixture has two sources or more",
             "give one prior per source, or add the source other for all else",
             argument="priors",
         )
     of_cards = tuple(card.weights[0] if card.weights else 1.0 for card in owners)
-    alphas = mixing_weights(weights, of_cards, images=False, sources=len(owners))
-    names = source_names(owners)
-    if other:
-        names, alphas = add_other(names, alphas)
+    mixing = source_names(owners), mixing_weights(weights, of_cards, images=False, sources=len(owners))
+    names, alphas = add_other(*mixing) if other else mixing
     if len(alphas) != len(names):
         raise UsageError(
             f"{len(alphas)} weights for {len(owners)} priors", "give one weight per prior", argument="weights"
         )
-    return Selection(
-        SCORE,
-        "+".join(card.name for card in owners),
-        tuple(owners),
-        tuple(folder for _, folder in entries),
-        names,
-        alphas,
-        owners[0].stream,
-        owners[0].defaults(SCORE),
-        other=other,
-        **options,
-    )
+    return _selection(SCORE, "+".join(card.name for card in owners), entries, (names, alphas), options)
 
 
 def _images(
@@ -312,7 +302,7 @@ def _images(
     engine: str | None,
     options: dict[str, Any],
 ) -> Selection:
-    """One prior for all images, or one for each."""
+    """Return one prior for all images, or one for each."""
     cards = [card for card, _ in entries]
     for card in cards:
         if card.medium != "image":
@@ -339,24 +329,16 @@ def _images(
         raise UsageError(
             f"{len(labels)} labels for {count} sources", "give one per source", argument="labels"
         )
-    return Selection(
-        chosen,
-        "+".join(dict.fromkeys(card.name for card in cards)),
-        tuple(cards),
-        tuple(folder for _, folder in entries),
-        source_names(cards * (count // len(cards))),
-        mixing_weights(weights, cards[0].weights, images=True, sources=count),
-        {},
-        cards[0].defaults(chosen),
-        labels=tuple(labels or ()),
-        **options,
-    )
+    name = "+".join(dict.fromkeys(card.name for card in cards))
+    alphas = mixing_weights(weights, cards[0].weights, images=True, sources=count)
+    mixing = source_names(cards * (count // len(cards))), alphas
+    return _selection(chosen, name, entries, mixing, {**options, "labels": tuple(labels or ())})
 
 
 def _colorizer(entries: Entries, weights: Sequence[float], options: dict[str, Any]) -> Selection:
-    """A score prior of color images, whose channels are the sources."""
-    (card, folder), *more = entries
-    if more:
+    """Return a score prior of color images, whose channels are the sources."""
+    card = entries[0][0]
+    if len(entries) > 1:
         raise UsageError("colorization takes one prior", "give one", argument="priors")
     if (card.engine, card.medium) != (SCORE, "image"):
         raise PriorError(
@@ -365,14 +347,11 @@ def _colorizer(entries: Entries, weights: Sequence[float], options: dict[str, An
     names = ("red", "green", "blue")
     if len(weights) != len(names):
         raise UsageError(f"{len(weights)} weights for 3 channels", "give three", argument="colorize")
-    defaults = card.defaults(COLORIZE)
-    return Selection(
-        SCORE, card.name, (card,), (folder,), names, tuple(weights), {}, defaults, colorize=True, **options
-    )
+    return _selection(SCORE, card.name, entries, (names, tuple(weights)), {**options, "colorize": True})
 
 
-def _check_single(owners: Sequence[Card], first: Card) -> None:
-    for card in owners:
+def _check_single(entries: Entries, first: Card) -> None:
+    for card, _ in entries:
         if not is_single(card):
             raise UsageError(
                 f"prior {card.name} is of {card.engine}, {card.medium}, and does not mix with {first.name}",
@@ -382,18 +361,18 @@ def _check_single(owners: Sequence[Card], first: Card) -> None:
 
 
 def _refuse_several(entries: Entries, weights: Sequence[float] | None) -> None:
-    card, together = entries[0][0], ", ".join(entries[0][0].sources)
+    card = entries[0][0]
     if len(entries) > 1:
         raise UsageError(
-            f"prior {card.name} has all its sources: {together}",
+            f"prior {card.name} has all its sources: {', '.join(card.sources)}",
             "give it alone; several, one per source, are for images and for priors of one source each",
             argument="priors",
         )
-    _refuse(weights, card, "weights")
+    _refuse(card, weights=weights)
 
 
-def _refuse(value: object, card: Card, argument: str) -> None:
-    if value is not None:
+def _refuse(card: Card, **arguments: object) -> None:
+    for argument in (name for name, value in arguments.items() if value is not None):
         raise UsageError(
             f"prior {card.name} separates {', '.join(card.sources)}", "leave it out", argument=argument
         )

@@ -17,7 +17,6 @@ from tiny_sound import make_sound
 from tiny_waves import make_flow
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.network import load_network
 from sepcli.datasets.waves import ToyWaves
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.cross_likelihood import CrossLikelihood, cross_likelihood
@@ -26,9 +25,9 @@ from sepcli.evaluation.heat_map import heat_map, save_heat_map
 from sepcli.evaluation.run import run
 from sepcli.evaluation.tasks.likelihood import Likelihood
 from sepcli.posterior.elbo import log_density_bound
-from sepcli.priors.audio.load_denoisers import load_spectral
+from sepcli.priors.audio.engine import AUDIBLE
+from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
 from sepcli.priors.audio.load_flows import load_wave_flow
-from sepcli.priors.audio.mdct_engine import AUDIBLE
 from sepcli.signal.mdct import mdct
 
 CPU = torch.device("cpu")
@@ -111,7 +110,7 @@ def test_denoisers_say_a_bound(tmp_path: Path) -> None:
     signal = 0.05 * np.random.default_rng(0).standard_normal(512).astype(np.float32)
     scaled = torch.from_numpy(signal * np.float32(0.1 / np.sqrt(np.square(signal).mean())))
     for evaluator, word in zip(evaluators, words, strict=True):
-        network = load_network(load_spectral, Path(word) / "denoiser")
+        network = load_mdct_denoiser(Path(word))
         x = mdct(scaled[None, None], 32)[:, None]
         bound = log_density_bound(network, x, sigma_max=AUDIBLE[0], sigma_min=AUDIBLE[1])
         assert evaluator(signal, 0 * signal) == pytest.approx(float(bound) / 512, rel=0.02)

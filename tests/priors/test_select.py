@@ -13,7 +13,7 @@ from tiny_sound import make_dual, make_sound
 from sepcli.catalog import card as cards
 from sepcli.catalog import index, resolve
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.audio.mdct_engine import MdctEngine
+from sepcli.priors.audio.engine import AudioEngine
 from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.select import add_other, choose
 from sepcli.samplers.beam import Beam
@@ -63,7 +63,7 @@ def test_a_separator_of_either_engine(tiny_prior: Path, tmp_path: Path) -> None:
     lass = engine_of(folder)
     assert isinstance(lass, LassEngine)
     made = engine_of(folder, engine="score")
-    assert isinstance(made, MdctEngine)
+    assert isinstance(made, AudioEngine)
     assert (made.names, made.weights, made.sample_rate) == (("drums", "bass"), (0.5, 0.5), 8000)
     assert isinstance(made.inner.sampler, Halving)
     assert made.inner.sampler.steps == 3

@@ -19,9 +19,10 @@ from sepcli.datasets.slakh2100 import is_slakh
 from sepcli.datasets.song_banks import has_split, held_out_split, holds_songs, open_songs
 from sepcli.errors import InputError, UsageError
 from sepcli.priors.audio import recordings as audio
-from sepcli.priors.audio.waves import mixtures_of
+from sepcli.priors.audio.waves import FRAME, mixtures_of
 from sepcli.priors.lass import count as likelihood
 from sepcli.priors.lass.settings import CountSettings
+from sepcli.training.config import TrainConfig
 from sepcli.training.loop import LoopSettings
 
 SPLITS = ("train", "validation", "test")
@@ -85,7 +86,8 @@ def test_the_official_songs_are_held_out_if_they_are_there(musdb: Path, tmp_path
 
 
 def test_mixtures_are_those_of_the_songs(musdb: Path) -> None:
-    learn, _ = mixtures_of(musdb, ("drums", "bass"), RATE, RATE)
+    config = TrainConfig("variational", musdb, musdb, sources=("drums", "bass"), tokens=RATE // FRAME + 1)
+    learn, _ = mixtures_of(config, RATE, RATE)
     spectrum = torch.fft.rfft(learn(np.random.default_rng(0), 2)).abs().mean(0)
     assert sorted(spectrum.topk(4).indices.tolist()) == [90, 300, 500, 1700]
 

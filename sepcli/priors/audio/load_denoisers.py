@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,17 +11,17 @@ import torch
 from msgspec import Meta
 from torch import Tensor
 
-from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
-from sepcli.errors import UsageError
+from sepcli.priors.audio.engine import AudioEngine, FastPrior, check_alike
 from sepcli.priors.audio.gaussian_bands import SECONDS, fit_other
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.audio.mdct_engine import FastPrior, MdctEngine
 from sepcli.priors.select import Selection
 from sepcli.separation.engines import score_engine
 from sepcli.separation.independent import IndependentPriors
 from sepcli.settings import check, parse
 
+PART = "denoiser"
+"""The folder of a denoiser inside a prior's."""
 REACH = 4.0
 """Sampling begins with noise of so many times the standard deviation of the loudest band."""
 SIGMA_MIN = 3e-4
@@ -49,9 +49,6 @@ class OtherSettings:
     Attributes:
         other: its share of the mixture's power, in (0, 1]; see
             ``sepcli.priors.audio.gaussian_bands.fit_other``.
-
-    Raises:
-        UsageError: the share is out of range.
     """
 
     other: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.5
@@ -60,38 +57,37 @@ class OtherSettings:
         check(self)
 
 
-def mdct_engine(selection: Selection, device: torch.device) -> MdctEngine:
+def mdct_engine(selection: Selection, device: torch.device) -> AudioEngine:
     """Make the engine of denoisers of MDCT coefficients, one per source.
-
-    Args:
-        selection: of verified priors.
-        device: where to compute.
 
     Raises:
         PriorError: a prior is damaged.
         UsageError: priors of different rates or bands; an unknown sampler or setting.
     """
-    networks = {folder: load_mdct_denoiser(folder).to(device) for folder in dict.fromkeys(selection.folders)}
-    every = [networks[folder] for folder in selection.folders]
-    _check_alike(selection.cards, every)
-    other, sources, weights = selection.other, selection.names, selection.weights
+    priors = selection.networks(lambda _, folder: FastPrior(load_mdct_denoiser(folder).to(device)))
+    networks = [prior.prior for prior in priors]
+    config, other, weights = networks[0].config, selection.other, selection.weights
+    check_alike(selection, [(network.config.sample_rate, network.config.bins) for network in networks])
     given = selection.default_sampler
-    sampler = default_sampler(every, other) if given is None else given
-    options = {**sampler_defaults(sampler, every, other), **selection.options()}
-    wrapped = {id(network): FastPrior(network) for network in every}
-    priors = [wrapped[id(network)] for network in every]
+    sampler = default_sampler(networks, other) if given is None else given
+    options = {**sampler_defaults(sampler, networks, other), **selection.options()}
     scale = sum(abs(weight) for weight in weights) / len(weights) or 1.0
     relative = tuple(weight / scale for weight in weights)
-    fitted = share = None
-    if other:
-        keys = {"other": options.pop("other")} if "other" in options else {}
-        share = parse(OtherSettings, keys).other
-        fitted = _beside_other(priors, share, relative[-1], every[0].config)
-    joint = IndependentPriors(priors)
-    inner = score_engine(joint, sources, relative, device, sampler, options, channels=1, fitted=fitted)
-    inner = replace(inner, sample_rate=selection.sample_rate, batch=BATCH)
-    from_mixture = interference_trained(every) and not other and sampler == "projected"
-    return MdctEngine(inner, every[0].config.bins, weights, scale, from_mixture, share)
+    share = {key: options.pop(key) for key in ("other",) if other and key in options}
+    fraction, frames = parse(OtherSettings, share).other, SECONDS * config.sample_rate / config.bins
+
+    def beside_other(mixture: Tensor) -> IndependentPriors:
+        unweighted = fraction / relative[-1] ** 2  # the prior is of the source before it is weighted
+        return IndependentPriors([*priors, fit_other(mixture, unweighted, frames)])
+
+    joint, fitted = IndependentPriors(priors), beside_other if other else None
+    inner = score_engine(
+        joint, selection.names, relative, device, sampler, options, channels=1, fitted=fitted
+    )
+    likelihood = {**inner.likelihood, **({"other": fraction} if other else {})}
+    inner = replace(inner, sample_rate=selection.sample_rate, batch=BATCH, likelihood=likelihood)
+    extracts = extracting(networks, other) and sampler == "projected"
+    return AudioEngine(inner, config.bins, weights, scale, interference_trained=extracts)
 
 
 def load_mdct_denoiser(folder: Path) -> SpectralPrior:
@@ -100,37 +96,24 @@ def load_mdct_denoiser(folder: Path) -> SpectralPrior:
     Raises:
         PriorError: it is missing or damaged.
     """
-    return load_network(load_spectral, folder / "denoiser")
-
-
-def load_spectral(fields: dict[str, Any]) -> SpectralPrior:
-    """The network of the fields of its config, untrained."""
-    return SpectralPrior(SpectralConfig(**fields)).requires_grad_(False)
+    prior = load_network(lambda fields: SpectralPrior(SpectralConfig(**fields)), folder / PART)
+    return prior.requires_grad_(False)
 
 
 def sigma_range(networks: Sequence[SpectralPrior]) -> dict[str, float]:
     """Return the range of σ for some priors: from far above their loudest band to inaudible."""
-    return {"sigma_max": round(REACH * greatest_std(networks), 4), "sigma_min": SIGMA_MIN, "rho": 7.0}
+    return {"sigma_max": round(REACH * _loudest(networks), 4), "sigma_min": SIGMA_MIN, "rho": 7.0}
 
 
-def greatest_std(networks: Sequence[SpectralPrior]) -> float:
-    """Return the standard deviation of the loudest band."""
-    return max(float(network.band_std.max()) for network in networks)
+def extracting(networks: Sequence[SpectralPrior], other: bool) -> bool:
+    """Whether all extract their source from the mixture, and none stands for what they leave."""
+    return all(network.config.interference_trained for network in networks) and not other
 
 
 def default_sampler(networks: Sequence[SpectralPrior], other: bool = False) -> str:
     """Return halving, or projected for interference-trained priors, without variance, or beside ``other``."""
-    halves = (
-        all(network.config.variance for network in networks)
-        and not interference_trained(networks)
-        and not other
-    )
-    return "halving" if halves else "projected"
-
-
-def interference_trained(networks: Sequence[SpectralPrior]) -> bool:
-    """Whether all were trained beside interference."""
-    return all(network.config.interference_trained for network in networks)
+    certain = all(network.config.variance for network in networks) and not other
+    return "halving" if certain and not extracting(networks, other) else "projected"
 
 
 def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], other: bool = False) -> dict[str, Any]:
@@ -140,12 +123,12 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], other: bool
     it would take from the others at every level. Halving begins at the level of the sources; ``other`` may
     be louder.
     """
-    levels, loudest, config = sigma_range(networks), greatest_std(networks), networks[0].config
-    extracting = interference_trained(networks) and not other
+    levels, loudest, config = sigma_range(networks), _loudest(networks), networks[0].config
     certain = all(network.config.variance for network in networks) and not other
     weigh = {"weigh": int(certain), "isotropic": 1}
+    extraction = EXTRACTING if extracting(networks, other) else {}
     defaults: dict[str, dict[str, Any]] = {
-        "projected": {"steps": 50, **levels, **weigh, **(EXTRACTING if extracting else {})},
+        "projected": {"steps": 50, **levels, **weigh, **extraction},
         "halving": {
             **levels,
             **weigh,
@@ -163,22 +146,6 @@ def sampler_defaults(chosen: str, networks: Sequence[SpectralPrior], other: bool
     return defaults.get(chosen, {})
 
 
-def _beside_other(
-    priors: Sequence[FastPrior], share: float, weight: float, config: SpectralConfig
-) -> Callable[[Tensor], IndependentPriors]:
-    """Return mixtures → the priors and, as the last, that of ``other``."""
-    unweighted_share = share / weight**2  # the prior is of the source before it is weighted
-    frames = SECONDS * config.sample_rate / config.bins
-    return lambda mixture: IndependentPriors([*priors, fit_other(mixture, unweighted_share, frames)])
-
-
-def _check_alike(owners: Sequence[Card], networks: Sequence[SpectralPrior]) -> None:
-    kinds = {(network.config.sample_rate, network.config.bins) for network in networks}
-    if len(kinds) > 1:
-        each = zip(owners, networks, strict=True)
-        rates = ", ".join(f"{card.name} {network.config.sample_rate} Hz" for card, network in each)
-        raise UsageError(
-            f"the priors differ in sample rate or bands: {rates}",
-            "choose priors of one kind",
-            argument="priors",
-        )
+def _loudest(networks: Sequence[SpectralPrior]) -> float:
+    """Return the standard deviation of the loudest band."""
+    return max(float(network.band_std.max()) for network in networks)

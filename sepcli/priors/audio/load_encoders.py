@@ -1,7 +1,7 @@
-"""Encoders → a separator of recordings: no sampling, the posterior of a mixture is what networks make of it.
+"""Encoders → the engine: no sampling, the posterior of a mixture is what networks make of it.
 
-A card of this family holds the encoders, and names the flows that they were trained with as its score priors:
-they are not needed to separate by the encoders, but ``--method langevin`` separates by them.
+A card of this family names the flows that the encoders were trained with as its score priors: the engine of
+scores separates by them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sepcli.catalog.network import load_network
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.gaussian_sources import GaussianSources
 from sepcli.priors.audio.encoders import Encoders, EncodersConfig
+from sepcli.priors.noise import device_of
 from sepcli.priors.select import Selection
 from sepcli.protocols import ProgressCallback
 from sepcli.samplers.rng import Rng
@@ -35,11 +36,19 @@ class VariationalEngine:
         encoders: of K sources.
         names: of the sources.
         sample_rate: Hz.
+        channels: C of the mixtures.
+        evaluations: of the prior per source of a sample.
+        density: there is none.
+        interference_trained: whether estimates are better than masks computed from them.
     """
 
     encoders: Encoders
     names: tuple[str, ...]
     sample_rate: int
+    channels: int = 1
+    evaluations: int = 1
+    density: None = None
+    interference_trained: bool = False
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -52,42 +61,15 @@ class VariationalEngine:
         return self.encoders.config.factor
 
     @property
-    def channels(self) -> int:
-        """C of the mixtures."""
-        return 1
-
-    @property
-    def evaluations(self) -> int:
-        """Evaluations of the prior per source of a sample."""
-        return 1
-
-    @property
-    def density(self) -> None:
-        """None: there is no density."""
-        return None
-
-    @property
-    def interference_trained(self) -> bool:
-        """Whether estimates are better than masks computed from them."""
-        return False
-
-    @property
     def device(self) -> torch.device:
         """The device of the networks."""
-        return next(self.encoders.parameters()).device
+        return device_of(self.encoders)
 
     @torch.no_grad()
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Return the mean of the posterior for one sample, else samples of it.
 
-        Args:
-            mixture: (B, 1, T), float32, full scale 1.
-            seeds: (B, S) int64, one per item and sample; or (B, S, Z), one per Z-th part of the signal, too;
-                a sample depends on its seeds only.
-            on_progress: called once, at the end.
-
-        Returns:
-            (B, S, K, 1, T) on the CPU, of the unweighted sources.
+        Mixtures are (B, 1, T), float32, full scale 1; see ``sepcli.protocols.Engine``.
         """
         samples = seeds.shape[1]
         q = posterior(self.encoders, F.pad(mixture, (0, -mixture.shape[-1] % self.hop)))
@@ -101,11 +83,11 @@ class VariationalEngine:
         return torch.stack(sampled, dim=1)[..., : mixture.shape[-1]]
 
     def describe(self) -> dict[str, Any]:
-        """Return the engine and its device; there are neither a sampler nor settings."""
+        """Return the engine and its device: it has neither a sampler nor settings."""
         return {"engine": "variational", "sampler": None, "settings": {}, "device": str(self.device)}
 
     def log_prior(self, sources: Tensor) -> None:
-        """Return None: encoders provide no density of sources."""
+        """Return None: there is no density of sources."""
         return None
 
 
@@ -118,7 +100,7 @@ def posterior(encoders: Encoders, mixture: Tensor, noise: float | None = None) -
 
 
 def load_encoders(folder: Path) -> Encoders:
-    """The encoders of a prior's folder, float32 on the CPU.
+    """Return the encoders of a prior's folder, float32 on the CPU.
 
     Raises:
         PriorError: they are missing or damaged.

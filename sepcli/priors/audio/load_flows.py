@@ -16,7 +16,7 @@ import torch
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.audio.wave_engine import WaveEngine
+from sepcli.priors.audio.engine import AudioEngine, check_alike
 from sepcli.priors.audio.wave_flow import WaveFlow, WaveFlowConfig
 from sepcli.priors.select import Selection
 from sepcli.separation.engines import LANGEVIN_PRESETS, score_engine
@@ -51,18 +51,17 @@ def load_wave_flow(folder: Path) -> WaveFlow:
     Raises:
         PriorError: it is missing or damaged.
     """
-    return load_network(lambda fields: WaveFlow(WaveFlowConfig(**fields)), folder / PART).requires_grad_(
-        False
-    )
+    flow = load_network(lambda fields: WaveFlow(WaveFlowConfig(**fields)), folder / PART)
+    return flow.requires_grad_(False)
 
 
-def load_source_flow(card: Card, folder: Path) -> WaveFlow:
+def load_source_flow(card: Card, folder: Path, device: torch.device) -> WaveFlow:
     """Return the flow of a prior that is to separate, without any other knowledge of the sources.
 
     Raises:
         PriorError: it is missing or damaged, or conditioned on mel frames.
     """
-    flow = load_wave_flow(folder)
+    flow = load_wave_flow(folder).to(device)
     if flow.config.mels:
         raise PriorError(
             f"prior {card.name} cannot separate: it needs mel frames of every source, which are unknown",
@@ -72,15 +71,11 @@ def load_source_flow(card: Card, folder: Path) -> WaveFlow:
     return flow
 
 
-def wave_engine(selection: Selection, device: torch.device) -> WaveEngine:
+def wave_engine(selection: Selection, device: torch.device) -> AudioEngine:
     """Make the engine of one flow per source.
 
     The default sampler is the card's; else projected where all flows state the peak of their sources, which
     bounds the estimates, or langevin.
-
-    Args:
-        selection: of verified priors.
-        device: where to compute.
 
     Raises:
         PriorError: a prior is damaged, or conditioned on mel frames.
@@ -90,42 +85,22 @@ def wave_engine(selection: Selection, device: torch.device) -> WaveEngine:
         raise UsageError(
             "flows of waveforms cannot be beside another source", "leave it out", argument="other"
         )
-    cards = dict(zip(selection.folders, selection.cards, strict=True))
-    networks = {folder: load_source_flow(card, folder).to(device) for folder, card in cards.items()}
-    every = [networks[folder] for folder in selection.folders]
-    if len({network.config.sample_rate for network in every}) > 1:
-        each = zip(selection.cards, every, strict=True)
-        rates = ", ".join(f"{card.name} {network.config.sample_rate} Hz" for card, network in each)
-        raise UsageError(
-            f"the priors differ in sample rate: {rates}", "choose priors of one rate", argument="priors"
-        )
-    peaks = [network.config.peak for network in every]
+    flows = selection.networks(lambda card, folder: load_source_flow(card, folder, device))
+    check_alike(selection, [(flow.config.sample_rate,) for flow in flows])
+    peaks = [flow.config.peak for flow in flows]
     bounds = (-max(peaks), max(peaks)) if all(peaks) else None
-    defaults = dict(selection.defaults)
+    defaults, settings, weights = dict(selection.defaults), selection.settings, selection.weights
     default_sampler = str(defaults.pop("sampler", "langevin" if bounds is None else "projected"))
     sampler = default_sampler if selection.sampler is None else selection.sampler
-    settings = selection.settings
-    options = {
-        **_defaults(sampler, selection.weights),
-        **(defaults if sampler == default_sampler else {}),
-        **settings,
-    }
+    of_card = defaults if sampler == default_sampler else {}
+    options = {**_defaults(sampler, weights), **of_card, **settings}
     if "preset" in options:  # it sets width and step
         options = {k: v for k, v in options.items() if k not in LANGEVIN_PRESETS["paper"] or k in settings}
-    inner = score_engine(
-        IndependentPriors(every),
-        selection.names,
-        selection.weights,
-        device,
-        sampler,
-        options,
-        channels=1,
-        bounds=bounds,
-    )
-    sigma = float(getattr(inner.sampler, "sigma_min", 0.0))
-    density = IndependentDensities(every, sigma)
-    inner = replace(inner, sample_rate=every[0].config.sample_rate, batch=1, density=density)
-    return WaveEngine(inner, max(network.config.factor for network in every))
+    joint = IndependentPriors(flows)
+    inner = score_engine(joint, selection.names, weights, device, sampler, options, channels=1, bounds=bounds)
+    density = IndependentDensities(flows, float(getattr(inner.sampler, "sigma_min", 0.0)))
+    inner = replace(inner, sample_rate=flows[0].config.sample_rate, batch=1, density=density)
+    return AudioEngine(inner, max(flow.config.factor for flow in flows), weights, lapped=False)
 
 
 def _defaults(chosen: str, weights: Sequence[float]) -> dict[str, Any]:

@@ -44,9 +44,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepcli.errors import InputError, PriorError
+from sepcli.errors import InputError
 from sepcli.priors.audio.frame_net import Block, FrameConv, FrameNorm, arsinh
 from sepcli.priors.audio.low_band_net import LowBandNet
+from sepcli.priors.noise import NoiseEmbedding, noise_like, without_variance
 
 LINEAR_RANGE = 8.0
 """Amplitudes in standard deviations of the band above which the input is compressed logarithmically:
@@ -138,7 +139,6 @@ class SpectralPrior(nn.Module):
     """
 
     band_std: Tensor
-    frequencies: Tensor
 
     def __init__(self, config: SpectralConfig, net: nn.Module | None = None) -> None:
         super().__init__()
@@ -147,11 +147,7 @@ class SpectralPrior(nn.Module):
         self.low = (
             LowBandNet(config.low, config.low_width, config.embedding, config.width) if config.low else None
         )
-        half = config.embedding // 2
-        self.embed = nn.Sequential(
-            nn.Linear(2 * half, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
-        )
-        self.register_buffer("frequencies", torch.logspace(0.0, 2.0, half, dtype=torch.float32), False)
+        self.embed = NoiseEmbedding(config.embedding, 2.0)
         stds = torch.tensor(config.band_std, dtype=torch.float32).expand(config.bins)
         self.register_buffer("band_std", stds[:, None].clone(), False)
 
@@ -175,8 +171,7 @@ class SpectralPrior(nn.Module):
         excess = scaled - scaled.clamp(-LINEAR_RANGE, LINEAR_RANGE)
         compressed = scaled - excess + excess.sign() * excess.abs().log1p()
         features = torch.cat([compressed, arsinh(x / level)], dim=1)
-        angles = (sigma.log() / 4)[:, None] * self.frequencies
-        embedding = F.silu(self.embed(torch.cat([angles.cos(), angles.sin()], dim=1)))
+        embedding = F.silu(self.embed(sigma))
         if self.low is None:
             return self._moments_from(self.net(features, embedding), x, level)
         net, bands = cast(FrameNet, self.net), slice(0, self.config.low)
@@ -219,7 +214,7 @@ class SpectralPrior(nn.Module):
             PriorError: There is no variance head.
         """
         if not self.config.variance:
-            raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
+            without_variance(self, x, sigma)
         return self._moments(x, sigma)
 
     def loss(
@@ -268,9 +263,8 @@ class SpectralPrior(nn.Module):
         """Return a random σ for each item (B,), and the items (B, M, N) with noise and interference."""
         sigmas = np.exp(self.config.p_mean + self.config.p_std * rng.standard_normal(len(x)))
         sigma = torch.from_numpy(sigmas).float().to(x.device)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        noise = torch.randn(x.shape, generator=generator).to(x.device)
-        return sigma, x + sigma[:, None, None] * noise + (0.0 if interference is None else interference)
+        noisy = x + sigma[:, None, None] * noise_like(x, rng)
+        return sigma, noisy + (0.0 if interference is None else interference)
 
     def errors(
         self, x: Tensor, noisy: Tensor, sigma: Tensor, interference: bool

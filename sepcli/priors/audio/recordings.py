@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sepcli.catalog.card import Card, Engine
 from sepcli.datasets.audio_folder import levelled, open_folder, split
 from sepcli.datasets.chunks import Gains, draw_chunks
+from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.song_banks import has_split, holds_songs, open_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import UsageError
@@ -52,6 +56,20 @@ def default_source(data: Path) -> str:
             f"{data} holds many instruments", "name one of them, such as drums", argument="sources"
         )
     return data.resolve().name
+
+
+def card_of(config: TrainConfig, engine: Engine, rate: int, stream: Mapping[str, Any], **fields: Any) -> Card:
+    """Return the card of a prior of audio, without parts and files; toy waves keep their level."""
+    toy = kind_of(config.data) is Kind.TOY
+    return Card(
+        name=config.out.resolve().name,
+        medium="audio",
+        engine=engine,
+        sources=config.sources,
+        sample_rate=rate,
+        stream={**stream, "reference_rms": 0 if toy else REFERENCE},
+        **{"weights": (1.0,), **fields},
+    )
 
 
 def open_banks(

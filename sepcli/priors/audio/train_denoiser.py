@@ -10,21 +10,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
-from sepcli.catalog.network import check_compiler, load_network
+from sepcli.catalog.network import check_compiler
 from sepcli.datasets.song_banks import holds_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors.audio.load_denoisers import load_spectral
+from sepcli.posterior.unconditional import Unconditional
+from sepcli.priors.audio.load_denoisers import PART, load_mdct_denoiser, sigma_range
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.options import DenoiserOptions
-from sepcli.priors.audio.previews import sample_audio
 from sepcli.priors.audio.recordings import (
     GAINS,
-    REFERENCE,
+    card_of,
     default_source,
     measure_bands,
     open_banks,
@@ -33,20 +34,20 @@ from sepcli.priors.audio.recordings import (
 )
 from sepcli.priors.select import is_single
 from sepcli.protocols import ProgressCallback
+from sepcli.samplers.projected import Projected
+from sepcli.signal.mdct import imdct
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
 from sepcli.training.run import OnMessage, Recipe, Setup, Stage, seeded
 
-PART = "denoiser"
-"""The folder of the network."""
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 32, "blocks": 2, "embedding": 16},
     "small": {},
     "base": {"width": 768, "blocks": 12, "embedding": 256, "dilations": (1, 2, 4, 8, 16, 32)},
 }
 """Sizes: ``small`` for two CPU cores (5 M parameters), ``base`` for a GPU (34 M), ``tiny`` for tests."""
-STREAM: Mapping[str, Any] = {"window": 24.0, "overlap": 1.5, "batch": 1, "reference_rms": REFERENCE}
+STREAM: Mapping[str, Any] = {"window": 24.0, "overlap": 1.5, "batch": 1}
 """The card's stream: windows so long that the overlap costs little, one at a time, which keeps two cores
 busy. The overlap is longer for networks with a longer reach; see ``overlap_for``."""
 INTERFERENCE = 0.5
@@ -93,8 +94,7 @@ class AudioTask:
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of a random batch, and its figures."""
-        x, others = self._sample(self.train, rng, self.batch), self._sample_interference(0, rng, self.batch)
-        return self.model.low_loss(x, rng, others) if self.low else self.model.loss(x, rng, others)
+        return self._loss(self.model, 0, rng, self.batch)
 
     def validate(self) -> dict[str, float]:
         """Return figures on the same held-out chunks, with the same noise, every time.
@@ -103,28 +103,28 @@ class AudioTask:
         unlike that of training would outweigh all others in a mean. ``error`` of the lowest bands is a
         mean of decibels.
         """
-        rng = np.random.default_rng(0)
+        rng, count = np.random.default_rng(0), self.validated
         if self.low:
-            return self._validate_low(rng)
-        rows = []
-        for _ in range(self.validated * (4 if self.interference else 1)):  # their errors vary more
-            x, others = self._sample(self.held_out, rng, 1), self._sample_interference(1, rng, 1)
-            rows.append(self.evaluated.loss(x, rng, others)[1])
-        values = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-        typical = {key: float(np.expm1(np.log1p(values[key]).mean())) for key in ("mse", "wiener")}
-        nll = {"nll": float(np.median(values["nll"]))} if "nll" in values else {}
+            rows = self._rows(rng, max(1, 4 * count // self.batch), self.batch)
+            means = {key: float(np.mean(values)) for key, values in rows.items()}
+            return {"loss": means["error"], **means}
+        rows = self._rows(rng, count * (4 if self.interference else 1), 1)  # their errors vary more
+        typical = {key: float(np.expm1(np.log1p(rows[key]).mean())) for key in ("mse", "wiener")}
+        nll = {"nll": float(np.median(rows["nll"]))} if "nll" in rows else {}
         return {"loss": typical["mse"], **typical, **nll}
 
-    def _validate_low(self, rng: np.random.Generator) -> dict[str, float]:
-        rows = []
-        for _ in range(max(1, 4 * self.validated // self.batch)):
-            x, others = (
-                self._sample(self.held_out, rng, self.batch),
-                self._sample_interference(1, rng, self.batch),
-            )
-            rows.append(self.evaluated.low_loss(x, rng, others)[1])
-        means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-        return {"loss": means["error"], **means}
+    def _rows(self, rng: np.random.Generator, repeats: int, count: int) -> dict[str, NDArray[np.float64]]:
+        """Return the figures of the evaluated network on repeated batches of held-out chunks."""
+        rows = [self._loss(self.evaluated, 1, rng, count)[1] for _ in range(repeats)]
+        return {key: np.array([row[key] for row in rows]) for key in rows[0]}
+
+    def _loss(
+        self, network: SpectralPrior, part: int, rng: np.random.Generator, count: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss and its figures on chunks of training (0) or validation (1)."""
+        x = self._sample((self.train, self.held_out)[part], rng, count)
+        others = self._sample_interference(part, rng, count)
+        return network.low_loss(x, rng, others) if self.low else network.loss(x, rng, others)
 
     def _sample_interference(self, part: int, rng: np.random.Generator, count: int) -> Tensor | None:
         """Sample interference for training (0) or validation (1), zero in the chunks without it."""
@@ -155,6 +155,17 @@ def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
     others = tuple(_interference(config.data, name) for name in options.interference)
     identity = {key: value for key, value in asdict(options).items() if key not in ("compile", "validated")}
     return Recipe(PART, config.sources, identity, partial(_open, options, config, others))
+
+
+def sample_audio(
+    prior: SpectralPrior, seed: int, count: int = 3, seconds: float = 4.0, steps: int = 50
+) -> Tensor:
+    """Generate unconditional samples (count, T) by ancestral sampling, on the CPU."""
+    bins, length = prior.config.bins, round(seconds * prior.config.sample_rate)
+    like = prior.band_std.new_empty((count, 1, 1, bins, -(-length // bins)))
+    sampler = Projected(steps, **sigma_range([prior]), eta=None)
+    seeds = torch.tensor([(seed + number) % (1 << 63) for number in range(count)])
+    return imdct(sampler(Unconditional(prior, like), seeds), length)[:, 0, 0].cpu()
 
 
 def overlap_for(config: SpectralConfig) -> float:
@@ -203,13 +214,13 @@ def _open(
 
     def preview(progress: Progress) -> None:
         save_curve(progress.history, config.out / CURVE, LABELS, "denoising error")
-        prior = load_network(load_spectral, config.out / PART).to(config.device)
+        prior = load_mdct_denoiser(config.out).to(config.device)
         save_signals(config.out / SIGNALS, sample_audio(prior, config.loop.seed), rate)
 
     return Setup(
         network_config,
         Stage(lambda: _network(network_config, started, options.low_bands), task),
-        _card(config, network_config),
+        card_of(config, "score", rate, {**STREAM, "overlap": overlap_for(network_config)}),
         finish=lambda: _facts(train, network_config, config, options),
         preview=preview,
     )
@@ -246,7 +257,7 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
             argument="init",
         )
     cards.verify(card, folder)
-    before = load_network(load_spectral, folder / PART)
+    before = load_mdct_denoiser(folder)
     low = before.config.low or wanted.low
     config = replace(
         before.config,
@@ -282,15 +293,3 @@ def _facts(
             "greatest": float(stds.max()),
         },
     }
-
-
-def _card(config: TrainConfig, network: SpectralConfig) -> cards.Card:
-    return cards.Card(
-        name=config.out.resolve().name,
-        medium="audio",
-        engine="score",
-        sources=config.sources,
-        weights=(1.0,),
-        sample_rate=network.sample_rate,
-        stream={**STREAM, "overlap": overlap_for(network)},
-    )

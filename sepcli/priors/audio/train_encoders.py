@@ -31,10 +31,11 @@ from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
 from sepcli.priors.audio.load_encoders import PART, posterior
 from sepcli.priors.audio.load_flows import is_flow, load_source_flow
 from sepcli.priors.audio.options import EncodersOptions
-from sepcli.priors.audio.recordings import REFERENCE
+from sepcli.priors.audio.recordings import card_of
 from sepcli.priors.audio.train_flow import STREAM, VALIDATED
 from sepcli.priors.audio.wave_flow import WaveFlow
-from sepcli.priors.audio.waves import FRAME, SampleChunks, mixtures_of
+from sepcli.priors.audio.waves import SampleChunks, mixtures_of
+from sepcli.priors.noise import device_of, noise_like
 from sepcli.priors.select import VARIATIONAL, is_single, source_names
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
@@ -75,7 +76,7 @@ class VariationalTask:
         """Return the loss () of a random batch, and its figures."""
         config = self.model.config
         noise = config.noise * (config.noise_max / config.noise) ** rng.random()
-        mixtures = self.train(rng, self.batch).to(_device(self.model))
+        mixtures = self.train(rng, self.batch).to(device_of(self.model))
         loss = -bound(self.model, self.priors, mixtures, noise, rng).mean()
         return loss, {"bound": float(loss.detach())}
 
@@ -83,7 +84,7 @@ class VariationalTask:
         """Return minus the bound on the same held-out mixtures, with the same samples, every time."""
         rng, config, values = np.random.default_rng(0), self.evaluated.config, []
         for _ in range(VALIDATED // 8):
-            mixtures = self.held_out(rng, 8).to(_device(self.evaluated))
+            mixtures = self.held_out(rng, 8).to(device_of(self.evaluated))
             values.append(-float(bound(self.evaluated, self.priors, mixtures, config.noise, rng).mean()))
         nats = float(np.mean(values))
         return {"loss": nats, "bound": nats}
@@ -99,8 +100,7 @@ def bound(
     """Return the lower bound on log p(m) of mixtures (B, T) by one sample, in nats per sample, (B,)."""
     with torch.autocast(mixtures.device.type, enabled=False):
         q = posterior(encoders, mixtures[:, None], noise)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        x = q.sample(torch.randn(q.mean.shape, generator=generator).to(q.mean))
+        x = q.sample(noise_like(q.mean, rng))
         values = [
             prior.log_prob(one, math.sqrt(max(0.0, noise**2 - prior.config.noise**2)))
             for prior, one in zip(priors, torch.split(x, 1, dim=1), strict=True)
@@ -155,13 +155,13 @@ def _open(
 ) -> Setup:
     for card, folder in entries:
         cards.verify(card, folder)
-    flows = [load_source_flow(card, folder).to(config.device) for card, folder in entries]
+    flows = [load_source_flow(card, folder, config.device) for card, folder in entries]
     encoders_config = _config(options, config, entries, flows)
     multiple = math.lcm(encoders_config.factor, *(flow.config.factor for flow in flows))
-    length = config.tokens * FRAME // multiple * multiple
-    train, held_out = mixtures_of(
-        config.data, config.sources, flows[0].config.sample_rate, length, config.cache
-    )
+    train, held_out = mixtures_of(config, flows[0].config.sample_rate, multiple)
+    fields: dict[str, Any] = {"data": "mixtures of toy waves"} if kind_of(config.data) is Kind.TOY else {}
+    kept = tuple(f"{KEPT}/{number}" for number in range(1, len(flows) + 1))
+    fields |= {"weights": encoders_config.weights, "priors": kept}
 
     def task(encoders: Encoders, evaluated: Encoders) -> VariationalTask:
         return VariationalTask(encoders, evaluated, flows, train, held_out, config.batch)
@@ -176,7 +176,7 @@ def _open(
     return Setup(
         encoders_config,
         Stage(lambda: Encoders(encoders_config), task),
-        _card(config, entries, encoders_config),
+        card_of(config, "variational", entries[0][0].sample_rate, STREAM, **fields),
         finish=finish,
         preview=preview,
     )
@@ -217,34 +217,13 @@ def _copy_priors(entries: Flows, folder: Path) -> None:
 
 
 def _facts(flows: Flows, config: EncodersConfig) -> dict[str, Any]:
+    priors = [
+        {"name": card.name, "files": {name: entry.sha256 for name, entry in card.files.items()}}
+        for card, _ in flows
+    ]
     return {
         "noise": config.noise,
         "noise_max": config.noise_max,
         "mixture_noise": config.mixture_noise,
-        "priors": [
-            {
-                "name": card.name,
-                "files": {name: entry.sha256 for name, entry in card.files.items()},
-            }
-            for card, _ in flows
-        ],
+        "priors": priors,
     }
-
-
-def _card(config: TrainConfig, flows: Flows, encoders: EncodersConfig) -> Card:
-    toy = kind_of(config.data) is Kind.TOY
-    return Card(
-        name=config.out.resolve().name,
-        medium="audio",
-        engine="variational",
-        sources=config.sources,
-        weights=encoders.weights,
-        sample_rate=flows[0][0].sample_rate,
-        data="mixtures of toy waves" if toy else "",
-        stream={**STREAM, "reference_rms": 0 if toy else REFERENCE},
-        priors=tuple(f"{KEPT}/{number}" for number in range(1, len(flows) + 1)),
-    )
-
-
-def _device(encoders: Encoders) -> torch.device:
-    return next(encoders.parameters()).device

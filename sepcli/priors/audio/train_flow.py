@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepcli.catalog import card as cards
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.waves import PEAK, SHAPES
 from sepcli.errors import UsageError
 from sepcli.priors.audio.load_flows import DEFAULTS, PART, load_wave_flow
 from sepcli.priors.audio.options import FlowOptions
-from sepcli.priors.audio.recordings import REFERENCE, source_names
+from sepcli.priors.audio.recordings import card_of, source_names
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
-from sepcli.priors.audio.waves import FRAME, SampleChunks, waves_of
+from sepcli.priors.audio.waves import SampleChunks, waves_of
+from sepcli.priors.noise import device_of
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
@@ -57,11 +57,11 @@ class WaveTask:
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of a random batch, and its figures."""
-        return self.model.loss(self.train(rng, self.batch).to(_device(self.model)), rng)
+        return self.model.loss(self.train(rng, self.batch).to(device_of(self.model)), rng)
 
     def validate(self) -> dict[str, float]:
         """Return the negative log-likelihood of the same held-out chunks, with the same noise, every time."""
-        rng, device = np.random.default_rng(0), _device(self.evaluated)
+        rng, device = np.random.default_rng(0), device_of(self.evaluated)
         rows = [self.evaluated.loss(self.held_out(rng, 8).to(device), rng)[1] for _ in range(VALIDATED // 8)]
         nats = float(np.mean([row["nats"] for row in rows]))
         return {"loss": nats, "nats": nats}
@@ -88,8 +88,10 @@ def _open(
     on_message: OnMessage | None,
 ) -> Setup:
     flow_config = _config(options, config)
-    length = config.tokens * FRAME // flow_config.factor * flow_config.factor
-    train, held_out = waves_of(config.data, config.sources[0], flow_config.sample_rate, length, config.cache)
+    train, held_out = waves_of(config, flow_config.sample_rate, flow_config.factor)
+    toy = kind_of(config.data) is Kind.TOY
+    fields = {"weights": (1 / len(SHAPES),), "data": "toy waves"} if toy else {}
+    settings = {"score": _sampler(flow_config)}
 
     def network() -> WaveFlow:
         flow, rng = WaveFlow(flow_config), np.random.default_rng(config.loop.seed)
@@ -110,7 +112,7 @@ def _open(
     return Setup(
         flow_config,
         Stage(network, task),
-        _card(config, flow_config),
+        card_of(config, "score", flow_config.sample_rate, STREAM, settings=settings, **fields),
         finish=lambda: _facts(trained(), held_out),
         preview=preview,
     )
@@ -132,7 +134,7 @@ def _config(options: FlowOptions, config: TrainConfig) -> WaveFlowConfig:
 
 def _facts(flow: WaveFlow, held_out: SampleChunks) -> dict[str, Any]:
     """Return the kind of flow, and the log-likelihood of held-out chunks with the configured noise."""
-    rng, device = np.random.default_rng(0), _device(flow)
+    rng, device = np.random.default_rng(0), device_of(flow)
     chunks = held_out(rng, VALIDATED)
     noise = flow.config.noise * rng.standard_normal(chunks.shape).astype(np.float32)
     noisy = (chunks + torch.from_numpy(noise)).to(device)
@@ -156,12 +158,8 @@ def _samples(flow: WaveFlow, held_out: SampleChunks, seed: int) -> Tensor:
     if not config.mels:
         length = round(SECONDS * config.sample_rate / config.factor) * config.factor
         return flow.sample(SAMPLES, length, rng)
-    chunks = held_out(np.random.default_rng(0), SAMPLES).to(_device(flow))
+    chunks = held_out(np.random.default_rng(0), SAMPLES).to(device_of(flow))
     return flow.sample(SAMPLES, chunks.shape[-1], rng, mels=flow.mel_frames(chunks))
-
-
-def _device(flow: WaveFlow) -> torch.device:
-    return next(flow.parameters()).device
 
 
 def _sampler(config: WaveFlowConfig) -> dict[str, Any]:
@@ -175,18 +173,3 @@ def _sampler(config: WaveFlowConfig) -> dict[str, Any]:
         "sigma_min": low,
         "sigma_max": max(defaults["sigma_max"], 2 * low),
     }
-
-
-def _card(config: TrainConfig, flow: WaveFlowConfig) -> cards.Card:
-    toy = kind_of(config.data) is Kind.TOY
-    return cards.Card(
-        name=config.out.resolve().name,
-        medium="audio",
-        engine="score",
-        sources=config.sources,
-        weights=(1 / len(SHAPES) if toy else 1.0,),
-        sample_rate=flow.sample_rate,
-        data="toy waves" if toy else "",
-        settings={"score": _sampler(flow)},
-        stream={**STREAM, "reference_rms": 0 if toy else REFERENCE},
-    )

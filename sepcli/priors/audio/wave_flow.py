@@ -39,7 +39,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sepcli.errors import InputError, PriorError
+from sepcli.errors import InputError
 from sepcli.priors.audio.mel import HOP, MAX_BANDS, MelFrames
 from sepcli.priors.audio.wavenet import MAX_LAYERS, WaveNet
 from sepcli.priors.flows import (
@@ -52,7 +52,9 @@ from sepcli.priors.flows import (
     MultiScale,
     Split,
     Squeeze,
+    score_of,
 )
+from sepcli.priors.noise import NoiseEmbedding, noise_like, stratified_sigmas, without_variance
 
 VARIANTS = ("flowavenet", "waveglow", "spectral")
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -152,18 +154,15 @@ class Flip(nn.Module):
 class WaveFlow(nn.Module):
     """p(x) of audio; fulfils ``sepcli.protocols.ScorePrior`` and ``DensityPrior``, for all sources."""
 
-    frequencies: Tensor
+    has_variance = False
+    moments = without_variance
+    sigma_min = 0.0
+    """Least noise level of training."""
 
     def __init__(self, config: WaveFlowConfig) -> None:
         super().__init__()
         self.config = config
-        half = config.embedding // 2
-        self.register_buffer("frequencies", torch.logspace(0.0, 1.0, half, dtype=torch.float32), False)
-        self.embed = nn.Sequential(
-            Linear(2 * half + config.mels, config.embedding),
-            nn.SiLU(),
-            Linear(config.embedding, config.embedding),
-        )
+        self.embed = NoiseEmbedding(config.embedding, 1.0, config.mels, Linear)
         self.hear = MelFrames(config.mels, config.factor, config.sample_rate) if config.mels else None
         scales, splits, channels = [], [], 1
         for number, squeezes in enumerate(config.squeezes):
@@ -173,16 +172,6 @@ class WaveFlow(nn.Module):
                 channels //= 2
                 splits.append(Split(WaveNet(channels, 2 * channels, config)))
         self.layers = MultiScale(scales, splits)
-
-    @property
-    def has_variance(self) -> bool:
-        """Whether ``moments`` are available: no."""
-        return False
-
-    @property
-    def sigma_min(self) -> float:
-        """Least noise level of training."""
-        return 0.0
 
     @property
     def sigma_max(self) -> float:
@@ -218,20 +207,9 @@ class WaveFlow(nn.Module):
         Raises:
             InputError: See ``log_prob``.
         """
-        full_precision = torch.autocast(x.device.type, enabled=False)
-        with torch.inference_mode(False), torch.enable_grad(), full_precision:
-            variable = x.detach().clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(self._log_prob(variable, sigma, mels).sum(), variable)
+        gradient = score_of(lambda variable: self._log_prob(variable, sigma, mels), x)
         ratio = self.noise_at(self._trained(sigma)) / self.noise_at(sigma)
         return gradient * ratio.to(gradient)
-
-    def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Raise, because the variance of clean audio given noisy audio is not tractable for a flow.
-
-        Raises:
-            PriorError: Always.
-        """
-        raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
 
     def loss(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the nats per sample of noisy audio.
@@ -284,13 +262,10 @@ class WaveFlow(nn.Module):
         Raises:
             InputError: The mel frames are missing or have another shape.
         """
-        like = self.frequencies.new_zeros(count, 1, length)
+        like = self.embed.frequencies.new_zeros(count, 1, length)
         self._check_frames(mels, (count, self.config.mels, length // self.config.factor))
         context = self._context(self._trained(like.new_tensor(sigma)).expand(count), mels)
-        shapes, _ = self.layers(like, context)
-        latents = [temperature * torch.randn(z.shape, generator=rng).to(z) for z in shapes]
-        signals: Tensor = self.layers.inverse(latents, context)
-        return signals[:, 0]
+        return self.layers.sample(like, context, rng, temperature)[:, 0]
 
     def noise_at(self, sigma: Tensor) -> Tensor:
         """Return s(σ), the standard deviation of the total noise."""
@@ -298,19 +273,14 @@ class WaveFlow(nn.Module):
 
     def _noisy(self, x: Tensor, sigma: Tensor, rng: np.random.Generator) -> Tensor:
         """Add noise of s(σ) to signals (B, 1, T) for σ (B,)."""
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        noise = torch.randn(x.shape, generator=generator).to(x)
-        return x + self.noise_at(sigma)[:, None, None] * noise
+        return x + self.noise_at(sigma)[:, None, None] * noise_like(x, rng)
 
     def _levels(self, count: int, rng: np.random.Generator) -> Tensor:
         """Return random σ (B,) of training, stratified in ln σ."""
         config = self.config
         if config.sigma_max == 0:
             return torch.zeros(count)
-        u = (rng.permutation(count) + rng.random()) / count  # in [0, 1); σ = 0 below config.clean
-        position = (u - config.clean) / max(1.0 - config.clean, 1e-9)
-        sigma = config.sigma_min * (config.sigma_max / config.sigma_min) ** position
-        return torch.from_numpy(np.where(position < 0.0, 0.0, sigma)).float()
+        return stratified_sigmas(count, config.sigma_min, config.sigma_max, config.clean, rng)
 
     def _trained(self, sigma: Tensor) -> Tensor:
         """Return the nearest σ of training."""
@@ -318,14 +288,8 @@ class WaveFlow(nn.Module):
 
     def _context(self, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
         """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and mel frames (B, M, F)."""
-        angles = (self.noise_at(sigma).log() / 4)[:, None] * self.frequencies
-        features = torch.cat([angles.cos(), angles.sin()], dim=1)
-        if mels is None:
-            embedding: Tensor = self.embed(features)
-            return embedding
-        frames = torch.cat([features[..., None].expand(-1, -1, mels.shape[-1]), mels.to(features) / 4], dim=1)
-        embeddings: Tensor = self.embed(frames.mT).mT
-        return embeddings
+        embedding: Tensor = self.embed(self.noise_at(sigma), None if mels is None else mels / 4)
+        return embedding
 
     def _log_prob(self, x: Tensor, sigma: Tensor, mels: Tensor | None) -> Tensor:
         """Return log p_σ (B·K,) of every signal of x (B, K, 1, T) for σ ()."""
@@ -335,7 +299,7 @@ class WaveFlow(nn.Module):
                 f"use one channel and a length that is a multiple of {self.config.factor} samples",
             )
         self._check_frames(mels, (*x.shape[:2], self.config.mels, x.shape[3] // self.config.factor))
-        rows = x.flatten(0, 1).to(self.frequencies)  # the dtype of the flow
+        rows = x.flatten(0, 1).to(self.embed.frequencies)  # the dtype of the flow
         level = self._trained(sigma).to(rows).expand(len(rows))
         return self.layers.log_prob(rows, self._context(level, None if mels is None else mels.flatten(0, 1)))
 

@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepcli.errors import InputError, PriorError
+from sepcli.priors.images.rows import column, drop_classes, rows_of
+from sepcli.priors.noise import NoiseEmbedding, noise_like, without_variance
 
 
 @dataclass(frozen=True)
@@ -170,18 +171,12 @@ class UNet(nn.Module):
 class DenoiserPrior(nn.Module):
     """p(x) of images; fulfils ``sepcli.protocols.DenoisingPrior`` with the same prior for all sources."""
 
-    frequencies: Tensor
-
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
         self.config = config
         folded = config.channels * config.fold**2
         self.net = UNet(config, folded, folded * (2 if config.variance else 1))
-        half = config.embedding // 2
-        self.register_buffer("frequencies", torch.logspace(0.0, 2.0, half, dtype=torch.float32), False)
-        self.embed = nn.Sequential(
-            nn.Linear(2 * half, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
-        )
+        self.embed = NoiseEmbedding(config.embedding, 2.0)
         self.label = nn.Embedding(len(config.classes) + 1, config.embedding)  # the last row: unknown class
         nn.init.zeros_(self.label.weight)
 
@@ -191,8 +186,7 @@ class DenoiserPrior(nn.Module):
         Args:
             x: (N, C, H, W), any size.
             sigma: (N,), positive.
-            labels: (N,) int64, the class of each image, ``len(classes)`` if it is unknown; None: all are
-                unknown.
+            labels: (N,) int64, the class of each image, ``len(classes)``: unknown; None: all are unknown.
 
         Returns:
             F and r, each (N, C, H, W), float32; r is zero without a variance head.
@@ -202,8 +196,7 @@ class DenoiserPrior(nn.Module):
         height, width = x.shape[2:]
         x = (x - config.data_mean) * column((sigma**2 + config.data_std**2).rsqrt())
         x = F.pad(x, (0, -width % step, 0, -height % step), mode="replicate")
-        angles = (sigma.log() / 4)[:, None] * self.frequencies
-        embedding = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
+        embedding = self.embed(sigma)
         if labels is None:
             labels = torch.full(sigma.shape, len(config.classes), device=x.device)
         out = self.net(F.pixel_unshuffle(x, fold), F.silu(embedding + self.label(labels))).float()
@@ -235,15 +228,14 @@ class DenoiserPrior(nn.Module):
         return (self._moments(x, sigma, label)[0] - x) / sigma**2
 
     def moments(self, x: Tensor, sigma: Tensor, label: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean D and variance C of clean images given noisy x (B, K, C, H, W) at σ (), each of its
-        shape.
+        """Return mean D and variance C of clean images given noisy x (B, K, C, H, W) at σ (), each like x.
 
         Raises:
             InputError: The images have a different number of channels.
             PriorError: There is no variance head.
         """
         if not self.config.variance:
-            raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
+            without_variance(self, x, sigma)
         return self._moments(x, sigma, label)
 
     def loss(
@@ -261,14 +253,10 @@ class DenoiserPrior(nn.Module):
             head).
         """
         config, s = self.config, self.config.data_std
-        count, device = len(images), images.device
-        sigmas = np.exp(config.p_mean + config.p_std * rng.standard_normal(count))
-        sigma = torch.from_numpy(sigmas).float().to(device)
-        if labels is not None:
-            dropped = torch.from_numpy(rng.random(count) < config.class_dropout).to(device)
-            labels = torch.where(dropped, len(config.classes), labels)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        noise = torch.randn(images.shape, generator=generator).to(device) * column(sigma)
+        sigmas = np.exp(config.p_mean + config.p_std * rng.standard_normal(len(images)))
+        sigma = torch.from_numpy(sigmas).float().to(images.device)
+        labels = drop_classes(labels, len(config.classes), config.class_dropout, rng)
+        noise = noise_like(images, rng) * column(sigma)
         total = column(sigma**2 + s**2)
         clean = images - config.data_mean
         target = (clean - (s**2 / total) * (clean + noise)) * total.sqrt() / (column(sigma) * s)
@@ -281,14 +269,7 @@ class DenoiserPrior(nn.Module):
         return mse + 0.1 * nll, {"mse": float(mse.detach()), "nll": float(nll.detach())}
 
     def _moments(self, x: Tensor, sigma: Tensor, label: int | None) -> tuple[Tensor, Tensor]:
-        if x.dim() != 5 or x.shape[2] != self.config.channels:
-            raise InputError(
-                f"images of shape {tuple(x.shape[2:])} do not fit a prior of "
-                f"{self.config.channels} channel(s)",
-                "use a prior with the number of channels of the images",
-            )
-        rows = x.flatten(0, 1)
-        labels = None if label is None else torch.full(rows.shape[:1], label, device=x.device)
+        rows, labels = rows_of(x, self.config.channels, label)
         sigmas = sigma.to(rows).expand(len(rows))
         mean, variance = self.denoise(rows.float(), sigmas.float(), labels)
         return mean.to(x.dtype).view_as(x), variance.to(x.dtype).view_as(x)
@@ -299,8 +280,3 @@ def zero_init(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-
-
-def column(values: Tensor) -> Tensor:
-    """Reshape (N,) to (N, 1, 1, 1)."""
-    return values[:, None, None, None]

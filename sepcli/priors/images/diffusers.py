@@ -29,7 +29,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepcli.errors import InputError, PriorError
+from sepcli.errors import PriorError
+from sepcli.priors.images.rows import rows_of
+from sepcli.priors.noise import without_variance
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample", "score")
 """Prediction types; the first three are of DDPM networks, the last of variance-exploding ones."""
@@ -71,6 +73,8 @@ class DiffusionUnetPrior(nn.Module):
     """
 
     log_sigmas: Tensor
+    has_variance = False
+    moments = without_variance
 
     def __init__(self, config: DiffusionUnetConfig, unet: nn.Module) -> None:
         super().__init__()
@@ -91,11 +95,6 @@ class DiffusionUnetPrior(nn.Module):
         upper = torch.searchsorted(self.log_sigmas, s).clamp(1, len(self.log_sigmas) - 1)
         low, high = self.log_sigmas[upper - 1], self.log_sigmas[upper]
         return (upper - 1) + ((s - low) / (high - low)).clamp(0.0, 1.0)
-
-    @property
-    def has_variance(self) -> bool:
-        """Whether ``moments`` are available: no."""
-        return False
 
     @property
     def sigma_min(self) -> float:
@@ -121,30 +120,16 @@ class DiffusionUnetPrior(nn.Module):
             InputError: The images have a different number of channels.
             PriorError: The network has classes and none is given.
         """
-        if x.dim() != 5 or x.shape[2] != self.config.channels:
-            raise InputError(
-                f"images of shape {tuple(x.shape[2:])} do not fit a prior of "
-                f"{self.config.channels} channel(s)",
-                "use a prior with the number of channels of the images",
-            )
+        rows, labels = rows_of(x, self.config.channels, label)
         if self.config.classes and label is None:
             raise PriorError(
                 f"the prior needs one of its {len(self.config.classes)} classes",
                 "use a prior that is not conditioned on classes",
             )
-        rows = x.flatten(0, 1).float()
-        labels = None if label is None else torch.full(rows.shape[:1], label, device=x.device)
+        rows = rows.float()
         with torch.autocast(x.device.type, enabled=False):
             noise = self._noise(rows, sigma.to(rows), labels)
         return (-noise / sigma.to(rows)).to(x.dtype).view_as(x)
-
-    def moments(self, x: Tensor, sigma: Tensor, label: int | None = None) -> tuple[Tensor, Tensor]:
-        """Raise, because a score does not determine the variance of clean images given noisy ones.
-
-        Raises:
-            PriorError: Always.
-        """
-        raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
 
     def _noise(self, x: Tensor, sigma: Tensor, labels: Tensor | None) -> Tensor:
         """Return the noise estimate ε̂ ≈ (x - x_0)/σ at x (N, C, H, W)."""

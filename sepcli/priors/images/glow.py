@@ -28,9 +28,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepcli.errors import InputError, PriorError
-from sepcli.priors.flows import ActNorm, Chain, Coupling, Invertible1x1, MultiScale, Split, Squeeze
-from sepcli.priors.images.denoiser import column, zero_init
+from sepcli.errors import InputError
+from sepcli.priors.flows import ActNorm, Chain, Coupling, Invertible1x1, MultiScale, Split, Squeeze, score_of
+from sepcli.priors.images.denoiser import zero_init
+from sepcli.priors.images.rows import column, drop_classes, rows_of
+from sepcli.priors.noise import NoiseEmbedding, device_of, generator_of, stratified_sigmas, without_variance
 
 STEP = 1 / 255
 """Quantization step of 8-bit images."""
@@ -100,15 +102,9 @@ class Conditioner(nn.Module):
 class Flow(nn.Module):
     """One flow of noisy images, log p_σ(y | class)."""
 
-    frequencies: Tensor
-
     def __init__(self, config: GlowConfig) -> None:
         super().__init__()
-        half = config.embedding // 2
-        self.register_buffer("frequencies", torch.logspace(0.0, 1.0, half, dtype=torch.float32), False)
-        self.embed = nn.Sequential(
-            nn.Linear(2 * half, config.embedding), nn.SiLU(), nn.Linear(config.embedding, config.embedding)
-        )
+        self.embed = NoiseEmbedding(config.embedding, 1.0)
         self.label = nn.Embedding(len(config.classes) + 1, config.embedding)  # the last row: unknown class
         nn.init.zeros_(self.label.weight)
         scales, splits, channels = [], [], config.channels
@@ -122,11 +118,9 @@ class Flow(nn.Module):
 
     def context(self, sigma: Tensor, labels: Tensor | None) -> Tensor:
         """Return the embedding (N, E) of σ (N,) and of classes (N,); None: unknown classes."""
-        angles = (noise_at(sigma).log() / 4)[:, None] * self.frequencies
-        embedding: Tensor = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
         if labels is None:
             labels = torch.full_like(sigma, len(self.label.weight) - 1, dtype=torch.int64)
-        embedding = embedding + self.label(labels)
+        embedding: Tensor = self.embed(noise_at(sigma)) + self.label(labels)
         return embedding
 
     def forward(self, y: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -137,15 +131,13 @@ class Flow(nn.Module):
 class GlowPrior(nn.Module):
     """p(x) of images; fulfils ``sepcli.protocols.ScorePrior`` and ``DensityPrior``, for all sources."""
 
+    has_variance = False
+    moments = without_variance
+
     def __init__(self, config: GlowConfig) -> None:
         super().__init__()
         self.config = config
         self.flows = nn.ModuleList(Flow(config) for _ in config.sigmas or (0.0,))
-
-    @property
-    def has_variance(self) -> bool:
-        """Whether ``moments`` are available: no."""
-        return False
 
     @property
     def sigma_min(self) -> float:
@@ -182,20 +174,8 @@ class GlowPrior(nn.Module):
             InputError: The images have a different number of channels, or do not fit the flow.
         """
         flow, level = self._nearest(sigma)
-        full_precision = torch.autocast(x.device.type, enabled=False)
-        with torch.inference_mode(False), torch.enable_grad(), full_precision:
-            variable = x.detach().clone().requires_grad_()
-            total = self._log_prob(flow, variable, level, label).sum()
-            (gradient,) = torch.autograd.grad(total, variable)
+        gradient = score_of(lambda variable: self._log_prob(flow, variable, level, label), x)
         return gradient * (noise_at(level) / noise_at(sigma)).to(gradient)
-
-    def moments(self, x: Tensor, sigma: Tensor, label: int | None = None) -> tuple[Tensor, Tensor]:
-        """Raise, because the variance of clean images given noisy ones is not tractable for a flow.
-
-        Raises:
-            PriorError: Always.
-        """
-        raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
 
     def loss(
         self, images: Tensor, rng: np.random.Generator, labels: Tensor | None = None
@@ -211,9 +191,7 @@ class GlowPrior(nn.Module):
             The loss () of the module's docstring, and the metric ``bits``, the same.
         """
         config, device = self.config, images.device
-        if labels is not None:
-            dropped = torch.from_numpy(rng.random(len(images)) < config.class_dropout).to(device)
-            labels = torch.where(dropped, len(config.classes), labels)
+        labels = drop_classes(labels, len(config.classes), config.class_dropout, rng)
         copy = int(rng.integers(len(self.flows)))
         sigma = self._levels(len(images), copy, rng).to(device)
         with torch.autocast(device.type, enabled=False):  # the least noise is below bfloat16 resolution
@@ -252,24 +230,18 @@ class GlowPrior(nn.Module):
             (N, C, H, W), values about [0, 1].
         """
         flow, level = self._nearest(torch.tensor(sigma))
-        device = next(flow.parameters()).device
+        device = device_of(flow)
         labels = None if label is None else torch.full((count,), label, device=device)
         context = flow.context(level.to(device).expand(count), labels)
-        shape = (count, self.config.channels, *self.config.size)
-        shapes, _ = flow.layers(torch.zeros(shape, device=device), context)
-        latents = [temperature * torch.randn(z.shape, generator=rng).to(z) for z in shapes]
-        images: Tensor = flow.layers.inverse(latents, context) + 0.5
-        return images
+        like = torch.zeros((count, self.config.channels, *self.config.size), device=device)
+        return flow.layers.sample(like, context, rng, temperature) + 0.5
 
     def _levels(self, count: int, copy: int, rng: np.random.Generator) -> Tensor:
         """Return σ (N,) of training: that of the copy, or a random one, stratified in ln σ."""
         config = self.config
         if config.sigmas:
             return torch.full((count,), config.sigmas[copy])
-        u = (rng.permutation(count) + rng.random()) / count  # in [0, 1); σ = 0 below config.clean
-        position = (u - config.clean) / max(1.0 - config.clean, 1e-9)
-        sigma = config.sigma_min * (config.sigma_max / config.sigma_min) ** position
-        return torch.from_numpy(np.where(position < 0.0, 0.0, sigma)).float()
+        return stratified_sigmas(count, config.sigma_min, config.sigma_max, config.clean, rng)
 
     def _nearest(self, sigma: Tensor) -> tuple[Flow, Tensor]:
         """Return the flow of the noise level nearest to σ (), and that level."""
@@ -285,20 +257,14 @@ class GlowPrior(nn.Module):
 
     def _log_prob(self, flow: Flow, x: Tensor, sigma: Tensor, label: int | None) -> Tensor:
         """Return log p_σ (B·K,) of every image of x (B, K, C, H, W)."""
-        if x.dim() != 5 or x.shape[2] != self.config.channels:
-            raise InputError(
-                f"images of shape {tuple(x.shape[2:])} do not fit a prior of "
-                f"{self.config.channels} channel(s)",
-                "use a prior with the number of channels of the images",
-            )
+        images, labels = rows_of(x, self.config.channels, label)
         divisor = 2**self.config.scales
         if x.shape[3] % divisor or x.shape[4] % divisor:
             raise InputError(
                 f"images of {x.shape[3]} x {x.shape[4]} do not fit a flow of {self.config.scales} scales",
                 f"crop or resize them to sides that are multiples of {divisor}",
             )
-        rows = x.flatten(0, 1).to(flow.frequencies)  # the dtype of the flow
-        labels = None if label is None else torch.full(rows.shape[:1], label, device=x.device)
+        rows = images.to(flow.embed.frequencies)  # the dtype of the flow
         log_prob: Tensor = flow(rows, sigma.to(rows).expand(len(rows)), labels)
         return log_prob
 
@@ -310,7 +276,7 @@ def noise_at(sigma: Tensor) -> Tensor:
 
 def noisy(images: Tensor, sigma: Tensor, rng: np.random.Generator) -> Tensor:
     """Dequantize images (N, C, H, W) and add noise of standard deviation σ (N,)."""
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    generator = generator_of(rng)
     uniform = torch.rand(images.shape, generator=generator).to(images) - 0.5
     normal = torch.randn(images.shape, generator=generator).to(images)
     return images + STEP * uniform + column(sigma) * normal
@@ -339,7 +305,7 @@ def negative_log_likelihood(
     Returns:
         (N,) float32, on the CPU; at σ = 0 an unbiased estimate of the bound on bits per dimension.
     """
-    device, values = next(prior.parameters()).device, []
+    device, values = device_of(prior), []
     for start in range(0, len(images), batch):
         rows = images[start : start + batch]
         level = torch.full((1,), sigma)

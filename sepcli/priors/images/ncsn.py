@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sepcli.errors import InputError, PriorError
 from sepcli.priors.images.refinenet import RefineNet
+from sepcli.priors.images.rows import column, drop_classes, rows_of
+from sepcli.priors.noise import noise_like, without_variance
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class NcsnPrior(nn.Module):
     """p(x) of images; fulfils ``sepcli.protocols.ScorePrior`` with the same prior for all sources."""
 
     sigmas: Tensor
+    has_variance = False
+    moments = without_variance
 
     def __init__(self, config: NcsnConfig) -> None:
         super().__init__()
@@ -67,8 +70,7 @@ class NcsnPrior(nn.Module):
         Args:
             x: (N, C, H, W), any size.
             levels: (N,) int64, i - 1 for σ_i.
-            labels: (N,) int64, the class of each image, ``len(classes)`` if it is unknown; None: all are
-                unknown.
+            labels: (N,) int64, the class of each image, ``len(classes)``: unknown; None: all are unknown.
 
         Returns:
             ∇ log p_σ, (N, C, H, W), float32.
@@ -76,11 +78,6 @@ class NcsnPrior(nn.Module):
         label = len(self.config.classes) if labels is None else labels
         scores: Tensor = self.net(2.0 * x - 1.0, levels + self.config.levels * label)
         return scores.float()
-
-    @property
-    def has_variance(self) -> bool:
-        """Whether ``moments`` are available: no."""
-        return False
 
     @property
     def sigma_min(self) -> float:
@@ -103,26 +100,11 @@ class NcsnPrior(nn.Module):
         Raises:
             InputError: The images have a different number of channels.
         """
-        if x.dim() != 5 or x.shape[2] != self.config.channels:
-            raise InputError(
-                f"images of shape {tuple(x.shape[2:])} do not fit a prior of "
-                f"{self.config.channels} channel(s)",
-                "use a prior with the number of channels of the images",
-            )
+        rows, labels = rows_of(x, self.config.channels, label)
         sigma = sigma.to(self.sigmas)
         level = (self.sigmas.log() - sigma.log()).abs().argmin()
-        rows = x.flatten(0, 1).float()
-        labels = None if label is None else torch.full(rows.shape[:1], label, device=x.device)
-        score: Tensor = self(rows, level.expand(len(rows)), labels)
+        score: Tensor = self(rows.float(), level.expand(len(rows)), labels)
         return (score * (self.sigmas[level] / sigma)).to(x.dtype).view_as(x)
-
-    def moments(self, x: Tensor, sigma: Tensor, label: int | None = None) -> tuple[Tensor, Tensor]:
-        """Raise, because a score does not determine the variance of clean images given noisy ones.
-
-        Raises:
-            PriorError: Always.
-        """
-        raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
 
     def loss(
         self, images: Tensor, rng: np.random.Generator, labels: Tensor | None = None
@@ -137,13 +119,9 @@ class NcsnPrior(nn.Module):
         Returns:
             The loss () of the module's docstring, per pixel, and the metric ``mse``, twice the loss.
         """
-        count, device = len(images), images.device
-        levels = torch.from_numpy(rng.integers(0, self.config.levels, count)).to(device)
-        if labels is not None:
-            dropped = torch.from_numpy(rng.random(count) < self.config.class_dropout).to(device)
-            labels = torch.where(dropped, len(self.config.classes), labels)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        noise = torch.randn(images.shape, generator=generator).to(device)
-        sigma = self.sigmas[levels][:, None, None, None]
+        config = self.config
+        levels = torch.from_numpy(rng.integers(0, config.levels, len(images))).to(images.device)
+        labels = drop_classes(labels, len(config.classes), config.class_dropout, rng)
+        noise, sigma = noise_like(images, rng), column(self.sigmas[levels])
         mse = (sigma * self(images + sigma * noise, levels, labels) + noise).square().mean()
         return 0.5 * mse, {"mse": float(mse.detach())}

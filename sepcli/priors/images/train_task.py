@@ -16,6 +16,7 @@ from sepcli.datasets.image_splits import to_float_images
 from sepcli.priors.images.denoiser import DenoiserPrior
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.ncsn import NcsnPrior
+from sepcli.priors.noise import device_of
 
 DENOISER_PRESETS: Mapping[str, Mapping[str, object]] = {
     "tiny": {"widths": (16, 24), "blocks": 1, "embedding": 32},
@@ -92,7 +93,7 @@ class ImageTask:
 def _loss(
     prior: Trainable, images: Tensor, labels: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[Tensor, dict[str, float]]:
-    device = next(prior.parameters()).device
+    device = device_of(prior)
     classes = torch.from_numpy(labels).to(device) if prior.config.classes else None
     return prior.loss(images.to(device), rng, classes)
 

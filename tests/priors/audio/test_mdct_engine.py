@@ -15,10 +15,10 @@ from torch import Tensor
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.audio import load_denoisers as spectral
+from sepcli.priors.audio.engine import AudioEngine
 from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_other
 from sepcli.priors.audio.load_denoisers import EXTRACTING, sampler_defaults
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.audio.mdct_engine import MdctEngine
 from sepcli.protocols import Posterior, Sampler
 from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected
@@ -32,14 +32,14 @@ BINS = 8
 STDS = ((0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.01, 0.01), (0.01, 0.02, 0.1, 0.1, 0.2, 0.2, 0.1, 0.05))
 
 
-def separator(sampler: Sampler, weights: tuple[float, ...] = (1.0, 1.0)) -> MdctEngine:
+def separator(sampler: Sampler, weights: tuple[float, ...] = (1.0, 1.0)) -> AudioEngine:
     prior = IndependentPriors([GaussianBands(torch.tensor(stds).square()[None, :, None]) for stds in STDS])
 
     def posterior(mixture: Tensor) -> Posterior:
         return DiracPosterior(prior, WeightedSum(weights), mixture, moments=prior.moments)
 
     inner = ScoreEngine(posterior, sampler, ("a", "b"), weights, torch.device("cpu"), 1, 8000)
-    return MdctEngine(inner, BINS, weights)
+    return AudioEngine(inner, BINS, weights)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

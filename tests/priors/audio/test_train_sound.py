@@ -16,16 +16,15 @@ from train_request import run
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
-from sepcli.catalog.network import load_network
 from sepcli.datasets.audio_folder import levelled
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.audio import recordings as audio
 from sepcli.priors.audio import train_denoiser
-from sepcli.priors.audio.load_denoisers import load_spectral
+from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.audio.previews import sample_audio
+from sepcli.priors.audio.train_denoiser import sample_audio
 from sepcli.signal.mdct import mdct
 from sepcli.training.config import TrainConfig
 from sepcli.training.ema import averaged
@@ -81,7 +80,7 @@ def test_it_starts_from_a_trained_prior(
     still = LoopSettings(seconds=None, steps=1, learning_rate=1e-12)
     first, init = finished[0], str(finished[0])
     run(request(recordings, tmp_path / "p", init=init, loop=still))
-    before, after = (load_network(load_spectral, out / "denoiser") for out in (first, tmp_path / "p"))
+    before, after = (load_mdct_denoiser(out) for out in (first, tmp_path / "p"))
     assert after.config == before.config
     for ours, theirs in zip(after.parameters(), before.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-2)
@@ -100,7 +99,7 @@ def test_the_lowest_bands_get_a_network_of_their_own(
 ) -> None:
     words = {"init": str(finished[0]), "interference": (str(recordings),), "low_bands": True}
     run(request(recordings, tmp_path / "p", **words))
-    before, after = (load_network(load_spectral, out / "denoiser") for out in (finished[0], tmp_path / "p"))
+    before, after = (load_mdct_denoiser(out) for out in (finished[0], tmp_path / "p"))
     assert (after.config.low, after.config.interference_trained) == (train_denoiser.LOW["low"], True)
     assert after.low is not None
     assert float(after.low.leave.weight.abs().max()) > 0
@@ -111,7 +110,7 @@ def test_the_lowest_bands_get_a_network_of_their_own(
     assert "error" in entry["validation"]
     again = {"init": str(tmp_path / "p"), "interference": (str(recordings),)}
     run(request(recordings, tmp_path / "q", **again))  # all of it
-    assert load_network(load_spectral, tmp_path / "q" / "denoiser").config.low == train_denoiser.LOW["low"]
+    assert load_mdct_denoiser(tmp_path / "q").config.low == train_denoiser.LOW["low"]
     for lacking in ({"init": None}, {"interference": ()}):
         with pytest.raises(UsageError, match="low_bands"):
             run(request(recordings, tmp_path / "r", **{**words, **lacking}))
@@ -141,7 +140,7 @@ def test_a_loss_is_compiled_where_it_is_asked_for(
     monkeypatch.setattr(torch, "compile", compile)
     run(request(recordings, tmp_path / "p", compile=True))
     assert {"errors", "low_errors"} < set(compiled)
-    ours, theirs = (load_network(load_spectral, out / "denoiser") for out in (tmp_path / "p", finished[0]))
+    ours, theirs = (load_mdct_denoiser(out) for out in (tmp_path / "p", finished[0]))
     for key, value in theirs.state_dict().items():
         assert torch.equal(ours.state_dict()[key], value)
 
@@ -256,7 +255,7 @@ def test_a_run_leaves_a_prior_a_curve_and_samples(recordings: Path, finished: tu
     assert entry["band_std"]["greatest"] > 0.1 > entry["band_std"]["median"] > 0
     assert entry["hours_of_data"] == pytest.approx(22 / 3600, abs=6e-4)
     assert {"mse", "wiener", "nll"} == set(entry["validation"])
-    prior = load_network(load_spectral, folder / "denoiser")
+    prior = load_mdct_denoiser(folder)
     assert len(prior.config.band_std) == 512
     assert max(prior.config.band_std) == entry["band_std"]["greatest"]
     with Image.open(out / "validation.png") as image:

@@ -13,8 +13,8 @@ from tiny_sound import make_sound
 from tiny_waves import make_flow
 
 from sepcli.errors import PriorError, UsageError
+from sepcli.priors.audio.engine import AudioEngine
 from sepcli.priors.audio.load_flows import load_wave_flow
-from sepcli.priors.audio.wave_engine import WaveEngine
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_white_noise_gets_wieners_gain(pair: tuple[str, str], width: float | Non
     words = {"sigma_max": "0.2", "sigma_min": "0.1999", "levels": "2", "steps": "100", "ratio": "0.2"}
     words |= {} if width is None else {"width": str(width)}
     separator = engine_of(pair, (1.0, 0.5), sampler="langevin", settings=words)
-    assert isinstance(separator, WaveEngine)
+    assert isinstance(separator, AudioEngine)
     assert separator.hop is not None
     assert (separator.names, separator.weights, separator.sample_rate) == (
         ("loud", "quiet"),

@@ -1,0 +1,74 @@
+"""Parts that networks under noise share: levels, their embedding, and random streams."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sepcli.errors import PriorError
+
+
+class NoiseEmbedding(nn.Sequential):
+    """Two linear layers over the cosines and sines of f ln(σ)/4, with frequencies f from 1 on.
+
+    Args:
+        width: E.
+        decades: log₁₀ of the greatest frequency.
+        more: number of further features.
+        linear: class of the layers.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, decades: float, more: int = 0, linear: type[nn.Linear] = nn.Linear):
+        half = width // 2
+        super().__init__(linear(2 * half + more, width), nn.SiLU(), linear(width, width))
+        self.register_buffer("frequencies", torch.logspace(0.0, decades, half, dtype=torch.float32), False)
+
+    def forward(self, sigma: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and features (B, more, F)."""
+        angles = (sigma.log() / 4)[:, None] * self.frequencies
+        features = torch.cat([angles.cos(), angles.sin()], dim=1)
+        if frames is not None:
+            repeated = features[..., None].expand(-1, -1, frames.shape[-1])
+            features = torch.cat([repeated, frames.to(features)], dim=1).mT
+        for layer in self:
+            features = layer(features)
+        return features if frames is None else features.mT
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device of a network's weights."""
+    return next(network.parameters()).device
+
+
+def generator_of(rng: np.random.Generator) -> torch.Generator:
+    """Return a generator of torch, on the CPU, seeded by the next number of numpy's."""
+    return torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+
+def noise_like(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return standard normal noise like x, the same on every device."""
+    return torch.randn(x.shape, generator=generator_of(rng)).to(x)
+
+
+def stratified_sigmas(
+    count: int, sigma_min: float, sigma_max: float, clean: float, rng: np.random.Generator
+) -> Tensor:
+    """Return random noise levels (N,) of training, stratified in ln σ; a fraction ``clean`` of them is 0."""
+    u = (rng.permutation(count) + rng.random()) / count  # in [0, 1); σ = 0 below ``clean``
+    position = (u - clean) / max(1.0 - clean, 1e-9)
+    sigma = sigma_min * (sigma_max / sigma_min) ** position
+    return torch.from_numpy(np.where(position < 0.0, 0.0, sigma)).float()
+
+
+def without_variance(prior: object, x: Tensor, sigma: Tensor, label: int | None = None) -> NoReturn:
+    """Refuse ``moments``: neither a score nor a flow provides the variance of clean signals given noisy ones.
+
+    Raises:
+        PriorError: always.
+    """
+    raise PriorError("the prior has no posterior variance", "use its score, which needs no variance")
