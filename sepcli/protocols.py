@@ -24,54 +24,40 @@ class Codec(Protocol):
     @property
     def vocabulary(self) -> int:
         """V, the number of codes."""
-        ...
 
     def encode(self, signal: Tensor) -> Tensor:
         """Signals (B, C, *D) to tokens (B, L), int64."""
-        ...
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Tokens (B, L) to signals (B, C, *D)."""
-        ...
 
     def latents(self, signal: Tensor) -> Tensor:
-        """Signals (B, C, *D) to what ``encode`` quantises, (B, L, D), up to a factor per token."""
-        ...
+        """Signals (B, C, *D) to what ``encode`` quantizes, (B, L, D), up to a factor per token."""
 
     def features(self, signal: Tensor) -> Tensor:
         """Signals (B, C, *D) to what the latents are a linear map of, (B, L, F)."""
-        ...
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Tokens (...) to their codes (..., D)."""
-        ...
 
     def synthesise(self, codes: Tensor) -> Tensor:
         """Codes (B, L, D), of the codebook or not, to signals (B, C, *D), differentiable."""
-        ...
 
 
 class TokenPrior(Protocol):
-    """p(z) = Π p(z_t | z_<t) over tokens, for rows of K sources side by side.
-
-    The state is handed in and back and is fed once; ``select`` is the way to branch.
-    """
+    """p(z) = Π p(z_t | z_<t) over tokens, for rows of K sources side by side; a state is used once."""
 
     def start(self, rows: int) -> Any:
         """The state before the first token, for ``rows`` rows."""
-        ...
 
     def step(self, state: Any, tokens: Tensor | None) -> tuple[Tensor, Any]:
         """Append tokens (R, K), nothing at first; return log-probabilities (R, K, V) of the next."""
-        ...
 
     def select(self, state: Any, rows: Tensor) -> Any:
         """The state whose row i is row ``rows[i]`` of ``state``."""
-        ...
 
     def log_prob(self, tokens: Tensor) -> Tensor:
         """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32."""
-        ...
 
 
 class Candidates(NamedTuple):
@@ -89,24 +75,19 @@ class TokenPosterior(Protocol):
     @property
     def windows(self) -> int:
         """W, the number of independent sequences."""
-        ...
 
     @property
     def length(self) -> int:
         """L, the number of steps."""
-        ...
 
     def start(self, hypotheses: int) -> Any:
         """The state before the first step, with H hypotheses for every window."""
-        ...
 
     def step(self, state: Any, tokens: Tensor | None) -> tuple[Candidates, Any]:
         """Append joint tokens (W, H, K), nothing at first; return what may come next and the new state."""
-        ...
 
     def select(self, state: Any, parents: Tensor) -> Any:
         """Reorder: hypothesis h of window w continues from hypothesis ``parents[w, h]`` ((W, H'), int64)."""
-        ...
 
 
 class ScorePrior(Protocol):
@@ -114,7 +95,6 @@ class ScorePrior(Protocol):
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ at x (B, K, C, *D) for σ (), in the units of x; of the shape of x."""
-        ...
 
 
 class DenoisingPrior(ScorePrior, Protocol):
@@ -123,12 +103,10 @@ class DenoisingPrior(ScorePrior, Protocol):
     @property
     def has_variance(self) -> bool:
         """Whether ``moments`` provides the variance."""
-        ...
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of the clean sources given x, each like x; PriorError without
         ``has_variance``."""
-        ...
 
 
 class DensityPrior(Protocol):
@@ -136,7 +114,6 @@ class DensityPrior(Protocol):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log p of x (B, K, C, *D) in nats, in the units of x; (B,)."""
-        ...
 
 
 class Mixing(Protocol):
@@ -144,11 +121,9 @@ class Mixing(Protocol):
 
     def __call__(self, sources: Tensor) -> Tensor:
         """Sources (B, K, C, *D) to mixtures (B, C, *D)."""
-        ...
 
     def adjoint(self, residual: Tensor) -> Tensor:
         """Aᵀr: residuals (B, C, *D) to (B, K, C, *D), so that ⟨A x, r⟩ = ⟨x, Aᵀ r⟩."""
-        ...
 
 
 class Posterior(Protocol):
@@ -157,28 +132,20 @@ class Posterior(Protocol):
     @property
     def like(self) -> Tensor:
         """An empty tensor of the state's shape (B, ...), type and device."""
-        ...
 
     @property
     def start(self) -> Tensor:
         """The mean of the initial state, to which a sampler adds noise; of the state's shape."""
-        ...
 
     def score(self, state: Tensor, sigma: Tensor) -> Tensor:
         """∇ log p_σ(state | m) for σ (), of the state's shape."""
-        ...
 
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score, and the misfit of the prior's estimates D to the mixture m.
-
-        The misfit is one number per item (B,), ‖m - A D‖²/σ², or one per position along the state's last
-        axis, (B, F), if distant positions are decided independently.
-        """
-        ...
+        """Return the score, and the misfit ‖m - A D‖²/σ² (B,) of the prior's estimates D; or (B, F), one
+        per position of the last axis, if distant positions are decided independently."""
 
     def sources(self, state: Tensor) -> Tensor:
         """The sources (B, K, C, *D) that a state stands for."""
-        ...
 
 
 class Sampler(Protocol):
@@ -187,13 +154,14 @@ class Sampler(Protocol):
     @property
     def evaluations(self) -> int:
         """The number of evaluations of the score per sample."""
-        ...
 
     def __call__(
         self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """A final state, like ``posterior.like``, for seeds (B,); item b depends on seed b only."""
-        ...
+        """Return a final state, like ``posterior.like``, for seeds (B,) int64; item b depends on seed b only.
+
+        Progress is reported after every evaluation.
+        """
 
 
 class Engine(Protocol):
@@ -205,73 +173,52 @@ class Engine(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """K names, in the order of the sources."""
-        ...
 
     @property
     def weights(self) -> tuple[float, ...]:
         """The α_k of the mixing m = Σ α_k x_k."""
-        ...
 
     @property
     def sample_rate(self) -> int:
         """Hz of the mixtures; 0 for images."""
-        ...
 
     @property
     def channels(self) -> int | None:
         """C of the mixtures; None: any."""
-        ...
 
     @property
     def hop(self) -> int | None:
         """Samples of a frame, for engines whose noise may be fixed in time; None: it may not.
 
         Their seeds may also be (B, S, Z), one for each of Z equal parts of the mixture, whole numbers of
-        frames:
-        mixtures that share such a part and its seed get the same noise there, so that overlapping windows
-        agree.
+        frames: overlapping windows that share a part and its seed get the same noise there, and agree.
         """
-        ...
 
     @property
     def evaluations(self) -> int:
         """Evaluations of the prior per source of a sample; 0 if there is no prior."""
-        ...
 
     @property
     def density(self) -> DensityPrior | None:
         """The prior, if it is a density; None otherwise."""
-        ...
 
     @property
     def device(self) -> torch.device:
         """The device of the prior."""
-        ...
 
     @property
     def interference_trained(self) -> bool:
-        """Whether all priors extract their target from a mixture, so that estimates are better than masks
-        of them."""
-        ...
+        """Whether all priors extract their target from a mixture: estimates are better than masks of them."""
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        """Draw samples of the sources.
+        """Draw samples (B, S, K, C, *D) on the CPU of the K unweighted sources of mixtures (B, C, *D).
 
-        Args:
-            mixture: (B, C, *D).
-            seeds: (B, S) int64, one per item and sample (or (B, S, Z), see ``hop``); the samples of an item
-                depend on the seeds of that item only.
-            on_progress: called after every step.
-
-        Returns:
-            (B, S, K, C, *D) on the CPU: S samples of the K sources, unweighted (the mixture is Σ α_k x_k).
+        The seeds are (B, S) int64, one per item and sample, or (B, S, Z), see ``hop``; the samples of an item
+        depend on its seeds only.
         """
-        ...
 
     def log_prior(self, sources: Tensor) -> Tensor | None:
         """Log prior of sources (B, K, C, *D), (B,) in nats up to a constant; None: unknown."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """Engine, sampler (None if there is none), typed settings that run, and device; JSON-ready."""
-        ...

@@ -1,4 +1,4 @@
-"""Samplers that only go forward: sample the next joint token, of all or the likeliest, or take the likeliest.
+"""Samplers that only go forward: the next joint token is a sample, of all or the likeliest, or the likeliest.
 
 Source: Postolache et al. 2023 (LASS), section "Inference", where all three are compared.
 """
@@ -38,15 +38,7 @@ class Ancestral:
     def __call__(
         self, posterior: TokenPosterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Hypotheses:
-        """Draw H hypotheses per window.
-
-        Args:
-            posterior: What to follow, with W windows of L steps.
-            seeds: (W, H), int64, one per sample; a sample depends on its seed only.
-            on_progress: Called after every token.
-
-        Returns:
-            Tokens (W, H, L, K) in the order of the seeds.
+        """Draw H hypotheses of W windows, for seeds (W, H), int64; a sample depends on its seed only.
 
         Raises:
             UsageError: ``seeds`` is not (W, H).
@@ -67,16 +59,7 @@ class Greedy:
     def __call__(
         self, posterior: TokenPosterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Hypotheses:
-        """Find the one greedy hypothesis of every window, and repeat it for every seed.
-
-        Args:
-            posterior: What to follow, with W windows of L steps.
-            seeds: (W, H); only H is used.
-            on_progress: Called after every token.
-
-        Returns:
-            Tokens (W, H, L, K), all H the same.
-        """
+        """Return the one greedy hypothesis of every window, repeated for every seed (W, H)."""
         tokens, log_prob = _forward(posterior, 1, 1, None, on_progress)
         return Hypotheses(tokens.expand(-1, seeds.shape[1], -1, -1), log_prob.expand(-1, seeds.shape[1]))
 
@@ -109,16 +92,14 @@ def _forward(
 
 
 def choose(log_prob: Tensor, uniform: Tensor | None) -> Tensor:
-    """Inverse-transform sampling: the first candidate whose cumulative probability exceeds u.
+    """Inverse-transform sampling: the first candidate (W, H, 1) whose cumulative probability exceeds u.
 
-    Sums run from the first candidate on, so that padding at the end adds nothing and changes nothing.
+    Sums run from the first candidate on, so that padding at the end adds nothing and changes nothing. Where
+    every candidate is impossible, any is returned.
 
     Args:
         log_prob: (W, H, N), log-probabilities up to a constant.
         uniform: u (W, H), in [0, 1); None: take the likeliest, the first of several.
-
-    Returns:
-        (W, H, 1), int64; where every candidate is impossible, any.
     """
     if uniform is None:
         return log_prob.argmax(-1, keepdim=True)

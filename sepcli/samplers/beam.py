@@ -1,7 +1,4 @@
-"""Beam search: the likeliest sequence, as far as a beam of limited width can see.
-
-A textbook beam (Reddy 1977): windows × beams are one batch, and log-probabilities stay in the beams' order.
-"""
+"""Beam search (Reddy 1977) for the likeliest sequence; windows × beams are one batch."""
 
 from __future__ import annotations
 
@@ -19,9 +16,7 @@ from sepcli.settings import check
 
 @dataclass(frozen=True)
 class Beam:
-    """Keep the ``width`` best prefixes of every window.
-
-    A beam as wide as there are sequences is exhaustive search.
+    """Keep the ``width`` best prefixes of every window; as wide as there are sequences, it is exhaustive.
 
     Attributes:
         width: H, prefixes kept after every step.
@@ -41,18 +36,11 @@ class Beam:
         seeds: Tensor | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> Hypotheses:
-        """Search every window.
+        """Search every window; return ``width`` hypotheses, best first, those beyond the last with -inf.
 
         The beam starts as one empty prefix and grows to its width. Log-probabilities are kept relative to the
-        best of the window, so that float32 resolves them however long the sequence is.
-
-        Args:
-            posterior: What to follow, with W windows of L steps.
-            seeds: Not used: nothing is random here.
-            on_progress: Called after every token.
-
-        Returns:
-            Tokens (W, width, L, K), best first; the remainder has -inf where there are fewer sequences.
+        best of the window, so that float32 resolves them however long the sequence is. Nothing is random:
+        seeds are not used.
         """
         trail: list[tuple[Tensor, Tensor]] = []
         relative = torch.zeros(posterior.windows, 1)
@@ -67,7 +55,8 @@ class Beam:
                 tokens = take(candidates, choice)
                 trail.append((parents, tokens))
                 relative = joint.gather(1, chosen)
-                passed.append(_top(relative))
+                top = relative[:, :1]
+                passed.append(torch.where(top > -torch.inf, top, 0.0))  # 0: all are impossible
                 relative = relative - passed[-1]
                 if t + 1 < posterior.length:
                     state = posterior.select(state, parents)
@@ -76,11 +65,6 @@ class Beam:
         exact = precise(relative.device)
         total = torch.stack(passed).to(exact).sum(0) + relative.to(exact)
         return _fill(Hypotheses(_trace(trail), total), self.width)
-
-
-def _top(log_probs: Tensor) -> Tensor:
-    """The first (W, 1) of log-probabilities (W, H) in falling order; 0 for a window where all are -inf."""
-    return torch.where(log_probs[:, :1] > -torch.inf, log_probs[:, :1], 0.0)
 
 
 def _trace(trail: list[tuple[Tensor, Tensor]]) -> Tensor:

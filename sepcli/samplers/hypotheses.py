@@ -30,10 +30,7 @@ def best(values: Tensor, k: int) -> Tensor:
 
     Args:
         values: (..., N), compared in float32.
-        k: How many; at most N are returned.
-
-    Returns:
-        (..., min(k, N)), int64.
+        k: at most N are returned: (..., min(k, N)), int64.
     """
     k = min(k, values.shape[-1])
     if values.shape[-1] <= 2 * k * BLOCK:

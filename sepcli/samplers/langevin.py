@@ -1,12 +1,11 @@
 """Annealed Langevin dynamics, the sampler of BASIS.
 
-    x ← x + η_i ∇ log p_σi(x | m) + √(2 η_i) ε,   η_i = δ σ_i²/σ_L²,   T steps at every noise level σ_1 > … >
-    σ_L
+    x ← x + η_i ∇ log p_σi(x | m) + √(2 η_i) ε,   η_i = δ σ_i²/σ_L²,   T steps at every σ_1 > … > σ_L
 
 starting from x uniform on [0, 1), or from x = σ_1 ε. It samples the posterior at σ_L, whose sources contain
 noise of standard deviation σ_L; a few final steps without ε remove it. Steps of finite size widen the
 distribution: for a Gaussian posterior of precision λ the variance is (1/λ) / (1 - η λ/2), and the dynamics
-    diverge for η λ ≥ 2.
+diverge for η λ ≥ 2.
 
 Source: Jayaram & Thickstun 2020 (BASIS), algorithm 1 and section 4 (δ = 2·10⁻⁵, L = 10, T = 100); its
     poster prints 2 √η where √(2 η) is meant.
@@ -82,16 +81,7 @@ class Langevin:
     def __call__(
         self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """Sample one state per item.
-
-        Args:
-            posterior: Posterior to sample.
-            seeds: (B,) int64.
-            on_progress: Called after every evaluation.
-
-        Returns:
-            The state after the last step, of the shape of ``posterior.like``.
-        """
+        """Return the state after the last step; see ``sepcli.protocols.Sampler``."""
         like, rng, done = posterior.like, Rng(seeds), 0
         with torch.no_grad():
             x = self.sigma_max * rng.normal(like) if self.centred else rng.uniform(*like.shape[1:]).to(like)

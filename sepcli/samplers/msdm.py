@@ -67,16 +67,7 @@ class MultiSource:
     def __call__(
         self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """Sample one state per item.
-
-        Args:
-            posterior: Posterior to sample.
-            seeds: (B,) int64.
-            on_progress: Called after every evaluation.
-
-        Returns:
-            The state at σ = 0, of the shape of ``posterior.like``.
-        """
+        """Return the state at σ = 0; see ``sepcli.protocols.Sampler``."""
         like, rng, sigmas = posterior.like, Rng(seeds), self.sigmas().tolist()
         inflation = 1.0 + min(self.churn / self.steps, math.sqrt(2.0) - 1.0)
         with torch.no_grad():

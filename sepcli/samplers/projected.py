@@ -1,8 +1,7 @@
 """Denoise, then add the noise of the next level: a sampler with few evaluations.
 
     h = x + σ² ∇ log p_σ(x | m)                                   estimate of the clean state
-    x ← h + σ' (√(1-η²) (x - h)/σ + η ε)                          for noise levels σ > σ' > …; x ← h after the
-    last
+    x ← h + σ' (√(1-η²) (x - h)/σ + η ε)                          for σ > σ' > …; x ← h after the last
 
 On a ``DiracPosterior`` x is the free coordinates of the constraint, so that the sources sum to the mixture at
 every step. The distribution of the samples, in the limit of many levels, depends on the fraction η of fresh
@@ -75,16 +74,7 @@ class Projected:
     def __call__(
         self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """Sample one state per item.
-
-        Args:
-            posterior: Posterior to sample.
-            seeds: (B,) int64.
-            on_progress: Called after every evaluation.
-
-        Returns:
-            The last estimate, of the shape of ``posterior.like``.
-        """
+        """Return the last estimate; see ``sepcli.protocols.Sampler``."""
         like, rng, sigmas = posterior.like, Rng(seeds), self.sigmas().tolist()
         with torch.no_grad():
             x: Tensor = posterior.start + sigmas[0] * rng.normal(like)

@@ -46,17 +46,10 @@ class Refinement:
         mixture: Tensor,
         on_progress: ProgressCallback | None = None,
     ) -> Tensor:
-        """Refine N items at once, each for itself.
+        """Refine latents (N, K, L, D) for mixtures (N, C, *D), each item for itself.
 
-        Args:
-            latents: e (N, K, L, D).
-            decode: latents (R, L, D) → signals (R, C, *D), differentiable.
-            mixing: A.
-            mixture: m (N, C, *D).
-            on_progress: called after every step.
-
-        Returns:
-            The sources (N, K, C, *D); none explains its mixture worse than the latents it started from.
+        The decoder, latents (R, L, D) to signals (R, C, *D), is differentiable. The sources (N, K, C, *D)
+        explain their mixtures no worse than the latents that they started from.
         """
         with torch.inference_mode(False), torch.enable_grad():
             goal, moved = mixture.clone(), latents.detach().clone().requires_grad_()

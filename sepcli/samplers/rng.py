@@ -1,7 +1,6 @@
 """Random streams: one per batch item, so that the result of an item does not depend on its batch.
 
-An item may also have one stream per block of time: two items that share a block of a signal then get the same
-noise there if they share its seed.
+An item may also have one stream per block of time: items that share a block and its seed get the same noise.
 """
 
 from __future__ import annotations
@@ -35,38 +34,23 @@ class Rng:
             rows = [[int(seed)] for seed in seeds]
         self._streams = [[np.random.default_rng(seed % (1 << 64)) for seed in row] for row in rows]
 
-    def __len__(self) -> int:
-        return len(self._streams)
-
     def normal(self, like: Tensor) -> Tensor:
         """Return standard normal numbers of the shape (B, ...), type and device of ``like``.
 
         Raises:
-            ValueError: The first axis of ``like`` is not B.
+            ValueError: the first axis of ``like`` is not B.
         """
-        return self._like(like, lambda g, shape: g.standard_normal(shape, dtype=np.float32))
-
-    def gumbel(self, like: Tensor) -> Tensor:
-        """Return standard Gumbel numbers of the shape (B, ...), type and device of ``like``.
-
-        Raises:
-            ValueError: The first axis of ``like`` is not B.
-        """
-        return self._like(like, lambda g, shape: g.gumbel(size=shape))
+        if len(like) != len(self._streams):
+            raise ValueError(f"{len(like)} items for {len(self._streams)} random streams")
+        numbers = self._generate(like.shape[1:], lambda g, shape: g.standard_normal(shape, dtype=np.float32))
+        return numbers.to(like.dtype).to(like.device)
 
     def uniform(self, *shape: int) -> Tensor:
         """Return uniform numbers in [0, 1): (B, *shape), float64, on the CPU."""
-        return torch.from_numpy(self._generate(shape, lambda g, shape: g.random(shape)))
+        return self._generate(shape, lambda g, shape: g.random(shape))
 
-    def _like(self, like: Tensor, generate: Generate) -> Tensor:
-        if like.shape[0] != len(self):
-            raise ValueError(f"{like.shape[0]} items for {len(self)} random streams")
-        return (
-            torch.from_numpy(self._generate(tuple(like.shape[1:]), generate)).to(like.dtype).to(like.device)
-        )
-
-    def _generate(self, shape: tuple[int, ...], generate: Generate) -> NDArray[np.floating]:
-        return np.stack([_blocks(streams, shape, generate) for streams in self._streams])
+    def _generate(self, shape: tuple[int, ...], generate: Generate) -> Tensor:
+        return torch.from_numpy(np.stack([_blocks(streams, shape, generate) for streams in self._streams]))
 
 
 def _blocks(
@@ -74,7 +58,7 @@ def _blocks(
 ) -> NDArray[np.floating]:
     """Concatenate the numbers of the streams of one item along the last axis."""
     if len(streams) == 1:
-        return np.asarray(generate(streams[0], shape))
+        return np.asarray(generate(streams[0], tuple(shape)))
     *front, length = shape
     block = (*front, -(-length // len(streams)))
     return np.concatenate([generate(g, block) for g in streams], axis=-1)[..., :length]

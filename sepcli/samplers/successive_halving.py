@@ -47,8 +47,7 @@ COST_RANGE = 1.5
 
 @dataclass(frozen=True)
 class Halving:
-    """Successive halving of chains; fulfils ``sepcli.protocols.Sampler``. The defaults are for images in [0,
-    1].
+    """Successive halving of chains; fulfils ``sepcli.protocols.Sampler``. The defaults are for images.
 
     Attributes:
         candidates: Initial number of chains N.
@@ -117,16 +116,7 @@ class Halving:
     def __call__(
         self, posterior: Posterior, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """Sample one state per item.
-
-        Args:
-            posterior: Posterior to sample.
-            seeds: (B,) int64.
-            on_progress: Called after every evaluation.
-
-        Returns:
-            The mean of the refinements, of the shape of ``posterior.like``.
-        """
+        """Return the mean of the refinements; see ``sepcli.protocols.Sampler``."""
         like, rng, done = posterior.like, Rng(seeds), 0
 
         def estimate(means: Tensor, sigma: float, chains: int) -> tuple[Tensor, Tensor]:
@@ -153,15 +143,9 @@ class Halving:
 
 
 def select_best(states: Tensor, costs: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Keep the ``count`` chains of least cost among N, per item or per frame of every item.
+    """Keep the ``count`` chains of least cost among N, the least first, per item or per frame of every item.
 
-    Args:
-        states: (N, B, ..., F).
-        costs: (N, B), or (N, B, F).
-        count: number of chains to keep.
-
-    Returns:
-        Their states and costs, the least cost first.
+    States are (N, B, ..., F), costs (N, B) or (N, B, F).
     """
     if costs.dim() > 2 and count == len(costs):
         return states, costs  # without a selection, frames of one chain stay together

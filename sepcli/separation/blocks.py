@@ -16,27 +16,22 @@ class BlockInfo(Protocol):
     @property
     def name(self) -> str:
         """Its name in messages."""
-        ...
 
     @property
     def sample_rate(self) -> int:
         """Hz."""
-        ...
 
     @property
     def channels(self) -> int:
         """C."""
-        ...
 
     @property
     def frames(self) -> int:
         """Samples per channel."""
-        ...
 
     @property
     def seconds(self) -> float:
         """The duration."""
-        ...
 
 
 class BlockReader(Protocol):
@@ -45,15 +40,12 @@ class BlockReader(Protocol):
     @property
     def info(self) -> BlockInfo:
         """Name, sample rate and size of the recording."""
-        ...
 
     def read(self, frames: int) -> Signal:
         """The next ``frames`` samples (C, T), fewer at the end."""
-        ...
 
     def rewind(self) -> None:
         """Start again at the first sample."""
-        ...
 
 
 class BlockWriter(Protocol):
@@ -61,4 +53,3 @@ class BlockWriter(Protocol):
 
     def write(self, stems: Signal, mixture: Signal | None = None) -> Signal:
         """Append a block (K, C, T), which is to sum to ``mixture`` (C, T) if given; return it as stored."""
-        ...

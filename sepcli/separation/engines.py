@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, ClassVar
 
 import torch
 from msgspec import Meta
@@ -18,11 +19,10 @@ from sepcli.posterior.dirac import DiracPosterior
 from sepcli.posterior.elbo import log_density_bound
 from sepcli.posterior.gaussian import WIDTHS, GaussianPosterior
 from sepcli.protocols import DenoisingPrior, DensityPrior, Posterior, ProgressCallback, Sampler, ScorePrior
-from sepcli.samplers import SAMPLERS, name_of
-from sepcli.samplers import names as sampler_names
-from sepcli.samplers.describe import describe_sampler
+from sepcli.samplers import name_of
+from sepcli.samplers.construct import check_name, describe_sampler, signal_sampler
 from sepcli.samplers.langevin import Langevin
-from sepcli.settings import check, parse, typed
+from sepcli.settings import check, parse
 from sepcli.signal.mixing import WeightedSum
 
 LANGEVIN_PRESETS: Mapping[str, Mapping[str, float]] = {
@@ -32,8 +32,7 @@ LANGEVIN_PRESETS: Mapping[str, Mapping[str, float]] = {
     "fine": {"width": WIDTHS["released-mnist"], "ratio": 0.3, "levels": 200, "steps": 10, "polish": 20},
 }
 """``preset=NAME`` of Langevin dynamics: the paper's settings, those of its released runs, and smaller noise
-steps
-that end without noise."""
+steps that end without noise."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +111,8 @@ class ScoreEngine:
     likelihood: Mapping[str, Any] = field(default_factory=dict)
     scale: float = 1.0
 
-    @property
-    def hop(self) -> None:
-        """None: a signal is sampled as a whole."""
-        return None
-
-    @property
-    def interference_trained(self) -> bool:
-        """False: the engine has no record of how the prior was trained."""
-        return False
+    hop: ClassVar[None] = None
+    interference_trained: ClassVar[bool] = False
 
     @property
     def evaluations(self) -> int:
@@ -134,16 +126,9 @@ class ScoreEngine:
         return {"engine": "score", "sampler": name, "settings": used, "device": str(self.device)}
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
-        """Draw samples of the sources.
+        """Draw samples of the sources of mixtures in the prior's units; see ``sepcli.protocols.Engine``.
 
-        Args:
-            mixture: (B, C, *D), float32, in the prior's units: images in [0, 1] have mixtures up to Σ α_k.
-            seeds: (B, S) int64, one per item and sample, or (B, S, Z), one per block of the last axis too
-                (see ``sepcli.samplers.rng``); a sample depends on its seeds only.
-            on_progress: called after every evaluation.
-
-        Returns:
-            (B, S, K, C, *D) on the CPU: S samples of the unweighted sources.
+        Mixtures of images in [0, 1] are up to Σ α_k; for seeds (B, S, Z) see ``sepcli.samplers.rng``.
         """
         repeated = (self.scale * mixture).to(self.device).repeat_interleave(seeds.shape[1], dim=0)
         rows, parts = torch.split(repeated, self.batch), torch.split(seeds.flatten(0, 1), self.batch)
@@ -156,29 +141,21 @@ class ScoreEngine:
         return joined.reshape(*seeds.shape[:2], *joined.shape[1:])
 
     def log_prior(self, sources: Tensor, sigma_max: float = 1.0, sigma_min: float = 0.05) -> Tensor | None:
-        """Log prior of sources, for ranking.
+        """Log prior (B,) of sources (B, K, C, *D) in nats, for ranking; None without a prior.
 
-        Args:
-            sources: (B, K, C, *D).
-            sigma_max: the greatest noise of the bound; beyond it all is coarse.
-            sigma_min: the least; below it all detail is finer.
-
-        Returns:
-            (B,) in nats: of a density log p itself; else, up to a constant, a bound with the same noise for
-            all (see ``sepcli.posterior.elbo``); None without a prior.
+        It is log p itself of a density; else, up to a constant, a bound (see ``sepcli.posterior.elbo``) with
+        the same noise for all, between ``sigma_max``, beyond which all is coarse, and ``sigma_min``.
         """
-        if self.density is None and self.prior is None:
+        if self.density is not None:
+            log_prob: Callable[[Tensor], Tensor] = self.density.log_prob
+        elif self.prior is not None:
+            log_prob = partial(log_density_bound, self.prior, sigma_max=sigma_max, sigma_min=sigma_min)
+        else:
             return None
-        values = []
-        for part in torch.split(sources, self.batch):
-            x = part.to(self.device)
-            with torch.no_grad():
-                if self.density is not None:
-                    values.append(self.density.log_prob(x).cpu())
-                elif self.prior is not None:
-                    bound = log_density_bound(self.prior, x, sigma_max=sigma_max, sigma_min=sigma_min)
-                    values.append(bound.cpu())
-        return torch.cat(values)
+        with torch.no_grad():
+            return torch.cat(
+                [log_prob(part.to(self.device)).cpu() for part in torch.split(sources, self.batch)]
+            )
 
 
 def score_engine(
@@ -192,6 +169,7 @@ def score_engine(
     channels: int | None = None,
     fitted: Callable[[Tensor], DenoisingPrior] | None = None,
     bounds: tuple[float, float] | None = None,
+    scale: float = 1.0,
 ) -> ScoreEngine:
     """Put prior, posterior and sampler together.
 
@@ -200,38 +178,36 @@ def score_engine(
         names: of the sources.
         weights: α_k.
         device: where to compute.
-        sampler: a name of ``SAMPLERS``, constructed with ``settings``, or a sampler, of which ``settings``
-            has nothing.
+        sampler: a name, constructed with ``settings``, or a sampler, of which ``settings`` has nothing.
         settings: of the sampler and the posterior; an unknown key is an error.
         channels: of the mixture; None: any.
         fitted: mixtures (B, C, *D) → p(x) instead of ``prior``, where it depends on them.
         bounds: of the sources' values, if they have some.
+        scale: factor on a mixture before the posterior, which mixes with the weights scale · α_k.
 
     Raises:
         UsageError: an unknown sampler or setting, or a value out of range.
     """
-    options = dict(settings)
+    name = sampler if isinstance(sampler, str) else name_of(sampler)
     if isinstance(sampler, str):
-        if sampler not in sampler_names("signal"):
-            raise UsageError(
-                f"unknown sampler '{sampler}'",
-                f"one of: {', '.join(sampler_names('signal'))}",
-                argument="sampler",
-            )
-        options = _with_preset(sampler, options)
-    gaussian = isinstance(sampler, Langevin) or sampler == "langevin"
-    kind: type[GaussianSettings | DiracSettings] = GaussianSettings if gaussian else DiracSettings
+        check_name(sampler, "signal")
+    options = _with_preset(settings) if sampler == "langevin" else dict(settings)
+    kind: type[GaussianSettings | DiracSettings] = GaussianSettings if name == "langevin" else DiracSettings
     keys = {f.name for f in fields(kind)}
-    if (sampler if isinstance(sampler, str) else name_of(sampler)) != "halving" or bounds is not None:
+    if name != "halving" or bounds is not None:
         keys.discard("local")  # one chain; or images, whose columns are no frames
     likelihood: GaussianSettings | DiracSettings = parse(
-        kind, {k: v for k, v in options.items() if k in keys}
+        kind, {key: value for key, value in options.items() if key in keys}
     )
     rest = {key: value for key, value in options.items() if key not in keys}
-    signal_sampler = _sampler(sampler, rest)
-    mixing = WeightedSum(tuple(weights))
-    if isinstance(signal_sampler, Langevin):
-        check_step(signal_sampler, vars(likelihood)["width"], weights)
+    if isinstance(sampler, str):
+        sampler = signal_sampler(sampler, rest)
+    elif rest:
+        key = next(iter(rest))
+        raise UsageError(f"unknown setting '{key}'", "set it in the sampler", argument=f"settings.{key}")
+    mixing = WeightedSum(tuple(scale * weight for weight in weights))
+    if isinstance(sampler, Langevin):
+        _check_step(sampler, vars(likelihood)["width"], mixing.weights)
 
     def posterior(mixture: Tensor) -> Posterior:
         joint = prior if fitted is None else fitted(mixture)
@@ -243,17 +219,16 @@ def score_engine(
             joint, mixing, mixture, moments=moments, bounds=bounds if likelihood.bounded else None, **chosen
         )
 
-    fixed_prior = prior if fitted is None else None
-    used = {key: value for key, value in vars(likelihood).items() if key in keys}
     return ScoreEngine(
         posterior,
-        signal_sampler,
+        sampler,
         tuple(names),
         tuple(weights),
         device,
         channels,
-        prior=fixed_prior,
-        likelihood=used,
+        prior=prior if fitted is None else None,
+        likelihood={key: value for key, value in vars(likelihood).items() if key in keys},
+        scale=scale,
     )
 
 
@@ -262,13 +237,8 @@ def part_of(on_progress: ProgressCallback, number: int, parts: int) -> ProgressC
     return lambda done, steps: on_progress(number * steps + done, parts * steps)
 
 
-def check_step(sampler: Langevin, width: float, weights: Sequence[float]) -> None:
-    """Refuse steps that overshoot: a sharp prior's precision is 1/σ² + Σα²/γ², and η times it must be below
-    2.
-
-    Raises:
-        UsageError: they do.
-    """
+def _check_step(sampler: Langevin, width: float, weights: Sequence[float]) -> None:
+    """Refuse steps that overshoot: with the precision λ = 1/σ² + Σα²/γ² of a sharp prior, η λ is below 2."""
     reach = sampler.ratio * (1.0 + sum(w * w for w in weights) / width)
     if reach >= 2.0:
         raise UsageError(
@@ -278,27 +248,13 @@ def check_step(sampler: Langevin, width: float, weights: Sequence[float]) -> Non
         )
 
 
-def _with_preset(sampler: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    given = dict(options)
-    if sampler == "langevin" and "preset" in given:
-        name = given.pop("preset")
-        if name not in LANGEVIN_PRESETS:
-            raise UsageError(
-                f"unknown preset '{name}'",
-                f"one of: {', '.join(LANGEVIN_PRESETS)}",
-                argument="settings.preset",
-            )
-        given = {**LANGEVIN_PRESETS[name], **given}
-    return given
-
-
-def _sampler(sampler: str | Sampler, options: Mapping[str, Any]) -> Sampler:
-    """Return the sampler; the setting ``eta=ancestral`` stands for None."""
-    if not isinstance(sampler, str):
-        for key in options:
-            raise UsageError(f"unknown setting '{key}'", "set it in the sampler", argument=f"settings.{key}")
-        return sampler
-    rest = {key: value for key, value in options.items() if (key, value) != ("eta", "ancestral")}
-    kind = SAMPLERS[sampler].load()
-    instance: Sampler = kind(**typed(kind, rest), **({"eta": None} if len(rest) < len(options) else {}))
-    return instance
+def _with_preset(settings: Mapping[str, Any]) -> dict[str, Any]:
+    given = dict(settings)
+    if "preset" not in given:
+        return given
+    name = given.pop("preset")
+    if name not in LANGEVIN_PRESETS:
+        raise UsageError(
+            f"unknown preset '{name}'", f"one of: {', '.join(LANGEVIN_PRESETS)}", argument="settings.preset"
+        )
+    return {**LANGEVIN_PRESETS[name], **given}

@@ -40,7 +40,6 @@ class Executor(Protocol):
         Raises:
             SepError: a worker was killed.
         """
-        ...
 
 
 @dataclass(frozen=True)

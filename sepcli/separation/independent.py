@@ -18,7 +18,6 @@ class NoisyDensity(Protocol):
 
     def log_prob(self, x: Tensor, sigma: float, /) -> Tensor:
         """log p_σ at x (B, 1, C, *D) in nats, (B,)."""
-        ...
 
 
 def provides_variance(prior: ScorePrior) -> bool:

@@ -12,7 +12,7 @@ from tiny_tokens import make_tokens
 from sepcli.baselines.engine import BaselineEngine
 from sepcli.samplers import names as sampler_names
 from sepcli.samplers.ancestral import Ancestral
-from sepcli.samplers.describe import describe_sampler
+from sepcli.samplers.construct import describe_sampler
 from sepcli.samplers.projected import Projected
 
 WORDS = {"lass": {"temperature": "0.5"}, "score": {"steps": "3"}}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sepcli.errors import UsageError
-from sepcli.samplers.schedules import geometric, karras, uniform
+from sepcli.samplers.schedules import geometric, karras
 
 
 def test_the_ladder_of_basis() -> None:
@@ -24,15 +24,15 @@ def test_karras_is_even_in_the_root(rho: float) -> None:
     assert (sigmas.diff() < 0).all()
 
 
-def test_uniform_and_single_levels() -> None:
-    assert uniform(2.0, 1.0, 3).tolist() == pytest.approx([2.0, 1.5, 1.0])
-    assert [len(f(2.0, 1.0, 1)) for f in (geometric, karras, uniform)] == [1, 1, 1]
+def test_even_and_single_levels() -> None:
+    assert karras(2.0, 1.0, 3, 1.0).tolist() == pytest.approx([2.0, 1.5, 1.0])
+    assert [len(f(2.0, 1.0, 1)) for f in (geometric, karras)] == [1, 1]
     assert karras(2.0, 1.0, 1).item() == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("bad", [(1.0, 2.0, 3), (1.0, 0.0, 3), (float("nan"), 0.1, 3), (1.0, 0.1, 0)])
 def test_levels_must_fall(bad: tuple[float, float, int]) -> None:
-    for schedule in (geometric, karras, uniform):
+    for schedule in (geometric, karras):
         with pytest.raises(UsageError):
             schedule(*bad)
     with pytest.raises(UsageError, match="rho"):

@@ -88,21 +88,19 @@ def image_engine(selection: Selection, device: torch.device) -> ScoreEngine:
     labels = selection.labels or (None,) * len(every)
     options = selection.options()
     compiled = prepare(networks.values(), options, device)
-    scale = image_scale(selection.weights)
     engine = score_engine(
         _joint(every, labels),
         selection.names,
-        tuple(scale * weight for weight in selection.weights),
+        selection.weights,
         device,
         "projected" if selection.default_sampler is None else selection.default_sampler,
         options,
         channels=every[0].config.channels,
         bounds=UNIT,
+        scale=image_scale(selection.weights),
     )
     return replace(
         engine,
-        weights=selection.weights,
-        scale=scale,
         batch=min(samples_at_once(network) for network in networks.values()),
         density=_density(every, labels, engine.sampler),
         likelihood={**engine.likelihood, **compiled},

@@ -28,7 +28,7 @@ from sepcli.priors.lass.load import (
 from sepcli.priors.lass.settings import DEFAULTS, LassSettings
 from sepcli.priors.lass.transformer import ChosenSources
 from sepcli.priors.select import Selection
-from sepcli.samplers.tokens import SAMPLER_OF, TokenSampler, token_sampler
+from sepcli.samplers.construct import SAMPLER_OF, TokenSampler, token_sampler
 from sepcli.settings import parse
 
 ROWS: Mapping[str, int] = {"cuda": 16384}

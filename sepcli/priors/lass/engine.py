@@ -33,7 +33,7 @@ from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.protocols import Codec, ProgressCallback, TokenPosterior, TokenPrior
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
-from sepcli.samplers.describe import describe_sampler
+from sepcli.samplers.construct import describe_sampler
 from sepcli.samplers.hypotheses import Hypotheses
 from sepcli.samplers.refinement import Refinement
 from sepcli.signal.mixing import WeightedSum
