@@ -22,11 +22,11 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.posterior.unconditional import Unconditional
 from sepcli.protocols import DenoisingPrior, ProgressCallback, Sampler, ScorePrior
-from sepcli.samplers import SAMPLERS, names
+from sepcli.samplers.construct import signal_sampler
+from sepcli.separation.independent import sigma_range
 from sepcli.separation.result import Result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.separator import Separator
-from sepcli.settings import typed
 from sepcli.signal.chroma import GRAYS
 from sepcli.signal.mixing import ChannelMean, ChannelSum, Luma, WeightedSum
 
@@ -251,8 +251,11 @@ def sample(
         )
     like = torch.empty((n, 1, *shape), device=device)
     posterior = Unconditional(cast(DenoisingPrior, prior), like)
-    signal_sampler = _sampler(prior, sampler, settings or {})
-    return signal_sampler(posterior, torch.tensor(sample_seeds(seed, 0, n)), on_progress)[:, 0].cpu()
+    if sampler is None or isinstance(sampler, str):
+        name = sampler or "projected"
+        eta = {"eta": "ancestral"} if name == "projected" else {}
+        sampler = signal_sampler(name, {**sigma_range([prior]), **eta, **(settings or {})})
+    return sampler(posterior, torch.tensor(sample_seeds(seed, 0, n)), on_progress)[:, 0].cpu()
 
 
 def evaluate(
@@ -321,24 +324,3 @@ def _check_range(sigma_min: float, sigma_max: float) -> None:
             "use 0 < sigma_min < sigma_max",
             argument="sigma_min",
         )
-
-
-def _sampler(prior: ScorePrior, sampler: str | Sampler | None, settings: Mapping[str, Any]) -> Sampler:
-    """The sampler of unconditional samples."""
-    if not isinstance(sampler, str | None):
-        return sampler
-    name = sampler or "projected"
-    if name not in names("signal"):
-        raise UsageError(
-            f"unknown sampler '{name}'", f"one of: {', '.join(names('signal'))}", argument="sampler"
-        )
-    kind = SAMPLERS[name].load()
-    given = {k: v for k, v in settings.items() if (k, v) != ("eta", "ancestral")}
-    options = typed(kind, given)
-    for key in ("sigma_min", "sigma_max"):
-        if hasattr(prior, key):
-            options.setdefault(key, float(getattr(prior, key)))
-    if name == "projected":
-        options.setdefault("eta", None)
-    instance: Sampler = kind(**options)
-    return instance

@@ -1,8 +1,8 @@
-"""Arrays of any layout to channels-first signals and back; in-memory readers and writers of blocks."""
+"""Arrays of any layout to channels-first signals and back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.errors import InputError, UsageError
+from sepcli.signal.windows import Signal
 
 Medium = Literal["audio", "image"]
-Signal = NDArray[np.float64]
+AXES: Mapping[Medium, int] = {"audio": 1, "image": 2}
+"""Numbers of axes of a channel."""
 COLORS = (1, 3)
 """Numbers of channels that an image may have."""
 
@@ -35,38 +37,33 @@ class Layout:
     device: torch.device | None
     medium: Medium
 
+    @property
+    def axis(self) -> int:
+        """The axis of several channels: where there was none, the last of images in numpy, else the first."""
+        if self.channel_axis is not None:
+            return self.channel_axis
+        return AXES[self.medium] if self.device is None and self.medium == "image" else 0
+
     def restore(self, signal: Tensor) -> Any:
         """Bring signals (..., C, *D) to the caller's layout, type and device.
 
-        A single channel loses its axis if the input had none; several channels of an image without a channel
-        axis come last in numpy arrays and first in tensors.
+        A single channel loses its axis if the input had none.
         """
-        signal_axes = 1 if self.medium == "audio" else 2
-        lead = signal.ndim - signal_axes - 1
+        lead = signal.ndim - AXES[self.medium] - 1
         if self.channel_axis is None and signal.shape[lead] == 1:
             laid = signal.select(lead, 0)
         else:
-            last = self.device is None and self.medium == "image"
-            axis = self.channel_axis if self.channel_axis is not None else (signal_axes if last else 0)
-            laid = signal.movedim(lead, lead + axis)
+            laid = signal.movedim(lead, lead + self.axis)
         if self.device is not None:
             return laid.to(device=self.device, dtype=self.dtype)
         return np.ascontiguousarray(laid.numpy().astype(self.dtype, copy=False))
 
 
 def channels_first(signal: Any, medium: Medium, channel_axis: int | None = None) -> tuple[Signal, Layout]:
-    """Bring an array of a caller to (C, *D).
+    """Bring an array, a tensor or nested sequences to (C, *D), float64; return its layout, too.
 
     Audio is (T,) or has two axes, the shorter of which is the channels; images are (H, W) or have a channel
     axis of length 1 or 3, first or last. Integers are divided by their full scale.
-
-    Args:
-        signal: a numpy array, a tensor, or nested sequences of numbers.
-        medium: audio or image.
-        channel_axis: the axis of the channels, where it is not evident.
-
-    Returns:
-        (C, *D) float64 and the layout to bring results back to.
 
     Raises:
         UsageError: the channel axis is ambiguous or absent, or there are too many axes.
@@ -94,7 +91,6 @@ def channels_first(signal: Any, medium: Medium, channel_axis: int | None = None)
 
 
 def _floats(array: NDArray[Any]) -> Signal:
-    """Values as float64; integers by their full scale."""
     if array.dtype.kind == "f":
         return array.astype(np.float64)
     limits = np.iinfo(array.dtype)
@@ -102,8 +98,7 @@ def _floats(array: NDArray[Any]) -> Signal:
 
 
 def _channel_axis(shape: Sequence[int], medium: Medium, given: int | None) -> int | None:
-    """The axis of the channels, None where there is none."""
-    signal_axes = 1 if medium == "audio" else 2
+    signal_axes = AXES[medium]
     if len(shape) not in (signal_axes, signal_axes + 1):
         raise UsageError(
             f"a mixture of shape {tuple(shape)} is not {medium}",
@@ -142,55 +137,3 @@ def _channel_axis(shape: Sequence[int], medium: Medium, given: int | None) -> in
             argument="channel_axis",
         )
     return fitting[0]
-
-
-@dataclass(frozen=True)
-class ArrayInfo:
-    """Name, sample rate and size of a signal in memory; see ``sepcli.media.audio.AudioInfo``."""
-
-    name: str
-    sample_rate: int
-    """Hz."""
-    channels: int
-    frames: int
-    """Samples per channel."""
-
-    @property
-    def seconds(self) -> float:
-        """The duration."""
-        return self.frames / self.sample_rate
-
-
-class ArrayReader:
-    """A signal (C, T) in memory, read in blocks; fulfils ``BlockReader``."""
-
-    def __init__(self, signal: Signal, sample_rate: int, name: str = "the mixture") -> None:
-        self.info = ArrayInfo(name, sample_rate, *signal.shape)
-        self._signal, self._position = signal, 0
-
-    def read(self, frames: int) -> Signal:
-        """The next ``frames`` samples (C, T), fewer at the end."""
-        block = self._signal[:, self._position : self._position + frames]
-        self._position += block.shape[-1]
-        return block
-
-    def rewind(self) -> None:
-        """Start again at the first sample."""
-        self._position = 0
-
-
-class ArrayWriter:
-    """Keeps the blocks of K stems (K, C, T) in memory; fulfils ``BlockWriter``."""
-
-    def __init__(self) -> None:
-        self._blocks: list[Signal] = []
-
-    def write(self, stems: Signal, mixture: Signal | None = None) -> Signal:
-        """Append a block (K, C, T) as it is; floats need no rounding to sum to the mixture."""
-        self._blocks.append(stems)
-        return stems
-
-    @property
-    def stems(self) -> Tensor:
-        """All of the stems (K, C, T), float64."""
-        return torch.from_numpy(np.concatenate(self._blocks, axis=-1))

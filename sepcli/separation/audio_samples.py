@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from sepcli.protocols import Engine, ProgressCallback
-from sepcli.separation.arrays import ArrayReader, ArrayWriter
-from sepcli.separation.blocks import Signal
+from sepcli.separation.blocks import ArrayReader, ArrayWriter
+from sepcli.separation.engines import part_of
 from sepcli.separation.levels import measure_gain
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.spread import SampleReport
 from sepcli.separation.stream import WindowSampler, separate_stream
 from sepcli.separation.windows_plan import plan_windows
+from sepcli.signal.windows import Signal
 
 
 @dataclass(frozen=True)
@@ -80,32 +81,24 @@ def sample_audio_batch(
     seeds: Sequence[int],
     on_progress: ProgressCallback | None = None,
 ) -> list[AudioSamples]:
-    """Separate recordings (C, T); those of equal length that are one window share calls of the engine.
+    """Separate recordings (C, T), each as ``sample_audio`` with its seed.
 
-    Args:
-        engine: samples the sources.
-        settings: samples and consistency; samples are merged, not kept.
-        signals: the recordings.
-        sample_rate: Hz, of all of them.
-        seeds: one per recording; the result is that of ``sample_audio`` with this seed.
-        on_progress: called with (steps done, steps in all).
+    Those of equal length that are one window share calls of the engine, unless several samples are kept.
     """
     lengths = {signal.shape[-1] for signal in signals}
     plan = plan_windows(settings, engine, max(lengths), sample_rate)
     silent = any(not signal.any() for signal in signals)
     if settings.keep_samples or silent or len(lengths) > 1 or plan.windows.count(max(lengths)) > 1:
-        parts = len(signals)
-        return [
-            sample_audio(engine, settings, signal, sample_rate, seed, _part(on_progress, number, parts))
-            for number, (signal, seed) in enumerate(zip(signals, seeds, strict=True))
-        ]
+        results = []
+        for number, (signal, seed) in enumerate(zip(signals, seeds, strict=True)):
+            progress = None if on_progress is None else part_of(on_progress, number, len(signals))
+            results.append(sample_audio(engine, settings, signal, sample_rate, seed, progress))
+        return results
     sampler = WindowSampler(engine, settings, sample_rate)
-    gains = [measure_gain(ArrayReader(signal, sample_rate), settings.reference_rms) for signal in signals]
-    window_seeds = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds], dtype=torch.int64)
-    windows = [
-        next(plan.windows.split(ArrayReader(signal, sample_rate).read, signal.shape[-1]))
-        for signal in signals
-    ]
+    window_seeds = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds])
+    readers = [ArrayReader(signal, sample_rate) for signal in signals]
+    gains = [measure_gain(reader, settings.reference_rms) for reader in readers]
+    windows = [next(plan.windows.split(reader.read, plan.frames)) for reader in readers]
     _, sources = sampler.sample(windows, gains, window_seeds, plan.engine_length, on_progress)
     results = []
     for window, signal, gain, sampled, seed in zip(windows, signals, gains, sources, seeds, strict=True):
@@ -121,9 +114,3 @@ def sample_audio_batch(
 def keeping(settings: StreamSettings, samples: int) -> StreamSettings:
     """The settings that keep several samples; those of one result for one."""
     return settings if samples == 1 else replace(settings, samples=samples, keep_samples=True)
-
-
-def _part(on_progress: ProgressCallback | None, number: int, parts: int) -> ProgressCallback | None:
-    if on_progress is None:
-        return None
-    return lambda done, steps: on_progress(number * steps + done, parts * steps)

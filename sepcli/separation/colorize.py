@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sepcli.errors import SepError
 from sepcli.protocols import DenoisingPrior, ProgressCallback
 from sepcli.separation.engines import ScoreEngine
 from sepcli.separation.independent import provides_variance
-from sepcli.separation.ranking import RankedSamples, ranked
+from sepcli.separation.ranking import RankedSamples, finite, ranked
 from sepcli.signal.chroma import enlarged, hinted, locked, reduced, stretched, working_size
 
 NAMES = ("red", "green", "blue")
@@ -32,11 +31,7 @@ EngineOf = Callable[[DenoisingPrior, Sequence[float]], ScoreEngine]
 
 @dataclass(frozen=True)
 class ChannelsAsSources:
-    """p(x) of an image of C channels, seen as C sources of one; fulfils ``sepcli.protocols.DenoisingPrior``.
-
-    Attributes:
-        prior: p(x) of color images (B, 1, C, H, W).
-    """
+    """p(x) of an image (B, 1, C, H, W), seen as C sources of one channel; fulfils ``DenoisingPrior``."""
 
     prior: DenoisingPrior
 
@@ -115,12 +110,7 @@ class Colorizer:
     hint_sigma: float = 0.05
 
     def engine(self, weights: Sequence[float], hint: tuple[Tensor, Tensor] | None = None) -> ScoreEngine:
-        """The engine for a gray Σ w_c x_c.
-
-        Args:
-            weights: the w_c, of sum 1.
-            hint: target colors (3, h, w) and their weights (h, w), 0 to 1.
-        """
+        """The engine for a gray Σ w_c x_c, with target colors (3, h, w) and their weights (h, w), 0 to 1."""
         prior: DenoisingPrior = ChannelsAsSources(self.prior)
         if hint is not None:
             device = self.engine_of(prior, weights).device
@@ -150,9 +140,8 @@ class ColorSamples:
         """Sample ``number`` (3, H, W), or the mean of the samples if it is their number, for ``gray`` at
         any size."""
         colors = self.ranked.samples[number] if number < len(self.ranked.samples) else self.ranked.mean
-        return enlarged(
-            self.gray if gray is None else gray, self.small, colors[:, 0] - self.small, self.weights
-        )
+        large = self.gray if gray is None else gray
+        return enlarged(large, self.small, colors[:, 0] - self.small, self.weights)
 
     def all_full(self) -> Tensor:
         """All samples at full size, (S, 3, H, W)."""
@@ -170,21 +159,8 @@ class ColorSamples:
 
 def sample_colors(
     colorizer: Colorizer,
-    gray: Tensor,
-    weights: Sequence[float],
-    seeds: Tensor,
-    hint: tuple[Tensor, Tensor] | None = None,
-    on_progress: ProgressCallback | None = None,
-) -> ColorSamples:
-    """Sample the colors of one grayscale image (H, W), with seeds (S,); see ``sample_colors_batch``."""
-    (colors,) = sample_colors_batch(colorizer, gray[None], weights, seeds[None], hint, on_progress)
-    return colors
-
-
-def sample_colors_batch(
-    colorizer: Colorizer,
     grays: Tensor,
-    weights: Sequence[float],
+    weights: tuple[float, ...],
     seeds: Tensor,
     hint: tuple[Tensor, Tensor] | None = None,
     on_progress: ProgressCallback | None = None,
@@ -205,17 +181,13 @@ def sample_colors_batch(
     height, width = grays.shape[1:]
     size = (height, width) if colorizer.short is None else working_size(height, width, colorizer.short)
     small = torch.stack([reduced(gray[None], size)[0] for gray in grays])
-    small_hint = None if hint is None else hinted(*hint, small[0], weights)
-    engine = colorizer.engine(weights, small_hint)
-    samples = engine.sample(small[:, None], seeds, on_progress).clamp(0, 1)
-    if not torch.isfinite(samples).all():
-        raise SepError("the sampled colors are not finite", "use more steps, or another sampler or prior")
+    engine = colorizer.engine(weights, None if hint is None else hinted(*hint, small[0], weights))
+    samples = finite(engine.sample(small[:, None], seeds, on_progress))
     results = []
     for gray, small_gray, sampled in zip(grays, small, samples, strict=True):
         log_prior = engine.log_prior(sampled) if len(sampled) > 1 else None
         sets = ranked(sampled, small_gray[None], weights, log_prior)
         exact = locked(small_gray, sets.samples[:, :, 0] - small_gray, weights)
-        results.append(
-            ColorSamples(gray, small_gray, replace(sets, samples=exact[:, :, None]), tuple(weights))
-        )
+        sets = replace(sets, samples=exact[:, :, None])
+        results.append(ColorSamples(gray, small_gray, sets, weights))
     return results

@@ -43,32 +43,8 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
-class Serial:
-    """One item after the other, in this process."""
-
-    def map(
-        self,
-        setup: Callable[[], State],
-        fn: Callable[[State, Item], Result],
-        items: Iterable[Item],
-        on_progress: ProgressCallback | None = None,
-    ) -> Iterator[Result]:
-        """See ``Executor``."""
-        every = list(items)
-        state = setup()
-        for number, item in enumerate(every, start=1):
-            yield fn(state, item)
-            if on_progress is not None:
-                on_progress(number, len(every))
-
-
-@dataclass(frozen=True)
 class Processes:
-    """Several processes, with one thread each.
-
-    Attributes:
-        workers: number of processes, at most.
-    """
+    """At most so many processes, with one thread each; one worker is this process."""
 
     workers: int
 
@@ -82,22 +58,27 @@ class Processes:
         """See ``Executor``."""
         every = list(items)
         if self.workers == 1 or len(every) < 2:
-            yield from Serial().map(setup, fn, every, on_progress)
+            state = setup()
+            yield from _counted((fn(state, item) for item in every), len(every), on_progress)
             return
         context = multiprocessing.get_context("spawn")  # forking a process that has threads may hang
         count = min(self.workers, len(every))
         pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=(setup,))
         try:
-            for number, result in enumerate(pool.map(partial(_work, fn), every), start=1):
-                yield result
-                if on_progress is not None:
-                    on_progress(number, len(every))
+            yield from _counted(pool.map(partial(_work, fn), every), len(every), on_progress)
         except BrokenProcessPool as error:
             raise SepError(
                 "a worker process was killed, as happens when memory is short", "use fewer workers"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _counted(results: Iterable[Result], total: int, on_progress: ProgressCallback | None) -> Iterator[Result]:
+    for number, result in enumerate(results, start=1):
+        yield result
+        if on_progress is not None:
+            on_progress(number, total)
 
 
 _STATE: list[Any] = []

@@ -21,9 +21,15 @@ class NoisyDensity(Protocol):
 
 
 def provides_variance(prior: ScorePrior) -> bool:
-    """Whether a prior provides the posterior variance: what it says itself, else whether it has
-    ``moments``."""
+    """Whether a prior has the posterior variance: what it says itself, else whether it has ``moments``."""
     return bool(getattr(prior, "has_variance", hasattr(prior, "moments")))
+
+
+def sigma_range(priors: Sequence[ScorePrior]) -> dict[str, float]:
+    """The range of σ of priors that state theirs, as settings of a sampler."""
+    lows = [float(prior.sigma_min) for prior in priors if hasattr(prior, "sigma_min")]
+    highs = [float(prior.sigma_max) for prior in priors if hasattr(prior, "sigma_max")]
+    return {**({"sigma_min": max(lows)} if lows else {}), **({"sigma_max": min(highs)} if highs else {})}
 
 
 @dataclass(frozen=True)

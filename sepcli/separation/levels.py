@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from sepcli.errors import InputError
 from sepcli.separation.blocks import BlockReader
-
-Signal = NDArray[np.float64]
+from sepcli.signal.windows import Signal
 
 CANCELLED = 0.1
 """A mean of the channels with less than this fraction of their mean energy has lost the signal."""
@@ -31,14 +30,7 @@ class Mono(NamedTuple):
 
 
 def downmix(channels: Signal) -> Mono:
-    """Mix channels to one: their mean, or, where that cancels, their principal direction.
-
-    Args:
-        channels: (C, T).
-
-    Returns:
-        The one channel, at the level of the channels.
-    """
+    """Mix channels (C, T) to one at their level: the mean, or, where it cancels, the principal direction."""
     count = len(channels)
     mean = channels.mean(axis=0)
     if count == 1 or np.mean(mean**2) >= CANCELLED * np.mean(channels**2):
@@ -51,13 +43,8 @@ def downmix(channels: Signal) -> Mono:
 def measure_gain(reader: BlockReader, reference: float | None) -> float:
     """Read a file once, which also detects any damage, for the gain that brings it to a reference level.
 
-    Args:
-        reader: At its start; it is rewound.
-        reference: RMS wanted of one channel without its pauses; None for no gain. One number is held per
-            second of audio.
-
-    Returns:
-        The gain; it does not bring peaks above full scale, and is 1 for silence.
+    The level is the RMS of one channel without its pauses. The gain does not bring peaks above full scale; it
+    is 1 for silence, and without a reference. The reader, at its start, is rewound.
 
     Raises:
         InputError: The file is damaged, not finite, or beyond all measure.
@@ -89,17 +76,7 @@ def gain_to(energy: NDArray[np.float64], peak: float, reference: float | None) -
 
 
 def resample(signal: Signal, rate: int, target: int, length: int) -> Signal:
-    """Change the rate.
-
-    Args:
-        signal: (T,), at ``rate`` Hz.
-        rate: Hz.
-        target: Hz.
-        length: Samples wanted, which differ from T · target / rate by rounding only.
-
-    Returns:
-        (length,).
-    """
+    """Resample (T,) from ``rate`` to ``target`` Hz: (length,), which is T · target / rate up to rounding."""
     if rate != target:
         signal = np.asarray(soxr.resample(signal, rate, target, quality="HQ"), dtype=np.float64)
     return np.pad(signal[:length], (0, max(0, length - len(signal))))

@@ -1,6 +1,6 @@
-"""Several posterior samples of one mixture: alignment of their sources, summary and ranking.
+"""Posterior samples of images: sampling, alignment of their sources, summary and ranking.
 
-Letters as in ``sepcli.protocols``, and S samples. Sources are in [0, 1], as images are.
+Letters as in ``sepcli.protocols``, and S samples. Sources are in [0, 1].
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sepcli.errors import SepError
 from sepcli.metrics.assignment import best_permutation
+from sepcli.protocols import Engine, ProgressCallback
 
 STEP = 1 / 255
 """One step of 8 bits. Mixture and weighted sum of the sources are each rounded by half of it at most."""
@@ -54,17 +56,41 @@ class RankedSamples:
         return self.samples.std(0)
 
 
+def sample_images(
+    engine: Engine,
+    mixtures: Tensor,
+    seeds: Tensor,
+    groups: Sequence[Hashable],
+    on_progress: ProgressCallback | None = None,
+) -> list[RankedSamples]:
+    """Separate mixtures of images (B, C, H, W), float32; seeds are (B, S), groups those of ``align``.
+
+    Raises:
+        SepError: the samples are not finite.
+    """
+    results = []
+    for mixture, samples in zip(mixtures, finite(engine.sample(mixtures, seeds, on_progress)), strict=True):
+        aligned = align(samples, groups)
+        log_prior = engine.log_prior(aligned) if len(aligned) > 1 else None
+        results.append(ranked(aligned, mixture, engine.weights, log_prior))
+    return results
+
+
+def finite(samples: Tensor) -> Tensor:
+    """Return samples of images, clipped to [0, 1].
+
+    Raises:
+        SepError: they are not finite.
+    """
+    if not torch.isfinite(samples).all():
+        raise SepError("the samples are not finite", "use more steps, or another sampler or prior")
+    return samples.clamp(0, 1)
+
+
 def ranked(
     samples: Tensor, mixture: Tensor, weights: Sequence[float], log_prior: Tensor | None = None
 ) -> RankedSamples:
-    """Rank samples, the best first; see ``rank``.
-
-    Args:
-        samples: (S, K, C, *D), their sources in one order (``align``).
-        mixture: (C, *D).
-        weights: w_k of the mixture Σ w_k x_k.
-        log_prior: (S,), up to a constant.
-    """
+    """Rank samples (S, K, C, *D) of a mixture (C, *D), the best first; see ``align`` and ``rank``."""
     apart = distances(samples)
     agreed = agreement(apart)
     left = mixture - torch.einsum("sk...,k->s...", samples, torch.tensor(list(weights)).to(samples))
@@ -82,19 +108,11 @@ def ranked(
 
 
 def rank(residual: Tensor, agreement: Tensor, log_prior: Tensor | None = None) -> tuple[int, ...]:
-    """Return the order of samples, best first.
+    """Return the order of samples, best first, by the fields of ``RankedSamples``, each (S,).
 
     A sample that explains the mixture worse than another by more than a step of 8 bits follows all that do
     not: its residual exceeds the least one by more than ``STEP``. Otherwise the greater log prior is better,
     or the greater agreement where there is no log prior, and of equals the smaller residual. NaN is last.
-
-    Args:
-        residual: (S,) root mean square of m - Σ w_k x_k, for values in [0, 1].
-        agreement: (S,) dB.
-        log_prior: (S,), up to a constant.
-
-    Returns:
-        S indices.
     """
     merit = torch.nan_to_num(agreement if log_prior is None else log_prior, nan=-torch.inf).tolist()
     rest = torch.nan_to_num(residual, nan=torch.inf).tolist()
@@ -112,9 +130,6 @@ def align(samples: Tensor, groups: Sequence[Hashable]) -> Tensor:
     Args:
         samples: (S, K, C, *D).
         groups: per source, of what kind it is: those of equal kinds are interchangeable.
-
-    Returns:
-        (S, K, C, *D).
     """
     near_first = _align_to(samples[0], samples, groups)
     return _align_to(near_first[medoid(distances(near_first))], near_first, groups)
@@ -131,13 +146,9 @@ def medoid(distances: Tensor) -> int:
 
 
 def agreement(distances: Tensor) -> Tensor:
-    """PSNR of every sample with respect to the others: 10 log10(1/mean squared distance to them).
+    """PSNR (S,) of every sample with respect to the others, 10 log10(1/mean squared distance (S, S) to them).
 
-    Args:
-        distances: (S, S) mean squared differences of values in [0, 1].
-
-    Returns:
-        (S,) in dB; inf where all samples are equal, NaN for a single one.
+    In dB, for values in [0, 1]; inf where all samples are equal, NaN for a single one.
     """
     return -10.0 * (distances.double().sum(1) / (len(distances) - 1)).log10()
 

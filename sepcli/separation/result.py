@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
+from PIL import Image
 
 from sepcli.atomic import write_whole
 from sepcli.errors import OutputError, UsageError
-from sepcli.separation.arrays import Layout
+from sepcli.separation.arrays import AXES, Layout
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,7 @@ class Result:
 
     Attributes:
         sources: name → the estimate: of one sample, consistent with the mixture if the separator makes it
-            so; of
-            several, the best. Weighted as in the mixture for audio, unweighted for images.
+            so; of several, the best. Weighted as in the mixture for audio, unweighted for images.
         samples: (S, K, ...) posterior samples, the best first.
         raw: (K, ...) the first sample of the engine, without the consistency of audio with the mixture.
         residual: (S,) root mean square of the mixture minus the weighted sum of the sources.
@@ -70,7 +72,7 @@ class Result:
 
     @property
     def mean(self) -> Any:
-        """(K, ...): mean over the samples, the estimate of least mean squared error if they are the
+        """(K, ...): mean of the samples, the estimate of least mean squared error if they are the
         posterior's."""
         return self.samples.mean(0)
 
@@ -90,18 +92,11 @@ class Result:
     def save(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Write every source, as 32-bit float WAV or 8-bit PNG, and ``run.json`` with the settings.
 
-        Args:
-            folder: created if missing.
-            overwrite: replace files that exist.
-
-        Returns:
-            The files.
+        The folder is created if missing; files that exist are replaced with ``overwrite``.
 
         Raises:
             OutputError: a file exists, or the folder cannot be written.
         """
-        from sepcli.separation.saving import encode
-
         directory = Path(folder)
         suffix = ".wav" if self.layout.medium == "audio" else ".png"
         files = {directory / f"{_file_name(name)}{suffix}": name for name in self.sources}
@@ -120,12 +115,24 @@ class Result:
                 argument="folder",
             ) from error
         for path, name in files.items():
-            write_whole(path, encode(self.sources[name], self.layout, self.sample_rate))
+            write_whole(path, self._encoded(name))
         text = json.dumps({"settings": dict(self.settings), "seeds": list(self.seeds)}, indent=2, default=str)
         write_whole(record, text.encode())
         return [*files, record]
 
+    def _encoded(self, name: str) -> bytes:
+        source, layout, file = self.sources[name], self.layout, io.BytesIO()
+        array = np.asarray(source) if layout.device is None else source.detach().cpu().numpy()
+        if array.ndim > AXES[layout.medium]:
+            array = np.moveaxis(array, layout.axis, -1)
+        if layout.medium == "audio":
+            soundfile.write(file, array.astype(np.float32), self.sample_rate, format="WAV", subtype="FLOAT")
+        else:
+            levels = np.rint(array.clip(0.0, 1.0) * 255).astype(np.uint8)
+            single = levels.ndim == 3 and levels.shape[-1] == 1
+            Image.fromarray(levels[..., 0] if single else levels).save(file, format="PNG")
+        return file.getvalue()
+
 
 def _file_name(name: str) -> str:
-    """A source's name as one path component."""
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "source"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -20,25 +21,18 @@ from sepcli.protocols import DenoisingPrior, Engine, ProgressCallback, Sampler, 
 from sepcli.separation.arrays import Layout, Medium, channels_first
 from sepcli.separation.audio_samples import AudioSamples, keeping, sample_audio, sample_audio_batch
 from sepcli.separation.blocks import BlockReader, BlockWriter
-from sepcli.separation.colorize import (
-    NAMES,
-    STEM,
-    Colorizer,
-    ColorSamples,
-    sample_colors,
-    sample_colors_batch,
-)
+from sepcli.separation.colorize import NAMES, STEM, Colorizer, ColorSamples, sample_colors
 from sepcli.separation.engines import ScoreEngine, score_engine
-from sepcli.separation.image_samples import sample_images
-from sepcli.separation.independent import IndependentPriors
-from sepcli.separation.ranking import RankedSamples
+from sepcli.separation.independent import IndependentPriors, sigma_range
+from sepcli.separation.ranking import RankedSamples, sample_images
 from sepcli.separation.result import Result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.stem_report import StreamReport
 from sepcli.separation.stream import OnSeconds, separate_stream
-from sepcli.separation.weights import image_scale, mixing_weights
+from sepcli.separation.weights import image_scale, weights_of
 from sepcli.signal.mixing import ChannelSum, WeightedSum
+from sepcli.signal.windows import Signal
 
 UNIT = (0.0, 1.0)
 """The range of the values of images."""
@@ -59,10 +53,19 @@ class Separator:
         sample_rate: Hz, of audio; 0: images.
         device: where to compute; None: the CPU.
 
+    Attributes:
+        engine: samples the sources.
+        stream: windows, samples and consistency of recordings.
+        colorizer: None: this separates sources.
+
     Raises:
         UsageError: priors, weights and names differ in number; an unknown sampler or setting, or a value out
             of range.
     """
+
+    engine: Engine
+    stream: StreamSettings
+    colorizer: Colorizer | None
 
     def __init__(
         self,
@@ -77,15 +80,14 @@ class Separator:
         device: str | torch.device | None = None,
     ) -> None:
         members = list(priors) if isinstance(priors, Sequence) else [priors]
-        torch_device = torch.device(device or "cpu")
-        chosen: str | Sampler = sampler if sampler is not None else "projected"
-        options = (
-            dict(settings or {}) if sampler is not None else {**_sigma_range(members), **(settings or {})}
+        make = partial(
+            score_engine,
+            device=torch.device(device or "cpu"),
+            sampler="projected" if sampler is None else sampler,
+            settings={**(sigma_range(members) if sampler is None else {}), **(settings or {})},
+            bounds=None if sample_rate else UNIT,
         )
-        bounds = None if sample_rate else UNIT
-        self._stream, self._provenance = StreamSettings(), dict[str, Any]()
-        self._colorizer: Colorizer | None = None
-        self._gray: tuple[float, ...] = ()
+        self.stream, self.colorizer, self._provenance = StreamSettings(), None, dict[str, Any]()
         if isinstance(mixing, ChannelSum):
             if len(members) != 1 or weights is not None or sample_rate:
                 raise UsageError(
@@ -95,16 +97,12 @@ class Separator:
                 )
 
             def engine_of(prior: DenoisingPrior, gray: Sequence[float]) -> ScoreEngine:
-                return score_engine(
-                    prior, NAMES, gray, torch_device, chosen, options, channels=1, bounds=bounds
-                )
+                return make(prior, NAMES, gray, channels=1)
 
-            self._colorizer = Colorizer(cast(DenoisingPrior, members[0]), engine_of)
-            self._gray = mixing.weights
-            self._engine: Engine = self._colorizer.engine(mixing.weights)
-            self._groups: tuple[Hashable, ...] = NAMES
+            self.colorizer = Colorizer(cast(DenoisingPrior, members[0]), engine_of)
+            self.engine, self._groups = self.colorizer.engine(mixing.weights), tuple[Hashable, ...](NAMES)
             return
-        alphas = _weights(len(members), weights, mixing, bool(sample_rate))
+        alphas = weights_of(len(members), weights, mixing, images=not sample_rate)
         every = members * len(alphas) if len(members) == 1 else members
         titles = tuple(names) if names is not None else tuple(f"source-{k + 1}" for k in range(len(alphas)))
         if len({*titles}) != len(alphas):
@@ -114,11 +112,8 @@ class Separator:
                 argument="names",
             )
         scale = 1.0 if sample_rate else image_scale(alphas)
-        relative = tuple(scale * weight for weight in alphas)
-        engine = score_engine(
-            IndependentPriors(every), titles, relative, torch_device, chosen, options, bounds=bounds
-        )
-        self._engine = replace(engine, weights=alphas, scale=scale, sample_rate=sample_rate)
+        engine = make(IndependentPriors(every), titles, alphas, scale=scale)
+        self.engine = replace(engine, sample_rate=sample_rate)
         self._groups = tuple((id(prior), weight) for prior, weight in zip(every, alphas, strict=True))
 
     @classmethod
@@ -141,73 +136,49 @@ class Separator:
             provenance: what records say of the priors: names, files with hashes.
         """
         separator = cls.__new__(cls)
-        separator._engine, separator._stream, separator._colorizer = (
-            engine,
-            stream or StreamSettings(),
-            colorizer,
-        )
-        separator._groups = tuple(groups) if groups is not None else tuple(range(len(engine.names)))
-        separator._gray = tuple(engine.weights) if colorizer is not None else ()
+        separator.engine, separator.colorizer = engine, colorizer
+        separator.stream = stream or StreamSettings()
+        separator._groups = tuple(range(len(engine.names)) if groups is None else groups)
         separator._provenance = dict(provenance or {})
         return separator
 
     @property
-    def engine(self) -> Engine:
-        """The engine, which samples the sources."""
-        return self._engine
-
-    @property
     def names(self) -> tuple[str, ...]:
         """The K names of the sources; of a colorizer one, ``colorized``."""
-        return (STEM,) if self._colorizer is not None else tuple(self._engine.names)
+        return (STEM,) if self.colorizer is not None else tuple(self.engine.names)
 
     @property
     def weights(self) -> tuple[float, ...]:
         """The α_k of m = Σ α_k x_k; of a colorizer, the weights of red, green and blue."""
-        return tuple(self._engine.weights)
+        return tuple(self.engine.weights)
 
     @property
     def sample_rate(self) -> int:
         """Hz, the engine's; 0 for images. Mixtures may have any rate."""
-        return self._engine.sample_rate
+        return self.engine.sample_rate
 
     @property
     def medium(self) -> Medium:
         """Audio or image."""
-        return "audio" if self._engine.sample_rate else "image"
-
-    @property
-    def stream(self) -> StreamSettings:
-        """Windows, samples and consistency of recordings."""
-        return self._stream
-
-    @property
-    def colorizer(self) -> Colorizer | None:
-        """The colorizer; None: this separates sources."""
-        return self._colorizer
+        return "audio" if self.engine.sample_rate else "image"
 
     def configured(
         self, stream: StreamSettings | None = None, *, provenance: Mapping[str, Any] | None = None
     ) -> Separator:
-        """Return the same separator with other windows, samples per estimate or consistency.
-
-        Args:
-            stream: None: as they are.
-            provenance: what records say of the priors; None: as before.
-        """
+        """Return the same separator with other stream settings, or other entries of records on its priors."""
         return Separator.of(
-            self._engine,
-            stream=stream or self._stream,
+            self.engine,
+            stream=stream or self.stream,
             groups=self._groups,
-            colorizer=self._colorizer,
+            colorizer=self.colorizer,
             provenance=self._provenance if provenance is None else provenance,
         )
 
     def describe(self) -> dict[str, Any]:
         """Return the configuration for records: priors, engine, sampler, settings, weights, device and, of
         audio, the stream."""
-        record = {**self._provenance, **self._engine.describe(), "weights": list(self.weights)}
-        return {**record, "stream": asdict(self._stream)} if self.medium == "audio" else record
+        record = {**self._provenance, **self.engine.describe(), "weights": list(self.weights)}
+        return {**record, "stream": asdict(self.stream)} if self.medium == "audio" else record
 
     def separate(
         self,
@@ -220,22 +191,18 @@ class Separator:
         hint: tuple[Any, Any] | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> Result:
-        """Separate one mixture.
+        """Separate one mixture; its sources come in its layout.
 
         Args:
             signal: numpy array or tensor. Audio: (T,), or two axes, the shorter of which is the channels.
-                Images:
-                (H, W), or with a channel axis of length 1 or 3, values in [0, 1]. Integers are divided by
-                their full scale.
+                Images: (H, W), or with a channel axis of length 1 or 3, values in [0, 1]. Integers are
+                divided by their full scale.
             sample_rate: Hz of the mixture; required for audio unless it is the separator's.
             samples: S, posterior samples to keep.
             seed: at least 0; the same seed gives the same samples.
             channel_axis: the axis of the channels, where it is not evident.
             hint: of a colorizer: strokes of color (3, H, W) in [0, 1] and their opacity (H, W), 0 to 1.
             on_progress: called with (steps done, steps in all).
-
-        Returns:
-            Sources, samples and their quality, in the layout of the mixture.
 
         Raises:
             UsageError: an argument is out of range or does not fit.
@@ -246,25 +213,17 @@ class Separator:
         if seed < 0:
             raise UsageError(f"the seed {seed} is negative", "use 0 or a positive number", argument="seed")
         array, layout = channels_first(signal, self.medium, channel_axis)
-        if hint is not None and self._colorizer is None:
+        if hint is not None and self.colorizer is None:
             raise UsageError("a hint is for colorization", "leave it out", argument="hint")
-        if self.medium == "audio":
-            rate = self.sample_rate if sample_rate is None else sample_rate
-            if rate < 1:
-                raise UsageError(f"a sample rate of {rate} Hz", "use a positive one", argument="sample_rate")
-            settings = keeping(self._stream, samples)
-            audio = sample_audio(self._engine, settings, array, rate, seed, on_progress)
-            return self._audio_result(audio, layout, rate, seed)
-        if sample_rate is not None:
-            raise UsageError("images have no sample rate", "leave it out", argument="sample_rate")
-        image = torch.from_numpy(array).float()
-        if self._colorizer is not None:
-            return self._colorize(image, layout, samples, seed, hint, on_progress)
-        seeds = torch.tensor(sample_seeds(seed, 0, samples))
-        (ranked,) = sample_images(
-            self._engine, self.as_channels(image)[None], seeds[None], self._groups, on_progress
-        )
-        return self._image_result(ranked, layout, seeds.tolist())
+        if self.medium == "image":
+            if sample_rate is not None:
+                raise UsageError("images have no sample rate", "leave it out", argument="sample_rate")
+            return self._separate_images([(array, layout)], [seed], samples, hint, on_progress)[0]
+        rate = self.sample_rate if sample_rate is None else sample_rate
+        if rate < 1:
+            raise UsageError(f"a sample rate of {rate} Hz", "use a positive one", argument="sample_rate")
+        audio = sample_audio(self.engine, keeping(self.stream, samples), array, rate, seed, on_progress)
+        return self._audio_result(audio, layout, rate, seed)
 
     def separate_batch(
         self,
@@ -278,31 +237,20 @@ class Separator:
         """Separate several mixtures; those of equal shape share calls of the engine.
 
         Args:
-            mixtures: tensors (C, *D): audio (C, T), or images (C, H, W) in [0, 1], one channel for
-                colorization.
+            mixtures: tensors (C, *D): audio (C, T), or images (C, H, W) in [0, 1].
             seeds: one per mixture; each result is that of ``separate`` with this seed.
             samples: S, posterior samples to keep of each.
             sample_rate: Hz of audio; None: the separator's.
             on_progress: called with (steps done, steps in all).
         """
-        medium = self.medium
-        laid = [channels_first(mixture, medium, 0) for mixture in mixtures]
-        if medium == "audio":
-            rate = sample_rate or self.sample_rate
-            settings, signals = keeping(self._stream, samples), [array for array, _ in laid]
-            sampled = sample_audio_batch(self._engine, settings, signals, rate, seeds, on_progress)
-            each = zip(sampled, laid, seeds, strict=True)
-            return [self._audio_result(audio, layout, rate, seed) for audio, (_, layout), seed in each]
-        every = torch.tensor([sample_seeds(seed, 0, samples) for seed in seeds])
-        images = torch.stack([torch.from_numpy(array).float() for array, _ in laid])
-        if self._colorizer is not None:
-            colors = sample_colors_batch(self._colorizer, images[:, 0], self._gray, every, None, on_progress)
-            ranked = [replace(one.ranked, samples=one.all_full()[:, None]) for one in colors]
-        else:
-            stacked = torch.stack([self.as_channels(image) for image in images])
-            ranked = sample_images(self._engine, stacked, every, self._groups, on_progress)
-        results = zip(ranked, laid, every.tolist(), strict=True)
-        return [self._image_result(one, layout, row) for one, (_, layout), row in results]
+        laid = [channels_first(mixture, self.medium, 0) for mixture in mixtures]
+        if self.medium == "image":
+            return self._separate_images(laid, seeds, samples, None, on_progress)
+        rate, settings = sample_rate or self.sample_rate, keeping(self.stream, samples)
+        signals = [signal for signal, _ in laid]
+        sampled = sample_audio_batch(self.engine, settings, signals, rate, seeds, on_progress)
+        each = zip(sampled, laid, seeds, strict=True)
+        return [self._audio_result(audio, layout, rate, seed) for audio, (_, layout), seed in each]
 
     def separate_blocks(
         self,
@@ -322,9 +270,8 @@ class Separator:
             seed: at least 0.
             on_progress: called with (seconds done, seconds in all).
         """
-        return separate_stream(
-            reader, writers, self._engine, keeping(self._stream, samples), seed, on_progress
-        )
+        settings = keeping(self.stream, samples)
+        return separate_stream(reader, writers, self.engine, settings, seed, on_progress)
 
     def sample_colors(
         self,
@@ -341,12 +288,13 @@ class Separator:
         Raises:
             UsageError: this is not a colorizer.
         """
-        if self._colorizer is None:
+        if self.colorizer is None:
             raise UsageError(
                 "this separator does not colorize", "use mixing=ChannelMean()", argument="mixing"
             )
-        seeds = torch.tensor(sample_seeds(seed, 0, samples))
-        return sample_colors(self._colorizer, gray, tuple(weights or self._gray), seeds, hint, on_progress)
+        seeds = torch.tensor([sample_seeds(seed, 0, samples)])
+        shades = tuple(weights or self.weights)
+        return sample_colors(self.colorizer, gray[None], shades, seeds, hint, on_progress)[0]
 
     def as_channels(self, image: Tensor) -> Tensor:
         """An image (C, H, W) with as many channels as the engine takes: gray is repeated.
@@ -354,7 +302,7 @@ class Separator:
         Raises:
             UsageError: the engine takes grayscale images, and this one has colors.
         """
-        wanted = self._engine.channels
+        wanted = self.engine.channels
         if wanted in (None, len(image)):
             return image
         if len(image) == 1:
@@ -384,22 +332,28 @@ class Separator:
             sample_rate=sample_rate,
         )
 
-    def _colorize(
+    def _separate_images(
         self,
-        image: Tensor,
-        layout: Layout,
+        laid: Sequence[tuple[Signal, Layout]],
+        seeds: Sequence[int],
         samples: int,
-        seed: int,
         hint: tuple[Any, Any] | None,
         on_progress: ProgressCallback | None,
-    ) -> Result:
-        gray = ChannelSum(self._gray)(image[None, None])[0, 0] if len(image) == 3 else image[0]
-        strokes = (
-            None if hint is None else (torch.as_tensor(hint[0]).float(), torch.as_tensor(hint[1]).float())
-        )
-        colors = self.sample_colors(gray, samples=samples, seed=seed, hint=strokes, on_progress=on_progress)
-        ranked = replace(colors.ranked, samples=colors.all_full()[:, None])
-        return self._image_result(ranked, layout, sample_seeds(seed, 0, samples))
+    ) -> list[Result]:
+        """Separate or colorize images (C, H, W) of one size."""
+        images = [torch.from_numpy(signal).float() for signal, _ in laid]
+        every = torch.tensor([sample_seeds(seed, 0, samples) for seed in seeds])
+        if self.colorizer is None:
+            mixtures = torch.stack([self.as_channels(image) for image in images])
+            ranked = sample_images(self.engine, mixtures, every, self._groups, on_progress)
+        else:
+            gray_of = ChannelSum(self.weights)
+            grays = [gray_of(image[None, None])[0] if len(image) == 3 else image for image in images]
+            strokes = None if hint is None else (_floats(hint[0]), _floats(hint[1]))
+            each = sample_colors(self.colorizer, torch.cat(grays), self.weights, every, strokes, on_progress)
+            ranked = [replace(one.ranked, samples=one.all_full()[:, None]) for one in each]
+        results = zip(ranked, laid, every.tolist(), strict=True)
+        return [self._image_result(one, layout, row) for one, (_, layout), row in results]
 
     def _image_result(self, ranked: RankedSamples, layout: Layout, seeds: Sequence[int]) -> Result:
         laid = layout.restore(ranked.samples.double())
@@ -416,25 +370,5 @@ class Separator:
         )
 
 
-def _weights(
-    priors: int, weights: Sequence[float] | None, mixing: WeightedSum | None, audio: bool
-) -> tuple[float, ...]:
-    """The α_k of K sources."""
-    if mixing is not None and weights is not None:
-        raise UsageError("weights and mixing contradict each other", "pass one of them", argument="weights")
-    given = mixing.weights if mixing is not None else weights
-    count = len(given) if given is not None else max(2, priors)
-    if count < 2 or priors not in (1, count):
-        raise UsageError(
-            f"{priors} priors for {count} sources",
-            "pass one prior, or one per source; two sources or more",
-            argument="priors",
-        )
-    return tuple(float(w) for w in mixing_weights(given, (), images=not audio, sources=count))
-
-
-def _sigma_range(priors: Sequence[ScorePrior]) -> dict[str, float]:
-    """The range of σ of priors that state theirs, for a sampler that is not given."""
-    lows = [float(prior.sigma_min) for prior in priors if hasattr(prior, "sigma_min")]
-    highs = [float(prior.sigma_max) for prior in priors if hasattr(prior, "sigma_max")]
-    return {**({"sigma_min": max(lows)} if lows else {}), **({"sigma_max": min(highs)} if highs else {})}
+def _floats(values: Any) -> Tensor:
+    return torch.as_tensor(values).float()

@@ -47,14 +47,7 @@ class SamplesReport:
 
 
 class SampleTally:
-    """Running sums over the windows of one file: a few numbers per second, whatever S.
-
-    Args:
-        samples: S.
-        stems: K.
-        seconds: of audio.
-        rate: Hz, the engine's.
-    """
+    """Running sums over the windows of a file, at the engine's rate: a few numbers per second, whatever S."""
 
     def __init__(self, samples: int, stems: int, seconds: float, rate: int) -> None:
         self._rate, self._count = rate, max(1, math.ceil(seconds))
@@ -67,10 +60,10 @@ class SampleTally:
         self._variance = np.zeros((stems, self._count))
 
     def add(self, start: float, mixture: Tensor, samples: Tensor, log_prior: Tensor | None) -> None:
-        """Count a window; where windows overlap, both are counted.
+        """Count a window that starts at second ``start``; where windows overlap, both are counted.
 
         Args:
-            start: second of the file at which it starts.
+            start: in seconds.
             mixture: (N,), as given to the engine.
             samples: (S, K, N) of stems, at their level in that mixture.
             log_prior: (S,); None: unknown.

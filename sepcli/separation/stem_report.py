@@ -22,7 +22,6 @@ class StemReport:
     rms: float
     """Over all samples and channels; full scale is 1."""
     silent: bool
-    """Whether the stem is silent."""
     equals_mixture: bool
     """Whether the stem is the whole mixture, which is not silent."""
 
@@ -59,11 +58,7 @@ class StreamReport:
 
 
 class Tally:
-    """Running sums over the blocks of one set of stems.
-
-    Args:
-        names: K names.
-    """
+    """Running sums over the blocks of one set of K stems."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(names)

@@ -17,14 +17,14 @@ from torch import Tensor
 
 from sepcli.errors import SepError, UsageError
 from sepcli.protocols import Engine, ProgressCallback
-from sepcli.separation.blocks import BlockReader, BlockWriter, Signal
+from sepcli.separation.blocks import BlockReader, BlockWriter
 from sepcli.separation.levels import cutoff, downmix, measure_gain, resample
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.spread import SampleTally
 from sepcli.separation.stem_report import StreamReport, Tally
 from sepcli.separation.windows_plan import plan_windows
 from sepcli.signal.consistency import completed, fft_size, project, wiener
-from sepcli.signal.windows import Joiner
+from sepcli.signal.windows import Joiner, Signal
 
 OnSeconds = Callable[[float, float], None]
 """Progress: called with (seconds of audio done, seconds in all)."""
@@ -39,7 +39,7 @@ def separate_stream(
     on_progress: OnSeconds | None = None,
     raw: BlockWriter | None = None,
 ) -> StreamReport:
-    """Separate a recording.
+    """Separate a recording; the same seed gives the same stems, whatever the batch size.
 
     Args:
         reader: the mixture, at its start.
@@ -47,12 +47,9 @@ def separate_stream(
             the report's ``samples.order`` ranks them.
         engine: samples the sources.
         settings: windows, samples and consistency.
-        seed: at least 0; the same seed gives the same stems, whatever the batch size.
+        seed: at least 0.
         on_progress: called with seconds of audio.
         raw: receives the first sample of every window, without consistency.
-
-    Returns:
-        Measurements of the stems.
 
     Raises:
         InputError: the recording turns out to be damaged; nothing has been written then.
@@ -74,9 +71,8 @@ def separate_stream(
     for mixture, samples in job.run(on_progress or (lambda done, total: None)):
         silent += not mixture.any()
         block = mixtures.push(mixture)
-        for writer, joiner, tally, stems in zip(
-            writers, joiners, tallies, job.sets(mixture, samples), strict=True
-        ):
+        sets = zip(writers, joiners, tallies, job.sets(mixture, samples), strict=True)
+        for writer, joiner, tally, stems in sets:
             joined = joiner.push(stems)
             tally.add(writer.write(joined, None if settings.consistency == "none" else block), block)
         if raw is not None:
@@ -101,13 +97,7 @@ def separate_stream(
 
 @dataclass(frozen=True)
 class WindowSampler:
-    """Samples of the sources of windows at a recording's rate, and the stems computed from them.
-
-    Attributes:
-        engine: samples the sources, at the rate of the engine.
-        settings: samples and consistency.
-        rate: Hz, of the recording.
-    """
+    """Samples of the sources of windows at a recording's rate, in Hz, and the stems computed from them."""
 
     engine: Engine
     settings: StreamSettings
@@ -121,18 +111,11 @@ class WindowSampler:
         length: int,
         on_progress: ProgressCallback | None,
     ) -> tuple[Tensor, Tensor]:
-        """Sample the sources of windows.
-
-        Args:
-            windows: B windows (C, samples).
-            gains: what each is multiplied by for the engine.
-            seeds: (B, S[, Z]).
-            length: samples of a window at the engine's rate.
-            on_progress: called by the engine.
+        """Sample the sources of B windows (C, samples), times their gains, with seeds (B, S[, Z]).
 
         Returns:
             The mixtures (B, 1, N) and the unweighted sources (B, S, K, 1, N), as the engine receives and
-            returns them.
+            returns them; ``length`` is N.
 
         Raises:
             SepError: the engine returned something that is not a signal.
@@ -155,8 +138,7 @@ class WindowSampler:
     def stems_of(self, sources: Tensor, gain: float) -> Tensor:
         """Unweighted sources (S, K, 1, N) of the engine to stems (S, K, N) at the recording's level,
         float64."""
-        weights = torch.tensor(self.engine.weights, dtype=torch.float64)[:, None]
-        return sources[:, :, 0].double() * weights / gain
+        return sources[:, :, 0].double() * self._weights[:, None] / gain
 
     def resampled(self, stems: Tensor, length: int) -> Signal:
         """Stems (S, K, N) to (S, K, length) at the recording's rate."""
@@ -189,8 +171,11 @@ class WindowSampler:
         kept = torch.from_numpy(raw)
         if self.settings.consistency == "residual":
             return completed(samples, kept, mixture, **masks).numpy()
-        weights = torch.tensor(self.engine.weights, dtype=torch.float64)
-        return np.asarray(project(kept, mixture, weights).numpy(), dtype=np.float64)
+        return np.asarray(project(kept, mixture, self._weights).numpy(), dtype=np.float64)
+
+    @property
+    def _weights(self) -> Tensor:
+        return torch.tensor(self.engine.weights, dtype=torch.float64)
 
 
 class _Recording:
@@ -227,8 +212,7 @@ class _Recording:
         on_progress(info.seconds, info.seconds)
 
     def sets(self, window: Signal, samples: Tensor | None) -> Iterator[Signal]:
-        """A window (C, samples) and its stems (S, K, N), None for silence, to one set of consistent stems
-        or S."""
+        """Yield the set of consistent stems of a window (C, samples), or S, from (S, K, N); None: silence."""
         sets = self.settings.samples if self.settings.keep_samples else 1
         if samples is None:
             yield from (np.zeros((len(self.engine.names), *window.shape)) for _ in range(sets))
@@ -243,13 +227,13 @@ class _Recording:
         if not windows:
             return []
         samples = self.settings.samples
-        seeds = torch.tensor([self.plan.seeds(self.seed, n, samples) for n in numbers], dtype=torch.int64)
+        seeds = torch.tensor([self.plan.seeds(self.seed, n, samples) for n in numbers])
         gains = [self.gain] * len(windows)
         mixtures, sources = self.sampler.sample(windows, gains, seeds, self.plan.engine_length, on_progress)
         if self.tally is not None:
-            weights = torch.tensor(self.engine.weights, dtype=torch.float64)[:, None]
             for number, mixture, sampled in zip(numbers, mixtures, sources, strict=True):
                 start = self.plan.start(number) / self.reader.info.sample_rate
                 log_prior = self.engine.log_prior(sampled) if self.settings.keep_samples else None
-                self.tally.add(start, mixture[0].double(), sampled[:, :, 0].double() * weights, log_prior)
+                stems = self.sampler.stems_of(sampled, gain=1.0)
+                self.tally.add(start, mixture[0].double(), stems, log_prior)
         return [self.sampler.stems_of(sampled, self.gain) for sampled in sources]

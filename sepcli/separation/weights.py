@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sepcli.errors import UsageError
+from sepcli.signal.mixing import WeightedSum
+
+
+def weights_of(
+    priors: int, weights: Sequence[float] | None, mixing: WeightedSum | None, *, images: bool
+) -> tuple[float, ...]:
+    """Return the weights of a mixture of sources with ``priors`` priors, by ``weights`` or ``mixing``.
+
+    Raises:
+        UsageError: both are given, or their number fits neither one prior nor one per source.
+    """
+    if mixing is not None and weights is not None:
+        raise UsageError("weights and mixing contradict each other", "pass one of them", argument="weights")
+    given = mixing.weights if mixing is not None else weights
+    count = len(given) if given is not None else max(2, priors)
+    if count < 2 or priors not in (1, count):
+        raise UsageError(
+            f"{priors} priors for {count} sources",
+            "pass one prior, or one per source; two sources or more",
+            argument="priors",
+        )
+    return tuple(map(float, mixing_weights(given, (), images=images, sources=count)))
+
 
 def mixing_weights(
     given: Sequence[float] | None, card_weights: Sequence[float], *, images: bool, sources: int
 ) -> tuple[float, ...]:
-    """Return the weights of a mixture: the argument, else the card's, else the medium's.
+    """Return the weights of a mixture: the argument, else the card's, else 1/K each (images) or 1 (audio).
 
-    Args:
-        given: the argument; returned as it is.
-        card_weights: w_k of the prior's card, or of several cards, in order. They count only if there is one
-            per source: a card of one image has the placeholder 1, which does not say how several are mixed.
-        images: whether the medium is images, whose mixture is the mean (1/K each), or audio, a sum (1 each).
-        sources: K.
-
-    Returns:
-        w_k, one per source unless ``given`` has another number.
+    Those of cards, in order, count only if there is one per source: a card of one image has the placeholder
+    1, which does not say how several are mixed.
     """
     if given is not None:
         return tuple(given)

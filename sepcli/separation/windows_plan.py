@@ -51,14 +51,10 @@ class WindowsPlan:
 
 
 def plan_windows(settings: StreamSettings, engine: Engine, frames: int, rate: int) -> WindowsPlan:
-    """Windows for a file.
+    """Windows for a file of ``frames`` samples at ``rate`` Hz.
 
-    Args:
-        settings: lengths of windows and overlaps. An engine with shared noise gets an overlap of whole
-            frames and windows of whole overlaps, two or more, but no longer than the file needs.
-        engine: samples the sources.
-        frames: Samples of the file.
-        rate: Hz, of the file.
+    An engine with shared noise gets an overlap of whole frames and windows of whole overlaps, two or more,
+    but no longer than the file needs.
     """
     target = engine.sample_rate
     if engine.hop is None:

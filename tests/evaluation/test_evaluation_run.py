@@ -17,7 +17,7 @@ from sepcli.evaluation.samples import seeds_of
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.protocols import ProgressCallback
-from sepcli.separation.executor import Executor, Processes, Serial
+from sepcli.separation.executor import Executor, Processes
 
 
 class Named(NamedTuple):
@@ -80,7 +80,7 @@ def test_progress_is_told_within_batches_and_at_their_ends() -> None:
     assert told == [(n, 5000) for n in (1000, 2000, 3000, 4000, 4500, 5000)]
 
 
-@pytest.mark.parametrize("executor", [None, Serial(), Processes(1)])
+@pytest.mark.parametrize("executor", [None, Processes(1)])
 def test_items_that_fail_alone_are_failures(executor: Executor | None) -> None:
     report = run(Numbers(one_by_one=True, bad="2"), batch=3, executor=executor)
     assert [failure.track for failure in report.failures] == ["2"]
