@@ -24,7 +24,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
 from sepcli.errors import InputError, PriorError, SepError, UsageError
-from sepcli.evaluation.report import decimals
+from sepcli.metrics import METRICS
 
 PROTOCOL = ("dataset", "mixture", "tracks", "version")
 """Keys of a report's protocol that a card copies."""
@@ -92,7 +92,7 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
         | ({"cost": cost} if cost else {})
         | {
             metric: {
-                row: {stem: _summary(values, decimals(metric)) for stem, values in stems.items()}
+                row: {stem: _summary(values, METRICS[metric].decimals) for stem, values in stems.items()}
                 for row, stems in rows.items()
             }
             for metric, rows in report["results"].items()

@@ -123,7 +123,7 @@ def write_files(
         if option == "--plot":
             _plot(report, path)
         else:
-            from sepcli.evaluation.csv_report import csv_text
+            from sepcli.evaluation.report import csv_text
 
             text = csv_text(report) if option == "--csv" else _page(report, quiet)
             write_text(path, text, "choose another file")
@@ -131,15 +131,11 @@ def write_files(
 
 
 def _plot(report: Report, path: Path) -> None:
+    from sepcli.evaluation.plots import heat_map, histogram, save_figure
+
     table = _cross(report)
-    if table is not None:
-        from sepcli.evaluation.heat_map import save_heat_map
-
-        save_heat_map(table, path)
-        return
-    from sepcli.evaluation.plots import save_histogram
-
-    save_histogram(report, report.protocol.metrics[0], path)
+    figure = histogram(report, report.protocol.metrics[0]) if table is None else heat_map(table)
+    save_figure(figure, path)
 
 
 def _page(report: Report, quiet: bool) -> str:

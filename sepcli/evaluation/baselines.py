@@ -1,15 +1,17 @@
-"""Two rows to read every result against: no separation at all, and the best a ratio mask can do.
+"""Two rows to compare every result with: no separation at all, and the best ratio mask.
 
 Both take the mixture m = Σ α_k x_k and return estimates of the unweighted sources x_k.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from sepcli.evaluation.score import TrackScore, score_track
+from sepcli.metrics.tracks import Signals
 from sepcli.signal.consistency import fft_size
 
 AVERAGE, ORACLE = "average", "oracle mask"
@@ -17,34 +19,56 @@ AVERAGE, ORACLE = "average", "oracle mask"
 MASK_WINDOW_SECONDS = 2048 / 22050
 
 
-def average(mixture: Tensor, weights: Sequence[float]) -> Tensor:
-    """Every source's share is mixture / K: x_k = m / (K α_k).
+def score_rows(
+    item: str,
+    rows: Mapping[str, Callable[[], Signals]],
+    stems: Sequence[str],
+    references: Signals,
+    mixture: Signals,
+    weights: Sequence[float],
+    metrics: Sequence[str],
+    sample_rate: int,
+) -> list[TrackScore]:
+    """Score the estimates of every row of an item, and the baselines beside them, one row in memory at a time.
 
     Args:
-        mixture: (C, T).
-        weights: The K weights α_k.
-
-    Returns:
-        (K, C, T).
+        item: its name.
+        rows: return estimates (K, T, C), by name.
+        stems: K names.
+        references: (K, T, C), the true sources; more than K if the mixture holds others that are not scored.
+        mixture: (T, C).
+        weights: α_k of the references in the mixture.
+        metrics: keys of ``sepcli.metrics.METRICS``, of tracks.
+        sample_rate: Hz.
     """
+    mixed, sources = torch.from_numpy(mixture).T, torch.from_numpy(references).transpose(1, 2)
+    scored = slice(len(stems))
+    beside: dict[str, Callable[[], Signals]] = {
+        AVERAGE: lambda: average(mixed, weights)[scored].transpose(1, 2).numpy(),
+        ORACLE: lambda: oracle_mask(mixed, sources, weights, sample_rate)[scored].transpose(1, 2).numpy(),
+    }
+    return [
+        score
+        for row, estimates in {**rows, **beside}.items()
+        for score in score_track(
+            item, row, stems, references[scored], estimates(), mixture, metrics, sample_rate
+        )
+    ]
+
+
+def average(mixture: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return mixture / K (C, T) as every source's share, x_k = m / (K α_k), (K, C, T)."""
     return torch.stack([mixture / (len(weights) * weight) for weight in weights])
 
 
 def oracle_mask(mixture: Tensor, sources: Tensor, weights: Sequence[float], sample_rate: int) -> Tensor:
-    """The ideal ratio mask of powers: |α_k X_k|² / Σ_j |α_j X_j|², of the true sources, times the mixture.
+    """Apply the ideal ratio mask of powers, |α_k X_k|² / Σ_j |α_j X_j|², of the true sources to the mixture.
 
     Periodic Hann window of 93 ms rounded to a power of two (2,048 samples at 22,050 Hz, 4,096 at 44,100 Hz),
     hop a quarter of it. Channels are masked one by one. The phase is the mixture's, so this bounds what masks
     can do, not separation as such (Vincent, Gribonval & Plumbley 2007, "Oracle estimators").
 
-    Args:
-        mixture: (C, T).
-        sources: (K, C, T), unweighted.
-        weights: The K weights α_k.
-        sample_rate: In Hz.
-
-    Returns:
-        (K, C, T).
+    The mixture is (C, T) at ``sample_rate`` Hz; sources and estimates are (K, C, T), unweighted.
     """
     n_fft = fft_size(MASK_WINDOW_SECONDS, sample_rate)
     window = torch.hann_window(n_fft, dtype=mixture.dtype, device=mixture.device)

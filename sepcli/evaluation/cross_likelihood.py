@@ -24,11 +24,10 @@ from sepcli.metrics.statistics import bootstrap_ci
 
 @dataclass(frozen=True)
 class Verdict:
-    """The prior of a source against the best of the others, item by item."""
+    """The prior of a source against the best of the others (``against``, by its source), item by item."""
 
     source: str
     against: str
-    """The source of the best other prior."""
     margin: float
     """Mean of log p under the source's prior minus that under the other, in nats per sample."""
     ci95: tuple[float, float]
@@ -53,7 +52,7 @@ class CrossLikelihood:
         sources: K names; prior k is of source k.
         priors: K names.
         values: (K, K, N), nats per sample: prior, source, item.
-        how: what else the values depend on.
+        how: what else the values depend on, ``seed`` of the bootstrap among it.
     """
 
     sources: tuple[str, ...]
@@ -73,8 +72,7 @@ class CrossLikelihood:
             others = np.delete(np.arange(len(self.sources)), k)
             rival = others[self.means[others, k].argmax()]
             apart = self.values[k, k] - self.values[rival, k]
-            interval = bootstrap_ci(apart, CI_LEVEL, CI_RESAMPLES, int(self.how.get("seed", 0)))
-            verdicts.append(Verdict(source, self.sources[rival], float(apart.mean()), interval))
+            verdicts.append(Verdict(source, self.sources[rival], float(apart.mean()), self._interval(apart)))
         return tuple(verdicts)
 
     @property
@@ -88,6 +86,7 @@ class CrossLikelihood:
         least = min(verdicts, key=lambda v: v.margin)
         low, high = least.ci95
         size = f"{least.margin:.3g} nats per sample (95 % interval {low:.3g} to {high:.3g})"
+        rival = f"{size}, {least.source} against the prior of {least.against}."
         if not least.wins:
             return (
                 f"The priors do not discriminate: {least.source} is likelier under the prior of "
@@ -97,27 +96,22 @@ class CrossLikelihood:
         if unsure:
             return (
                 f"The priors do not discriminate surely: the diagonal wins in every column, but for "
-                f"{', '.join(unsure)} not beyond chance; the least margin is {size}, {least.source} "
-                f"against the prior of {least.against}."
+                f"{', '.join(unsure)} not beyond chance; the least margin is {rival}"
             )
         return (
-            f"The priors discriminate: every source is the most likely under the matching prior; the least "
-            f"margin is {size}, {least.source} against the prior of {least.against}."
+            "The priors discriminate: every source is the most likely under the matching prior; the least "
+            f"margin is {rival}"
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as a document."""
-        intervals = [
-            [bootstrap_ci(v, CI_LEVEL, CI_RESAMPLES, int(self.how.get("seed", 0))) for v in row]
-            for row in self.values
-        ]
+        """Return the report as a document."""
         return {
             "metric": "cross-likelihood",
             "unit": "nats per sample",
             "priors": list(self.priors),
             "sources": list(self.sources),
             "mean": self.means.tolist(),
-            "ci95": intervals,
+            "ci95": [[self._interval(cell) for cell in row] for row in self.values],
             "n": self.values.shape[2],
             "margins": [
                 {"source": v.source, "against": v.against, "margin": v.margin, "ci95": v.ci95, "wins": v.wins}
@@ -128,14 +122,12 @@ class CrossLikelihood:
             **self.how,
         }
 
+    def _interval(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        return bootstrap_ci(values, CI_LEVEL, CI_RESAMPLES, int(self.how.get("seed", 0)))
+
 
 def cross_likelihood(report: Report, how: Mapping[str, Any]) -> CrossLikelihood:
-    """Arrange the values of a report of ``sepcli.evaluation.tasks.likelihood``.
-
-    Args:
-        report: its values.
-        how: what else the values depend on.
-    """
+    """Arrange the values of a report of ``sepcli.evaluation.tasks.likelihood``; see ``CrossLikelihood``."""
     sources = report.protocol.stems
     values: dict[str, dict[str, list[float]]] = {}
     for score in report.scores:

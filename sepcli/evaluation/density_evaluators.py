@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ class DensityEvaluator:
     factor: int
 
     def __call__(self, signal: Signal, noise: Signal) -> float:
-        """log p of a signal (T,), in nats per sample; the noise (T,) is standard normal."""
+        """Return log p of a signal (T,) in nats per sample; the noise (T,) is standard normal."""
         level, length = self.kind["level"], len(signal) // self.factor * self.factor
         power = float(np.square(signal).mean())
         gain = level / power**0.5 if level and power > 0 else 1.0
@@ -71,9 +72,9 @@ def open_evaluators(priors: Sequence[str], noise: float, device: torch.device) -
 
     Args:
         priors: K ≥ 2 names or folders.
-        noise: σ of the noise under which items are looked at, beside what a flow always adds; of a denoiser
-            the finest noise that counts, or the prior's if that is 0.
-        device: where to compute.
+        noise: σ of the noise on items, beside what a flow always adds; of a denoiser the finest noise that
+            counts, or the prior's if that is 0.
+        device: of the priors.
 
     Raises:
         UsageError: there are fewer than two, two of one source or of different kinds; or noise for which
@@ -116,19 +117,19 @@ def items_of(
         InputError: a source is missing.
         UsageError: the priors are not of toy waves.
     """
-    if str(data) == TOY_WAVES and not data.exists():
-        total = toy_items(names, count, rate, seed)[1]
-        return lambda: toy_items(names, count, rate, seed)[0], total, {}
-    if not holds_songs(data):
-        total = folder_items(data, names, count, rate)[1]
-        return lambda: folder_items(data, names, count, rate)[0], total, {}
-    split = held_out_split(data)
-    items = lambda: song_items(data, split, names, count, rate, seed, cache)  # noqa: E731
-    return items, count, {"subset": split, "samples": LENGTH}
+    if str(data) != TOY_WAVES or data.exists():
+        if holds_songs(data):
+            split = held_out_split(data)
+            songs = partial(song_items, data, split, names, count, rate, seed, cache)
+            return songs, count, {"subset": split, "samples": LENGTH}
+        chosen = partial(folder_items, data, names, count, rate)
+    else:
+        chosen = partial(toy_items, names, count, rate, seed)
+    return lambda: chosen()[0], chosen()[1], {}
 
 
 def toy_items(names: Sequence[str], count: int, rate: int, seed: int) -> tuple[Iterator[Signal], int]:
-    """Arrays (K, T) of test waves of the shapes called so, and how many there are.
+    """Return arrays (K, T) of test waves of shapes by name, and their number.
 
     Raises:
         UsageError: there is no such shape, or priors have another rate.
@@ -141,7 +142,7 @@ def toy_items(names: Sequence[str], count: int, rate: int, seed: int) -> tuple[I
 
 
 def folder_items(folder: Path, names: Sequence[str], count: int, rate: int) -> tuple[Iterator[Signal], int]:
-    """Arrays (K, T) of the items of STEM/ITEM files, and how many there are.
+    """Return arrays (K, T) of the items of STEM/ITEM files, and their number.
 
     Raises:
         InputError: a source is missing, or (later) an item is short or cannot be read.
@@ -153,16 +154,9 @@ def folder_items(folder: Path, names: Sequence[str], count: int, rate: int) -> t
 def song_items(
     data: Path, split: str, names: Sequence[str], count: int, rate: int, seed: int, cache: Path | None = None
 ) -> Iterator[Signal]:
-    """``count`` arrays (K, T) of segments of songs with stems, at unrelated offsets that are not quiet.
+    """Return arrays (K, T) of segments of songs with stems, at unrelated offsets that are not quiet.
 
-    Args:
-        data: Slakh2100's layout, or MUSDB18.
-        split: ``train``, ``validation`` or ``test``.
-        names: K sources.
-        count: how many items; the first are the same for any count.
-        rate: Hz.
-        seed: of the offsets.
-        cache: a folder for decoded songs.
+    The first are the same for any count; the seed is that of the offsets.
 
     Raises:
         InputError: the songs cannot be read, or lack a source; or (later) they are shorter than a segment.

@@ -25,7 +25,7 @@ LEARN_FROM = 2000
 
 
 def dictionaries_of(pairs: ImagePairs, seed: int) -> tuple[list[Array], tuple[str, ...]]:
-    """Learn the dictionaries of the two sources; none, and a note that says why, if that is impossible."""
+    """Learn the dictionaries of the two sources; none, and a note with the reason, if that is impossible."""
     if pairs.training is None:
         return [], ()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,7 @@ class ImageFile:
         self._file, self._rows, self._shape = file, tuple(rows), shape
 
     def put(self, number: int, row: str, images: Tensor) -> None:
-        """Keep an item's images (K, C, H, W) in [0, 1] of one row.
-
-        Raises:
-            OutputError: there is no space.
-        """
+        """Keep an item's images (K, C, H, W) in [0, 1] of one row."""
         data = (images.clamp(0.0, 1.0) * 255.0).round().byte().numpy().tobytes()
         try:
             self._file.seek((self._rows.index(row) * self._shape[0] + number) * len(data))
@@ -61,12 +57,12 @@ class ImageFile:
 
 
 def image_place(journal: Path) -> Path:
-    """Where a run keeps its images, beside its journal."""
+    """Return the path of a run's images, beside its journal."""
     return journal.with_name(f"{journal.name}.images")
 
 
 def has_images(path: Path, rows: Sequence[str], shape: tuple[int, ...]) -> bool:
-    """Whether a file can hold the images of a run that is continued."""
+    """Whether a file has the size of the images of a run."""
     return path.is_file() and path.stat().st_size == len(rows) * math.prod(shape)
 
 
@@ -74,12 +70,12 @@ def has_images(path: Path, rows: Sequence[str], shape: tuple[int, ...]) -> bool:
 def keep_images(
     rows: Sequence[str], shape: tuple[int, ...], path: Path | None, go_on: bool
 ) -> Iterator[ImageFile]:
-    """A file for the images of a run.
+    """Open a file for the images of a run, unnamed and temporary without a path.
 
     Args:
         rows: names.
         shape: (N, K, C, H, W).
-        path: where; None: in an unnamed temporary file.
+        path: of the file.
         go_on: keep what is in it.
 
     Raises:
@@ -111,24 +107,14 @@ def keep_images(
 
 @dataclass(frozen=True)
 class Sets:
-    """What whole sets are compared by.
-
-    Attributes:
-        metrics: keys of ``sepcli.metrics.METRICS``, of the scope ``set``.
-        networks: by name.
-        originals: all test images.
-    """
+    """Comparison of whole sets with all test images: metrics of the scope ``set``, and networks by name."""
 
     metrics: tuple[str, ...]
     networks: Mapping[str, Extractor]
     originals: Images
 
     def check(self, count: int) -> None:
-        """Refuse images that a network is not for, and sets of one.
-
-        Raises:
-            UsageError: see there.
-        """
+        """Raise ``UsageError`` if a network is for other images, or a set has a single one."""
         shape = self.originals.shape[1:]
         for network in self.networks.values():
             if network.shape not in (None, shape):
@@ -142,13 +128,20 @@ class Sets:
     def score(
         self, rows: Mapping[str, Images], on_progress: ProgressCallback | None
     ) -> tuple[list[TrackScore], list[str]]:
-        """Scores of every row and of the originals, and notes.
+        """Return scores of every row and of the originals, and notes.
 
         The originals' distance is that of two random halves of them: what chance alone makes of it.
         """
         halves = np.array_split(np.random.default_rng(0).permutation(len(self.originals)), 2)
         steps = len(self.networks) * (len(self.originals) + sum(map(len, rows.values())))
-        progress = _Progress(on_progress, steps)
+        done = 0
+
+        def progress(count: int) -> None:
+            nonlocal done
+            done += count
+            if on_progress is not None:
+                on_progress(done, steps)
+
         scores, notes = [], []
         for network in self.networks.values():
             metrics = [metric for metric in self.metrics if METRICS[metric].network == network.name]
@@ -169,7 +162,7 @@ class Sets:
 
 
 def open_networks(metrics: Sequence[str], weights: Path | None, device: torch.device) -> dict[str, Extractor]:
-    """The networks that metrics of sets need, by name.
+    """Open the networks that metrics of sets need, by name.
 
     Raises:
         PriorError: sepcli's classifiers are missing or damaged.
@@ -183,22 +176,8 @@ def open_networks(metrics: Sequence[str], weights: Path | None, device: torch.de
     }
 
 
-@dataclass
-class _Progress:
-    """Counts images."""
-
-    on_progress: ProgressCallback | None
-    total: int
-    done: int = 0
-
-    def __call__(self, count: int) -> None:
-        self.done += count
-        if self.on_progress is not None:
-            self.on_progress(self.done, self.total)
-
-
-def _look(network: Extractor, images: Images, progress: _Progress) -> Features:
-    """Part by part: of features only the moments are kept, which do not grow with the set."""
+def _look(network: Extractor, images: Images, progress: Callable[[int], None]) -> Features:
+    """The features of a set, part by part; only their moments are kept, which do not grow with the set."""
     total: Moments | None = None
     classes = []
     for start in range(0, len(images), PART):

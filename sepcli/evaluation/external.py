@@ -1,9 +1,7 @@
-"""Another program, demucs, separates the mixtures of a set of references, so that its stems can be scored.
+"""Separation of the mixtures of a set of references by another program, demucs, so that it can be scored.
 
-It is called as its command line is documented, ``demucs -n MODEL -o OUT [-d DEVICE] -- FILE``; nothing of it
-is imported. Its stems end up where it would have put them itself::
-
-    OUT/MODEL/TRACK/STEM.wav
+It is called by its documented command line, ``demucs -n MODEL -o OUT [-d DEVICE] -- FILE``, and nothing of
+it is imported. Its stems are OUT/MODEL/TRACK/STEM.wav, as if it had been called by hand.
 """
 
 from __future__ import annotations
@@ -36,11 +34,11 @@ class Demucs:
     Attributes:
         program: the command, as ``("python", "-m", "demucs")``.
         model: the name of one of its models.
-        device: where it computes; None: it chooses.
-        environment: Of its process.
+        device: of its computation; None: its default.
+        environment: of its process.
 
     Raises:
-        UsageError: That cannot be a model's name.
+        UsageError: the model cannot be a name.
     """
 
     program: tuple[str, ...]
@@ -56,17 +54,17 @@ class Demucs:
         """Separate one file; returns the folder of its stems, below ``out``.
 
         Raises:
-            SepError: It cannot be started, fails, or leaves no stems.
+            SepError: it cannot be started, fails, or leaves no stems.
         """
-        command = [*self.program, "-n", self.model, "-o", str(out)]
-        command += [] if self.device is None else ["-d", self.device]
+        device = [] if self.device is None else ["-d", self.device]
+        command = [*self.program, "-n", self.model, "-o", str(out), *device, "--", str(mixture)]
         hint = (
             f"run `demucs -n {self.model}` on a file by yourself: the first time it fetches its weights, "
             "and here it is kept from the network"
         )
         try:
             done = subprocess.run(
-                [*command, "--", str(mixture)],
+                command,
                 env=dict(self.environment),
                 cwd=mixture.parent,  # python -m looks for modules there
                 stdin=subprocess.DEVNULL,
@@ -91,18 +89,14 @@ def separate_tracks(
 
     The mixture is that of the references if there is one, else the sum of the stems, as in scoring.
 
-    Args:
-        references: Of the tracks.
-        out: Where the stems go, as ``MODEL/TRACK/STEM.wav``; each track's at once, as a whole.
-        demucs: How it is called.
-        on_progress: called with (tracks done, all tracks).
+    The stems of a track are moved below ``out`` at once. Progress is in tracks.
 
     Returns:
         The tracks that could not be separated, and why.
 
     Raises:
-        OutputError: The folder cannot be written.
-        SepError: Not one track could be separated.
+        OutputError: the folder cannot be written.
+        SepError: no track could be separated.
     """
     failures: list[tuple[Failure, SepError]] = []
     for number, (track, stems) in enumerate(references.items(), start=1):

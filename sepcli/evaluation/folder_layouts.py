@@ -43,14 +43,11 @@ Layout = Mapping[str, Stems]
 
 @dataclass(frozen=True)
 class FolderTrack:
-    """A track that has all its files."""
+    """A track that has all its files: estimates by row, and references, maybe with a mixture."""
 
     id: str
-    """Its name."""
     estimates: Mapping[str, Stems]
-    """Row → its stems."""
     references: Stems
-    """A mixture may be among them."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,8 @@ class Pairing:
 
 def holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
     """Whether a folder has such files where ``pair_folders`` looks for them."""
-    return folder.is_dir() and any(
-        _stems(path, suffixes)
-        for depth in ("", "*", "*/*")
-        for path in ([folder] if not depth else folder.glob(depth))
-        if path.is_dir()
-    )
+    folders = (path for depth in ("*", "*/*") for path in folder.glob(depth) if path.is_dir())
+    return folder.is_dir() and any(_stems(path, suffixes) for path in (folder, *folders))
 
 
 def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str, ...] = SOUNDS) -> Pairing:
@@ -82,14 +75,15 @@ def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str
     Of references in splits, only the splits that have an estimated track are taken.
 
     Args:
-        estimates: A folder, laid out as above.
-        references: Likewise; or the tracks of a data set.
-        suffixes: Of the files that are looked at.
+        estimates: a folder in one of the layouts above.
+        references: likewise; or the tracks of a data set.
+        suffixes: of the files of stems.
 
     Raises:
-        InputError: if a folder is missing or ambiguous, or the two have no stem of a track in common.
+        InputError: a folder is missing or ambiguous, or the two have no stem of a track in common.
     """
-    rows = _rows(estimates, suffixes)
+    parts = _parts(estimates, suffixes)
+    rows = {ESTIMATES: _joined(parts, estimates)} if parts.keys() <= SPLITS | {""} else parts
     tracks = {name for layout in rows.values() for track in layout for name in (track, _plain(track))}
     ref = _references(references, tracks, suffixes) if isinstance(references, Path) else references
     name = references.name if isinstance(references, Path) else "track"
@@ -102,11 +96,12 @@ def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str
             f"{estimates} and {name} have no stem of a track in common",
             "both need {track}/{stem}.wav (or .flac …) with the same names",
         )
+    labelled = [("estimate" if row == ESTIMATES else f"estimate by {row}", est) for row, est in rows.items()]
     complete, failures = [], []
     for track in sorted({*ref, *(track for est in rows.values() for track in est)}):
         missing = [
             f"no {what} of {stem}"
-            for what, layout in (*_labelled(rows), ("reference", ref))
+            for what, layout in (*labelled, ("reference", ref))
             for stem in stems
             if stem not in layout.get(track, {})
         ]
@@ -119,25 +114,12 @@ def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str
 
 
 def read_references(folder: Path) -> Layout:
-    """The tracks of a folder of references, of all its splits.
+    """Return the tracks of a folder of references, of all its splits.
 
     Raises:
-        InputError: The folder is missing, or ambiguous.
+        InputError: the folder is missing, or ambiguous.
     """
     return _references(folder, set(), SOUNDS)
-
-
-def _labelled(rows: Mapping[str, Layout]) -> list[tuple[str, Layout]]:
-    """Pair every row with a label for messages on its missing files."""
-    return [("estimate" if row == ESTIMATES else f"estimate by {row}", est) for row, est in rows.items()]
-
-
-def _rows(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Layout]:
-    """Estimates by row."""
-    parts = _parts(folder, suffixes)
-    if parts.keys() <= SPLITS | {""}:
-        return {ESTIMATES: _joined(parts, folder)}
-    return parts
 
 
 def _references(folder: Path, tracks: set[str], suffixes: tuple[str, ...]) -> Layout:
@@ -215,7 +197,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _match(est: Layout, ref: Layout, name: str) -> tuple[Layout, Layout]:
-    """The two with the same names for tracks and stems, as far as there is a way."""
+    """Both layouts with the same names for tracks and stems, where that is possible."""
     if len(est) == len(ref) == 1 and "" in {*est, *ref}:  # a track without a name matches any
         name = next(iter(ref)) or next(iter(est)) or name
         return {name: next(iter(est.values()))}, {name: next(iter(ref.values()))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,16 +10,16 @@ import numpy as np
 import torch
 
 from sepcli.errors import InputError
-from sepcli.evaluation.baselines import AVERAGE, ORACLE, average, oracle_mask
+from sepcli.evaluation.baselines import AVERAGE, average, score_rows
 from sepcli.evaluation.folder_layouts import MIXTURE, FolderTrack, Source, Stems
-from sepcli.evaluation.images import image_values
-from sepcli.evaluation.score import Signals, TrackScore, score_track
+from sepcli.evaluation.previews import REFERENCE, Clip, encode_audio, encode_image
+from sepcli.evaluation.score import TrackScore, image_values, in_best_order
 from sepcli.media.audio import AudioReader
 from sepcli.media.images import read_image
 from sepcli.metrics import METRICS
-from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.audio import si_sdr
 from sepcli.metrics.images import psnr
+from sepcli.metrics.tracks import Signals
 
 REMAINDER = 0.01
 """Share of the mixture's power that the scored stems may leave to coding and mastering: -20 dB."""
@@ -47,6 +47,17 @@ def score_track_files(
     return score(track, stems, metrics, any_order)
 
 
+def track_clips(track: FolderTrack, names: Sequence[str], images: bool) -> list[Clip]:
+    """Return previews of a track's files: its mixture if there is a file, the references, the estimates."""
+    load = _image_clip if images else _sound_clip
+    wanted = []
+    if MIXTURE in track.references and not images:
+        wanted.append((MIXTURE, MIXTURE, track.references[MIXTURE]))
+    for row, stems in {REFERENCE: track.references, **track.estimates}.items():
+        wanted += [(row, stem, stems[stem]) for stem in names]
+    return [Clip(row, stem, *load(source)) for row, stem, source in wanted]
+
+
 def _score_sounds(
     track: FolderTrack, stems: Sequence[str], metrics: Sequence[str], any_order: bool
 ) -> list[TrackScore]:
@@ -54,29 +65,14 @@ def _score_sounds(
     signals, rate = read_alike(track.references, wanted)
     sources = signals[: len(stems)]
     mixture = signals[-1] if MIXTURE in wanted else sources.sum(axis=0)
-    mixed, x = torch.from_numpy(mixture).T, _with_remainder(sources, mixture)
-    weights, scored = (1.0,) * len(x), slice(len(stems))
-    rows: dict[str, Callable[[], Signals]] = {
+    rows = {
         row: partial(_read_estimates, estimates, stems, sources, rate, any_order)
         for row, estimates in track.estimates.items()
     }
-    rows |= {
-        AVERAGE: lambda: average(mixed, weights)[scored].transpose(1, 2).numpy(),
-        ORACLE: lambda: oracle_mask(mixed, x, weights, rate)[scored].transpose(1, 2).numpy(),
-    }
-    return [
-        score
-        for method, row in rows.items()
-        for score in score_track(track.id, method, stems, sources, row(), mixture, metrics, rate)
-    ]
-
-
-def _with_remainder(sources: Signals, mixture: Signals) -> torch.Tensor:
-    """Sources (K, T, C) as (K, C, T), and the remainder of the mixture (T, C), unless it is small."""
     other = mixture - sources.sum(axis=0)
     audible = np.vdot(other, other) > REMAINDER * np.vdot(mixture, mixture)
     every = np.concatenate([sources, other[None]]) if audible else sources
-    return torch.from_numpy(every).transpose(1, 2)
+    return score_rows(track.id, rows, stems, every, mixture, (1.0,) * len(every), metrics, rate)
 
 
 def _read_estimates(
@@ -84,14 +80,11 @@ def _read_estimates(
 ) -> Signals:
     signals, other = read_alike(estimates, stems)
     if other != rate or signals.shape != sources.shape:
-        raise InputError(
+        raise _unlike(
             f"{_name(estimates[stems[0]])} has {_shape(signals[0], other)}, but the references "
-            f"have {_shape(sources[0], rate)}",
-            "compare files of the same sample rate, channels and length",
+            f"have {_shape(sources[0], rate)}"
         )
-    if not any_order:
-        return signals
-    return signals[list(best_permutation([[si_sdr(s, e) for e in signals] for s in sources]))]
+    return in_best_order(sources, signals, si_sdr) if any_order else signals
 
 
 def _score_images(
@@ -111,12 +104,8 @@ def _score_images(
                 f"images of {estimates.shape[1:]} by {method} for references of {sources.shape[1:]}",
                 "compare images of the same size and channels",
             )
-        order: Sequence[int] = range(len(stems))
-        if any_order:
-            order = best_permutation(
-                [[psnr(source, estimate) for estimate in estimates] for source in sources]
-            )
-        scores += image_values(track.id, method, stems, metrics, sources, estimates[list(order)])
+        ordered = in_best_order(sources, estimates, psnr) if any_order else estimates
+        scores += image_values(track.id, method, stems, metrics, sources, ordered)
     return scores
 
 
@@ -134,31 +123,40 @@ def read_alike(stems: Mapping[str, Source], names: Sequence[str]) -> tuple[Signa
     Raises:
         InputError: one cannot be read, or they differ.
     """
-    first, sample_rate = read_sound(stems[names[0]])
+    first, sample_rate = _read_sound(stems[names[0]])
     signals = np.empty((len(names), *first.shape), dtype=np.float32)
     signals[0] = first
     for number, name in enumerate(names[1:], start=1):
-        signal, rate = read_sound(stems[name])
+        signal, rate = _read_sound(stems[name])
         if rate != sample_rate or signal.shape != first.shape:
-            raise InputError(
+            raise _unlike(
                 f"{_name(stems[name])} has {_shape(signal, rate)}, but {_name(stems[names[0]])} has "
-                f"{_shape(first, sample_rate)}",
-                "compare files of the same sample rate, channels and length",
+                f"{_shape(first, sample_rate)}"
             )
         signals[number] = signal
     return signals, sample_rate
 
 
-def read_sound(source: Source) -> tuple[Signals, int]:
-    """Read samples (T, C) and the sample rate.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+def _read_sound(source: Source) -> tuple[Signals, int]:
+    """Samples (T, C) and the sample rate."""
     if not isinstance(source, Path):
         return source.read()
     with AudioReader(source) as reader:
         return reader.read(reader.info.frames).T.astype(np.float32), reader.info.sample_rate
+
+
+def _sound_clip(source: Source) -> tuple[str, bytes]:
+    return encode_audio(*_read_sound(source))
+
+
+def _image_clip(source: Source) -> tuple[str, bytes]:
+    if not isinstance(source, Path):
+        raise InputError(f"{source.paths[0]} is no image", "give folders of images")
+    return encode_image(read_image(source).pixels)
+
+
+def _unlike(message: str) -> InputError:
+    return InputError(message, "compare files of the same sample rate, channels and length")
 
 
 def _name(source: Source) -> str:

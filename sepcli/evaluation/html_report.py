@@ -11,20 +11,29 @@ import json
 from collections.abc import Mapping
 from itertools import accumulate, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sepcli.errors import SepError
-from sepcli.evaluation.examples import Case, pick_cases
 from sepcli.evaluation.plots import as_svg, box_plots, stem_histograms
 from sepcli.evaluation.previews import SECONDS, Clip, ClipsOf
 from sepcli.evaluation.report import Report, caption, difference_table, table
+from sepcli.evaluation.summary import track_values
 from sepcli.metrics import METRICS
 
 ROOM = 8_000_000
 """Bytes of previews of a track, at most."""
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+
+
+class Case(NamedTuple):
+    """A track that stands for others, best, median or worst, and its value, averaged over stems."""
+
+    label: str
+    track: str
+    value: float
 
 
 def html_page(report: Report, room: int = ROOM) -> str:
@@ -57,6 +66,26 @@ def html_page(report: Report, room: int = ROOM) -> str:
     return page + "\n"
 
 
+def pick_cases(report: Report) -> list[Case]:
+    """Return the best, the median and the worst track of the first method in the first metric, each once.
+
+    The median is a track, the lower of two in the middle. Tracks without a value are left out.
+    """
+    metric = report.protocol.metrics[0]
+    methods = track_values(report.scores)[metric]
+    values = list(next(iter(methods.values())).values())[-1]
+    ranked = sorted((value, track) for track, value in values.items() if not np.isnan(value))
+    if not METRICS[metric].higher_is_better:
+        ranked.reverse()
+    if not ranked:
+        return []
+    cases: dict[str, Case] = {}
+    for label, rank in {"best": -1, "median": (len(ranked) - 1) // 2, "worst": 0}.items():
+        value, track = ranked[rank]
+        cases.setdefault(track, Case(label, track, value))
+    return list(cases.values())
+
+
 def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         return json.dumps(value, default=str, ensure_ascii=False) if value else "none"
@@ -74,7 +103,7 @@ def _metric(report: Report, name: str) -> dict[str, Any]:
 
 
 def _example(case: Case, clips_of: ClipsOf | None, room: int) -> dict[str, Any]:
-    """A track and its previews, as many as there is room for."""
+    """A track and its previews, as many as fit into ``room`` bytes."""
     shown = {"label": case.label, "track": case.track, "value": f"{case.value:.2f}", "rows": [], "note": ""}
     try:
         clips = clips_of(case.track) if clips_of else []

@@ -1,26 +1,35 @@
-"""Common parts of evaluations of images: protocol, values and best order."""
+"""Common parts of tasks of images: protocol, samples and their log-likelihoods.
+
+Of several samples the likeliest under the prior has a row; typicality compares separations with the true
+sources.
+
+Source: Jayaram & Thickstun 2020 (BASIS), table 2 (Glow, 10x), and table 1, where log-likelihoods of
+    separations and of test images under the prior of the least noise stand side by side.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
+from sepcli.datasets.pair_folder import Pair
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.score import TrackScore
-from sepcli.evaluation.task import Plan
-from sepcli.metrics import METRICS
-from sepcli.metrics.assignment import best_permutation
+from sepcli.evaluation.samples import sample, seeds_of
+from sepcli.evaluation.task import Members, Plan
 from sepcli.metrics.features import Extractor
-from sepcli.metrics.images import psnr
+from sepcli.priors.images.glow import bits_per_dim, noisy
+from sepcli.protocols import Engine, ProgressCallback
+from sepcli.separation.independent import IndependentDensities
 
-MIXTURE, RESIDUAL = "mixture", "residual"
-"""The stem and the metric of what a sample leaves of the mixture."""
-
-Pixels = NDArray[np.float32]
+MIXTURE, RESIDUAL, NLL = "mixture", "residual", "nll"
+"""The stem, and two metrics, of a mixture as a whole: what a sample leaves of it, and typicality."""
+OURS, TRUTH = "sepcli", "truth"
+"""Rows: one sample, and the true sources."""
 
 
 def image_protocol(
@@ -49,17 +58,66 @@ def image_protocol(
     )
 
 
-def image_values(
-    item: str, row: str, stems: Sequence[str], metrics: Sequence[str], truth: Pixels, estimates: Pixels
-) -> Iterator[TrackScore]:
-    """Compare estimates (K, C, H, W), in the order of the sources, with the truth; both in [0, 1]."""
-    for metric in metrics:
-        measure = METRICS[metric].resolve()
-        for stem, source, estimate in zip(stems, truth, estimates, strict=True):
-            yield TrackScore(item, row, stem, metric, float(measure(source, estimate)))
+def image_cost(engine: Engine, unit: str) -> Callable[[float, int], Mapping[str, float]]:
+    """Return ``Setup.cost``: evaluations per sample, and seconds per unit if any was separated."""
+
+    def cost(seconds: float, items: int) -> dict[str, float]:
+        took = {f"seconds_per_{unit}": seconds / items} if items else {}
+        return {"evaluations": engine.evaluations, **took}
+
+    return cost
 
 
-def in_best_order(truth: Pixels, estimates: Tensor) -> Pixels:
-    """Clamp estimates (K, C, H, W) to [0, 1] and put them in the order of the greatest mean PSNR."""
-    clamped = estimates.clamp(0.0, 1.0).numpy()
-    return np.asarray(clamped[list(best_permutation([[psnr(s, e) for e in clamped] for s in truth]))])
+def sample_rows(samples: int) -> tuple[str, ...]:
+    """Names of the rows of samples: the first, and the likeliest of several."""
+    return (OURS, f"{OURS}-{samples}x") if samples > 1 else (OURS,)
+
+
+def sample_images(
+    engine: Engine,
+    items: Members[Pair],
+    mixtures: Tensor,
+    samples: int,
+    seed: int,
+    on_progress: ProgressCallback | None,
+) -> tuple[Tensor, list[Tensor], float]:
+    """Sample the sources of mixtures (B, C, H, W).
+
+    Returns:
+        All samples (B, S, K, C, H, W), those of the rows ``sample_rows``, and the seconds that it took.
+    """
+    numbers, ids = [number for number, _ in items], [item.id for _, item in items]
+    started = time.monotonic()
+    every = sample(engine, mixtures, seeds_of(seed, numbers, samples), ids, on_progress)
+    rows = [every[:, 0], *([likeliest(engine, every)] if samples > 1 else [])]
+    return every, rows, time.monotonic() - started
+
+
+def likeliest(engine: Engine, samples: Tensor) -> Tensor:
+    """Choose the samples (B, K, C, H, W) of (B, S, K, C, H, W) that are the most probable under the prior.
+
+    Samples are clamped to [0, 1] before they are evaluated; a prior that is not a density ranks by its bound.
+    """
+    values = engine.log_prior(samples.clamp(0.0, 1.0).flatten(0, 1))
+    if values is None:
+        return samples[:, 0]
+    return samples[torch.arange(len(samples)), values.view(samples.shape[:2]).argmax(1)]
+
+
+def typicality(engine: Engine, sample: Tensor, truth: Tensor, rng: np.random.Generator) -> dict[str, float]:
+    """Return bits per dimension of a sample and of the true sources, (K, C, H, W), under the least noise.
+
+    Both get noise of the density's level, from ``rng``, a sample only if its sampler leaves
+    it none: log p_σ is of noisy signals, and clean ones are likelier than these, true or not.
+
+    Returns:
+        By row; nothing if the prior is no density.
+    """
+    density = engine.density
+    if not isinstance(density, IndependentDensities):
+        return {}
+    levels = torch.full((len(truth),), density.sigma)
+    rows = torch.stack([sample if density.noisy else noisy(sample, levels, rng), noisy(truth, levels, rng)])
+    rows = rows.to(engine.device)
+    with torch.no_grad():
+        return dict(zip((OURS, TRUTH), bits_per_dim(density.log_prob(rows), rows).tolist(), strict=True))

@@ -33,11 +33,11 @@ KNOWN = "weights-inception-2015-12-05-6726825d.pth"
 
 
 def open_inception(weights: Path | None, device: torch.device) -> Extractor:
-    """The network of FID and Inception score.
+    """Open the network of FID and Inception score.
 
     Args:
         weights: a checkpoint of PyTorch (``KNOWN``) or safetensors of the same names.
-        device: where to compute.
+        device: of the network.
 
     Raises:
         UsageError: there is no file given, or the library is not installed.
@@ -91,6 +91,5 @@ def _read(weights: Path) -> dict[str, Tensor]:
     try:
         return load_file(weights)
     except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(
-            f"{weights} cannot be read as safetensors", f"use torch-fidelity's {KNOWN}"
-        ) from error
+        message = f"{weights} cannot be read as safetensors"
+        raise InputError(message, f"use torch-fidelity's {KNOWN}") from error

@@ -18,18 +18,13 @@ from sepcli.errors import OutputError
 from sepcli.evaluation.score import TrackScore
 
 Finished = Mapping[str, Sequence[TrackScore]]
-"""Scores by track."""
+"""Scores by item."""
 
 
 def read_journal(path: Path, fingerprint: str) -> dict[str, list[TrackScore]] | None:
-    """The finished tracks of a journal of the same protocol.
+    """Return the finished tracks of a journal, if it exists, in the order written.
 
-    Args:
-        path: The journal; it need not exist.
-        fingerprint: Of the protocol.
-
-    Returns:
-        Scores by track, in the order written; None if the journal belongs to another protocol.
+    None if it belongs to another protocol.
     """
     if not path.is_file():
         return {}
@@ -46,13 +41,16 @@ def read_journal(path: Path, fingerprint: str) -> dict[str, list[TrackScore]] | 
     return finished
 
 
-def resume_journal(journal: Path | None, fingerprint: str, replace: bool) -> dict[str, list[TrackScore]]:
-    """Return what is finished already, and leave a journal that can be appended to.
+def resume_journal(
+    journal: Path | None, fingerprint: str, replace: bool, images: bool
+) -> dict[str, list[TrackScore]]:
+    """Return the finished items, and leave a journal that can be appended to.
 
     Args:
         journal: its file; None: nothing is finished or kept.
         fingerprint: of the protocol.
         replace: start over when the journal belongs to another protocol.
+        images: whether the images of finished items exist, if they are needed; else all starts over.
 
     Raises:
         OutputError: it belongs to another protocol, or cannot be written.
@@ -68,8 +66,9 @@ def resume_journal(journal: Path | None, fingerprint: str, replace: bool) -> dic
             f"{journal} belongs to an unfinished evaluation with different settings",
             "repeat that evaluation to finish it, overwrite it, or choose another file",
         )
-    start_journal(journal, fingerprint, finished or {})
-    return finished or {}
+    finished = finished if finished and images else {}
+    start_journal(journal, fingerprint, finished)
+    return {name: scores for name, scores in finished.items() if scores}
 
 
 def start_journal(path: Path, fingerprint: str, finished: Finished) -> None:

@@ -21,10 +21,9 @@ MIXTURE = "mixture"
 
 
 class Clip(NamedTuple):
-    """A preview."""
+    """A preview of a method's estimate of a stem."""
 
     row: str
-    """The method."""
     stem: str
     mime: str
     data: bytes
@@ -42,14 +41,7 @@ def clips_of_rows(
     rows: Mapping[str, Iterable[NDArray[np.float32]]],
     encode: Encode,
 ) -> list[Clip]:
-    """The mixture, then row by row the stems.
-
-    Args:
-        stems: K names.
-        mixture: A signal.
-        rows: K signals by row; the true sources are the row ``REFERENCE``.
-        encode: How signals become bytes.
-    """
+    """Return clips of the mixture, then row by row of the K stems; ``REFERENCE`` is the true sources' row."""
     clips = [Clip(MIXTURE, MIXTURE, *encode(mixture))]
     for row, signals in rows.items():
         clips += [Clip(row, stem, *encode(signal)) for stem, signal in zip(stems, signals, strict=True)]

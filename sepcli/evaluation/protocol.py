@@ -23,21 +23,17 @@ class Protocol:
     """Everything that the numbers of a report depend on, besides the signals."""
 
     metrics: tuple[str, ...]
-    """Keys of ``sepcli.metrics.METRICS``."""
     dataset: str
-    """The evaluated tracks."""
     stems: tuple[str, ...]
     mixture: str
-    """Mixing of the sources."""
     tracks: int
-    """Number of tracks to evaluate."""
     seed: int = 0
     """Seed of separation and of the bootstrap."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the separation: prior, sampler, samples, batch …; empty for finished estimates."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The protocol for a report, with the rules that all reports share."""
+        """Return the protocol for a report, with the rules that all reports share."""
         return {
             **asdict(self),
             "aggregation": {metric: METRICS[metric].rule for metric in self.metrics},
@@ -47,11 +43,9 @@ class Protocol:
         }
 
     def fingerprint(self, files: Iterable[Path] = (), content: bytes = b"") -> str:
-        """A hash that two runs share only when their numbers may be mixed.
+        """Return a hash that two runs share only when their numbers may be mixed.
 
-        Args:
-            files: what is scored; their paths, sizes and times count.
-            content: of what is scored, where that is no file.
+        It is also of the paths, sizes and times of the files that are scored, or of their content.
         """
         about = sorted((str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files)
         text = json.dumps([self.as_dict(), about], sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""A report: what was measured, how, and what could not be; its JSON document and its tables.
+"""A report: what was measured, how, and what could not be; its JSON document, tables and CSV.
 
 The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what is not finite as null)::
 
@@ -19,9 +19,11 @@ stems.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,18 @@ import numpy as np
 from sepcli.evaluation.previews import ClipsOf
 from sepcli.evaluation.protocol import SILENCE, Protocol
 from sepcli.evaluation.score import TrackScore
-from sepcli.evaluation.summary import Differences, Results, Summary, paired_differences, summarise_scores
+from sepcli.evaluation.summary import (
+    Difference,
+    Differences,
+    Results,
+    Summary,
+    paired_differences,
+    summarise_scores,
+)
 from sepcli.metrics import METRICS
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of cells that spreadsheets interpret as a formula (OWASP, "CSV injection")."""
 
 
 @dataclass(frozen=True)
@@ -96,55 +108,41 @@ def make_report(
 
 
 def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
-    """A metric's table: methods as rows; as columns stems and their average, as ``mean [ci95]``.
+    """Return head and rows of a metric's table, a row per method.
 
-    The last of these columns is followed by its median and the number of tracks.
-
-    Returns:
-        The heads and the rows.
+    The columns are stems and their average, as ``mean [ci95]``; the median of the last of these; and the
+    number of tracks.
     """
-    methods = results[metric]
+    methods, digits = results[metric], METRICS[metric].decimals
     stems = list(next(iter(methods.values())))
-    digits = decimals(metric)
-    rows = [
-        [
-            method,
-            *(_cell(by_stem[stem], digits) for stem in stems),
-            f"{by_stem[stems[-1]].median:.{digits}f}" if by_stem[stems[-1]].n else "-",
-            str(max(s.n for s in by_stem.values())),
-        ]
-        for method, by_stem in methods.items()
-    ]
+    rows = []
+    for method, by_stem in methods.items():
+        last = by_stem[stems[-1]]
+        cells = [_cell(by_stem[stem], digits) for stem in stems]
+        median = f"{last.median:.{digits}f}" if last.n else "-"
+        rows.append([method, *cells, median, str(max(s.n for s in by_stem.values()))])
     return [metric, *stems, "median", "tracks"], rows
 
 
 def difference_table(differences: Differences, metric: str) -> tuple[list[str], list[list[str]]]:
-    """A metric's differences: methods as rows; as columns stems and their average, as ``mean [ci95]``.
+    """Return head and rows of a metric's table of differences, a row per method.
 
-    The last of these columns is followed by the share of the tracks in which the method is better, and their
-    number.
-
-    Returns:
-        The heads and the rows.
+    The columns are stems and their average, as ``mean [ci95]``; the share of the tracks in which the method
+    is better in the last of these; and the number of tracks.
     """
-    methods = differences[metric]
-    digits = decimals(metric)
+    methods, digits = differences[metric], METRICS[metric].decimals
     stems = list(next(iter(methods.values())))
     against = methods[next(iter(methods))][stems[0]].against
-    rows = [
-        [
-            method,
-            *("-" if not d.n else with_interval(d.mean, d.ci95, digits, "+") for d in by_stem.values()),
-            f"{100 * by_stem[stems[-1]].better:.0f} %" if by_stem[stems[-1]].n else "-",
-            str(by_stem[stems[-1]].n),
-        ]
-        for method, by_stem in methods.items()
-    ]
+    rows = []
+    for method, by_stem in methods.items():
+        last = by_stem[stems[-1]]
+        cells = [_cell(difference, digits, "+") for difference in by_stem.values()]
+        rows.append([method, *cells, f"{100 * last.better:.0f} %" if last.n else "-", str(last.n)])
     return [f"{metric} minus that of {against}", *stems, "better", "tracks"], rows
 
 
 def caption(metric: str, differences: bool = False) -> str:
-    """Return what the numbers of a metric's table are, or of its table of differences."""
+    """Return the caption of a metric's table, or of its table of differences."""
     row = METRICS[metric]
     unit = f"{row.unit}, " if row.unit else ""
     if differences:
@@ -155,19 +153,32 @@ def caption(metric: str, differences: bool = False) -> str:
     return f"{unit}mean [95 % interval], median of the column before. {row.rule}."
 
 
-def decimals(metric: str) -> int:
-    """Places after the point that tables show."""
-    return METRICS[metric].decimals
-
-
-def _cell(summary: Summary, digits: int) -> str:
-    return "-" if summary.n == 0 else with_interval(summary.mean, summary.ci95, digits)
-
-
-def with_interval(mean: float, ci95: tuple[float, float], digits: int, sign: str = "") -> str:
+def _cell(value: Summary | Difference, digits: int, sign: str = "") -> str:
     """``mean [low, high]``; without the interval where there is none, with signs if ``sign`` is ``+``."""
-    low, high = (f"{end:{sign}.{digits}f}" for end in ci95)
-    return f"{mean:{sign}.{digits}f}" + ("" if np.isnan(ci95[0]) else f" [{low}, {high}]")
+    if not value.n:
+        return "-"
+    low, high = (f"{end:{sign}.{digits}f}" for end in value.ci95)
+    return f"{value.mean:{sign}.{digits}f}" + ("" if np.isnan(value.ci95[0]) else f" [{low}, {high}]")
+
+
+def csv_text(report: Report) -> str:
+    """Return comma-separated values (RFC 4180): a head, then a row per track, method, stem and metric.
+
+    The columns are the fields of ``TrackScore``. A value that is not a number is left empty; infinite ones
+    are ``inf`` and ``-inf``. Names, which may hold anything, have a ``'`` before them where a spreadsheet
+    would interpret them as a formula.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in fields(TrackScore)])
+    writer.writeheader()
+    for score in report.scores:
+        row = {key: _as_text(cell) if isinstance(cell, str) else cell for key, cell in asdict(score).items()}
+        writer.writerow(row | ({"value": ""} if np.isnan(score.value) else {}))
+    return text.getvalue()
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 def _as_dicts(tree: Results | Differences) -> dict[str, dict[str, dict[str, Any]]]:

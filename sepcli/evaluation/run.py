@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from sepcli.errors import InputError, SepError, UsageError
 from sepcli.evaluation.distribution import ImageFile, Sets, has_images, image_place, keep_images
-from sepcli.evaluation.journal import Finished, append_journal, resume_journal, start_journal
+from sepcli.evaluation.journal import Finished, append_journal, resume_journal
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol as Rules
 from sepcli.evaluation.report import Failure, Report, make_report
@@ -40,7 +41,7 @@ def run(
     """Evaluate a task.
 
     Args:
-        task: what is evaluated.
+        task: items, their separation and their references.
         metrics: names in ``METRICS``; the task's if there are none.
         seed: of items, samples and bootstrap; an item's samples depend on this and its number only.
         batch: items that are worked on together; batches are the same whatever is finished.
@@ -50,7 +51,7 @@ def run(
         on_progress: called with thousandths of items, then with images of the sets that are compared.
 
     Returns:
-        The report. Of a task whose items are scored one by one, those that fail are its failures.
+        The report. Items of a task that are scored one by one and fail are its failures.
 
     Raises:
         UsageError: a metric is unknown, or not one that the task can measure.
@@ -60,27 +61,25 @@ def run(
     plan = Plan(_chosen(task, metrics), seed, 1 if task.one_by_one else batch)
     setup = task.setup(plan)
     protocol, sets = setup.protocol, _sets(plan, setup)
-    mark = protocol.fingerprint(setup.files, setup.content)
     work = _Work(task, plan, protocol.tracks, journal, executor, on_progress)
-    if sets is None:
-        done = work.all(_finished(journal, mark, replace_journal, True))
-        of_sets: list[TrackScore] = []
-        remarks: list[str] = []
-    else:
-        shape = (protocol.tracks, setup.images, *sets.originals.shape[1:])
-        path = None if journal is None else image_place(journal)
-        complete = path is not None and has_images(path, setup.rows, shape)
-        finished = _finished(journal, mark, replace_journal, complete)
-        with keep_images(setup.rows, shape, path, bool(finished)) as kept:
-            done = work.all(finished, kept)
-            of_sets, remarks = sets.score(kept.sets(), on_progress)
-    scores = [score for scores in done.scores.values() for score in scores] + of_sets
-    failures = [*setup.failures, *done.failures]
+    shape = () if sets is None else (protocol.tracks, setup.images, *sets.originals.shape[1:])
+    path = None if sets is None or journal is None else image_place(journal)
+    complete = sets is None or (path is not None and has_images(path, setup.rows, shape))
+    mark = protocol.fingerprint(setup.files, setup.content)
+    finished = resume_journal(journal, mark, replace_journal, complete)
+    keeping: AbstractContextManager[ImageFile | None] = nullcontext()
+    if sets is not None:
+        keeping = keep_images(setup.rows, shape, path, bool(finished))
+    with keeping as kept:
+        work.score_all(finished, kept)
+        of_sets, remarks = sets.score(kept.sets(), on_progress) if sets and kept else ([], [])
+    scores = [score for scores in work.scores.values() for score in scores] + of_sets
+    failures = [*setup.failures, *work.failures]
     if not scores:
         raise _nothing(protocol, failures)
     report = make_report(protocol, scores, failures, [*setup.notes, *remarks])
-    seeds = {name: item_seed(seed, n) for n, name in enumerate(done.names)} if task.separates else {}
-    cost = task.cost(done.seconds, done.separated)
+    seeds = {name: item_seed(seed, n) for n, name in enumerate(work.names)} if task.separates else {}
+    cost = setup.cost(work.seconds, work.separated)
     return replace(report, cost=cost, seeds=seeds, clips_of=partial(_clips, task, plan))
 
 
@@ -93,8 +92,8 @@ def _nothing(protocol: Rules, failures: Sequence[Failure]) -> InputError:
 
 
 def _chosen(task: Task[Any], names: Sequence[str]) -> tuple[str, ...]:
-    """The metrics, the task's if none is chosen but checks."""
-    metrics = find(names) if names else ()
+    """The metrics, with the task's if none is chosen but checks."""
+    metrics = find(names)
     unfit = [metric for metric in metrics if not _fits(task, metric)]
     if unfit:
         fitting = [name for name, metric in METRICS.items() if metric.selectable and _fits(task, metric)]
@@ -110,7 +109,7 @@ def _fits(task: Task[Any], metric: Metric) -> bool:
 
 
 def _sets(plan: Plan, setup: Setup) -> Sets | None:
-    """What whole sets are compared by; refuses images that are too small or too few."""
+    """The comparison of whole sets; images that are too small or too few are refused."""
     if setup.originals is None:
         return None
     for metric in plan.of("item"):
@@ -124,15 +123,6 @@ def _sets(plan: Plan, setup: Setup) -> Sets | None:
     return sets
 
 
-def _finished(journal: Path | None, mark: str, replace_journal: bool, images: bool) -> Finished:
-    """What a journal of this fingerprint holds, if the images exist, too; else it is started anew."""
-    finished = resume_journal(journal, mark, replace_journal)
-    if journal is None or not finished or images:
-        return {name: scores for name, scores in finished.items() if scores}
-    start_journal(journal, mark, {})
-    return {}
-
-
 def _clips(task: Task[Any], plan: Plan, name: str) -> list[Clip]:
     for number, item in enumerate(task.items(plan)):
         if item.id == name:
@@ -141,19 +131,8 @@ def _clips(task: Task[Any], plan: Plan, name: str) -> list[Clip]:
 
 
 @dataclass
-class _Done:
-    """All items, as they are done."""
-
-    names: list[str] = field(default_factory=list)
-    scores: dict[str, Sequence[TrackScore]] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
-    seconds: float = 0.0
-    separated: int = 0
-
-
-@dataclass(frozen=True)
 class _Work:
-    """Batches: finished ones are not scored again, new ones go into the journal."""
+    """Batches and their results: finished ones are not scored again, new ones go into the journal."""
 
     task: Task[Any]
     plan: Plan
@@ -161,29 +140,30 @@ class _Work:
     journal: Path | None
     executor: Executor | None
     on_progress: ProgressCallback | None
+    names: list[str] = field(default_factory=list)
+    scores: dict[str, Sequence[TrackScore]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+    separated: int = 0
 
-    def all(self, finished: Finished, kept: ImageFile | None = None) -> _Done:
-        done, batches = _Done(), self._batches()
-        if self.executor is None:
-            scored: Iterator[Scored] | None = None
-        else:
+    def score_all(self, finished: Finished, kept: ImageFile | None) -> None:
+        batches, scored = self._batches(), None
+        if self.executor is not None:
             batches = iter(every := list(batches))
             new = [members for members in every if not _known(members, finished)]
-            scored = self.executor.map(partial(_state, self.task, self.plan), _score_alone, new)
+            scored = self.executor.map(partial(_state, self.task, self.plan), _score, new)
         for members in batches:
-            start = len(done.names)
-            done.names += [item.id for _, item in members]
+            within = self._within(len(self.names), len(members))
+            self.names += [item.id for _, item in members]
             if _known(members, finished):
-                done.scores |= {item.id: finished[item.id] for _, item in members}
+                self.scores |= {item.id: finished[item.id] for _, item in members}
             else:
-                within = self._within(start, len(members))
-                result = next(scored) if scored else _score(self.task, self.plan, members, within)
-                self._take(result, members, done, kept)
+                result = next(scored) if scored else _score((self.task, self.plan), members, within)
+                self._take(result, members, kept)
             if self.on_progress is not None:
-                self.on_progress(1000 * len(done.names), 1000 * max(self.total, len(done.names)))
-        return done
+                self.on_progress(1000 * len(self.names), 1000 * max(self.total, len(self.names)))
 
-    def _take(self, result: Scored, members: Members[Any], done: _Done, kept: ImageFile | None) -> None:
+    def _take(self, result: Scored, members: Members[Any], kept: ImageFile | None) -> None:
         """Images are kept before the journal takes the scores in."""
         if kept is not None:
             for row, images in result.images.items():
@@ -191,9 +171,10 @@ class _Work:
                     kept.put(number, row, each)
         if self.journal is not None and result.scores:
             append_journal(self.journal, result.scores)
-        done.scores |= result.scores
-        done.failures += result.failures
-        done.seconds, done.separated = done.seconds + result.seconds, done.separated + len(members)
+        self.scores |= result.scores
+        self.failures += result.failures
+        self.seconds += result.seconds
+        self.separated += len(members)
 
     def _batches(self) -> Iterator[list[tuple[int, Any]]]:
         numbered = enumerate(self.task.items(self.plan))
@@ -217,13 +198,10 @@ def _state(task: Task[Any], plan: Plan) -> tuple[Task[Any], Plan]:
     return task, plan
 
 
-def _score_alone(state: tuple[Task[Any], Plan], members: Members[Any]) -> Scored:
-    return _score(*state, members, None)
-
-
 def _score(
-    task: Task[Any], plan: Plan, members: Members[Any], on_progress: ProgressCallback | None
+    state: tuple[Task[Any], Plan], members: Members[Any], on_progress: ProgressCallback | None = None
 ) -> Scored:
+    task, plan = state
     try:
         return task.score(members, plan, on_progress)
     except SepError as error:

@@ -90,11 +90,7 @@ def sample_audio(
 
 
 def check_fits(pair: Pair, engine: Engine) -> None:
-    """Refuse an item that has other sources or another rate than an engine.
-
-    Raises:
-        InputError: see there.
-    """
+    """Raise ``InputError`` if an item has other sources or another rate than an engine."""
     if pair.sources.shape[0] != len(engine.names):
         raise InputError(
             f"item {pair.id} has {pair.sources.shape[0]} sources, the separator {len(engine.names)}",
@@ -113,7 +109,7 @@ def mix(sources: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 def describe_mixture(weights: Sequence[float], names: Sequence[str]) -> str:
-    """Return how mixtures are sums of sources, for a protocol: 0.5·drums + 0.5·bass."""
+    """Return the mixing for a protocol: 0.5·drums + 0.5·bass."""
     return " + ".join(f"{weight:g}·{name}" for weight, name in zip(weights, names, strict=True))
 
 

@@ -1,17 +1,20 @@
-"""Values of one track: estimates against references."""
+"""Values of one track or item: estimates against references."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sepcli.metrics import METRICS
+from sepcli.metrics.assignment import best_permutation
 from sepcli.metrics.statistics import median_over_windows
 from sepcli.metrics.tracks import Signals, Track
 
-__all__ = ["Signals", "TrackScore", "score_track"]
+Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ def score_track(
         One value per metric and stem.
 
     Raises:
-        ValueError: if the shapes do not fit or a metric is not of tracks.
-        InputError: if museval is needed and cannot be used.
+        ValueError: the shapes do not fit, or a metric is not of tracks.
+        InputError: museval is needed and cannot be used.
     """
     signals = Track(references, estimates, mixture, sample_rate)
     scores: list[TrackScore] = []
@@ -71,3 +74,19 @@ def score_track(
             for stem, value, count in zip(stems, values, left_out, strict=True)
         ]
     return scores
+
+
+def image_values(
+    item: str, row: str, stems: Sequence[str], metrics: Sequence[str], truth: Pixels, estimates: Pixels
+) -> Iterator[TrackScore]:
+    """Compare estimates (K, C, H, W), in the order of the sources, with the truth; both in [0, 1]."""
+    for metric in metrics:
+        measure = METRICS[metric].resolve()
+        for stem, source, estimate in zip(stems, truth, estimates, strict=True):
+            yield TrackScore(item, row, stem, metric, float(measure(source, estimate)))
+
+
+def in_best_order(sources: Signals, estimates: Signals, fit: Callable[[Any, Any], Any]) -> Signals:
+    """Put K estimates in the order of the greatest mean ``fit(source, estimate)``."""
+    order = best_permutation([[fit(source, estimate) for estimate in estimates] for source in sources])
+    return np.asarray(estimates[list(order)])

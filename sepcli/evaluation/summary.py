@@ -1,4 +1,4 @@
-"""From the scores of tracks to numbers: means, medians, intervals, and differences between methods."""
+"""Means, medians and intervals of the scores of tracks, and differences between methods."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Summary:
-    """The values of many tracks in five numbers."""
+    """The values of n tracks in five numbers."""
 
     mean: float
     median: float
     ci95: tuple[float, float]
     """95 % interval of the mean, by bootstrap over tracks."""
     n: int
-    """Tracks that have a value."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A method against another, over the tracks for which both have a value."""
+    """A method against another, ``against``, over the n tracks for which both have a value."""
 
     against: str
-    """The other method, the report's first."""
     mean: float
     """Mean of the differences, track by track; positive if this method has the higher values."""
     ci95: tuple[float, float]
@@ -41,7 +39,6 @@ class Difference:
     better: float
     """Share of the tracks for which this method has the better value, from 0 to 1."""
     n: int
-    """Tracks."""
 
 
 Values = dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -53,12 +50,10 @@ Differences = dict[str, dict[str, dict[str, Difference]]]
 
 
 def track_values(scores: Sequence[TrackScore]) -> Values:
-    """Scores by metric, method, stem and track; where there are several stems, with their average.
+    """Return scores by metric, method, stem and track, each in the order of the first appearance.
 
-    The average column is computed track by track; it is NaN for tracks in which a stem has no value.
-
-    Args:
-        scores: Of all tracks; the order of metrics, methods and stems is that of their first appearance.
+    Where there are several stems, there is their average, track by track; it is NaN for tracks in which a
+    stem has no value.
     """
     values: Values = {}
     for score in scores:
@@ -86,12 +81,7 @@ def summarise(values: Iterable[float], seed: int = 0) -> Summary:
 
 
 def summarise_scores(scores: Sequence[TrackScore], seed: int = 0) -> Results:
-    """Summarise per metric, method and stem, and over the stems.
-
-    Args:
-        scores: Of all tracks.
-        seed: Of the bootstrap.
-    """
+    """Summarise per metric, method and stem, and over the stems; the seed is that of the bootstrap."""
     return {
         metric: {
             method: {stem: summarise(by_track.values(), seed) for stem, by_track in stems.items()}
@@ -102,12 +92,7 @@ def summarise_scores(scores: Sequence[TrackScore], seed: int = 0) -> Results:
 
 
 def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differences:
-    """Every method against the first one, track by track; checks and metrics of whole sets are not compared.
-
-    Args:
-        scores: Of all tracks.
-        seed: Of the bootstrap.
-    """
+    """Compare every method with the first one, track by track, but for checks and metrics of whole sets."""
     differences: Differences = {}
     for metric, methods in track_values(scores).items():
         (first, base), *others = methods.items()
@@ -130,16 +115,9 @@ def difference(
     seed: int = 0,
     higher_is_better: bool = True,
 ) -> Difference:
-    """Compare two methods' values of one metric and stem by track.
+    """Compare a method's values of one metric and stem, by track, with those (``base``) of ``against``.
 
     Tracks without a value of either, or with the same infinite value of both, are left out.
-
-    Args:
-        values: Of one method.
-        base: Of the other, ``against``.
-        against: Its name.
-        seed: Of the bootstrap.
-        higher_is_better: whether a higher value is the better one.
     """
     pairs = np.array([(value, base[track]) for track, value in values.items() if track in base])
     pairs = pairs.reshape(-1, 2)

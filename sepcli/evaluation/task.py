@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -18,9 +18,6 @@ from sepcli.metrics import METRICS
 from sepcli.metrics.features import Extractor
 from sepcli.protocols import ProgressCallback
 
-Scores = Mapping[str, Sequence[TrackScore]]
-"""Item → its values."""
-
 
 class Item(Protocol):
     """A unit of the evaluation."""
@@ -28,7 +25,6 @@ class Item(Protocol):
     @property
     def id(self) -> str:
         """Its name, different for every item."""
-        ...
 
 
 T = TypeVar("T", bound=Item)
@@ -38,13 +34,7 @@ Members = Sequence[tuple[int, T]]
 
 @dataclass(frozen=True)
 class Plan:
-    """Metrics and grouping of items.
-
-    Attributes:
-        metrics: keys of ``METRICS``.
-        seed: of items, samples and bootstrap.
-        batch: items that are worked on together.
-    """
+    """Metrics (keys of ``METRICS``), seed of items, samples and bootstrap, and items worked on together."""
 
     metrics: tuple[str, ...]
     seed: int = 0
@@ -69,6 +59,7 @@ class Setup:
         networks: extract the features of metrics of sets, by name.
         failures: items that cannot be scored.
         notes: for the report.
+        cost: seconds and number of the items separated now → cost of the separation.
     """
 
     protocol: Rules
@@ -80,21 +71,16 @@ class Setup:
     networks: Mapping[str, Extractor] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
+    cost: Callable[[float, int], Mapping[str, float]] = lambda seconds, items: {}
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A batch that is done.
+    """A batch that is done: scores by item, and seconds that separating took."""
 
-    Attributes:
-        scores: by item.
-        images: by row, (B, K, C, H, W) in [0, 1], for metrics of sets.
-        seconds: that separating took.
-        failures: items that could not be scored.
-    """
-
-    scores: Scores
+    scores: Mapping[str, Sequence[TrackScore]]
     images: Mapping[str, Tensor] = field(default_factory=dict)
+    """By row, (B, K, C, H, W) in [0, 1], for metrics of sets."""
     seconds: float = 0.0
     failures: tuple[Failure, ...] = ()
 
@@ -105,44 +91,31 @@ class Task(Protocol[T]):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The default metrics."""
-        ...
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """The scopes of metrics that it can measure."""
-        ...
 
     @property
     def medium(self) -> str:
         """Audio or image."""
-        ...
 
     @property
     def separates(self) -> bool:
         """Whether it separates, so that items have seeds."""
-        ...
 
     @property
     def one_by_one(self) -> bool:
         """Whether an item is scored alone; one that cannot be scored is then a failure of the report."""
-        ...
 
     def setup(self, plan: Plan) -> Setup:
         """Return the protocol, and what else is fixed before the first item."""
-        ...
 
     def items(self, plan: Plan) -> Iterator[T]:
         """Yield the items, from the first, in an order that is always the same."""
-        ...
 
     def score(self, items: Members[T], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
         """Separate and score a batch."""
-        ...
 
     def clips(self, number: int, item: T, plan: Plan) -> list[Clip]:
         """Return previews of an item; it is separated again for them."""
-        ...
-
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        """Return what separating took, from the seconds of the items separated now."""
-        ...

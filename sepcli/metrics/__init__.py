@@ -112,7 +112,7 @@ METRICS: Mapping[str, Metric] = {
             "nll",
             "image",
             "check",
-            "sepcli.evaluation.likelihoods:typicality",
+            "sepcli.evaluation.images:typicality",
             "bits per dimension of a pair under the prior at the sampler's last noise, true sources likewise",
             unit="bits per dimension",
             higher_is_better=False,

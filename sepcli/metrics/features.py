@@ -47,7 +47,7 @@ class ClassifierConfig:
             the last is the number of features.
         classes: their number.
         mean: of the values of the training images, in [0, 1].
-        deviation: their standard deviation.
+        deviation: standard deviation of these values.
     """
 
     channels: int

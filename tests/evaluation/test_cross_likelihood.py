@@ -21,7 +21,7 @@ from sepcli.datasets.waves import ToyWaves
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.evaluation.cross_likelihood import CrossLikelihood, cross_likelihood
 from sepcli.evaluation.density_evaluators import LENGTH, folder_items, open_evaluators, song_items, toy_items
-from sepcli.evaluation.heat_map import heat_map, save_heat_map
+from sepcli.evaluation.plots import heat_map, save_figure
 from sepcli.evaluation.run import run
 from sepcli.evaluation.tasks.likelihood import Likelihood
 from sepcli.posterior.elbo import log_density_bound
@@ -181,5 +181,5 @@ def test_the_heat_map_shows_every_number(tmp_path: Path) -> None:
     shades = np.asarray(axes.images[0].get_array())
     assert shades[0, 0] == shades[1, 1] == shades.max()
     assert shades[0, 1] == shades.min()
-    save_heat_map(found, tmp_path / "heat.png")
+    save_figure(heat_map(found), tmp_path / "heat.png")
     assert (tmp_path / "heat.png").read_bytes()[:4] == b"\x89PNG"

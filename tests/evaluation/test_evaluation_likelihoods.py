@@ -11,7 +11,7 @@ import pytest
 import torch
 from loading import engine_of
 
-from sepcli.evaluation.likelihoods import likeliest, typicality
+from sepcli.evaluation.images import likeliest, typicality
 from sepcli.priors.images.glow import GlowConfig, GlowPrior
 from sepcli.priors.images.independent import ClassPrior
 from sepcli.separation.engines import ScoreEngine

@@ -19,13 +19,12 @@ from PIL import Image
 
 from sepcli.atomic import write_text
 from sepcli.errors import InputError, OutputError
-from sepcli.evaluation.csv_report import csv_text
-from sepcli.evaluation.examples import pick_cases, track_clips
 from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, pair_folders
-from sepcli.evaluation.html_report import html_page
+from sepcli.evaluation.folders import track_clips
+from sepcli.evaluation.html_report import html_page, pick_cases
 from sepcli.evaluation.previews import LARGEST, SECONDS, Clip, ClipsOf, encode_audio, encode_image
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.report import Failure, Report, make_report
+from sepcli.evaluation.report import Failure, Report, csv_text, make_report
 from sepcli.evaluation.score import TrackScore
 
 NASTY = '<script>alert(1)</script> & "$x_{$" \'_\u4e2d'

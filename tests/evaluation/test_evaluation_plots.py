@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sepcli.errors import OutputError
-from sepcli.evaluation.plots import BINS, histogram, save_histogram
+from sepcli.evaluation.plots import BINS, histogram, save_figure
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.report import Report, make_report
 from sepcli.evaluation.score import TrackScore
@@ -47,12 +47,12 @@ def test_infinite_values_have_no_mark() -> None:
 
 @pytest.mark.parametrize("values", [(2.0,), (math.nan, math.inf)])
 def test_files_are_whole(values: tuple[float, ...], tmp_path: Path) -> None:
-    save_histogram(report(*values), "psnr", tmp_path / "plot.png")
+    save_figure(histogram(report(*values), "psnr"), tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as image:
         image.load()
         assert image.format == "PNG"
         assert min(image.size) > 300
-    save_histogram(report(*values), "psnr", tmp_path / "plot.svg")
+    save_figure(histogram(report(*values), "psnr"), tmp_path / "plot.svg")
     assert "</svg>" in (tmp_path / "plot.svg").read_text()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["plot.png", "plot.svg"]
 
@@ -67,6 +67,6 @@ def test_an_error_leaves_nothing_and_keeps_what_was_there(
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OutputError, match="No space left"):
-        save_histogram(report(1.0), "psnr", tmp_path / "plot.png")
+        save_figure(histogram(report(1.0), "psnr"), tmp_path / "plot.png")
     assert [p.name for p in tmp_path.iterdir()] == ["plot.png"]
     assert (tmp_path / "plot.png").read_bytes() == b"before"

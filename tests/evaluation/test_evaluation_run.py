@@ -38,7 +38,8 @@ class Numbers:
     medium: str = "image"
 
     def setup(self, plan: Plan) -> Setup:
-        return Setup(Protocol(plan.metrics, "numbers", ("s",), "none", self.count, plan.seed))
+        protocol = Protocol(plan.metrics, "numbers", ("s",), "none", self.count, plan.seed)
+        return Setup(protocol, cost=lambda seconds, items: {"seconds": seconds, "items": items})
 
     def items(self, plan: Plan) -> Iterator[Named]:
         return (Named(str(n)) for n in range(self.count))
@@ -54,9 +55,6 @@ class Numbers:
 
     def clips(self, number: int, item: Named, plan: Plan) -> list[Clip]:
         return [Clip("m", item.id, "image/png", bytes([number]))]
-
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        return {"seconds": seconds, "items": items}
 
 
 def test_finished_batches_are_taken_and_others_are_kept(tmp_path: Path) -> None:

@@ -19,8 +19,7 @@ from sepcli.datasets.songs import Recording, Songs, SongSet, song_pairs
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.run import run
-from sepcli.evaluation.tasks.songs import WholeSongs
-from sepcli.evaluation.whole_songs import separate_song
+from sepcli.evaluation.tasks.songs import WholeSongs, separate_song
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.seeds import item_seed
 from sepcli.separation.settings import StreamSettings

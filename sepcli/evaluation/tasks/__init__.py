@@ -35,8 +35,8 @@ def task_of(
     Args:
         separator: of the medium of the data, with as many sources.
         data: ``sepcli.datasets.mnist(folder).pairs(100)``, for example.
-        metrics: what is measured; only those of sets of images matter here.
-        samples: S per image; audio takes the number of the separator.
+        metrics: those of sets of images need networks.
+        samples: S per image; the number for audio is the separator's.
         inception: weights of the Inception network, for ``fid`` and ``is``.
 
     Raises:
@@ -50,9 +50,8 @@ def task_of(
     engine, settings = separator.engine, separator.describe()
     if isinstance(data, SongSet):
         return WholeSongs(data, engine, stream=separator.stream, settings=settings)
-    if isinstance(data, ImagePairs | ColorImages):
-        networks = open_networks(metrics, inception, engine.device)
-        if isinstance(data, ImagePairs):
-            return ImageSums(data, engine, samples, settings, networks)
-        return Colorization(data, engine, samples, settings, networks)
+    if isinstance(data, ImagePairs):
+        return ImageSums(data, engine, samples, settings, open_networks(metrics, inception, engine.device))
+    if isinstance(data, ColorImages):
+        return Colorization(data, engine, samples, settings, open_networks(metrics, inception, engine.device))
     return Pairs(data, engine, stream=separator.stream, settings=settings)

@@ -10,7 +10,6 @@ Source: Jayaram & Thickstun 2020 (BASIS), section 5.2 and table 4.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +20,10 @@ from torch import Tensor
 from sepcli.datasets.image_pairs import ColorImages
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
-from sepcli.evaluation.images import MIXTURE, RESIDUAL, image_protocol, image_values
-from sepcli.evaluation.likelihoods import OURS, likeliest
+from sepcli.evaluation import images
+from sepcli.evaluation.images import MIXTURE, OURS, RESIDUAL
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
-from sepcli.evaluation.samples import sample, seeds_of
-from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.score import TrackScore, image_values
 from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.metrics.features import Extractor
 from sepcli.metrics.images import residual_rms
@@ -42,12 +40,7 @@ GRAY, STEM, DIVERSITY = "gray", "colors", "diversity"
 class Colorization:
     """Color images that are turned gray and colorized again.
 
-    Attributes:
-        data: the images.
-        engine: separates a gray image into its three channels, with ``WEIGHTS``.
-        samples: S per image; of several, the likeliest under the prior has a row.
-        settings: what the engine is, for the protocol.
-        networks: of metrics of sets, by name; see ``sepcli.evaluation.distribution.open_networks``.
+    The engine separates a gray image into its three channels, with ``WEIGHTS``; see ``ImageSums`` for others.
     """
 
     data: ColorImages
@@ -66,7 +59,7 @@ class Colorization:
         if tuple(self.engine.weights) != WEIGHTS:
             raise UsageError("the gray is the mean of the channels", "use a separator of these weights")
         originals, count = self.data.images.images, self.data.count
-        protocol = image_protocol(
+        protocol = images.image_protocol(
             plan,
             (RESIDUAL, *([DIVERSITY] if self.samples > 1 else [])),
             self.networks,
@@ -76,8 +69,14 @@ class Colorization:
             mixture="the mean of red, green and blue",
             tracks=count,
         )
-        rows, content = self._rows, originals.tobytes()
-        return Setup(protocol, content=content, originals=originals, rows=rows, networks=self.networks)
+        return Setup(
+            protocol,
+            content=originals.tobytes(),
+            originals=originals,
+            rows=self._rows,
+            networks=self.networks,
+            cost=images.image_cost(self.engine, "image"),
+        )
 
     def items(self, plan: Plan) -> Iterator[Pair]:
         """Yield the images."""
@@ -88,16 +87,14 @@ class Colorization:
         samples, rows, seconds = self._colorize(items, plan, on_progress)
         scores: dict[str, list[TrackScore]] = {}
         for n, (_, image) in enumerate(items):
-            gray = gray_of(torch.from_numpy(image.sources[0]), WEIGHTS)
-            left = residual_rms(gray, gray_of(samples[n, 0, :, 0], WEIGHTS))
-            colors = {row: estimates[n].numpy() for row, estimates in rows.items()}
-            metrics = plan.of("item")
+            gray = _gray(image)
             scores[image.id] = [
                 score
-                for metric in metrics
-                for row, estimate in colors.items()
-                for score in image_values(image.id, row, (STEM,), (metric,), image.sources, estimate)
+                for metric in plan.of("item")
+                for row, colors in rows.items()
+                for score in image_values(image.id, row, (STEM,), (metric,), image.sources, colors[n].numpy())
             ]
+            left = residual_rms(gray, gray_of(samples[n, 0, :, 0], WEIGHTS))
             scores[image.id].append(TrackScore(image.id, OURS, MIXTURE, RESIDUAL, left))
             if self.samples > 1:
                 spread = diversity(_exact(samples[n, :, :, 0], gray[None]))
@@ -111,34 +108,26 @@ class Colorization:
         gray = shown.pop(GRAY)[0]
         return clips_of_rows((STEM,), gray, {REFERENCE: item.sources, **shown}, encode_image)
 
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        """Return evaluations per image and sample; seconds per image if any was colorized."""
-        took = {"seconds_per_image": seconds / items} if items else {}
-        return {"evaluations": self.engine.evaluations, **took}
-
     @property
     def _rows(self) -> tuple[str, ...]:
-        """Names: the first sample, the likeliest of several, and gray."""
-        several = (f"{OURS}-{self.samples}x",) if self.samples > 1 else ()
-        return (OURS, *several, GRAY)
+        return (*images.sample_rows(self.samples), GRAY)
 
     def _colorize(
         self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None
     ) -> tuple[Tensor, dict[str, Tensor], float]:
         """Samples (B, S, 3, 1, H, W), colorizations (B, 1, 3, H, W) by row, and the seconds it took."""
-        grays = torch.stack([gray_of(torch.from_numpy(image.sources[0]), WEIGHTS) for _, image in items])
-        seeds = seeds_of(plan.seed, [number for number, _ in items], self.samples)
-        started = time.monotonic()
-        samples = sample(self.engine, grays[:, None], seeds, [image.id for _, image in items], on_progress)
-        chosen = [likeliest(self.engine, samples)] if self.samples > 1 else []
-        seconds = time.monotonic() - started
-        estimates = [_exact(each[:, :, 0], grays) for each in (samples[:, 0], *chosen)]
-        estimates.append(grays[:, None].expand(-1, 3, -1, -1))
-        return (
-            samples,
-            {row: colors[:, None] for row, colors in zip(self._rows, estimates, strict=True)},
-            seconds,
+        grays = torch.stack([_gray(image) for _, image in items])
+        samples, chosen, seconds = images.sample_images(
+            self.engine, items, grays[:, None], self.samples, plan.seed, on_progress
         )
+        estimates = [_exact(each[:, :, 0], grays) for each in chosen]
+        estimates.append(grays[:, None].expand(-1, 3, -1, -1))
+        rows = {row: colors[:, None] for row, colors in zip(self._rows, estimates, strict=True)}
+        return samples, rows, seconds
+
+
+def _gray(image: Pair) -> Tensor:
+    return gray_of(torch.from_numpy(image.sources[0]), WEIGHTS)
 
 
 def _exact(sampled: Tensor, gray: Tensor) -> Tensor:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE
-from sepcli.evaluation.examples import track_clips
 from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, FolderTrack, Layout, Pairing, holds, pair_folders
-from sepcli.evaluation.folders import score_track_files
+from sepcli.evaluation.folders import score_track_files, track_clips
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.summary import AVERAGE as COLUMN
@@ -83,10 +82,6 @@ class Folders:
         """Return previews of the mixture, the references and the estimates."""
         return track_clips(item, self.pairing.stems, self.medium == "image")
 
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        """Return nothing: nothing is separated."""
-        return {}
-
     def _files(self) -> Iterator[Path]:
         for track in self.pairing.tracks:
             for stems in (*track.estimates.values(), track.references):
@@ -105,10 +100,10 @@ def open_folders(
     """Match finished estimates with references.
 
     Args:
-        estimates: folder of ``{track}/{stem}.*``; see ``sepcli.evaluation.folder_layouts`` for other layouts.
-        references: folder of the true stems, likewise; or the songs of a data set.
+        estimates: folder in a layout of ``sepcli.evaluation.folder_layouts``.
+        references: likewise, of the true stems; or the songs of a data set.
         metrics: their medium, or else that of the files, is compared.
-        title: what the references are; their folder's name if None.
+        title: of the references; their folder's name if None.
         any_order: put the estimates of a track in the order that fits best.
 
     Raises:

@@ -9,7 +9,6 @@ Source: Jayaram & Thickstun 2020 (BASIS), section 5.1 and tables 2 and 3; sectio
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,16 +23,16 @@ from sepcli.baselines.masks import Array
 from sepcli.datasets.image_pairs import ANY, ImagePairs
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
+from sepcli.evaluation import images
 from sepcli.evaluation.baselines import AVERAGE, average
 from sepcli.evaluation.dictionaries import NMF, describe_dictionaries, dictionaries_of
-from sepcli.evaluation.images import MIXTURE, RESIDUAL, image_protocol, image_values, in_best_order
-from sepcli.evaluation.likelihoods import NLL, OURS, likeliest, typicality
+from sepcli.evaluation.images import MIXTURE, NLL, OURS, RESIDUAL
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
-from sepcli.evaluation.samples import describe_mixture, sample, seeds_of
-from sepcli.evaluation.score import TrackScore
+from sepcli.evaluation.samples import describe_mixture
+from sepcli.evaluation.score import Pixels, TrackScore, image_values, in_best_order
 from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.metrics.features import Extractor
-from sepcli.metrics.images import residual_rms
+from sepcli.metrics.images import psnr, residual_rms
 from sepcli.protocols import Engine, ProgressCallback
 
 
@@ -74,7 +73,7 @@ class ImageSums:
         settings["order"] = "the estimates of a pair in the order of the greater mean PSNR"
         if self.data.training is not None:
             settings[NMF] = describe_dictionaries(dictionaries, self.data.shared)
-        protocol = image_protocol(
+        protocol = images.image_protocol(
             plan,
             (RESIDUAL, *([NLL] if self.engine.density else [])),
             self.networks,
@@ -92,6 +91,7 @@ class ImageSums:
             images=2,
             networks=self.networks,
             notes=notes,
+            cost=images.image_cost(self.engine, "pair"),
         )
 
     def items(self, plan: Plan) -> Iterator[Pair]:
@@ -102,7 +102,7 @@ class ImageSums:
         """Separate and score a batch."""
         rows, seconds = self._separate(items, plan, on_progress)
         scores = {
-            pair.id: self._values(pair, number, plan, {row: images[n] for row, images in rows.items()})
+            pair.id: self._values(pair, number, plan, {row: estimates[n] for row, estimates in rows.items()})
             for n, (number, pair) in enumerate(items)
         }
         return Scored(scores, rows, seconds)
@@ -110,14 +110,9 @@ class ImageSums:
     def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
         """Return half the mixture, the pair, and every row's estimates."""
         rows, _ = self._separate([(number, item)], plan, None)
-        shown = {row: in_best_order(item.sources, images[0]) for row, images in rows.items()}
+        shown = {row: ordered(item, estimates[0]) for row, estimates in rows.items()}
         half = item.sources.mean(0)
         return clips_of_rows(self.data.names, half, {REFERENCE: item.sources, **shown}, encode_image)
-
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        """Return evaluations per source and sample; seconds per pair if any was separated."""
-        took = {"seconds_per_pair": seconds / items} if items else {}
-        return {"evaluations": self.engine.evaluations, **took}
 
     def learned(self, seed: int) -> tuple[list[Array], tuple[str, ...]]:
         """Return the dictionaries of the two sources, learned once, and notes."""
@@ -130,36 +125,32 @@ class ImageSums:
         return {}
 
     def _rows(self, plan: Plan) -> tuple[str, ...]:
-        """Names: the first sample, the likeliest of several, and the baselines."""
-        several = (f"{OURS}-{self.samples}x",) if self.samples > 1 else ()
-        return (OURS, *several, AVERAGE, *((NMF,) if self.learned(plan.seed)[0] else ()))
+        """Names of the rows of samples and of the baselines."""
+        learned, _ = self.learned(plan.seed)
+        return (*images.sample_rows(self.samples), AVERAGE, *((NMF,) if learned else ()))
 
     def _separate(
         self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None
     ) -> tuple[dict[str, Tensor], float]:
         """Estimates (B, 2, C, H, W) by row, and the seconds that separating took."""
-        weights = torch.tensor(self.engine.weights)
-        mixtures = torch.stack([weighted(torch.from_numpy(pair.sources), weights) for _, pair in items])
-        seeds = seeds_of(plan.seed, [number for number, _ in items], self.samples)
-        started = time.monotonic()
-        samples = sample(self.engine, mixtures, seeds, [pair.id for _, pair in items], on_progress)
-        estimates = [samples[:, 0], *([likeliest(self.engine, samples)] if self.samples > 1 else [])]
-        seconds = time.monotonic() - started
-        estimates.append(torch.stack([average(mixture, self.engine.weights) for mixture in mixtures]))
+        alpha = self.engine.weights
+        mixtures = torch.stack([weighted(torch.from_numpy(pair.sources), alpha) for _, pair in items])
+        _, estimates, seconds = images.sample_images(
+            self.engine, items, mixtures, self.samples, plan.seed, on_progress
+        )
+        estimates.append(torch.stack([average(mixture, alpha) for mixture in mixtures]))
         dictionaries, _ = self.learned(plan.seed)
         if dictionaries:
             parts = supervised_nmf.separate(mixtures.flatten(1).double().numpy(), dictionaries)
-            estimates.append(
-                torch.from_numpy(parts).reshape(estimates[0].shape) / weights[:, None, None, None]
-            )
+            parts_of_images = torch.from_numpy(parts).reshape(estimates[0].shape)
+            estimates.append(parts_of_images / torch.tensor(alpha)[:, None, None, None])
         return dict(zip(self._rows(plan), estimates, strict=True)), seconds
 
     def _values(self, pair: Pair, number: int, plan: Plan, rows: Mapping[str, Tensor]) -> list[TrackScore]:
-        weights = torch.tensor(self.engine.weights)
-        mixture = weighted(torch.from_numpy(pair.sources), weights)
-        left = residual_rms(mixture, weighted(rows[OURS], weights))
+        truth, alpha = torch.from_numpy(pair.sources), self.engine.weights
+        left = residual_rms(weighted(truth, alpha), weighted(rows[OURS], alpha))
         noise = np.random.default_rng([plan.seed, number])
-        typical = typicality(self.engine, rows[OURS], torch.from_numpy(pair.sources), noise)
+        typical = images.typicality(self.engine, rows[OURS], truth, noise)
         return [
             *pair_values(pair, self.data.names, rows, plan.of("item")),
             TrackScore(pair.id, OURS, MIXTURE, RESIDUAL, left),
@@ -167,9 +158,14 @@ class ImageSums:
         ]
 
 
-def weighted(sources: Tensor, weights: Tensor) -> Tensor:
+def weighted(sources: Tensor, weights: tuple[float, ...]) -> Tensor:
     """Σ α_k x_k of images (K, C, H, W)."""
-    return (weights[:, None, None, None] * sources).sum(0)
+    return (torch.tensor(weights)[:, None, None, None] * sources).sum(0)
+
+
+def ordered(pair: Pair, estimates: Tensor) -> Pixels:
+    """Clamp estimates (2, C, H, W) to [0, 1] and put them in the order of the greatest mean PSNR."""
+    return in_best_order(pair.sources, estimates.clamp(0.0, 1.0).numpy(), psnr)
 
 
 def pair_values(
@@ -179,7 +175,5 @@ def pair_values(
     return [
         score
         for row, estimates in rows.items()
-        for score in image_values(
-            pair.id, row, names, metrics, pair.sources, in_best_order(pair.sources, estimates)
-        )
+        for score in image_values(pair.id, row, names, metrics, pair.sources, ordered(pair, estimates))
     ]

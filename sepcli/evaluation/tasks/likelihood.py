@@ -45,16 +45,9 @@ class Likelihood:
 
     def setup(self, plan: Plan) -> Setup:
         """Return the protocol."""
-        protocol = Protocol(
-            metrics=plan.metrics,
-            dataset=self.title,
-            stems=tuple(evaluator.source for evaluator in self.evaluators),
-            mixture="none: every source by itself",
-            tracks=self.count,
-            seed=plan.seed,
-            settings=dict(self.settings),
-        )
-        return Setup(protocol)
+        stems = tuple(evaluator.source for evaluator in self.evaluators)
+        mixture, settings = "none: every source by itself", dict(self.settings)
+        return Setup(Protocol(plan.metrics, self.title, stems, mixture, self.count, plan.seed, settings))
 
     def items(self, plan: Plan) -> Iterator[Pair]:
         """Yield the items."""
@@ -81,19 +74,13 @@ class Likelihood:
             for evaluator, signal in zip(self.evaluators, item.sources, strict=True)
         ]
 
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        """Return nothing: nothing is separated."""
-        return {}
-
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the priors, with their sources where two have the same name."""
         names = [evaluator.prior for evaluator in self.evaluators]
         return tuple(
-            evaluator.prior
-            if names.count(evaluator.prior) == 1
-            else f"{evaluator.prior} ({evaluator.source})"
-            for evaluator in self.evaluators
+            name if names.count(name) == 1 else f"{name} ({evaluator.source})"
+            for name, evaluator in zip(names, self.evaluators, strict=True)
         )
 
     def _values(self, number: int, item: Pair, seed: int) -> dict[tuple[str, str], float]:

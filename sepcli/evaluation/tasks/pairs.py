@@ -15,7 +15,7 @@ from sepcli.errors import InputError
 from sepcli.evaluation.estimates import (
     RAW,
     Refine,
-    blind_rows,
+    engines_of,
     refine_as,
     score_pair,
     sound_clips,
@@ -65,7 +65,7 @@ class Pairs:
             raise InputError(
                 f"there are no items of {', '.join(self.names)}", "give a folder of STEM/ITEM.flac"
             )
-        frame, blind = self._frame(plan), self._blind(plan)
+        frame, rows = self._engines(plan)
         protocol = Protocol(
             metrics=plan.metrics,
             dataset=self.data.describe(self.names, plan.seed),
@@ -75,7 +75,7 @@ class Pairs:
             seed=plan.seed,
             settings={**self.settings, **self._settings(plan.batch)},
         )
-        notes = tuple(f"{name}: {BASELINES[name].rule}" for name in blind)
+        notes = tuple(f"{row}: {BASELINES[row].rule}" for row in rows if row != RAW)
         return Setup(protocol, files=tuple(self.data.files(self.names)), notes=notes)
 
     def items(self, plan: Plan) -> Iterator[Pair]:
@@ -85,9 +85,8 @@ class Pairs:
     def score(self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
         """Separate and score a batch."""
         started = time.monotonic()
-        samples = self._samples(items, plan, on_progress)
-        seconds, frame = time.monotonic() - started, self._frame(plan)
-        refine = self._refine(frame)
+        samples, frame, refine = self._samples(items, plan, on_progress)
+        seconds = time.monotonic() - started
         scores = {
             pair.id: score_pair(pair, frame, rows, plan.metrics, refine)
             for (_, pair), rows in zip(items, samples, strict=True)
@@ -96,19 +95,20 @@ class Pairs:
 
     def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
         """Return the mixture, the sources and the estimates."""
-        (samples,) = self._samples([(number, item)], plan, None)
-        frame = self._frame(plan)
-        return sound_clips(item, frame, samples, self._refine(frame))
+        (samples,), frame, refine = self._samples([(number, item)], plan, None)
+        return sound_clips(item, frame, samples, refine)
 
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        """Return nothing: two runs give the same report."""
-        return {}
+    def _engines(self, plan: Plan) -> tuple[Engine, dict[str, Engine]]:
+        """An engine that has the names, weights and rate of the sources, and all engines by row."""
+        rate = 0 if self.engine is not None else next(self.items(plan)).sample_rate
+        rows = engines_of(RAW, self.engine, self.methods, rate)
+        return next(iter(rows.values())), rows
 
     def _samples(
         self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None
-    ) -> list[dict[str, Tensor]]:
-        """Samples (S, K, T) by row, of every item."""
-        engines = {**({} if self.engine is None else {RAW: self.engine}), **self._blind(plan)}
+    ) -> tuple[list[dict[str, Tensor]], Engine, Refine | None]:
+        """Samples (S, K, T) by row, of every item; names and weights; refinement."""
+        frame, engines = self._engines(plan)
         seeds = seeds_of(plan.seed, [number for number, _ in items], self.stream.samples)
         rows: list[dict[str, Tensor]] = [{} for _ in items]
         for number, (row, engine) in enumerate(engines.items()):
@@ -117,20 +117,7 @@ class Pairs:
             sampled = sample_audio([pair for _, pair in items], engine, seeds, level, within)
             for samples_by_row, samples in zip(rows, sampled, strict=True):
                 samples_by_row[row] = samples
-        return rows
-
-    def _blind(self, plan: Plan) -> dict[str, Engine]:
-        if not self.methods:
-            return {}
-        rate = 0 if self.engine is not None else next(self.items(plan)).sample_rate
-        return blind_rows(self.methods, self.engine, rate)
-
-    def _frame(self, plan: Plan) -> Engine:
-        """Names, weights and rate of the sources."""
-        return self.engine or next(iter(self._blind(plan).values()))
-
-    def _refine(self, frame: Engine) -> Refine | None:
-        return refine_as(frame.sample_rate, self.stream, frame.weights)
+        return rows, frame, refine_as(frame.sample_rate, self.stream, frame.weights)
 
     def _settings(self, batch: int) -> dict[str, Any]:
         """Settings besides the engine's that determine the values."""

@@ -11,20 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from sepcli import baselines
 from sepcli.datasets.pair_folder import Pair
 from sepcli.datasets.songs import SongSet, song_pairs
-from sepcli.evaluation.estimates import REFINED, blind_rows, score_pair, sound_clips, source_names
+from sepcli.evaluation.estimates import REFINED, engines_of, score_pair, sound_clips, source_names
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.samples import describe_mixture
+from sepcli.evaluation.samples import describe_mixture, mix
 from sepcli.evaluation.task import Members, Plan, Scored, Setup
-from sepcli.evaluation.whole_songs import separate_song
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.engines import part_of
 from sepcli.separation.seeds import item_seed
+from sepcli.separation.separator import Separator
 from sepcli.separation.settings import StreamSettings
 
 BLIND = StreamSettings(
@@ -46,12 +47,7 @@ class Song(NamedTuple):
 class WholeSongs:
     """Songs, in mono and at the separator's rate.
 
-    Attributes:
-        data: the songs.
-        engine: samples sources; its names are the stems. None: only baselines are scored.
-        methods: keys of ``sepcli.baselines.BASELINES``, a row each.
-        stream: how songs go through the engine.
-        settings: what the engine is, for the protocol.
+    ``stream`` has windows, level, samples per estimate and consistency of the engine; see ``Pairs`` for others.
     """
 
     data: SongSet
@@ -67,7 +63,7 @@ class WholeSongs:
 
     def setup(self, plan: Plan) -> Setup:
         """Return the protocol."""
-        frame, _ = next(iter(self._rows().values()))
+        frame, _ = self._engines()
         songs = [song.id for song in self.items(plan)]
         stems = [stem for song in songs for stem in self.data.songs[song].values()]
         protocol = Protocol(
@@ -106,26 +102,40 @@ class WholeSongs:
         """Return the mixture, the stems and the estimates."""
         return sound_clips(*self._separate(number, item, plan, None))
 
-    def cost(self, seconds: float, items: int) -> dict[str, float]:
-        """Return nothing: two runs give the same report."""
-        return {}
-
-    def _rows(self) -> dict[str, tuple[Engine, StreamSettings]]:
+    def _engines(self) -> tuple[Engine, dict[str, Engine]]:
+        """An engine that has the names, weights and rate of the sources, and all engines by row."""
         source_names(self.engine, self.methods)  # refuses that there is neither
-        others = blind_rows(self.methods, self.engine, baselines.SAMPLE_RATE)
-        engines = {} if self.engine is None else {REFINED: (self.engine, self.stream)}
-        return engines | {method: (engine, BLIND) for method, engine in others.items()}
+        rows = engines_of(REFINED, self.engine, self.methods, baselines.SAMPLE_RATE)
+        return next(iter(rows.values())), rows
 
     def _separate(
         self, number: int, song: Song, plan: Plan, on_progress: ProgressCallback | None
     ) -> tuple[Pair, Engine, dict[str, Tensor]]:
         """The song's stems, an engine that has their names and weights, and estimates (1, K, T) by row."""
-        rows = self._rows()
-        frame, _ = next(iter(rows.values()))
+        frame, rows = self._engines()
         pair = next(song_pairs({song.id: self.data.songs[song.id]}, frame.names, frame.sample_rate))
         seed = item_seed(plan.seed, number)
         estimates = {}
-        for part, (row, (engine, settings)) in enumerate(rows.items()):
+        for part, (row, engine) in enumerate(rows.items()):
+            stream = BLIND if row in self.methods else self.stream
             within = None if on_progress is None else part_of(on_progress, part, len(rows))
-            estimates[row] = separate_song(pair, engine, settings, seed, within)[None]
+            estimates[row] = separate_song(pair, engine, stream, seed, within)[None]
         return pair, frame, estimates
+
+
+def separate_song(
+    pair: Pair,
+    engine: Engine,
+    stream: StreamSettings,
+    seed: int,
+    on_progress: ProgressCallback | None = None,
+) -> Tensor:
+    """Separate a song's stems, summed with the engine's weights, into (K, T), unweighted, as a file would be.
+
+    Progress is in milliseconds of audio.
+    """
+    mixture = mix(torch.from_numpy(pair.sources), engine.weights).numpy()
+    result = Separator.of(engine, stream=stream).separate(
+        mixture, sample_rate=pair.sample_rate, seed=seed, on_progress=on_progress
+    )
+    return torch.from_numpy(result.samples[0]) / torch.tensor(list(engine.weights))[:, None]
