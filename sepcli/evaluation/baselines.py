@@ -29,7 +29,7 @@ def score_rows(
     metrics: Sequence[str],
     sample_rate: int,
 ) -> list[TrackScore]:
-    """Score the estimates of every row of an item, and the baselines beside them, one row in memory at a time.
+    """Score the estimates of every row of an item, and the baselines, one row in memory at a time.
 
     Args:
         item: its name.

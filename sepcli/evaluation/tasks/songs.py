@@ -47,7 +47,7 @@ class Song(NamedTuple):
 class WholeSongs:
     """Songs, in mono and at the separator's rate.
 
-    ``stream`` has windows, level, samples per estimate and consistency of the engine; see ``Pairs`` for others.
+    ``stream`` has the windows, level, samples and consistency of the engine; see ``Pairs`` for others.
     """
 
     data: SongSet
