@@ -80,7 +80,7 @@ class Scored:
 
     scores: Mapping[str, Sequence[TrackScore]]
     images: Mapping[str, Tensor] = field(default_factory=dict)
-    """By row, (B, K, C, H, W) in [0, 1], for metrics of sets."""
+    """Images by row, (B, K, C, H, W) in [0, 1], for metrics of sets."""
     seconds: float = 0.0
     failures: tuple[Failure, ...] = ()
 
