@@ -35,7 +35,7 @@ def score_rows(
         item: its name.
         rows: return estimates (K, T, C), by name.
         stems: K names.
-        references: (K, T, C), the true sources; more than K if the mixture holds others that are not scored.
+        references: (K, T, C), or more if the mixture holds others that are not scored.
         mixture: (T, C).
         weights: α_k of the references in the mixture.
         metrics: keys of ``sepcli.metrics.METRICS``, of tracks.

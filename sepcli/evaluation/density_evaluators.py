@@ -32,7 +32,7 @@ from sepcli.priors.select import is_single
 from sepcli.signal.mdct import mdct
 
 LENGTH = 16_384
-"""Samples of an item that are looked at, at most."""
+"""Samples of an item that are evaluated, at most."""
 
 Signal = NDArray[np.float32]  # (T,)
 
@@ -43,7 +43,7 @@ class DensityEvaluator:
 
     Attributes:
         prior: its name.
-        source: the source that it is a prior of.
+        source: its name.
         kind: properties that all evaluators must share, as their values are not comparable otherwise.
         files: sha256 of the prior's files.
         log_prob: signals (T,) and standard normal noise like them → log p in nats.
@@ -111,10 +111,10 @@ def items_of(
         cache: a folder for decoded songs.
 
     Returns:
-        What yields arrays (K, T), from the first, every time; their number; what a report says of songs.
+        A function that yields arrays (K, T) from the first; their number; settings for a report on songs.
 
     Raises:
-        InputError: a source is missing.
+        InputError: a source is missing; or, later, items are short or cannot be read.
         UsageError: the priors are not of toy waves.
     """
     if str(data) != TOY_WAVES or data.exists():
@@ -129,11 +129,7 @@ def items_of(
 
 
 def toy_items(names: Sequence[str], count: int, rate: int, seed: int) -> tuple[Iterator[Signal], int]:
-    """Return arrays (K, T) of test waves of shapes by name, and their number.
-
-    Raises:
-        UsageError: there is no such shape, or priors have another rate.
-    """
+    """Return arrays (K, T) of test waves, by the names of their shapes, and their number."""
     if rate != SAMPLE_RATE:
         raise UsageError(f"the priors have {rate} Hz and toy waves {SAMPLE_RATE} Hz", "use other data")
     waves = ToyWaves(names, "test", seed)
@@ -142,11 +138,7 @@ def toy_items(names: Sequence[str], count: int, rate: int, seed: int) -> tuple[I
 
 
 def folder_items(folder: Path, names: Sequence[str], count: int, rate: int) -> tuple[Iterator[Signal], int]:
-    """Return arrays (K, T) of the items of STEM/ITEM files, and their number.
-
-    Raises:
-        InputError: a source is missing, or (later) an item is short or cannot be read.
-    """
+    """Return arrays (K, T) of the items of STEM/ITEM files, and their number."""
     total = len(PairFolder(folder, count).ids(names))
     return islice(_read(folder, names, rate), total), total
 
@@ -157,9 +149,6 @@ def song_items(
     """Return arrays (K, T) of segments of songs with stems, at unrelated offsets that are not quiet.
 
     The first are the same for any count; the seed is that of the offsets.
-
-    Raises:
-        InputError: the songs cannot be read, or lack a source; or (later) they are shorter than a segment.
     """
     bank = open_songs(data, split, tuple(names), rate, cache)
     rng = np.random.default_rng([seed, 0, 0, 1])  # none of the streams [seed, n, k] of the items' noise
@@ -176,6 +165,10 @@ def _read(folder: Path, names: Sequence[str], rate: int) -> Iterator[Signal]:
         yield np.ascontiguousarray(sources[:, :LENGTH])
 
 
+Made = tuple[dict[str, Any], Callable[[Tensor, Tensor], Tensor], int]
+"""Kind, log p and factor of a ``DensityEvaluator``."""
+
+
 def _open(name: str, noise: float, device: torch.device) -> DensityEvaluator:
     card, folder = resolve.find(name)
     if not is_single(card):
@@ -189,9 +182,6 @@ def _open(name: str, noise: float, device: torch.device) -> DensityEvaluator:
     kind |= {"sample_rate": card.sample_rate, "level": float(card.stream.get("reference_rms", 0.1))}
     files = {path: entry.sha256 for path, entry in card.files.items()}
     return DensityEvaluator(card.name, card.sources[0], kind, files, log_prob, factor)
-
-
-Made = tuple[dict[str, Any], Callable[[Tensor, Tensor], Tensor], int]
 
 
 def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:

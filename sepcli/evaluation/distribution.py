@@ -32,28 +32,29 @@ PART = 128
 Images = NDArray[np.uint8]  # (N, C, H, W)
 
 
+@dataclass(frozen=True)
 class ImageFile:
-    """Images of 8 bits of every row and item, in one file of fixed size."""
+    """Images of 8 bits, (N, K, C, H, W) per row, of N items with K images each, in one file of fixed size."""
 
-    def __init__(self, file: BinaryIO, rows: Sequence[str], shape: tuple[int, ...]) -> None:
-        """``shape`` is (N, K, C, H, W): items, images of an item, and the shape of an image."""
-        self._file, self._rows, self._shape = file, tuple(rows), shape
+    file: BinaryIO
+    rows: Sequence[str]
+    shape: tuple[int, ...]
 
     def put(self, number: int, row: str, images: Tensor) -> None:
         """Keep an item's images (K, C, H, W) in [0, 1] of one row."""
         data = (images.clamp(0.0, 1.0) * 255.0).round().byte().numpy().tobytes()
         try:
-            self._file.seek((self._rows.index(row) * self._shape[0] + number) * len(data))
-            self._file.write(data)
-            self._file.flush()
+            self.file.seek((self.rows.index(row) * self.shape[0] + number) * len(data))
+            self.file.write(data)
+            self.file.flush()
         except OSError as error:
             raise OutputError(f"cannot keep images: {error.strerror}", "free some space") from error
 
     def sets(self) -> dict[str, Images]:
         """All images by row, mapped into memory."""
-        count, each, *image = self._shape
-        mapped = np.memmap(self._file, np.uint8, "r", shape=(len(self._rows), count * each, *image))
-        return dict(zip(self._rows, mapped, strict=True))
+        count, each, *image = self.shape
+        mapped = np.memmap(self.file, np.uint8, "r", shape=(len(self.rows), count * each, *image))
+        return dict(zip(self.rows, mapped, strict=True))
 
 
 def image_place(journal: Path) -> Path:
@@ -70,13 +71,9 @@ def has_images(path: Path, rows: Sequence[str], shape: tuple[int, ...]) -> bool:
 def keep_images(
     rows: Sequence[str], shape: tuple[int, ...], path: Path | None, go_on: bool
 ) -> Iterator[ImageFile]:
-    """Open a file for the images of a run, unnamed and temporary without a path.
+    """Open a file for images (N, K, C, H, W) of every row, a temporary one without a path.
 
-    Args:
-        rows: names.
-        shape: (N, K, C, H, W).
-        path: of the file.
-        go_on: keep what is in it.
+    An existing file is continued with ``go_on``, else replaced.
 
     Raises:
         OutputError: it cannot be written.
@@ -90,9 +87,8 @@ def keep_images(
             path.unlink(missing_ok=True)  # not written through if it is a link
             file = path.open("x+b")
     except OSError as error:
-        raise OutputError(
-            f"cannot keep images: {error.strerror}", "choose another file for the report"
-        ) from error
+        message = f"cannot keep images: {error.strerror}"
+        raise OutputError(message, "choose another file for the report") from error
     with file:
         try:
             file.truncate(len(rows) * math.prod(shape))
@@ -107,11 +103,21 @@ def keep_images(
 
 @dataclass(frozen=True)
 class Sets:
-    """Comparison of whole sets with all test images: metrics of the scope ``set``, and networks by name."""
+    """Comparison of whole sets of images with all test images.
+
+    Attributes:
+        metrics: keys of ``sepcli.metrics.METRICS``, of the scope ``set``.
+        networks: extract the features of the metrics, by name.
+        originals: (N, C, H, W), all test images.
+        rows: names of the sets.
+        images: K, images per item and row.
+    """
 
     metrics: tuple[str, ...]
     networks: Mapping[str, Extractor]
     originals: Images
+    rows: tuple[str, ...] = ()
+    images: int = 1
 
     def check(self, count: int) -> None:
         """Raise ``UsageError`` if a network is for other images, or a set has a single one."""

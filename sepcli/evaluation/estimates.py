@@ -66,7 +66,7 @@ def score_pair(
     Args:
         pair: mono sources (K, T).
         frame: names and weights of the sources.
-        samples_by_row: (S, K, T) by row, samples of the unweighted sources; those of ``RAW`` are refined.
+        samples_by_row: (S, K, T) by row, unweighted; those of ``RAW`` are refined.
         metrics: keys of ``sepcli.metrics.METRICS``, of tracks.
         refine: adds the row of estimates that are consistent with the mixture.
     """
@@ -88,13 +88,7 @@ def sound_clips(
 
 
 def refine_as(sample_rate: int, stream: StreamSettings, weights: Sequence[float]) -> Refine | None:
-    """Return the function by which ``sepcli separate`` makes stems of samples; None: samples are unchanged.
-
-    Args:
-        sample_rate: Hz.
-        stream: settings.
-        weights: α_k of the mixing.
-    """
+    """Return the function by which ``sepcli separate`` makes stems of samples; None: they are unchanged."""
     if stream.consistency == "none":
         return None
     n_fft = fft_size(stream.fft_seconds, sample_rate)

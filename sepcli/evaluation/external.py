@@ -29,13 +29,7 @@ MODEL = re.compile(r"\w[\w.-]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Demucs:
-    """Command and options of demucs.
-
-    Attributes:
-        program: the command, as ``("python", "-m", "demucs")``.
-        model: the name of one of its models.
-        device: of its computation; None: its default.
-        environment: of its process.
+    """Command (such as ``("python", "-m", "demucs")``), options and environment of demucs.
 
     Raises:
         UsageError: the model cannot be a name.
@@ -87,9 +81,8 @@ def separate_tracks(
 ) -> list[Failure]:
     """Separate the mixtures of all tracks that have no stems by the model yet.
 
-    The mixture is that of the references if there is one, else the sum of the stems, as in scoring.
-
-    The stems of a track are moved below ``out`` at once. Progress is in tracks.
+    The mixture is that of the references if there is one, else the sum of the stems, as in scoring. The stems
+    of a track are moved below ``out`` at once. Progress is in tracks.
 
     Returns:
         The tracks that could not be separated, and why.

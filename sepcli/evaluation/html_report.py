@@ -39,9 +39,7 @@ class Case(NamedTuple):
 def html_page(report: Report, room: int = ROOM) -> str:
     """Return the page: protocol, tables, differences, plots, and tracks to look at or to listen to.
 
-    Args:
-        report: its ``clips_of`` is called for three tracks at most; it may have to separate them again.
-        room: bytes of previews of a track, at most.
+    There are ``room`` bytes of previews of a track at most; three tracks may be separated again for them.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),

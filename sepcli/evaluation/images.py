@@ -1,7 +1,4 @@
-"""Common parts of tasks of images: protocol, samples and their log-likelihoods.
-
-Of several samples the likeliest under the prior has a row; typicality compares separations with the true
-sources.
+"""Common parts of tasks of images: setup, samples and their log-likelihoods.
 
 Source: Jayaram & Thickstun 2020 (BASIS), table 2 (Glow, 10x), and table 1, where log-likelihoods of
     separations and of test images under the prior of the least noise stand side by side.
@@ -10,7 +7,7 @@ Source: Jayaram & Thickstun 2020 (BASIS), table 2 (Glow, 10x), and table 1, wher
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +15,12 @@ import torch
 from torch import Tensor
 
 from sepcli.datasets.pair_folder import Pair
+from sepcli.errors import InputError
+from sepcli.evaluation.distribution import Sets
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.samples import sample, seeds_of
-from sepcli.evaluation.task import Members, Plan
-from sepcli.metrics.features import Extractor
+from sepcli.evaluation.task import Members, Plan, Setup
+from sepcli.metrics import METRICS
 from sepcli.priors.images.glow import bits_per_dim, noisy
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.independent import IndependentDensities
@@ -32,40 +31,44 @@ OURS, TRUTH = "sepcli", "truth"
 """Rows: one sample, and the true sources."""
 
 
-def image_protocol(
+def image_setup(
     plan: Plan,
+    engine: Engine,
+    sets: Sets,
     checks: Sequence[str],
-    networks: Mapping[str, Extractor],
     settings: Mapping[str, Any],
+    unit: str,
+    notes: tuple[str, ...] = (),
     **fields: Any,
-) -> Protocol:
-    """Return the protocol: metrics of items first, those of sets, then checks.
+) -> Setup:
+    """Return the setup of a task of images: metrics of items first, those of sets, then checks.
 
-    Args:
-        plan: metrics, seed and batch.
-        checks: measured besides.
-        networks: of the metrics of sets, by name.
-        settings: what the numbers depend on.
-        fields: fields of ``Protocol``.
+    ``settings`` are what the numbers depend on, ``unit`` is that of the cost, such as ``pair``, ``fields``
+    are others of ``Protocol``.
+
+    Raises:
+        InputError: the images are too small for a metric.
     """
-    sets = plan.of("set")
-    features = {"networks": {name: dict(network.about) for name, network in networks.items()}} if sets else {}
-    return Protocol(
-        metrics=(*plan.of("item"), *sets, *checks),
+    features: dict[str, Any] = {}
+    if sets.metrics:
+        features["networks"] = {name: dict(network.about) for name, network in sets.networks.items()}
+    protocol = Protocol(
+        metrics=(*plan.of("item"), *sets.metrics, *checks),
         seed=plan.seed,
         settings={**settings, "batch": plan.batch, **features},
         **fields,
     )
-
-
-def image_cost(engine: Engine, unit: str) -> Callable[[float, int], Mapping[str, float]]:
-    """Return ``Setup.cost``: evaluations per sample, and seconds per unit if any was separated."""
+    for metric in plan.of("item"):
+        least = METRICS[metric].smallest
+        if min(sets.originals.shape[2:]) < least:
+            raise InputError(f"{metric} needs images of {least} pixels or more", f"leave out {metric}")
 
     def cost(seconds: float, items: int) -> dict[str, float]:
         took = {f"seconds_per_{unit}": seconds / items} if items else {}
         return {"evaluations": engine.evaluations, **took}
 
-    return cost
+    compared = sets if sets.metrics else None
+    return Setup(protocol, content=sets.originals.tobytes(), sets=compared, notes=notes, cost=cost)
 
 
 def sample_rows(samples: int) -> tuple[str, ...]:
@@ -107,11 +110,9 @@ def likeliest(engine: Engine, samples: Tensor) -> Tensor:
 def typicality(engine: Engine, sample: Tensor, truth: Tensor, rng: np.random.Generator) -> dict[str, float]:
     """Return bits per dimension of a sample and of the true sources, (K, C, H, W), under the least noise.
 
-    Both get noise of the density's level, from ``rng``, a sample only if its sampler leaves
-    it none: log p_σ is of noisy signals, and clean ones are likelier than these, true or not.
-
-    Returns:
-        By row; nothing if the prior is no density.
+    Both get noise of the density's level, from ``rng``, a sample only if its sampler leaves it none: log p_σ
+    is of noisy signals, and clean ones are likelier than these, true or not. Empty if the prior is no
+    density.
     """
     density = engine.density
     if not isinstance(density, IndependentDensities):

@@ -1,7 +1,7 @@
 """The original Inception network, by the library torch-fidelity, with weights that the user has.
 
-Nothing is downloaded. The library unpickles any file, which could run any program; so the
-weights are read here, as tensors only, and passed on in a clean file.
+Nothing is downloaded. The library unpickles any file, which could run any program; so the weights are read
+here, as tensors only, and passed on in a clean file.
 
 Source: Szegedy et al. 2016; Obukhov et al. 2020 (torch-fidelity), whose features and resizing agree with the
     code of Heusel et al. 2017.
@@ -85,7 +85,6 @@ def _library() -> tuple[Any, str]:
 
 
 def _read(weights: Path) -> dict[str, Tensor]:
-    """Read tensors by name; no other object of a file is created."""
     if weights.suffix != ".safetensors":
         return read_state(weights)
     try:

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from sepcli.errors import InputError, SepError, UsageError
-from sepcli.evaluation.distribution import ImageFile, Sets, has_images, image_place, keep_images
+from sepcli.evaluation.distribution import ImageFile, has_images, image_place, keep_images
 from sepcli.evaluation.journal import Finished, append_journal, resume_journal
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol as Rules
 from sepcli.evaluation.report import Failure, Report, make_report
 from sepcli.evaluation.score import TrackScore
-from sepcli.evaluation.task import Members, Plan, Scored, Setup, Task
+from sepcli.evaluation.task import Members, Plan, Scored, Task
 from sepcli.metrics import METRICS, Metric, find
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.executor import Executor
@@ -60,16 +60,18 @@ def run(
     """
     plan = Plan(_chosen(task, metrics), seed, 1 if task.one_by_one else batch)
     setup = task.setup(plan)
-    protocol, sets = setup.protocol, _sets(plan, setup)
-    work = _Work(task, plan, protocol.tracks, journal, executor, on_progress)
-    shape = () if sets is None else (protocol.tracks, setup.images, *sets.originals.shape[1:])
-    path = None if sets is None or journal is None else image_place(journal)
-    complete = sets is None or (path is not None and has_images(path, setup.rows, shape))
+    protocol, sets, complete = setup.protocol, setup.sets, True
     mark = protocol.fingerprint(setup.files, setup.content)
+    if sets is not None:
+        sets.check(protocol.tracks * sets.images)
+        shape = (protocol.tracks, sets.images, *sets.originals.shape[1:])
+        path = None if journal is None else image_place(journal)
+        complete = path is not None and has_images(path, sets.rows, shape)
     finished = resume_journal(journal, mark, replace_journal, complete)
     keeping: AbstractContextManager[ImageFile | None] = nullcontext()
     if sets is not None:
-        keeping = keep_images(setup.rows, shape, path, bool(finished))
+        keeping = keep_images(sets.rows, shape, path, bool(finished))
+    work = _Work(task, plan, protocol.tracks, journal, executor, on_progress)
     with keeping as kept:
         work.score_all(finished, kept)
         of_sets, remarks = sets.score(kept.sets(), on_progress) if sets and kept else ([], [])
@@ -106,21 +108,6 @@ def _chosen(task: Task[Any], names: Sequence[str]) -> tuple[str, ...]:
 
 def _fits(task: Task[Any], metric: Metric) -> bool:
     return metric.medium == task.medium and metric.scope in task.scopes
-
-
-def _sets(plan: Plan, setup: Setup) -> Sets | None:
-    """The comparison of whole sets; images that are too small or too few are refused."""
-    if setup.originals is None:
-        return None
-    for metric in plan.of("item"):
-        least = METRICS[metric].smallest
-        if min(setup.originals.shape[2:]) < least:
-            raise InputError(f"{metric} needs images of {least} pixels or more", f"leave out {metric}")
-    if not plan.of("set"):
-        return None
-    sets = Sets(plan.of("set"), setup.networks, setup.originals)
-    sets.check(setup.protocol.tracks * setup.images)
-    return sets
 
 
 def _clips(task: Task[Any], plan: Plan, name: str) -> list[Clip]:

@@ -27,17 +27,7 @@ def sample(
     names: Sequence[str],
     on_progress: ProgressCallback | None,
 ) -> Tensor:
-    """Sample the sources of mixtures.
-
-    Args:
-        engine: separates.
-        mixtures: (B, C, *D).
-        seeds: (B, S).
-        names: of the B items.
-        on_progress: called with (steps done, steps in all).
-
-    Returns:
-        (B, S, K, C, *D) on the CPU.
+    """Sample the sources (B, S, K, C, *D), on the CPU, of named mixtures (B, C, *D) with seeds (B, S).
 
     Raises:
         SepError: a sample is not finite.
@@ -61,11 +51,11 @@ def sample_audio(
     """Mix items and sample their sources; items of equal length that follow each other share a call.
 
     Args:
-        items: sources (K, T).
+        items: B items with sources (K, T).
         engine: its weights mix them.
         seeds: (B, S).
         level: RMS to which every mixture is scaled for the engine, and back; None leaves it alone.
-        on_progress: called with (steps done, steps in all).
+        on_progress: called by the engine.
 
     Returns:
         (S, K, T) per item, unweighted.

@@ -41,20 +41,9 @@ def score_track(
     metrics: Sequence[str],
     sample_rate: int,
 ) -> list[TrackScore]:
-    """Score all stems of a track.
+    """Score a method's estimates of all stems of a track: one value per metric and stem.
 
-    Args:
-        track: its name.
-        method: of the estimates.
-        stems: K names.
-        references: (K, T, C), the true sources.
-        estimates: (K, T, C), in the same order.
-        mixture: (T, C).
-        metrics: keys of ``sepcli.metrics.METRICS``, of the scope ``track``.
-        sample_rate: Hz.
-
-    Returns:
-        One value per metric and stem.
+    References and estimates are (K, T, C) in the same order, the mixture (T, C).
 
     Raises:
         ValueError: the shapes do not fit, or a metric is not of tracks.

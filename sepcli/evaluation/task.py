@@ -9,25 +9,16 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from sepcli.evaluation.distribution import Images
+from sepcli.evaluation.distribution import Sets
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol as Rules
 from sepcli.evaluation.report import Failure
 from sepcli.evaluation.score import TrackScore
 from sepcli.metrics import METRICS
-from sepcli.metrics.features import Extractor
 from sepcli.protocols import ProgressCallback
 
-
-class Item(Protocol):
-    """A unit of the evaluation."""
-
-    @property
-    def id(self) -> str:
-        """Its name, different for every item."""
-
-
-T = TypeVar("T", bound=Item)
+T = TypeVar("T")
+"""An item; it has an ``id``, different for every item."""
 Members = Sequence[tuple[int, T]]
 """A batch: items and their numbers, from 0."""
 
@@ -53,10 +44,7 @@ class Setup:
         protocol: everything the numbers depend on.
         files: what is read; a journal is only continued if none has changed.
         content: likewise, of what is not in files.
-        originals: (N, C, H, W), all test images, with which metrics of sets compare.
-        rows: whose images those metrics are of.
-        images: K, images per item and row.
-        networks: extract the features of metrics of sets, by name.
+        sets: comparison of whole sets of images, if there are metrics of sets.
         failures: items that cannot be scored.
         notes: for the report.
         cost: seconds and number of the items separated now → cost of the separation.
@@ -65,10 +53,7 @@ class Setup:
     protocol: Rules
     files: Sequence[Path] = ()
     content: bytes = b""
-    originals: Images | None = None
-    rows: tuple[str, ...] = ()
-    images: int = 1
-    networks: Mapping[str, Extractor] = field(default_factory=dict)
+    sets: Sets | None = None
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     cost: Callable[[float, int], Mapping[str, float]] = lambda seconds, items: {}

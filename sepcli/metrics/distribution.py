@@ -7,8 +7,7 @@ Fréchet distance of the Gaussians that have the sets' means and covariances:
 Inception score of class probabilities p(y|x): exp of the mean over x of KL(p(y|x) ‖ p(y)), with p(y) their
 mean.
 
-What these numbers are called depends on the network: FID and Inception score are those of the original
-Inception network only.
+FID and Inception score are names for the original Inception network only.
 
 Source: Dowson & Landau 1982; Heusel et al. 2017 (FID); Salimans et al. 2016 (Inception score).
 """

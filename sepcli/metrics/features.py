@@ -1,9 +1,9 @@
 """Small classifiers, whose features stand in for those of the Inception network.
 
-What is computed in their features is called ``fd-mnist``, ``fd-cifar`` (Fréchet distance) and ``cs-mnist``,
-``cs-cifar`` (the formula of Inception score), never FID or Inception score: numbers in features of different
-networks are not to be compared. The networks are residual ones on images of which 2 x 2 pixels are folded
-into channels; features are the means over positions before the last layer.
+Metrics in their features are ``fd-mnist``, ``fd-cifar`` (Fréchet distance) and ``cs-mnist``, ``cs-cifar``
+(the formula of Inception score), never FID or Inception score, since numbers of different networks are not
+comparable. The networks are residual ones on images of which 2 x 2 pixels are folded into channels; features
+are the means over positions before the last layer.
 
 ``NAME.safetensors`` has the weights in float16; ``NAME.json`` beside it the config, their sha256, the data
 they were trained on and the accuracy on test images. ``examples/reproduce/classifiers.py`` makes both.

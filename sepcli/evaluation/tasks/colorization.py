@@ -21,6 +21,7 @@ from sepcli.datasets.image_pairs import ColorImages
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
 from sepcli.evaluation import images
+from sepcli.evaluation.distribution import Sets
 from sepcli.evaluation.images import MIXTURE, OURS, RESIDUAL
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
 from sepcli.evaluation.score import TrackScore, image_values
@@ -59,23 +60,17 @@ class Colorization:
         if tuple(self.engine.weights) != WEIGHTS:
             raise UsageError("the gray is the mean of the channels", "use a separator of these weights")
         originals, count = self.data.images.images, self.data.count
-        protocol = images.image_protocol(
+        return images.image_setup(
             plan,
+            self.engine,
+            Sets(plan.of("set"), self.networks, originals, self._rows),
             (RESIDUAL, *([DIVERSITY] if self.samples > 1 else [])),
-            self.networks,
             {**self.settings, "samples": self.samples},
+            "image",
             dataset=f"{self.data.images.title}, {count} of {len(originals)} images, colorized",
             stems=(STEM,),
             mixture="the mean of red, green and blue",
             tracks=count,
-        )
-        return Setup(
-            protocol,
-            content=originals.tobytes(),
-            originals=originals,
-            rows=self._rows,
-            networks=self.networks,
-            cost=images.image_cost(self.engine, "image"),
         )
 
     def items(self, plan: Plan) -> Iterator[Pair]:

@@ -27,14 +27,7 @@ BEST_ORDER = "the estimates of a track in the order of the greatest mean SI-SDR,
 
 @dataclass(frozen=True)
 class Folders:
-    """Estimates and references in two folders; see ``open_folders``.
-
-    Attributes:
-        pairing: what belongs together.
-        title: what is compared.
-        medium: audio or image.
-        any_order: put the estimates of a track in the order that fits best.
-    """
+    """Estimates and references in two folders; see ``open_folders``."""
 
     pairing: Pairing
     title: str

@@ -26,6 +26,7 @@ from sepcli.errors import UsageError
 from sepcli.evaluation import images
 from sepcli.evaluation.baselines import AVERAGE, average
 from sepcli.evaluation.dictionaries import NMF, describe_dictionaries, dictionaries_of
+from sepcli.evaluation.distribution import Sets
 from sepcli.evaluation.images import MIXTURE, NLL, OURS, RESIDUAL
 from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
 from sepcli.evaluation.samples import describe_mixture
@@ -73,25 +74,19 @@ class ImageSums:
         settings["order"] = "the estimates of a pair in the order of the greater mean PSNR"
         if self.data.training is not None:
             settings[NMF] = describe_dictionaries(dictionaries, self.data.shared)
-        protocol = images.image_protocol(
+        rows = self._rows(plan)
+        return images.image_setup(
             plan,
+            self.engine,
+            Sets(plan.of("set"), self.networks, originals, rows, images=2),
             (RESIDUAL, *([NLL] if self.engine.density else [])),
-            self.networks,
             {**self.settings, **settings},
+            "pair",
+            notes,
             dataset=f"{self.data.title}, pairs 0 … {self.data.count - 1}, {self.data.rule}",
             stems=self.data.names,
             mixture=describe_mixture(self.engine.weights, ANY),
             tracks=self.data.count,
-        )
-        return Setup(
-            protocol,
-            content=originals.tobytes(),
-            originals=originals,
-            rows=self._rows(plan),
-            images=2,
-            networks=self.networks,
-            notes=notes,
-            cost=images.image_cost(self.engine, "pair"),
         )
 
     def items(self, plan: Plan) -> Iterator[Pair]:

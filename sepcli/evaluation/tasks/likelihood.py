@@ -28,7 +28,7 @@ class Likelihood:
         evaluators: one per source, in the order of the sources.
         data: yields arrays (K, T) of the sources, from the first, every time.
         count: number of items.
-        title: what the items are.
+        title: name of the items.
         settings: what else the values depend on.
     """
 
