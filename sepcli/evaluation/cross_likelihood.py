@@ -1,7 +1,7 @@
 """Do priors discriminate between sources? Mean log-likelihoods of every source's items under every prior.
 
 A prior is useful for separation if other sources are less likely under it than its target; so a source
-must be the most likely under its prior. Values are in nats per sample. Flows know log p itself, of
+must be the most likely under its prior. Values are in nats per sample. Flows have log p itself, of
 waveforms with a little noise, or given the mel frames of the clean item if they are conditioned on such;
 denoisers a bound on it up to a constant, the same for all of them.
 
@@ -52,7 +52,7 @@ class CrossLikelihood:
         sources: K names; prior k is of source k.
         priors: K names.
         values: (K, K, N), nats per sample: prior, source, item.
-        how: what else the values depend on, ``seed`` of the bootstrap among it.
+        how: settings that the values depend on, with the ``seed`` of the bootstrap.
     """
 
     sources: tuple[str, ...]

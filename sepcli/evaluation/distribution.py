@@ -25,9 +25,9 @@ from sepcli.metrics.features import Extractor, open_classifier
 from sepcli.protocols import ProgressCallback
 
 ORIGINALS, WHOLE, STEM = "originals", "all", "images"
-"""A row; and what stands for track and stem in the scores of a set."""
+"""A row; track and stem of the scores of a set."""
 PART = 128
-"""Images that a network sees at once."""
+"""Images per call of a network."""
 
 Images = NDArray[np.uint8]  # (N, C, H, W)
 
@@ -136,7 +136,7 @@ class Sets:
     ) -> tuple[list[TrackScore], list[str]]:
         """Return scores of every row and of the originals, and notes.
 
-        The originals' distance is that of two random halves of them: what chance alone makes of it.
+        The originals' distance is that of two random halves of them: the effect of chance alone.
         """
         halves = np.array_split(np.random.default_rng(0).permutation(len(self.originals)), 2)
         steps = len(self.networks) * (len(self.originals) + sum(map(len, rows.values())))

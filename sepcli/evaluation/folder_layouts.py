@@ -64,7 +64,7 @@ class Pairing:
 
 
 def holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
-    """Whether a folder has such files where ``pair_folders`` looks for them."""
+    """Whether a folder has such files in a layout of ``pair_folders``."""
     folders = (path for depth in ("*", "*/*") for path in folder.glob(depth) if path.is_dir())
     return folder.is_dir() and any(_stems(path, suffixes) for path in (folder, *folders))
 

@@ -26,7 +26,7 @@ from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.independent import IndependentDensities
 
 MIXTURE, RESIDUAL, NLL = "mixture", "residual", "nll"
-"""The stem, and two metrics, of a mixture as a whole: what a sample leaves of it, and typicality."""
+"""The stem, and two metrics, of a mixture as a whole: the rms of its residual, and typicality."""
 OURS, TRUTH = "sepcli", "truth"
 """Rows: one sample, and the true sources."""
 

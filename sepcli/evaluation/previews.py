@@ -32,7 +32,7 @@ class Clip(NamedTuple):
 ClipsOf = Callable[[str], list[Clip]]
 """Returns the clips of a track, by its name; may raise ``SepError`` and take as long as a separation."""
 Encode = Callable[[NDArray[np.float32]], tuple[str, bytes]]
-"""A signal to its kind and its bytes."""
+"""Signal → MIME type and bytes."""
 
 
 def clips_of_rows(

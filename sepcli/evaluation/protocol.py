@@ -1,4 +1,4 @@
-"""The evaluation protocol: how values are computed, written beside them."""
+"""The evaluation protocol: the computation of values, recorded beside them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A report: what was measured, how, and what could not be; its JSON document, tables and CSV.
+"""A report: values, protocol and failures; its JSON document, tables and CSV.
 
 The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what is not finite as null)::
 
-    protocol      how values are computed: metrics, dataset, stems, mixture, tracks, seed, settings,
+    protocol      computation of values: metrics, dataset, stems, mixture, tracks, seed, settings,
                   aggregation (a sentence per metric), left_out and ci95 (the rules), version
     results       [metric][method][stem]: mean, median, ci95 [low, high] of the mean, n (tracks)
     differences   [metric][method][stem], of all methods but the first: against (the first), mean and ci95 of
@@ -10,7 +10,7 @@ The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what i
     tracks        a list of single scores: track, method, stem, metric, value, left_out (windows)
     failed        a list of tracks that have no scores: track, reason
     notes         a list of sentences
-    cost          what separating took, where that was measured
+    cost          of the separation, where that was measured
     seeds         [track]: the seed with which `sepcli separate` repeats the samples, if any
 
 Where there are several stems, ``results`` and ``differences`` have one more, ``average``, of each track's

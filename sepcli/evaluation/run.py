@@ -1,6 +1,6 @@
 """``run``: the one path of an evaluation. Protocol → journal → batches of items → report with previews.
 
-What is evaluated is a task, a small class in ``sepcli.evaluation.tasks``; ``METRICS`` says what is measured.
+Tasks are small classes in ``sepcli.evaluation.tasks``; metrics are rows of ``METRICS``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run(
         batch: items that are worked on together; batches are the same whatever is finished.
         journal: keeps finished items; a run continues the journal of the same protocol, to the same report.
         replace_journal: start over when the journal belongs to a run with other settings.
-        executor: where batches are scored; None: in this process.
+        executor: of batches; None: this process.
         on_progress: called with thousandths of items, then with images of the sets that are compared.
 
     Returns:
@@ -151,7 +151,7 @@ class _Work:
                 self.on_progress(1000 * len(self.names), 1000 * max(self.total, len(self.names)))
 
     def _take(self, result: Scored, members: Members[Any], kept: ImageFile | None) -> None:
-        """Images are kept before the journal takes the scores in."""
+        """Add a result; images are kept before the journal has the scores."""
         if kept is not None:
             for row, images in result.images.items():
                 for (number, _), each in zip(members, images, strict=True):

@@ -19,7 +19,7 @@ Pixels = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class TrackScore:
-    """One value: how well one method estimates one stem of one track."""
+    """The value of one metric for one method, stem and track."""
 
     track: str
     method: str

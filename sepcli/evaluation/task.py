@@ -38,12 +38,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Setup:
-    """What is fixed before the first item of a task.
+    """Protocol, files and comparisons of a task, fixed before its first item.
 
     Attributes:
         protocol: everything the numbers depend on.
-        files: what is read; a journal is only continued if none has changed.
-        content: likewise, of what is not in files.
+        files: those that are read; a journal is only continued if none has changed.
+        content: data of items that are not in files, likewise.
         sets: comparison of whole sets of images, if there are metrics of sets.
         failures: items that cannot be scored.
         notes: for the report.
@@ -94,7 +94,7 @@ class Task(Protocol[T]):
         """Whether an item is scored alone; one that cannot be scored is then a failure of the report."""
 
     def setup(self, plan: Plan) -> Setup:
-        """Return the protocol, and what else is fixed before the first item."""
+        """Return the protocol, and all else that is fixed before the first item."""
 
     def items(self, plan: Plan) -> Iterator[T]:
         """Yield the items, from the first, in an order that is always the same."""

@@ -5,7 +5,7 @@ Adding a metric takes a function and a row. The functions of a scope share a sig
     track       (sepcli.metrics.tracks.Track) -> (K,) values, or (K, windows), of which the median is taken
     item        (true image (C, H, W), estimated image) -> value
     set         (sepcli.metrics.distribution.Features, Moments of the originals) -> values of parts of the set
-    prior       (signal (T,), noise (T,)) -> value: how likely a signal is under a prior
+    prior       (signal (T,), noise (T,)) -> value: log-likelihood of a signal under a prior
     check       measured besides, in every run that can; it is not compared between methods
 """
 
@@ -179,7 +179,7 @@ def find(names: Iterable[str]) -> tuple[Metric, ...]:
 
 
 def _nearest(name: str) -> str:
-    """A hint: the metric that was probably meant, else all of them."""
+    """A hint: the metric with the nearest name, else all of them."""
     plain = {metric.replace("-", ""): metric for metric in selectable()}
     typed = "".join(letter for letter in name.casefold() if letter.isalnum())
     near = get_close_matches(typed, plain, n=1, cutoff=0.7)

@@ -1,4 +1,4 @@
-"""How close a whole set of images is to another, in some network's features. Pure; all sums are float64.
+"""Distances of whole sets of images in the features of a network. Pure; all sums are float64.
 
 Fréchet distance of the Gaussians that have the sets' means and covariances:
 

@@ -31,7 +31,7 @@ from sepcli.atomic import write_whole
 from sepcli.errors import PriorError
 
 FOLDER = Path(__file__).parent / "networks"
-"""Where the weights are that come with the package."""
+"""The weights that come with the package."""
 FOLD = 2
 """Pixels a side that become channels: a network at full resolution takes four times as long."""
 
@@ -64,7 +64,7 @@ SIZES: Mapping[str, ClassifierConfig] = {
 }
 """The networks by name; 0.08 and 0.27 million parameters."""
 DATA: Mapping[str, str] = {"fd-mnist": "mnist", "fd-cifar": "cifar10"}
-"""What each is trained on."""
+"""Training data of each."""
 
 
 class Block(nn.Module):

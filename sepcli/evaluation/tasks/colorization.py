@@ -34,7 +34,7 @@ from sepcli.signal.chroma import GRAYS, diversity, gray_of, locked
 WEIGHTS = GRAYS["mean"]
 """Weights of red, green and blue in the gray."""
 GRAY, STEM, DIVERSITY = "gray", "colors", "diversity"
-"""A row, the only column, and what is measured of several samples."""
+"""A row, the only column, and a metric of several samples."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class ImageSums:
         data: the pairs.
         engine: of two sources; its weights mix the pairs, 1 and 1 in the paper.
         samples: S per pair; of several, the likeliest under the prior has a row.
-        settings: what the engine is, for the protocol.
+        settings: description of the engine, for the protocol.
         networks: of metrics of sets, by name; see ``sepcli.evaluation.distribution.open_networks``.
     """
 

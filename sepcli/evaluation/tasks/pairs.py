@@ -39,7 +39,7 @@ class Pairs:
         engine: samples sources; its names are the stems. None: only baselines are scored.
         methods: keys of ``sepcli.baselines.BASELINES``, a row each.
         stream: samples per item, level and masks, as ``separate`` would use them.
-        settings: what the engine is, for the protocol.
+        settings: description of the engine, for the protocol.
     """
 
     data: AudioPairs
