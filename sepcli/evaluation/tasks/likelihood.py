@@ -29,7 +29,7 @@ class Likelihood:
         data: yields arrays (K, T) of the sources, from the first, every time.
         count: number of items.
         title: name of the items.
-        settings: of the report, besides those of the protocol.
+        settings: of the priors and items, for the protocol.
     """
 
     evaluators: Sequence[DensityEvaluator]
