@@ -71,6 +71,20 @@ def remove(parts: Iterable[Path]) -> None:
             part.unlink(missing_ok=True)
 
 
+def make_folder(folder: Path, hint: str = MORE_SPACE, argument: str | None = None) -> None:
+    """Create a folder and its parents, unless they exist.
+
+    Raises:
+        OutputError: it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot create the folder {folder}: {error.strerror}", hint, argument=argument
+        ) from error
+
+
 def write_whole(path: Path, data: bytes, hint: str = MORE_SPACE) -> None:
     """Write a file atomically; an existing file stays until the new one is complete.
 

@@ -53,12 +53,7 @@ Size = Annotated[int, Meta(ge=1)]
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a file of a prior has to be.
-
-    Attributes:
-        sha256: hex digest.
-        size: in bytes.
-    """
+    """Hex digest and size in bytes of a file of a prior."""
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     size: Annotated[int, Meta(ge=0)]
@@ -125,14 +120,11 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     figures: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Hold the constructor to the same types and ranges as a file.
-
-        Raises:
-            UsageError: an entry is of another type or out of range.
-        """
-        for name, kind in _types().items():
+        """Hold the constructor to the types and ranges of a file; raise ``UsageError`` otherwise."""
+        for field in msgspec.structs.fields(Card):
+            name = field.encode_name
             try:
-                msgspec.convert(getattr(self, name), kind)
+                msgspec.convert(getattr(self, name), field.type)
             except msgspec.ValidationError as error:
                 raise UsageError(f"{name}: {error}", f"correct {name}") from error
         for name, reason in _contradictions(self).items():
@@ -236,10 +228,10 @@ def verify(card: Card, folder: Path) -> None:
                 f"prior {card.name}: cannot read {name}: {error.strerror}", "check its permissions"
             ) from error
         if not same:
+            remedy = "run `sepcli fetch-priors` again" if card.repo else "restore it"
             raise PriorError(
                 f"prior {card.name}: {name} differs from its card (sha256)",
-                "the file was changed or damaged: "
-                + ("run `sepcli fetch-priors` again" if card.repo else "restore it"),
+                f"the file was changed or damaged: {remedy}",
             )
 
 
@@ -256,10 +248,6 @@ def sha256(path: Path) -> str:
     """Return the hex digest of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _types() -> dict[str, Any]:
-    return {field.encode_name: field.type for field in msgspec.structs.fields(Card)}
 
 
 def _contradictions(card: Card) -> dict[str, str]:

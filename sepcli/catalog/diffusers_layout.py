@@ -47,13 +47,7 @@ OTHER = "choose another prior"
 
 @dataclass(frozen=True)
 class Parts:
-    """Paths of a network's files in its folder.
-
-    Attributes:
-        config: of the network.
-        weights: of the network.
-        scheduler: config of the scheduler, if there is one.
-    """
+    """Paths of a network's files in its folder; the scheduler's config is optional."""
 
     config: str
     weights: str
@@ -86,8 +80,7 @@ def parts_in(folder: Path) -> Parts | None:
 def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
     """Return the files of a network with pickled weights among those of a folder or repository.
 
-    Returns:
-        One for the pickle with the library's name, or else one for each pickle.
+    There is one ``Parts`` for the pickle with the library's name, or else one for each pickle.
 
     Raises:
         PriorError: it is one of latents.
@@ -117,7 +110,7 @@ def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
     """Return the card of a folder with a network of diffusers; None if there is none.
 
     Args:
-        folder: as the library saves a pipeline or a network, or a snapshot in the Hub's cache.
+        folder: a saved pipeline or network, or a snapshot in the Hub's cache.
         name: of the prior.
         scheduled: require a scheduler: in the cache, the library itself may have fetched the network alone.
 
@@ -147,13 +140,6 @@ def fetch_card(
     repo: str, revision: str, name: str, listing: hub.Listing, cache_dir: Path | None
 ) -> Card | None:
     """Fetch the configs of a repository and return the card of its network; None if there is none.
-
-    Args:
-        repo: owner/name.
-        revision: branch, tag or commit.
-        name: of the prior.
-        listing: of the revision.
-        cache_dir: another cache than the client's.
 
     Raises:
         PriorError: the network is not a prior of images, has no scheduler, or the listing lacks the sha256 of

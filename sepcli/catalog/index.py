@@ -30,13 +30,9 @@ REFERENCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?
 
 @dataclass(frozen=True)
 class Remote:
-    """A prior on the Hub.
+    """A prior on the Hub: its name as given, owner/name, branch or tag or commit, and the catalog's card.
 
-    Attributes:
-        reference: the name of the prior, as given.
-        repo: owner/name.
-        revision: branch, tag or commit.
-        card: of the catalog; None: that of the repository.
+    Without a card of the catalog, that of the repository counts.
     """
 
     reference: str
@@ -109,16 +105,10 @@ def inner_priors(card: Card) -> tuple[str, ...]:
 
 
 def score_priors(card: Card, folder: Path | None) -> tuple[str, ...]:
-    """Return the score priors that a card names, to be looked up with ``resolve.find``; () if none.
+    """Return the score priors that a card names, to be looked up with ``resolve.find``.
 
-    Args:
-        card: of a prior of all sources together.
-        folder: of the card; None: it is unknown, and priors inside it are left out.
+    Those inside the card's folder are left out if it is unknown.
     """
-    inner, references = inner_priors(card), []
-    for name in card.priors:
-        if name not in inner:
-            references.append(name)
-        elif folder is not None:
-            references.append(str(folder / name))
-    return tuple(references)
+    inner = inner_priors(card)
+    listed = [name for name in card.priors if folder is not None or name not in inner]
+    return tuple(str(folder / name) if folder and name in inner else name for name in listed)

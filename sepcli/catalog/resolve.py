@@ -43,16 +43,10 @@ def fetch(
 ) -> tuple[Card, Path]:
     """Return card and folder of a prior, its files fetched where needed, and verified.
 
-    Args:
-        prior: its name.
-        revision: a revision other than that of the name or of the catalog.
-        cache_dir: another cache than the client's.
-        offline: use what is in the cache.
-        on_progress: called with (bytes done, bytes in all).
+    The arguments are those of ``find`` and ``files.fetch``.
 
     Raises:
-        PriorError: missing, refused, unreachable, or different from its card.
-        OutputError: the cache cannot be written.
+        PriorError, OutputError: see ``files.fetch``.
         UsageError: see ``find``.
     """
     remote = index.remote(prior, revision)

@@ -50,17 +50,13 @@ def audio_files(root: Path) -> list[Path]:
 
 
 def open_folder(root: Path, name: str, sample_rate: int = 22050, cache: Path | None = None) -> StemBank:
-    """Open a folder of recordings.
+    """Open the recordings of one source in a folder and its folders; each file gets the same peak.
 
     Args:
-        root: the folder; its folders are looked into.
+        root: the folder.
         name: of the source.
         sample_rate: Hz; files are resampled to it and averaged to mono.
-        cache: a folder for the decoded samples. The next call maps them into memory at once, unless a file
-            has changed. None: all is decoded into memory (2 bytes a sample).
-
-    Returns:
-        The bank of one source. Each file has the same peak.
+        cache: a folder for the decoded samples, which are read again if a file has changed.
 
     Raises:
         InputError: there are no audio files, one of them cannot be read, or all are silent.
@@ -107,11 +103,9 @@ def levelled(bank: StemBank, rms: float) -> StemBank:
 
 
 def split(bank: StemBank, length: int) -> tuple[StemBank, StemBank]:
-    """Recordings to learn from and held-out ones, by file; by time if only one is long enough.
+    """Recordings of one source to learn from and held-out ones, by file; by time if only one is long enough.
 
-    Args:
-        bank: of one source.
-        length: samples that a chunk needs; only recordings as long as that are held out.
+    Only recordings of ``length`` samples, which a chunk needs, are held out.
 
     Raises:
         InputError: there is not enough for a chunk of each.
@@ -139,8 +133,7 @@ def split(bank: StemBank, length: int) -> tuple[StemBank, StemBank]:
 
 
 def _only(bank: StemBank, spans: NDArray[np.int64], rows: NDArray[np.bool_] | NDArray[np.int64]) -> StemBank:
-    gains = None if bank.gains is None else (bank.gains[0][rows],)
-    return replace(bank, spans=(spans,), songs=(bank.songs[0][rows],), gains=gains)
+    return replace(bank, spans=(spans,), songs=(bank.songs[0][rows],), gains=(bank.gains[0][rows],))
 
 
 def _decode(root: Path, files: Sequence[Path], rate: int) -> Iterator[Samples]:

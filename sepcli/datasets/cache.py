@@ -29,13 +29,10 @@ def fingerprint(paths: Iterable[Path], *settings: object) -> str:
 def gather(
     recordings: Recordings, names: Sequence[str], sample_rate: int, folder: Path | None = None
 ) -> StemBank:
-    """Make the bank of recordings of sources in memory, or in a cache folder.
+    """Make the bank of recordings of the K named sources.
 
-    Args:
-        recordings: unused if the folder exists.
-        names: K source names.
-        sample_rate: Hz.
-        folder: filled unless it exists; None: all is kept in memory (2 bytes a sample).
+    It is mapped from a cache folder, which is filled unless it exists; without one, it is kept in memory
+    (2 bytes a sample).
 
     Raises:
         InputError: the folder is damaged.

@@ -15,11 +15,11 @@ class Gains:
     """Random gains of training chunks, so that a prior covers a range of loudness.
 
     Attributes:
-        low: Smallest gain, in dB.
-        high: Largest gain, in dB.
-        silent: Share of chunks that are silence.
-        min_rms: Chunks quieter than this are sampled again, except for the share ``quiet``.
-        quiet: Share of batches that are sampled without regard to their loudness.
+        low: smallest gain, dB.
+        high: largest gain, dB.
+        silent: share of chunks that are silence.
+        min_rms: chunks quieter than this are sampled again, except for the share ``quiet``.
+        quiet: share of batches that are sampled without regard to their loudness.
     """
 
     low: float = -9.0
@@ -32,20 +32,12 @@ class Gains:
 def draw_chunks(
     bank: StemBank, rng: np.random.Generator, batch: int, length: int, gains: Gains | None
 ) -> NDArray[np.float32]:
-    """Draw unrelated chunks of all sources at random gains.
+    """Draw unrelated chunks (B, K, T) of all sources at random gains.
 
-    Args:
-        bank: Recordings of K sources.
-        rng: the random generator of offsets and gains.
-        batch: B.
-        length: T, in samples.
-        gains: How gains vary; None: chunks keep the gain of the recordings, and none is quiet.
-
-    Returns:
-        Chunks (B, K, T).
+    Without ``gains``, chunks keep the gain of the recordings, and none is quiet.
 
     Raises:
-        InputError: A source has no recording of ``length`` samples.
+        InputError: a source has no recording of ``length`` samples.
     """
     if gains is None:
         return bank.sample(rng, batch, length, Gains().min_rms)

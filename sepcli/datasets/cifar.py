@@ -1,8 +1,7 @@
 """CIFAR-10's binary version: 32 x 32 color images of ten classes, which are animals or machines.
 
-A record is one byte, the class, and 3 · 32 · 32 bytes, all of red, then green, then blue, row by row. There
-are five files of 10,000 records to learn from and one to test with. The Python version is of pickles, which
-can run anything when they are read, and is refused.
+A record is one byte, the class, and 3 · 32 · 32 bytes, all of red, then green, then blue, row by row; a file
+has 10,000 records. The Python version is refused: its pickles can run anything when they are read.
 
 Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images"; Jayaram & Thickstun 2020
     (BASIS), section 5.1, for the two halves.
@@ -23,11 +22,9 @@ from sepcli.errors import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """In the order of their numbers."""
-MACHINES = ("airplane", "automobile", "ship", "truck")
-HALVES: tuple[Half, Half] = (
-    ("animals", frozenset(n for n, name in enumerate(CLASSES) if name not in MACHINES)),
-    ("machines", frozenset(n for n, name in enumerate(CLASSES) if name in MACHINES)),
-)
+MACHINES = frozenset((0, 1, 8, 9))
+"""Numbers of the classes that are no animals."""
+HALVES: tuple[Half, Half] = (("animals", frozenset(range(10)) - MACHINES), ("machines", MACHINES))
 """The two parts of the class-split protocol."""
 SIDE = 32
 RECORD = 1 + 3 * SIDE * SIDE
@@ -50,10 +47,7 @@ def is_cifar(folder: Path) -> bool:
 def open_cifar(folder: str | Path, split: str = "test", decoder: Decoder | None = None) -> LabelledImages:
     """Open CIFAR-10's images (N, 3, 32, 32): its binary version, or a folder of ``test/CLASS/*.png``.
 
-    Args:
-        folder: of the binary version, of its archive, or of images.
-        split: ``train`` or ``test``.
-        decoder: its callbacks are those of a folder of images, whose size is kept.
+    Of the decoder only the callbacks are used, for a folder of images.
 
     Raises:
         InputError: they cannot be read, or have another size.
@@ -90,14 +84,15 @@ def _open_binary(folder: Path, split: str) -> LabelledImages:
 
 def _read(path: Path) -> NDArray[np.uint8]:
     """The records (N, RECORD) of a file."""
+    again = "copy or download it again"
     try:
         if path.stat().st_size > MOST * RECORD:
-            raise InputError(f"{path} is larger than a file of CIFAR-10", "copy or download it again")
+            raise InputError(f"{path} is larger than a file of CIFAR-10", again)
         values = np.fromfile(path, np.uint8)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error})", "copy or download it again") from error
+        raise InputError(f"{path} cannot be read ({error})", again) from error
     if not values.size or values.size % RECORD:
-        raise InputError(f"{path} is not of whole records of {RECORD} bytes", "copy or download it again")
+        raise InputError(f"{path} is not of whole records of {RECORD} bytes", again)
     records = values.reshape(-1, RECORD)
     if records[:, 0].max() >= len(CLASSES):
         raise InputError(f"{path} has classes beyond {len(CLASSES)}", "use CIFAR-10, not CIFAR-100")

@@ -53,9 +53,7 @@ def is_mnist(folder: Path) -> bool:
 def open_digits(folder: Path, split: str) -> LabelledImages:
     """Read the images (N, 1, H, W), 0 is background, and the labels of a split of MNIST.
 
-    Args:
-        folder: holds ``train-images-idx3-ubyte.gz`` and so on; ``.gz`` and a dot before ``idx`` are optional.
-        split: a key of ``STEMS``.
+    Files are called ``train-images-idx3-ubyte.gz`` and so on; ``.gz`` and a dot before ``idx`` are optional.
 
     Raises:
         InputError: a file is missing or damaged, or the two do not fit each other.

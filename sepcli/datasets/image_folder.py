@@ -112,14 +112,13 @@ def open_images(
     shuffled: bool = False,
     most: int | None = None,
 ) -> LabelledImages:
-    """Open a folder of images; its folders are looked into, to any depth.
+    """Open the images of a folder and its folders.
 
     Args:
         root: the folder.
         split: a key of ``SPLITS``; ignored if the folder is not divided.
         decoder: of the files.
-        cache: a folder for the decoded images. The next call maps them into memory at once, unless a file
-            has changed. Without it all is decoded into memory.
+        cache: a folder for the decoded images, which are read again if a file has changed; None: memory.
         shuffled: in a random order (fixed seed), so that any part is a fair sample; else sorted.
         most: only the first so many; None: all.
 

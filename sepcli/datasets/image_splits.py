@@ -128,11 +128,7 @@ def _divided(images: LabelledImages, most: int) -> tuple[LabelledImages, Labelle
 
 
 def named_classes(data: Path, classes: str) -> tuple[str, ...]:
-    """Return the names of the classes of a data set.
-
-    Args:
-        data: MNIST's files, or a folder of images.
-        classes: none, folders, or a key of ``DIGIT_CLASSES``.
+    """Return the names of the classes ``none``, ``folders``, or a key of ``DIGIT_CLASSES``, of a data set.
 
     Raises:
         UsageError: the classes are not of these data.

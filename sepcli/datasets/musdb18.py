@@ -68,14 +68,9 @@ class MusdbStem:
 
 
 def musdb_songs(root: Path, subset: str = "test") -> Songs:
-    """The songs of an official subset: 86 for training, 14 for validation, 50 for testing.
+    """The songs of an official subset, with ``mixture`` and the stems that are there.
 
-    Args:
-        root: holds the folders ``train`` and ``test``.
-        subset: one of ``SUBSETS``.
-
-    Returns:
-        By song, ``mixture`` and the stems that are there.
+    There are 86 songs for training, 14 for validation and 50 for testing.
 
     Raises:
         InputError: there are none, or no such subset.

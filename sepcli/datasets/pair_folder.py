@@ -39,19 +39,15 @@ class AudioPairs(Protocol):
 
     def ids(self, names: Sequence[str]) -> Sequence[str]:
         """Return the items' names, in their order."""
-        ...
 
     def items(self, names: Sequence[str], seed: int) -> Iterator[Pair]:
         """Yield the items; sources in the order of ``names``."""
-        ...
 
     def files(self, names: Sequence[str]) -> Iterable[Path]:
         """Return the files that are read."""
-        ...
 
     def describe(self, names: Sequence[str], seed: int) -> str:
         """Return the name of the data set and of its items."""
-        ...
 
 
 @dataclass(frozen=True)

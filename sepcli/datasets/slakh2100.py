@@ -36,11 +36,7 @@ def open_slakh(root: str | Path, split: str = "test") -> SongSet:
 
 
 def slakh_songs(root: Path, split: str = "test") -> Songs:
-    """Find the tracks of a split.
-
-    Args:
-        root: the data set's root, or a folder that holds tracks directly (then ``split`` is ignored).
-        split: ``train``, ``validation`` (or ``valid``) or ``test``.
+    """Find the tracks of a split; of a folder that holds tracks directly, all of them.
 
     Returns:
         By track, its instrument classes in lower case that have files, and ``mixture`` if there is a mix. A
@@ -113,5 +109,5 @@ def read_stems(track: Path) -> dict[str, Stored]:
 
 def _existing(stem: Path) -> list[Path]:
     """Audio files of this name, the preferred format first."""
-    paths_of_stem = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
-    return [path for path in paths_of_stem if path.is_file()]
+    paths = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
+    return [path for path in paths if path.is_file()]

@@ -45,14 +45,10 @@ def open_songs(
 
     Args:
         data: the folder of a data set of either layout; or a folder of Slakh's tracks (``split`` is ignored).
-        split: ``train``, ``validation`` or ``test``; of MUSDB18 the official ones.
-        sources: classes of Slakh or stems of MUSDB18, in any case, in this order.
+        split: ``train``, ``validation`` or ``test``.
+        sources: classes of Slakh or stems of MUSDB18, in any case; the names of the bank.
         sample_rate: Hz; stems are resampled to it and averaged to mono.
-        cache: a folder for decoded samples. The next call maps them into memory at once, unless a file of the
-            data set has changed. None: all is decoded into memory (2 bytes a sample).
-
-    Returns:
-        The bank, with ``sources`` as its names.
+        cache: a folder for decoded samples, which are read again if a file of the data set has changed.
 
     Raises:
         InputError: the folder is of neither layout, there are no songs, no stem of a source that is not
@@ -124,11 +120,7 @@ def _stems(data: Path, name: str, songs: Songs, sources: Sequence[str]) -> list[
 def _at_one_peak(
     stems: Sequence[Found], sources: Sequence[str], rate: int
 ) -> Iterator[tuple[int, int, Samples]]:
-    """Read stems one at a time, scaled to ``PEAK`` in 16 bits; silent ones are left out.
-
-    Raises:
-        InputError: all stems of a source are silent, or one cannot be read.
-    """
+    """Read stems one at a time, scaled to ``PEAK`` in 16 bits; silent ones are left out."""
     audible: set[int] = set()
     for k, song, stem in stems:
         signal = stem.mono(rate)

@@ -24,15 +24,12 @@ class Stored(Protocol):
     @property
     def paths(self) -> tuple[Path, ...]:
         """The files that it is read from."""
-        ...
 
     def read(self) -> tuple[Signal, int]:
         """Return samples (T, C) and their rate in Hz; ``InputError`` if it cannot be read."""
-        ...
 
     def mono(self, rate: int) -> Signal:
         """Return samples (T,), averaged over channels, at ``rate`` Hz; ``InputError`` as ``read``."""
-        ...
 
 
 Songs = Mapping[str, Mapping[str, Stored]]
@@ -110,13 +107,9 @@ class SongSet:
 def song_pairs(
     songs: Songs, names: Sequence[str], sample_rate: int, limit: int | None = None
 ) -> Iterator[Pair]:
-    """Read songs as items: mono, at one rate, one song in memory at a time.
+    """Read the songs that have K stems as items, one song in memory at a time.
 
-    Args:
-        songs: those that lack a source are left out.
-        names: K stems, in this order.
-        sample_rate: Hz; stems are averaged over channels, resampled, and padded with silence to one length.
-        limit: number of songs; None: all.
+    Stems are averaged over channels, resampled, and padded with silence to one length.
 
     Raises:
         InputError: a stem cannot be read.

@@ -33,7 +33,7 @@ class StemBank:
         spans: K arrays (N_k, 2): where each recording of a source starts and stops in ``samples``.
         songs: K arrays (N_k,): which song each recording is from, at most one recording per song and source.
             Recordings of the same song start at the same time.
-        gains: K arrays (N_k,): what the samples of each recording are multiplied by; None for 1.
+        gains: K arrays (N_k,): what the samples of each recording are multiplied by.
     """
 
     names: tuple[str, ...]
@@ -41,7 +41,7 @@ class StemBank:
     samples: tuple[Samples, ...]
     spans: tuple[NDArray[np.int64], ...]
     songs: tuple[NDArray[np.int64], ...]
-    gains: tuple[NDArray[np.float32], ...] | None = None
+    gains: tuple[NDArray[np.float32], ...]
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -64,13 +64,12 @@ class StemBank:
             InputError: a source has no recording of ``length`` samples.
         """
         chunks = np.empty((batch, len(self.names), length), dtype=np.float32)
-        for k, samples in enumerate(self.samples):
+        for k, name in enumerate(self.names):
             offsets = _Offsets(self.spans[k], length)
             if offsets.count == 0:
-                raise _too_short(self.names[k], length, self.sample_rate)
-            gains = None if self.gains is None else self.gains[k]
+                raise _too_short(name, length, self.sample_rate)
             for item in chunks[:, k]:
-                item[:] = _loud_chunk(rng, samples, gains, offsets, length, min_rms)
+                item[:] = self._loud_chunk(rng, k, offsets, length, min_rms)
         return chunks
 
     def together(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
@@ -92,11 +91,30 @@ class StemBank:
         chunks = np.empty((batch, len(self.names), length), dtype=np.float32)
         for item in chunks:
             song, offset = offsets.sample(rng)
-            for k, samples in enumerate(self.samples):
-                start = spans[k, song, 0] + offset
-                gain = 1.0 if self.gains is None else self.gains[k][rows[k][song]]
-                item[k] = _chunk(samples, start, length, gain)
+            for k, row in enumerate(rows):
+                item[k] = self._chunk(k, row[song], spans[k, song, 0] + offset, length)
         return chunks
+
+    def _chunk(self, k: int, row: int, start: int, length: int) -> NDArray[np.float32]:
+        samples = self.samples[k][start : start + length]
+        return samples.astype(np.float32) * np.float32(self.gains[k][row] / SCALE)
+
+    def _loud_chunk(
+        self, rng: np.random.Generator, k: int, offsets: _Offsets, length: int, min_rms: float
+    ) -> NDArray[np.float32]:
+        """A chunk (T,) whose RMS is above ``min_rms``, or the loudest of many."""
+        loudest, best = -1.0, np.zeros(length, dtype=np.float32)
+        for _ in range(MAX_TRIES):
+            row, start = offsets.sample(rng)
+            chunk = self._chunk(k, row, start, length)
+            if min_rms <= 0:
+                return chunk
+            rms = float(np.sqrt(np.mean(np.square(chunk))))
+            if rms > min_rms:
+                return chunk
+            if rms > loudest:
+                loudest, best = rms, chunk
+        return best
 
 
 class _Offsets:
@@ -113,33 +131,6 @@ class _Offsets:
         row = int(np.searchsorted(self._ends, pick, side="right"))
         before = int(self._ends[row - 1]) if row else 0
         return row, int(self._first[row]) + pick - before
-
-
-def _chunk(samples: Samples, start: int, length: int, gain: float) -> NDArray[np.float32]:
-    return samples[start : start + length].astype(np.float32) * np.float32(gain / SCALE)
-
-
-def _loud_chunk(
-    rng: np.random.Generator,
-    samples: Samples,
-    gains: NDArray[np.float32] | None,
-    offsets: _Offsets,
-    length: int,
-    min_rms: float,
-) -> NDArray[np.float32]:
-    """A chunk (T,) whose RMS is above ``min_rms``, or the loudest of many."""
-    loudest, best = -1.0, np.zeros(length, dtype=np.float32)
-    for _ in range(MAX_TRIES):
-        row, start = offsets.sample(rng)
-        chunk = _chunk(samples, start, length, 1.0 if gains is None else gains[row])
-        if min_rms <= 0:
-            return chunk
-        rms = float(np.sqrt(np.mean(np.square(chunk))))
-        if rms > min_rms:
-            return chunk
-        if rms > loudest:
-            loudest, best = rms, chunk
-    return best
 
 
 def _too_short(name: str, length: int, sample_rate: int) -> InputError:
@@ -163,14 +154,7 @@ def concatenate(
 def laid_out(
     names: Sequence[str], sample_rate: int, samples: Sequence[Samples], index: Sequence[NDArray[np.int64]]
 ) -> StemBank:
-    """The bank of recordings that are laid end to end.
-
-    Args:
-        names: K source names.
-        sample_rate: Hz.
-        samples: K arrays (T_k,).
-        index: K arrays (N_k, 2) of the song and the length of every recording.
-    """
+    """The bank of K arrays (T_k,) of recordings laid end to end, with K arrays (N_k, 2) of (song, length)."""
     ends = [np.cumsum([0, *table[:, 1]], dtype=np.int64) for table in index]
     return StemBank(
         names=tuple(names),
@@ -178,6 +162,7 @@ def laid_out(
         samples=tuple(samples),
         spans=tuple(np.stack([end[:-1], end[1:]], axis=1) for end in ends),
         songs=tuple(table[:, 0] for table in index),
+        gains=tuple(np.ones(len(table), np.float32) for table in index),
     )
 
 

@@ -54,8 +54,6 @@ class ToyWaves:
         seed: another one makes other items.
 
     Attributes:
-        names: as given.
-        sample_rate: 14,700 Hz.
         periods: (K, N), in samples.
         phases: (K, N), in samples.
         amplitudes: (K, N).
@@ -91,15 +89,7 @@ class ToyWaves:
         return np.stack([self._wave(k, number, 0, length) for k in range(len(self.names))])
 
     def sample(self, rng: np.random.Generator, batch: int, length: int) -> NDArray[np.float32]:
-        """Unrelated chunks: every wave of every item is from an independent random offset.
-
-        Args:
-            rng: the random generator; all offsets are equally likely.
-            batch: B, the number of chunks.
-            length: T, in samples.
-
-        Returns:
-            Chunks (B, K, T), in [-1, 1].
+        """Unrelated chunks (B, K, T), in [-1, 1]: every wave of every item is from a random offset.
 
         Raises:
             UsageError: they are longer than an item.
@@ -122,12 +112,7 @@ class ToyWaves:
 
 @dataclass(frozen=True)
 class ToyPairs:
-    """Test items of toy waves: one wave of every shape.
-
-    Attributes:
-        count: number of items, at most all.
-        length: samples of an item.
-    """
+    """``count`` test items of toy waves, or all: one wave of every shape, ``length`` samples each."""
 
     count: int = 100
     length: int = SEPARATED

@@ -18,16 +18,13 @@ LINE = 12
 def contact_sheet(
     rows: Sequence[Sequence[NDArray[np.float32] | None]], columns: Sequence[str], names: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Render a table of images.
+    """Render a table of images as one image (3, H', W') in [0, 1].
 
     Args:
         rows: R rows of N images of one size, each (C, H, W) in [0, 1] with C = 1 or 3; None: an empty cell,
             not in the first row.
         columns: N headings.
         names: R labels, which may have several lines.
-
-    Returns:
-        (3, H', W') in [0, 1].
     """
     height, width = next(p for p in rows[0] if p is not None).shape[1:]
     scale = max(1, CELL // max(height, width))

@@ -53,12 +53,7 @@ class TrainConfig:
     note: str = ""
 
     def identity(self, sources: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings that determine the weights, ready for JSON: neither output paths nor the budget.
-
-        Args:
-            sources: names of the sources, the family's default resolved.
-            options: the family's options.
-        """
+        """Settings that determine the weights, ready for JSON: neither output paths nor the budget."""
         fields = {
             "family": self.family,
             "data": self.data.resolve().name,
@@ -73,11 +68,10 @@ class TrainConfig:
 
 
 def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
-    """Refuse to put a network into a folder that holds something.
+    """Refuse a folder with an unfinished run or a finished part, unless it is resumed or overwritten.
 
     Raises:
-        OutputError: it holds an unfinished run that is neither resumed nor overwritten, or a finished part
-            that is not overwritten.
+        OutputError: it holds one.
     """
     unfinished = (folder / CHECKPOINT).exists()
     if unfinished and not (resume or overwrite):

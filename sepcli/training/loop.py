@@ -1,9 +1,9 @@
 """The one training loop: time-budgeted, resumable, validated, safetensors out.
 
 The learning rate follows a cosine over the *budget* (seconds or steps, whichever is given), so that a run of
-any length ends annealed. All randomness of step n comes from (seed, n): a run that was stopped and resumed
-continues as if it had not been. The folder holds ``model.safetensors`` (the best validation so far),
-``history.json`` and, while the run is unfinished, ``checkpoint.safetensors``.
+any length ends annealed. All randomness of step n comes from (seed, n): a resumed run is the same as one
+without a stop. The folder holds ``model.safetensors`` (the best validation so far), ``history.json`` and,
+while the run is unfinished, ``checkpoint.safetensors``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from sepcli.atomic import write_text, write_whole
-from sepcli.errors import InputError, OutputError, SepError
+from sepcli.atomic import make_folder, write_text, write_whole
+from sepcli.errors import InputError, SepError
 from sepcli.protocols import ProgressCallback
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -37,15 +37,12 @@ class Task(Protocol):
     @property
     def model(self) -> nn.Module:
         """The module whose parameters are trained."""
-        ...
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of a random batch, and figures to log."""
-        ...
 
     def validate(self) -> dict[str, float]:
         """Return figures on fixed held-out data; ``loss`` is the one to minimise."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -108,12 +105,11 @@ def train(
     log: Callable[[dict[str, float]], None] | None = None,
     average: AveragedModel | None = None,
 ) -> Progress:
-    """Train ``task.model`` until the budget is spent; the best validated weights are in
-    ``folder/model.safetensors``.
+    """Train ``task.model`` until the budget is spent.
 
     Args:
         task: what to train.
-        folder: where weights, history and checkpoint go; created if missing.
+        folder: gets ``model.safetensors`` (the best validated weights), history and checkpoint.
         settings: budget and rates.
         device: where the model is; autocast to bfloat16 on either kind.
         resume: continue from the folder's checkpoint if there is one.
@@ -127,12 +123,7 @@ def train(
         InputError: the checkpoint belongs to another network, or to a run on other data, for example.
         SepError: no validation gave a number.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written: {error.strerror}", "choose another folder", argument="out"
-        ) from error
+    make_folder(folder, "choose another folder", "out")
     run = _Run(task, _optimizer(task.model, settings), average, folder, settings, device)
     if not resume:
         forget(folder)
@@ -185,25 +176,25 @@ class _Run:
         """The network that is validated and kept."""
         return self.task.model if self.average is None else self.average.module
 
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds."""
+        return {"model": self.task.model} | ({} if self.average is None else {"average": self.average})
+
 
 def _spent(progress: Progress, settings: LoopSettings) -> float:
-    parts = [0.0]
-    if settings.seconds is not None:
-        parts.append(progress.elapsed / settings.seconds)
-    if settings.steps is not None:
-        parts.append(progress.step / settings.steps)
-    return max(parts)
+    pairs = ((progress.elapsed, settings.seconds), (progress.step, settings.steps))
+    return max((done / budget for done, budget in pairs if budget is not None), default=0.0)
 
 
 def _optimizer(model: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    parameters = list(model.parameters())
     groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     # not on every other kind, with every torch
-    fused = next(model.parameters()).device.type in ("cpu", "cuda")
+    fused = parameters[0].device.type in ("cpu", "cuda")
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95), fused=fused)
 
 
@@ -265,7 +256,7 @@ def write_weights(model: nn.Module, path: Path) -> None:
 def _save(run: _Run, progress: Progress) -> None:
     tensors = {
         f"{part}.{name}": tensor.detach().cpu().contiguous()
-        for part, module in _modules(run).items()
+        for part, module in run.modules.items()
         for name, tensor in module.state_dict().items()
     }
     for index, state in run.optimizer.state_dict()["state"].items():
@@ -273,10 +264,6 @@ def _save(run: _Run, progress: Progress) -> None:
             f"optimizer.{index}.{name}": torch.as_tensor(value).cpu() for name, value in state.items()
         }
     write_tensors(run.folder / CHECKPOINT, tensors, {"progress": json.dumps(asdict(progress))})
-
-
-def _modules(run: _Run) -> dict[str, nn.Module]:
-    return {"model": run.task.model, **({} if run.average is None else {"average": run.average})}
 
 
 def _restore(run: _Run) -> Progress:
@@ -288,10 +275,10 @@ def _restore(run: _Run) -> Progress:
         with safe_open(path, "pt") as stored:
             progress = Progress(**json.loads(stored.metadata()["progress"]))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no dict)
-        for part, module in _modules(run).items():
-            length = len(part) + 1
-            weights = {name[length:]: t for name, t in tensors.items() if name.startswith(f"{part}.")}
-            module.load_state_dict(weights)
+        for part, module in run.modules.items():
+            start = f"{part}."
+            named = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+            module.load_state_dict(named)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise InputError(
             f"the checkpoint in {run.folder} does not fit this run", started, argument="resume"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sepcli.atomic import MORE_SPACE, write_whole
-from sepcli.errors import OutputError
+from sepcli.atomic import make_folder, write_whole
 
 CURVE, SHEET, SIGNALS = "validation.png", "samples.png", "samples"
 """Their names in a prior's folder."""
@@ -24,7 +23,7 @@ def save_curve(
         history: entries of ``sepcli.training.loop.Progress``.
         path: of the plot.
         labels: figure → its name in the legend.
-        what: the name of the vertical axis.
+        what: label of the vertical axis.
 
     Raises:
         OutputError: the file cannot be written.
@@ -67,10 +66,7 @@ def save_signals(folder: Path, signals: Tensor, rate: int) -> None:
     """
     import soundfile
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}", MORE_SPACE) from error
+    make_folder(folder)
     for number, signal in enumerate(signals.clamp(-1.0, 1.0), 1):
         file = io.BytesIO()
         soundfile.write(file, signal.numpy(), rate, format="FLAC", subtype="PCM_16")

@@ -101,7 +101,7 @@ def run(
 
     Args:
         recipe: what to train.
-        config: how.
+        config: data, folder, budget and device.
         on_progress: called with (done, total), first while images are read, then of the budget.
         log: called with the figures of every validation.
         on_message: called with notes on the data.
@@ -138,20 +138,9 @@ def fit(
     on_progress: ProgressCallback | None = None,
     log: Log | None = None,
 ) -> Progress:
-    """Train a fresh network into ``folder``: one run of the loop.
+    """Train a fresh network into ``folder``: one run of the loop; see ``sepcli.training.loop.train``.
 
-    Args:
-        stage: the network and its training.
-        folder: where weights, history and checkpoint go.
-        loop: budget and rates.
-        config: device, and whether to resume.
-        on_progress: called with (done, total).
-        log: called with the figures of every validation.
-
-    Raises:
-        OutputError: the folder cannot be written.
-        InputError: the checkpoint is of another run.
-        SepError: the training diverged.
+    ``config`` determines the device, and whether to resume.
     """
     with seeded(loop.seed):
         network = stage.network()

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sepcli.atomic import write_text
+from sepcli.atomic import make_folder, write_text
 from sepcli.catalog import card as cards
-from sepcli.errors import InputError, OutputError
+from sepcli.errors import InputError
 from sepcli.priors.images.checkpoint import check_tensors, read_state
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 from sepcli.priors.images.train import card_of
@@ -86,12 +86,7 @@ def import_ncsn(
     with torch.device("meta"):  # shapes without memory: a checkpoint may claim any width
         expected = {name: tensor.shape for name, tensor in NcsnPrior(config).state_dict().items()}
     check_tensors(checkpoint, tensors, expected, "import a checkpoint of the network CondRefineNetDilated")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written: {error.strerror}", "choose another folder", argument="out"
-        ) from error
+    make_folder(folder, "choose another folder", "out")
     forget(folder)
     whole = {name: t.float().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     write_tensors(folder / "model.safetensors", whole)  # of clones, for tensors of a pickle may share memory
