@@ -1,7 +1,7 @@
-"""A small server that speaks the part of the Hub's API that fetching needs, and can misbehave.
+"""A small server that speaks the part of the Hub's API that fetching and pushing need, and can misbehave.
 
 Model info, resolve with HEAD, and files: small ones served directly, ``.safetensors`` through a redirect to
-another host, as from a content delivery network, with ranges.
+another host, as from a content delivery network, with ranges. ``hub_uploads`` answers to uploads.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import hub_uploads
 import pytest
 
 
@@ -28,6 +29,7 @@ class Repo:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     gated: bool = False
+    private: bool = False
 
     def commit(self, files: Mapping[str, bytes], *names: str) -> str:
         """Add a commit, called ``main`` and other names; returns its hash."""
@@ -48,6 +50,9 @@ class Hub:
         cut: so many bytes are sent of a file before the connection breaks; None: all.
         cuts: so many answers are cut.
         status: every answer's status; None: what is true.
+        stored: sha256 → large files that were uploaded.
+        ignored: paths that a .gitignore of the repository leaves out of commits.
+        pushed: commits that were uploaded.
     """
 
     def __init__(self, port: int) -> None:
@@ -58,6 +63,14 @@ class Hub:
         self.cut: int | None = None
         self.cuts = 0
         self.status: int | None = None
+        self.stored: dict[str, bytes] = {}
+        self.ignored: set[str] = set()
+        self.pushed = 0
+
+    def add(self, name: str, private: bool = False) -> Repo:
+        """A new repository."""
+        self.repos[name] = Repo(private=private)
+        return self.repos[name]
 
     def publish(self, name: str, folder: Path, *revisions: str) -> str:
         """A folder's files as a commit of a repository; returns its hash."""
@@ -82,7 +95,20 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._take()
+
+    def do_PUT(self) -> None:
+        self._take()
+
     def log_message(self, *_: object) -> None: ...
+
+    def _take(self) -> None:
+        path, authorization = unquote(urlsplit(self.path).path), self.headers.get("Authorization")
+        self.hub.asked.append((self.command, path, None, authorization))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status, document = hub_uploads.answer(self.hub, path, body, authorization)
+        self._send(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
     def _answer(self) -> None:
         hub, path = self.hub, unquote(urlsplit(self.path).path)
@@ -105,6 +131,8 @@ class Handler(BaseHTTPRequestHandler):
         if repo not in hub.repos:
             return self._fail(401, "RepoNotFound", "Repository not found")
         there = hub.repos[repo]
+        if there.private and authorization is None:
+            return self._fail(401, "RepoNotFound", "Repository not found")
         commit = there.refs.get(revision, revision)
         if commit not in there.commits:
             return self._fail(404, "RevisionNotFound", "Invalid rev id")
@@ -201,6 +229,7 @@ def as_the_hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             monkeypatch.setattr(constants, name, str(home) + value.removeprefix(real))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its servers speak another protocol
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     with running() as hub:

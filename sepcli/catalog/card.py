@@ -73,6 +73,20 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: tuple[dict[str, Any], ...] = ()
 
 
+class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Data that a prior was trained on.
+
+    Attributes:
+        name: with its authors.
+        licence: SPDX identifier, or words.
+        hub: owner/name of the data set on the Hub, if it is there.
+    """
+
+    name: str
+    licence: str = ""
+    hub: str = ""
+
+
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A prior's card.
 
@@ -88,6 +102,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         title: one line.
         licence: of the weights.
         data: the training data, one sentence.
+        datasets: the training data, each with its licence.
+        limits: sentences on what the prior does not do, for the model card.
         repo: owner/name of its repository on the Hub; "" for a prior that is not from there.
         revision: the commit of the repository.
         priors: of an engine for all sources together: names of score priors, one per source, or
@@ -110,6 +126,8 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     title: str = ""
     licence: str = ""
     data: str = ""
+    datasets: tuple[Dataset, ...] = ()
+    limits: tuple[str, ...] = ()
     repo: str = ""
     revision: str = ""
     priors: tuple[str, ...] = ()
@@ -179,10 +197,13 @@ def write(card: Card, folder: Path) -> None:
 
 def with_files(card: Card, folder: Path) -> Card:
     """Return the card with size and hash of every weight and config file now in the folder's parts."""
-    kept = sorted(
-        p for p in folder.glob("*/*") if p.name in ("model.safetensors", "config.json", "table.safetensors")
-    )
-    return replace(card, files={p.relative_to(folder).as_posix(): entry(p) for p in kept})
+    return replace(card, files={p.relative_to(folder).as_posix(): entry(p) for p in part_files(folder)})
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Return the weight and config files in the parts of a prior's folder, sorted."""
+    names = ("model.safetensors", "config.json", "table.safetensors")
+    return sorted(path for path in folder.glob("*/*") if path.name in names)
 
 
 def with_part(card: Card, folder: str, part: Part) -> Card:
@@ -254,6 +275,7 @@ def _contradictions(card: Card) -> dict[str, str]:
     """Return entry → what is wrong with it, beyond its type."""
     reasons: dict[str, str] = {}
     texts = (card.name, card.title, card.licence, card.data, card.repo, card.revision)
+    texts = (*texts, *card.limits, *(text for entry in card.datasets for text in asdict(entry).values()))
     shown = (*texts, *card.sources, *card.priors, *card.files, *card.parts)
     if not all(character.isprintable() or character in "\n\t" for text in shown for character in text):
         reasons["name"] = "names and descriptions consist of printable characters"

@@ -203,7 +203,7 @@ def _checked_parts(has: Callable[[str], bool], config: str, weights: str) -> Par
 def _entry(path: Path) -> File:
     """Return size and sha256 of a file; of a file in the Hub's cache, the sha256 of its name."""
     kept = hub.recorded(path) or ""
-    if re.fullmatch("[0-9a-f]{40}", kept) and hub.git_hash(path) != kept:
+    if re.fullmatch("[0-9a-f]{40}", kept) and hub.git_hash(path.read_bytes()) != kept:
         raise PriorError(f"{path} was changed or damaged", "run `sepcli fetch-priors` again")
     digest = kept if re.fullmatch("[0-9a-f]{64}", kept) else cards.sha256(path)
     return File(digest, path.stat().st_size)

@@ -59,16 +59,21 @@ def is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def listing(repo: str, revision: str) -> Listing:
+def listing(repo: str, revision: str, token: str | None = None) -> Listing:
     """Return commit and files of a revision, from the Hub.
+
+    Args:
+        repo: owner/name.
+        revision: branch, tag or commit.
+        token: another than the client's.
 
     Raises:
         PriorError: no network, no such repository or revision, or no access to it.
     """
-    with _client(repo, revision):
+    with client(repo, revision):
         from huggingface_hub import HfApi
 
-        info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
+        info = HfApi(token=token).model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
         files = {
             entry.rfilename: RemoteFile(entry.size, entry.lfs.sha256)
             if entry.lfs
@@ -80,7 +85,7 @@ def listing(repo: str, revision: str) -> Listing:
 
 def lookup(repo: str, name: str, revision: str, cache_dir: Path | None = None) -> Path | None:
     """Return the path of a file in the cache, without the network; None if it is not there."""
-    with _client(repo, revision):
+    with client(repo, revision):
         from huggingface_hub import try_to_load_from_cache
 
         path = try_to_load_from_cache(repo, name, cache_dir=cache_dir, revision=revision)
@@ -110,7 +115,7 @@ def download(
         PriorError: no network, no such file, or no access to it.
         OutputError: the cache cannot be written.
     """
-    with _client(repo, revision):
+    with client(repo, revision):
         from huggingface_hub import hf_hub_download
 
         bar = None if on_bytes is None else _bar(on_bytes)
@@ -144,7 +149,7 @@ def download_small(
         path = download(repo, name, revision, cache_dir)
         if snapshot(path, name).name != there.commit:
             raise PriorError(f"{repo} changed during the download", "run the same command again")
-        if there.files[name].git in (None, git_hash(path)):
+        if there.files[name].git in (None, git_hash(path.read_bytes())):
             return path
         discard(path)
     raise PriorError(
@@ -158,11 +163,11 @@ def recorded(path: Path) -> str | None:
     return path.readlink().name if path.is_symlink() else None
 
 
-def git_hash(path: Path) -> str:
+def git_hash(data: bytes) -> str:
     """Return the SHA-1 that git computes of a file."""
     from huggingface_hub.utils.sha import git_hash as hash_of
 
-    return hash_of(path.read_bytes())
+    return hash_of(data)
 
 
 def snapshot(path: Path, name: str) -> Path:
@@ -205,8 +210,13 @@ def _bar(on_bytes: Callable[[int], None]) -> type[Any]:
 
 
 @contextmanager
-def _client(repo: str, revision: str) -> Iterator[None]:
-    """Silence the log, warnings and bars of the client, and translate its errors."""
+def client(repo: str, revision: str) -> Iterator[None]:
+    """Silence the log, warnings and bars of the client, and translate its errors.
+
+    Raises:
+        PriorError: no network, no such repository or revision, or no access to it.
+        OutputError: the cache cannot be written.
+    """
     logger = logging.getLogger("huggingface_hub")
     try:
         from huggingface_hub.utils.tqdm import (
@@ -226,6 +236,8 @@ def _client(repo: str, revision: str) -> Iterator[None]:
                 logger.setLevel(level)
                 if bars:
                     enable_progress_bars()
+    except SepError:
+        raise
     except Exception as error:
         raise _translated(error, repo, revision) from error
 
@@ -236,7 +248,7 @@ def _translated(error: Exception, repo: str, revision: str) -> SepError:
 
     if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         return _translated(error.__cause__, repo, revision)
-    again = "check the network, then run the same command again: it continues where it stopped"
+    again = "check the network, then run the same command again: finished files are kept"
     translations: list[tuple[type[Exception], str, str]] = [
         (errors.OfflineModeIsEnabled, "HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"),
         (
@@ -271,7 +283,9 @@ def _translated(error: Exception, repo: str, revision: str) -> SepError:
             return PriorError(message, hint)
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return PriorError(f"access to {repo} is denied ({status})", "check the token in HF_TOKEN")
+        return PriorError(
+            f"access to {repo} is denied ({status})", "check the token in HF_TOKEN and its rights"
+        )
     if status is not None:
         return PriorError(f"the Hub returned an error for {repo} ({status})", "try again later")
     of_network = errors.HfHubHTTPError.__bases__[0]  # the root of the HTTP library that the client uses
@@ -281,7 +295,7 @@ def _translated(error: Exception, repo: str, revision: str) -> SepError:
             "free some space or make it writable, or choose another folder (HF_HUB_CACHE)",
         )
     if isinstance(error, OSError | of_network):
-        return PriorError(f"the connection to the Hub failed while fetching {repo}", again)
+        return PriorError(f"the connection to the Hub failed, of {repo}", again)
     return PriorError(
         f"the client of the Hub failed on {repo} ({type(error).__name__})",
         "check HF_ENDPOINT, or update the package huggingface-hub",

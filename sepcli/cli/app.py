@@ -30,6 +30,7 @@ from sepcli.cli.help import Command
 from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
 from sepcli.cli.options import in_option_words
+from sepcli.cli.push import push_prior
 from sepcli.cli.separate import separate
 from sepcli.cli.train import train_prior
 from sepcli.errors import SepError
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 COMMANDS: Mapping[str, Callable[..., Any]] = {
     "fetch-priors": fetch_priors,
+    "push-prior": push_prior,
     "separate": separate,
     "colorize": colorize,
     "evaluate": evaluate,

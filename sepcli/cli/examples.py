@@ -10,6 +10,10 @@ EXAMPLES: Mapping[str, str] = {
         sepcli fetch-priors church-256
         sepcli fetch-priors hf:owner/name@v1 --dry-run
     """,
+    "push-prior": """
+        sepcli push-prior my-prior hf:owner/name
+        sepcli push-prior my-prior hf:owner/name --yes --private
+    """,
     "separate": """
         sepcli separate song.flac
         sepcli separate songs/ --out stems --resume

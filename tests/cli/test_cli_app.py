@@ -12,16 +12,7 @@ import pytest
 from sepcli import __version__, errors
 from sepcli.cli import app, console
 
-COMMANDS = (
-    [],
-    ["fetch-priors"],
-    ["separate"],
-    ["colorize"],
-    ["evaluate"],
-    ["train-prior"],
-    ["import-prior"],
-    ["build-likelihood"],
-)
+COMMANDS: list[list[str]] = [[], *([name] for name in app.COMMANDS)]
 PROBE = """
 import sys
 from sepcli.cli.app import run
