@@ -78,7 +78,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: with its authors.
-        licence: SPDX identifier, or words.
+        licence: SPDX identifier, or a sentence.
         hub: owner/name of the data set on the Hub, if it is there.
     """
 

@@ -43,10 +43,10 @@ def model_card(card: Card, reference: str) -> str:
 def _head(card: Card) -> str:
     """Return the metadata that the Hub reads."""
     licence = re.sub("-(only|or-later)$", "", card.licence.strip().lower())
-    known = bool(LICENCES.fullmatch(licence))
+    is_listed = bool(LICENCES.fullmatch(licence))
     head: dict[str, Any] = {
-        "license": licence if known else "other",
-        "license_name": "" if known or not licence else re.sub(r"[^\w.]+", "-", licence).strip("-"),
+        "license": licence if is_listed else "other",
+        "license_name": "" if is_listed or not licence else re.sub(r"[^\w.]+", "-", licence).strip("-"),
         "library_name": "sepcli",
         "pipeline_tag": TASKS[card.medium],
         "tags": ["source-separation", "generative-prior", card.medium, *_families(card)],

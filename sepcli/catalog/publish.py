@@ -124,12 +124,12 @@ def _commit(upload: Upload, remote: Remote, private: bool, token: str | None) ->
     additions = [CommitOperationAdd(name, file) for name, file in upload.files.items()]
     message = f"Upload the prior {upload.card.name} with sepcli"
     try:
-        made = api.create_commit(remote.repo, additions, commit_message=message, revision=remote.revision)
+        commit = api.create_commit(remote.repo, additions, commit_message=message, revision=remote.revision)
     except ValueError as error:
         if README not in str(error):
             raise
         raise OutputError(f"the Hub refuses the metadata of {README}", "correct its YAML head") from error
-    return str(made.oid)
+    return str(commit.oid)
 
 
 def _check_listed(folder: Path) -> None:

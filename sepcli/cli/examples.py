@@ -7,6 +7,7 @@ from collections.abc import Mapping
 EXAMPLES: Mapping[str, str] = {
     "fetch-priors": """
         sepcli fetch-priors --list
+        sepcli fetch-priors --show slakh-drums-bass
         sepcli fetch-priors church-256
         sepcli fetch-priors hf:owner/name@v1 --dry-run
     """,

@@ -45,6 +45,9 @@ def fetch_priors(
     as_list: Annotated[
         bool, typer.Option("--list", help="List the priors and their locations; fetch nothing.")
     ] = False,
+    as_text: Annotated[
+        bool, typer.Option("--show", help="Print the model cards of priors: data, licences, results, limits.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files that would be fetched.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Verify the hashes of local files; fetch nothing.")
@@ -62,15 +65,16 @@ def fetch_priors(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
     """Fetch priors from the Hugging Face Hub and verify their hashes."""
-    if as_list + dry_run + verify > 1:
-        raise UsageError("--list, --dry-run and --verify contradict each other", "give one of them")
+    if as_list + as_text + dry_run + verify > 1:
+        raise UsageError("--list, --show, --dry-run and --verify contradict each other", "give one of them")
     if names and every:
         raise UsageError("--all and names contradict each other", "leave out the names, or --all")
     if revision is not None and len(names or ()) != 1:
         raise UsageError("--revision is for one prior", "name one prior, or write hf:owner/name@revision")
     if not (names or every or as_list or verify):
         raise UsageError("no prior is given", "give names or --all, or list the priors with --list")
-    work = _list if as_list else _preview if dry_run else _verify if verify else _fetch
+    chosen = {_list: as_list, _card_text: as_text, _preview: dry_run, _verify: verify}
+    work = next((work for work, wanted in chosen.items() if wanted), _fetch)
     queue = list(dict.fromkeys(names or _catalog(as_list)))
     records: list[dict[str, Any]] = []
     failed: dict[str, SepError] = {}
@@ -85,7 +89,9 @@ def fetch_priors(
             failed[name] = error
             continue
         records.append(record)
-        if number < given and not as_list:  # score priors have no score priors; a card may name itself
+        if number < given and not (
+            as_list or as_text
+        ):  # score priors have no score priors; a card may name itself
             queue += [part for part in record.get("score_priors", ()) if part not in queue]
         if not (as_json or as_list):
             console.emit(_sentence(record))
@@ -172,6 +178,21 @@ def _preview(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any
     return {**record, "to_fetch": wanted, "bytes_to_fetch": sum(wanted.values())}
 
 
+def _card_text(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
+    """Return the record of a prior with its model card: that of its folder, else a generated one."""
+    from sepcli.catalog.model_card import README, model_card
+
+    record, card, folder = _look(name, cache)
+    if card is None:
+        raise PriorError(
+            f"prior {name} has not been fetched from the Hub", f"run `sepcli fetch-priors {name}`"
+        )
+    written = None if folder is None else folder / README
+    if written is not None and written.is_file():
+        return {**record, "model_card": written.read_text(encoding="utf-8", errors="replace")}
+    return {**record, "model_card": model_card(card, name)}
+
+
 def _list(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     return _look(name, cache)[0]
 
@@ -217,6 +238,8 @@ def _record(name: str, card: Card | None, here: bool = True, folder: Path | None
 
 
 def _sentence(record: dict[str, Any]) -> str:
+    if "model_card" in record:
+        return str(record["model_card"]).rstrip()
     size = _megabytes(record.get("bytes", 0))
     if "bytes_to_fetch" in record:
         wanted = len(record["to_fetch"])

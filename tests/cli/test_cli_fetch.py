@@ -86,6 +86,22 @@ def test_all_are_fetched_and_verified(hub: Hub, catalog: Path, capsys: Captured)
     assert hub.asked == []
 
 
+def test_model_cards_are_shown(hub: Hub, catalog: Path, capsys: Captured) -> None:
+    assert fetch("--show", "far") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("---\nlicense: mit\n")
+    assert "sepcli separate mixture.png --prior far" in text
+    assert fetch("--show", "far", "near", "--json") == 0
+    assert [entry["model_card"].count("# far") for entry in document(capsys)] == [1, 0]
+    (catalog / "bundled" / "near" / "README.md").write_text("Mine\n")
+    assert fetch("--show", "near") == 0
+    assert capsys.readouterr().out == "Mine\n"
+    assert hub.asked == []
+    assert fetch("--show", WORD) == 4
+    assert WORD in capsys.readouterr().err
+    assert fetch("--show") == fetch("--show", "--verify") == 2
+
+
 def test_a_dry_run_fetches_nothing(hub: Hub, catalog: Path, capsys: Captured) -> None:
     assert fetch("near", "far", WORD, "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
