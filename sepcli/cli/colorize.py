@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Annotated
 import typer
 
 from sepcli.cli import console
-from sepcli.cli import options as shared
 from sepcli.cli.fetch import fetch_if_new
+from sepcli.cli.options import BatchOptions, files, model, takes
 from sepcli.errors import UsageError
 from sepcli.samplers import names as sampler_names
 
@@ -26,84 +27,64 @@ class Gray(StrEnum):
     MEAN = "mean"
 
 
-def colorize(
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders of them, or glob patterns.")],
+@dataclass(frozen=True, kw_only=True)
+class ColorizeOptions(BatchOptions):
+    """Arguments and options of ``sepcli colorize``."""
+
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders of them, or glob patterns.")]
     prior: Annotated[
         str,
-        typer.Option(
-            rich_help_panel=shared.MODEL,
-            help="Name or folder of a prior of color images; module.py:object takes an object of a Python"
-            " file, which is executed.",
+        model(
+            "Name or folder of a prior of color images; module.py:object takes an object of a Python file,"
+            " which is executed."
         ),
-    ] = DEFAULT_PRIOR,
+    ] = DEFAULT_PRIOR
     gray: Annotated[
         Gray,
-        typer.Option(
-            rich_help_panel=shared.MODEL,
-            help="How the gray was computed from red, green and blue: luma, as in photographs; mean; auto,"
-            " as the file says, else luma.",
+        model(
+            "How the gray was computed from red, green and blue: luma, as in photographs; mean; auto, as the"
+            " file says, else luma."
         ),
-    ] = Gray.AUTO,
+    ] = Gray.AUTO
     hint: Annotated[
         Path | None,
-        typer.Option(
-            rich_help_panel=shared.MODEL,
-            help="Image of the input's size with strokes of color on transparency, which are kept.",
-        ),
-    ] = None,
+        model("Image of the input's size with strokes of color on transparency, which are kept."),
+    ] = None
     sampler: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=shared.MODEL,
-            help=f"Sampler: {', '.join(sampler_names('signal'))}. Default: the prior's.",
-        ),
-    ] = None,
-    settings: shared.Set = None,
-    samples: shared.Samples = 1,
-    seed: shared.Seed = 0,
-    device: shared.Device = "auto",
-    out: Annotated[
-        Path, typer.Option("-o", "--out", rich_help_panel=shared.FILES, help="Folder for the images.")
-    ] = Path("colorized"),
+        str | None, model(f"Sampler: {', '.join(sampler_names('signal'))}. Default: the prior's.")
+    ] = None
+    out: Annotated[Path, files("Folder for the images.", "-o", "--out")] = Path("colorized")
     filename: Annotated[
         str | None,
-        typer.Option(
-            rich_help_panel=shared.FILES,
-            help="Template of file names with {track} {stem} {ext} {sample} {prior}. Default:"
-            " {track}/colorized.{ext}, {track}/{sample}.{ext} for several samples.",
+        files(
+            "Template of file names with {track} {stem} {ext} {sample} {prior}. Default:"
+            " {track}/colorized.{ext}, {track}/{sample}.{ext} for several samples."
         ),
-    ] = None,
-    overwrite: shared.Overwrite = False,
-    resume: shared.Resume = False,
-    as_json: shared.Json = False,
-    quiet: shared.Quiet = False,
-) -> None:
+    ] = None
+
+
+@takes(ColorizeOptions)
+def colorize(options: ColorizeOptions) -> None:
     """Colorize grayscale images.
 
     Size, transparency, bit depth and, up to one level, the gray are kept.
     """
-    from sepcli.cli.colorize_images import Colorization
+    from sepcli.cli.colorize_images import colorizing_work
     from sepcli.cli.inputs import collect
-    from sepcli.cli.jobs import Batch, Options, run_batch
-    from sepcli.cli.outputs import Layout, check_template
+    from sepcli.cli.jobs import Batch, run_batch
+    from sepcli.cli.outputs import layout_of
+    from sepcli.cli.resolve import SeparatorOptions
     from sepcli.cli.separators import choose_colorizer
     from sepcli.cli.settings import parse_settings
 
-    fetch_if_new([prior], quiet)
-    kind = None if gray is Gray.AUTO else gray.value
-    choice = choose_colorizer(prior, kind, sampler, parse_settings(settings or []), device)
-    template = filename or ("{track}/{stem}.{ext}" if samples == 1 else "{track}/{sample}.{ext}")
-    check_template(template, samples, stems=1)
-    work = Colorization(
-        choice=choice,
-        layout=Layout(out, template, choice.names, samples, choice.prior, images=True),
-        gray=kind,
-        hint=hint,
-        seed=seed,
-        overwrite=overwrite,
-        quiet=quiet,
-    )
-    files = collect(inputs, ("image",), partial(console.note, quiet=quiet))
-    if hint is not None and len(files) > 1:
-        raise UsageError(f"one --hint for {len(files)} images", "colorize the images one by one")
-    run_batch(Batch(dict.fromkeys(files, work)), Options(overwrite, resume, as_json, quiet))
+    fetch_if_new([options.prior], options.quiet)
+    gray = None if options.gray is Gray.AUTO else options.gray.value
+    settings = parse_settings(options.settings or ())
+    wanted = SeparatorOptions(sampler=options.sampler, settings=settings, device=options.device)
+    choice = choose_colorizer(options.prior, gray, wanted)
+    layout = layout_of(choice, options, "{track}/{stem}.{ext}", "{track}/{sample}.{ext}")
+    work = colorizing_work(choice, layout, options, gray, options.hint)
+    inputs = collect(options.inputs, ("image",), partial(console.note, quiet=options.quiet))
+    if options.hint is not None and len(inputs) > 1:
+        raise UsageError(f"one --hint for {len(inputs)} images", "colorize the images one by one")
+    run_batch(Batch(dict.fromkeys(inputs, work), options))

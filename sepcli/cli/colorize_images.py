@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
-from sepcli.cli.image_samples import Quality, beside_labels, std_scale
-from sepcli.cli.jobs import Outcome
-from sepcli.cli.outputs import Job, Layout, plan
-from sepcli.cli.separators import Choice
+from sepcli.cli.jobs import Outcome, Work
+from sepcli.cli.options import BatchOptions
+from sepcli.cli.outputs import Job, Layout
+from sepcli.cli.resolve import Choice
+from sepcli.cli.samples import Quality, beside_labels, std_scale
 from sepcli.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from sepcli.media.images import RasterImage
     from sepcli.separation.colorize import ColorSamples
-    from sepcli.separation.separator import Separator
 
 STEP = 1 / 255
 """One level of 8 bits."""
@@ -33,107 +33,82 @@ DIVERSITY = (
 """What ``diversity`` in a record is."""
 
 
-@dataclass(frozen=True, eq=False)
-class Colorization:
-    """Colorizes images; fulfils ``sepcli.cli.jobs.Work``.
+def colorizing_work(
+    choice: Choice, layout: Layout, options: BatchOptions, gray: str | None, hint: Path | None
+) -> Work:
+    """Return what colorizes images.
 
-    Attributes:
+    Args:
         choice: what samples colors.
         layout: how files are named.
+        options: of the command.
         gray: a key of ``GRAYS``; None: chosen for every image.
         hint: a file of strokes.
-        seed: of the run.
-        overwrite: replace files that exist.
-        quiet: no progress and no notes.
     """
+    from sepcli.catalog.card import sha256
 
-    choice: Choice
-    layout: Layout
-    gray: str | None
-    hint: Path | None
-    seed: int
-    overwrite: bool
-    quiet: bool
+    made_with = {
+        "gray_asked": gray or "auto",
+        **({} if gray is None else {"gray": gray}),
+        "hint": None if hint is None else hint.name,
+        "hint_sha256": sha256(hint) if hint is not None and hint.is_file() else None,
+    }
+    run = partial(colorize_image, gray_kind=gray, hint_file=hint)
+    varying = ("weights",) if gray is None else ()
+    return Work(choice, layout, options, run, made_with=made_with, varying=varying)
 
-    smaller = "make the image smaller"
-    libraries = ("torch", "numpy", "pillow")
 
-    def plan(self, source: Path) -> Job:
-        """Name the outputs of an image."""
-        return plan(source, self.layout, "png")
+def colorize_image(
+    work: Work, job: Job, title: str, gray_kind: str | None, hint_file: Path | None
+) -> Outcome:
+    """Colorize one image and write all its files."""
+    import torch
 
-    def prepare(self) -> Mapping[str, Any]:
-        """Load the prior; return what runs."""
-        from sepcli.catalog import card as cards
+    from sepcli.media.images import find_gray, has_colors, read_image, write_images
+    from sepcli.signal.chroma import GRAYS, diversity
 
-        described = self._separator.describe()
-        if self.gray is None:
-            del described["weights"]  # they differ by image
-        digest = cards.sha256(self.hint) if self.hint is not None and self.hint.is_file() else None
-        return {
-            **described,
-            "gray_asked": self.gray or "auto",
-            **({} if self.gray is None else {"gray": self.gray}),
-            "seed": self.seed,
-            "hint": None if self.hint is None else self.hint.name,
-            "hint_sha256": digest,
-        }
-
-    def run(self, job: Job, title: str) -> Outcome:
-        """Colorize one image and write all its files."""
-        import torch
-
-        from sepcli.media.images import find_gray, has_colors, read_image, write_images
-        from sepcli.signal.chroma import GRAYS, diversity
-
-        started = time.monotonic()
-        image = read_image(job.source, first=True)
-        kind, why = (self.gray, "as --gray says") if self.gray else find_gray(image)
-        weights, had_colors = GRAYS[kind], has_colors(image.pixels)
-        image = _in_gray(job, image, weights, self.quiet)
-        gray = torch.from_numpy(image.pixels[0])
-        hint = None if self.hint is None else _read_hint(self.hint, gray.shape)
-        with console.progress(title, self.quiet) as on_progress:
-            colors = self._separator.sample_colors(
-                gray,
-                weights=weights,
-                samples=self.layout.samples,
-                seed=self.seed,
-                hint=hint,
-                on_progress=on_progress,
-            )
-        quality = _quality(colors, self.seed)
-        write_images(_results(job, image, colors, quality), overwrite=self.overwrite)
-        several: dict[str, Any] = {}
-        if job.beside:
-            several = {
-                "std_scale": std_scale(colors.std),
-                "diversity": diversity(colors.ranked.samples[:, :, 0]),
-                "diversity_is": DIVERSITY,
-            }
-        report = {
-            "frames": image.frames,
-            "had_colors": had_colors,
-            "size": list(gray.shape),
-            "working_size": list(colors.small.shape),
-            **several,
-            "evaluations": self._separator.engine.evaluations,
-            "elapsed": time.monotonic() - started,
-        }
-        outputs = f"{len(job.stems)} samples, mean, standard deviation" if several else job.stems[0][0].name
-        line = (
-            f"{job.stems[0][0].parent}: {outputs}, {job.sheet.name if job.sheet else ''}; gray: {kind}, {why}"
+    started = time.monotonic()
+    options, separator = work.options, work.separator
+    image = read_image(job.source, first=True)
+    kind, why = (gray_kind, "as --gray says") if gray_kind else find_gray(image)
+    weights, had_colors = GRAYS[kind], has_colors(image.pixels)
+    image = _in_gray(job, image, weights, options.quiet)
+    gray = torch.from_numpy(image.pixels[0])
+    hint = None if hint_file is None else _read_hint(hint_file, gray.shape)
+    with console.progress(title, options.quiet) as on_progress:
+        colors = separator.sample_colors(
+            gray,
+            weights=weights,
+            samples=options.samples,
+            seed=options.seed,
+            hint=hint,
+            on_progress=on_progress,
         )
-        gray_entries = {"gray": kind, "gray_from": why, "weights": list(weights)}
-        return Outcome({**gray_entries, **quality.describe(), "report": report}, (line,))
-
-    @cached_property
-    def _separator(self) -> Separator:
-        return self.choice.load(None)
+    quality = _quality(colors, options.seed)
+    write_images(_results(job, image, colors, quality), overwrite=options.overwrite)
+    several: dict[str, Any] = {}
+    if job.beside:
+        several = {
+            "std_scale": std_scale(colors.std),
+            "diversity": diversity(colors.ranked.samples[:, :, 0]),
+            "diversity_is": DIVERSITY,
+        }
+    report = {
+        "frames": image.frames,
+        "had_colors": had_colors,
+        "size": list(gray.shape),
+        "working_size": list(colors.small.shape),
+        **several,
+        "evaluations": separator.engine.evaluations,
+        "elapsed": time.monotonic() - started,
+    }
+    outputs = f"{len(job.stems)} samples, mean, standard deviation" if several else job.stems[0][0].name
+    line = f"{job.stems[0][0].parent}: {outputs}, {job.sheet.name if job.sheet else ''}; gray: {kind}, {why}"
+    entries = {"gray": kind, "gray_from": why, "weights": list(weights)}
+    return Outcome({**entries, **quality.describe(), "report": report}, (line,))
 
 
 def _quality(colors: ColorSamples, seed: int) -> Quality:
-    """Return the quality of the samples of an image's colors."""
     from sepcli.separation.seeds import sample_seeds
 
     ranked, seeds = colors.ranked, sample_seeds(seed, 0, len(colors.ranked.order))

@@ -1,99 +1,40 @@
-"""Options of ``sepcli evaluate``: values come from the tables, and each kind of run uses some options."""
+"""Options of ``sepcli evaluate``, whose values come from the tables of data sets and metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from sepcli.datasets import DATASETS, Dataset
-from sepcli.errors import UsageError
-from sepcli.metrics import METRICS, find, selectable
+from sepcli.cli.options import Overwrite, Quiet, files, model, panel, report
+from sepcli.cli.resolve import DEFAULT_PRIOR, Method
+from sepcli.cli.settings import CONSISTENCY, Consistency
+from sepcli.datasets import DATASETS
+from sepcli.metrics import METRICS, selectable
 
-CROSS = "cross-likelihood"
-COLORIZE = "colorize"
+CROSS, COLORIZE = "cross-likelihood", "colorize"
 TASKS = ("separate", COLORIZE)
 SPLITS = tuple(dict.fromkeys(split for row in DATASETS.values() for split in row.splits))
 PAIRINGS = tuple(dict.fromkeys(rule for row in DATASETS.values() for rule in row.pairing))
-
-COMMON = frozenset(
-    {"metric", "seed", "device", "out", "plot", "csv", "html", "overwrite", "as_json", "quiet"}
-)
-_SEPARATING = frozenset(
-    {"prior", "method", "dataset", "data", "pairs", "samples", "sampler", "settings", "batch"}
-)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of run.
-
-    Attributes:
-        name: for messages.
-        how: the options that choose it.
-        options: parameters that it uses, beside ``COMMON``.
-        metrics: names of the metrics that it measures.
-    """
-
-    name: str
-    how: str
-    options: frozenset[str]
-    metrics: tuple[str, ...]
-
-
-def _metrics(medium: str, *scopes: str) -> tuple[str, ...]:
-    rows = METRICS.values()
-    return tuple(row.name for row in rows if row.selectable and row.medium == medium and row.scope in scopes)
-
-
-def _datasets(medium: str) -> str:
-    return ", ".join(row.name for row in DATASETS.values() if row.medium == medium)
-
-
-FINISHED = Kind(
-    "finished estimates",
-    "ESTIMATES and REFERENCES, or --estimates",
-    frozenset({"folders", "estimates", "runner", "dataset", "data", "split", "workers", "any_order"}),
-    (*_metrics("audio", "track"), *_metrics("image", "item")),
-)
-AUDIO = Kind(
-    "audio that is separated here",
-    f"--dataset {_datasets('audio')}",
-    _SEPARATING | {"split", "consistency"},
-    _metrics("audio", "track"),
-)
-IMAGES = Kind(
-    "images that are separated here",
-    f"--dataset {_datasets('image')}",
-    _SEPARATING | {"pairing", "task", "inception_weights"},
-    _metrics("image", "item", "set", "check"),
-)
-COLORS = Kind(
-    "images that are colorized here",
-    f"--task {COLORIZE}",
-    IMAGES.options - {"pairing"},
-    _metrics("image", "item", "set"),
-)
-LIKELIHOOD = Kind(
-    f"--metric {CROSS}",
-    f"--metric {CROSS}",
-    frozenset({"prior", "data", "pairs", "noise", "cache", "batch"}),
-    (CROSS,),
-)
-KINDS = (FINISHED, AUDIO, IMAGES, COLORS, LIKELIHOOD)
-
 DatasetName = StrEnum("DatasetName", {name.upper().replace("-", "_"): name for name in DATASETS})  # type: ignore[misc]
 SplitName = StrEnum("SplitName", {name.upper(): name for name in SPLITS})  # type: ignore[misc]
 PairingName = StrEnum("PairingName", {name.upper(): name for name in PAIRINGS})  # type: ignore[misc]
 TaskName = StrEnum("TaskName", {name.upper(): name for name in TASKS})  # type: ignore[misc]
 
+
+def metrics_of(medium: str, *scopes: str) -> tuple[str, ...]:
+    """Return the names of the metrics that may be chosen of a medium, by scope."""
+    rows = METRICS.values()
+    return tuple(row.name for row in rows if row.selectable and row.medium == medium and row.scope in scopes)
+
+
 METRIC_HELP = (
-    f"Metrics, separated by commas. Audio: {', '.join(_metrics('audio', 'track'))}, bsseval (sdr, isr, "
-    f"sir and sar by museval; slow). Images: {', '.join(_metrics('image', 'item', 'check'))}; sets: "
-    f"{', '.join(_metrics('image', 'set'))}. Priors of audio: {CROSS}. Default: sdr, or psnr for images."
+    f"Metrics, separated by commas. Audio: {', '.join(metrics_of('audio', 'track'))}, bsseval (sdr, isr, "
+    f"sir and sar by museval; slow). Images: {', '.join(metrics_of('image', 'item', 'check'))}; sets: "
+    f"{', '.join(metrics_of('image', 'set'))}. Priors of audio: {CROSS}. Default: sdr, or psnr for images."
 )
 DATASET_HELP = "; ".join(f"{row.name}: {row.summary}" for row in DATASETS.values()) + ". Default: builtin."
 
@@ -104,116 +45,116 @@ def complete_metrics(incomplete: str) -> list[str]:
     return [f"{before}{comma}{name}" for name in selectable() if name.startswith(last)]
 
 
-def parse_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of metrics in texts such as ``psnr,ssim``, each once; groups by their members.
-
-    Raises:
-        UsageError: there is no such metric.
-    """
-    return tuple(metric.name for metric in find(name.strip() for text in names for name in text.split(",")))
+on_data, on_metrics = panel("Data"), panel("Metrics")
 
 
-def given_options(context: typer.Context) -> dict[str, str]:
-    """Return the parameters that were given, with the options that set them."""
-    return {
-        str(parameter.name): parameter.opts[-1] if parameter.param_type_name == "option" else "ESTIMATES"
-        for parameter in context.command.params
-        if getattr(context.get_parameter_source(str(parameter.name)), "name", "") == "COMMANDLINE"
-        and context.params.get(str(parameter.name)) not in (None, [], ())
-    }
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Arguments and options of ``sepcli evaluate``."""
 
-
-@dataclass(frozen=True)
-class Request:
-    """Options that must fit each other.
-
-    Attributes:
-        given: parameter → its option, of those that were given.
-        dataset: the row that was chosen, if any.
-        data: folders.
-        metrics: names.
-        colorize: whether images are colorized.
-    """
-
-    given: Mapping[str, str]
-    dataset: Dataset | None
-    data: Sequence[Path]
-    metrics: Sequence[str]
-    colorize: bool
-
-    @property
-    def kind(self) -> Kind:
-        """What is run."""
-        if CROSS in self.metrics:
-            return LIKELIHOOD
-        if self.given.keys() & {"folders", "estimates"}:
-            return FINISHED
-        if self.dataset is not None and self.dataset.medium == "image":
-            return COLORS if self.colorize else IMAGES
-        return AUDIO
-
-    def check(self) -> None:
-        """Refuse options that the run does not use, and data and metrics that do not fit.
-
-        Raises:
-            UsageError: see there.
-        """
-        kind = self.kind
-        for name, option in self.given.items():
-            if name not in COMMON | kind.options:
-                users = " or ".join(other.how for other in KINDS if name in other.options)
-                raise UsageError(f"{option} is not used for {kind.name}", f"leave it out, or give {users}")
-        for metric in self.metrics:
-            if metric not in kind.metrics:
-                raise UsageError(
-                    f"--metric {metric} is not for {kind.name}", f"metrics: {', '.join(kind.metrics)}"
-                )
-        if kind is not LIKELIHOOD:
-            self._check_data(kind)
-        self._check_metrics()
-
-    def _check_data(self, kind: Kind) -> None:
-        row = self.dataset
-        if bool(self.data) != (row is not None and row.needs_folder):
-            folders = ", ".join(name for name, row in DATASETS.items() if row.needs_folder)
-            raise UsageError(f"--data DIR and --dataset {folders} go together", "give both, or neither")
-        if row is None:
-            row = DATASETS["builtin"]
-        if kind is FINISHED and self.given.keys() & {"dataset"} and not (row.finished and row.splits):
-            raise UsageError(
-                f"finished estimates are not scored against --dataset {row.name}",
-                "give the folder of references",
-            )
-        if kind is COLORS and not row.colors:
-            colored = ", ".join(name for name, row in DATASETS.items() if row.colors)
-            raise UsageError(f"--task {COLORIZE} is not for --dataset {row.name}", f"use --dataset {colored}")
-        most = 1 if kind is COLORS else row.folders
-        if len(self.data) > max(most, 1):
-            raise UsageError(f"{len(self.data)} --data for --dataset {row.name}", f"give at most {most}")
-
-    def _check_metrics(self) -> None:
-        rows = [METRICS[name] for name in self.metrics]
-        if any(row.network == "inception" for row in rows) != ("inception_weights" in self.given):
-            users = " or ".join(name for name, row in METRICS.items() if row.network == "inception")
-            raise UsageError(
-                f"--inception-weights FILE and --metric {users} go together",
-                "give both, or neither; fd-cifar and fd-mnist need no such file",
-            )
-        if "plot" in self.given and rows and all(row.scope == "set" for row in rows):
-            raise UsageError(
-                "--plot shows the values of items, and a whole set has a single one",
-                "add --metric psnr, or leave out --plot",
-            )
-
-
-def check_choice(option: str, value: str | None, row: Dataset | None, choices: Sequence[str]) -> None:
-    """Refuse a value that a data set does not have.
-
-    Raises:
-        UsageError: see there.
-    """
-    if value is not None and value not in choices:
-        where = "without --dataset" if row is None else f"for --dataset {row.name}"
-        raise UsageError(
-            f"{option} {value} is not a choice {where}", f"choices: {', '.join(choices) or 'none'}"
-        )
+    context: typer.Context
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[ESTIMATES REFERENCES]",
+            help="Folders of TRACK/STEM.wav (or .png): the estimates and the true stems.",
+        ),
+    ] = None
+    estimates: Annotated[
+        Path | None,
+        on_data("Estimates of a program (demucs: MODEL/TRACK/STEM.wav), for REFERENCES or --dataset."),
+    ] = None
+    runner: Annotated[
+        str | None,
+        on_data(
+            "Separate the mixtures of the references with demucs first, into the folder of estimates; demucs"
+            " must be installed, with its weights.",
+            metavar="demucs[:MODEL]",
+        ),
+    ] = None
+    metric: Annotated[
+        list[str] | None, on_metrics(METRIC_HELP, metavar="NAME,...", autocompletion=complete_metrics)
+    ] = None
+    prior: Annotated[
+        list[str] | None,
+        model(
+            f"Prior: name or folder; {DEFAULT_PRIOR} if nothing is given. Repeatable for cross-likelihood,"
+            " toy-waves and two folders of images."
+        ),
+    ] = None
+    method: Annotated[
+        list[Method] | None,
+        model(
+            "Method to add to the table; repeatable. lass, score or variational: engine of the prior; the"
+            " others need no prior."
+        ),
+    ] = None
+    dataset: Annotated[DatasetName | None, on_data(DATASET_HELP)] = None
+    data: Annotated[
+        list[Path] | None,
+        on_data(
+            "Folder of the data set; of images one or two. For cross-likelihood: STEM/ITEM.flac, toy-waves,"
+            " or Slakh2100 or MUSDB18, whose test songs are cut into segments."
+        ),
+    ] = None
+    task: Annotated[
+        TaskName | None,
+        on_data("separate (default); colorize: colorize the test images of cifar10 or images."),
+    ] = None
+    inception_weights: Annotated[
+        Path | None,
+        on_metrics("Weights of the original Inception network, as torch-fidelity has them; for fid and is."),
+    ] = None
+    split: Annotated[SplitName | None, on_data("Official split of musdb or slakh; test if not given.")] = None
+    pairing: Annotated[
+        PairingName | None,
+        on_data(
+            "How the two images of a pair are chosen: any two; class: of mnist a digit of 0-4 with one of"
+            " 5-9, of cifar10 an animal with a machine. Default: any."
+        ),
+    ] = None
+    pairs: Annotated[int | None, on_data("Only the first N items.", min=1)] = None
+    noise: Annotated[float, on_data("σ of the noise on the test items; for cross-likelihood.")] = 0.0
+    cache: Annotated[
+        Path | None, on_data("Folder for decoded songs (default: memory); for cross-likelihood.")
+    ] = None
+    samples: Annotated[
+        int | None,
+        model(
+            "Posterior samples per mixture; the prior's default if not given. For images, the likeliest of"
+            " several has a row.",
+            min=1,
+        ),
+    ] = None
+    seed: Annotated[int, model("Seed of the samples and the bootstrap.", min=0)] = 0
+    sampler: Annotated[str | None, model("Sampler; the prior's default if not given.")] = None
+    settings: Annotated[
+        list[str] | None, model("A sampler setting; repeatable.", "--set", metavar="KEY=VALUE")
+    ] = None
+    consistency: Annotated[
+        Consistency | None, model(f"For audio that is separated with a prior. {CONSISTENCY}")
+    ] = None
+    batch: Annotated[int, model("Mixtures that are separated together.", min=1)] = 8
+    device: Annotated[str, model("auto, cpu, cuda, cuda:N or mps.")] = "auto"
+    workers: Annotated[int, on_data("Processes that compare finished estimates.", min=1)] = 1
+    any_order: Annotated[
+        bool, on_data("Compare a track's finished estimates in their best order.", "--any-order")
+    ] = False
+    out: Annotated[
+        Path | None, files("Write the JSON report here; resumes if interrupted.", "-o", "--out")
+    ] = None
+    plot: Annotated[
+        Path | None,
+        files(
+            "Plot the first metric's histogram by method as .png, .pdf or .svg; of cross-likelihood a heat"
+            " map."
+        ),
+    ] = None
+    csv: Annotated[Path | None, files("Write a row per track, method, stem and metric.")] = None
+    html: Annotated[
+        Path | None,
+        files("Write one HTML page with tables, plots, and the best, median and worst item."),
+    ] = None
+    overwrite: Overwrite = False
+    as_json: Annotated[bool, report("Print the report as JSON, not as tables.", "--json")] = False
+    quiet: Quiet = False

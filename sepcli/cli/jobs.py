@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sepcli.cli import console
-from sepcli.cli.outputs import Job, refuse_collisions, to_do
+from sepcli.cli.options import BatchOptions
+from sepcli.cli.outputs import Job, Layout, plan, refuse_collisions, to_do
+from sepcli.cli.resolve import Choice
 from sepcli.cli.resume import refuse_unlike
 from sepcli.cli.run_record import assemble, replace_record
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
-
-@dataclass(frozen=True)
-class Options:
-    """What a batch does about files that exist, and how it reports.
-
-    Attributes:
-        overwrite: replace files that exist.
-        resume: skip inputs that are finished.
-        as_json: print one JSON document instead of lines.
-        quiet: no progress and no notes.
-    """
-
-    overwrite: bool = False
-    resume: bool = False
-    as_json: bool = False
-    quiet: bool = False
+if TYPE_CHECKING:
+    from sepcli.separation.separator import Separator
 
 
 @dataclass(frozen=True)
@@ -47,30 +36,45 @@ class Outcome:
     lines: Sequence[str]
 
 
-class Work(Protocol):
-    """What a command does with inputs of one medium."""
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What a command does with the inputs of one medium.
 
-    @property
-    def libraries(self) -> Sequence[str]:
-        """Distributions whose versions are recorded."""
-        ...
+    Attributes:
+        choice: what separates.
+        layout: how outputs are named.
+        options: of the command.
+        run: does a job and writes its outputs but the record; the text is the title of a progress bar.
+        extension: input, which is opened for a first check → extension of its stems.
+        made_with: entries of all records, besides those of the separator.
+        varying: entries of the separator that depend on the input.
+        smaller: the hint for an input that needs too much memory.
+        libraries: distributions whose versions are recorded, beside those of the choice.
+    """
 
-    @property
-    def smaller(self) -> str:
-        """The hint for an input that needs too much memory."""
-        ...
+    choice: Choice
+    layout: Layout
+    options: BatchOptions
+    run: Callable[[Work, Job, str], Outcome]
+    extension: Callable[[Path], str] = lambda source: "png"
+    made_with: Mapping[str, Any] = field(default_factory=dict)
+    varying: Sequence[str] = ()
+    smaller: str = "make the image smaller"
+    libraries: Sequence[str] = ("torch", "numpy", "pillow")
 
-    def plan(self, source: Path) -> Job:
-        """Name the outputs of an input, which is opened for a first check."""
-        ...
+    @cached_property
+    def separator(self) -> Separator:
+        """What separates, which keeps the samples of recordings if several are written."""
+        loaded = self.choice.load()
+        if self.layout.samples == 1 or self.layout.images:
+            return loaded
+        return loaded.configured(replace(loaded.stream, samples=self.layout.samples, keep_samples=True))
 
-    def prepare(self) -> Mapping[str, Any]:
-        """Load what is needed; return what the records of all inputs say alike."""
-        ...
-
-    def run(self, job: Job, title: str) -> Outcome:
-        """Do a job and write its outputs but the record; ``title`` is for a progress bar."""
-        ...
+    def prepare(self) -> dict[str, Any]:
+        """Load the separator; return what the records of all inputs say alike."""
+        described = self.separator.describe()
+        kept = {key: value for key, value in described.items() if key not in self.varying}
+        return {**kept, "seed": self.options.seed, **self.made_with}
 
 
 @dataclass
@@ -79,30 +83,40 @@ class Batch:
 
     Attributes:
         inputs: input → its work.
+        options: of the command.
         failed: input → why it failed.
     """
 
     inputs: Mapping[Path, Work]
+    options: BatchOptions
     failed: dict[Path, SepError] = field(default_factory=dict)
 
     @property
-    def single(self) -> bool:
-        """Whether there is one input only, whose error is the command's."""
-        return len(self.inputs.keys() | self.failed.keys()) == 1
+    def total(self) -> int:
+        """Number of inputs."""
+        return len(self.inputs.keys() | self.failed.keys())
+
+    def refuse(self, source: Path, error: SepError, *kinds: type[SepError]) -> None:
+        """Note that an input failed.
+
+        Raises:
+            SepError: the error is of a kind that stops the command, or the only input's, and no document
+                tells it.
+        """
+        if isinstance(error, kinds) or (self.total == 1 and not self.options.as_json):
+            raise error
+        self.failed[source] = error
 
 
-def run_batch(batch: Batch, options: Options) -> None:
+def run_batch(batch: Batch) -> None:
     """Do all jobs of a batch, and report.
-
-    Args:
-        batch: the inputs.
-        options: see there.
 
     Raises:
         SepError: the only input failed, or all others would fail alike.
         typer.Exit: some inputs failed.
     """
-    jobs = _plan(batch, options)
+    options = batch.options
+    jobs = _plan(batch)
     todo = to_do([*jobs], overwrite=options.overwrite, resume=options.resume)
     made_with: dict[Work, Mapping[str, Any]] = {}
     left: set[Job] = set()
@@ -119,36 +133,28 @@ def run_batch(batch: Batch, options: Options) -> None:
         work = jobs[job]
         try:
             with enough_memory(job.source, work.smaller):
-                outcome = work.run(job, title)
-            record = assemble(job, made_with[work], outcome.details, work.libraries)
+                outcome = work.run(work, job, title)
+            libraries = (*work.libraries, *work.choice.libraries)
+            record = assemble(job, made_with[work], outcome.details, libraries)
             replace_record(job, record, options.quiet)
         except SepError as error:
-            if _is_final(batch, options) or isinstance(error, UsageError | PriorError):
-                raise  # the other inputs would fail alike
-            batch.failed[job.source] = error
+            batch.refuse(job.source, error, UsageError, PriorError)  # the other inputs would fail alike
             continue
         records.append(_entry(job, record))
         if not options.as_json:
             for line in outcome.lines:
                 console.emit(line)
-    finish("results", records, batch.failed, options.as_json, len(batch.inputs.keys() | batch.failed.keys()))
+    finish("results", records, batch.failed, options.as_json, batch.total)
 
 
-def _is_final(batch: Batch, options: Options) -> bool:
-    """Return whether the error of an input is the command's: of the only one, where no document tells it."""
-    return batch.single and not options.as_json
-
-
-def _plan(batch: Batch, options: Options) -> dict[Job, Work]:
+def _plan(batch: Batch) -> dict[Job, Work]:
     """Name all outputs; inputs that cannot be read fail now, before anything is computed."""
     jobs: dict[Job, Work] = {}
     for source, work in batch.inputs.items():
         try:
-            jobs[work.plan(source)] = work
+            jobs[plan(source, work.layout, work.extension(source))] = work
         except SepError as error:
-            if _is_final(batch, options) or isinstance(error, OutputError | UsageError):
-                raise
-            batch.failed[source] = error
+            batch.refuse(source, error, OutputError, UsageError)
     refuse_collisions([*jobs])
     return jobs
 

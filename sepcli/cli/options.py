@@ -1,44 +1,88 @@
-"""Options that several commands have, and how the arguments of the library are called on the command line."""
+"""Options of the command line, declared as dataclasses; arguments of the library in the words of options."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import wraps
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-FILES, MODEL, REPORT = "Files", "Model", "Report"
-"""Panels of options in help texts."""
+T = TypeVar("T")
 
-Samples = Annotated[
-    int, typer.Option(min=1, rich_help_panel=MODEL, help="Number of posterior samples to write.")
-]
+
+def panel(title: str) -> Callable[..., Any]:
+    """Return ``typer.Option`` for a panel of the help texts; its first argument is the help."""
+
+    def option(text: str, *names: str, **rules: Any) -> Any:
+        return typer.Option(*names, help=text, rich_help_panel=title, **rules)
+
+    return option
+
+
+files, model, report = panel("Files"), panel("Model"), panel("Report")
+
 Set = Annotated[
     list[str] | None,
-    typer.Option(
+    model(
+        "Change a setting of the sampler, the posterior or the windows; repeatable.",
         "--set",
         metavar="KEY=VALUE",
-        rich_help_panel=MODEL,
-        help="Change a setting of the sampler, the posterior or the windows; repeatable.",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, rich_help_panel=MODEL, help="Seed; it decides the samples.")]
-Device = Annotated[
-    str, typer.Option(rich_help_panel=MODEL, help="Compute on auto, cpu, cuda, cuda:N or mps.")
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", rich_help_panel=FILES, help="Replace files that exist.")
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume", rich_help_panel=FILES, help="Skip inputs that are finished, with the same options."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", rich_help_panel=REPORT, help="Print one JSON document.")]
-Quiet = Annotated[
-    bool, typer.Option("-q", "--quiet", rich_help_panel=REPORT, help="Print no progress and no notes.")
-]
+Device = Annotated[str, model("Compute on auto, cpu, cuda, cuda:N or mps.")]
+Overwrite = Annotated[bool, files("Replace files that exist.", "--overwrite")]
+Json = Annotated[bool, report("Print one JSON document.", "--json")]
+Quiet = Annotated[bool, report("Print no progress and no notes.", "-q", "--quiet")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """Options of the commands that make several files of every input."""
+
+    out: Path
+    filename: str | None = None
+    settings: Set = None
+    samples: Annotated[int, model("Number of posterior samples to write.", min=1)] = 1
+    seed: Annotated[int, model("Seed; it decides the samples.", min=0)] = 0
+    device: Device = "auto"
+    overwrite: Overwrite = False
+    resume: Annotated[bool, files("Skip inputs that are finished, with the same options.", "--resume")] = (
+        False
+    )
+    as_json: Json = False
+    quiet: Quiet = False
+
+
+def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
+    """Make a command of a function: its options are the fields of a dataclass, inherited ones last.
+
+    Args:
+        kind: the dataclass, which the function takes; ``Annotated`` types declare options for typer.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    declared = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
+    defaults = {name: Parameter.empty if value is MISSING else value for name, value in declared.items()}
+    order = dict.fromkeys(name for owner in kind.__mro__ for name in vars(owner).get("__annotations__", ()))
+    parameters = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hints[name])
+        for name in order
+    ]
+
+    def decorate(function: Callable[[T], None]) -> Callable[..., None]:
+        @wraps(function)
+        def command(**values: Any) -> None:
+            function(kind(**values))
+
+        command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = hints
+        return command
+
+    return decorate
+
 
 NAMES: Mapping[str, str] = {
     "priors": "--prior",

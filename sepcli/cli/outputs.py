@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sepcli.cli.options import BatchOptions
+from sepcli.cli.resolve import Choice
 from sepcli.errors import OutputError, UsageError
 from sepcli.media import MEDIA
 from sepcli.media.names import inside, safe_name
@@ -66,17 +68,20 @@ class Layout:
     images: bool = False
 
 
-def check_template(template: str, samples: int, stems: int = 2) -> None:
-    """Refuse a ``--filename`` template that cannot give every stem a different name.
+def layout_of(choice: Choice, options: BatchOptions, one: str, several: str) -> Layout:
+    """Return how the outputs of what was chosen are named.
 
     Args:
-        template: the argument.
-        samples: how many samples there will be.
-        stems: how many stems of each.
+        choice: names of prior and stems.
+        options: folder, template and number of samples.
+        one: the default template of a single sample.
+        several: that of several samples.
 
     Raises:
-        UsageError: an unknown field, a field with a conversion or a format, or a missing one.
+        UsageError: the template has an unknown field, a conversion or a format, or cannot give every stem a
+            different name.
     """
+    template = options.filename or (one if options.samples == 1 else several)
     try:
         parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError:
@@ -86,21 +91,15 @@ def check_template(template: str, samples: int, stems: int = 2) -> None:
         raise UsageError(
             f"--filename {template} is not a template", f"fields: {', '.join(f'{{{f}}}' for f in FIELDS)}"
         )
-    needed = ({"stem"} if stems > 1 else set()) | ({"sample"} if samples > 1 else set())
-    missing = needed - fields
-    if missing:
-        raise UsageError(
-            f"--filename {template} lacks {{{missing.pop()}}}", "every stem needs a different name"
-        )
+    needed = ({"stem"} if len(choice.names) > 1 else set()) | ({"sample"} if options.samples > 1 else set())
+    for field in needed - fields:
+        raise UsageError(f"--filename {template} lacks {{{field}}}", "every stem needs a different name")
+    images = choice.medium == "image"
+    return Layout(options.out, template, choice.names, options.samples, choice.prior, images)
 
 
 def plan(source: Path, layout: Layout, extension: str) -> Job:
-    """Name the outputs of one input.
-
-    Args:
-        source: the file.
-        layout: how outputs are named.
-        extension: of the stems.
+    """Name the outputs of one input, whose stems have an extension.
 
     Raises:
         OutputError: the template leads out of the folder, or ends with another suffix than the stems'.

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sepcli.errors import PriorError
+from sepcli.cli.device import choose_device
+from sepcli.cli.resolve import Choice, Method, SeparatorOptions
+from sepcli.cli.settings import parse_weights
+from sepcli.errors import PriorError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.protocols import ScorePrior
+    from sepcli.separation.separator import Separator
 
 
 def is_python(reference: str) -> bool:
@@ -61,3 +66,85 @@ def load_object(reference: str) -> ScorePrior:
         )
     checked: ScorePrior = prior
     return checked
+
+
+def choose_objects(references: Sequence[str], options: SeparatorOptions) -> Choice:
+    """Choose objects of Python files: one for all sources, or one per source.
+
+    Raises:
+        PriorError: an object cannot be loaded.
+        UsageError: there are names of priors among them, or options that are for other priors.
+    """
+    for reference in references:
+        if not is_python(reference):
+            raise UsageError(f"{reference} is not an object of a Python file", "do not mix kinds", "priors")
+    if options.method not in (None, Method.SCORE) or options.other:
+        option = "other" if options.other else "engine"
+        raise UsageError(f"{references[0]} is a score prior by itself", "leave the option out", option)
+    priors = [load_object(reference) for reference in references]
+    rate = int(getattr(priors[0], "sample_rate", 0))
+    weights = None if options.weights is None else parse_weights(options.weights, options.sources)
+    if weights is None and options.sources is not None:
+        weights = (1.0 if rate else 1.0 / options.sources,) * options.sources
+    titles = [reference.rpartition(":")[2] for reference in references]
+    every = titles * (len(weights) if weights else 2) if len(titles) == 1 else titles
+    names = tuple(
+        f"{title}-{every[: k + 1].count(title)}" if every.count(title) > 1 else title
+        for k, title in enumerate(every)
+    )
+
+    def load() -> Separator:
+        return _separator(references, priors, options, weights=weights, names=names, sample_rate=rate)
+
+    return Choice("audio" if rate else "image", "+".join(dict.fromkeys(titles)), names, load)
+
+
+def choose_colorizing_object(
+    reference: str, weights: Sequence[float], stem: str, options: SeparatorOptions
+) -> Choice:
+    """Choose an object of a Python file as a prior of color images, with weights of the gray.
+
+    Raises:
+        PriorError: it cannot be loaded.
+    """
+    prior = load_object(reference)
+
+    def load() -> Separator:
+        from sepcli.signal.mixing import ChannelSum
+
+        return _separator([reference], [prior], options, mixing=ChannelSum(tuple(weights)))
+
+    return Choice("image", reference.rpartition(":")[2], (stem,), load)
+
+
+def _separator(
+    references: Sequence[str],
+    priors: Sequence[ScorePrior],
+    options: SeparatorOptions,
+    *,
+    sample_rate: int = 0,
+    **more: Any,
+) -> Separator:
+    """Return what separates with objects of Python files, whose names and hashes are for records."""
+    from sepcli.catalog.card import sha256
+    from sepcli.priors.load import split_settings
+    from sepcli.separation.separator import Separator
+    from sepcli.separation.settings import StreamSettings
+    from sepcli.settings import parse
+
+    stream, settings = split_settings(options.settings) if sample_rate else ({}, options.settings)
+    separator = Separator(
+        priors,
+        sampler=options.sampler,
+        settings=settings,
+        sample_rate=sample_rate,
+        device=choose_device(options.device),
+        **more,
+    )
+    split = [(Path(file), name) for file, _, name in (reference.rpartition(":") for reference in references)]
+    names = [f"{path.name}:{name}" for path, name in split]
+    provenance = {
+        "prior": names[0] if len(names) == 1 else names,
+        "files": {path.name: sha256(path) for path, _ in split},
+    }
+    return separator.configured(parse(StreamSettings, stream), provenance=provenance)

@@ -2,145 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import asdict
+from functools import partial
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
-from sepcli.cli.jobs import Outcome
-from sepcli.cli.outputs import Job, Layout, plan
-from sepcli.cli.separators import Choice
+from sepcli.cli.jobs import Outcome, Work
+from sepcli.cli.options import BatchOptions
+from sepcli.cli.outputs import Job, Layout
+from sepcli.cli.resolve import Choice
+from sepcli.cli.samples import Quality
 
 if TYPE_CHECKING:
-    from sepcli.cli.settings import Consistency, Format
+    from sepcli.cli.settings import Format
     from sepcli.media.stems import Container
-    from sepcli.separation.separator import Separator
     from sepcli.separation.stem_report import StreamReport
 
 
-@dataclass(frozen=True, eq=False)
-class AudioSeparation:
-    """Separates recordings; fulfils ``sepcli.cli.jobs.Work``.
+def audio_work(choice: Choice, layout: Layout, options: BatchOptions, chosen: Format | None) -> Work:
+    """Return what separates recordings into stems of a format; None: the mixture's."""
+    container: Container | None = None if chosen is None else chosen.value
 
-    Attributes:
-        choice: what separates.
-        layout: how stems are named.
-        consistency: None: the engine's default.
-        format: of the stems; None: the mixture's.
-        seed: of the run.
-        overwrite: replace files that exist.
-        quiet: no progress.
-    """
-
-    choice: Choice
-    layout: Layout
-    consistency: Consistency | None
-    format: Format | None
-    seed: int
-    overwrite: bool
-    quiet: bool
-
-    smaller = "reduce it: --set batch=1, fewer samples"
-
-    @property
-    def libraries(self) -> Sequence[str]:
-        """Distributions whose versions are recorded."""
-        return ("torch", "numpy", "soundfile", "soxr", *self.choice.libraries)
-
-    def plan(self, source: Path) -> Job:
-        """Name the stems of a recording, whose header is read."""
+    def extension(source: Path) -> str:
         from sepcli.media.audio import AudioReader
         from sepcli.media.stems import stem_format
 
         with AudioReader(source) as reader:
-            extension = stem_format(reader.info, self._container).extension
-        return plan(source, self.layout, extension)
+            return stem_format(reader.info, container).extension
 
-    def prepare(self) -> Mapping[str, Any]:
-        """Load the separator; return what runs."""
-        return {**self._separator.describe(), "seed": self.seed}
+    return Work(
+        choice,
+        layout,
+        options,
+        partial(separate_recording, container=container),
+        extension,
+        smaller="reduce it: --set batch=1, fewer samples",
+        libraries=("torch", "numpy", "soundfile", "soxr"),
+    )
 
-    def run(self, job: Job, title: str) -> Outcome:
-        """Separate a recording and write its stems."""
-        from sepcli.media.audio import AudioReader
-        from sepcli.media.stems import StemWriter, reorder
 
-        with ExitStack() as stack:
-            reader = stack.enter_context(AudioReader(job.source))
-            options: dict[str, Any] = {"container": self._container, "overwrite": self.overwrite}
-            writers = [stack.enter_context(StemWriter(p, reader.info, **options)) for p in job.stems]
-            bar = stack.enter_context(console.progress(title, self.quiet))
+def separate_recording(work: Work, job: Job, title: str, container: Container | None) -> Outcome:
+    """Separate a recording and write its stems."""
+    from sepcli.media.audio import AudioReader
+    from sepcli.media.stems import StemWriter, reorder
 
-            def progress(done: float, total: float) -> None:
-                bar(round(done), round(total))
-
-            report = self._separator.separate_blocks(
-                reader, writers, samples=self.layout.samples, seed=self.seed, on_progress=progress
+    options, samples = work.options, work.layout.samples
+    with ExitStack() as stack:
+        reader = stack.enter_context(AudioReader(job.source))
+        writers = [
+            stack.enter_context(
+                StemWriter(paths, reader.info, container=container, overwrite=options.overwrite)
             )
-            if report.samples is not None and len(writers) > 1:
-                reorder(writers, report.samples.order)
-        _warn(job, report)
-        details = {
-            **describe_samples(report, self.seed),
-            "report": {key: value for key, value in asdict(report).items() if key != "samples"},
-        }
-        stems = ", ".join(self.layout.stems)
-        first = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
-        return Outcome(details, (first, *summary(report)))
+            for paths in job.stems
+        ]
+        bar = stack.enter_context(console.progress(title, options.quiet))
 
-    @property
-    def _container(self) -> Container | None:
-        return None if self.format is None else self.format.value
+        def progress(done: float, total: float) -> None:
+            bar(round(done), round(total))
 
-    @cached_property
-    def _separator(self) -> Separator:
-        loaded = self.choice.load(None if self.consistency is None else self.consistency.value)
-        if self.consistency == "none" and self.layout.samples == 1:  # the bare first sample, no average
-            return loaded.configured(replace(loaded.stream, samples=1))
-        if self.layout.samples == 1:
-            return loaded
-        return loaded.configured(replace(loaded.stream, samples=self.layout.samples, keep_samples=True))
+        report = work.separator.separate_blocks(
+            reader, writers, samples=samples, seed=options.seed, on_progress=progress
+        )
+        if report.samples is not None and len(writers) > 1:
+            reorder(writers, report.samples.order)
+    _warn(job, report)
+    measured = {key: value for key, value in asdict(report).items() if key != "samples"}
+    stems = ", ".join(work.layout.stems)
+    line = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
+    return Outcome({**_describe(report, options.seed), "report": measured}, (line, *_summary(report)))
 
 
-def describe_samples(report: StreamReport, seed: int) -> dict[str, Any]:
-    """Return the record's entries on samples.
+def _describe(report: StreamReport, seed: int) -> dict[str, Any]:
+    """Return the record's entries on samples: quality of those that are kept, and of several confidence.
 
-    Args:
-        report: of one recording.
-        seed: of the run.
-
-    Returns:
-        ``samples``, per kept sample, the best first, the ``seed`` of its first block and its quality, null
-        where unknown; of several samples ``confidence``, per stem a list over seconds in dB, null
-        where there is nothing; of several kept ones ``rank`` and ``medoid``.
+    The seed of a sample is that of its first block.
     """
-    from sepcli.separation.ranking import RULE
     from sepcli.separation.seeds import sample_seeds
 
-    unknown = {"residual_rms": None, "log_prior": None, "agreement_db": None}
-    seeds = sample_seeds(seed, 0, len(report.sets))
-    if report.samples is None:
-        return {"samples": [{"seed": seeds[0], **unknown}]}
+    seeds, several = sample_seeds(seed, 0, len(report.sets)), report.samples
+    entries = Quality(seeds[:1], [nan], [nan], None).describe()
+    if several is None:
+        return entries
+    if len(report.sets) > 1:
+        quality = Quality(
+            [seeds[number] for number in several.order],
+            [s.residual_rms for s in several.reports],
+            [s.agreement_db for s in several.reports],
+            [s.log_prior for s in several.reports if s.log_prior is not None] or None,
+        )
+        entries = {**quality.describe(), "medoid": several.medoid}
     names = [stem.name for stem in report.sets[0]]
-    confidence = {"confidence": dict(zip(names, report.samples.confidence, strict=True))}
-    if len(report.sets) == 1:
-        return {"samples": [{"seed": seeds[0], **unknown}], **confidence}
-    samples = [
-        {
-            "seed": seeds[number],
-            "residual_rms": sample.residual_rms,
-            "log_prior": sample.log_prior,
-            "agreement_db": sample.agreement_db,
-        }
-        for number, sample in zip(report.samples.order, report.samples.reports, strict=True)
-    ]
-    return {"samples": samples, "rank": RULE, "medoid": report.samples.medoid, **confidence}
+    return {**entries, "confidence": dict(zip(names, several.confidence, strict=True))}
 
 
-def summary(report: StreamReport) -> tuple[str, ...]:
+def _summary(report: StreamReport) -> tuple[str, ...]:
     """Return one line on kept samples: what they are ranked by, and the number of the medoid."""
     if report.samples is None or len(report.sets) == 1:
         return ()

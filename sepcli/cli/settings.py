@@ -1,7 +1,8 @@
-"""``--set key=value``, ``--weights``, ``--format`` and ``--consistency`` as values."""
+"""Texts of the command line as values: ``--set key=value``, ``--weights``, durations, formats."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -32,19 +33,24 @@ CONSISTENCY = (
 """The help of ``--consistency``."""
 
 
-def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
-    """Return the values of ``key=value`` pairs by key.
+def parse_repeated(pairs: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values of ``key=value`` pairs by key, in order.
 
     Raises:
         UsageError: a pair is not of that form.
     """
-    settings: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not (key.strip() and equals):
-            raise UsageError(f"--set {pair} is not of the form key=value", "write for example --set lam=2")
-        settings[key.strip()] = value.strip()
-    return settings
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not (key and equals):
+            raise UsageError(f"--set {pair} is not of the form key=value", "write for example --set steps=50")
+        values.setdefault(key, []).append(value)
+    return values
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the last value of every key of ``key=value`` pairs; see ``parse_repeated``."""
+    return {key: values[-1] for key, values in parse_repeated(pairs).items()}
 
 
 def parse_weights(text: str, sources: int | None, least: int = 2) -> tuple[float, ...]:
@@ -67,3 +73,15 @@ def parse_weights(text: str, sources: int | None, least: int = 2) -> tuple[float
     if sources not in (None, len(weights)):
         raise UsageError(f"{len(weights)} --weights for --sources {sources}", "leave out --sources")
     return weights
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of ``90``, ``90s``, ``40m`` or ``1.5h``.
+
+    Raises:
+        UsageError: the text is not of that form.
+    """
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*([smh]?)\s*", text, re.ASCII)
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"'{text}' is not a duration", "write for example 90s, 40m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -17,8 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from sepcli.catalog import card as cards
+from sepcli.cli import separate_images
 from sepcli.cli.app import run
-from sepcli.cli.separate_images import ImageSeparation
+from sepcli.cli.jobs import Outcome, Work
 from sepcli.errors import InputError, PriorError
 from sepcli.media.images import read_image
 from sepcli.priors.images.load import load_image_prior
@@ -97,14 +98,14 @@ def test_too_little_memory_fails_one_image(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copy(image, tmp_path / "small.png")
-    whole = ImageSeparation.run
+    whole = separate_images.separate_image
 
-    def fails(self: ImageSeparation, job: Any, title: str) -> Any:
+    def fails(work: Work, job: Any, title: str) -> Outcome:
         if job.track == "mix":
             raise trouble
-        return whole(self, job, title)
+        return whole(work, job, title)
 
-    monkeypatch.setattr(ImageSeparation, "run", fails)
+    monkeypatch.setattr(separate_images, "separate_image", fails)
     assert separate(image, tiny_images, tmp_path / "out") == 1
     assert two_lines(capsys.readouterr().err)
     assert separate(image, tiny_images, tmp_path / "out", str(tmp_path / "small.png")) == 3

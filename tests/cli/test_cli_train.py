@@ -12,7 +12,7 @@ import soundfile
 from PIL import Image
 
 from sepcli.cli.app import run
-from sepcli.cli.train import parse_duration
+from sepcli.cli.settings import parse_duration
 from sepcli.errors import UsageError
 from sepcli.media.images import read_image
 from sepcli.priors import FAMILIES, resolve

@@ -1,4 +1,4 @@
-"""Samples of images: their entries in a record, their labels on a contact sheet, how spread is shown."""
+"""Quality of samples: entries of a record, labels on a contact sheet, and the spread of images."""
 
 from __future__ import annotations
 
@@ -32,20 +32,13 @@ class Quality:
         return 1 + max(range(len(self.agreement)), key=lambda s: self.agreement[s])
 
     def describe(self) -> dict[str, Any]:
-        """Return the record's entries; numbers count from 1, as in the names of the files.
-
-        Returns:
-            ``samples``, per sample its ``seed`` and quality, null if unknown; of several also
-            ``rank`` and ``medoid``.
-        """
+        """Return the record's ``samples``, and of several their ``rank`` and ``medoid``."""
         from sepcli.separation.ranking import RULE
 
         log_prior: Sequence[float | None] = self.log_prior or [None] * len(self.seeds)
         columns = (self.seeds, self.residual, log_prior, self.agreement)
-        samples = [
-            {"seed": seed, "residual_rms": residual, "log_prior": prior, "agreement_db": agreement}
-            for seed, residual, prior, agreement in zip(*columns, strict=True)
-        ]
+        names = ("seed", "residual_rms", "log_prior", "agreement_db")
+        samples = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         several = {"rank": RULE, "medoid": self.medoid} if len(samples) > 1 else {}
         return {"samples": samples, **several}
 
