@@ -1,4 +1,4 @@
-"""Options of the command line, declared as dataclasses; arguments of the library in the words of options."""
+"""Options of the command line, declared as dataclasses, and the option of an argument of the library."""
 
 from __future__ import annotations
 

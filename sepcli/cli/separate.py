@@ -138,7 +138,7 @@ def _wanted(options: SeparateOptions) -> SeparatorOptions:
         raise UsageError(f"--set draws averages the samples, but {other}", "leave out one of them")
     if consistency is not None:
         settings["consistency"] = consistency.value
-        settings |= {"draws": "1"} if consistency == "none" and samples == 1 else {}
+        settings |= {"samples": "1"} if consistency == "none" and samples == 1 else {}
     return SeparatorOptions(
         method, options.weights, options.sources, sampler, settings, samples, options.other, options.device
     )
