@@ -19,14 +19,10 @@ def temporary(path: Path) -> Path:
 
 
 def rename_all(files: Iterable[tuple[Path, Path]]) -> None:
-    """Rename temporary files to their final names, all of them or none.
-
-    Args:
-        files: temporary path and path of every file; a file that exists is replaced.
+    """Rename files from temporary to final paths, all of them or none; files that exist are replaced.
 
     Raises:
-        OSError: A file cannot be renamed; those that were renamed before are removed, unless they replaced
-            others.
+        OSError: a file cannot be renamed; those renamed before are removed, unless they replaced others.
     """
     new: list[Path] = []
     try:
@@ -44,12 +40,11 @@ def rename_all(files: Iterable[tuple[Path, Path]]) -> None:
 def write_many() -> Iterator[Callable[[Path], Path]]:
     """Write files, all of them or none; existing files stay until all new ones are complete.
 
-    Yields:
-        A function that takes the path of a file and returns the temporary path to write it to. The files are
-        renamed when the block ends, and removed if it raises.
+    Yields a function: the path of a file → the temporary path to write it to. The files are renamed when the
+    block ends, and removed if it raises.
 
     Raises:
-        OSError: A file cannot be renamed.
+        OSError: a file cannot be renamed.
     """
     parts: dict[Path, Path] = {}
 
@@ -86,15 +81,10 @@ def make_folder(folder: Path, hint: str = MORE_SPACE, argument: str | None = Non
 
 
 def write_whole(path: Path, data: bytes, hint: str = MORE_SPACE) -> None:
-    """Write a file atomically; an existing file stays until the new one is complete.
-
-    Args:
-        path: the file; its folder must exist.
-        data: its content.
-        hint: advice in case of failure.
+    """Write a file, whose folder exists, atomically: an existing file stays until the new one is complete.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: the file cannot be written; its advice is ``hint``.
     """
     try:
         with write_many() as part_of, part_of(path).open("xb") as file:
@@ -104,14 +94,9 @@ def write_whole(path: Path, data: bytes, hint: str = MORE_SPACE) -> None:
 
 
 def write_text(path: Path, text: str, hint: str = MORE_SPACE) -> None:
-    """Write a file atomically as UTF-8; what UTF-8 lacks is escaped, since names of files may hold anything.
-
-    Args:
-        path: the file; its folder must exist.
-        text: its content; line ends stay as they are.
-        hint: advice in case of failure.
+    """Write a file atomically as UTF-8, with its line ends; what UTF-8 lacks is escaped.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: see ``write_whole``.
     """
     write_whole(path, text.encode("utf-8", "backslashreplace"), hint)

@@ -13,14 +13,14 @@ The command line catches ``SepError`` once and prints two lines: what is wrong, 
 
 
 class SepError(Exception):
-    """An error with a sentence that says what is wrong and a sentence that says what to do.
+    """An error with a line that says what is wrong and a line that says what to do.
 
-    Each kind is also the fitting built-in exception, for programs that know nothing of this package.
+    Each kind is also the fitting built-in exception, for programs without knowledge of this package.
 
     Args:
-        message: One line, no final full stop, naming the file, argument or prior concerned.
-        hint: One line that says what the user can do about it.
-        argument: The argument of the Python API that is wrong, such as ``weights`` or ``settings.steps``;
+        message: no final full stop; names the file, argument or prior concerned.
+        hint: no final full stop.
+        argument: the argument of the Python API that is wrong, such as ``weights`` or ``settings.steps``;
             the command line names the option instead.
     """
 

@@ -1,5 +1,4 @@
-"""Settings: dataclasses whose ranges hold in the constructor and for ``key=value`` pairs and card entries
-alike.
+"""Settings: dataclasses whose ranges hold in the constructor, for ``key=value`` pairs and for card entries.
 
 A field states its range in its type::
 
@@ -24,11 +23,7 @@ T = TypeVar("T")
 
 
 def parse(kind: type[T], options: Mapping[str, Any]) -> T:
-    """Make a settings dataclass of ``key=value`` pairs.
-
-    Args:
-        kind: the dataclass.
-        options: key → value; text is converted to numbers and truth values (1, 0, true, false).
+    """Make a settings dataclass of ``key=value`` pairs; text becomes numbers and truth values (1, 0, true).
 
     Raises:
         UsageError: an unknown key, or a value of another type or out of range; ``argument`` names the

@@ -31,19 +31,11 @@ def project(
     bounds: tuple[float, float],
     noise: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Return the point clip(mean + λ direction) that sums to the mixture.
+    """Return the point clip(mean + λ direction) that sums to the mixture, and whether it does.
 
-    Args:
-        mean: D (B, K, C, *D).
-        direction: d, of the shape of ``mean``; α_k d_k ≥ 0.
-        mixing: A.
-        mixture: m (B, C, *D).
-        bounds: low and high.
-        noise: ν ≥ 0, a number or of the shape of ``mixture``.
-
-    Returns:
-        The sources, of the shape of ``mean``, and a bool mask of the shape of ``mixture``: whether they sum
-        to it. Where no λ does, the sources are the closest within the bounds.
+    The mean D (B, K, C, *D) and the direction d, α_k d_k ≥ 0, are of one shape; the noise ν ≥ 0 is a number
+    or of the shape of the mixture (B, C, *D), as is the bool mask. Where no λ sums to the mixture, the
+    sources are the closest within the bounds (low, high).
     """
     low, high = bounds
     breakpoints = torch.cat([(low - mean) / direction, (high - mean) / direction], dim=1)

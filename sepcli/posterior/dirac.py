@@ -13,19 +13,16 @@ It is exact where all sources are equally uncertain and tends to the posterior's
 
 Options:
     isotropic: The state is x, with noise along a, too, and the score is (h - x)/σ², that of p_σ(x | m). Noise
-        on z alone has less than the variance σ² that a denoiser expects: of the σ² on x_k, α_k²/‖a‖² is
-        missing, half of it for two sources of equal weight, and a prior that infers loudness from the
-        contrast with the noise underestimates it. h satisfies the constraint, and so does the final state of
-        a sampler.
+        on z alone lacks α_k²/‖a‖² of the variance σ² on x_k that a denoiser expects, and a prior that infers
+        loudness from the contrast with the noise underestimates it. h satisfies the constraint, and so does
+        the final state of a sampler.
     sigma_y: The mixture contains noise N(0, σ_y²); the noise of the state is isotropic then.
     alike: The errors of the sources are fully correlated, C_jk = √(C_j C_k), as those of an image's channels
         are: h_k = D_k + √C_k S (m - Σ_j α_j D_j)/(S² + σ_y²), S = Σ_j α_j √C_j. With independent errors
-        most of the correction of the gray would go to the channel of the greatest weight, which tints bright
-        areas green.
+        most of the correction of the gray would go to the channel of the greatest weight.
     bounds: The clean sources lie in [low, high]. D is clipped, and h_k = clip(D_k + λ d_k), d_k = α_k C_k (or
-        √C_k), with the λ that meets the mixture. For independent errors it is the projection, in the metric
-        of C, onto a convex set that holds the true sources, so it is never further from them than h without
-        bounds.
+        √C_k), with the λ that meets the mixture: for independent errors the projection, in the metric of C,
+        onto a convex set that holds the true sources.
     local: The misfit is a value per frame, since distant seconds of a signal are decided independently,
         L = Σ (m - A D)²/v + ln v, v = Σ_k α_k² C_k + σ_y² (S² + σ_y² if alike), summed over bands and
         averaged over neighbouring frames. For independent Gaussian sources with variance C it is -2 ln p(m |
@@ -59,7 +56,7 @@ class NullSpace:
         weights: a, K ≥ 2 finite numbers, not all of them zero.
 
     Raises:
-        UsageError: There are fewer than two weights, all are zero, or one is not finite.
+        UsageError: there are fewer than two weights, all are zero, or one is not finite.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
@@ -101,16 +98,15 @@ class DiracPosterior:
         prior: p_σ(x) of the K sources side by side.
         mixing: A, for K ≥ 2 sources.
         mixture: m (B, C, *D).
-        moments: Returns D and C; replaces the score of ``prior``, and weighs the sources by their
+        moments: returns D and C; replaces the score of ``prior``, and weighs the sources by their
             uncertainty.
         sigma_y: σ_y, the standard deviation of the mixture's noise.
-        isotropic: Whether there is noise in all directions, including the one that the mixture fixes.
-        alike: Whether the errors of the sources' estimates are fully correlated instead of independent.
-        bounds: (low, high) of the clean sources' values; None: unbounded. Where no sources within the bounds
-            sum to the mixture, the bounds are ignored.
+        isotropic: whether there is noise in all directions, including the one that the mixture fixes.
+        alike: whether the errors of the sources' estimates are fully correlated instead of independent.
+        bounds: (low, high) of the clean sources' values, where these can sum to the mixture.
         local: 0: one misfit per item; w > 0: one per position of the last axis, L averaged over w positions
             to either side.
-        from_mixture: Whether sampling starts from m/α_k in every source instead of zeros, for priors that
+        from_mixture: whether sampling starts from m/α_k in every source instead of zeros, for priors that
             extract their source from the mixture.
 
     Raises:

@@ -38,23 +38,11 @@ def log_density_bound(
     sigma_min: float = 0.05,
     seed: int = 0,
 ) -> Tensor:
-    """Estimate the diffusion bound on log p(x) by Monte Carlo, up to a constant that depends on shape and σ
-    range.
+    """Estimate the bound (B,), float64, on log p(x) at x (B, K, C, *D), up to a constant, by Monte Carlo.
 
+    The noise levels are the midpoints of equal intervals of ln σ; the prior is evaluated 2 ``levels`` times.
     All items share the same noise, used with both signs (antithetic), so that most of the Monte Carlo error
-    cancels in differences between items; only these are meaningful. The prior is evaluated 2 ``levels``
-    times.
-
-    Args:
-        prior: p_σ(x) of the K sources side by side.
-        x: sources (B, K, C, *D), on the prior's device.
-        levels: number of noise levels, the midpoints of equal intervals of ln σ.
-        sigma_max: greatest noise level, in the units of x.
-        sigma_min: least noise level.
-        seed: seed of the noise.
-
-    Returns:
-        (B,) float64, in nats. The value of an item does not depend on its batch.
+    cancels in differences between items; only these are meaningful. An item does not depend on its batch.
 
     Raises:
         UsageError: the range is empty or not positive, or there are no levels.

@@ -87,15 +87,10 @@ def misfit(residual: Tensor, sigma: Tensor) -> Tensor:
 
 
 def local_misfit(residual: Tensor, variance: Tensor, reach: int) -> Tensor:
-    """Return -2 ln N(residual; 0, v) + constant, summed over all axes but the last, averaged over neighbours.
+    """Return -2 ln N(residual; 0, v) + constant (B, F) at the F positions of the last axis of (B, C, *D).
 
-    Args:
-        residual: m - A D (B, C, *D).
-        variance: v, of the same shape; clipped at ``MIN_VARIANCE``.
-        reach: positions of the last axis to either side in an average; fewer at the ends.
-
-    Returns:
-        (B, F), F positions.
+    It is summed over the other axes, with v clipped at ``MIN_VARIANCE``, and averaged over ``reach``
+    positions to either side, fewer at the ends.
     """
     v = variance.clamp(min=MIN_VARIANCE)
     per_position = (residual.square() / v + v.log()).flatten(1, -2).sum(1)

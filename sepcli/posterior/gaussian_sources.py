@@ -57,14 +57,10 @@ class GaussianSources:
     def log_ratio(self, x: Tensor) -> Tensor:
         """Return log p(m | x) - log q(x | m) (B,), in nats, at samples x (B, K, C, *D)."""
         if self.noise:
-            log_likelihood = _log_normal(
-                self.mixture, self.mixing(x), torch.full_like(self.mixture, self.noise)
-            )
+            mean, std = self.mixing(x), torch.full_like(self.mixture, self.noise)
         else:
-            log_likelihood = _log_normal(
-                self.mixture, self.mixing(self.mean), self._mixture_variance().sqrt()
-            )
-        return log_likelihood - _log_normal(x, self.mean, self.std)
+            mean, std = self.mixing(self.mean), self._mixture_variance().sqrt()
+        return _log_normal(self.mixture, mean, std) - _log_normal(x, self.mean, self.std)
 
     def _constrained(self, x: Tensor) -> Tensor:
         """Return x moved onto the constraint, if there is one."""

@@ -12,12 +12,7 @@ from sepcli.protocols import ScorePrior
 
 @dataclass(frozen=True)
 class Unconditional:
-    """p_σ(x); fulfils ``sepcli.protocols.Posterior``.
-
-    Attributes:
-        prior: p(x) of the K sources side by side.
-        like: an empty tensor of the shape (B, K, C, *D), type and device of the state.
-    """
+    """p_σ(x); fulfils ``sepcli.protocols.Posterior`` with sources (B, K, C, *D) as its state."""
 
     prior: ScorePrior
     like: Tensor

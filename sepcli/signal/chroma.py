@@ -1,10 +1,8 @@
-"""Chroma of color images: computed at low resolution, upsampled along the edges of the gray image. Pure
-functions.
+"""Chroma of color images: computed at low resolution, upsampled along the edges of the gray image.
 
-The gray of a color image x (3, H, W) is g = Σ_c w_c x_c with Σ_c w_c = 1; the remainder, the chroma p_c = x_c
-- g, has Σ_c w_c p_c = 0. A prior of small images yields the chroma p of the downsampled gray I; the full gray
-  G has the
-edges. In every window of I the chroma is modelled as affine in the gray,
+The gray of a color image x (3, H, W) is g = Σ_c w_c x_c with Σ_c w_c = 1; the remainder, the chroma
+p_c = x_c - g, has Σ_c w_c p_c = 0. A prior of small images yields the chroma p of the downsampled gray I; the
+full gray G has the edges. In every window of I the chroma is modelled as affine in the gray,
 
     p ≈ a I + b,   a = cov(I, p)/(var I + ε)
 
@@ -49,18 +47,10 @@ def gray_of(pixels: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 def working_size(height: int, width: int, short: int) -> tuple[int, int]:
-    """Return the size at which an image is colorized, with its aspect ratio up to rounding.
+    """Return the height and width at which an image is colorized, with its aspect ratio up to rounding.
 
-    The shorter side is that of the prior's training images, unless the image is smaller, or so elongated that
-    it would have more than about ``MAX_AREA`` · ``short``² pixels.
-
-    Args:
-        height: of the image.
-        width: of the image.
-        short: shorter side of the prior's training images.
-
-    Returns:
-        Height and width.
+    The shorter side is ``short``, that of the prior's training images, unless the image is smaller, or so
+    elongated that it would have more than about ``MAX_AREA`` · ``short``² pixels.
     """
     limit = MAX_AREA * short**2
     scale = min(1.0, short / min(height, width), math.sqrt(limit / (height * width)))
@@ -73,18 +63,10 @@ def reduced(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def locked(gray: Tensor, chroma: Tensor, weights: Sequence[float]) -> Tensor:
-    """Return colors in [0, 1] whose gray is exactly the given one.
+    """Return colors (..., 3, H, W) in [0, 1] whose gray is exactly the given one (..., H, W) in [0, 1].
 
-    The gray of the chroma is subtracted from all channels; where a color is outside [0, 1], its chroma is
-    scaled down.
-
-    Args:
-        gray: (..., H, W) in [0, 1].
-        chroma: (..., 3, H, W), any values.
-        weights: w, positive, of sum 1.
-
-    Returns:
-        (..., 3, H, W), of the type of ``chroma``.
+    The gray of the chroma (..., 3, H, W) is subtracted from all channels; where a color is outside [0, 1],
+    its chroma is scaled down. The weights w are positive, of sum 1.
     """
     chroma = chroma - gray_of(chroma, weights)[..., None, :, :]
     gray = gray[..., None, :, :]
@@ -93,16 +75,7 @@ def locked(gray: Tensor, chroma: Tensor, weights: Sequence[float]) -> Tensor:
 
 
 def guide(gray: Tensor, chroma: Tensor, epsilon: float = EPSILON) -> tuple[Tensor, Tensor]:
-    """Return ā and the remainder p - ā I.
-
-    Args:
-        gray: I (h, w).
-        chroma: p (3, h, w).
-        epsilon: ε.
-
-    Returns:
-        Each (3, h, w), of the type of ``chroma``.
-    """
+    """Return ā and the remainder p - ā I, each (3, h, w), for I (h, w) and p (3, h, w)."""
     i, p = gray.double()[None], chroma.double()
     mean_i, mean_p = _window_mean(i), _window_mean(p)
     variance = (_window_mean(i * i) - mean_i**2).clamp_min(0.0)
@@ -135,16 +108,7 @@ def enlarged(
 
 
 def stretched(values: Tensor, size: tuple[int, int], strip: int = STRIP) -> Iterator[tuple[slice, Tensor]]:
-    """Interpolate (C, h, w) bilinearly to (C, H, W), strip by strip.
-
-    Args:
-        values: (C, h, w).
-        size: H and W.
-        strip: pixels that are processed at once.
-
-    Yields:
-        A slice of rows, and their values (C, rows, W).
-    """
+    """Interpolate (C, h, w) bilinearly to (C, H, W); yield slices of rows, and their values (C, rows, W)."""
     height, width = size
     rows_at = _positions(height, values.shape[1], values)
     wide = _interpolate(values, 2, _positions(width, values.shape[2], values))
@@ -155,19 +119,10 @@ def stretched(values: Tensor, size: tuple[int, int], strip: int = STRIP) -> Iter
 
 
 def hinted(hint: Tensor, alpha: Tensor, small: Tensor, weights: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Convert strokes of color on a full-size image to colors of the downsampled image.
+    """Convert strokes of color (3, H, W), opacity (H, W), on an image to those of the downsampled image.
 
     Only the chroma of a stroke is used. A small pixel that a stroke touches gets the chroma of the stroke,
-    however thin; several strokes are averaged.
-
-    Args:
-        hint: (3, H, W) in [0, 1].
-        alpha: opacity (H, W) in [0, 1], 0 where there is no stroke.
-        small: the downsampled gray (h, w).
-        weights: w, positive, of sum 1.
-
-    Returns:
-        Colors (3, h, w) with the gray ``small``, and their opacity (h, w), 0 to 1.
+    however thin; several strokes are averaged. The colors (3, h, w) have the gray ``small`` (h, w).
     """
     size = (small.shape[0], small.shape[1])
     weighted = reduced(alpha * (hint - gray_of(hint, weights)), size)
@@ -177,10 +132,7 @@ def hinted(hint: Tensor, alpha: Tensor, small: Tensor, weights: Sequence[float])
 
 def diversity(samples: Tensor) -> float:
     """Return the mean root mean squared distance of all pairs of samples (S, 3, h, w), S ≥ 2, in 8-bit
-    levels.
-
-    Samples for one gray image differ only in chroma.
-    """
+    levels; samples for one gray image differ only in chroma."""
     return 255.0 * float(F.pdist(samples.double().flatten(1)).mean()) / math.sqrt(samples[0].numel())
 
 

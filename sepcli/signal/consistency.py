@@ -54,14 +54,13 @@ def wiener(
         is distributed equally.
     """
     window = torch.hann_window(n_fft, dtype=mixture.dtype, device=mixture.device)
+    frames: dict[str, Any] = {"n_fft": n_fft, "hop_length": hop, "window": window, "center": True}
 
     def transform(signal: Tensor) -> Tensor:
-        return torch.stft(
-            signal, n_fft, hop, window=window, center=True, pad_mode="constant", return_complex=True
-        )
+        return torch.stft(signal, **frames, pad_mode="constant", return_complex=True)
 
     def invert(spectrum: Tensor) -> Tensor:
-        return torch.istft(spectrum, n_fft, hop, window=window, center=True, length=mixture.shape[-1])
+        return torch.istft(spectrum, **frames, length=mixture.shape[-1])
 
     mask = torch.zeros((), dtype=mixture.dtype, device=mixture.device)
     for sample in estimates.to(mixture.dtype):
@@ -72,17 +71,8 @@ def wiener(
 
 
 def completed(estimates: Tensor, kept: Tensor, mixture: Tensor, **masks: Any) -> Tensor:
-    """Keep estimates, and distribute their residual by the masks of ``wiener``.
-
-    Args:
-        estimates: (S, K, T); see ``wiener``.
-        kept: (K, C, T), stems as they are in the mixture.
-        mixture: (C, T).
-        **masks: arguments of ``wiener``.
-
-    Returns:
-        (K, C, T), which sums over K to the mixture up to rounding.
-    """
+    """Keep stems (K, C, T), and distribute their residual by the masks of ``wiener``; they sum to the
+    mixture (C, T) up to rounding."""
     return kept + wiener(estimates, mixture - kept.sum(dim=0), **masks)
 
 
@@ -104,16 +94,10 @@ def _mask(magnitude: Tensor, exponent: float, cutoff: float) -> Tensor:
 
 
 def project(estimates: Tensor, mixture: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Move estimates to the nearest stems that sum to the mixture.
+    """Move stems (K, C, T) to the nearest ones that sum to the mixture (C, T), up to rounding.
 
-    Args:
-        estimates: (K, C, T), stems as they are in the mixture.
-        mixture: (C, T).
-        weights: (K,), the α_k of m = Σ α_k x_k: the unweighted sources then move as little as possible, and
-            stem k gets the fraction α_k² / Σ α² of the residual. None: equal fractions.
-
-    Returns:
-        (K, C, T), which sums over K to the mixture up to rounding.
+    With weights (K,), the α_k of m = Σ α_k x_k, the unweighted sources move as little as possible: stem k
+    gets the fraction α_k² / Σ α² of the residual. Without, fractions are equal.
     """
     squares = torch.ones_like(estimates[:, 0, 0]) if weights is None else weights.to(estimates) ** 2
     fraction = (squares / squares.sum())[:, None, None]

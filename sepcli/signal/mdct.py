@@ -28,17 +28,12 @@ _COSINES: dict[int, Tensor] = {}
 
 
 def mdct(signal: Tensor, hop: int) -> Tensor:
-    """Return the coefficients of signals.
+    """Return the coefficients (..., M, N), N = ⌈T/M⌉, of signals (..., T), T ≥ 1, padded with zeros.
 
-    Args:
-        signal: (..., T), T ≥ 1; the last frame is padded with zeros.
-        hop: M, even.
-
-    Returns:
-        (..., M, N), N = ⌈T/M⌉: M bands of equal width, in ascending order.
+    The M bands are of equal width, in ascending order.
 
     Raises:
-        ValueError: the hop is odd.
+        ValueError: the hop M is odd.
     """
     basis = _basis(hop, signal)
     padded = F.pad(signal, (0, -signal.shape[-1] % hop))

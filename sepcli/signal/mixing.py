@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sepcli.signal.chroma import GRAYS
+
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """m = Σ α_k x_k.
-
-    Attributes:
-        weights: the α_k.
-    """
+    """m = Σ α_k x_k, with the weights α_k."""
 
     weights: tuple[float, ...]
 
@@ -30,11 +28,7 @@ class WeightedSum:
 
 @dataclass(frozen=True)
 class ChannelSum:
-    """m = Σ w_c x_c over the channels of one image: its grayscale image, the mixture of colorization.
-
-    Attributes:
-        weights: the w_c of red, green and blue.
-    """
+    """m = Σ w_c x_c over red, green and blue of an image: its gray, the mixture of colorization."""
 
     weights: tuple[float, ...]
 
@@ -49,12 +43,12 @@ class ChannelSum:
 
 def ChannelMean() -> ChannelSum:
     """Return the mean of red, green and blue, the gray of BASIS' colorization."""
-    return ChannelSum((1 / 3, 1 / 3, 1 / 3))
+    return ChannelSum(GRAYS["mean"])
 
 
 def Luma() -> ChannelSum:
     """Return the luma of ITU-R BT.601, the gray of photographs."""
-    return ChannelSum((0.299, 0.587, 0.114))
+    return ChannelSum(GRAYS["luma"])
 
 
 def _like(weights: Sequence[float], like: Tensor) -> Tensor:

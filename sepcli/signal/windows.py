@@ -70,19 +70,12 @@ class Windows:
 
     def starts(self, total: int) -> Iterator[int]:
         """Yield the first sample of every window of a signal of ``total`` samples."""
-        hop, last = self.length - self.overlap, self._last(total)
-        for index in range(self.count(total)):
-            yield math.floor(min(index * hop, last) * self.block)
+        return (self.start(index, total) for index in range(self.count(total)))
 
     def split(self, read: Callable[[int], Signal], total: int) -> Iterator[Signal]:
-        """Yield the windows of a signal, which is read once from start to end.
+        """Yield the windows (…, samples) of a signal of ``total`` samples, padded with zeros beyond its end.
 
-        Args:
-            read: Returns the next n samples as (…, n).
-            total: Samples of the signal, at least 1.
-
-        Yields:
-            (…, samples), padded with zeros beyond the end of the signal.
+        It is read once from start to end: ``read`` returns the next n samples as (…, n).
         """
         window: Signal | None = None
         end = 0  # of the previous window
@@ -96,15 +89,7 @@ class Windows:
             yield window
 
     def join(self, pieces: Iterable[Signal], total: int) -> Iterator[Signal]:
-        """Join the windows of ``split``.
-
-        Args:
-            pieces: All windows in order, (…, samples).
-            total: Samples of the signal.
-
-        Yields:
-            (…, T), the signal in blocks of at most one window.
-        """
+        """Join all windows of ``split`` (…, samples), in order; yield blocks of at most one window (…, T)."""
         joiner = Joiner(self, total)
         return (joiner.push(piece) for piece in pieces)
 
@@ -114,12 +99,7 @@ class Windows:
 
 
 class Joiner:
-    """``Windows.join`` as an object that takes one window at a time.
-
-    Args:
-        windows: The geometry.
-        total: Samples of the signal.
-    """
+    """``Windows.join`` of a signal of ``total`` samples as an object that takes one window at a time."""
 
     def __init__(self, windows: Windows, total: int) -> None:
         self._starts = windows.starts(total)
