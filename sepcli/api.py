@@ -11,8 +11,7 @@ Everything here is also an attribute of ``sepcli``, imported when it is first us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +22,7 @@ from sepcli.errors import UsageError
 from sepcli.posterior.unconditional import Unconditional
 from sepcli.protocols import DenoisingPrior, ProgressCallback, Sampler, ScorePrior
 from sepcli.samplers.construct import signal_sampler
+from sepcli.separation.from_functions import Denoiser, DenoiserPrior, ScoreFunctionPrior
 from sepcli.separation.independent import sigma_range
 from sepcli.separation.result import Result
 from sepcli.separation.seeds import sample_seeds
@@ -47,11 +47,6 @@ __all__ = [
     "load",
     "sample",
 ]
-
-Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""D(x (N, C, *D), sigma ()) → the estimate of the clean signals, like x."""
-Variance = Callable[[Tensor, Tensor], Tensor]
-"""(x (N, C, *D), sigma ()) → the posterior variance of the clean signals, like x."""
 
 
 def load(
@@ -106,71 +101,8 @@ def load(
     return load_selection(selection, choose_device(device))
 
 
-@dataclass(frozen=True)
-class DenoiserPrior:
-    """A denoiser as a prior of one source; fulfils ``sepcli.protocols.DenoisingPrior``.
-
-    Attributes:
-        denoise: D(x (N, C, *D), sigma ()) → x_0.
-        sigma_min: the least noise that it was trained on, in the units of x.
-        sigma_max: the greatest.
-        variance: the posterior variance, likewise; None: unknown.
-    """
-
-    denoise: Denoiser
-    sigma_min: float
-    sigma_max: float
-    variance: Variance | None = None
-
-    @property
-    def has_variance(self) -> bool:
-        """Whether the denoiser comes with its posterior variance."""
-        return self.variance is not None
-
-    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """(D(x, σ) - x)/σ² at x (B, K, C, *D) for σ ()."""
-        return (self._each(self.denoise, x, sigma) - x) / sigma**2
-
-    def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean D and variance C of the clean sources, each like x.
-
-        Raises:
-            UsageError: the variance is unknown.
-        """
-        if self.variance is None:
-            raise UsageError("the denoiser has no variance", "pass variance=", argument="variance")
-        return self._each(self.denoise, x, sigma), self._each(self.variance, x, sigma)
-
-    def _each(self, network: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
-        return network(x.flatten(0, 1), sigma).view_as(x)
-
-
-@dataclass(frozen=True)
-class ScoreFunctionPrior:
-    """A score function as a prior of one source; fulfils ``sepcli.protocols.ScorePrior``.
-
-    Attributes:
-        function: ∇ log p_σ at x (N, C, *D) for sigma (), like x.
-        sigma_min: the least noise that it was trained on, in the units of x.
-        sigma_max: the greatest.
-    """
-
-    function: Denoiser
-    sigma_min: float
-    sigma_max: float
-
-    @property
-    def has_variance(self) -> bool:
-        """False: a score says nothing of the posterior variance."""
-        return False
-
-    def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """∇ log p_σ at x (B, K, C, *D) for σ ()."""
-        return self.function(x.flatten(0, 1), sigma).view_as(x)
-
-
 def from_denoiser(
-    denoise: Denoiser, sigma_min: float, sigma_max: float, variance: Variance | None = None
+    denoise: Denoiser, sigma_min: float, sigma_max: float, variance: Denoiser | None = None
 ) -> DenoiserPrior:
     """Make a prior of a denoiser.
 
@@ -184,7 +116,6 @@ def from_denoiser(
     Raises:
         UsageError: the range of σ is empty.
     """
-    _check_range(sigma_min, sigma_max)
     return DenoiserPrior(denoise, sigma_min, sigma_max, variance)
 
 
@@ -194,7 +125,6 @@ def from_score(score: Denoiser, sigma_min: float, sigma_max: float) -> ScoreFunc
     Raises:
         UsageError: the range of σ is empty.
     """
-    _check_range(sigma_min, sigma_max)
     return ScoreFunctionPrior(score, sigma_min, sigma_max)
 
 
@@ -315,12 +245,3 @@ def _gray(name: str) -> tuple[float, ...]:
     if name not in GRAYS:
         raise UsageError(f"unknown gray '{name}'", f"one of: {', '.join(GRAYS)}", argument="colorize")
     return GRAYS[name]
-
-
-def _check_range(sigma_min: float, sigma_max: float) -> None:
-    if not 0.0 < sigma_min < sigma_max < float("inf"):
-        raise UsageError(
-            f"the range of σ from {sigma_min} to {sigma_max} is empty",
-            "use 0 < sigma_min < sigma_max",
-            argument="sigma_min",
-        )

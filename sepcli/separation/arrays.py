@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,43 +97,27 @@ def _floats(array: NDArray[Any]) -> Signal:
     return array.astype(np.float64) / (limits.max if limits.min == 0 else limits.max + 1)
 
 
-def _channel_axis(shape: Sequence[int], medium: Medium, given: int | None) -> int | None:
+def _channel_axis(shape: tuple[int, ...], medium: Medium, given: int | None) -> int | None:
     signal_axes = AXES[medium]
     if len(shape) not in (signal_axes, signal_axes + 1):
         raise UsageError(
-            f"a mixture of shape {tuple(shape)} is not {medium}",
+            f"a mixture of shape {shape} is not {medium}",
             f"pass an array of {signal_axes} or {signal_axes + 1} axes",
             argument="signal",
         )
     if len(shape) == signal_axes:
-        if given is not None:
-            raise UsageError(
-                f"a mixture of shape {tuple(shape)} has no channel axis",
-                "leave it out",
-                argument="channel_axis",
-            )
-        return None
-    if given is not None:
-        if not -len(shape) <= given < len(shape):
-            raise UsageError(
-                f"channel_axis {given} is out of range for shape {tuple(shape)}",
-                "name an axis of the mixture",
-                argument="channel_axis",
-            )
-        return given % len(shape)
-    if medium == "audio":
-        if shape[0] == shape[1]:
-            raise UsageError(
-                f"the channel axis of shape {tuple(shape)} is ambiguous",
-                "pass channel_axis=0 or 1",
-                argument="channel_axis",
-            )
-        return int(shape[1] < shape[0])
-    fitting = [axis for axis in (0, 2) if shape[axis] in COLORS]
-    if len(fitting) != 1:
-        raise UsageError(
-            f"the channel axis of shape {tuple(shape)} is {'ambiguous' if fitting else 'missing'}",
-            "pass channel_axis, of 1 or 3 channels",
-            argument="channel_axis",
-        )
-    return fitting[0]
+        if given is None:
+            return None
+        problem, hint = "has no channel axis", "leave channel_axis out"
+    elif given is not None:
+        if -len(shape) <= given < len(shape):
+            return given % len(shape)
+        problem, hint = f"has no axis {given}", "name an axis of the mixture"
+    else:
+        channels = [axis for axis in (0, 2) if shape[axis] in COLORS] if medium == "image" else []
+        if medium == "audio" and shape[0] != shape[1]:
+            channels = [int(shape[1] < shape[0])]
+        if len(channels) == 1:
+            return channels[0]
+        problem, hint = "has no evident channel axis", "pass channel_axis; images have 1 or 3 channels"
+    raise UsageError(f"a mixture of shape {shape} {problem}", hint, argument="channel_axis")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sepcli.protocols import Engine, ProgressCallback
+from sepcli.separation.arrays import Layout
 from sepcli.separation.blocks import ArrayReader, ArrayWriter
 from sepcli.separation.engines import part_of
 from sepcli.separation.levels import measure_gain
+from sepcli.separation.result import Result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.spread import SampleReport
@@ -40,6 +43,26 @@ class AudioSamples:
     residual: float
     confidence: tuple[tuple[float | None, ...], ...]
     seeds: tuple[int, ...]
+
+    def result(
+        self, layout: Layout, names: Sequence[str], settings: Mapping[str, Any], sample_rate: int
+    ) -> Result:
+        """Return them in the caller's layout."""
+        laid = layout.restore(self.stems)
+        bounds = tuple(report.log_prior for report in self.reports if report.log_prior is not None)
+        return Result(
+            sources=dict(zip(names, laid[0], strict=True)),
+            samples=laid,
+            raw=layout.restore(self.raw),
+            residual=tuple(report.residual_rms for report in self.reports) or (self.residual,),
+            agreement=tuple(report.agreement_db for report in self.reports) or (float("nan"),),
+            log_prior=bounds or None,
+            settings={**settings, "samples": len(self.stems)},
+            seeds=self.seeds,
+            layout=layout,
+            confidence=dict(zip(names, self.confidence, strict=False)),
+            sample_rate=sample_rate,
+        )
 
 
 def sample_audio(

@@ -99,7 +99,7 @@ class Colorizer:
 
     Attributes:
         prior: p(x) of color images.
-        engine_of: makes the engine of a prior of the channels, for weights of the gray.
+        engine_of: see ``EngineOf``.
         short: short side of the images that the prior was trained on; None: images are not reduced.
         hint_sigma: standard deviation of the color of a fully opaque stroke of a hint.
     """

@@ -36,9 +36,7 @@ def sigma_range(priors: Sequence[ScorePrior]) -> dict[str, float]:
 class IndependentPriors:
     """p(x) = Π_k p_k(x_k); fulfils ``sepcli.protocols.DenoisingPrior``.
 
-    Attributes:
-        priors: K of them, in the order of the sources. Neighbours that are the same object are evaluated
-            together.
+    Neighbors that are the same object are evaluated together.
     """
 
     priors: Sequence[ScorePrior]

@@ -17,6 +17,7 @@ from PIL import Image
 from sepcli.atomic import write_whole
 from sepcli.errors import OutputError, UsageError
 from sepcli.separation.arrays import AXES, Layout
+from sepcli.separation.ranking import RankedSamples
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,28 @@ class Result:
             single = levels.ndim == 3 and levels.shape[-1] == 1
             Image.fromarray(levels[..., 0] if single else levels).save(file, format="PNG")
         return file.getvalue()
+
+
+def image_result(
+    ranked: RankedSamples,
+    layout: Layout,
+    names: Sequence[str],
+    settings: Mapping[str, Any],
+    seeds: Sequence[int],
+) -> Result:
+    """Return ranked samples of an image as a result; the seeds are in the order of sampling."""
+    laid = layout.restore(ranked.samples.double())
+    return Result(
+        sources=dict(zip(names, laid[0], strict=True)),
+        samples=laid,
+        raw=laid[0],
+        residual=tuple(ranked.residual.tolist()),
+        agreement=tuple(ranked.agreement.tolist()),
+        log_prior=None if ranked.log_prior is None else tuple(ranked.log_prior.tolist()),
+        settings={**settings, "samples": len(seeds)},
+        seeds=tuple(seeds[number] for number in ranked.order),
+        layout=layout,
+    )
 
 
 def _file_name(name: str) -> str:

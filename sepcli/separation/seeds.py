@@ -10,29 +10,15 @@ import numpy as np
 
 
 def sample_seeds(seed: int, block: int, samples: int) -> list[int]:
-    """Return the seeds of the samples of one block of a mixture.
+    """Return a seed of 63 bits per sample of a block of time of a mixture; images have the block 0.
 
-    Args:
-        seed: the user's seed, or an item's (``item_seed``); at least 0.
-        block: number of the window or block of time; 0 for images.
-        samples: how many seeds.
-
-    Returns:
-        One integer of 63 bits per sample; the first ones do not depend on ``samples``.
+    The seed is the user's or an item's, at least 0. The first ones do not depend on ``samples``.
     """
     return [_derived(seed, (block, sample)) for sample in range(samples)]
 
 
 def item_seed(seed: int, number: int) -> int:
-    """Return the seed of an evaluation's item: separating that item alone with this seed repeats its samples.
-
-    Args:
-        seed: the evaluation's seed; at least 0.
-        number: position of the item, from 0.
-
-    Returns:
-        An integer of 63 bits.
-    """
+    """Return the seed, 63 bits, of an evaluation's item; separating it alone with it repeats its samples."""
     return _derived(seed, (number,))
 
 

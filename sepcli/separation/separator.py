@@ -10,32 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.protocols import DenoisingPrior, Engine, ProgressCallback, Sampler, ScorePrior
+from sepcli.protocols import Engine, ProgressCallback, Sampler, ScorePrior
 from sepcli.separation.arrays import Layout, Medium, channels_first
-from sepcli.separation.audio_samples import AudioSamples, keeping, sample_audio, sample_audio_batch
+from sepcli.separation.audio_samples import keeping, sample_audio, sample_audio_batch
 from sepcli.separation.blocks import BlockReader, BlockWriter
-from sepcli.separation.colorize import NAMES, STEM, Colorizer, ColorSamples, sample_colors
-from sepcli.separation.engines import ScoreEngine, score_engine
-from sepcli.separation.independent import IndependentPriors, sigma_range
-from sepcli.separation.ranking import RankedSamples, sample_images
-from sepcli.separation.result import Result
+from sepcli.separation.colorize import STEM, Colorizer, ColorSamples, sample_colors
+from sepcli.separation.compose import compose
+from sepcli.separation.ranking import sample_images
+from sepcli.separation.result import Result, image_result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.stem_report import StreamReport
 from sepcli.separation.stream import OnSeconds, separate_stream
-from sepcli.separation.weights import image_scale, weights_of
 from sepcli.signal.mixing import ChannelSum, WeightedSum
 from sepcli.signal.windows import Signal
-
-UNIT = (0.0, 1.0)
-"""The range of the values of images."""
 
 
 class Separator:
@@ -79,42 +73,11 @@ class Separator:
         sample_rate: int = 0,
         device: str | torch.device | None = None,
     ) -> None:
-        members = list(priors) if isinstance(priors, Sequence) else [priors]
-        make = partial(
-            score_engine,
-            device=torch.device(device or "cpu"),
-            sampler="projected" if sampler is None else sampler,
-            settings={**(sigma_range(members) if sampler is None else {}), **(settings or {})},
-            bounds=None if sample_rate else UNIT,
+        torch_device = torch.device(device or "cpu")
+        self.engine, self._groups, self.colorizer = compose(
+            priors, weights, mixing, names, sampler, settings or {}, sample_rate, torch_device
         )
-        self.stream, self.colorizer, self._provenance = StreamSettings(), None, dict[str, Any]()
-        if isinstance(mixing, ChannelSum):
-            if len(members) != 1 or weights is not None or sample_rate:
-                raise UsageError(
-                    "colorization takes one prior of color images",
-                    "pass one prior, without weights",
-                    argument="priors",
-                )
-
-            def engine_of(prior: DenoisingPrior, gray: Sequence[float]) -> ScoreEngine:
-                return make(prior, NAMES, gray, channels=1)
-
-            self.colorizer = Colorizer(cast(DenoisingPrior, members[0]), engine_of)
-            self.engine, self._groups = self.colorizer.engine(mixing.weights), tuple[Hashable, ...](NAMES)
-            return
-        alphas = weights_of(len(members), weights, mixing, images=not sample_rate)
-        every = members * len(alphas) if len(members) == 1 else members
-        titles = tuple(names) if names is not None else tuple(f"source-{k + 1}" for k in range(len(alphas)))
-        if len({*titles}) != len(alphas):
-            raise UsageError(
-                f"{len(titles)} names for {len(alphas)} sources",
-                "give each source a different name",
-                argument="names",
-            )
-        scale = 1.0 if sample_rate else image_scale(alphas)
-        engine = make(IndependentPriors(every), titles, alphas, scale=scale)
-        self.engine = replace(engine, sample_rate=sample_rate)
-        self._groups = tuple((id(prior), weight) for prior, weight in zip(every, alphas, strict=True))
+        self.stream, self._provenance = StreamSettings(), dict[str, Any]()
 
     @classmethod
     def of(
@@ -223,7 +186,7 @@ class Separator:
         if rate < 1:
             raise UsageError(f"a sample rate of {rate} Hz", "use a positive one", argument="sample_rate")
         audio = sample_audio(self.engine, keeping(self.stream, samples), array, rate, seed, on_progress)
-        return self._audio_result(audio, layout, rate, seed)
+        return audio.result(layout, self.names, self.describe() | {"seed": seed}, rate)
 
     def separate_batch(
         self,
@@ -249,8 +212,11 @@ class Separator:
         rate, settings = sample_rate or self.sample_rate, keeping(self.stream, samples)
         signals = [signal for signal, _ in laid]
         sampled = sample_audio_batch(self.engine, settings, signals, rate, seeds, on_progress)
-        each = zip(sampled, laid, seeds, strict=True)
-        return [self._audio_result(audio, layout, rate, seed) for audio, (_, layout), seed in each]
+        each, described = zip(sampled, laid, seeds, strict=True), self.describe()
+        return [
+            audio.result(layout, self.names, described | {"seed": seed}, rate)
+            for audio, (_, layout), seed in each
+        ]
 
     def separate_blocks(
         self,
@@ -315,23 +281,6 @@ class Separator:
             argument="signal",
         )
 
-    def _audio_result(self, audio: AudioSamples, layout: Layout, sample_rate: int, seed: int) -> Result:
-        laid = layout.restore(audio.stems)
-        bounds = tuple(report.log_prior for report in audio.reports if report.log_prior is not None)
-        return Result(
-            sources={name: laid[0][k] for k, name in enumerate(self.names)},
-            samples=laid,
-            raw=layout.restore(audio.raw),
-            residual=tuple(report.residual_rms for report in audio.reports) or (audio.residual,),
-            agreement=tuple(report.agreement_db for report in audio.reports) or (float("nan"),),
-            log_prior=bounds or None,
-            settings=self.describe() | {"seed": seed, "samples": len(audio.stems)},
-            seeds=audio.seeds,
-            layout=layout,
-            confidence=dict(zip(self.names, audio.confidence, strict=False)),
-            sample_rate=sample_rate,
-        )
-
     def _separate_images(
         self,
         laid: Sequence[tuple[Signal, Layout]],
@@ -352,22 +301,8 @@ class Separator:
             strokes = None if hint is None else (_floats(hint[0]), _floats(hint[1]))
             each = sample_colors(self.colorizer, torch.cat(grays), self.weights, every, strokes, on_progress)
             ranked = [replace(one.ranked, samples=one.all_full()[:, None]) for one in each]
-        results = zip(ranked, laid, every.tolist(), strict=True)
-        return [self._image_result(one, layout, row) for one, (_, layout), row in results]
-
-    def _image_result(self, ranked: RankedSamples, layout: Layout, seeds: Sequence[int]) -> Result:
-        laid = layout.restore(ranked.samples.double())
-        return Result(
-            sources={name: laid[0][k] for k, name in enumerate(self.names)},
-            samples=laid,
-            residual=tuple(ranked.residual.tolist()),
-            agreement=tuple(ranked.agreement.tolist()),
-            raw=laid[0],
-            log_prior=None if ranked.log_prior is None else tuple(ranked.log_prior.tolist()),
-            settings=self.describe() | {"samples": len(seeds)},
-            seeds=tuple(seeds[number] for number in ranked.order),
-            layout=layout,
-        )
+        results, described = zip(ranked, laid, every.tolist(), strict=True), self.describe()
+        return [image_result(one, layout, self.names, described, row) for one, (_, layout), row in results]
 
 
 def _floats(values: Any) -> Tensor:

@@ -4,30 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sepcli.errors import UsageError
-from sepcli.signal.mixing import WeightedSum
-
-
-def weights_of(
-    priors: int, weights: Sequence[float] | None, mixing: WeightedSum | None, *, images: bool
-) -> tuple[float, ...]:
-    """Return the weights of a mixture of sources with ``priors`` priors, by ``weights`` or ``mixing``.
-
-    Raises:
-        UsageError: both are given, or their number fits neither one prior nor one per source.
-    """
-    if mixing is not None and weights is not None:
-        raise UsageError("weights and mixing contradict each other", "pass one of them", argument="weights")
-    given = mixing.weights if mixing is not None else weights
-    count = len(given) if given is not None else max(2, priors)
-    if count < 2 or priors not in (1, count):
-        raise UsageError(
-            f"{priors} priors for {count} sources",
-            "pass one prior, or one per source; two sources or more",
-            argument="priors",
-        )
-    return tuple(map(float, mixing_weights(given, (), images=images, sources=count)))
-
 
 def mixing_weights(
     given: Sequence[float] | None, card_weights: Sequence[float], *, images: bool, sources: int
