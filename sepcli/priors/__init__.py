@@ -48,7 +48,7 @@ class Family:
         training: medium → how it is trained; empty if it cannot be trained here.
         load: medium → function: folder → network, float32 on the CPU.
         engine: score, lass or variational; "" for parts that do not separate by themselves.
-        separator: medium → function: (``sepcli.priors.select.Selection``, device) → its engine.
+        separator: medium → function: (``sepcli.priors.selection.Selection``, device) → its engine.
         colorizer: (selection, device) → ``sepcli.separation.colorize.Colorizer``; "" if it does not colorize.
         shape: (card, folder) → (channels, height, width) and names of classes, of priors of images.
     """
@@ -67,14 +67,38 @@ class Family:
 
 
 _IMAGES, _AUDIO, _LASS = "sepcli.priors.images", "sepcli.priors.audio", "sepcli.priors.lass"
-_IMAGE = f"{_IMAGES}.options:ImageOptions"
 _IMAGE_LOAD: Mapping[Medium, str] = {"image": f"{_IMAGES}.load:load_image_prior"}
 _IMAGE_ENGINE: Mapping[Medium, str] = {"image": f"{_IMAGES}.load:image_engine"}
 _COLORIZER, _SHAPE = f"{_IMAGES}.colorizer:make_colorizer", f"{_IMAGES}.load:describe_images"
 
 
-def _lass(task: str, batch: int, tokens: int, rate: float, init: bool = False) -> Training:
-    return Training(f"{_LASS}.options:AudioOptions", f"{_LASS}.recipes:{task}", batch, tokens, rate, init)
+def _images(options: str) -> Training:
+    return Training(f"{_IMAGES}.options:{options}", f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True)
+
+
+def _audio(kind: str, options: str, tokens: int, rate: float, init: bool = False) -> Training:
+    return Training(f"{_AUDIO}.options:{options}", f"{_AUDIO}.train_{kind}:recipe", 16, tokens, rate, init)
+
+
+def _lass(options: str, task: str, batch: int, tokens: int, rate: float, init: bool = False) -> Training:
+    return Training(f"{_LASS}.options:{options}", f"{_LASS}.recipes:{task}", batch, tokens, rate, init)
+
+
+def _image_family(name: str, part: str, summary: str, options: str, **fields: Any) -> Family:
+    """Return the row of a score prior of images; without ``options`` it is not trained here."""
+    return Family(
+        name,
+        "image",
+        part,
+        summary,
+        training={"image": _images(options)} if options else {},
+        load=_IMAGE_LOAD,
+        engine="score",
+        separator=_IMAGE_ENGINE,
+        colorizer=_COLORIZER,
+        shape=_SHAPE,
+        **fields,
+    )
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -86,10 +110,8 @@ FAMILIES: Mapping[str, Family] = {
             "codec",
             "codec of LASS: signals to tokens and back",
             training={
-                "audio": _lass("codec", 24, 192, 2e-3),
-                "image": Training(
-                    f"{_LASS}.options:ImageCodecOptions", f"{_LASS}.recipes:codec", 128, 0, 1e-3
-                ),
+                "audio": _lass("AudioOptions", "codec", 24, 192, 2e-3),
+                "image": _lass("ImageCodecOptions", "codec", 128, 0, 1e-3),
             },
         ),
         Family(
@@ -97,128 +119,67 @@ FAMILIES: Mapping[str, Family] = {
             "both",
             "transformer",
             "autoregressive prior over a codec's tokens",
+            training={
+                "audio": _lass("AudioOptions", "transformer", 16, 512, 1e-3, init=True),
+                "image": _lass("ImageTransformerOptions", "transformer", 128, 0, 1e-3, init=True),
+            },
             load=dict.fromkeys(("audio", "image"), f"{_LASS}.load:load_transformer"),
             engine="lass",
             separator=dict.fromkeys(("audio", "image"), f"{_LASS}.build:lass_engine"),
             shape=f"{_LASS}.build:describe_images",
-            training={
-                "audio": _lass("transformer", 16, 512, 1e-3, init=True),
-                "image": Training(
-                    f"{_LASS}.options:ImageTransformerOptions",
-                    f"{_LASS}.recipes:transformer",
-                    128,
-                    0,
-                    1e-3,
-                    init=True,
-                ),
-            },
         ),
         Family(
             "latent",
             "audio",
             "latent",
             "Gaussian likelihood of the mixture's latents (LASS)",
-            training={"audio": _lass("latent", 16, 256, 2e-3)},
+            training={"audio": _lass("AudioOptions", "latent", 16, 256, 2e-3)},
         ),
         Family(
             "context",
             "audio",
             "context",
             "likelihood of the mixture around a token (LASS)",
-            training={"audio": _lass("context", 6, 512, 3e-3)},
+            training={"audio": _lass("AudioOptions", "context", 6, 512, 3e-3)},
         ),
         Family(
             "denoiser",
             "both",
             "denoiser",
             "denoising score network, of images or of MDCT coefficients",
+            training={
+                "audio": _audio("denoiser", "DenoiserOptions", 128, 1e-3, init=True),
+                "image": _images("DenoiserOptions"),
+            },
             load={**_IMAGE_LOAD, "audio": f"{_AUDIO}.load_denoisers:load_mdct_denoiser"},
             engine="score",
             separator={**_IMAGE_ENGINE, "audio": f"{_AUDIO}.load_denoisers:mdct_engine"},
             colorizer=_COLORIZER,
             shape=_SHAPE,
-            training={
-                "audio": Training(
-                    f"{_AUDIO}.options:DenoiserOptions",
-                    f"{_AUDIO}.train_denoiser:recipe",
-                    16,
-                    128,
-                    1e-3,
-                    init=True,
-                ),
-                "image": Training(
-                    f"{_IMAGES}.options:DenoiserOptions", f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True
-                ),
-            },
         ),
-        Family(
-            "ncsn",
-            "image",
-            "ncsn",
-            "noise-conditional score network (Song & Ermon 2019)",
-            load=_IMAGE_LOAD,
-            engine="score",
-            separator=_IMAGE_ENGINE,
-            colorizer=_COLORIZER,
-            shape=_SHAPE,
-            training={"image": Training(_IMAGE, f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True)},
-        ),
-        Family(
-            "glow",
-            "image",
-            "glow",
-            "normalizing flow with log p(x)",
-            load=_IMAGE_LOAD,
-            engine="score",
-            separator=_IMAGE_ENGINE,
-            colorizer=_COLORIZER,
-            shape=_SHAPE,
-            training={
-                "image": Training(
-                    f"{_IMAGES}.options:GlowOptions", f"{_IMAGES}.train:recipe", 128, 0, 1e-3, init=True
-                )
-            },
-        ),
+        _image_family("ncsn", "ncsn", "noise-conditional score network (Song & Ermon 2019)", "ImageOptions"),
+        _image_family("glow", "glow", "normalizing flow with log p(x)", "GlowOptions"),
         Family(
             "flow",
             "audio",
             "flow",
             "normalizing flow of waveforms",
+            training={"audio": _audio("flow", "FlowOptions", 16, 3e-3)},
             load={"audio": f"{_AUDIO}.load_flows:load_wave_flow"},
             engine="score",
             separator={"audio": f"{_AUDIO}.load_flows:wave_engine"},
-            training={
-                "audio": Training(
-                    f"{_AUDIO}.options:FlowOptions", f"{_AUDIO}.train_flow:recipe", 16, 16, 3e-3
-                )
-            },
         ),
         Family(
             "variational",
             "audio",
             "encoders",
             "variational posteriors of mixtures",
+            training={"audio": _audio("encoders", "EncodersOptions", 16, 3e-3)},
             load={"audio": f"{_AUDIO}.load_encoders:load_encoders"},
             engine="variational",
             separator={"audio": f"{_AUDIO}.load_encoders:variational_engine"},
-            training={
-                "audio": Training(
-                    f"{_AUDIO}.options:EncodersOptions", f"{_AUDIO}.train_encoders:recipe", 16, 16, 3e-3
-                )
-            },
         ),
-        Family(
-            "diffusers",
-            "image",
-            "unet",
-            "diffusion model of the package diffusers",
-            presets=(),
-            load=_IMAGE_LOAD,
-            engine="score",
-            separator=_IMAGE_ENGINE,
-            colorizer=_COLORIZER,
-            shape=_SHAPE,
-        ),
+        _image_family("diffusers", "unet", "diffusion model of the package diffusers", "", presets=()),
     )
 }
 """Name → row."""

@@ -76,20 +76,11 @@ def train(
     log: Log | None = None,
     on_message: OnMessage | None = None,
 ) -> Progress:
-    """Train a part of a prior; see ``sepcli.training.run.run``.
-
-    Args:
-        config: what to train, on which data.
-        options: options of the family, by name.
-        on_progress: called with (done, total).
-        log: called with the figures of every validation.
-        on_message: called with notes on the data.
+    """Train a part of a prior with options of its family, by name; see ``sepcli.training.run.run``.
 
     Raises:
         UsageError: an unknown family, preset or option, or options that do not go together.
-        OutputError: the folder holds something, or cannot be written.
-        InputError: the data cannot be read or are too little, or the checkpoint is of another run.
-        PriorError: a prior that this one needs is missing, or of another network.
+        SepError: see ``sepcli.training.run.run``.
     """
     from sepcli.training.run import run
 
@@ -109,17 +100,13 @@ def train(
 
 
 def _medium(row: Family, data: Path) -> Medium:
-    if row.name in SONGS:
-        if str(data) == TOY_WAVES and not data.exists():
-            raise UsageError(
-                f"toy waves are for flow, not for {row.name}", "choose other data", argument="family"
-            )
-        return "image" if row.medium == "both" and holds_images(data) else "audio"
-    kind = kind_of(data)
-    if kind is Kind.TOY and row.name not in WAVES:
+    if row.name not in WAVES and str(data) == TOY_WAVES and not data.exists():
         raise UsageError(
             f"toy waves are for flow, not for {row.name}", "choose other data", argument="family"
         )
+    if row.name in SONGS:
+        return "image" if row.medium == "both" and holds_images(data) else "audio"
+    kind = kind_of(data)
     return "audio" if kind in (Kind.AUDIO, Kind.TOY) else "image"
 
 

@@ -30,11 +30,7 @@ class DenoiserOptions:
     validated: Annotated[int, Meta(ge=1, le=100_000)] = 64
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, and ``low_bands`` without interference.
-
-        Raises:
-            UsageError: a value is out of range, or interference is missing.
-        """
+        """Refuse values out of range, and ``low_bands`` without interference."""
         check(self)
         if self.low_bands and not self.interference:
             raise UsageError(
@@ -61,11 +57,6 @@ class FlowOptions:
     clean: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            UsageError: a value is out of range.
-        """
         check(self)
 
 
@@ -84,9 +75,4 @@ class EncodersOptions:
     mixture_noise: Annotated[float, Meta(ge=0, lt=1)] = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            UsageError: a value is out of range.
-        """
         check(self)

@@ -34,11 +34,6 @@ class ImageOptions:
     flip: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values out of range.
-
-        Raises:
-            UsageError: a value is out of range.
-        """
         check(self)
 
 
