@@ -140,7 +140,7 @@ def from_diffusers(model: Any, *, label: int | None = None) -> ScorePrior:
         PriorError: the package diffusers is missing, or the files are damaged, not fetched or of another
             kind.
     """
-    from sepcli.priors.images.from_diffusers import diffusers_prior
+    from sepcli.priors.images.load_diffusers import diffusers_prior
 
     return diffusers_prior(model, label)
 

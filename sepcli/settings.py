@@ -32,6 +32,12 @@ def parse(kind: type[T], options: Mapping[str, Any]) -> T:
     return kind(**typed(kind, options))
 
 
+def take(kind: type[T], options: dict[str, Any]) -> T:
+    """Make a settings dataclass of the ``options`` that are its fields, and take them out; see ``parse``."""
+    keys = [field.name for field in fields(kind) if field.name in options]  # type: ignore[arg-type]
+    return parse(kind, {key: options.pop(key) for key in keys})
+
+
 def typed(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Convert values to the types of the fields of a settings dataclass, without constructing it.
 

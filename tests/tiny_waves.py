@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from sepcli.catalog import card as cards
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
-from sepcli.priors.flows import MAX_LOG_SCALE
+from sepcli.priors.transforms import MAX_LOG_SCALE
 
 
 def make_flow(

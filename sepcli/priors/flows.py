@@ -1,223 +1,24 @@
-"""Transforms with tractable Jacobians, and the normalizing flows composed of them.
+"""Normalizing flows, composed of transforms (see ``sepcli.priors.transforms``).
 
-Under y = f(x) densities change by log p(x) = log p(y) + log |det ∂y/∂x|. A ``Transform`` returns y and the
-second term, its log-determinant, per item; ``inverse`` returns x. All transforms work on audio (B, C, T) and
-on images (B, C, H, W). A ``MultiScale`` flow chains them and factors half of the channels out after every
-scale but the last; the prior of all latents is N(0, I), so that
+A ``MultiScale`` flow chains them and factors half of the channels out after every scale but the last; the
+prior of all latents is N(0, I), so that
 
     log p(x) = Σ log N(z; 0, I) + Σ log-determinants
 
-Transforms compute in the precision of x also under autocast; only the networks inside them use it.
-
-Source: Kingma & Dhariwal 2018 (Glow), table 1; Dinh et al. 2017 (RealNVP) for coupling and scales.
+Source: Dinh et al. 2017 (RealNVP), the scales; Kingma & Dhariwal 2018 (Glow).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from itertools import zip_longest
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepcli.signal.mdct import imdct, mdct
-
-MAX_LOG_SCALE = 2.0
-"""Couplings scale by e^±2 at most: unbounded ones learn to contract, and then their inverse diverges."""
-MIN_STD = 1e-4
-"""Floor of the standard deviation of a channel in the initialization of ``ActNorm``."""
-
-
-class Transform(Protocol):
-    """An invertible map; ``context`` is the condition of a conditional flow, None for an unconditional one.
-
-    It is (B, E) for the whole signal, or, for audio, F frames (B, E, F) of equal length.
-    """
-
-    def __call__(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map signals (B, C, *D) to (B, C', *D'), and return the log-determinant (B,), too."""
-        ...
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the x whose image is y."""
-        ...
-
-
-class Linear(nn.Linear):
-    """A linear layer whose weights are stored in full precision."""
-
-    exact = True
-
-
-class ActNorm(nn.Module):
-    """y = e^s (x + b) per channel; a context (the mean of its frames) may be added to s and b.
-
-    Args:
-        channels: C.
-        context: E, the width of the context; 0: no context.
-    """
-
-    exact = True
-    """Store in full precision, not bfloat16: an error of a scale affects all positions of its channel."""
-
-    def __init__(self, channels: int, context: int = 0) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.log_scale = nn.Parameter(torch.zeros(channels))
-        self.tell = Linear(context, 2 * channels) if context else None
-        if self.tell is not None:
-            for parameter in self.tell.parameters():
-                nn.init.zeros_(parameter)
-
-    @torch.no_grad()
-    def initialize(self, x: Tensor) -> None:
-        """Set b and s such that the channels of these data (B, C, *D) get mean 0 and variance 1."""
-        rows = x.transpose(0, 1).flatten(1)
-        self.bias.copy_(-rows.mean(1))
-        self.log_scale.copy_(-rows.std(1, correction=0).clamp(min=MIN_STD).log())
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``Transform``."""
-        bias, log_scale = self._parameters_at(x, context)
-        log_det = log_scale.flatten(1).sum(1) * positions(x)
-        return (x + bias) * log_scale.exp(), log_det.expand(len(x))
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """See ``Transform``."""
-        bias, log_scale = self._parameters_at(y, context)
-        return y * (-log_scale).exp() - bias
-
-    def _parameters_at(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return b and s, (B, C, 1, ...) or (1, C, 1, ...)."""
-        both = torch.cat([self.bias, self.log_scale])[None]
-        if self.tell is not None:
-            vector = context.mean(2) if context is not None and context.dim() == 3 else context
-            both = both + self.tell(vector).to(x.dtype)
-        bias, log_scale = both.view(*both.shape, *[1] * (x.dim() - 2)).chunk(2, dim=1)
-        return bias, log_scale
-
-
-class Invertible1x1(nn.Module):
-    """y = W x at every position, W = P L (U + diag(± e^s)): a learned invertible 1×1 convolution.
-
-    W is initialized to a random rotation; its permutation P and its signs ± are fixed.
-    """
-
-    exact = True
-    permutation: Tensor
-    signs: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        rotation = torch.linalg.qr(torch.randn(channels, channels))[0]
-        permutation, lower, upper = torch.linalg.lu(rotation)
-        self.register_buffer("permutation", permutation)
-        self.register_buffer("signs", upper.diagonal().sign())
-        self.lower = nn.Parameter(lower.tril(-1))
-        self.upper = nn.Parameter(upper.triu(1))
-        self.log_diagonal = nn.Parameter(upper.diagonal().abs().log())
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``Transform``."""
-        with torch.autocast(x.device.type, enabled=False):
-            lower, upper = self._triangles()
-            y = (self.permutation @ lower @ upper) @ x.flatten(2)
-        return y.view_as(x), (self.log_diagonal.sum() * positions(x)).expand(len(x))
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """See ``Transform``."""
-        with torch.autocast(y.device.type, enabled=False):
-            lower, upper = self._triangles()
-            rows = self.permutation.mT @ y.flatten(2)
-            rows = torch.linalg.solve_triangular(lower, rows, upper=False, unitriangular=True)
-            x: Tensor = torch.linalg.solve_triangular(upper, rows, upper=True).view_as(y)
-        return x
-
-    def _triangles(self) -> tuple[Tensor, Tensor]:
-        """Return L, and U with its diagonal."""
-        lower = self.lower.tril(-1) + torch.eye(len(self.signs)).to(self.lower)
-        return lower, self.upper.triu(1) + (self.signs * self.log_diagonal.exp()).diag()
-
-
-class Coupling(nn.Module):
-    """An affine coupling: a network of the first half of the channels shifts and scales the second half.
-
-    y_b = e^s (x_b + t), s = 2 tanh(r/2); additive, without scales, y_b = x_b + t (NICE).
-
-    Args:
-        net: (first half (B, ⌈C/2⌉, *D), context) → t and r, (B, 2⌊C/2⌋, *D), or t alone if not ``affine``.
-        affine: whether the coupling scales.
-    """
-
-    def __init__(self, net: nn.Module, affine: bool = True) -> None:
-        super().__init__()
-        self.net, self.affine = net, affine
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``Transform``."""
-        first, second = x.chunk(2, dim=1)
-        shift, log_scale = self._parameters_at(first, context)
-        y = torch.cat([first, (second + shift) * log_scale.exp()], dim=1)
-        return y, log_scale.flatten(1).sum(1)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """See ``Transform``."""
-        first, second = y.chunk(2, dim=1)
-        shift, log_scale = self._parameters_at(first, context)
-        return torch.cat([first, second * (-log_scale).exp() - shift], dim=1)
-
-    def _parameters_at(self, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return t and s."""
-        output: Tensor = self.net(first, context).to(first.dtype)
-        if not self.affine:
-            return output, torch.zeros_like(output)
-        shift, raw = output.chunk(2, dim=1)
-        return shift, MAX_LOG_SCALE * (raw / MAX_LOG_SCALE).tanh()
-
-
-class Squeeze(nn.Module):
-    """Squeeze neighbours into channels: 2 × 2 pixels, or 2 samples. The sides must be even."""
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``Transform``."""
-        log_det = x.new_zeros(len(x))
-        if x.dim() == 4:
-            return F.pixel_unshuffle(x, 2), log_det
-        pairs = x.reshape(*x.shape[:2], -1, 2)
-        return pairs.movedim(-1, 2).flatten(1, 2), log_det
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """See ``Transform``."""
-        if y.dim() == 4:
-            return F.pixel_shuffle(y, 2)
-        return y.reshape(len(y), -1, 2, y.shape[-1]).movedim(2, -1).flatten(-2)
-
-
-class Lapped(nn.Module):
-    """The MDCT of audio (B, C, T): bands become channels, frames positions, (B, C M, T/M).
-
-    The transform is orthogonal, so that its log-determinant is 0.
-
-    Args:
-        hop: M, even; it divides T.
-    """
-
-    def __init__(self, hop: int) -> None:
-        super().__init__()
-        self.hop = hop
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``Transform``."""
-        with torch.autocast(x.device.type, enabled=False):
-            return mdct(x, self.hop).flatten(1, 2), x.new_zeros(len(x))
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """See ``Transform``."""
-        with torch.autocast(y.device.type, enabled=False):
-            bands = y.reshape(len(y), -1, self.hop, y.shape[2])
-            return imdct(bands, self.hop * y.shape[2])
+from sepcli.priors.transforms import ActNorm, Coupling, Transform
 
 
 class Chain(nn.Module):
@@ -237,7 +38,7 @@ class Chain(nn.Module):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """See ``Transform``."""
-        for transform in reversed(list(self.transforms)):
+        for transform in reversed(self.transforms):
             y = cast(Transform, transform).inverse(y, context)
         return y
 
@@ -251,11 +52,9 @@ class Chain(nn.Module):
 
 
 class Split(nn.Module):
-    """Factor out half of the channels: z = (x_b - μ(x_a))/σ(x_a), so that x_b given x_a is a learned
-    Gaussian.
+    """Factor out half of the channels: z = (x_b - μ(x_a))/σ(x_a); x_b given x_a is a learned Gaussian.
 
-    Args:
-        net: network of the ``Coupling`` whose second half is factored out.
+    ``net`` is that of the ``Coupling`` whose second half is factored out.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -274,12 +73,7 @@ class Split(nn.Module):
 
 
 class MultiScale(nn.Module):
-    """A multi-scale flow: one chain per scale, and a split after each but the last.
-
-    Args:
-        scales: the chains, finest first.
-        splits: the splits, one less than the scales.
-    """
+    """A multi-scale flow: one chain per scale, the finest first, and a split after each but the last."""
 
     def __init__(self, scales: Sequence[Chain], splits: Sequence[Split]) -> None:
         super().__init__()
@@ -288,22 +82,22 @@ class MultiScale(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
         """Map signals (B, C, *D) to latents, one per scale; return the log-determinant (B,), too."""
         latents, total = [], x.new_zeros(len(x))
-        for number, scale in enumerate(self.scales):
+        for scale, split in self._stages():
             x, log_det = scale(x, context)
             total = total + log_det
-            if number < len(self.splits):
-                x, latent, log_det = self.splits[number](x, context)
+            if split is not None:
+                x, latent, log_det = split(x, context)
                 latents.append(latent)
                 total = total + log_det
         return [*latents, x], total
 
     def inverse(self, latents: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         """Return the signals of latents, one per scale."""
-        x = latents[-1]
-        for number in reversed(range(len(self.scales))):
-            if number < len(self.splits):
-                x = cast(Split, self.splits[number]).inverse(x, latents[number], context)
-            x = cast(Chain, self.scales[number]).inverse(x, context)
+        x, stages = latents[-1], self._stages()
+        for (scale, split), latent in zip(reversed(stages), reversed(latents), strict=True):
+            if split is not None:
+                x = split.inverse(x, latent, context)
+            x = scale.inverse(x, context)
         return x
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -311,16 +105,12 @@ class MultiScale(nn.Module):
         latents, total = self(x, context)
         for latent in latents:
             total = total - 0.5 * (latent.square() + math.log(2 * math.pi)).flatten(1).sum(1)
-        log_prob: Tensor = total
-        return log_prob
+        return cast(Tensor, total)
 
     def sample(
         self, like: Tensor, context: Tensor | None, rng: torch.Generator, temperature: float
     ) -> Tensor:
-        """Return signals of the shape of ``like``, of latents of standard deviation ``temperature``.
-
-        ``rng`` is on the CPU.
-        """
+        """Return signals like ``like``, of latents of standard deviation ``temperature``; rng of the CPU."""
         shapes, _ = self(like, context)
         latents = [temperature * torch.randn(z.shape, generator=rng).to(z) for z in shapes]
         return self.inverse(latents, context)
@@ -328,15 +118,13 @@ class MultiScale(nn.Module):
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialize every ``ActNorm`` on data (B, C, *D)."""
-        for number, scale in enumerate(self.scales):
-            x = cast(Chain, scale).initialize(x, context)
-            if number < len(self.splits):
-                x = self.splits[number](x, context)[0]
+        for scale, split in self._stages():
+            x = scale.initialize(x, context)
+            x = x if split is None else split(x, context)[0]
 
-
-def positions(x: Tensor) -> int:
-    """Return the number of positions of signals (B, C, *D)."""
-    return math.prod(x.shape[2:])
+    def _stages(self) -> list[tuple[Chain, Split | None]]:
+        scales, splits = cast(list[Chain], self.scales), cast(list[Split], self.splits)
+        return list(zip_longest(scales, splits))
 
 
 def score_of(log_prob: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

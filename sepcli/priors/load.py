@@ -15,7 +15,8 @@ from sepcli.catalog import card as cards
 from sepcli.catalog.card import Card
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors import FAMILIES, Family, resolve
-from sepcli.priors.select import Selection, choose
+from sepcli.priors.select import choose
+from sepcli.priors.selection import Selection
 from sepcli.separation.colorize import Colorizer
 from sepcli.separation.separator import Separator
 from sepcli.separation.settings import StreamSettings
@@ -72,12 +73,7 @@ def describe_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
 
 
 def _separator(selection: Selection) -> str:
-    """The reference of the function that makes the engine, or the colorizer.
-
-    Raises:
-        PriorError: a card has no part that separates, or several.
-        UsageError: the priors are of families that do not separate together.
-    """
+    """The reference of the function that makes the engine, or the colorizer."""
     rows = [_row(card, selection.engine) for card in selection.cards]
     references = {row.colorizer if selection.colorize else row.separator[selection.medium] for row in rows}
     if len(references) > 1:
@@ -91,11 +87,7 @@ def _separator(selection: Selection) -> str:
 
 
 def _row(card: Card, engine: str) -> Family:
-    """The row of a card's part that separates; a part that has only files is of its folder's family.
-
-    Raises:
-        PriorError: there is none, or several, or a part is of an unknown family.
-    """
+    """The row of a card's part that separates; a part that has only files is of its folder's family."""
     folders = {row.part: row.name for row in FAMILIES.values()}
     listed = {name.partition("/")[0] for name in card.files} & folders.keys()
     families = {folder: folders[folder] for folder in sorted(listed)}
@@ -133,11 +125,7 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
 
 
 def _card_stream(selection: Selection) -> dict[str, Any]:
-    """The card's settings of windows and consistency.
-
-    Raises:
-        PriorError: they are not valid.
-    """
+    """The card's settings of windows and consistency."""
     stream, unknown = split_settings(selection.stream)
     try:
         parse(StreamSettings, {**stream, **unknown})

@@ -12,13 +12,9 @@ from sepcli.errors import PriorError
 
 
 class NoiseEmbedding(nn.Sequential):
-    """Two linear layers over the cosines and sines of f ln(σ)/4, with frequencies f from 1 on.
+    """Two linear layers over the cosines and sines of f ln(σ)/4, with frequencies f from 1 to 10^``decades``.
 
-    Args:
-        width: E.
-        decades: log₁₀ of the greatest frequency.
-        more: number of further features.
-        linear: class of the layers.
+    The embedding has the width E; there may be ``more`` features.
     """
 
     frequencies: Tensor

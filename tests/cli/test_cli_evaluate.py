@@ -19,7 +19,7 @@ import sepcli.catalog.card
 import sepcli.catalog.resolve
 import sepcli.priors.load
 from sepcli.cli.app import main
-from sepcli.priors.select import Selection
+from sepcli.priors.selection import Selection
 from sepcli.separation.separator import Separator
 from sepcli.separation.settings import StreamSettings
 

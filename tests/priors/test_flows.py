@@ -8,16 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sepcli.priors.flows import (
-    ActNorm,
-    Chain,
-    Coupling,
-    Invertible1x1,
-    Lapped,
-    MultiScale,
-    Split,
-    Squeeze,
-)
+from sepcli.priors.flows import Chain, MultiScale, Split
+from sepcli.priors.transforms import ActNorm, Coupling, Invertible1x1, Lapped, Squeeze
 from sepcli.signal.mdct import mdct
 
 CONTEXT = 3

@@ -19,7 +19,7 @@ from sepcli.datasets.slakh2100 import is_slakh
 from sepcli.datasets.song_banks import has_split, held_out_split, holds_songs, open_songs
 from sepcli.errors import InputError, UsageError
 from sepcli.priors.audio import recordings as audio
-from sepcli.priors.audio.waves import FRAME, mixtures_of
+from sepcli.priors.audio.recordings import FRAME, mixtures_of
 from sepcli.priors.lass import count as likelihood
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.training.config import TrainConfig

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.priors.audio.wavenet import MAX_LAYERS, WaveNet
-from sepcli.priors.flows import Linear
+from sepcli.priors.transforms import Linear
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"squeezes": 2, "width": 4, "layers": 2, "embedding": 4},
@@ -47,9 +47,6 @@ class EncodersConfig:
         noise: least s, at which mixtures are separated.
         noise_max: greatest s of training.
         mixture_noise: σ_m; 0: sources sum to the mixture exactly. See ``sepcli.posterior.gaussian_sources``.
-
-    Raises:
-        ValueError: A value is out of range.
     """
 
     weights: tuple[float, ...]
@@ -80,9 +77,10 @@ class Encoders(nn.Module):
     def __init__(self, config: EncodersConfig) -> None:
         super().__init__()
         self.config = config
-        width, factor = config.embedding, config.factor
-        self.embed = nn.Sequential(Linear(1, width), nn.SiLU(), Linear(width, width))
-        self.networks = nn.ModuleList(WaveNet(factor, 2 * factor, config) for _ in config.weights)
+        embedding, factor = config.embedding, config.factor
+        self.embed = nn.Sequential(Linear(1, embedding), nn.SiLU(), Linear(embedding, embedding))
+        sizes = {"width": config.width, "layers": config.layers, "embedding": embedding}
+        self.networks = nn.ModuleList(WaveNet(factor, 2 * factor, **sizes) for _ in config.weights)
 
     def forward(self, mixture: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return μ and ρ (B, K, 1, T) of mixtures (B, 1, T), T a multiple of ``config.factor``, for s ()."""

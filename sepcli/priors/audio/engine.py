@@ -17,7 +17,7 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.priors.precision import fastest
-from sepcli.priors.select import Selection
+from sepcli.priors.selection import Selection
 from sepcli.protocols import DensityPrior, ProgressCallback
 from sepcli.separation.engines import ScoreEngine
 from sepcli.signal.mdct import imdct, mdct

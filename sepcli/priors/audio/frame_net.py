@@ -19,13 +19,7 @@ class FrameNorm(nn.LayerNorm):
 class FrameConv(nn.Conv1d):
     """A convolution over frames with the channels last, as one matrix product, which is fastest on CPUs.
 
-    It keeps the length.
-
-    Args:
-        inner: channels of the input.
-        outer: channels of the output.
-        taps: kernel size in frames, odd.
-        dilation: frames between two taps.
+    It keeps the length. The number of taps, its kernel size in frames, is odd.
     """
 
     def __init__(self, inner: int, outer: int, taps: int = 1, dilation: int = 1) -> None:
@@ -42,13 +36,7 @@ class FrameConv(nn.Conv1d):
 
 
 class Block(nn.Module):
-    """Residual block: a convolution over time and one over channels, scaled and shifted by the embedding.
-
-    Args:
-        width: number of channels W.
-        embedding: width of the embedding E.
-        dilation: frames between two of the three taps.
-    """
+    """Residual block: a convolution over time and one over channels, scaled and shifted by the embedding."""
 
     def __init__(self, width: int, embedding: int, dilation: int) -> None:
         super().__init__()

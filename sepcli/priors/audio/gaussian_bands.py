@@ -6,8 +6,7 @@ Its moments and score at noise level σ have closed forms:
 
 ``fit_other`` estimates such a prior from a mixture, as the prior of everything that the other priors do not
 model: its power is a fraction of the local power of the mixture, without finer structure. If all sources are
-    Gaussian, separation
-is the Wiener filter; trained priors claim their part of the mixture first.
+Gaussian, separation is the Wiener filter; trained priors claim their part of the mixture first.
 
 Source: the Wiener filter with the local Gaussian model (Duong et al. 2010), here as one prior among others.
 """
@@ -39,11 +38,7 @@ class GaussianBands:
     """
 
     variance: Tensor
-
-    @property
-    def has_variance(self) -> bool:
-        """Whether ``moments`` are available: yes."""
-        return True
+    has_variance = True
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return ∇ log p_σ at x (B, 1, 1, M, N) for σ ()."""
@@ -57,13 +52,10 @@ class GaussianBands:
 
 
 def fit_other(mixture: Tensor, fraction: float, frames: float) -> GaussianBands:
-    """Estimate the prior of the source ``other`` of mixtures.
+    """Estimate the prior of the source ``other`` of mixtures (B, 1, M, N).
 
-    Args:
-        mixture: (B, 1, M, N).
-        fraction: fraction of the local power of the mixture, in (0, 1]: the larger, the more is assigned to
-            ``other``.
-        frames: number of frames that the power is averaged over; see ``SECONDS``.
+    It has a fraction, in (0, 1], of the local power of the mixture, averaged over ``frames`` (see
+    ``SECONDS``).
     """
     power = _over_bands(_over_frames(mixture[:, 0].square(), frames))
     return GaussianBands((fraction * power).clamp_min(FLOOR**2))

@@ -15,10 +15,10 @@ from sepcli.catalog.network import load_network
 from sepcli.priors.audio.engine import AudioEngine, FastPrior, check_alike
 from sepcli.priors.audio.gaussian_bands import SECONDS, fit_other
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
-from sepcli.priors.select import Selection
+from sepcli.priors.selection import Selection
 from sepcli.separation.engines import score_engine
 from sepcli.separation.independent import IndependentPriors
-from sepcli.settings import check, parse
+from sepcli.settings import check, take
 
 PART = "denoiser"
 """The folder of a denoiser inside a prior's."""
@@ -73,8 +73,8 @@ def mdct_engine(selection: Selection, device: torch.device) -> AudioEngine:
     options = {**sampler_defaults(sampler, networks, other), **selection.options()}
     scale = sum(abs(weight) for weight in weights) / len(weights) or 1.0
     relative = tuple(weight / scale for weight in weights)
-    share = {key: options.pop(key) for key in ("other",) if other and key in options}
-    fraction, frames = parse(OtherSettings, share).other, SECONDS * config.sample_rate / config.bins
+    fraction = take(OtherSettings, options if other else {}).other
+    frames = SECONDS * config.sample_rate / config.bins
 
     def beside_other(mixture: Tensor) -> IndependentPriors:
         unweighted = fraction / relative[-1] ** 2  # the prior is of the source before it is weighted

@@ -19,7 +19,7 @@ from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.gaussian_sources import GaussianSources
 from sepcli.priors.audio.encoders import Encoders, EncodersConfig
 from sepcli.priors.noise import device_of
-from sepcli.priors.select import Selection
+from sepcli.priors.selection import Selection
 from sepcli.protocols import ProgressCallback
 from sepcli.samplers.rng import Rng
 from sepcli.signal.mixing import WeightedSum

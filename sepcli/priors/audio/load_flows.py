@@ -18,7 +18,7 @@ from sepcli.catalog.network import load_network
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.audio.engine import AudioEngine, check_alike
 from sepcli.priors.audio.wave_flow import WaveFlow, WaveFlowConfig
-from sepcli.priors.select import Selection
+from sepcli.priors.selection import Selection
 from sepcli.separation.engines import LANGEVIN_PRESETS, score_engine
 from sepcli.separation.independent import IndependentDensities, IndependentPriors
 

@@ -34,13 +34,9 @@ PADDING = (LENGTH - HOP) // 2
 
 
 class LowBandNet(nn.Module):
-    """The network of the lowest bands; its output is zero before training.
+    """The network of the lowest L bands, a multiple of ``HOP``; its output is zero before training.
 
-    Args:
-        bands: number of bands L, a multiple of ``HOP``.
-        width: channels.
-        embedding: width E of the embedding of σ.
-        trunk: channels W of the network of all bands.
+    ``trunk`` is the number of channels W of the network of all bands.
     """
 
     def __init__(self, bands: int, width: int, embedding: int, trunk: int) -> None:
@@ -68,14 +64,11 @@ class LowBandNet(nn.Module):
 
         Args:
             x: noisy coefficients of these bands (B, L, N), float32.
-            estimate: D without this network, of the shape of x.
+            estimate: D without this network, like x.
             std: standard deviation of x without interference (B, L, 1).
             sigma: (B, 1, 1).
-            channels: channels of the network of all bands (B, N, W).
-            embedding: embedding of σ (B, E).
-
-        Returns:
-            Two tensors of the shape of x.
+            channels: of the network of all bands (B, N, W).
+            embedding: of σ (B, E).
         """
         length = x.shape[-1] * self.bands
         with torch.autocast(x.device.type, enabled=False):

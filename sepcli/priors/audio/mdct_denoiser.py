@@ -129,8 +129,7 @@ class FrameNet(nn.Module):
 
 
 class SpectralPrior(nn.Module):
-    """p(x) of one kind of audio; fulfils ``sepcli.protocols.DenoisingPrior`` with the same prior for all
-    sources.
+    """p(x) of one kind of audio; fulfils ``sepcli.protocols.DenoisingPrior``, for all sources.
 
     Args:
         config: architecture and units.
@@ -153,19 +152,11 @@ class SpectralPrior(nn.Module):
 
     @property
     def heads(self) -> int:
-        """Number of outputs of the network per cell."""
+        """Outputs of the network per cell."""
         return 3 if self.config.variance else 2
 
     def denoise(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Return D and C at noisy coefficients.
-
-        Args:
-            x: (B, M, N), float32.
-            sigma: (B,), positive.
-
-        Returns:
-            Two tensors of the shape of x.
-        """
+        """Return D and C, like x, at noisy coefficients x (B, M, N), float32, for σ (B,) > 0."""
         level = sigma[:, None, None]
         scaled = x * (level**2 + self.band_std**2).rsqrt()
         excess = scaled - scaled.clamp(-LINEAR_RANGE, LINEAR_RANGE)
@@ -198,21 +189,11 @@ class SpectralPrior(nn.Module):
         return self.config.variance
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Return ∇ log p_σ at x (B, K, 1, M, N) for σ ().
-
-        Raises:
-            InputError: The coefficients have a different number of bands.
-        """
+        """Return ∇ log p_σ at x (B, K, 1, M, N) for σ ()."""
         return (self._moments(x, sigma)[0] - x) / sigma**2
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean D and variance C of clean coefficients given noisy x (B, K, 1, M, N) at σ (), each like
-        x.
-
-        Raises:
-            InputError: The coefficients have a different number of bands.
-            PriorError: There is no variance head.
-        """
+        """Return mean D and variance C, like x, of clean coefficients given x (B, K, 1, M, N) at σ ()."""
         if not self.config.variance:
             without_variance(self, x, sigma)
         return self._moments(x, sigma)
@@ -220,16 +201,11 @@ class SpectralPrior(nn.Module):
     def loss(
         self, x: Tensor, rng: np.random.Generator, interference: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of denoising score matching on clean coefficients, with a random σ for each item.
+        """Return the loss () of denoising score matching on clean coefficients (B, M, N), and its metrics.
 
-        Args:
-            x: (B, M, N).
-            rng: generator of noise levels and noise.
-            interference: other audio of the shape of x that the network learns to remove; None: none.
-
-        Returns:
-            The loss (), and the metrics ``mse`` (its first term), ``wiener`` (the same for the Wiener filter,
-            which is the initial network) and ``nll`` (the second term, of the variance head).
+        σ is random for each item; ``interference``, like x, is what the network learns to remove. Metrics
+        are ``mse`` (the first term), ``wiener`` (the same for the Wiener filter, which is the initial
+        network) and ``nll`` (the second term, of the variance head).
         """
         sigma, noisy = self.corrupt(x, rng, interference)
         mse, wiener, nll = self.errors(x, noisy, sigma, interference is not None)
@@ -243,14 +219,8 @@ class SpectralPrior(nn.Module):
     ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss of the network of the lowest bands: the mean logarithm of the error of every item.
 
-        Args:
-            x: (B, M, N).
-            rng: generator of noise levels and noise.
-            interference: of the shape of x; see ``loss``.
-
-        Returns:
-            The loss (), and the metrics ``error`` (its first term in dB, relative to the clean audio) and
-            ``nll`` (the second term, of the variance).
+        Arguments are those of ``loss``; metrics are ``error`` (the first term in dB, relative to the clean
+        audio) and ``nll`` (the second term, of the variance).
         """
         sigma, noisy = self.corrupt(x, rng, interference)
         error, nll = self.low_errors(x, noisy, sigma)
@@ -271,11 +241,7 @@ class SpectralPrior(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the weighted errors of D and of the Wiener filter, and the negative log-likelihood; each ().
 
-        Args:
-            x: clean coefficients (B, M, N).
-            noisy: noisy coefficients of the shape of x.
-            sigma: (B,).
-            interference: whether ``noisy`` contains interference.
+        Coefficients are clean and noisy (B, M, N) for σ (B,); the noisy ones may contain interference.
         """
         s, level = self.band_std, sigma[:, None, None]
         mean, variance = self.denoise(noisy, sigma)

@@ -26,13 +26,7 @@ MAX_BANDS = 128
 
 
 class MelFrames(nn.Module):
-    """The transform from audio to mel frames; it has no parameters, and its buffers are not stored.
-
-    Args:
-        bands: number of bands M, 1 to ``MAX_BANDS``.
-        hop: samples per frame.
-        sample_rate: Hz.
-    """
+    """The transform from audio to frames of 1 to ``MAX_BANDS`` mel bands M; nothing of it is stored."""
 
     filters: Tensor
     window: Tensor

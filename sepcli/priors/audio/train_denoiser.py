@@ -20,26 +20,17 @@ from sepcli.datasets.song_banks import holds_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.unconditional import Unconditional
+from sepcli.priors.audio import recordings
 from sepcli.priors.audio.load_denoisers import PART, load_mdct_denoiser, sigma_range
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.options import DenoiserOptions
-from sepcli.priors.audio.recordings import (
-    GAINS,
-    card_of,
-    default_source,
-    measure_bands,
-    open_banks,
-    sample_coefficients,
-    source_names,
-)
 from sepcli.priors.select import is_single
-from sepcli.protocols import ProgressCallback
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
-from sepcli.training.run import OnMessage, Recipe, Setup, Stage, seeded
+from sepcli.training.run import Recipe, Setup, Stage, seeded
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 32, "blocks": 2, "embedding": 16},
@@ -70,11 +61,6 @@ class AudioTask:
     """Denoising score matching on chunks of recordings; fulfils ``sepcli.training.loop.Task``.
 
     Attributes:
-        model: the network that is trained.
-        evaluated: the network that is validated.
-        train: training recordings of one source.
-        held_out: recordings for validation.
-        batch: chunks per step.
         frames: MDCT frames per chunk.
         interference: recordings of other sources, for training and for validation, mixed into a share
             ``INTERFERENCE`` of the chunks, or ``LOW_INTERFERENCE``.
@@ -136,7 +122,7 @@ class AudioTask:
         return present.to(self.model.band_std.device) * self._sample(bank, rng, count)
 
     def _sample(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
-        chunks = sample_coefficients(bank, rng, count, self.frames, self.model.config.bins)
+        chunks = recordings.sample_coefficients(bank, rng, count, self.frames, self.model.config.bins)
         return chunks.to(self.model.band_std.device)
 
 
@@ -151,7 +137,7 @@ def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
         raise UsageError(
             "low_bands adds a network to a trained prior", "name the prior to start from", argument="init"
         )
-    config = replace(config, sources=source_names(config))
+    config = replace(config, sources=recordings.source_names(config))
     others = tuple(_interference(config.data, name) for name in options.interference)
     identity = {key: value for key, value in asdict(options).items() if key not in ("compile", "validated")}
     return Recipe(PART, config.sources, identity, partial(_open, options, config, others))
@@ -177,7 +163,7 @@ def overlap_for(config: SpectralConfig) -> float:
 def _interference(data: Path, name: str) -> tuple[Path, str]:
     """Return folder and source of interference: recordings, or a class of the songs in ``data``."""
     if Path(name).is_dir():
-        return Path(name), default_source(Path(name))
+        return Path(name), recordings.default_source(Path(name))
     if holds_songs(data):
         return data, name
     raise UsageError(
@@ -186,17 +172,13 @@ def _interference(data: Path, name: str) -> tuple[Path, str]:
 
 
 def _open(
-    options: DenoiserOptions,
-    config: TrainConfig,
-    others: tuple[tuple[Path, str], ...],
-    on_progress: ProgressCallback | None,
-    on_message: OnMessage | None,
+    options: DenoiserOptions, config: TrainConfig, others: tuple[tuple[Path, str], ...], *_: object
 ) -> Setup:
     fields = PRESETS[config.preset]
     shape = SpectralConfig(**fields)
     length, rate = config.tokens * shape.bins, shape.sample_rate
-    train, held_out = open_banks(config.data, config.sources[0], rate, length, config.cache)
-    stds = measure_bands(train, config.tokens, shape.bins)
+    train, held_out = recordings.open_banks(config.data, config.sources[0], rate, length, config.cache)
+    stds = recordings.measure_bands(train, config.tokens, shape.bins)
     low = LOW if options.low_bands else {}
     network_config = SpectralConfig(
         **fields, **low, band_std=tuple(stds), interference_trained=bool(options.interference)
@@ -204,7 +186,9 @@ def _open(
     with seeded(config.loop.seed):
         started = None if config.init is None else _start_from(network_config, config.init)
     network_config = network_config if started is None else started.config
-    interference = tuple(open_banks(folder, source, rate, length, config.cache) for folder, source in others)
+    interference = tuple(
+        recordings.open_banks(folder, source, rate, length, config.cache) for folder, source in others
+    )
 
     def task(network: SpectralPrior, evaluated: SpectralPrior) -> AudioTask:
         if options.compile:
@@ -220,7 +204,7 @@ def _open(
     return Setup(
         network_config,
         Stage(lambda: _network(network_config, started, options.low_bands), task),
-        card_of(config, "score", rate, {**STREAM, "overlap": overlap_for(network_config)}),
+        recordings.card_of(config, "score", rate, {**STREAM, "overlap": overlap_for(network_config)}),
         finish=lambda: _facts(train, network_config, config, options),
         preview=preview,
     )
@@ -245,9 +229,6 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
 
     The standard deviations of the bands belong to its weights and are kept. A network of the lowest bands is
     kept or, where it is wanted, added.
-
-    Raises:
-        PriorError: there is no such prior, or it is of another network.
     """
     card, folder = resolve.find(init)
     if not is_single(card):
@@ -282,14 +263,11 @@ def _facts(
 ) -> dict[str, Any]:
     stds = np.array(network.band_std)
     share = LOW_INTERFERENCE if options.low_bands else INTERFERENCE
+    median = round(float(np.median(stds)), 7)
     return {
         "hours_of_data": round(train.seconds[0] / 3600, 3),
         "frames": config.tokens,
-        "gains_db": [GAINS.low, GAINS.high],
+        "gains_db": [recordings.GAINS.low, recordings.GAINS.high],
         **({"interference_share": share} if options.interference else {}),
-        "band_std": {
-            "least": float(stds.min()),
-            "median": round(float(np.median(stds)), 7),
-            "greatest": float(stds.max()),
-        },
+        "band_std": {"least": float(stds.min()), "median": median, "greatest": float(stds.max())},
     }

@@ -31,17 +31,16 @@ from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
 from sepcli.priors.audio.load_encoders import PART, posterior
 from sepcli.priors.audio.load_flows import is_flow, load_source_flow
 from sepcli.priors.audio.options import EncodersOptions
-from sepcli.priors.audio.recordings import card_of
+from sepcli.priors.audio.recordings import SampleChunks, card_of, mixtures_of
 from sepcli.priors.audio.train_flow import STREAM, VALIDATED
 from sepcli.priors.audio.wave_flow import WaveFlow
-from sepcli.priors.audio.waves import SampleChunks, mixtures_of
 from sepcli.priors.noise import device_of, noise_like
-from sepcli.priors.select import VARIATIONAL, is_single, source_names
-from sepcli.protocols import ProgressCallback
+from sepcli.priors.select import is_single, source_names
+from sepcli.priors.selection import VARIATIONAL
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, save_curve
-from sepcli.training.run import OnMessage, Recipe, Setup, Stage
+from sepcli.training.run import Recipe, Setup, Stage
 
 KEPT = "priors"
 """The folder, inside the prior's, of copies of the flows."""
@@ -54,16 +53,7 @@ Flows = Sequence[tuple[Card, Path]]
 
 @dataclass(frozen=True)
 class VariationalTask:
-    """The lower bound on log p of mixtures alone; fulfils ``sepcli.training.loop.Task``.
-
-    Attributes:
-        model: the encoders that are trained.
-        evaluated: the encoders that are validated.
-        priors: K flows, whose weights are fixed.
-        train: samples training mixtures.
-        held_out: samples mixtures for validation.
-        batch: mixtures per step.
-    """
+    """The lower bound on log p of mixtures, under fixed flows; fulfils ``sepcli.training.loop.Task``."""
 
     model: Encoders
     evaluated: Encoders
@@ -146,13 +136,7 @@ def mixing_weights(data: Path, flows: Flows) -> tuple[float, ...]:
     return tuple(card.weights[0] if card.weights else 1.0 for card, _ in flows)
 
 
-def _open(
-    options: EncodersOptions,
-    config: TrainConfig,
-    entries: Flows,
-    on_progress: ProgressCallback | None,
-    on_message: OnMessage | None,
-) -> Setup:
+def _open(options: EncodersOptions, config: TrainConfig, entries: Flows, *_: object) -> Setup:
     for card, folder in entries:
         cards.verify(card, folder)
     flows = [load_source_flow(card, folder, config.device) for card, folder in entries]

@@ -15,15 +15,13 @@ from sepcli.datasets.waves import PEAK, SHAPES
 from sepcli.errors import UsageError
 from sepcli.priors.audio.load_flows import DEFAULTS, PART, load_wave_flow
 from sepcli.priors.audio.options import FlowOptions
-from sepcli.priors.audio.recordings import card_of, source_names
+from sepcli.priors.audio.recordings import SampleChunks, card_of, source_names, waves_of
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
-from sepcli.priors.audio.waves import SampleChunks, waves_of
 from sepcli.priors.noise import device_of
-from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
-from sepcli.training.run import OnMessage, Recipe, Setup, Stage
+from sepcli.training.run import Recipe, Setup, Stage
 
 STREAM = {"window": 1.5, "overlap": 0.25, "batch": 1}
 """The card's stream: a score takes the memory of all that the flow computes on the way."""
@@ -39,15 +37,7 @@ LABELS = {"train_nats": "training, current weights", "valid_nats": "held out, me
 
 @dataclass(frozen=True)
 class WaveTask:
-    """Maximum likelihood on chunks of audio; fulfils ``sepcli.training.loop.Task``.
-
-    Attributes:
-        model: the flow that is trained.
-        evaluated: the flow that is validated.
-        train: samples training chunks.
-        held_out: samples chunks for validation.
-        batch: chunks per step.
-    """
+    """Maximum likelihood on chunks of audio; fulfils ``sepcli.training.loop.Task``."""
 
     model: WaveFlow
     evaluated: WaveFlow
@@ -81,12 +71,7 @@ def recipe(options: FlowOptions, config: TrainConfig) -> Recipe:
     return Recipe(PART, config.sources, asdict(options), partial(_open, options, config))
 
 
-def _open(
-    options: FlowOptions,
-    config: TrainConfig,
-    on_progress: ProgressCallback | None,
-    on_message: OnMessage | None,
-) -> Setup:
+def _open(options: FlowOptions, config: TrainConfig, *_: object) -> Setup:
     flow_config = _config(options, config)
     train, held_out = waves_of(config, flow_config.sample_rate, flow_config.factor)
     toy = kind_of(config.data) is Kind.TOY

@@ -4,18 +4,17 @@
     loss = -log p_σ(y)/T                                                 nats per sample
 
 Units: full scale is 1, log_prob is in nats per signal of T samples; tables show it divided by T. σ_0 is noise
-    that is
-always present: without it, exactly periodic waves have no density. A larger σ_0 gives a smoother density (the
-noise augmentation of the thesis). Beyond σ_0 a single flow is conditioned on σ through its networks and its
-``ActNorm``s, as in ``sepcli.priors.images.glow``; with ``sigma_max`` = 0 it is trained at σ_0 only.
+that is always present: without it, exactly periodic waves have no density. A larger σ_0 gives a smoother
+density (the noise augmentation of the thesis). Beyond σ_0 a single flow is conditioned on σ through its
+networks and its ``ActNorm``s, as in ``sepcli.priors.images.glow``; with ``sigma_max`` = 0 it is trained at
+σ_0 only.
 
 Three variants differ in the definition of channels and their mixing between couplings:
 
     flowavenet    couplings transform the even and the odd samples alternately: channels are flipped
     waveglow      channels are mixed by a learned invertible matrix, after several squeezes
     spectral      as waveglow, but channels are bands and positions are frames of the MDCT, which is
-    orthogonal, so that
-                  log p is still a density of samples
+                  orthogonal, so that log p is still a density of samples
 
 Samples become channels by squeezing, in the first scale of ``spectral`` by the transform. The couplings are
 non-causal WaveNets. Everything is computed in float32, because the residual of a predictable wave is as small
@@ -42,19 +41,9 @@ from torch import Tensor, nn
 from sepcli.errors import InputError
 from sepcli.priors.audio.mel import HOP, MAX_BANDS, MelFrames
 from sepcli.priors.audio.wavenet import MAX_LAYERS, WaveNet
-from sepcli.priors.flows import (
-    ActNorm,
-    Chain,
-    Coupling,
-    Invertible1x1,
-    Lapped,
-    Linear,
-    MultiScale,
-    Split,
-    Squeeze,
-    score_of,
-)
+from sepcli.priors.flows import Chain, MultiScale, Split, score_of
 from sepcli.priors.noise import NoiseEmbedding, noise_like, stratified_sigmas, without_variance
+from sepcli.priors.transforms import ActNorm, Coupling, Flip, Invertible1x1, Lapped, Linear, Squeeze
 
 VARIANTS = ("flowavenet", "waveglow", "spectral")
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -139,18 +128,6 @@ class WaveFlowConfig:
         return max(factor, HOP) if self.mels else factor
 
 
-class Flip(nn.Module):
-    """Reverse the channels, so that the next coupling transforms the other half."""
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """See ``sepcli.priors.flows.Transform``."""
-        return x.flip(1), x.new_zeros(len(x))
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:
-        """See ``sepcli.priors.flows.Transform``."""
-        return y.flip(1)
-
-
 class WaveFlow(nn.Module):
     """p(x) of audio; fulfils ``sepcli.protocols.ScorePrior`` and ``DensityPrior``, for all sources."""
 
@@ -161,7 +138,7 @@ class WaveFlow(nn.Module):
 
     def __init__(self, config: WaveFlowConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.sigma_max = config, config.sigma_max
         self.embed = NoiseEmbedding(config.embedding, 1.0, config.mels, Linear)
         self.hear = MelFrames(config.mels, config.factor, config.sample_rate) if config.mels else None
         scales, splits, channels = [], [], 1
@@ -170,28 +147,20 @@ class WaveFlow(nn.Module):
             scales.append(_scale(config, channels, number))
             if number < len(config.squeezes) - 1:
                 channels //= 2
-                splits.append(Split(WaveNet(channels, 2 * channels, config)))
+                splits.append(Split(_network(config, channels)))
         self.layers = MultiScale(scales, splits)
-
-    @property
-    def sigma_max(self) -> float:
-        """Greatest noise level of training."""
-        return self.config.sigma_max
 
     def mel_frames(self, x: Tensor) -> Tensor | None:
         """Return the mel frames (..., mels, T/factor) of clean audio (..., T); None without conditioning."""
         return None if self.hear is None else self.hear(x)
 
     def log_prob(self, x: Tensor, sigma: float = 0.0, mels: Tensor | None = None) -> Tensor:
-        """Return Σ_k log p_σ(x_k).
+        """Return Σ_k log p_σ(x_k), (B,) in nats, differentiable; σ is clipped at ``config.sigma_max``.
 
         Args:
             x: (B, K, 1, T), audio with noise of s(σ); T is a multiple of ``config.factor``.
-            sigma: σ, clipped at ``config.sigma_max``.
+            sigma: σ.
             mels: ``mel_frames`` of the clean audio (B, K, T).
-
-        Returns:
-            (B,) in nats, differentiable.
 
         Raises:
             InputError: The signals have several channels or another length, or mel frames are missing.
@@ -203,24 +172,13 @@ class WaveFlow(nn.Module):
         """Return ∇ log p_σ at x (B, K, 1, T) for σ () and mel frames as for ``log_prob``, by autograd.
 
         Beyond the noise levels of training it is that of the nearest one, rescaled.
-
-        Raises:
-            InputError: See ``log_prob``.
         """
         gradient = score_of(lambda variable: self._log_prob(variable, sigma, mels), x)
-        ratio = self.noise_at(self._trained(sigma)) / self.noise_at(sigma)
+        ratio = self.noise_at(sigma.clamp(max=self.sigma_max)) / self.noise_at(sigma)
         return gradient * ratio.to(gradient)
 
     def loss(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the nats per sample of noisy audio.
-
-        Args:
-            x: clean audio (B, T).
-            rng: generator of noise levels and noise.
-
-        Returns:
-            The loss () of the module's docstring, and the metric ``nats``, the same.
-        """
+        """Return the loss () of the module's docstring on clean audio (B, T), and the metric ``nats``."""
         sigma = self._levels(len(x), rng).to(x.device)
         with torch.autocast(x.device.type, enabled=False):
             y = self._noisy(x[:, None], sigma, rng)
@@ -246,25 +204,19 @@ class WaveFlow(nn.Module):
         temperature: float = 1.0,
         mels: Tensor | None = None,
     ) -> Tensor:
-        """Sample audio.
+        """Sample audio (B, T).
 
         Args:
             count: B.
             length: T, a multiple of ``config.factor``.
-            rng: generator on the CPU.
+            rng: on the CPU.
             sigma: standard deviation of the noise in the samples, besides σ_0.
             temperature: standard deviation of the latents; less than 1 for more probable audio.
             mels: ``mel_frames`` of the audio (B, mels, T/factor), the condition.
-
-        Returns:
-            (B, T).
-
-        Raises:
-            InputError: The mel frames are missing or have another shape.
         """
         like = self.embed.frequencies.new_zeros(count, 1, length)
         self._check_frames(mels, (count, self.config.mels, length // self.config.factor))
-        context = self._context(self._trained(like.new_tensor(sigma)).expand(count), mels)
+        context = self._context(like.new_tensor(min(sigma, self.sigma_max)).expand(count), mels)
         return self.layers.sample(like, context, rng, temperature)[:, 0]
 
     def noise_at(self, sigma: Tensor) -> Tensor:
@@ -282,10 +234,6 @@ class WaveFlow(nn.Module):
             return torch.zeros(count)
         return stratified_sigmas(count, config.sigma_min, config.sigma_max, config.clean, rng)
 
-    def _trained(self, sigma: Tensor) -> Tensor:
-        """Return the nearest σ of training."""
-        return sigma.clamp(max=self.config.sigma_max)
-
     def _context(self, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
         """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and mel frames (B, M, F)."""
         embedding: Tensor = self.embed(self.noise_at(sigma), None if mels is None else mels / 4)
@@ -300,7 +248,7 @@ class WaveFlow(nn.Module):
             )
         self._check_frames(mels, (*x.shape[:2], self.config.mels, x.shape[3] // self.config.factor))
         rows = x.flatten(0, 1).to(self.embed.frequencies)  # the dtype of the flow
-        level = self._trained(sigma).to(rows).expand(len(rows))
+        level = sigma.clamp(max=self.sigma_max).to(rows).expand(len(rows))
         return self.layers.log_prob(rows, self._context(level, None if mels is None else mels.flatten(0, 1)))
 
     def _check_frames(self, mels: Tensor | None, shape: tuple[int, ...]) -> None:
@@ -311,15 +259,19 @@ class WaveFlow(nn.Module):
             raise InputError(f"the flow needs {expected}", "use the output of its mel_frames()")
 
 
+def _network(config: WaveFlowConfig, half: int) -> WaveNet:
+    """Return the network of a coupling of 2 · ``half`` channels."""
+    return WaveNet(half, 2 * half, width=config.width, layers=config.layers, embedding=config.embedding)
+
+
 def _scale(config: WaveFlowConfig, channels: int, number: int) -> Chain:
     """Return one scale: squeezes and the steps of flow; the last scale ends with an ``ActNorm``."""
-    half = channels // 2
     lapped = config.variant == "spectral" and number == 0
     layers: list[nn.Module] = (
         [Lapped(channels)] if lapped else [Squeeze() for _ in range(config.squeezes[number])]
     )
     for _ in range(config.steps):
         mix = Flip() if config.variant == "flowavenet" else Invertible1x1(channels)
-        layers += [ActNorm(channels, config.embedding), mix, Coupling(WaveNet(half, channels, config))]
+        layers += [ActNorm(channels, config.embedding), mix, Coupling(_network(config, channels // 2))]
     last = number == len(config.squeezes) - 1
     return Chain(*layers, *([ActNorm(channels, config.embedding)] if last else []))

@@ -8,8 +8,6 @@ Source: van den Oord et al. 2016 (WaveNet); Prenger et al. 2019 (WaveGlow), non-
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 
@@ -17,41 +15,16 @@ MAX_LAYERS = 12
 """Greatest number of layers, and of halvings of a time axis: 4,096 samples become one position."""
 
 
-class WaveNetSizes(Protocol):
-    """The fields of a config that a ``WaveNet`` uses; see ``WaveFlowConfig`` and ``EncodersConfig``."""
-
-    @property
-    def width(self) -> int:
-        """Number of channels."""
-        ...
-
-    @property
-    def layers(self) -> int:
-        """Number of layers; the dilation of layer n is 2^n positions."""
-        ...
-
-    @property
-    def embedding(self) -> int:
-        """Width E of the context."""
-        ...
-
-
 class WaveNet(nn.Module):
-    """Gated convolutions over time, each with twice the dilation of the one before.
+    """Gated convolutions over time; the dilation of layer n is 2^n positions, the width of the context E."""
 
-    Args:
-        inner: input channels.
-        outer: output channels.
-        config: sizes.
-    """
-
-    def __init__(self, inner: int, outer: int, config: WaveNetSizes) -> None:
+    def __init__(self, inner: int, outer: int, *, width: int, layers: int, embedding: int) -> None:
         super().__init__()
-        width, dilations = config.width, [2**n for n in range(config.layers)]
+        dilations = [2**n for n in range(layers)]
         self.enter = nn.Conv1d(inner, width, 1)
         self.gates = nn.ModuleList(nn.Conv1d(width, 2 * width, 3, padding=d, dilation=d) for d in dilations)
         self.onward = nn.ModuleList(nn.Conv1d(width, 2 * width, 1) for _ in dilations)
-        self.tell = nn.Linear(config.embedding, 2 * width * config.layers)
+        self.tell = nn.Linear(embedding, 2 * width * layers)
         self.leave = nn.Conv1d(width, outer, 1)
         for parameter in (*self.tell.parameters(), *self.leave.parameters()):
             nn.init.zeros_(parameter)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError
+from sepcli.training.loop import write_tensors
 
 
 def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
@@ -56,16 +57,10 @@ def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
 def check_tensors(
     checkpoint: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], hint: str
 ) -> None:
-    """Refuse tensors that do not fit a network.
-
-    Args:
-        checkpoint: the file, for the message.
-        tensors: name → tensor.
-        expected: name → shape.
-        hint: the hint of the error.
+    """Refuse tensors of a file that do not fit the names and shapes of a network.
 
     Raises:
-        InputError: names or shapes differ, or values are not finite floating-point numbers.
+        InputError: with ``hint``: names or shapes differ, or values are not finite floating-point numbers.
     """
     shared = [name for name in expected if name in tensors]
     alike = [name for name in shared if tensors[name].shape == expected[name]]
@@ -82,6 +77,12 @@ def check_tensors(
     ]
     if listed:
         raise InputError(f"the tensors of {checkpoint} do not fit the network: {'; '.join(listed)}", hint)
+
+
+def write_clones(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write clones of tensors as safetensors: those of a pickle may share memory, or not be contiguous."""
+    whole = {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+    write_tensors(path, whole)
 
 
 def _is_stored(path: Path) -> bool:

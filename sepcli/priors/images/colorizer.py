@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
@@ -14,11 +14,11 @@ from sepcli.priors.images.glow import GlowPrior
 from sepcli.priors.images.independent import ClassPrior
 from sepcli.priors.images.load import UNIT, load_image_prior, prepare, samples_at_once
 from sepcli.priors.images.ncsn import NcsnPrior
-from sepcli.priors.select import Selection
+from sepcli.priors.selection import Selection
 from sepcli.protocols import DenoisingPrior
 from sepcli.separation.colorize import NAMES, Colorizer
 from sepcli.separation.engines import ScoreEngine, score_engine
-from sepcli.settings import check, parse
+from sepcli.settings import check, take
 
 WIDE = {"sigma_max": 20.0, "rho": 7.0}
 """Sigmas that begin far above the range of images: noise of σ is σ/√n in the mean color of n pixels, so that
@@ -40,9 +40,6 @@ class HintSettings:
 
     Attributes:
         hint_sigma: standard deviation of what a fully opaque stroke says of a color.
-
-    Raises:
-        UsageError: a value is out of range.
     """
 
     hint_sigma: Annotated[float, Meta(gt=0.0, le=1e6)] = 0.05
@@ -52,11 +49,7 @@ class HintSettings:
 
 
 def make_colorizer(selection: Selection, device: torch.device) -> Colorizer:
-    """Make what samples the colors of a grayscale image.
-
-    Args:
-        selection: of one verified prior.
-        device: where to compute.
+    """Make what samples the colors of a grayscale image, of one prior.
 
     Raises:
         PriorError: the prior is damaged or not of color images.
@@ -74,8 +67,7 @@ def make_colorizer(selection: Selection, device: torch.device) -> Colorizer:
     if isinstance(network, NcsnPrior | GlowPrior) and "sigma_max" in defaults:
         defaults["sigma_max"] = network.config.sigma_max  # it was not trained on more
     options: dict[str, Any] = {**defaults, **selection.options()}
-    keys = {field.name for field in fields(HintSettings)} & options.keys()
-    hints = parse(HintSettings, {key: options.pop(key) for key in keys})
+    hints = take(HintSettings, options)
     compiled = prepare([network], options, device)
 
     def engine_of(channels: DenoisingPrior, weights: Sequence[float]) -> ScoreEngine:

@@ -181,15 +181,12 @@ class DenoiserPrior(nn.Module):
         nn.init.zeros_(self.label.weight)
 
     def forward(self, x: Tensor, sigma: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return F and r at noisy images.
+        """Return F and r, like x, float32, at noisy images; r is zero without a variance head.
 
         Args:
             x: (N, C, H, W), any size.
             sigma: (N,), positive.
             labels: (N,) int64, the class of each image, ``len(classes)``: unknown; None: all are unknown.
-
-        Returns:
-            F and r, each (N, C, H, W), float32; r is zero without a variance head.
         """
         config = self.config
         fold, step = config.fold, config.fold * 2 ** (len(config.widths) - 1)
@@ -220,20 +217,11 @@ class DenoiserPrior(nn.Module):
         return self.config.variance
 
     def score(self, x: Tensor, sigma: Tensor, label: int | None = None) -> Tensor:
-        """Return ∇ log p_σ at x (B, K, C, H, W) for σ (), of class ``label``; None: any class.
-
-        Raises:
-            InputError: The images have a different number of channels.
-        """
+        """Return ∇ log p_σ at x (B, K, C, H, W) for σ (), of class ``label``; None: any class."""
         return (self._moments(x, sigma, label)[0] - x) / sigma**2
 
     def moments(self, x: Tensor, sigma: Tensor, label: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return mean D and variance C of clean images given noisy x (B, K, C, H, W) at σ (), each like x.
-
-        Raises:
-            InputError: The images have a different number of channels.
-            PriorError: There is no variance head.
-        """
+        """Return mean D and variance C of clean images given noisy x (B, K, C, H, W) at σ (), each like x."""
         if not self.config.variance:
             without_variance(self, x, sigma)
         return self._moments(x, sigma, label)
@@ -241,16 +229,9 @@ class DenoiserPrior(nn.Module):
     def loss(
         self, images: Tensor, rng: np.random.Generator, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of denoising score matching on clean images.
+        """Return the loss () of denoising score matching on clean images (N, C, H, W) in [0, 1].
 
-        Args:
-            images: (N, C, H, W) in [0, 1].
-            rng: generator of noise levels, noise and class dropout.
-            labels: (N,) int64; None if there are no classes.
-
-        Returns:
-            The loss (), and the metrics ``mse`` (its first term) and ``nll`` (its second, of the variance
-            head).
+        Classes are (N,) int64. Metrics are ``mse``, the first term, and ``nll``, that of the variance head.
         """
         config, s = self.config, self.config.data_std
         sigmas = np.exp(config.p_mean + config.p_std * rng.standard_normal(len(images)))

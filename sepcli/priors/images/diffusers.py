@@ -87,6 +87,8 @@ class DiffusionUnetPrior(nn.Module):
                 f"use one that predicts {', '.join(PREDICTIONS)} at increasing noise levels",
             )
         self.config, self.unet = config, unet
+        unit = 1.0 if config.prediction == "score" else 0.5  # of the network's σ: ½ for images in [-1, 1]
+        self.sigma_min, self.sigma_max = config.sigmas[0] * unit, config.sigmas[-1] * unit
         self.register_buffer("log_sigmas", levels.log().float(), persistent=False)
 
     def timestep(self, s: Tensor) -> Tensor:
@@ -95,21 +97,6 @@ class DiffusionUnetPrior(nn.Module):
         upper = torch.searchsorted(self.log_sigmas, s).clamp(1, len(self.log_sigmas) - 1)
         low, high = self.log_sigmas[upper - 1], self.log_sigmas[upper]
         return (upper - 1) + ((s - low) / (high - low)).clamp(0.0, 1.0)
-
-    @property
-    def sigma_min(self) -> float:
-        """Least noise level of training, in the units of x."""
-        return self.config.sigmas[0] * self._unit
-
-    @property
-    def sigma_max(self) -> float:
-        """Greatest noise level of training, in the units of x."""
-        return self.config.sigmas[-1] * self._unit
-
-    @property
-    def _unit(self) -> float:
-        """Unit of the network's noise levels in the units of x: ½ for images in [-1, 1]."""
-        return 1.0 if self.config.prediction == "score" else 0.5
 
     def score(self, x: Tensor, sigma: Tensor, label: int | None = None) -> Tensor:
         """Return ∇ log p_σ at x (B, K, C, H, W) for σ (), of class ``label``; None: any class.

@@ -23,12 +23,12 @@ from torch import Tensor
 from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
 from sepcli.datasets.image_pairs import LabelledImages
-from sepcli.datasets.image_splits import has_mirrored, open_data
+from sepcli.datasets.image_splits import has_mirrored
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior
 from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.options import GlowOptions
-from sepcli.priors.images.train_task import ImageTask, data_facts
+from sepcli.priors.images.train_task import ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress, write_tensors
@@ -79,15 +79,7 @@ def finetune(
         InputError: the data cannot be read, or are of another shape.
     """
     folder, clean = config.out / config.family, _flow(config.out)
-    train, held_out = open_data(
-        config.data,
-        clean.config.classes,
-        size=options.size,
-        channels=options.channels,
-        cache=config.cache,
-        on_progress=on_progress,
-        on_message=on_message,
-    )
+    train, held_out = open_images(options, config, clean.config.classes, on_progress, on_message)
     shape = (clean.config.channels, *clean.config.size)
     if train.images.shape[1:] != shape:
         raise InputError(

@@ -29,17 +29,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepcli.errors import InputError
-from sepcli.priors.flows import ActNorm, Chain, Coupling, Invertible1x1, MultiScale, Split, Squeeze, score_of
+from sepcli.priors.flows import Chain, MultiScale, Split, score_of
 from sepcli.priors.images.denoiser import zero_init
 from sepcli.priors.images.rows import column, drop_classes, rows_of
 from sepcli.priors.noise import NoiseEmbedding, device_of, generator_of, stratified_sigmas, without_variance
+from sepcli.priors.transforms import ActNorm, Coupling, Invertible1x1, Squeeze
 
 STEP = 1 / 255
 """Quantization step of 8-bit images."""
-MIN_SIDE = 4
-"""Least side of an image after squeezing."""
-MAX_SCALES = 4
-"""Greatest number of scales chosen by ``fitting_scales``."""
 
 
 @dataclass(frozen=True)
@@ -137,28 +134,17 @@ class GlowPrior(nn.Module):
     def __init__(self, config: GlowConfig) -> None:
         super().__init__()
         self.config = config
+        self.sigma_min = min(config.sigmas, default=0.0)
+        self.sigma_max = max(config.sigmas, default=config.sigma_max)
         self.flows = nn.ModuleList(Flow(config) for _ in config.sigmas or (0.0,))
 
-    @property
-    def sigma_min(self) -> float:
-        """Least noise level of training: 0, or that of the copies."""
-        return min(self.config.sigmas, default=0.0)
-
-    @property
-    def sigma_max(self) -> float:
-        """Greatest noise level of training."""
-        return max(self.config.sigmas, default=self.config.sigma_max)
-
     def log_prob(self, x: Tensor, sigma: float = 0.0, label: int | None = None) -> Tensor:
-        """Return Σ_k log p_σ(x_k).
+        """Return Σ_k log p_σ(x_k), (B,) in nats, differentiable.
 
         Args:
             x: (B, K, C, H, W): dequantized images for σ = 0, noisy ones for others.
             sigma: σ; of several copies, the one of the nearest noise level is used.
             label: class; None: any class.
-
-        Returns:
-            (B,) in nats, differentiable.
 
         Raises:
             InputError: The images have a different number of channels, or do not fit the flow.
@@ -168,11 +154,7 @@ class GlowPrior(nn.Module):
             return self._log_prob(flow, x, level, label).view(x.shape[:2]).sum(1)
 
     def score(self, x: Tensor, sigma: Tensor, label: int | None = None) -> Tensor:
-        """Return ∇ log p_σ at x (B, K, C, H, W) for σ (), by autograd, of class ``label``; None: any class.
-
-        Raises:
-            InputError: The images have a different number of channels, or do not fit the flow.
-        """
+        """Return ∇ log p_σ at x (B, K, C, H, W) for σ (), of class ``label``, by autograd; None: any."""
         flow, level = self._nearest(sigma)
         gradient = score_of(lambda variable: self._log_prob(flow, variable, level, label), x)
         return gradient * (noise_at(level) / noise_at(sigma)).to(gradient)
@@ -180,15 +162,9 @@ class GlowPrior(nn.Module):
     def loss(
         self, images: Tensor, rng: np.random.Generator, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the bits per dimension of noisy images, under a random copy if there are several.
+        """Return the loss () of the module's docstring, and the metric ``bits``, the same.
 
-        Args:
-            images: (N, C, H, W) in [0, 1].
-            rng: generator of noise levels, noise and class dropout.
-            labels: (N,) int64; None if there are no classes.
-
-        Returns:
-            The loss () of the module's docstring, and the metric ``bits``, the same.
+        Images are (N, C, H, W) in [0, 1], classes (N,) int64; of several copies a random one is trained.
         """
         config, device = self.config, images.device
         labels = drop_classes(labels, len(config.classes), config.class_dropout, rng)
@@ -217,17 +193,10 @@ class GlowPrior(nn.Module):
         temperature: float = 1.0,
         label: int | None = None,
     ) -> Tensor:
-        """Sample images.
+        """Sample images (N, C, H, W), values about [0, 1], with noise of σ; ``rng`` is on the CPU.
 
-        Args:
-            count: N.
-            rng: generator on the CPU.
-            sigma: standard deviation of the noise in the samples.
-            temperature: standard deviation of the latents; less than 1 for more probable, smoother images.
-            label: class; None: any class.
-
-        Returns:
-            (N, C, H, W), values about [0, 1].
+        ``temperature`` is the standard deviation of the latents: less than 1 for more probable, smoother
+        images.
         """
         flow, level = self._nearest(torch.tensor(sigma))
         device = device_of(flow)
@@ -293,17 +262,9 @@ def negative_log_likelihood(
 ) -> Tensor:
     """Return the bits per dimension of every image (N, C, H, W) in [0, 1] with noise of σ.
 
-    The noise of an image depends on its index, so that its value does not depend on the batch.
-
-    Args:
-        prior: the flow.
-        images: images in steps of 1/255.
-        sigma: σ; 0 for the value reported in papers.
-        seed: seed of the noise.
-        batch: number of images processed at once.
-
-    Returns:
-        (N,) float32, on the CPU; at σ = 0 an unbiased estimate of the bound on bits per dimension.
+    The values (N,) are on the CPU; at σ = 0 they are unbiased estimates of the bound on bits per dimension
+    that papers report. The noise of an image depends on its index, so that its value does not depend on the
+    number of images processed at once.
     """
     device, values = device_of(prior), []
     for start in range(0, len(images), batch):
@@ -316,23 +277,6 @@ def negative_log_likelihood(
         log_prob = prior.log_prob(torch.cat(noised)[:, None].to(device), sigma)
         values.append(bits_per_dim(log_prob, rows.to(device)).cpu())
     return torch.cat(values)
-
-
-def fitting_scales(height: int, width: int) -> int:
-    """Return how often images can be squeezed: while their sides are even and at least ``MIN_SIDE`` after it.
-
-    Raises:
-        InputError: The images cannot be squeezed once.
-    """
-    count = 0
-    while count < MAX_SCALES and not (height % 2 or width % 2) and min(height, width) >= 2 * MIN_SIDE:
-        height, width, count = height // 2, width // 2, count + 1
-    if not count:
-        raise InputError(
-            f"images of {height} x {width} cannot be squeezed by a flow",
-            f"resize them to even sides of {2 * MIN_SIDE} or more",
-        )
-    return count
 
 
 def _scale(config: GlowConfig, channels: int, last: bool) -> Chain:

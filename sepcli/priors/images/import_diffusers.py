@@ -23,10 +23,9 @@ from sepcli.catalog import diffusers_layout as diffusers
 from sepcli.catalog.card import Part
 from sepcli.catalog.diffusers_layout import Parts
 from sepcli.errors import InputError, OutputError, PriorError, SepError
-from sepcli.priors.images.checkpoint import check_tensors, read_state
+from sepcli.priors.images.checkpoint import check_tensors, read_state, write_clones
 from sepcli.priors.images.diffusers import DiffusionUnetConfig
 from sepcli.priors.images.load_diffusers import expected_shapes, load_unet
-from sepcli.training.loop import write_tensors
 
 CONFIG, WEIGHTS = "unet/config.json", f"unet/{diffusers.WEIGHTS}"
 SCHEDULER, CARD = "scheduler/scheduler_config.json", "card.toml"
@@ -53,9 +52,6 @@ def import_diffusers(
         source: name of what the images show; None: the folder's name.
         overwrite: replace an imported prior.
         on_message: called with notes on the model.
-
-    Returns:
-        What the network is.
 
     Raises:
         InputError: no such folder, nothing to import, or a pickle that cannot be read, holds more than
@@ -157,8 +153,7 @@ def _fill(stage: Path, root: Path, parts: Parts, tensors: Mapping[str, Tensor]) 
         if name is not None:
             (stage / copy).parent.mkdir()
             shutil.copyfile(root / name, stage / copy)
-    whole = {name: t.detach().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    write_tensors(stage / WEIGHTS, whole)  # of clones, for tensors of a pickle may share memory
+    write_clones(stage / WEIGHTS, tensors)
 
 
 def _tried(stage: Path, root: Path) -> DiffusionUnetConfig:

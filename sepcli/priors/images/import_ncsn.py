@@ -20,11 +20,11 @@ from torch import Tensor
 from sepcli.atomic import make_folder, write_text
 from sepcli.catalog import card as cards
 from sepcli.errors import InputError
-from sepcli.priors.images.checkpoint import check_tensors, read_state
+from sepcli.priors.images.checkpoint import check_tensors, read_state, write_clones
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 from sepcli.priors.images.train import card_of
 from sepcli.training.config import check_alone, check_free
-from sepcli.training.loop import forget, write_tensors
+from sepcli.training.loop import forget
 
 UNITS = {
     f"{block + 1}_{stage + 1}_{kind}": f"{kind}s.{2 * block + stage}"
@@ -34,19 +34,12 @@ UNITS = {
 }
 """Layers of residual units in the checkpoint, 1_1_norm to 3_2_conv → layer here."""
 RENAMES: Mapping[str, str] = {
+    **{f"res{stage + 1}": f"down.{stage}" for stage in range(4)},
+    **{f"refine{stage + 1}": f"up.{stage}" for stage in range(4)},
+    **{f"normalize{number}": f"norm{number}" for number in (1, 2)},
     "begin_conv": "enter",
-    "res1": "down.0",
-    "res2": "down.1",
-    "res3": "down.2",
-    "res4": "down.3",
-    "normalize1": "norm1",
-    "normalize2": "norm2",
     "shortcut": "skip",
     "conv": "",  # in the checkpoint it is wrapped together with the pooling after it
-    "refine1": "up.0",
-    "refine2": "up.1",
-    "refine3": "up.2",
-    "refine4": "up.3",
     "adapt_convs": "adapt",
     "msf": "fuse",
     "crp": "pool",
@@ -71,9 +64,6 @@ def import_ncsn(
             released checkpoints.
         overwrite: replace a score network in the folder.
 
-    Returns:
-        The config, with width, channels and levels of the tensors.
-
     Raises:
         InputError: the checkpoint cannot be read, holds more than weights, or is of another network.
         OutputError: the folder holds something, or cannot be written.
@@ -88,8 +78,7 @@ def import_ncsn(
     check_tensors(checkpoint, tensors, expected, "import a checkpoint of the network CondRefineNetDilated")
     make_folder(folder, "choose another folder", "out")
     forget(folder)
-    whole = {name: t.float().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    write_tensors(folder / "model.safetensors", whole)  # of clones, for tensors of a pickle may share memory
+    write_clones(folder / "model.safetensors", {name: tensor.float() for name, tensor in tensors.items()})
     write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
     entry = {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint), "classes": []}
     card = cards.with_part(card_of(out, "ncsn", source), "ncsn", cards.Part("ncsn", entry))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,7 +14,9 @@ from sepcli.priors.images.glow import GlowPrior
 from sepcli.priors.images.ncsn import NcsnPrior
 from sepcli.priors.precision import fastest
 
-ImagePrior = DenoiserPrior | NcsnPrior | DiffusionUnetPrior | GlowPrior
+Trainable = DenoiserPrior | NcsnPrior | GlowPrior
+"""Priors of images that are trained here."""
+ImagePrior = Trainable | DiffusionUnetPrior
 """A network that is a prior of one image, class-conditional if its config says so."""
 
 
@@ -35,10 +37,10 @@ class ClassPrior:
     @property
     def has_variance(self) -> bool:
         """Whether the network provides the posterior variance."""
-        return bool(getattr(self.prior.config, "variance", False))
+        return self.prior.has_variance
 
     def log_prob(self, x: Tensor, sigma: float) -> Tensor:
-        """log p_σ of a flow at x (B, 1, C, H, W) in nats, (B,).
+        """Return log p_σ of a flow at x (B, 1, C, H, W) in nats, (B,).
 
         Raises:
             PriorError: the network is no density.
@@ -48,11 +50,14 @@ class ClassPrior:
         return self.prior.log_prob(x, sigma, self.label)
 
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """∇ log p_σ at x (B, K, C, H, W) for σ ()."""
-        with fastest(x.device) if self.fast else nullcontext():
+        """Return ∇ log p_σ at x (B, K, C, H, W) for σ ()."""
+        with self._precision(x):
             return self.prior.score(x, sigma, self.label)
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean D and variance C of the clean images, each like x."""
-        with fastest(x.device) if self.fast else nullcontext():
+        """Return mean D and variance C of the clean images, each like x."""
+        with self._precision(x):
             return self.prior.moments(x, sigma, self.label)
+
+    def _precision(self, x: Tensor) -> AbstractContextManager[None]:
+        return fastest(x.device) if self.fast else nullcontext()

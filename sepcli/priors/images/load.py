@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
 from sepcli.priors.images.glow import GlowConfig, GlowPrior
-from sepcli.priors.images.independent import ClassPrior, ImagePrior
+from sepcli.priors.images.independent import ClassPrior, ImagePrior, Trainable
 from sepcli.priors.images.load_diffusers import load_unet, unet_images
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
-from sepcli.priors.select import Selection
+from sepcli.priors.selection import Selection
 from sepcli.protocols import Sampler
 from sepcli.separation.engines import ScoreEngine, score_engine
 from sepcli.separation.independent import IndependentDensities, IndependentPriors
 from sepcli.separation.weights import image_scale
-from sepcli.settings import parse
+from sepcli.settings import take
 
 UNIT = (0.0, 1.0)
 """The range of images' values."""
@@ -46,7 +46,9 @@ class NetworkSettings:
     compile: bool = False
 
 
-NETWORKS: Mapping[str, Callable[[dict[str, Any]], ImagePrior]] = {
+Pairs = Sequence[tuple[ImagePrior, int | None]]
+"""The network and the class of every source."""
+NETWORKS: Mapping[str, Callable[[dict[str, Any]], Trainable]] = {
     "denoiser": lambda config: DenoiserPrior(DenoiserConfig(**config)),
     "ncsn": lambda config: NcsnPrior(NcsnConfig(**config)),
     "glow": lambda config: GlowPrior(GlowConfig(**config)),
@@ -55,7 +57,7 @@ NETWORKS: Mapping[str, Callable[[dict[str, Any]], ImagePrior]] = {
 
 
 def load_image_prior(folder: Path) -> ImagePrior:
-    """The network of a prior's folder, whichever it holds, float32 on the CPU.
+    """Return the network of a prior's folder, whichever it holds, float32 on the CPU.
 
     Raises:
         PriorError: it is missing or damaged.
@@ -69,40 +71,35 @@ def load_image_prior(folder: Path) -> ImagePrior:
 def image_engine(selection: Selection, device: torch.device) -> ScoreEngine:
     """Make the engine of score priors of images.
 
-    Args:
-        selection: of verified priors.
-        device: where to compute.
-
     Raises:
         PriorError: a prior is damaged.
         UsageError: priors of grayscale and of color images; an unknown sampler, setting or class.
     """
-    networks = {folder: load_image_prior(folder).to(device) for folder in dict.fromkeys(selection.folders)}
-    every = [networks[folder] for _, folder in selection.per_source()]
-    if len({network.config.channels for network in every}) > 1:
+    networks = selection.networks(lambda _, folder: load_image_prior(folder).to(device))
+    if len({network.config.channels for network in networks}) > 1:
         raise UsageError(
             "priors of grayscale and of color images do not mix",
             "choose priors of one kind",
             argument="priors",
         )
-    labels = selection.labels or (None,) * len(every)
     options = selection.options()
-    compiled = prepare(networks.values(), options, device)
+    pairs = list(zip(networks, selection.labels or (None,) * len(networks), strict=True))
+    compiled = prepare(dict.fromkeys(networks), options, device)
     engine = score_engine(
-        _joint(every, labels),
+        _joint(pairs),
         selection.names,
         selection.weights,
         device,
         "projected" if selection.default_sampler is None else selection.default_sampler,
         options,
-        channels=every[0].config.channels,
+        channels=networks[0].config.channels,
         bounds=UNIT,
         scale=image_scale(selection.weights),
     )
     return replace(
         engine,
-        batch=min(samples_at_once(network) for network in networks.values()),
-        density=_density(every, labels, engine.sampler),
+        batch=min(map(samples_at_once, networks)),
+        density=_density(pairs, engine.sampler),
         likelihood={**engine.likelihood, **compiled},
     )
 
@@ -127,16 +124,12 @@ def describe_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tup
 
 
 def prepare(networks: Iterable[ImagePrior], options: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Do to the networks what ``NetworkSettings`` among the options say, and take those out.
-
-    Returns:
-        The settings by key, for records.
+    """Do to the networks what ``NetworkSettings`` among the options say; take those out, and return them.
 
     Raises:
         UsageError: a value is neither 1 nor 0, or nothing can be compiled here.
     """
-    keys = {f.name for f in fields(NetworkSettings)} & options.keys()
-    chosen = parse(NetworkSettings, {key: options.pop(key) for key in keys})
+    chosen = take(NetworkSettings, options)
     if chosen.compile:
         compile_networks(networks, device)
     return vars(chosen)
@@ -152,27 +145,21 @@ def samples_at_once(network: ImagePrior) -> int:
     return max(1, min(BATCH, PIXELS // math.prod(network.config.size)))
 
 
-def _joint(networks: Sequence[ImagePrior], labels: Sequence[int | None]) -> IndependentPriors:
-    for network, label in zip(networks, labels, strict=True):
+def _joint(pairs: Pairs) -> IndependentPriors:
+    for network, label in pairs:
         if label is not None and not 0 <= label < len(network.config.classes):
             raise UsageError(
                 f"the prior has no class {label}",
                 "use a prior that was trained with classes",
                 argument="labels",
             )
-    priors: dict[tuple[int, int | None], ClassPrior] = {}
-    pairs = zip(networks, labels, strict=True)
-    return IndependentPriors(
-        [priors.setdefault((id(n), label), ClassPrior(n, label, fast=True)) for n, label in pairs]
-    )
+    priors = {pair: ClassPrior(*pair, fast=True) for pair in pairs}
+    return IndependentPriors([priors[pair] for pair in pairs])
 
 
-def _density(
-    networks: Sequence[ImagePrior], labels: Sequence[int | None], sampler: Sampler
-) -> IndependentDensities | None:
-    """p of the sources under the noise that the sampler leaves in them; None unless all are densities."""
-    flows = [network for network in networks if isinstance(network, GlowPrior)]
-    left = float(getattr(sampler, "sigma_min", 0.0))
-    each = [ClassPrior(flow, label) for flow, label in zip(flows, labels, strict=False)]
-    noisy = getattr(sampler, "noise_left", 0.0) > 0.0
-    return IndependentDensities(each, left, noisy) if len(flows) == len(networks) else None
+def _density(pairs: Pairs, sampler: Sampler) -> IndependentDensities | None:
+    """Return p of the sources under the noise that the sampler leaves; None unless all are densities."""
+    if not all(isinstance(network, GlowPrior) for network, _ in pairs):
+        return None
+    left, noisy = float(getattr(sampler, "sigma_min", 0.0)), getattr(sampler, "noise_left", 0.0) > 0.0
+    return IndependentDensities([ClassPrior(*pair) for pair in pairs], left, noisy)

@@ -1,4 +1,4 @@
-"""A network of the package diffusers from its folder, as a prior of images.
+"""A network of the package diffusers, in a folder or in memory, as a prior of images.
 
 The package is an optional extra; it is imported here, inside the functions.
 """
@@ -6,6 +6,7 @@ The package is an optional extra; it is imported here, inside the functions.
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ from typing import Any
 
 import torch
 
-from sepcli.catalog.diffusers_layout import OTHER, image_size, parts_in, read_json
-from sepcli.errors import PriorError
+from sepcli.catalog.card import HUB
+from sepcli.catalog.diffusers_layout import OTHER, Parts, image_size, parts_in, read_json
+from sepcli.catalog.resolve import find
+from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
+from sepcli.priors.images.independent import ClassPrior
 
 SCHEDULE = (
     "num_train_timesteps",
@@ -32,27 +36,43 @@ LONGEST = 100_000
 
 
 def load_unet(folder: Path) -> DiffusionUnetPrior:
-    """The prior of a folder with a network of diffusers, float32 on the CPU.
+    """Return the prior of a folder with a network of diffusers, float32 on the CPU.
 
     Raises:
         PriorError: the package is not installed, or the files are damaged or of no use.
     """
-    parts = parts_in(folder)
-    if parts is None:
-        raise PriorError(f"the folder {folder} holds no network of diffusers", OTHER)
-    config = read_json(folder / parts.config)
+    parts, config = _parts_of(folder)
     scheduler = None if parts.scheduler is None else read_json(folder / parts.scheduler)
     with _quiet():
         return prior_of(_load(folder / parts.weights), config, scheduler)
 
 
-def prior_of(unet: Any, config: Mapping[str, Any], scheduler: Mapping[str, Any] | None) -> DiffusionUnetPrior:
-    """Make the prior of a network in memory, float32.
+def diffusers_prior(model: Any, label: int | None = None) -> ClassPrior:
+    """Make a prior of images in [0, 1] of a diffusion model; see ``sepcli.from_diffusers``.
 
-    Args:
-        unet: a ``UNet2DModel``.
-        config: its configuration.
-        scheduler: the configuration of its noise; None: the library's defaults.
+    Raises:
+        UsageError: the label is not one of the network's classes.
+        PriorError: the package diffusers is missing, or the files are damaged, not fetched or of another
+            kind.
+    """
+    if isinstance(model, str | os.PathLike):
+        name = os.fspath(model)
+        reference = name if os.path.isdir(name) or name.startswith(HUB) else f"{HUB}{name}"
+        prior = load_unet(find(reference)[1])
+    else:
+        prior = prior_of(model, dict(model.config), None)
+    classes = len(prior.config.classes)
+    if label is not None and not 0 <= label < classes:
+        raise UsageError(
+            f"label {label} is none of {classes} classes", "use a label from 0", argument="label"
+        )
+    return ClassPrior(prior.requires_grad_(False), label, fast=True)
+
+
+def prior_of(unet: Any, config: Mapping[str, Any], scheduler: Mapping[str, Any] | None) -> DiffusionUnetPrior:
+    """Make the prior of a ``UNet2DModel`` in memory, float32.
+
+    Its noise is that of the config of a scheduler; None: the library's defaults.
 
     Raises:
         PriorError: network and scheduler do not fit each other, or one of them is of another kind.
@@ -76,20 +96,13 @@ def unet_images(folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     Raises:
         PriorError: the config is missing or damaged.
     """
-    parts = parts_in(folder)
-    if parts is None:
-        raise PriorError(f"the folder {folder} holds no network of diffusers", OTHER)
-    config = read_json(folder / parts.config)
+    _, config = _parts_of(folder)
     classes = tuple(map(str, range(config.get("num_class_embeds") or 0)))
     return (config.get("in_channels", 3), *image_size(config)), classes
 
 
 def expected_shapes(folder: Path, config: str) -> dict[str, torch.Size]:
-    """Names and shapes of the tensors of a network, of its config, by the library's newest names.
-
-    Args:
-        folder: where it lies.
-        config: path of the config in there.
+    """Return names and shapes of the tensors of a network in a folder, by the library's newest names.
 
     Raises:
         PriorError: the package is not installed, or cannot make a network of the config.
@@ -102,8 +115,15 @@ def expected_shapes(folder: Path, config: str) -> dict[str, torch.Size]:
         raise PriorError(f"{folder / config} describes no network of diffusers", OTHER) from error
 
 
+def _parts_of(folder: Path) -> tuple[Parts, Mapping[str, Any]]:
+    """Return the files of a network, and its config."""
+    parts = parts_in(folder)
+    if parts is None:
+        raise PriorError(f"the folder {folder} holds no network of diffusers", OTHER)
+    return parts, read_json(folder / parts.config)
+
+
 def _network_class(folder: Path) -> Any:
-    """Return the class of the library."""
     try:
         from diffusers import UNet2DModel
     except ImportError as error:
@@ -135,11 +155,7 @@ def _load(weights: Path) -> Any:
 def _noise_levels(
     scheduler: Mapping[str, Any] | None, config: Mapping[str, Any]
 ) -> tuple[str, tuple[float, ...]]:
-    """What the network predicts, and its noise levels; without a scheduler, the library's defaults.
-
-    Raises:
-        PriorError: network and scheduler do not fit, or one of them is of another kind.
-    """
+    """Return what the network predicts, and its noise levels; see ``prior_of``."""
     embedding = config.get("time_embedding_type", "positional")
     default = "ScoreSdeVeScheduler" if embedding == "fourier" else "DDPMScheduler"
     settings = {"_class_name": default} if scheduler is None else scheduler

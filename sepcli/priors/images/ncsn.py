@@ -59,35 +59,22 @@ class NcsnPrior(nn.Module):
 
     def __init__(self, config: NcsnConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.sigma_min, self.sigma_max = config, config.sigma_min, config.sigma_max
         self.net = RefineNet(config.channels, config.width, config.levels * (len(config.classes) + 1))
         schedule = np.geomspace(config.sigma_max, config.sigma_min, config.levels)
         self.register_buffer("sigmas", torch.tensor(schedule, dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor, levels: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the score at the noise levels of training.
+        """Return ∇ log p_σ, float32, at images (N, C, H, W) of any size, at noise levels of training.
 
         Args:
-            x: (N, C, H, W), any size.
+            x: the images.
             levels: (N,) int64, i - 1 for σ_i.
             labels: (N,) int64, the class of each image, ``len(classes)``: unknown; None: all are unknown.
-
-        Returns:
-            ∇ log p_σ, (N, C, H, W), float32.
         """
         label = len(self.config.classes) if labels is None else labels
         scores: Tensor = self.net(2.0 * x - 1.0, levels + self.config.levels * label)
         return scores.float()
-
-    @property
-    def sigma_min(self) -> float:
-        """Least noise level of training."""
-        return self.config.sigma_min
-
-    @property
-    def sigma_max(self) -> float:
-        """Greatest noise level of training."""
-        return self.config.sigma_max
 
     def score(self, x: Tensor, sigma: Tensor, label: int | None = None) -> Tensor:
         """Return ∇ log p_σ at x (B, K, C, H, W) for σ (), of class ``label``; None: any class.
@@ -96,9 +83,6 @@ class NcsnPrior(nn.Module):
         estimated noise -σ s_σ(x) has unit variance per pixel at all levels and varies slowly with them, while
         the score is proportional to 1/σ. Far outside the range of the noise levels this is a poor
         approximation: use samplers that start at σ_1.
-
-        Raises:
-            InputError: The images have a different number of channels.
         """
         rows, labels = rows_of(x, self.config.channels, label)
         sigma = sigma.to(self.sigmas)
@@ -109,15 +93,9 @@ class NcsnPrior(nn.Module):
     def loss(
         self, images: Tensor, rng: np.random.Generator, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of denoising score matching on clean images, with a random noise level for each.
+        """Return the loss () of the module's docstring, per pixel, and the metric ``mse``, twice the loss.
 
-        Args:
-            images: (N, C, H, W) in [0, 1].
-            rng: generator of noise levels, noise and class dropout.
-            labels: (N,) int64; None if there are no classes.
-
-        Returns:
-            The loss () of the module's docstring, per pixel, and the metric ``mse``, twice the loss.
+        Images are (N, C, H, W) in [0, 1], classes (N,) int64; each image has a random noise level.
         """
         config = self.config
         levels = torch.from_numpy(rng.integers(0, config.levels, len(images))).to(images.device)

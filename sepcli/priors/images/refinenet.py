@@ -48,15 +48,10 @@ class InstanceNormPlus(nn.Module):
 
 
 class Residual(nn.Module):
-    """Residual block of two convolutions; the first block of a stage may halve the resolution.
+    """Residual block of two convolutions.
 
-    Args:
-        inner: input channels.
-        outer: output channels.
-        conditions: rows of the normalizations.
-        dilation: dilation of the convolutions.
-        first: whether it is the first block of a stage after the first one: its skip connection is a
-            convolution, and without dilation it halves height and width.
+    The ``first`` block of a stage after the first one has a convolution as its skip connection; without
+    dilation it halves height and width.
     """
 
     def __init__(
@@ -132,14 +127,7 @@ class ChainedPooling(nn.Module):
 
 
 class Refinement(nn.Module):
-    """A decoder step: adapt every input, fuse them, pool, and adapt the result.
-
-    Args:
-        inner: channels of the inputs, the finest first.
-        outer: output channels.
-        conditions: rows of the normalizations.
-        blocks: residual blocks of the last adaptation.
-    """
+    """A decoder step: adapt every input, the finest first, fuse them, pool, and adapt the result."""
 
     def __init__(self, inner: Sequence[int], outer: int, conditions: int, blocks: int = 1) -> None:
         super().__init__()
@@ -159,10 +147,8 @@ class Refinement(nn.Module):
 class RefineNet(nn.Module):
     """Network from images (N, C, H, W) of any size and conditions (N,) to the same shape.
 
-    Args:
-        channels: C.
-        width: channels at full size; the other stages have twice as many.
-        conditions: number of conditions, the rows of the normalizations.
+    It has ``width`` channels at full size, twice as many at other sizes, and a row of the normalizations for
+    each of the ``conditions``.
     """
 
     def __init__(self, channels: int, width: int, conditions: int) -> None:

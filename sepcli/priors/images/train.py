@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,31 +15,35 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_pairs import LabelledImages
-from sepcli.datasets.image_splits import has_mirrored, measure, named_classes, open_data, to_float_images
-from sepcli.errors import PriorError, UsageError
-from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
+from sepcli.datasets.image_splits import has_mirrored, measure, named_classes, to_float_images
+from sepcli.errors import InputError, PriorError, UsageError
+from sepcli.priors.images.denoiser import DenoiserConfig
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
 from sepcli.priors.images.finetune_glow import check_finetune, finetune
-from sepcli.priors.images.glow import GlowConfig, GlowPrior, fitting_scales
-from sepcli.priors.images.load import load_image_prior
-from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
+from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.independent import Trainable
+from sepcli.priors.images.load import NETWORKS, load_image_prior
+from sepcli.priors.images.ncsn import NcsnConfig
 from sepcli.priors.images.options import DenoiserOptions, GlowOptions, ImageOptions
-from sepcli.priors.images.train_task import PRESETS, ImageTask, Trainable, data_facts
+from sepcli.priors.images.train_task import PRESETS, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress
 from sepcli.training.previews import SHEET, save_sheet
 from sepcli.training.run import OnMessage, Recipe, Setup, Stage
 
-SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "ncsn": {"sampler": "langevin"},
-    "glow": {"sampler": "langevin"},
-}
-"""Family → settings of its cards: these networks are trained on the noise of Langevin dynamics only."""
+Config = DenoiserConfig | NcsnConfig | GlowConfig
+
+LANGEVIN = ("ncsn", "glow")
+"""Families that are trained on the noise of Langevin dynamics only, their sampler by default."""
 EXAMPLES = 256
 """Images on which a flow starts with unit variance."""
 TEMPERATURE = 0.7
 """Standard deviation of the latents of previews, as in Glow's paper: at 1 few images are like the data."""
+MIN_SIDE = 4
+"""Least side of an image after squeezing."""
+MAX_SCALES = 4
+"""Greatest number of scales chosen by ``fitting_scales``."""
 ROWS, COLUMNS = 4, 8
 """Size of the preview, in images."""
 NOISE = {1: (-1.2, 1.4), 3: (-0.8, 1.7)}
@@ -95,7 +98,7 @@ def card_of(out: Path, family: str, source: str) -> cards.Card:
         medium="image",
         engine="score",
         sources=(source,),
-        settings={"score": dict(SETTINGS[family])} if family in SETTINGS else {},
+        settings={"score": {"sampler": "langevin"}} if family in LANGEVIN else {},
     )
 
 
@@ -106,6 +109,23 @@ def draw_images(flow: GlowPrior, seed: int, count: int = ROWS * COLUMNS) -> Tens
     return torch.cat([flow.sample(1, rng, temperature=TEMPERATURE).cpu() for _ in range(count)])
 
 
+def fitting_scales(height: int, width: int) -> int:
+    """Return how often images can be squeezed: while their sides are even and at least ``MIN_SIDE`` after it.
+
+    Raises:
+        InputError: The images cannot be squeezed once.
+    """
+    count = 0
+    while count < MAX_SCALES and not (height % 2 or width % 2) and min(height, width) >= 2 * MIN_SIDE:
+        height, width, count = height // 2, width // 2, count + 1
+    if not count:
+        raise InputError(
+            f"images of {height} x {width} cannot be squeezed by a flow",
+            f"resize them to even sides of {2 * MIN_SIDE} or more",
+        )
+    return count
+
+
 def _open(
     options: ImageOptions,
     config: TrainConfig,
@@ -113,15 +133,7 @@ def _open(
     on_progress: ProgressCallback | None,
     on_message: OnMessage | None,
 ) -> Setup:
-    train, held_out = open_data(
-        config.data,
-        classes,
-        size=options.size,
-        channels=options.channels,
-        cache=config.cache,
-        on_progress=on_progress,
-        on_message=on_message,
-    )
+    train, held_out = open_images(options, config, classes, on_progress, on_message)
     flip = has_mirrored(train, options.flip)
     network_config = _config(options, config, classes, train)
 
@@ -135,9 +147,8 @@ def _open(
 
     def preview(_: Progress) -> None:
         if isinstance(prior := load_image_prior(config.out), GlowPrior):
-            save_sheet(
-                config.out / SHEET, draw_images(prior.to(config.device), config.loop.seed), columns=COLUMNS
-            )
+            images = draw_images(prior.to(config.device), config.loop.seed)
+            save_sheet(config.out / SHEET, images, columns=COLUMNS)
 
     return Setup(
         network_config,
@@ -150,7 +161,7 @@ def _open(
 
 def _config(
     options: ImageOptions, config: TrainConfig, classes: tuple[str, ...], train: LabelledImages
-) -> DenoiserConfig | NcsnConfig | GlowConfig:
+) -> Config:
     channels, *size = train.images.shape[1:]
     fields: dict[str, Any] = {
         "channels": channels,
@@ -173,24 +184,13 @@ def _config(
     )
 
 
-def _network(
-    network_config: DenoiserConfig | NcsnConfig | GlowConfig, config: TrainConfig, train: LabelledImages
-) -> Trainable:
-    """Make a network with fresh weights, those of a flow fitted to a few images, or with a prior's weights.
-
-    Raises:
-        PriorError: the prior to start from is missing, or of another network.
-    """
-    network: Trainable
-    if isinstance(network_config, GlowConfig):
-        network = GlowPrior(network_config)
+def _network(network_config: Config, config: TrainConfig, train: LabelledImages) -> Trainable:
+    """Make a network with fresh weights, of a flow fitted to a few images, or with a prior's weights."""
+    network = NETWORKS[config.family](vars(network_config))
+    if isinstance(network, GlowPrior):
         rng = np.random.default_rng(config.loop.seed)
         chosen = rng.integers(0, len(train.images), EXAMPLES)
         network.initialize(to_float_images(train.images[chosen]), rng)
-    elif isinstance(network_config, NcsnConfig):
-        network = NcsnPrior(network_config)
-    else:
-        network = DenoiserPrior(network_config)
     if config.init is not None:
         _start_from(network, config.init)
     return network

@@ -12,53 +12,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.datasets.image_pairs import LabelledImages
-from sepcli.datasets.image_splits import to_float_images
-from sepcli.priors.images.denoiser import DenoiserPrior
+from sepcli.datasets.image_splits import open_data, to_float_images
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
-from sepcli.priors.images.ncsn import NcsnPrior
+from sepcli.priors.images.independent import Trainable
+from sepcli.priors.images.options import ImageOptions
 from sepcli.priors.noise import device_of
-
-DENOISER_PRESETS: Mapping[str, Mapping[str, object]] = {
-    "tiny": {"widths": (16, 24), "blocks": 1, "embedding": 32},
-    "small": {"widths": (96, 160), "blocks": 2, "embedding": 128},
-    "base": {"widths": (128, 256, 256), "blocks": 3, "attention": 2, "embedding": 512, "fold": 1},
-}
-"""Sizes: ``small`` for an hour on two CPU cores (3 M parameters), ``base`` for a GPU, ``tiny`` for tests."""
-NCSN_PRESETS: Mapping[str, Mapping[str, object]] = {
-    "tiny": {"width": 8},
-    "small": {"width": 32},
-    "base": {"width": 64},
-}
-"""Sizes of score networks: ``base`` is the paper's for digits."""
-GLOW_PRESETS: Mapping[str, Mapping[str, object]] = {
-    "tiny": {"steps": 2, "width": 8, "embedding": 8},
-    "small": {"steps": 16, "width": 64},
-    "base": {"steps": 32, "width": 512, "embedding": 64},
-}
-"""Sizes of flows: ``base`` is Glow's, but that the number of scales is that of the images."""
+from sepcli.protocols import ProgressCallback
+from sepcli.training.config import TrainConfig
+from sepcli.training.run import OnMessage
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
-    "denoiser": DENOISER_PRESETS,
-    "ncsn": NCSN_PRESETS,
-    "glow": GLOW_PRESETS,
+    "denoiser": {
+        "tiny": {"widths": (16, 24), "blocks": 1, "embedding": 32},
+        "small": {"widths": (96, 160), "blocks": 2, "embedding": 128},
+        "base": {"widths": (128, 256, 256), "blocks": 3, "attention": 2, "embedding": 512, "fold": 1},
+    },
+    "ncsn": {"tiny": {"width": 8}, "small": {"width": 32}, "base": {"width": 64}},
+    "glow": {
+        "tiny": {"steps": 2, "width": 8, "embedding": 8},
+        "small": {"steps": 16, "width": 64},
+        "base": {"steps": 32, "width": 512, "embedding": 64},
+    },
 }
-"""Family → its sizes."""
-
-Trainable = DenoiserPrior | NcsnPrior | GlowPrior
-"""Priors of images that are trained here."""
+"""Family → its sizes: ``small`` for an hour on two CPU cores (denoiser: 3 M parameters), ``base`` for a GPU,
+``tiny`` for tests. Those of ``base`` are the papers' for ncsn of digits, and for glow but for the number of
+scales, which is that of the images."""
 
 
 @dataclass(frozen=True)
 class ImageTask:
     """Denoising score matching, or likelihood, of images; fulfils ``sepcli.training.loop.Task``.
 
-    Attributes:
-        model: the network that is trained.
-        evaluated: the network that is validated.
-        train: training images.
-        held_out: images for validation.
-        batch: images per step.
-        flip: whether to train on mirror images, left to right, as well.
+    With ``flip`` it trains on mirror images, left to right, as well.
     """
 
     model: Trainable
@@ -88,6 +73,25 @@ class ImageTask:
             for key, value in {"loss": float(loss), **figures}.items():
                 total[key] = total.get(key, 0.0) + share * value
         return total
+
+
+def open_images(
+    options: ImageOptions,
+    config: TrainConfig,
+    classes: tuple[str, ...],
+    on_progress: ProgressCallback | None,
+    on_message: OnMessage | None,
+) -> tuple[LabelledImages, LabelledImages]:
+    """Return training images and held-out ones, labelled with the classes."""
+    return open_data(
+        config.data,
+        classes,
+        size=options.size,
+        channels=options.channels,
+        cache=config.cache,
+        on_progress=on_progress,
+        on_message=on_message,
+    )
 
 
 def _loss(

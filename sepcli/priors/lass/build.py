@@ -27,7 +27,7 @@ from sepcli.priors.lass.load import (
 )
 from sepcli.priors.lass.settings import DEFAULTS, LassSettings
 from sepcli.priors.lass.transformer import ChosenSources
-from sepcli.priors.select import Selection
+from sepcli.priors.selection import Selection
 from sepcli.samplers.construct import SAMPLER_OF, TokenSampler, token_sampler
 from sepcli.settings import parse
 

@@ -16,12 +16,12 @@ from sepcli.priors.images.glow import (
     GlowConfig,
     GlowPrior,
     bits_per_dim,
-    fitting_scales,
     negative_log_likelihood,
     noise_at,
     noisy,
 )
 from sepcli.priors.images.independent import ClassPrior
+from sepcli.priors.images.train import fitting_scales
 from sepcli.separation.independent import IndependentDensities, IndependentPriors
 
 TINY = GlowConfig(size=(8, 8), steps=2, width=4, embedding=6)

@@ -1,0 +1,106 @@
+"""What separates: chosen from cards alone, loaded later."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sepcli.catalog.card import Card
+
+SCORE, LASS, VARIATIONAL = "score", "lass", "variational"
+"""The engines with priors: separation among signals, among tokens, and by encoders of the mixture."""
+
+Network = TypeVar("Network")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What separates.
+
+    Attributes:
+        engine: score, lass or variational.
+        prior: name of the prior, or of several, joined by +.
+        cards: of the priors that are loaded: one for all sources, or one per source (but not for ``other``).
+        folders: of the cards.
+        names: of the K sources; of a colorizer, of the channels.
+        weights: α_k of the mixing, K of them; of a colorizer, of red, green and blue in the gray.
+        stream: default settings of windows and consistency, as a card has them.
+        defaults: default settings of engine and sampler, as a card has them.
+        sampler: by name; None: the default one.
+        settings: key → value, over the defaults.
+        labels: a class per source, or None for any; () for any of all.
+        other: whether the last source is what no prior explains.
+        colorize: whether the channels of one image are separated.
+    """
+
+    engine: str
+    prior: str
+    cards: tuple[Card, ...]
+    folders: tuple[Path, ...]
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    stream: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    sampler: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[int | None, ...] = ()
+    other: bool = False
+    colorize: bool = False
+
+    @property
+    def medium(self) -> Literal["audio", "image"]:
+        """What is separated."""
+        return self.cards[0].medium
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz; 0 for images."""
+        return self.cards[0].sample_rate
+
+    @property
+    def default_sampler(self) -> str | None:
+        """The sampler that is given or is the card's default; None: the engine decides."""
+        sampler = self.sampler if self.sampler is not None else self.defaults.get("sampler")
+        return None if sampler is None else str(sampler)
+
+    def options(self) -> dict[str, Any]:
+        """Return the settings that run: the defaults are those of the default sampler."""
+        defaults = {k: v for k, v in self.defaults.items() if k != "sampler"} if self.sampler is None else {}
+        return {**defaults, **self.settings}
+
+    def per_source(self) -> list[tuple[Card, Path]]:
+        """Return card and folder of every source's prior, without ``other``."""
+        entries = list(zip(self.cards, self.folders, strict=True))
+        return entries * len(self.names) if len(entries) == 1 and self.medium == "image" else entries
+
+    def networks(self, load: Callable[[Card, Path], Network]) -> list[Network]:
+        """Return the network of every source's prior; those of one folder are one object."""
+        entries = self.per_source()
+        loaded = {folder: load(card, folder) for folder, card in {f: c for c, f in entries}.items()}
+        return [loaded[folder] for _, folder in entries]
+
+    def groups(self) -> tuple[Hashable, ...] | None:
+        """Return of which kind every source is: sources of one kind are interchangeable; None: no two are."""
+        if self.medium == "audio" or self.colorize:
+            return None
+        labels = self.labels or (None,) * len(self.names)
+        folders = [os.path.realpath(folder) for _, folder in self.per_source()]
+        return tuple(zip(folders, self.weights, labels, strict=True))
+
+    def provenance(self) -> dict[str, Any]:
+        """Return for records: the names of the priors, and the sha256 of their files."""
+        files = [{name: entry.sha256 for name, entry in card.files.items()} for card in self.cards]
+        if len(files) == 1 and not (self.medium == "audio" and self.engine == SCORE):
+            return {"prior": self.prior, "files": files[0]}
+        if self.medium == "image":
+            return {"prior": [card.name for card in self.cards], "files": files}
+        each = zip(self.names, files, strict=False)
+        return {
+            "prior": self.prior,
+            "files": {
+                f"{source}/{name}": digest for source, hashes in each for name, digest in hashes.items()
+            },
+        }
