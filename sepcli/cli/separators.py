@@ -13,7 +13,7 @@ from sepcli.cli.settings import parse_weights
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from sepcli.priors.select import Selection
+    from sepcli.priors.selection import Selection
     from sepcli.separation.separator import Separator
 
 COLORIZED = "colorized"

@@ -22,13 +22,11 @@ from torch import Tensor
 
 from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
-from sepcli.datasets.image_pairs import LabelledImages
-from sepcli.datasets.image_splits import has_mirrored
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior
 from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.options import GlowOptions
-from sepcli.priors.images.train_task import ImageTask, data_facts, open_images
+from sepcli.priors.images.train_task import ImageData, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import Progress, write_tensors
@@ -79,9 +77,9 @@ def finetune(
         InputError: the data cannot be read, or are of another shape.
     """
     folder, clean = config.out / config.family, _flow(config.out)
-    train, held_out = open_images(options, config, clean.config.classes, on_progress, on_message)
+    data = open_images(options, config, clean.config.classes, on_progress, on_message)
     shape = (clean.config.channels, *clean.config.size)
-    if train.images.shape[1:] != shape:
+    if data.train.images.shape[1:] != shape:
         raise InputError(
             f"{config.data} holds images of another shape than the flow's, {' x '.join(map(str, shape))}",
             "give the data, size and channels that it was trained with",
@@ -89,10 +87,9 @@ def finetune(
     sigmas = tuple(
         float(s) for s in np.geomspace(clean.config.sigma_min, clean.config.sigma_max, options.levels)
     )
-    flip = has_mirrored(train, options.flip)
-    levels = _Levels(folder, clean, sigmas, train, held_out, flip)
+    levels = _Levels(folder, clean, sigmas, data)
     # bits per dimension of the clean flow, which stays the copy of no noise
-    facts = data_facts(clean.to(config.device), train, held_out, flip)
+    facts = data_facts(clean.to(config.device), data)
     return Setup(
         replace(clean.config, sigmas=(0.0, *sigmas)),
         levels.train,
@@ -109,9 +106,7 @@ class _Levels:
     folder: Path
     clean: GlowPrior
     sigmas: tuple[float, ...]
-    images: LabelledImages
-    held_out: LabelledImages
-    flip: bool
+    data: ImageData
 
     def train(self, config: TrainConfig, on_progress: ProgressCallback | None, log: Log | None) -> Progress:
         """Train the levels that are not finished; the budget is shared evenly. Leave all as one file."""
@@ -150,7 +145,7 @@ class _Levels:
             return prior
 
         def task(prior: GlowPrior, evaluated: GlowPrior) -> ImageTask:
-            return ImageTask(prior, evaluated, self.images, self.held_out, config.batch, self.flip)
+            return ImageTask(prior, evaluated, self.data, config.batch)
 
         def step(done: int, steps: int) -> None:
             if on_progress is not None:

@@ -15,7 +15,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_pairs import LabelledImages
-from sepcli.datasets.image_splits import has_mirrored, measure, named_classes, to_float_images
+from sepcli.datasets.image_splits import measure, named_classes, to_float_images
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
@@ -133,17 +133,16 @@ def _open(
     on_progress: ProgressCallback | None,
     on_message: OnMessage | None,
 ) -> Setup:
-    train, held_out = open_images(options, config, classes, on_progress, on_message)
-    flip = has_mirrored(train, options.flip)
-    network_config = _config(options, config, classes, train)
+    data = open_images(options, config, classes, on_progress, on_message)
+    network_config = _config(options, config, classes, data.train)
 
     def task(network: Trainable, evaluated: Trainable) -> ImageTask:
-        return ImageTask(network, evaluated, train, held_out, config.batch, flip)
+        return ImageTask(network, evaluated, data, config.batch)
 
     def finish() -> dict[str, Any]:
         prior = load_image_prior(config.out).to(config.device)
         assert not isinstance(prior, DiffusionUnetPrior)  # it is not trained here
-        return data_facts(prior, train, held_out, flip)
+        return data_facts(prior, data)
 
     def preview(_: Progress) -> None:
         if isinstance(prior := load_image_prior(config.out), GlowPrior):
@@ -152,7 +151,7 @@ def _open(
 
     return Setup(
         network_config,
-        Stage(partial(_network, network_config, config, train), task),
+        Stage(partial(_network, network_config, config, data.train), task),
         card_of(config.out, config.family, config.sources[0]),
         finish=finish,
         preview=preview,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.datasets.image_pairs import LabelledImages
-from sepcli.datasets.image_splits import open_data, to_float_images
+from sepcli.datasets.image_splits import has_mirrored, open_data, to_float_images
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.independent import Trainable
 from sepcli.priors.images.options import ImageOptions
@@ -40,36 +40,41 @@ scales, which is that of the images."""
 
 
 @dataclass(frozen=True)
-class ImageTask:
-    """Denoising score matching, or likelihood, of images; fulfils ``sepcli.training.loop.Task``.
+class ImageData:
+    """Images for training and for validation; with ``flip`` also mirror images, left to right, are used."""
 
-    With ``flip`` it trains on mirror images, left to right, as well.
-    """
+    train: LabelledImages
+    held_out: LabelledImages
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """Denoising score matching, or likelihood, of images; fulfils ``sepcli.training.loop.Task``."""
 
     model: Trainable
     evaluated: Trainable
-    train: LabelledImages
-    held_out: LabelledImages
+    data: ImageData
     batch: int
-    flip: bool = False
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of a random batch, and its figures."""
-        chosen = rng.integers(0, len(self.train.images), self.batch)
-        images = to_float_images(self.train.images[chosen])
-        if self.flip:
+        train = self.data.train
+        chosen = rng.integers(0, len(train.images), self.batch)
+        images = to_float_images(train.images[chosen])
+        if self.data.flip:
             mirrored = torch.from_numpy(rng.random(self.batch) < 0.5)[:, None, None, None]
             images = torch.where(mirrored, images.flip(-1), images)
-        return _loss(self.model, images, self.train.labels[chosen], rng)
+        return _loss(self.model, images, train.labels[chosen], rng)
 
     def validate(self) -> dict[str, float]:
         """Return the loss on held-out images, with the same noise every time."""
-        rng = np.random.default_rng(0)
+        rng, held_out = np.random.default_rng(0), self.data.held_out
         total: dict[str, float] = {}
-        for start in range(0, len(self.held_out.images), self.batch):
-            part = self.held_out.only(slice(start, start + self.batch))
+        for start in range(0, len(held_out.images), self.batch):
+            part = held_out.only(slice(start, start + self.batch))
             loss, figures = _loss(self.evaluated, to_float_images(part.images), part.labels, rng)
-            share = len(part.images) / len(self.held_out.images)
+            share = len(part.images) / len(held_out.images)
             for key, value in {"loss": float(loss), **figures}.items():
                 total[key] = total.get(key, 0.0) + share * value
         return total
@@ -81,9 +86,9 @@ def open_images(
     classes: tuple[str, ...],
     on_progress: ProgressCallback | None,
     on_message: OnMessage | None,
-) -> tuple[LabelledImages, LabelledImages]:
-    """Return training images and held-out ones, labelled with the classes."""
-    return open_data(
+) -> ImageData:
+    """Open the images of a prior's training, labelled with its classes."""
+    train, held_out = open_data(
         config.data,
         classes,
         size=options.size,
@@ -92,6 +97,7 @@ def open_images(
         on_progress=on_progress,
         on_message=on_message,
     )
+    return ImageData(train, held_out, has_mirrored(train, options.flip))
 
 
 def _loss(
@@ -102,12 +108,10 @@ def _loss(
     return prior.loss(images.to(device), rng, classes)
 
 
-def data_facts(
-    prior: Trainable, train: LabelledImages, held_out: LabelledImages, flip: bool
-) -> dict[str, Any]:
+def data_facts(prior: Trainable, data: ImageData) -> dict[str, Any]:
     """Return what a card says of the data, and of a density its bits per dimension on held-out images."""
-    facts = {"images": len(train.images), "classes": list(prior.config.classes), "flip": flip}
+    facts = {"images": len(data.train.images), "classes": list(prior.config.classes), "flip": data.flip}
     if not isinstance(prior, GlowPrior):
         return facts
-    bits = negative_log_likelihood(prior, to_float_images(held_out.images)).mean()
+    bits = negative_log_likelihood(prior, to_float_images(data.held_out.images)).mean()
     return {**facts, "bits_per_dim": round(float(bits), 4)}

@@ -23,7 +23,7 @@ from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig
-from sepcli.priors.images.train_task import ImageTask
+from sepcli.priors.images.train_task import ImageData, ImageTask
 from sepcli.training.ema import POWER, averaged
 from sepcli.training.loop import LoopSettings
 
@@ -66,7 +66,7 @@ def test_the_mean_is_a_weighted_mean_of_all_weights() -> None:
 def test_a_task_trains_the_weights_and_validates_the_mean() -> None:
     digits, held_out = open_data(DIGITS)
     network = DenoiserPrior(TINY)
-    task = ImageTask(network, averaged(network).module, digits, held_out, 4)
+    task = ImageTask(network, averaged(network).module, ImageData(digits, held_out), 4)
     loss, _ = task.loss(np.random.default_rng(0))
     loss.backward()
     assert all(p.grad is not None for p in network.net.parameters())
@@ -159,7 +159,7 @@ def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatc
     plain, mirrored = to_float_images(ramp)[0], to_float_images(ramp)[0].flip(-1)
     for flip, expected in ((True, 0.5), (False, 0.0)):
         network = DenoiserPrior(TINY)
-        task = ImageTask(network, network, image_set, image_set, 400, flip)
+        task = ImageTask(network, network, ImageData(image_set, image_set, flip), 400)
         task.loss(np.random.default_rng(0))
         share = np.mean([torch.equal(image, mirrored) for image in seen[-1]])
         assert share == pytest.approx(expected, abs=0.1)
