@@ -1,4 +1,4 @@
-"""The ``sepcli`` command: its subcommands, and and where errors become two lines and an exit code.
+"""The ``sepcli`` command: its subcommands, and where errors become two lines and an exit code.
 
 ::
 
@@ -77,11 +77,7 @@ def _options(
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit the process with its exit code.
-
-    Args:
-        argv: The arguments after the program's name; ``sys.argv[1:]`` if None.
-    """
+    """Run the command line, ``sys.argv[1:]`` if None, and exit the process with its exit code."""
     for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what is half written is removed
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
@@ -93,14 +89,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command line and return its exit code; every error has been printed.
+    """Run the command line, ``--help`` if it is empty, and return its exit code; errors are printed.
 
     ``SEPCLI_DEBUG=1`` in the environment prints the traceback above an error.
-
-    Args:
-        argv: The arguments after the program's name. None at all means ``--help``.
     """
-    debug = os.environ.get("SEPCLI_DEBUG", "") not in ("", "0")
     try:
         result = get_command(app).main(list(argv) or ["--help"], prog_name="sepcli", standalone_mode=False)
         sys.stdout.flush()
@@ -110,42 +102,30 @@ def run(argv: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = 130
     except _ClickException as problem:
-        return _usage_error(problem)
-    except SepError as problem:
-        if debug:
-            traceback.print_exc()
-        argument = getattr(problem, "argument", None)
-        console.error(in_option_words(problem.message, argument), problem.hint)
-        return problem.exit_code
-    except MemoryError:
-        if debug:
-            traceback.print_exc()
-        console.error("there is not enough memory", "ask for less at once, such as a smaller batch")
-        return 1
-    except OSError as problem:
-        if debug:
-            traceback.print_exc()
-        where = f"{problem.filename}: " if problem.filename else ""
-        console.error(f"{where}{problem.strerror or problem}", "check names, rights and free space")
-        return 1
+        command = problem.ctx.command_path if getattr(problem, "ctx", None) else "sepcli"
+        console.error(problem.format_message().strip().rstrip("."), f"run `{command} --help` for its options")
+        return int(problem.exit_code)
     except Exception as problem:
-        if debug:
+        if os.environ.get("SEPCLI_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        detail = str(problem).strip() or "no message"
-        console.error(
-            f"unexpected {type(problem).__name__}: {detail}", "rerun with SEPCLI_DEBUG=1 for the traceback"
-        )
-        return 1
+        console.error(*_explained(problem))
+        return problem.exit_code if isinstance(problem, SepError) else 1
     if result == 130:
         console.note("interrupted")
     return result if isinstance(result, int) else 0
 
 
-def _usage_error(problem: Any) -> int:
-    context = getattr(problem, "ctx", None)
-    command = context.command_path if context is not None else "sepcli"
-    console.error(problem.format_message().strip().rstrip("."), f"run `{command} --help` for its options")
-    return int(problem.exit_code)
+def _explained(problem: Exception) -> tuple[str, str]:
+    """Return the two lines of an error: what is wrong, what to do."""
+    if isinstance(problem, SepError):
+        return in_option_words(problem.message, problem.argument), problem.hint
+    if isinstance(problem, MemoryError):
+        return "there is not enough memory", "ask for less at once, such as a smaller batch"
+    if isinstance(problem, OSError):
+        where = f"{problem.filename}: " if problem.filename else ""
+        return f"{where}{problem.strerror or problem}", "check names, rights and free space"
+    detail = str(problem).strip() or "no message"
+    return f"unexpected {type(problem).__name__}: {detail}", "rerun with SEPCLI_DEBUG=1 for the traceback"
 
 
 def _silence_stdout() -> None:

@@ -72,7 +72,7 @@ def colorize(options: ColorizeOptions) -> None:
     from sepcli.cli.colorize_images import colorizing_work
     from sepcli.cli.inputs import collect
     from sepcli.cli.jobs import Batch, run_batch
-    from sepcli.cli.outputs import layout_of
+    from sepcli.cli.outputs import template_of
     from sepcli.cli.resolve import SeparatorOptions
     from sepcli.cli.separators import choose_colorizer
     from sepcli.cli.settings import parse_settings
@@ -82,8 +82,8 @@ def colorize(options: ColorizeOptions) -> None:
     settings = parse_settings(options.settings or ())
     wanted = SeparatorOptions(sampler=options.sampler, settings=settings, device=options.device)
     choice = choose_colorizer(options.prior, gray, wanted)
-    layout = layout_of(choice, options, "{track}/{stem}.{ext}", "{track}/{sample}.{ext}")
-    work = colorizing_work(choice, layout, options, gray, options.hint)
+    template = template_of(choice, options, "{track}/{stem}.{ext}", "{track}/{sample}.{ext}")
+    work = colorizing_work(choice, template, options, gray, options.hint)
     inputs = collect(options.inputs, ("image",), partial(console.note, quiet=options.quiet))
     if options.hint is not None and len(inputs) > 1:
         raise UsageError(f"one --hint for {len(inputs)} images", "colorize the images one by one")

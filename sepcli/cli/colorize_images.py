@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sepcli.cli import console
 from sepcli.cli.jobs import Outcome, Work
 from sepcli.cli.options import BatchOptions
-from sepcli.cli.outputs import Job, Layout
+from sepcli.cli.outputs import Job
 from sepcli.cli.resolve import Choice
 from sepcli.cli.samples import Quality, beside_labels, std_scale
 from sepcli.errors import InputError
@@ -34,17 +34,9 @@ DIVERSITY = (
 
 
 def colorizing_work(
-    choice: Choice, layout: Layout, options: BatchOptions, gray: str | None, hint: Path | None
+    choice: Choice, template: str, options: BatchOptions, gray: str | None, hint: Path | None
 ) -> Work:
-    """Return what colorizes images.
-
-    Args:
-        choice: what samples colors.
-        layout: how files are named.
-        options: of the command.
-        gray: a key of ``GRAYS``; None: chosen for every image.
-        hint: a file of strokes.
-    """
+    """Return what colorizes images of a gray in ``GRAYS`` (None: chosen for every image), with strokes."""
     from sepcli.catalog.card import sha256
 
     made_with = {
@@ -55,7 +47,7 @@ def colorizing_work(
     }
     run = partial(colorize_image, gray_kind=gray, hint_file=hint)
     varying = ("weights",) if gray is None else ()
-    return Work(choice, layout, options, run, made_with=made_with, varying=varying)
+    return Work(choice, template, options, run, made_with=made_with, varying=varying)
 
 
 def colorize_image(

@@ -55,34 +55,18 @@ def to_json(document: Mapping[str, Any]) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
-    """Print an aligned table to stdout: the first column flush left, the others flush right.
-
-    Args:
-        columns: The heads.
-        rows: One cell per column.
-        caption: A line below the table, on how the numbers are computed.
-    """
-    lines = [list(columns), *(list(row) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    for line in lines:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        emit("  ".join(cells).rstrip())
+    """Print an aligned table to stdout, the first column flush left, the others right, with a caption."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    for first, *others in (columns, *rows):
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        emit("  ".join([first.ljust(widths[0]), *cells]).rstrip())
     if caption:
         emit(caption)
 
 
 @contextmanager
 def progress(title: str, quiet: bool = False) -> Iterator[ProgressCallback]:
-    """A progress bar with the time left, on stderr, when stderr is a terminal; otherwise nothing.
-
-    Args:
-        title: What is being done, shown before the bar.
-        quiet: Never show it.
-
-    Yields:
-        The callback ``on_progress(done, total)`` to hand to the work.
-    """
+    """Show a progress bar with the time left, on stderr, if that is a terminal; yield its callback."""
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return

@@ -13,7 +13,7 @@ from sepcli.cli.evaluate_options import EvaluateOptions
 from sepcli.cli.evaluate_tasks import make_task, open_songs
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.options import takes
-from sepcli.cli.reports import Kept, check_targets, document_of, resumable, show, write_files
+from sepcli.cli.reports import check_targets, document_of, drop, resumable, show, write_files
 from sepcli.cli.run_record import write_record
 from sepcli.cli.runner import run_program
 from sepcli.errors import UsageError
@@ -36,7 +36,6 @@ def evaluate(options: EvaluateOptions) -> None:
     request, out, quiet = request_of(options), options.out, options.quiet
     targets = {"--out": out, "--plot": options.plot, "--csv": options.csv, "--html": options.html}
     journal = None if out is None else out.parent / f"{out.name}.partial"
-    kept = Kept(journal, options.overwrite, quiet)
     check_targets(targets, options.overwrite, journal)
     executor: Executor | None = None
     if request.kind is FINISHED:
@@ -50,7 +49,7 @@ def evaluate(options: EvaluateOptions) -> None:
         work = make_task(request)
     from sepcli.evaluation.run import run
 
-    with resumable(kept), console.progress("evaluating", quiet) as on_progress:
+    with resumable(journal, quiet), console.progress("evaluating", quiet) as on_progress:
         report = run(
             work,
             request.metrics,
@@ -66,7 +65,7 @@ def evaluate(options: EvaluateOptions) -> None:
         write_record(out, document)
         console.note(f"wrote {out}", quiet)
     write_files(report, targets, quiet)
-    kept.drop()
+    drop(journal)
     show(report, document, options.as_json, quiet)
     if report.failures:
         raise typer.Exit(3)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
-from sepcli.cli.device import choose_device
 from sepcli.cli.evaluate_kinds import AUDIO, COLORS, LIKELIHOOD, Request
 from sepcli.cli.resolve import Method, SeparatorOptions, engine_of
 from sepcli.cli.separators import find
@@ -152,6 +151,7 @@ def _images(request: Request) -> Task[Any]:
 def _sums(
     request: Request, shape: tuple[int, int, int], classes: tuple[str, ...], given: Mapping[str, Any]
 ) -> Task[Any]:
+    from sepcli.api import choose_device
     from sepcli.evaluation.distribution import open_networks
     from sepcli.evaluation.tasks.images import ImageSums
     from sepcli.priors.load import load_selection
@@ -174,6 +174,7 @@ def _sums(
 
 
 def _colorization(request: Request, shape: tuple[int, int, int], given: Mapping[str, Any]) -> Task[Any]:
+    from sepcli.api import choose_device
     from sepcli.evaluation.distribution import open_networks
     from sepcli.evaluation.tasks.colorization import WEIGHTS, Colorization
     from sepcli.priors.load import load_selection
@@ -212,6 +213,7 @@ def _likelihood(request: Request) -> Task[Any]:
         )
     if len(request.data) > 1:
         raise UsageError(f"{len(request.data)} --data for cross-likelihood", "give one")
+    from sepcli.api import choose_device
     from sepcli.evaluation.density_evaluators import items_of, open_evaluators
     from sepcli.evaluation.tasks.likelihood import Likelihood
 

@@ -41,18 +41,12 @@ def medium_of(path: Path) -> MediumName | None:
 
 def collect(
     arguments: Sequence[str],
-    media: Sequence[MediumName] = ("audio",),
-    on_message: Callable[[str], None] = lambda text: None,
+    media: Sequence[MediumName],
+    on_message: Callable[[str], None],
 ) -> list[Path]:
-    """Find the files that arguments name: files, folders (their files of these media, sorted) and globs.
+    """Return the files that arguments name, each once: files, folders (their files of these media) and globs.
 
-    Args:
-        arguments: as given.
-        media: what is taken from folders.
-        on_message: called with a note on what is skipped.
-
-    Returns:
-        Every file once, in order.
+    ``on_message`` is called with a note on what is skipped.
 
     Raises:
         InputError: an argument matches nothing, or a folder holds no such file.

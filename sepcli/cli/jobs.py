@@ -13,10 +13,9 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.options import BatchOptions
-from sepcli.cli.outputs import Job, Layout, plan, refuse_collisions, to_do
+from sepcli.cli.outputs import Job, plan, refuse_collisions, to_do
 from sepcli.cli.resolve import Choice
-from sepcli.cli.resume import refuse_unlike
-from sepcli.cli.run_record import assemble, replace_record
+from sepcli.cli.run_record import assemble, refuse_unlike, replace_record
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class Work:
 
     Attributes:
         choice: what separates.
-        layout: how outputs are named.
+        template: of the names of outputs.
         options: of the command.
         run: does a job and writes its outputs but the record; the text is the title of a progress bar.
         extension: input, which is opened for a first check → extension of its stems.
@@ -53,7 +52,7 @@ class Work:
     """
 
     choice: Choice
-    layout: Layout
+    template: str
     options: BatchOptions
     run: Callable[[Work, Job, str], Outcome]
     extension: Callable[[Path], str] = lambda source: "png"
@@ -66,9 +65,9 @@ class Work:
     def separator(self) -> Separator:
         """What separates, which keeps the samples of recordings if several are written."""
         loaded = self.choice.load()
-        if self.layout.samples == 1 or self.layout.images:
+        if self.options.samples == 1 or self.choice.medium == "image":
             return loaded
-        return loaded.configured(replace(loaded.stream, samples=self.layout.samples, keep_samples=True))
+        return loaded.configured(replace(loaded.stream, samples=self.options.samples, keep_samples=True))
 
     def prepare(self) -> dict[str, Any]:
         """Load the separator; return what the records of all inputs say alike."""
@@ -152,7 +151,8 @@ def _plan(batch: Batch) -> dict[Job, Work]:
     jobs: dict[Job, Work] = {}
     for source, work in batch.inputs.items():
         try:
-            jobs[plan(source, work.layout, work.extension(source))] = work
+            extension = work.extension(source)
+            jobs[plan(source, extension, work.template, work.choice, batch.options)] = work
         except SepError as error:
             batch.refuse(source, error, OutputError, UsageError)
     refuse_collisions([*jobs])

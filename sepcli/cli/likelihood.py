@@ -61,7 +61,7 @@ class LikelihoodOptions:
 @takes(LikelihoodOptions)
 def build_likelihood(options: LikelihoodOptions) -> None:
     """Count p(mixture token | source tokens) over random pairs of clean sources."""
-    from sepcli.cli.device import choose_device
+    from sepcli.api import choose_device
     from sepcli.priors.lass import count as likelihood
     from sepcli.priors.lass.settings import CountSettings
 

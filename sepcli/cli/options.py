@@ -58,11 +58,7 @@ class BatchOptions:
 
 
 def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
-    """Make a command of a function: its options are the fields of a dataclass, inherited ones last.
-
-    Args:
-        kind: the dataclass, which the function takes; ``Annotated`` types declare options for typer.
-    """
+    """Make a command of a function that takes a dataclass: its fields are options, inherited ones last."""
     hints = get_type_hints(kind, include_extras=True)
     declared = {field.name: field.default for field in fields(kind)}  # type: ignore[arg-type]
     defaults = {name: Parameter.empty if value is MISSING else value for name, value in declared.items()}

@@ -47,35 +47,8 @@ class Job:
         return (*stems, *([self.sheet] if self.sheet else []), self.record)
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How the outputs of inputs of one medium are named.
-
-    Attributes:
-        out: the folder.
-        template: of the file names.
-        stems: names of the K stems.
-        samples: S, how many samples are kept.
-        prior: what stands for ``{prior}``.
-        images: whether there are a contact sheet and, of several samples, mean and standard deviation.
-    """
-
-    out: Path
-    template: str
-    stems: tuple[str, ...]
-    samples: int
-    prior: str
-    images: bool = False
-
-
-def layout_of(choice: Choice, options: BatchOptions, one: str, several: str) -> Layout:
-    """Return how the outputs of what was chosen are named.
-
-    Args:
-        choice: names of prior and stems.
-        options: folder, template and number of samples.
-        one: the default template of a single sample.
-        several: that of several samples.
+def template_of(choice: Choice, options: BatchOptions, one: str, several: str) -> str:
+    """Return the template of file names; ``one`` is the default of one sample, ``several`` that of several.
 
     Raises:
         UsageError: the template has an unknown field, a conversion or a format, or cannot give every stem a
@@ -94,39 +67,41 @@ def layout_of(choice: Choice, options: BatchOptions, one: str, several: str) -> 
     needed = ({"stem"} if len(choice.names) > 1 else set()) | ({"sample"} if options.samples > 1 else set())
     for field in needed - fields:
         raise UsageError(f"--filename {template} lacks {{{field}}}", "every stem needs a different name")
-    images = choice.medium == "image"
-    return Layout(options.out, template, choice.names, options.samples, choice.prior, images)
+    return template
 
 
-def plan(source: Path, layout: Layout, extension: str) -> Job:
+def plan(source: Path, extension: str, template: str, choice: Choice, options: BatchOptions) -> Job:
     """Name the outputs of one input, whose stems have an extension.
+
+    Images have a contact sheet and, of several samples, mean and standard deviation.
 
     Raises:
         OutputError: the template leads out of the folder, or ends with another suffix than the stems'.
         UsageError: the latter, for images.
     """
+
+    def paths(sample: str) -> tuple[Path, ...]:
+        fields = {"track": track, "ext": extension, "sample": sample, "prior": safe_name(choice.prior)}
+        names = [template.format(stem=safe_name(stem), **fields) for stem in choice.names]
+        return tuple(inside(options.out, name) for name in names)
+
+    images = choice.medium == "image"
     track = safe_name(source.stem)
-    suffix = Path(layout.template).suffix.lower()
+    suffix = Path(template).suffix.lower()
     if suffix in {suffix for row in MEDIA.values() for suffix in row.suffixes} and suffix != f".{extension}":
-        wrong = UsageError if layout.images else OutputError  # images are always PNG files
+        wrong = UsageError if images else OutputError  # images are always PNG files
         raise wrong(
-            f"--filename {layout.template}: outputs of {source} are {extension.upper()} files, not {suffix}",
-            "end it with .{ext}" + ("" if layout.images else ", or choose with --format"),
+            f"--filename {template}: outputs of {source} are {extension.upper()} files, not {suffix}",
+            "end it with .{ext}" + ("" if images else ", or choose with --format"),
         )
-    numbers = tuple(f"{number:02d}" for number in range(1, layout.samples + 1))
-    stems = tuple(_paths(layout, track, extension, number) for number in numbers)
-    several = layout.images and layout.samples > 1
-    beside = tuple(_paths(layout, track, extension, name) for name in BESIDE if several)
-    together = Path(os.path.commonpath([path.parent for paths in (*stems, *beside) for path in paths]))
-    prefix = "" if track in together.relative_to(layout.out).parts else f"{track}."
-    sheet = together / f"{prefix}contact.png" if layout.images else None
+    numbers = tuple(f"{number:02d}" for number in range(1, options.samples + 1))
+    stems = tuple(paths(number) for number in numbers)
+    several = images and options.samples > 1
+    beside = tuple(paths(name) for name in BESIDE if several)
+    together = Path(os.path.commonpath([path.parent for group in (*stems, *beside) for path in group]))
+    prefix = "" if track in together.relative_to(options.out).parts else f"{track}."
+    sheet = together / f"{prefix}contact.png" if images else None
     return Job(source, track, stems, together / f"{prefix}run.json", beside, sheet)
-
-
-def _paths(layout: Layout, track: str, extension: str, sample: str) -> tuple[Path, ...]:
-    fields = {"track": track, "ext": extension, "sample": sample, "prior": safe_name(layout.prior)}
-    names = [layout.template.format(stem=safe_name(stem), **fields) for stem in layout.stems]
-    return tuple(inside(layout.out, name) for name in names)
 
 
 def to_do(jobs: Sequence[Job], *, overwrite: bool, resume: bool) -> list[Job]:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sepcli.cli.device import choose_device
 from sepcli.cli.resolve import Choice, Method, SeparatorOptions
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import PriorError, UsageError
@@ -126,6 +125,7 @@ def _separator(
     **more: Any,
 ) -> Separator:
     """Return what separates with objects of Python files, whose names and hashes are for records."""
+    from sepcli.api import choose_device
     from sepcli.catalog.card import sha256
     from sepcli.priors.load import split_settings
     from sepcli.separation.separator import Separator

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sepcli.atomic import write_text
 from sepcli.cli import console
@@ -21,30 +21,22 @@ PLOTS = (".png", ".pdf", ".svg")
 """How the name of a plot may end."""
 
 
-class Kept(NamedTuple):
-    """Journal and verbosity of a run."""
-
-    journal: Path | None
-    overwrite: bool
-    """Whether another run's journal may be dropped."""
-    quiet: bool
-
-    def drop(self) -> None:
-        """Remove the journal and the images of a finished run."""
-        if self.journal is not None:
-            self.journal.unlink(missing_ok=True)
-            self.journal.with_name(f"{self.journal.name}.images").unlink(missing_ok=True)
-
-
 @contextmanager
-def resumable(kept: Kept) -> Iterator[None]:
+def resumable(journal: Path | None, quiet: bool) -> Iterator[None]:
     """Say on Ctrl-C that finished items are kept."""
     try:
         yield
     except KeyboardInterrupt:
-        if kept.journal is not None:
-            console.note(f"finished items are in {kept.journal}; the same command continues", kept.quiet)
+        if journal is not None:
+            console.note(f"finished items are in {journal}; the same command continues", quiet)
         raise
+
+
+def drop(journal: Path | None) -> None:
+    """Remove the journal and the images of a finished run."""
+    if journal is not None:
+        journal.unlink(missing_ok=True)
+        journal.with_name(f"{journal.name}.images").unlink(missing_ok=True)
 
 
 def document_of(report: Report) -> dict[str, Any]:
@@ -57,9 +49,9 @@ def check_targets(targets: Mapping[str, Path | None], overwrite: bool, journal: 
     """Refuse files that could not be written in the end, before hours of work.
 
     Args:
-        targets: By option.
-        overwrite: Whether files may be replaced.
-        journal: Another file that the run writes, and removes in the end.
+        targets: by option.
+        overwrite: whether files may be replaced.
+        journal: another file that the run writes, and removes in the end.
 
     Raises:
         UsageError: the suffix of the plot is not supported, or a file is given twice.
@@ -102,17 +94,8 @@ def show(report: Report, document: Mapping[str, Any], as_json: bool, quiet: bool
         console.note(f"note: {text}", quiet)
 
 
-def write_files(
-    report: Report,
-    targets: Mapping[str, Path | None],
-    quiet: bool,
-) -> None:
-    """Write the plot of the first metric, the scores as CSV and the page, as far as they are given.
-
-    Args:
-        report: What to write.
-        targets: By option; others than these three are left alone.
-        quiet: Say nothing.
+def write_files(report: Report, targets: Mapping[str, Path | None], quiet: bool) -> None:
+    """Write the plot of the first metric, the scores as CSV and the page, as far as their options are given.
 
     Raises:
         OutputError: a file cannot be written.
@@ -159,7 +142,7 @@ def _print_tables(report: Report) -> None:
 
 
 def _cross(report: Report) -> CrossLikelihood | None:
-    """The table of priors against sources, if the report is one."""
+    """Return the table of priors against sources, if the report is one."""
     if METRICS[report.protocol.metrics[0]].scope != "prior":
         return None
     from sepcli.evaluation.cross_likelihood import cross_likelihood
@@ -168,11 +151,8 @@ def _cross(report: Report) -> CrossLikelihood | None:
 
 
 def _print_cross(table: CrossLikelihood) -> None:
-    rows = [
-        [prior, *(f"{value:.3f}" for value in row)]
-        for prior, row in zip(table.priors, table.means, strict=True)
-    ]
-    how = table.how
+    means, how = zip(table.priors, table.means, strict=True), table.how
+    rows = [[prior, *(f"{value:.3f}" for value in row)] for prior, row in means]
     caption = (
         f"nats per sample ({how['likelihood']}), mean of {table.values.shape[2]} items, under noise of "
         f"{how['noise']:.3g}; rows are priors, columns sources"

@@ -21,6 +21,7 @@ Paths are relative to the record's folder.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections import deque
@@ -34,12 +35,15 @@ from sepcli.atomic import write_whole
 from sepcli.catalog.card import sha256
 from sepcli.cli import console
 from sepcli.cli.outputs import BESIDE
-from sepcli.cli.resume import DIGEST, FORMAT, read_record
 from sepcli.errors import OutputError
 
 if TYPE_CHECKING:
     from sepcli.cli.outputs import Job
 
+FORMAT = 1
+DIGEST = "input_sha256"
+SPEED_ONLY: Mapping[str, set[str]] = {"": {"device"}, "stream": {"batch"}}
+"""Entries by table that two runs may differ in and still be the same."""
 LISTED = ("stems", *BESIDE, "contact_sheet")
 """Entries of a record that name files which the run wrote."""
 WRITTEN = (".wav", ".flac", ".png")
@@ -49,14 +53,7 @@ WRITTEN = (".wav", ".flac", ".png")
 def assemble(
     job: Job, made_with: Mapping[str, Any], details: Mapping[str, Any], libraries: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the record of a finished job.
-
-    Args:
-        job: its input and outputs.
-        made_with: what ran, alike for all inputs.
-        details: ``samples`` and what else concerns the input.
-        libraries: distributions whose versions are recorded.
-    """
+    """Return the record of a job: what ran, alike for all inputs, details of the input, and versions."""
     from importlib.metadata import version
 
     import torch
@@ -103,6 +100,42 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     write_whole(path, data, "free some space or choose another --out folder")
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Return a record; nothing if there is none, or it is another program's or of another form."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
+
+
+def refuse_unlike(
+    jobs: Sequence[Job], todo: Sequence[Job], made_with: Mapping[str, Any], overwrite: bool
+) -> list[Job]:
+    """Return the jobs that are left, with those that were finished with other options or another mixture.
+
+    Args:
+        jobs: all.
+        todo: those that are not finished at all.
+        made_with: what a record of this run would say; entries that a record lacks are not compared.
+        overwrite: do unlike ones again.
+
+    Raises:
+        OutputError: one is unlike, and is not to be replaced.
+    """
+    wanted, left = json.loads(console.to_json(made_with)), []
+    for job in jobs:
+        key = None if job in todo else _difference(job, wanted)
+        if key is not None and not overwrite:
+            raise OutputError(
+                f"{job.record} is of a run with another {key}",
+                "repeat that run's options, add --overwrite to replace it, or choose another --out folder",
+            )
+        if job in todo or key is not None:
+            left.append(job)
+    return left
+
+
 def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:
     """Write run.json, then remove what an earlier run with the same prior wrote and this one did not.
 
@@ -131,6 +164,25 @@ def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:
                 path.unlink()
                 console.note(f"removed {path}, of the earlier run", quiet)
                 path.parent.rmdir()  # unless something else is in it
+
+
+def _difference(job: Job, wanted: Mapping[str, Any]) -> str | None:
+    """Return the first entry in which a record is not what is wanted; of a table, with the table's name."""
+    record = read_record(job.record)
+    if not record:
+        return "format"
+    for key, value in wanted.items():
+        there = record.get(key, value)
+        if isinstance(value, dict) and isinstance(there, dict):
+            names = [name for name in {**value, **there} if name not in SPEED_ONLY.get(key, ())]
+            unlike = [name for name in names if value.get(name) != there.get(name)]
+            if unlike:
+                return f"{key}: {unlike[0]}"
+        elif there != value and key not in SPEED_ONLY[""]:
+            return key
+    if len(record.get("stems") or ()) != len(job.stems):
+        return "number of samples"
+    return "input" if record.get(DIGEST, "") != sha256(job.source) else None
 
 
 def _relative(paths: Sequence[Path], folder: Path) -> list[str]:

@@ -26,8 +26,8 @@ def run_program(name: str, references: Path | Songs, out: Path, device: str, qui
     Args:
         name: ``demucs``, or ``demucs:MODEL``.
         references: a folder, or songs.
-        out: where its stems go, as ``MODEL/TRACK/STEM.wav``.
-        device: see ``--device``; ``auto`` leaves it to the program.
+        out: folder of the stems, ``MODEL/TRACK/STEM.wav``.
+        device: of ``--device``; ``auto`` leaves it to the program.
         quiet: no progress.
 
     Raises:
@@ -38,13 +38,13 @@ def run_program(name: str, references: Path | Songs, out: Path, device: str, qui
     program, _, model = name.partition(":")
     if program != "demucs":
         raise UsageError(f"--runner {name} is not supported", "write --runner demucs, or demucs:MODEL")
-    command = find_demucs()
-    from sepcli.cli.device import choose_device
+    command = _find_demucs()
+    from sepcli.api import choose_device
     from sepcli.evaluation.external import Demucs, separate_tracks
     from sepcli.evaluation.folder_layouts import read_references
 
     chosen = None if device == "auto" else str(choose_device(device))
-    demucs = Demucs(command, model or DEFAULT_MODEL, chosen, kept_offline())
+    demucs = Demucs(command, model or DEFAULT_MODEL, chosen, _offline())
     layout = read_references(references) if isinstance(references, Path) else references
     try:
         with console.progress(f"separating with {demucs.model}", quiet) as on_progress:
@@ -56,12 +56,8 @@ def run_program(name: str, references: Path | Songs, out: Path, device: str, qui
         console.warn(f"{failure.track} was not separated: {failure.reason}")
 
 
-def find_demucs() -> tuple[str, ...]:
-    """Return the command that starts demucs: that of this Python, else the one on the PATH.
-
-    Raises:
-        SepError: it is not installed.
-    """
+def _find_demucs() -> tuple[str, ...]:
+    """Return the command that starts demucs: that of this Python, else the one on the PATH."""
     if importlib.util.find_spec("demucs") is not None:
         return (sys.executable, "-m", "demucs")
     there = shutil.which("demucs")
@@ -73,7 +69,7 @@ def find_demucs() -> tuple[str, ...]:
     return (os.path.abspath(there),)
 
 
-def kept_offline() -> dict[str, str]:
+def _offline() -> dict[str, str]:
     """Return the environment without access to the network: a program must not fetch anything by itself."""
     names = ("http_proxy", "https_proxy", "all_proxy")
     blocked = {form(name): NOWHERE for name in names for form in (str.lower, str.upper)}

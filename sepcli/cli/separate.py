@@ -159,16 +159,16 @@ def _defaults(
 
 def _work(choice: Choice, options: SeparateOptions) -> Work:
     from sepcli.cli.jobs import Work
-    from sepcli.cli.outputs import layout_of
+    from sepcli.cli.outputs import template_of
 
-    layout = layout_of(choice, options, "{track}/{stem}.{ext}", "{track}/{sample}/{stem}.{ext}")
+    template = template_of(choice, options, "{track}/{stem}.{ext}", "{track}/{sample}/{stem}.{ext}")
     if choice.medium == "audio":
         from sepcli.cli.separate_audio import audio_work
 
-        return audio_work(choice, layout, options, options.container)
+        return audio_work(choice, template, options, options.container)
     from sepcli.cli.separate_images import separate_image
 
-    return Work(choice, layout, options, separate_image)
+    return Work(choice, template, options, separate_image)
 
 
 def _without_work(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sepcli.cli import console
 from sepcli.cli.jobs import Outcome, Work
 from sepcli.cli.options import BatchOptions
-from sepcli.cli.outputs import Job, Layout
+from sepcli.cli.outputs import Job
 from sepcli.cli.resolve import Choice
 from sepcli.cli.samples import Quality
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sepcli.separation.stem_report import StreamReport
 
 
-def audio_work(choice: Choice, layout: Layout, options: BatchOptions, chosen: Format | None) -> Work:
+def audio_work(choice: Choice, template: str, options: BatchOptions, chosen: Format | None) -> Work:
     """Return what separates recordings into stems of a format; None: the mixture's."""
     container: Container | None = None if chosen is None else chosen.value
 
@@ -35,7 +35,7 @@ def audio_work(choice: Choice, layout: Layout, options: BatchOptions, chosen: Fo
 
     return Work(
         choice,
-        layout,
+        template,
         options,
         partial(separate_recording, container=container),
         extension,
@@ -49,7 +49,7 @@ def separate_recording(work: Work, job: Job, title: str, container: Container | 
     from sepcli.media.audio import AudioReader
     from sepcli.media.stems import StemWriter, reorder
 
-    options, samples = work.options, work.layout.samples
+    options = work.options
     with ExitStack() as stack:
         reader = stack.enter_context(AudioReader(job.source))
         writers = [
@@ -64,13 +64,13 @@ def separate_recording(work: Work, job: Job, title: str, container: Container | 
             bar(round(done), round(total))
 
         report = work.separator.separate_blocks(
-            reader, writers, samples=samples, seed=options.seed, on_progress=progress
+            reader, writers, samples=options.samples, seed=options.seed, on_progress=progress
         )
         if report.samples is not None and len(writers) > 1:
             reorder(writers, report.samples.order)
     _warn(job, report)
     measured = {key: value for key, value in asdict(report).items() if key != "samples"}
-    stems = ", ".join(work.layout.stems)
+    stems = ", ".join(work.choice.names)
     line = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
     return Outcome({**_describe(report, options.seed), "report": measured}, (line, *_summary(report)))
 

@@ -66,9 +66,6 @@ def _write(
         result: samples (S, K, C, H, W), the best first.
         quality: what the contact sheet says of them.
         overwrite: replace files that exist.
-
-    Raises:
-        OutputError: a file exists, or cannot be written.
     """
     from sepcli.media.contact_sheet import contact_sheet
     from sepcli.media.images import RasterImage, write_images

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sepcli import baselines
-from sepcli.cli.device import choose_device
 from sepcli.cli.python_prior import choose_colorizing_object, choose_objects, is_python
 from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions
 from sepcli.cli.settings import parse_weights
@@ -23,11 +22,7 @@ LUMA, MEAN = (0.299, 0.587, 0.114), (1 / 3, 1 / 3, 1 / 3)
 
 
 def choose(priors: Sequence[str], options: SeparatorOptions) -> Choice:
-    """Choose what separates.
-
-    Args:
-        priors: names, folders, ``hf:owner/name``, or objects of Python files; none for a baseline.
-        options: engine, sources and sampler.
+    """Choose what separates, with priors (names, folders, objects of Python files) or without (baselines).
 
     Raises:
         PriorError: there is no such prior.
@@ -59,12 +54,7 @@ def find(priors: Sequence[str], options: SeparatorOptions) -> Choice:
 
 
 def choose_colorizer(prior: str, gray: str | None, options: SeparatorOptions) -> Choice:
-    """Choose what colorizes with a prior of color images.
-
-    Args:
-        prior: name, folder or ``hf:owner/name``; or an object of a Python file.
-        gray: luma or mean; None: luma, or as an image's file says.
-        options: sampler and settings.
+    """Choose what colorizes with a prior of color images; ``gray`` is luma or mean, None for each image's.
 
     Raises:
         PriorError: there is no such prior.
@@ -81,6 +71,7 @@ def choose_colorizer(prior: str, gray: str | None, options: SeparatorOptions) ->
 
 def _selected(selection: Selection, names: tuple[str, ...], device: str) -> Choice:
     def load() -> Separator:
+        from sepcli.api import choose_device
         from sepcli.priors.load import load_selection
 
         return load_selection(selection, choose_device(device))

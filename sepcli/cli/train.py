@@ -126,7 +126,7 @@ def _config(options: TrainOptions) -> TrainConfig:
         raise UsageError("--resume and --overwrite contradict each other", "give one of them")
     seconds = None if options.steps else parse_duration(options.time_budget)
     sources = () if options.sources is None else _parse_sources(options.sources)
-    from sepcli.cli.device import choose_device
+    from sepcli.api import choose_device
     from sepcli.priors.train import training_of
     from sepcli.training.config import TrainConfig
     from sepcli.training.loop import LoopSettings

@@ -221,7 +221,7 @@ def test_the_record_says_how_to_repeat_the_run(separate, tiny_prior: Path) -> No
 
 
 def _device() -> torch.device:
-    from sepcli.cli.device import choose_device
+    from sepcli.api import choose_device
 
     return choose_device("auto")
 
