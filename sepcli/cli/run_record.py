@@ -28,17 +28,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sepcli import __version__
 from sepcli.atomic import write_whole
 from sepcli.catalog.card import sha256
 from sepcli.cli import console
-from sepcli.cli.outputs import BESIDE
+from sepcli.cli.outputs import BESIDE, Job
 from sepcli.errors import OutputError
-
-if TYPE_CHECKING:
-    from sepcli.cli.outputs import Job
 
 FORMAT = 1
 DIGEST = "input_sha256"
