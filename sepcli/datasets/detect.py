@@ -34,27 +34,26 @@ def kind_of(data: Path) -> Kind:
     """
     if str(data) == TOY_WAVES and not data.exists():
         return Kind.TOY
-    if _holds_digits(data):
-        return Kind.DIGITS
-    if not data.is_dir():
+    kinds = _kinds(data)
+    if not (kinds or data.is_dir()):
         raise InputError(f"there is no folder {data}", "give a folder of recordings or of images")
-    recordings, images = bool(audio_files(data)) or holds_songs(data), bool(image_files(data))
-    if recordings and images:
+    if len(kinds) > 1:
         raise InputError(f"{data} holds both recordings and images", "move one of them into another folder")
-    if not (recordings or images):
+    if not kinds:
         raise InputError(
             f"{data} holds neither recordings nor MNIST's files nor images",
             "give a folder of audio files or of images, Slakh2100, MUSDB18, or that of MNIST's four files",
         )
-    return Kind.AUDIO if recordings else Kind.IMAGES
+    return kinds[0]
 
 
 def holds_images(data: Path) -> bool:
     """Whether a folder holds images and no songs or recordings."""
-    if not data.is_dir() or holds_songs(data):
-        return False
-    return _holds_digits(data) or (bool(image_files(data)) and not audio_files(data))
+    return _kinds(data) in ([Kind.DIGITS], [Kind.IMAGES])
 
 
-def _holds_digits(data: Path) -> bool:
-    return any(path.is_file() for path in data.glob("train-images*"))
+def _kinds(data: Path) -> list[Kind]:
+    if any(path.is_file() for path in data.glob("train-images*")):
+        return [Kind.DIGITS]
+    audio = [Kind.AUDIO] if audio_files(data) or holds_songs(data) else []
+    return audio + ([Kind.IMAGES] if image_files(data) else [])

@@ -125,8 +125,6 @@ def train(
     """
     make_folder(folder, "choose another folder", "out")
     run = _Run(task, _optimizer(task.model, settings), average, folder, settings, device)
-    if not resume:
-        forget(folder)
     progress = _restore(run) if resume else Progress()
     progress.identity = settings.identity
     if not progress.step:
@@ -236,9 +234,6 @@ def write_weights(model: nn.Module, path: Path) -> None:
     """Write a module as safetensors, parameters in bfloat16 and buffers as they are, atomically.
 
     Own parameters of modules with a true attribute ``exact`` are not rounded either.
-
-    Raises:
-        OutputError: it cannot be written.
     """
     rounded = {
         f"{path}.{name}".removeprefix(".")
