@@ -28,7 +28,7 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import tomli_w
@@ -49,6 +49,10 @@ COLORIZE = "colorize"
 DAMAGED = "restore the prior's folder"
 
 Engine = Literal["score", "lass", "variational"]
+Storage = Literal["bfloat16", "float16", "int8"]
+"""How the weights of a network are stored, see ``sepcli.catalog.storage``."""
+STORAGES: tuple[Storage, ...] = get_args(Storage)
+DEFAULT_STORAGE: Storage = "bfloat16"
 Size = Annotated[int, Meta(ge=1)]
 
 
@@ -66,11 +70,13 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         family: model family, a name of ``sepcli.priors.FAMILIES``; ``table`` for a likelihood table.
         training: how it was trained: command, steps, seconds, hardware, losses.
         history: earlier trainings whose weights this one started from, the latest first.
+        storage: how its weights are stored: type, and the relative error that it adds to the weights.
     """
 
     family: str
     training: dict[str, Any] = {}
     history: tuple[dict[str, Any], ...] = ()
+    storage: dict[str, Any] = {}
 
 
 class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sepcli.catalog.storage import read_weights
 from sepcli.errors import PriorError, UsageError
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -33,7 +33,7 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Netwo
     """
     try:
         config = json.loads((part / "config.json").read_text(encoding="utf-8"))
-        tensors = load_file(part / "model.safetensors")
+        tensors = read_weights(part / "model.safetensors")
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise PriorError(
             f"no usable {part.name} in {part.parent}", "train it with `sepcli train-prior`"

@@ -44,6 +44,7 @@ EXAMPLES: Mapping[str, str] = {
     """,
     "import-prior": """
         sepcli import-prior checkpoint.pth --out my-prior
+        sepcli import-prior my-prior --storage int8 --out my-small-prior
     """,
     "build-likelihood": """
         sepcli build-likelihood --prior my-prior --data slakh/

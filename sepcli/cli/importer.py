@@ -1,4 +1,4 @@
-"""``sepcli import-prior``: from a released checkpoint to a prior."""
+"""``sepcli import-prior``: from a released checkpoint, or a prior in another storage, to a prior."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sepcli.cli import console
-from sepcli.cli.options import Json, Overwrite, files, model
+from sepcli.cli.options import STORAGE, Json, Overwrite, StorageName, files, model
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def import_prior(
     checkpoint: Annotated[
-        Path, typer.Argument(help="File of torch.save, or folder of diffusers; nothing in it is run.")
+        Path,
+        typer.Argument(
+            help="File of torch.save, or folder of diffusers; nothing in it is run. With --storage: a prior,"
+            " name or folder."
+        ),
     ],
     out: Annotated[Path, files("The prior's folder.", "-o", "--out")],
     family: Annotated[
@@ -37,10 +41,23 @@ def import_prior(
         str | None,
         model("Name of what the images show. Default: digit, for diffusers the folder's name."),
     ] = None,
+    storage: Annotated[
+        StorageName | None,
+        model("Convert the weights of a prior: two bytes each, or about one with a scale per channel."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Make a prior from a released checkpoint, without running anything in it."""
+    """Make a prior from a released checkpoint, without running anything in it.
+
+    With --storage, make a prior from another one, with its weights stored in
+    fewer or more bytes.
+    """
+    if storage is not None:
+        if size is not None or sources is not None:
+            raise UsageError("--size and --sources are for checkpoints, not for --storage", "leave them out")
+        _convert(str(checkpoint), out, storage, overwrite, as_json)
+        return
     if family not in ("ncsn", "diffusers"):
         raise UsageError(
             f"there is no importer for the family '{family}'", "use --family ncsn or --family diffusers"
@@ -69,6 +86,18 @@ def import_prior(
         console.emit_json({"out": str(out), "family": family, "config": config})
     else:
         console.emit(f"{out}: {summary}")
+
+
+def _convert(prior: str, out: Path, storage: StorageName, overwrite: bool, as_json: bool) -> None:
+    """Convert a prior; print the relative errors of its weights."""
+    from sepcli.priors.convert import convert
+
+    errors = convert(prior, out, STORAGE[storage], overwrite=overwrite)
+    if as_json:
+        console.emit_json({"out": str(out), "storage": storage.value, "relative_errors": errors})
+    else:
+        listed = ", ".join(f"{part} {error:.2g}" for part, error in errors.items())
+        console.emit(f"{out}: {storage.value}, relative error of the weights: {listed}")
 
 
 def _of_diffusers(imported: DiffusionUnetConfig) -> tuple[dict[str, Any], str]:

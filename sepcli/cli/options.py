@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+
+from sepcli.catalog.card import DEFAULT_STORAGE, STORAGES, Storage
 
 T = TypeVar("T")
 
@@ -36,6 +39,12 @@ Set = Annotated[
 Device = Annotated[str, model("Compute on auto, cpu, cuda, cuda:N or mps.")]
 Overwrite = Annotated[bool, files("Replace files that exist.", "--overwrite")]
 Json = Annotated[bool, report("Print one JSON document.", "--json")]
+StorageName = StrEnum("StorageName", {name.upper(): name for name in STORAGES})  # type: ignore[misc]
+"""How weights are stored, as an option."""
+STORAGE: Mapping[str, Storage] = {name: name for name in STORAGES}
+"""Choice of the option → storage."""
+BFLOAT16 = StorageName(DEFAULT_STORAGE)
+"""The default."""
 Quiet = Annotated[bool, report("Print no progress and no notes.", "-q", "--quiet")]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from sepcli.cli import console
-from sepcli.cli.options import Device, Json, Quiet, files, model, panel, takes
+from sepcli.cli.options import BFLOAT16, STORAGE, Device, Json, Quiet, StorageName, files, model, panel, takes
 from sepcli.cli.settings import parse_duration, parse_repeated
 from sepcli.errors import UsageError
 from sepcli.priors import FAMILIES, Family, resolve
@@ -58,6 +58,10 @@ class TrainOptions:
     learning_rate: Annotated[float | None, training("Initial learning rate. Default: the family's.")] = None
     seed: Annotated[int, training("Seed of all randomness.", min=0, max=2**63 - 1)] = 0
     device: Device = "auto"
+    storage: Annotated[
+        StorageName,
+        training("How the weights are stored: two bytes each, or about one with a scale per channel."),
+    ] = BFLOAT16
     data: Annotated[
         Path | None,
         files(
@@ -148,7 +152,13 @@ def _config(options: TrainOptions) -> TrainConfig:
         cache=options.cache or out / "cache",
         init=options.init,
         device=choose_device(options.device),
-        loop=LoopSettings(seconds=seconds, steps=options.steps, learning_rate=rate, seed=options.seed),
+        loop=LoopSettings(
+            seconds=seconds,
+            steps=options.steps,
+            learning_rate=rate,
+            seed=options.seed,
+            storage=STORAGE[options.storage],
+        ),
         resume=options.resume,
         overwrite=options.overwrite,
         command="sepcli " + " ".join(sys.argv[1:]),

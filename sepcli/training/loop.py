@@ -24,6 +24,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from sepcli.atomic import make_folder, write_text, write_whole
+from sepcli.catalog import storage as storages
+from sepcli.catalog.card import DEFAULT_STORAGE, Storage
 from sepcli.errors import InputError, SepError
 from sepcli.protocols import ProgressCallback
 
@@ -59,6 +61,7 @@ class LoopSettings:
         validations: how many validations over the budget.
         checkpoint_seconds: a checkpoint at least this often.
         seed: of all randomness.
+        storage: of the weights that are kept.
         run: what determines the weights, ready for JSON; a checkpoint of another run is not continued.
     """
 
@@ -71,6 +74,7 @@ class LoopSettings:
     validations: int = 10
     checkpoint_seconds: float = 60.0
     seed: int = 0
+    storage: Storage = DEFAULT_STORAGE
     run: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -225,13 +229,13 @@ def _validate(run: _Run, progress: Progress) -> dict[str, float]:
     progress.history.append(entry)
     if figures["loss"] < progress.best:
         progress.best, progress.best_step = figures["loss"], progress.step
-        write_weights(run.kept, run.folder / "model.safetensors")
+        write_weights(run.kept, run.folder / "model.safetensors", run.settings.storage)
     write_text(run.folder / "history.json", json.dumps(progress.history, indent=1))
     return entry
 
 
-def write_weights(model: nn.Module, path: Path) -> None:
-    """Write a module as safetensors, parameters in bfloat16 and buffers as they are, atomically.
+def write_weights(model: nn.Module, path: Path, storage: Storage = DEFAULT_STORAGE) -> None:
+    """Write a module as safetensors, parameters in a storage and buffers as they are, atomically.
 
     Own parameters of modules with a true attribute ``exact`` are not rounded either.
     """
@@ -241,11 +245,7 @@ def write_weights(model: nn.Module, path: Path) -> None:
         if not getattr(module, "exact", False)
         for name, _ in module.named_parameters(recurse=False)
     }
-    tensors = {
-        name: (tensor.to(torch.bfloat16) if name in rounded else tensor).detach().cpu().contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    write_tensors(path, tensors)
+    storages.write_weights(path, storages.pack(model.state_dict(), rounded, storage))
 
 
 def _save(run: _Run, progress: Progress) -> None:

@@ -184,6 +184,7 @@ def _write_card(recipe: Recipe, setup: Setup, config: TrainConfig, entry: dict[s
     if config.init is not None:
         before, _ = resolve.find(config.init)
     history = () if before is None else cards.history(before, recipe.part)
-    card = cards.with_part(setup.card, recipe.part, cards.Part(config.family, entry, history))
+    storage = {} if config.loop.storage == cards.DEFAULT_STORAGE else {"type": config.loop.storage}
+    card = cards.with_part(setup.card, recipe.part, cards.Part(config.family, entry, history, storage))
     card = structs.replace(card, data=config.note or card.data)
     cards.write(cards.with_files(card, config.out), config.out)

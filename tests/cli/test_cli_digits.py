@@ -118,7 +118,7 @@ def test_classes_are_those_of_the_network(
 
 def test_the_network_is_read_and_hashed_once(tiny_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    original = Path.read_bytes, network.load_file, cards.sha256
+    original = Path.read_bytes, network.read_weights, cards.sha256
 
     def load(path: Path) -> object:
         read.append("loaded")
@@ -128,7 +128,7 @@ def test_the_network_is_read_and_hashed_once(tiny_images: Path, monkeypatch: pyt
         read.append(path.name)
         return original[2](path)
 
-    monkeypatch.setattr(network, "load_file", load)
+    monkeypatch.setattr(network, "read_weights", load)
     monkeypatch.setattr(cards, "sha256", hashed)
     assert evaluate(tiny_images, "-q") == 0
     assert read.count("loaded") == 1

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
+from sepcli.catalog.storage import read_weights
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior
 from sepcli.priors.images.load import load_image_prior
@@ -29,7 +30,7 @@ from sepcli.priors.images.options import GlowOptions
 from sepcli.priors.images.train_task import ImageData, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Progress, write_tensors
+from sepcli.training.loop import Progress, write_tensors, write_weights
 from sepcli.training.run import Log, OnMessage, Setup, Stage, fit
 
 LEVELS = "levels"
@@ -123,8 +124,10 @@ class _Levels:
             total.elapsed += level.elapsed
             total.history += level.history
         total.best_step = total.step
-        whole = {f"{FIRST[:-2]}{n}.{name}": t for n, state in enumerate(states) for name, t in state.items()}
-        write_tensors(self.folder / "model.safetensors", whole)
+        whole = GlowPrior(replace(self.clean.config, sigmas=(0.0, *self.sigmas)))
+        for flow, state in zip(whole.flows, states, strict=True):
+            flow.load_state_dict(state)
+        write_weights(whole, self.folder / "model.safetensors", config.loop.storage)
         write_text(self.folder / "history.json", json.dumps(total.history, indent=1))
         return total
 
@@ -176,4 +179,4 @@ def _flow(out: Path) -> GlowPrior:
 
 def _state(path: Path) -> dict[str, Tensor]:
     """Read the tensors of the only flow of a prior, by the flow's names."""
-    return {name.removeprefix(FIRST): tensor for name, tensor in load_file(path).items()}
+    return {name.removeprefix(FIRST): tensor for name, tensor in read_weights(path).items()}

@@ -111,7 +111,7 @@ def finish(job: TableJob, counted: LikelihoodTable, held_out: Chunks) -> dict[st
     kept = replace(kept, nearest=nearest_seen(job.codec.quantizer.codebook.cpu(), kept))
     kept = replace(kept, beta=kept.fit_beta(a, b, m))
     path = job.folder / TABLE
-    kept.save(path)
+    kept.save(path, compress=True)
     summary = {
         "tokens": counted.pairs,
         "counted": _size(counted),

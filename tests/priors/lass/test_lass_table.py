@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,6 +229,45 @@ def test_files_bring_the_table_back(tmp_path: Path, symmetric: bool, kept: tuple
     assert (back.codec, back.symmetric, back.beta, back.pruned) == ("hash", symmetric, 0.3, kept is not None)
     assert back.nearest is not None
     assert [p.name for p in tmp_path.iterdir()] == ["table.safetensors"]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_compressed_files_bring_the_table_back_in_fewer_bytes(tmp_path: Path, symmetric: bool) -> None:
+    table = count(60, tokens(60, (3000,)), symmetric=symmetric).prune(1200, 300, per_code=1)
+    table.save(tmp_path / "plain")
+    table.save(tmp_path / "table", compress=True)
+    assert_same(LikelihoodTable.load(tmp_path / "table"), table)
+    assert_same(LikelihoodTable.load(tmp_path / "table"), LikelihoodTable.load(tmp_path / "plain"))
+    plain, small = ((tmp_path / name).stat().st_size for name in ("plain", "table"))
+    assert small < 0.8 * plain
+
+
+@pytest.mark.parametrize(
+    ("harm", "match"),
+    [
+        (lambda tensors, packed: tensors.pop("joint.step"), "describe"),
+        (lambda tensors, packed: packed.pop("joint.step"), "describe"),
+        (lambda tensors, packed: packed.update({"joint.step": 3}), "describe"),
+        (lambda tensors, packed: packed.update({"joint.step": ["nonsense", 3]}), "describe"),
+        (lambda tensors, packed: packed.update({"joint.step": ["float32", 3]}), "impossible"),
+        (lambda tensors, packed: packed.update({"joint.step": ["int64", 1 << 40]}), "impossible"),
+        (lambda tensors, packed: packed.update({"joint.step": ["uint8", 3]}), "cut short"),
+        (lambda tensors, packed: packed.update({"joint.step": ["int64", 999]}), "cut short"),
+        (lambda tensors, packed: tensors.update({"joint.step": tensors["joint.step"][:-3]}), "cut short"),
+        (lambda tensors, packed: tensors.update({"joint.step": tensors["joint.step"][3:]}), "decompressed"),
+        (lambda tensors, packed: tensors.update({"joint.step": torch.zeros(3).bfloat16()}), "integers"),
+    ],
+)
+def test_damaged_streams_are_refused(tmp_path: Path, harm: Callable[..., object], match: str) -> None:
+    path = tmp_path / "table.safetensors"
+    count(6, tokens(6)).save(path, compress=True)
+    with safe_open(path, framework="pt") as file:
+        told, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    packed = json.loads(told["packed"])
+    harm(tensors, packed)
+    save_file(tensors, path, {**told, "packed": json.dumps(packed)})
+    with pytest.raises(PriorError, match=match):
+        LikelihoodTable.load(path)
 
 
 @pytest.mark.parametrize(

@@ -227,8 +227,12 @@ class LikelihoodTable:
         nearest = None if self.nearest is None else self.nearest.to(where)
         return replace(self, joint=self.joint.to(where), coarse=self.coarse.to(where), nearest=nearest)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, compress: bool = False) -> None:
         """Write the table to a safetensors file, all at once.
+
+        Args:
+            path: of the file.
+            compress: write half the bytes, without loss; this takes seconds per million counts.
 
         Raises:
             OutputError: The file cannot be written.
@@ -242,7 +246,12 @@ class LikelihoodTable:
             tensors["nearest"] = self.nearest
         numbers = {"vocabulary": self.vocabulary, "pairs": self.pairs, "beta": self.beta}
         entries = {name: repr(value) for name, value in numbers.items()}
-        write(Path(path), tensors, {"codec": self.codec, "symmetric": str(self.symmetric).lower(), **entries})
+        write(
+            Path(path),
+            tensors,
+            {"codec": self.codec, "symmetric": str(self.symmetric).lower(), **entries},
+            compress,
+        )
 
     @classmethod
     def load(cls, path: Path) -> LikelihoodTable:

@@ -1,0 +1,114 @@
+"""A prior with its weights in another storage: the same networks, in other bytes, and a card that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from msgspec import structs
+
+from sepcli.atomic import make_folder, write_whole
+from sepcli.catalog import card as cards
+from sepcli.catalog import files, resolve, storage
+from sepcli.catalog.card import CARD, Card, Part, Storage
+from sepcli.catalog.index import inner_priors
+from sepcli.errors import OutputError, UsageError
+
+WEIGHTS, TABLE = "model.safetensors", "table.safetensors"
+"""Names of the files that are written anew; the others are copied."""
+Digests = dict[str, str]
+"""Sha256 of a file before → after."""
+
+
+def convert(prior: str, out: Path, to: Storage, *, overwrite: bool = False) -> dict[str, float]:
+    """Write a prior into ``out`` with its weights in another storage.
+
+    The sha256 of files by which parts name each other are replaced, as a transformer names its codec;
+    likelihood tables are compressed without loss.
+
+    Args:
+        prior: name or folder.
+        out: the new prior's folder; its card is written last, so that it is a prior only when it is complete.
+        to: storage of the weights.
+        overwrite: replace a prior in the folder.
+
+    Returns:
+        The relative error of the weights, ‖ŵ - w‖ / ‖w‖, by part.
+
+    Raises:
+        PriorError: there is no such prior, or it is damaged.
+        UsageError: its networks are stored by another program.
+        OutputError: the folder holds a prior, or cannot be written.
+    """
+    card, folder = resolve.find(prior)
+    whole = files.with_inner(card, folder)
+    cards.verify(whole, folder)
+    if not any(PurePosixPath(name).name == WEIGHTS for name in whole.files):
+        raise UsageError(f"the weights of {card.name} are stored by diffusers", "choose another prior")
+    if out.exists() and folder.exists() and out.resolve() == folder.resolve():
+        raise OutputError(f"{out} is the prior to be converted", "choose another folder", argument="out")
+    if (out / CARD).exists():
+        if not overwrite:
+            raise OutputError(
+                f"{out} holds a prior", "choose another folder, or overwrite it", argument="out"
+            )
+        (out / CARD).unlink()
+    digests: Digests = {}
+    errors: dict[str, float] = {}
+    for name in inner_priors(card):
+        inner = cards.read(folder / name)
+        found = _convert(inner, folder / name, out / name, to, digests)
+        errors |= {f"{name}/{part}": error for part, error in found.items()}
+    return errors | _convert(card, folder, out, to, digests)
+
+
+def _convert(card: Card, folder: Path, out: Path, to: Storage, digests: Digests) -> dict[str, float]:
+    """Convert one folder; add to the digests, and return the errors by part."""
+    errors: dict[str, float] = {}
+    for name in sorted(
+        card.files, key=lambda name: PurePosixPath(name).name == TABLE
+    ):  # it needs the digests
+        source, target = folder / name, out / name
+        make_folder(target.parent, argument="out")
+        if target.name == WEIGHTS:
+            errors[PurePosixPath(name).parent.as_posix()] = storage.convert(source, target, to)
+        elif target.name == TABLE:
+            _convert_table(source, target, digests)
+        else:
+            write_whole(target, source.read_bytes())
+        digests[card.files[name].sha256] = cards.sha256(target)
+    parts = {
+        name: _described(part, out / name, to, errors.get(name), digests) for name, part in card.parts.items()
+    }
+    listed = {name: cards.entry(out / name) for name in card.files}
+    cards.write(structs.replace(card, parts=parts, files=listed), out)
+    return errors
+
+
+def _described(part: Part, folder: Path, to: Storage, error: float | None, digests: Digests) -> Part:
+    """Return the entry of a part in the new card."""
+    training = _renamed(part.training, digests)
+    if error is None:
+        if "kept" in training:
+            training["kept"] = {**training["kept"], "file_bytes": (folder / TABLE).stat().st_size}
+        return structs.replace(part, training=training)
+    stored = {"type": to, "version": storage.VERSION, "relative_error": float(f"{error:.3g}")}
+    return structs.replace(part, training=training, storage=stored)
+
+
+def _renamed(value: Any, digests: Digests) -> Any:
+    """Replace the digests in an entry of a card."""
+    if isinstance(value, Mapping):
+        return {key: _renamed(entry, digests) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(entry, digests) for entry in value]
+    return digests.get(value, value) if isinstance(value, str) else value
+
+
+def _convert_table(source: Path, target: Path, digests: Digests) -> None:
+    from sepcli.priors.lass.table import LikelihoodTable
+
+    table = LikelihoodTable.load(source)
+    replace(table, codec=digests.get(table.codec, table.codec)).save(target, compress=True)
