@@ -22,7 +22,7 @@ TYPES: Mapping[str, str] = {
     "<float range>": "NUMBER",
 }
 """How versions of typer write the types of values → how help texts write them."""
-CHOICES = re.compile(r"[<\[{]((?:[\w-]+\|)+[\w-]+)[>\]}]")
+CHOICES = re.compile(r"(?:<list)?[<\[{]((?:[\w-]+\|)+[\w-]+)[>\]}]+")
 """The values that an option may have."""
 WIDEST = 24
 """Columns of choices beyond which they are listed in the text instead."""

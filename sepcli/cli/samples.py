@@ -46,15 +46,14 @@ class Quality:
         """Return what a contact sheet says of every sample, a few lines each; nothing of a single one."""
         if len(self.seeds) == 1:
             return [""]
-        labels = []
-        for number in range(len(self.seeds)):
-            lines = [f"{number + 1:02d}{' (medoid)' if number + 1 == self.medoid else ''}"]
-            if self.log_prior is not None:
-                lines.append(f"log prior {self.log_prior[number]:.1f}")
-            lines.append(f"agreement {self.agreement[number]:.1f} dB")
-            lines.append(f"residual {self.residual[number]:.4f}")
-            labels.append("\n".join(lines))
-        return labels
+        return [self._label(number) for number in range(len(self.seeds))]
+
+    def _label(self, number: int) -> str:
+        lines = [f"{number + 1:02d}{' (medoid)' if number + 1 == self.medoid else ''}"]
+        if self.log_prior is not None:
+            lines.append(f"log prior {self.log_prior[number]:.1f}")
+        lines.append(f"agreement {self.agreement[number]:.1f} dB")
+        return "\n".join([*lines, f"residual {self.residual[number]:.4f}"])
 
 
 def beside_labels(scale: float) -> list[str]:

@@ -261,6 +261,7 @@ def test_every_help_fits_80_columns_and_ends_with_examples(
     assert app.run([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
+    assert "<list" not in text
     options, _, examples = text.partition("\nExamples:\n")
     lines = [line.split() for line in examples.splitlines()]
     assert lines
