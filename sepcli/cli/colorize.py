@@ -12,11 +12,12 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.options import BatchOptions, files, model, takes
+from sepcli.cli.options import BatchOptions, files, model, takes, template
 from sepcli.errors import UsageError
 from sepcli.samplers import names as sampler_names
 
 DEFAULT_PRIOR = "cifar10"
+TEMPLATES = ("{track}/colorized.{ext}", "{track}/{sample}.{ext}")
 
 
 class Gray(StrEnum):
@@ -54,13 +55,7 @@ class ColorizeOptions(BatchOptions):
         str | None, model(f"Sampler: {', '.join(sampler_names('signal'))}. Default: the prior's.")
     ] = None
     out: Annotated[Path, files("Folder for the images.", "-o", "--out")] = Path("colorized")
-    filename: Annotated[
-        str | None,
-        files(
-            "Template of file names with {track} {stem} {ext} {sample} {prior}. Default:"
-            " {track}/colorized.{ext}, {track}/{sample}.{ext} for several samples."
-        ),
-    ] = None
+    filename: Annotated[str | None, template(*TEMPLATES)] = None
 
 
 @takes(ColorizeOptions)
@@ -82,8 +77,8 @@ def colorize(options: ColorizeOptions) -> None:
     settings = parse_settings(options.settings or ())
     wanted = SeparatorOptions(sampler=options.sampler, settings=settings, device=options.device)
     choice = choose_colorizer(options.prior, gray, wanted)
-    template = template_of(choice, options, "{track}/{stem}.{ext}", "{track}/{sample}.{ext}")
-    work = colorizing_work(choice, template, options, gray, options.hint)
+    named = template_of(choice, options, TEMPLATES)
+    work = colorizing_work(choice, named, options, gray, options.hint)
     inputs = collect(options.inputs, ("image",), partial(console.note, quiet=options.quiet))
     if options.hint is not None and len(inputs) > 1:
         raise UsageError(f"one --hint for {len(inputs)} images", "colorize the images one by one")

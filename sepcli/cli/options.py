@@ -28,6 +28,13 @@ def panel(title: str) -> Callable[..., Any]:
 
 files, model, report = panel("Files"), panel("Model"), panel("Report")
 
+
+def template(one: str, several: str) -> Any:
+    """Return ``--filename``; the arguments are its defaults for one sample and for several."""
+    text = "Template of file names with {track} {stem} {ext} {sample} {prior}. Default:"
+    return files(f"{text} {one}, {several} for several samples.")
+
+
 Set = Annotated[
     list[str] | None,
     model(

@@ -47,14 +47,14 @@ class Job:
         return (*stems, *([self.sheet] if self.sheet else []), self.record)
 
 
-def template_of(choice: Choice, options: BatchOptions, one: str, several: str) -> str:
-    """Return the template of file names; ``one`` is the default of one sample, ``several`` that of several.
+def template_of(choice: Choice, options: BatchOptions, defaults: tuple[str, str]) -> str:
+    """Return the template of file names; the defaults are those of one sample and of several.
 
     Raises:
         UsageError: the template has an unknown field, a conversion or a format, or cannot give every stem a
             different name.
     """
-    template = options.filename or (one if options.samples == 1 else several)
+    template = options.filename or defaults[options.samples > 1]
     try:
         parts = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
     except ValueError:

@@ -12,7 +12,7 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.options import BatchOptions, files, model, takes
+from sepcli.cli.options import BatchOptions, files, model, takes, template
 from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions, engine_of, fitting_images
 from sepcli.cli.separators import choose
 from sepcli.cli.settings import CONSISTENCY, Consistency, Format, parse_settings
@@ -22,6 +22,8 @@ from sepcli.samplers import names as sampler_names
 if TYPE_CHECKING:
     from sepcli.cli.jobs import Work
     from sepcli.media import MediumName
+
+TEMPLATES = ("{track}/{stem}.{ext}", "{track}/{sample}/{stem}.{ext}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +75,7 @@ class SeparateOptions(BatchOptions):
         ),
     ] = None
     out: Annotated[Path, files("Folder for the stems.", "-o", "--out")] = Path("separated")
-    filename: Annotated[
-        str | None,
-        files(
-            "Template of file names with {track} {stem} {ext} {sample} {prior}. Default:"
-            " {track}/{stem}.{ext}, {track}/{sample}/{stem}.{ext} for several samples."
-        ),
-    ] = None
+    filename: Annotated[str | None, template(*TEMPLATES)] = None
     container: Annotated[
         Format | None, files("Container of audio stems. Default: the input's.", "--format")
     ] = None
@@ -161,14 +157,14 @@ def _work(choice: Choice, options: SeparateOptions) -> Work:
     from sepcli.cli.jobs import Work
     from sepcli.cli.outputs import template_of
 
-    template = template_of(choice, options, "{track}/{stem}.{ext}", "{track}/{sample}/{stem}.{ext}")
+    named = template_of(choice, options, TEMPLATES)
     if choice.medium == "audio":
         from sepcli.cli.separate_audio import audio_work
 
-        return audio_work(choice, template, options, options.container)
+        return audio_work(choice, named, options, options.container)
     from sepcli.cli.separate_images import separate_image
 
-    return Work(choice, template, options, separate_image)
+    return Work(choice, named, options, separate_image)
 
 
 def _without_work(
