@@ -59,8 +59,8 @@ def convert(prior: str, out: Path, to: Storage, *, overwrite: bool = False) -> d
     errors: dict[str, float] = {}
     for name in inner_priors(card):
         inner = cards.read(folder / name)
-        found = _convert(inner, folder / name, out / name, to, digests)
-        errors |= {f"{name}/{part}": error for part, error in found.items()}
+        nested = _convert(inner, folder / name, out / name, to, digests)
+        errors |= {f"{name}/{part}": error for part, error in nested.items()}
     return errors | _convert(card, folder, out, to, digests)
 
 
