@@ -64,9 +64,9 @@ def build_likelihood(options: LikelihoodOptions) -> None:
     from sepcli.api import choose_device
     from sepcli.priors.lass import count as likelihood
     from sepcli.priors.lass.settings import CountSettings
+    from sepcli.priors.lass.table_job import open_job
 
-    prior, data, overwrite = options.prior, options.data, options.overwrite
-    if options.resume and overwrite:
+    if options.resume and options.overwrite:
         raise UsageError("--resume and --overwrite contradict each other", "give one of them")
     given = {
         "tokens": options.tokens,
@@ -79,20 +79,14 @@ def build_likelihood(options: LikelihoodOptions) -> None:
     if twice := given.keys() & more:
         raise UsageError(f"--set {min(twice)} duplicates an option", "use the option")
     settings = parse(CountSettings, {**given, **more})
-    cache = options.cache or prior / "cache"
+    device = "cpu" if options.merge else choose_device(options.device)
+    job = open_job(options.prior, options.data, settings, options.cache or options.prior / "cache", device)
     if options.merge:
-        summary = likelihood.merge(prior, options.merge, data, settings, cache, overwrite)
+        summary = likelihood.merge(job, options.merge, options.overwrite)
     else:
         with console.progress("count", options.quiet) as on_progress:
             summary = likelihood.count(
-                prior,
-                data,
-                settings,
-                cache=cache,
-                device=choose_device(options.device),
-                resume=options.resume,
-                overwrite=overwrite,
-                on_progress=on_progress,
+                job, resume=options.resume, overwrite=options.overwrite, on_progress=on_progress
             )
     if options.as_json:
         console.emit_json(summary)

@@ -133,14 +133,14 @@ FAMILIES: Mapping[str, Family] = {
             "audio",
             "latent",
             "Gaussian likelihood of the mixture's latents (LASS)",
-            training={"audio": _lass("AudioOptions", "latent", 16, 256, 2e-3)},
+            training={"audio": _lass("AudioOptions", "likelihood", 16, 256, 2e-3)},
         ),
         Family(
             "context",
             "audio",
             "context",
             "likelihood of the mixture around a token (LASS)",
-            training={"audio": _lass("AudioOptions", "context", 6, 512, 3e-3)},
+            training={"audio": _lass("AudioOptions", "likelihood", 6, 512, 3e-3)},
         ),
         Family(
             "denoiser",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from sepcli.priors.lass.transformer import ChosenSources, TransformerConfig, TransformerPrior
+from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.protocols import TokenPrior
 
 SOURCES, VOCABULARY = 2, 13
@@ -27,8 +27,8 @@ def transformer(names: tuple[str, ...] = ("a", "b")) -> TransformerPrior:
 
 PRIORS: dict[str, Callable[[], TokenPrior]] = {
     "transformer": transformer,
-    "twice the same": lambda: ChosenSources(transformer(("a",)), (0, 0)),
-    "two of three": lambda: ChosenSources(transformer(("a", "b", "c")), (2, 0)),
+    "twice the same": lambda: transformer(("a",)).of((0, 0)),
+    "two of three": lambda: transformer(("a", "b", "c")).of((2, 0)),
 }
 
 

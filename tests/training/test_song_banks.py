@@ -22,6 +22,7 @@ from sepcli.priors.audio import recordings as audio
 from sepcli.priors.audio.recordings import FRAME, mixtures_of
 from sepcli.priors.lass import count as likelihood
 from sepcli.priors.lass.settings import CountSettings
+from sepcli.priors.lass.table_job import open_job
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import LoopSettings
 
@@ -123,6 +124,6 @@ def test_a_table_is_counted_on_musdb(musdb: Path, tiny_prior: Path, tmp_path: Pa
     settings = CountSettings(
         tokens=8 * 32, max_nonzeros=30, max_marginals=20, pairs=8, chunk_tokens=32, held_out=2
     )
-    place = {"cache": tmp_path / "cache", "device": torch.device("cpu")}
-    assert likelihood.count(prior, musdb, settings, **place)["tokens"] == 8 * 32  # type: ignore[arg-type]
+    job = open_job(prior, musdb, settings, tmp_path / "cache")
+    assert likelihood.count(job)["tokens"] == 8 * 32
     assert sorted(path.name.split("-")[1] for path in (tmp_path / "cache").iterdir()) == ["train", "valid"]

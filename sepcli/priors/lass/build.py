@@ -22,11 +22,9 @@ from sepcli.priors.lass.load import (
     load_table,
     load_transformer,
     mixture_weights,
-    signal_shape,
-    token_count,
 )
 from sepcli.priors.lass.settings import DEFAULTS, LassSettings
-from sepcli.priors.lass.transformer import ChosenSources
+from sepcli.priors.lass.vqvae2d import Vqvae2d
 from sepcli.priors.selection import Selection
 from sepcli.samplers.construct import SAMPLER_OF, TokenSampler, token_sampler
 from sepcli.settings import parse
@@ -36,11 +34,7 @@ ROWS: Mapping[str, int] = {"cuda": 16384}
 
 
 def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
-    """Make the engine of a verified prior.
-
-    Args:
-        selection: one card, names, weights, labels, sampler, and settings of it and of ``LassSettings``.
-        device: where to compute.
+    """Make the engine of a verified prior, with settings of the sampler and of ``LassSettings``.
 
     Raises:
         PriorError: a part is missing or damaged, or belongs to another codec or other sources.
@@ -52,13 +46,17 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
     codec, digest = load_codec(folder, card)
     transformer = load_transformer(folder).requires_grad_(False)
     check_transformer(card, transformer, codec, digest)
-    sources: tuple[int, ...] = (0, 1)
     if card.medium == "image":
-        sources = _classes(transformer.config.sources[1:], selection.labels or (None, None))
-    channels, *size = signal_shape(codec)
+        classes = transformer.config.sources[1:]
+        transformer = transformer.of(_chosen(classes, selection.labels or (None, None)))
+    shape: tuple[int, ...] = (1,)
+    if isinstance(codec, Vqvae2d):
+        shape, tokens = codec.config.shape, codec.config.tokens
+    else:
+        tokens = -(-codec.config.sample_rate // codec.config.hop)
     return LassEngine(
         codec=codec.to(device),
-        prior=ChosenSources(transformer.to(device), sources),
+        prior=transformer.to(device),
         table=load_table(folder, card, codec, digest),
         sampler=sampler,
         settings=settings,
@@ -67,9 +65,9 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
         sample_rate=card.sample_rate,
         device=device,
         encoded=mixture_weights(card),
-        channels=channels,
-        size=tuple(size) or None,
-        tokens=token_count(codec),
+        channels=shape[0],
+        size=shape[1:] or None,
+        tokens=tokens,
         latent=load_latent(folder, card, codec).to(device) if settings.latent > 0 else None,
         context=load_context(folder, card, codec, digest).to(device) if settings.context > 0 else None,
         rows=ROWS.get(device.type, LassEngine.rows),
@@ -77,12 +75,9 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
 
 
 def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
-    """The sampler and the settings: the selection's, over the card's, over the medium's.
+    """Return the sampler and the settings: the selection's, over the card's, over the medium's.
 
     A card may hold the settings of several samplers; those of another than the chosen one are left out.
-
-    Raises:
-        UsageError: an unknown sampler or setting, or a value out of range.
     """
     card, defaults = selection.cards[0], dict(selection.defaults)
     default_sampler = str(defaults.pop("sampler", "ancestral"))
@@ -97,7 +92,7 @@ def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
 
 
 def describe_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """Return channels, height and width of a prior's images and its classes, without loading weights.
+    """Return the shape (C, H, W) of a prior's images and its classes, without loading weights.
 
     Raises:
         PriorError: a config is missing or damaged.
@@ -113,11 +108,7 @@ def describe_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tup
 
 
 def check_complete(card: Card) -> None:
-    """Refuse a prior of other than two sources, or without a file that separation needs.
-
-    Raises:
-        PriorError: it is one.
-    """
+    """Refuse a prior of other than two sources, or without a file that separation needs: PriorError."""
     if card.medium == "audio" and len(card.sources) != 2:
         raise PriorError(
             f"LASS separates two sources, {card.name} has {len(card.sources)}", "use a prior of two sources"
@@ -127,12 +118,8 @@ def check_complete(card: Card) -> None:
             raise PriorError(f"prior {card.name} is not complete: its card lists no {name}", hint)
 
 
-def _classes(classes: Sequence[str], labels: Sequence[int | None]) -> tuple[int, ...]:
-    """Which of the network's sources each is: images of any class come first, then the classes.
-
-    Raises:
-        UsageError: there is no such class.
-    """
+def _chosen(classes: Sequence[str], labels: Sequence[int | None]) -> tuple[int, ...]:
+    """Return the network's source of each label: images of any class come first, then the classes."""
     for label in labels:
         if label is not None and not 0 <= label < len(classes):
             raise UsageError(

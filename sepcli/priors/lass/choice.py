@@ -13,14 +13,9 @@ from sepcli.signal.mixing import WeightedSum
 
 
 def candidate_seeds(seeds: Tensor, candidates: int) -> Tensor:
-    """Derive the seeds of candidates from those of samples.
+    """Derive the seeds (B, S · N) of N candidates per sample from those of samples (B, S), int64.
 
-    Args:
-        seeds: (B, S), int64.
-        candidates: N, per sample.
-
-    Returns:
-        (B, S · N), sample after sample; a single candidate keeps its sample's seed.
+    A single candidate keeps its sample's seed.
     """
     if candidates == 1:
         return seeds
@@ -39,16 +34,9 @@ def squared_error(sources: Tensor, mixture: Tensor, weights: Sequence[float]) ->
 
 
 def least(cost: Tensor, samples: int, grouped: bool) -> Tensor:
-    """Choose hypotheses of least cost.
+    """Return the indices (B, S) of the hypotheses of least cost (B, N), the best first.
 
-    Args:
-        cost: (B, N).
-        samples: S.
-        grouped: whether N/S hypotheses each belong to one sample, sample after sample; else the S best of all
-            are chosen, the best first.
-
-    Returns:
-        Indices (B, S), int64.
+    If ``grouped``, N/S hypotheses each belong to one sample, sample after sample, and one of each is chosen.
     """
     if not grouped:
         return cost.argsort(dim=-1, stable=True)[:, :samples]
@@ -59,16 +47,9 @@ def least(cost: Tensor, samples: int, grouped: bool) -> Tensor:
 def nearest_exact(
     sources: Tensor, mixture: Tensor, weights: tuple[float, float], bounds: tuple[float, float] | None
 ) -> Tensor:
-    """Project two sources on those that make the mixture exactly and are within bounds.
+    """Project two sources (N, 2, C, *D) on those of m = α x_1 + β x_2 within bounds, α, β > 0.
 
-    Args:
-        sources: (N, 2, C, *D).
-        mixture: (N, C, *D); beyond what sources within the bounds make, it is brought there.
-        weights: α, β > 0 of the mixing m = α x_1 + β x_2.
-        bounds: of every value of the sources; None: any value.
-
-    Returns:
-        (N, 2, C, *D).
+    A mixture (N, C, *D) that no sources within the bounds have is clamped.
     """
     (a, b), (low, high) = weights, bounds or (-math.inf, math.inf)
     goal = mixture.clamp((a + b) * low, (a + b) * high)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from sepcli.datasets.image_splits import to_float_images
 from sepcli.datasets.stems import StemBank
 
 SEQUENCES = 32
-"""Held-out chunks of every source by which a transformer is validated; of images, all that are held out."""
+"""Held-out chunks of every source of audio by which a transformer is validated."""
 
 
 class Chunks(Protocol):
@@ -48,7 +48,7 @@ class AudioChunks:
     Attributes:
         bank: recordings.
         length: T, samples of a chunk.
-        gains: how the gains of chunks vary; None: they are those of the recordings, and none is quiet.
+        gains: None: those of the recordings, and no chunk is quiet.
     """
 
     bank: StemBank
@@ -57,7 +57,7 @@ class AudioChunks:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the K sources."""
+        """Names of the sources."""
         return self.bank.names
 
     def sample(self, rng: np.random.Generator, count: int) -> Tensor:
@@ -83,7 +83,7 @@ class ImageChunks:
     """Images, any two of which are mixed.
 
     Attributes:
-        image_set: images and their classes.
+        image_set: images with labels.
         flip: whether half of the images are mirrored, left to right.
         class_dropout: share of images whose class is withheld; 1: the transformer has no classes.
     """
@@ -92,10 +92,7 @@ class ImageChunks:
     flip: bool = False
     class_dropout: float = 1.0
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Two empty names: both sources are any image."""
-        return "", ""
+    names: ClassVar[tuple[str, ...]] = ("", "")
 
     def sample(self, rng: np.random.Generator, count: int) -> Tensor:
         """Sample pairs (count, 2, C, H, W) in [0, 1]."""
@@ -123,3 +120,22 @@ class ImageChunks:
             return images
         mirrored = torch.from_numpy(rng.random(len(images)) < 0.5)[:, None, None, None]
         return torch.where(mirrored, images.flip(-1), images)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Clean sources to train on and to validate with.
+
+    Attributes:
+        train: sources to train on.
+        held_out: sources to validate with.
+        weights: α_k of their mixtures.
+        mixtures: number of held-out mixtures by which a codec is validated.
+        facts: entries of a card.
+    """
+
+    train: Chunks
+    held_out: Chunks
+    weights: tuple[float, ...]
+    mixtures: int
+    facts: Mapping[str, Any]

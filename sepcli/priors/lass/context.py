@@ -1,15 +1,13 @@
-"""p(c | z_k): how well a token of one source fits the mixture around it.
+"""p(c | z_k), the likelihood of the mixture around a token of one source.
 
-The counted table rates a pair of tokens by the mixture's token of the same instant alone. The mixture
-before and after says more: a bass note lasts, a drum decays. A network reads the codec's features c of the
-mixture on both sides of token t and classifies the token of every source. Its posterior over the marginal is,
-by Bayes' rule, a likelihood up to a factor without z,
+The counted table rates a pair of tokens by the mixture's token of the same instant alone; a network reads the
+codec's features c of the mixture on both sides of token t and classifies the token of every source. Its
+posterior over the marginal is, by Bayes' rule, a likelihood up to a factor without z,
 
     log p(c | z_k) = log q_k(z_k | c) - log p_k(z_k) + const
 
-the scaled likelihood of hybrid speech recognisers, which any prior may be multiplied with. As the table and
-the latent likelihood, it learns from random pairs of clean sources. It goes beyond LASS (Postolache et al.
-2023), whose likelihood is the table alone.
+the scaled likelihood of hybrid speech recognisers. As the table and the latent likelihood, it learns from
+random pairs of clean sources. It goes beyond LASS (Postolache et al. 2023), whose likelihood is the table.
 
 Source: Bourlard & Morgan 1994, "Connectionist Speech Recognition: A Hybrid Approach" (scaled likelihoods).
 """
@@ -21,10 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sepcli.priors.lass.layers import Residual, ordered_weights
+from sepcli.priors.lass.quantizer import ordered_weights
+from sepcli.priors.lass.vqvae1d import Residual
 
 MOST_LAYERS, MOST_TOKENS = 64, 65_536
-"""Layers, and tokens that one of them looks away; beyond that, they only exhaust the memory."""
+"""Largest number of layers, and dilation of one of them in tokens."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class ContextLikelihood(nn.Module):
 
     @torch.no_grad()
     def order_codes(self, codebook: Tensor) -> None:
-        """Set every token's weights from its code (V, D), by ``layers.ordered_weights``."""
+        """Set every token's weights from its code (V, D), by ``ordered_weights``."""
         maps = [ordered_weights(codebook, self.config.dim) for _ in self.config.sources]
         self.head.weight.copy_(torch.cat(maps))
         nn.init.zeros_(self.head.bias)
@@ -97,3 +96,22 @@ class ContextLikelihood(nn.Module):
         """Output (..., dim) of ``forward`` to log q_k(z | c) - log p_k(z), (..., K, V), float32."""
         marginal = (self.counts / self.counts.sum(-1, keepdim=True)).log()
         return self.logits(hidden).float().log_softmax(-1) - marginal
+
+
+class ContextTerm:
+    """μ log p(c_t | z_k) for every token of every source, for W windows.
+
+    Args:
+        likelihood: the network, on the device of the features.
+        features: c (W, L, F), the codec's of the mixtures.
+        power: μ.
+    """
+
+    def __init__(self, likelihood: ContextLikelihood, features: Tensor, power: float) -> None:
+        self._likelihood = likelihood
+        self._hidden = likelihood(features)
+        self._power = power
+
+    def at(self, position: int) -> Tensor:
+        """Return the term at a step, up to a constant per window and source: (W, K, V), float32."""
+        return self._power * self._likelihood.log_ratio(self._hidden[:, position])

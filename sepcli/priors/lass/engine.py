@@ -5,9 +5,9 @@ decodes them. A sample may be the best of several candidates by
 
     ‖m - Σ α_k x_k‖² / (2 s²) - Σ log p(z_k)
 
-with s the standard deviation, per value, of what the decoded candidates miss; without s, by the first term
-alone. Its latents may be refined, and its sources moved to the nearest ones that make the mixture exactly and
-are in the range of their medium; the true sources are in that set, so the squared error cannot grow.
+with s the standard deviation, per value, of the residual; without s, by the first term alone. Its latents may
+be refined, and its sources moved to the nearest ones that sum to the mixture exactly and are in the range of
+their medium; the true sources are in that set, so that the squared error cannot grow.
 
 Source: Postolache et al. 2023 (LASS); for images they take the best of 512 candidates by the error alone, and
     refine it. The prior's part in the choice, and the last step, go beyond it.
@@ -16,30 +16,27 @@ Source: Postolache et al. 2023 (LASS); for images they take the best of 512 cand
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sepcli.errors import InputError, UsageError
 from sepcli.priors.lass.choice import candidate_seeds, least, nearest_exact, squared_error
-from sepcli.priors.lass.context import ContextLikelihood
-from sepcli.priors.lass.latent import LatentLikelihood
-from sepcli.priors.lass.posterior import condition
+from sepcli.priors.lass.context import ContextLikelihood, ContextTerm
+from sepcli.priors.lass.latent import LatentLikelihood, LatentTerm
+from sepcli.priors.lass.posterior import LassPosterior
 from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable
-from sepcli.protocols import Codec, ProgressCallback, TokenPosterior, TokenPrior
+from sepcli.protocols import Codec, ProgressCallback, TokenPrior
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
-from sepcli.samplers.construct import describe_sampler
-from sepcli.samplers.hypotheses import Hypotheses
+from sepcli.samplers.construct import TokenSampler, describe_sampler
 from sepcli.samplers.refinement import Refinement
 from sepcli.signal.mixing import WeightedSum
 
-TokenSampler = Callable[[TokenPosterior, Tensor, ProgressCallback | None], Hypotheses]
-"""(posterior, seeds (W, H), on_progress) → at least H hypotheses per window."""
 SAMPLING = 0.7
 """Share of the time that tokens take where latents are refined, for the display of progress."""
 TOKENS = 1 << 16
@@ -55,13 +52,12 @@ class LassEngine:
         prior: p(z) of the two sources side by side.
         table: p(z_m | z_1, z_2).
         sampler: greedy, ancestral or beam search.
-        settings: of likelihood, choice and refinement.
-        names: of the two sources.
+        settings: likelihood, choice and refinement.
+        names: names of the sources.
         weights: α_k of the mixing m = Σ α_k x_k.
         sample_rate: Hz; 0: images.
-        device: of codec, prior and likelihoods.
-        encoded: α_k of the mixtures that the codec encodes and the table was counted for, proportional to
-            ``weights``; None: these themselves.
+        device: device of codec, prior and likelihoods.
+        encoded: α_k of the mixtures that the codec encodes, proportional to ``weights``; None: the same.
         channels: C.
         size: *D of the codec's signals; None: any length.
         tokens: L, of an image or of a second of audio.
@@ -70,7 +66,7 @@ class LassEngine:
         rows: hypotheses that are computed at once.
 
     Raises:
-        UsageError: the weights are not two positive ones, or not proportional to those of the table.
+        UsageError: the weights are not two positive ones, or not proportional to ``encoded``.
     """
 
     codec: Codec
@@ -90,48 +86,35 @@ class LassEngine:
     context: ContextLikelihood | None = None
     rows: int = 1024
 
+    hop: ClassVar[None] = None
+    density: ClassVar[None] = None
+    interference_trained: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
-        encoded = self.encoded or self.weights
-        if len(self.weights) != 2 or min(self.weights) <= 0 or not _proportional(self.weights, encoded):
-            shares = ":".join(f"{weight:g}" for weight in encoded)
-            raise UsageError(
-                f"the weights {self.weights} are not for LASS, which separates two sources mixed {shares}",
-                "leave the weights and the number of sources out, or use a score prior",
-                argument="weights",
-            )
-
-    @property
-    def hop(self) -> None:
-        """None: the noise of tokens is not fixed in time."""
-        return None
-
-    @property
-    def density(self) -> None:
-        """None: tokens have probabilities, signals no density."""
-        return None
-
-    @property
-    def interference_trained(self) -> bool:
-        """False: the prior is trained on clean sources."""
-        return False
+        weights, encoded = self.weights, self.encoded or self.weights
+        valid = len(weights) == 2 and min(weights) > 0
+        if valid and math.isclose(weights[0] * encoded[1], weights[1] * encoded[0], rel_tol=1e-6):
+            return
+        shares = ":".join(f"{weight:g}" for weight in encoded)
+        raise UsageError(
+            f"the weights {weights} are not for LASS, which separates two sources mixed {shares}",
+            "leave the weights and the number of sources out, or use a score prior",
+            argument="weights",
+        )
 
     @property
     def evaluations(self) -> int:
-        """How many evaluations of the prior an image, or a second of audio, takes per sample and source."""
-        if isinstance(self.sampler, Greedy):
-            return self.tokens
-        return self.tokens * (
-            self.sampler.width if isinstance(self.sampler, Beam) else self.settings.candidates
-        )
+        """Evaluations of the prior per sample and source of an image, or of a second of audio."""
+        hypotheses = self.sampler.width if isinstance(self.sampler, Beam) else self.settings.candidates
+        return self.tokens * (1 if isinstance(self.sampler, Greedy) else hypotheses)
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Sample the sources.
 
         Args:
             mixture: (B, C, *D), float32: audio in [-1, 1], or images whose sources are in [0, 1].
-            seeds: (B, S) int64, one per item and sample; a sample depends on its seed only, except with a
-                ``shortlist``, which the samples of an item share. The samples of a beam are its S best
-                hypotheses.
+            seeds: (B, S) int64; a sample depends on its seed only, except with a ``shortlist``, which the
+                samples of an item share. The samples of a beam are its S best hypotheses.
             on_progress: called after every token and step of refinement.
 
         Returns:
@@ -159,21 +142,16 @@ class LassEngine:
     def hypotheses(
         self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None
     ) -> Tensor:
-        """What the sampler proposes for mixtures (B, C, *D) on the engine's device.
+        """Propose tokens (B, N, L, 2) for mixtures (B, C, *D) on the engine's device.
 
-        Returns:
-            Tokens (B, N, L, 2): the candidates of S seeds, sample after sample, or a search's N ≥ S best.
+        They are the candidates of S seeds, sample after sample, or a search's N ≥ S best.
 
         Raises:
             UsageError: a search keeps fewer than S.
         """
-        signal = mixture * ((self.encoded or self.weights)[0] / self.weights[0])
-        posterior = condition(
-            self.prior, self.table, self.codec, signal, self.settings, self.latent, self.context
-        )
+        posterior = self._posterior(mixture * ((self.encoded or self.weights)[0] / self.weights[0]))
         if isinstance(self.sampler, Ancestral):
-            rows = candidate_seeds(seeds, self.settings.candidates)
-            parts = torch.split(rows, self.rows, dim=1)
+            parts = torch.split(candidate_seeds(seeds, self.settings.candidates), self.rows, dim=1)
             tokens = []
             for number, part in enumerate(parts):
                 progress = portion(on_progress, number / len(parts), (number + 1) / len(parts))
@@ -213,7 +191,7 @@ class LassEngine:
         """Samples (B, S, 2, C, *D) of mixtures (B, C, *D) for seeds (B, S)."""
         share = SAMPLING if self.settings.refine else 1.0
         tokens = self.hypotheses(mixture, seeds, portion(on_progress, 0.0, share))
-        goal, mixing = mixture / max(self.weights), WeightedSum(self._unit_weights)
+        goal = mixture / max(self.weights)
         tokens = self._best(tokens, goal, seeds.shape[1]).transpose(2, 3).flatten(0, 1)  # (B·S, 2, L)
         repeated = goal.repeat_interleave(seeds.shape[1], dim=0)
         if self.settings.refine:
@@ -221,7 +199,7 @@ class LassEngine:
             sources = refinement(
                 self.codec.lookup(tokens),
                 lambda codes: self.codec.synthesise(codes)[..., : mixture.shape[-1]],
-                mixing,
+                WeightedSum(self._unit_weights),
                 repeated,
                 portion(on_progress, SAMPLING, 1.0),
             )
@@ -232,8 +210,19 @@ class LassEngine:
             sources = nearest_exact(sources, repeated, self._unit_weights, bounds)
         return sources.view(*seeds.shape, *sources.shape[1:]).cpu()
 
+    def _posterior(self, signal: Tensor) -> LassPosterior:
+        """Return the posterior given mixtures as signals (B, C, *D), with the terms that the settings use."""
+        latent = context = None
+        if self.latent is not None and self.settings.latent > 0:
+            latents = F.normalize(self.codec.latents(signal).float(), dim=-1)
+            latent = LatentTerm(self.latent, latents, self.settings.latent)
+        if self.context is not None and self.settings.context > 0:
+            context = ContextTerm(self.context, self.codec.features(signal), self.settings.context)
+        tokens = self.codec.encode(signal)
+        return LassPosterior(self.prior, self.table, tokens, self.settings, latent, context)
+
     def _best(self, tokens: Tensor, goal: Tensor, samples: int) -> Tensor:
-        """Return the hypotheses (B, S, L, 2) of least cost among (B, N, L, 2); see the top of this module."""
+        """Return the hypotheses (B, S, L, 2) of least cost among (B, N, L, 2)."""
         if self.settings.candidates == 1:
             return tokens[:, :samples]
         parts = torch.split(tokens, max(1, self.rows // len(goal)), dim=1)
@@ -242,18 +231,17 @@ class LassEngine:
         return tokens.gather(1, best[..., None, None].expand(-1, -1, *tokens.shape[2:]))
 
     def _costs(self, tokens: Tensor, goal: Tensor) -> Tensor:
-        """(B, N) of hypotheses (B, N, L, 2) for mixtures (B, C, *D) of ``_unit_weights``."""
+        """Costs (B, N) of hypotheses (B, N, L, 2) for mixtures (B, C, *D) of ``_unit_weights``."""
         rows = tokens.transpose(2, 3).flatten(0, 1)
         decoded = self._decode(rows, goal.shape[-1])
         sources = decoded.view(*tokens.shape[:2], *decoded.shape[1:])
-        error = squared_error(sources, goal, self._unit_weights)
-        noise = self.settings.noise
+        error, noise = squared_error(sources, goal, self._unit_weights), self.settings.noise
         if noise > 0:
             return error / (2 * noise**2) - self.prior.log_prob(rows).view_as(error)
         return error
 
     def _decode(self, tokens: Tensor, length: int) -> Tensor:
-        """Tokens (R, 2, L) to sources (R, 2, C, *D) of so many samples, or columns."""
+        """Tokens (R, 2, L) to sources (R, 2, C, *D) of a length in samples, or columns."""
         signals = self.codec.decode(tokens.flatten(0, 1))[..., :length]
         return signals.reshape(-1, 2, *signals.shape[1:])
 
@@ -265,12 +253,7 @@ class LassEngine:
 
 
 def portion(on_progress: ProgressCallback | None, start: float, stop: float) -> ProgressCallback | None:
-    """Progress in one part of the work as progress of the whole, in thousandths; of all the work as it is."""
+    """Return the progress in one part of the work as progress of the whole, in thousandths."""
     if on_progress is None or (start, stop) == (0.0, 1.0):
         return on_progress
     return lambda done, steps: on_progress(int(1000 * (start + (stop - start) * done / steps)), 1000)
-
-
-def _proportional(weights: tuple[float, ...], encoded: tuple[float, ...]) -> bool:
-    """Whether two positive weights have the ratio of two others."""
-    return math.isclose(weights[0] * encoded[1], weights[1] * encoded[0], rel_tol=1e-6)

@@ -1,8 +1,8 @@
-"""p(h_m | z_1, z_2): how the mixture's latent, before quantising, follows from the tokens of two sources.
+"""p(h_m | z_1, z_2), the likelihood of the mixture's latent given the tokens of two sources.
 
-The counted table sees the mixture through one token; the encoder's output h_m says where inside that token's
-cell it is. A small network maps the codes of z_1 and z_2 to the mean μ and the standard deviation s of a
-Gaussian,
+The counted table sees the mixture through one token; the encoder's output h_m, before quantising, is a point
+inside that token's cell. A small network maps the codes of z_1 and z_2 to the mean μ and the
+standard deviation s of a Gaussian,
 
     log p(h | z_1, z_2) = -‖h - μ‖² / (2 s²) - (D - 1) log s + const
 
@@ -17,6 +17,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+SLICES = 64
+"""Slices whose pairs go through the network at once."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,8 @@ class LatentLikelihood(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens of both sources (...) to the mean (..., D) and log s (...)."""
-        a, b = (
-            F.embedding(z, layer(self.codebook)) for z, layer in ((first, self.first), (second, self.second))
-        )
+        a = F.embedding(first, self.first(self.codebook))
+        b = F.embedding(second, self.second(self.codebook))
         y: Tensor = self.out(F.silu(self.hidden(F.silu(a + b))))
         return y[..., :-1], y[..., -1].clamp(-4.0, 1.0)
 
@@ -67,3 +69,35 @@ class LatentLikelihood(nn.Module):
         """log p up to a constant of unit latents (..., D), given tokens (...); (...)."""
         offset, slope = self.linear(first, second)
         return offset + (slope * latent).sum(-1)
+
+
+class LatentTerm:
+    """κ log p(h_m | z_1, z_2) at the observed latents, for W windows.
+
+    Args:
+        likelihood: the network, on the device of the latents.
+        latents: h_m (W, L, D), unit vectors.
+        power: κ.
+    """
+
+    def __init__(self, likelihood: LatentLikelihood, latents: Tensor, power: float) -> None:
+        self._likelihood = likelihood
+        self._latents = latents
+        self._power = power
+        self._offset = self._slope = torch.empty(0)
+
+    def prepare(self, first: Tensor, second: Tensor) -> None:
+        """Run the network once over the candidates (U, N) of all U slices."""
+        chunks = zip(torch.split(first, SLICES), torch.split(second, SLICES), strict=True)
+        parts = [self._likelihood.linear(a, b) for a, b in chunks]
+        self._offset, self._slope = (self._power * torch.cat(each) for each in zip(*parts, strict=True))
+
+    def prepared(self, row: Tensor, width: int, position: int) -> Tensor:
+        """Return the term at a step, for the first candidates of slices ``row`` (W,): (W, width)."""
+        offset, slope = (part[:, :width].index_select(0, row) for part in (self._offset, self._slope))
+        return offset + (slope @ self._latents[:, position, :, None])[..., 0]
+
+    def fresh(self, first: Tensor, second: Tensor, position: int) -> Tensor:
+        """Return the term at a step for any tokens (W, M): (W, M)."""
+        latent = self._latents[:, position, None]
+        return self._power * self._likelihood.log_prob(latent, first, second)

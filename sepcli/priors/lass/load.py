@@ -23,42 +23,35 @@ from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqvae1d import Vqvae1d, Vqvae1dConfig
 from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 
-CODEC, TRANSFORMER, TABLE, LATENT, CONTEXT = (
-    "codec",
-    "transformer",
-    "table/table.safetensors",
-    "latent",
-    "context",
-)
-"""Paths of the parts in a prior's folder."""
+CODEC, TRANSFORMER, LATENT, CONTEXT = "codec", "transformer", "latent", "context"
+"""Folders of the parts in a prior's folder."""
+TABLE = "table/table.safetensors"
+"""Path of the likelihood table in a prior's folder."""
 MEANS = (0.5, 0.5)
 """The α_k of the mixtures of images that codecs encode and tables are counted for."""
 FILES: Mapping[str, str] = {
-    f"{CODEC}/config.json": "train it with `sepcli train-prior`, family vqvae",
-    f"{CODEC}/model.safetensors": "train it with `sepcli train-prior`, family vqvae",
-    f"{TRANSFORMER}/config.json": "train it with `sepcli train-prior`, family transformer",
-    f"{TRANSFORMER}/model.safetensors": "train it with `sepcli train-prior`, family transformer",
+    **dict.fromkeys(
+        (f"{CODEC}/config.json", f"{CODEC}/model.safetensors"),
+        "train it with `sepcli train-prior`, family vqvae",
+    ),
+    **dict.fromkeys(
+        (f"{TRANSFORMER}/config.json", f"{TRANSFORMER}/model.safetensors"),
+        "train it with `sepcli train-prior`, family transformer",
+    ),
     TABLE: "count it with `sepcli build-likelihood`",
 }
-"""The files without which nothing is separated, and what makes each."""
+"""The files that separation needs → the command that makes each."""
 
 LassCodec = Vqvae1d | Vqvae2d
 
 
 def load_codec(folder: Path, card: Card | None = None) -> tuple[LassCodec, str]:
-    """Load the codec of a prior of audio or images, float32 on the CPU, without gradients.
-
-    Args:
-        folder: of the prior.
-        card: of the prior; its medium and size must be the codec's.
-
-    Returns:
-        The codec and the sha256 of its weights.
+    """Load the codec of a prior, float32 on the CPU, without gradients, and the sha256 of its weights.
 
     Raises:
         PriorError: it is missing or damaged, or for other signals than the card's.
     """
-    codec: LassCodec = load_network(_make_codec, folder / CODEC)
+    codec: LassCodec = load_network(_codec_of, folder / CODEC)
     if card is not None:
         size = codec.config.size if isinstance(codec, Vqvae2d) else codec.config.sample_rate
         if size != (card.resolution if card.medium == "image" else card.sample_rate):
@@ -68,23 +61,15 @@ def load_codec(folder: Path, card: Card | None = None) -> tuple[LassCodec, str]:
 
 
 def load_transformer(folder: Path) -> TransformerPrior:
-    """Load the autoregressive network of a prior, float32 on the CPU.
-
-    Raises:
-        PriorError: it is missing or damaged.
-    """
+    """Load the autoregressive network of a prior, float32 on the CPU; PriorError if missing or damaged."""
     return load_network(lambda config: TransformerPrior(TransformerConfig(**config)), folder / TRANSFORMER)
 
 
 def check_transformer(card: Card, transformer: TransformerPrior, codec: LassCodec, digest: str) -> None:
-    """Refuse an autoregressive network of other sources than the card's, or of another codec.
-
-    Raises:
-        PriorError: it is one.
-    """
+    """Refuse an autoregressive network of other sources than the card's, or of another codec: PriorError."""
     sources = transformer.config.sources[:1] if card.medium == "image" else transformer.config.sources
-    made_for = _trained(card, TRANSFORMER).get("codec", digest)
-    if (sources, transformer.config.vocabulary, made_for) != (card.sources, codec.vocabulary, digest):
+    made_for = (sources, transformer.config.vocabulary, _codec_digest(card, TRANSFORMER, digest))
+    if made_for != (card.sources, codec.vocabulary, digest):
         raise PriorError(
             f"the autoregressive prior of {card.name} was trained for another codec or other sources",
             "train it again with `sepcli train-prior`, family transformer",
@@ -112,11 +97,9 @@ def load_latent(folder: Path, card: Card, codec: LassCodec) -> LatentLikelihood:
     Raises:
         PriorError: it is missing or damaged, or belongs to another codec.
     """
-    if f"{LATENT}/model.safetensors" not in card.files:
-        raise _no_likelihood(card, "latent")
+    _check_likelihood(card, LATENT, f"{LATENT}/model.safetensors" in card.files)
     latent = load_network(lambda config: LatentLikelihood(LatentConfig(**config)), folder / LATENT)
-    if not torch.equal(latent.codebook, codec.quantizer.codebook):
-        raise _no_likelihood(card, "latent")
+    _check_likelihood(card, LATENT, torch.equal(latent.codebook, codec.quantizer.codebook))
     return latent.requires_grad_(False)
 
 
@@ -126,52 +109,46 @@ def load_context(folder: Path, card: Card, codec: LassCodec, digest: str) -> Con
     Raises:
         PriorError: it is missing or damaged, or belongs to another codec or other sources.
     """
-    if f"{CONTEXT}/model.safetensors" not in card.files:
-        raise _no_likelihood(card, "context")
+    _check_likelihood(card, CONTEXT, f"{CONTEXT}/model.safetensors" in card.files)
     context = load_network(lambda config: ContextLikelihood(ContextConfig(**config)), folder / CONTEXT)
     if not bool((context.counts.isfinite() & (context.counts >= 1)).all()):  # NaN fails both
         path = folder / CONTEXT / "model.safetensors"
         raise PriorError(f"{path} counts no tokens", "fetch or train the prior again")
-    made_for = _trained(card, CONTEXT).get("codec", digest)
-    shape = (context.config.sources, context.config.vocabulary, context.config.features)
-    if (*shape, made_for) != (card.sources, codec.vocabulary, feature_width(codec), digest):
-        raise _no_likelihood(card, "context")
+    config = context.config
+    made_for = (config.sources, config.vocabulary, config.features, _codec_digest(card, CONTEXT, digest))
+    _check_likelihood(
+        card, CONTEXT, made_for == (card.sources, codec.vocabulary, feature_width(codec), digest)
+    )
     return context.requires_grad_(False)
 
 
-def signal_shape(codec: LassCodec) -> tuple[int, ...]:
-    """Channels of a codec's signals and, of images, height and width."""
-    return (codec.config.channels, *codec.config.size) if isinstance(codec, Vqvae2d) else (1,)
-
-
-def token_count(codec: LassCodec, chunk: int | None = None) -> int:
-    """Tokens of an image or, for audio, of a chunk; None: of a second."""
-    if isinstance(codec, Vqvae2d):
-        return codec.config.tokens
-    return -(-codec.config.sample_rate // codec.config.hop) if chunk is None else chunk
+def make_codec(config: Vqvae1dConfig | Vqvae2dConfig) -> LassCodec:
+    """Make a codec with its first weights."""
+    return Vqvae2d(config) if isinstance(config, Vqvae2dConfig) else Vqvae1d(config)
 
 
 def feature_width(codec: LassCodec) -> int:
-    """F, the channels of a codec's features."""
+    """Return F, the channels of a codec's features."""
     return codec.config.widths[-1] if isinstance(codec, Vqvae2d) else codec.config.dim
 
 
 def mixture_weights(card: Card) -> tuple[float, ...]:
-    """The α_k of the mixtures that the codec encodes and the table is counted for."""
+    """Return the α_k of the mixtures that the codec encodes and the table is counted for."""
     return MEANS if card.medium == "image" else card.weights or (1.0,) * len(card.sources)
 
 
-def _trained(card: Card, part: str) -> dict[str, Any]:
-    """What a card says of the training of a part; {} if nothing."""
-    return card.parts[part].training if part in card.parts else {}
+def _codec_digest(card: Card, part: str, default: str) -> str:
+    """The sha256 of the codec that a part was trained for, if the card has it."""
+    return str(card.parts[part].training.get("codec", default)) if part in card.parts else default
 
 
-def _make_codec(config: dict[str, Any]) -> LassCodec:
-    return Vqvae2d(Vqvae2dConfig(**config)) if "size" in config else Vqvae1d(Vqvae1dConfig(**config))
+def _codec_of(config: dict[str, Any]) -> LassCodec:
+    return make_codec(Vqvae2dConfig(**config) if "size" in config else Vqvae1dConfig(**config))
 
 
-def _no_likelihood(card: Card, part: str) -> PriorError:
-    return PriorError(
-        f"{card.name} has no {part} likelihood for its codec and sources",
-        f"train it with `sepcli train-prior`, family {part}, or set {part}=0",
-    )
+def _check_likelihood(card: Card, part: str, holds: bool) -> None:
+    if not holds:
+        raise PriorError(
+            f"{card.name} has no {part} likelihood for its codec and sources",
+            f"train it with `sepcli train-prior`, family {part}, or set {part}=0",
+        )

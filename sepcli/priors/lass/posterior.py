@@ -2,8 +2,7 @@
 
     log p(z_1, z_2 | z_<t, m) = Σ_k log p_k(z_k | z_k,<t) / T + λ log p(m_t | z_1, z_2) + const
 
-to which κ log p(h_t | z_1, z_2) and Σ_k μ log p(c_t | z_k) may be added: see ``sepcli.priors.lass.latent``
-and ``sepcli.priors.lass.context``.
+to which κ log p(h_t | z_1, z_2) and Σ_k μ log p(c_t | z_k) may be added (``LatentTerm``, ``ContextTerm``).
 Only the pairs that the likelihood table holds for the observed m_t are scored, so a step costs O(pairs of
 the slice), never O(V²). Source: Postolache et al. 2023 (LASS), equations 3-5 and section "Inference"; they
 use λ = 3 for music.
@@ -17,12 +16,11 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.lass.context import ContextLikelihood
-from sepcli.priors.lass.latent import LatentLikelihood
-from sepcli.priors.lass.likelihood_terms import ContextTerm, LatentTerm
+from sepcli.priors.lass.context import ContextTerm
+from sepcli.priors.lass.latent import LatentTerm
 from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable
-from sepcli.protocols import Candidates, Codec, TokenPrior
+from sepcli.protocols import Candidates, TokenPrior
 
 ROUND = 32
 """Candidate rows are padded to a multiple of this, so that reductions run over whole vectors."""
@@ -34,13 +32,13 @@ class LassState(NamedTuple):
     cache: Any
     """The prior's state of R = W · H rows, window by window."""
     position: int
-    """t, the step to come."""
+    """t, the next step."""
     hypotheses: int
     """H."""
 
 
 class _Slices(NamedTuple):
-    """The observed candidates of all U distinct mixture codes, weighed once."""
+    """The observed candidates of all U distinct mixture codes."""
 
     first: Tensor
     """a (U, N), int64, rising with b; 0 in padding."""
@@ -53,17 +51,16 @@ class _Slices(NamedTuple):
 class LassPosterior:
     """p(z_1, z_2 | m) over tokens, for W windows at once; fulfils ``TokenPosterior``.
 
-    K = 2 sources; separate more by recursion on pairs. With ``shortlist`` 0 no hypothesis depends on
-    another; with a shortlist, the candidates of a window depend on all its hypotheses (a code counts as
-    likely if any finds it so).
+    With ``shortlist`` 0 no hypothesis depends on another; with a shortlist, the candidates of a window depend
+    on all its hypotheses (a code counts as likely if it is so for any).
 
     Args:
         prior: p(z_1, z_2) = p_1(z_1) p_2(z_2), with K = 2 sources side by side.
         table: p(m | z_1, z_2) over the same V codes.
-        mixture: m (W, L), int64 in [0, V); candidates live where it lives.
-        settings: Powers, temperature and numbers of candidates.
-        latent: Log-likelihood of the mixture's latents, added to the table's.
-        context: Log-likelihood of the mixture around a token, per source, added to the prior's.
+        mixture: m (W, L), int64 in [0, V), on the device of the candidates.
+        settings: powers, temperature and numbers of candidates.
+        latent: term added to the table's log-likelihood.
+        context: term added to the log-prior, per source.
 
     Raises:
         InputError: ``mixture`` is not two-dimensional, is empty, or has a token outside [0, V).
@@ -95,13 +92,16 @@ class LassPosterior:
         self._table = table.to(mixture.device) if self._settings.shortlist else None
         self._read = table.support(mixture)
         codes, self._row = torch.unique(mixture, return_inverse=True)
-        tokens, log_lik = table.candidates(codes, self._settings.max_candidates)
-        lengths = (log_lik > -torch.inf).sum(-1)
-        self._width = lengths[self._row].amax(0).tolist()
-        self._slices = _weigh(tokens, log_lik, self._settings.lam)
+        tokens, log_lik = table.candidates(codes, self._settings.max_candidates, ROUND)
+        possible = log_lik > -torch.inf
+        lengths = possible.sum(-1)[self._row].amax(0)
+        self._width = (lengths + -lengths % ROUND).tolist()
+        weighed = torch.where(possible, log_lik * self._settings.lam, -torch.inf)  # λ = 0: padding stays -inf
+        first, second = (part.contiguous() for part in tokens.unbind(-1))
+        self._slices = _Slices(first, second, weighed)
         self._latent, self._context = latent, context
         if latent is not None:
-            latent.prepare(self._slices.first, self._slices.second)
+            latent.prepare(first, second)
 
     @property
     def windows(self) -> int:
@@ -114,21 +114,14 @@ class LassPosterior:
         return self._mixture.shape[1]
 
     def start(self, hypotheses: int) -> LassState:
-        """The state before the first step, with H hypotheses for every window."""
+        """Return the state before the first step, with H hypotheses for every window."""
         return LassState(self._prior.start(self.windows * hypotheses), 0, hypotheses)
 
     def step(self, state: LassState, tokens: Tensor | None) -> tuple[Candidates, LassState]:
-        """Append joint tokens and return the candidates of the next step.
-
-        Args:
-            state: From ``start``, ``step`` or ``select``; fed once.
-            tokens: (W, H, 2), int64; None at the first step.
-
-        Returns:
-            Candidates (W, N, 2) with log-posteriors (W, H, N), float32, and the new state.
+        """Append joint tokens (W, H, 2), None at first; return the next candidates and the new state.
 
         Raises:
-            PriorError: The prior is not over two sources of the table's V codes.
+            PriorError: the prior is not over two sources of the table's V codes.
         """
         rows = None if tokens is None else tokens.reshape(-1, 2)
         log_prior, cache = self._prior.step(state.cache, rows)
@@ -141,37 +134,35 @@ class LassPosterior:
         log_prior = log_prior.float().view(self.windows, state.hypotheses, 2, self._vocabulary)
         if self._settings.temperature != 1.0:
             log_prior = log_prior / self._settings.temperature
-        if self._context is not None:  # a factor per source, as the prior: it finds candidates, too
+        if self._context is not None:  # a factor per source, as the prior
             log_prior = log_prior + self._context.at(state.position)[:, None]
         slices = self._observed(state.position)
         if self._table is not None:
             slices = self._join(slices, log_prior.amax(1), self._table, state.position)
-        candidates = Candidates(
-            torch.stack([slices.first, slices.second], dim=-1), _log_posterior(log_prior, slices)
-        )
-        return candidates, LassState(cache, state.position + 1, state.hypotheses)
+        pairs = torch.stack([slices.first, slices.second], dim=-1)
+        shape = (-1, state.hypotheses, -1)
+        log_posterior = log_prior[:, :, 0].gather(2, slices.first[:, None].expand(shape))
+        log_posterior += log_prior[:, :, 1].gather(2, slices.second[:, None].expand(shape))
+        log_posterior += slices.log_lik[:, None]
+        return Candidates(pairs, log_posterior), state._replace(cache=cache, position=state.position + 1)
 
     def select(self, state: LassState, parents: Tensor) -> LassState:
-        """Hypothesis h of window w continues from hypothesis ``parents[w, h]`` ((W, H'), int64)."""
+        """Continue hypothesis h of window w from hypothesis ``parents[w, h]`` ((W, H'), int64)."""
         base = torch.arange(self.windows, device=parents.device)[:, None] * state.hypotheses
         cache = self._prior.select(state.cache, (base + parents).reshape(-1))
-        return LassState(cache, state.position, parents.shape[1])
+        return state._replace(cache=cache, hypotheses=parents.shape[1])
 
     def _observed(self, position: int) -> _Slices:
         """The table's candidates at one step, (W, N) each."""
-        width = min(self._width[position] + -self._width[position] % ROUND, self._slices.first.shape[1])
-        row = self._row[:, position]
+        row, width = self._row[:, position], self._width[position]
         slices = _Slices(*(part[:, :width].index_select(0, row) for part in self._slices))
         if self._latent is None:
             return slices
         return slices._replace(log_lik=slices.log_lik + self._latent.prepared(row, width, position))
 
     def _join(self, observed: _Slices, log_prior: Tensor, table: LikelihoodTable, position: int) -> _Slices:
-        """Add the shortlist: the best codes of each prior (W, 2, V) crossed; pairs observed already get -inf.
-
-        The mixture codes ``read`` (W,) are those whose slices were observed; -1 says nothing about any pair.
-        """
-        read = self._read[:, position]
+        """Add the shortlist, the best codes of each prior (W, 2, V) crossed; observed pairs get -inf."""
+        read = self._read[:, position]  # -1 where the mixture code is uninformative
         best = log_prior.topk(min(self._settings.shortlist, self._vocabulary), dim=-1).indices
         r = best.shape[-1]
         a, b = best[:, 0].repeat_interleave(r, dim=-1), best[:, 1].repeat(1, r)
@@ -179,46 +170,9 @@ class LassPosterior:
         log_lik = table.log_likelihood(a, b, m.clamp(min=0)).masked_fill_(m < 0, 0.0) * self._settings.lam
         if self._latent is not None:
             log_lik = log_lik + self._latent.fresh(a, b, position)
-        keys = (observed.first * self._vocabulary + observed.second).masked_fill_(
-            observed.log_lik == -torch.inf, self._vocabulary**2
-        )
+        keys = observed.first * self._vocabulary + observed.second
+        keys.masked_fill_(observed.log_lik == -torch.inf, self._vocabulary**2)
         pair = a * self._vocabulary + b
         at = torch.searchsorted(keys, pair).clamp_(max=keys.shape[1] - 1)
         fresh = torch.where(keys.gather(1, at) == pair, -torch.inf, log_lik)
         return _Slices(*(torch.cat(two, dim=1) for two in zip(observed, (a, b, fresh), strict=True)))
-
-
-def condition(
-    prior: TokenPrior,
-    table: LikelihoodTable,
-    codec: Codec,
-    signal: Tensor,
-    settings: LassSettings,
-    latent: LatentLikelihood | None = None,
-    context: ContextLikelihood | None = None,
-) -> LassPosterior:
-    """Return the posterior given mixtures as signals (B, C, *D), with the terms that ``settings`` use."""
-    latent_term = context_term = None
-    if latent is not None and settings.latent > 0:
-        latents = torch.nn.functional.normalize(codec.latents(signal).float(), dim=-1)
-        latent_term = LatentTerm(latent, latents, settings.latent)
-    if context is not None and settings.context > 0:
-        context_term = ContextTerm(context, codec.features(signal), settings.context)
-    return LassPosterior(prior, table, codec.encode(signal), settings, latent_term, context_term)
-
-
-def _weigh(tokens: Tensor, log_lik: Tensor, lam: float) -> _Slices:
-    """Slices with λ log p, padded to a multiple of ``ROUND``; λ = 0 leaves padding at -inf."""
-    short = -tokens.shape[1] % ROUND
-    weighed = torch.where(log_lik > -torch.inf, log_lik * lam, -torch.inf)
-    first, second = (torch.nn.functional.pad(tokens[..., k], (0, short)) for k in (0, 1))
-    return _Slices(first, second, torch.nn.functional.pad(weighed, (0, short), value=-torch.inf))
-
-
-def _log_posterior(log_prior: Tensor, slices: _Slices) -> Tensor:
-    """Log-priors (W, H, 2, V) and likelihoods at the candidates only: (W, H, N)."""
-    shape = (-1, log_prior.shape[1], -1)
-    total = log_prior[:, :, 0].gather(2, slices.first[:, None].expand(shape))
-    total += log_prior[:, :, 1].gather(2, slices.second[:, None].expand(shape))
-    total += slices.log_lik[:, None]
-    return total

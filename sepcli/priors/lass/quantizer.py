@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+INITIAL_STD = 0.06
+"""Standard deviation of a token's initial weights where they depend on its code."""
+
 
 class VectorQuantizer(nn.Module):
     """A codebook of V unit vectors of D dimensions.
@@ -21,9 +24,8 @@ class VectorQuantizer(nn.Module):
     Args:
         vocabulary: V.
         dim: D.
-        decay: how slowly the codebook follows the latents; 0.99 remembers about 100 batches.
-        revive_below: codes whose average use per batch falls below this are replaced by latents of the
-            current batch.
+        decay: of the moving averages; 0.99 averages over about 100 batches.
+        revive_below: codes of a smaller average use per batch are replaced by latents of the batch.
     """
 
     codebook: Tensor
@@ -40,22 +42,18 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("sums", codes.clone())
 
     def nearest(self, latents: Tensor) -> Tensor:
-        """Latents (..., D), any length, to tokens (...), int64; searched in float32, under autocast too.
-
-        In bfloat16 codes that lie near each other tie, and a tie is a wrong token.
-        """
-        with torch.autocast(latents.device.type, enabled=False):
+        """Latents (..., D), any length, to tokens (...), int64."""
+        with torch.autocast(latents.device.type, enabled=False):  # in bfloat16 neighboring codes tie
             return (latents.float() @ self.codebook.T).argmax(-1)
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Tokens (...) to unit codes (..., D)."""
         return F.embedding(tokens, self.codebook)
 
-    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantise with a straight-through gradient.
+    def forward(self, latents: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Quantise latents (..., D), any length, with a straight-through gradient.
 
-        Args:
-            latents: (..., D), any length.
+        While training, with ``rng``, the codebook follows.
 
         Returns:
             codes (..., D) whose gradient goes to the latents, tokens (...), and the commitment loss ().
@@ -64,6 +62,8 @@ class VectorQuantizer(nn.Module):
         tokens = self.nearest(unit)
         codes = self.lookup(tokens)
         commitment = (unit - codes.detach()).square().sum(-1).mean()
+        if self.training and rng is not None:
+            self.follow(latents, tokens, rng)
         return unit + (codes - unit).detach(), tokens, commitment
 
     @torch.no_grad()
@@ -83,7 +83,18 @@ class VectorQuantizer(nn.Module):
 
 
 def perplexity(tokens: Tensor, vocabulary: int) -> float:
-    """Effective number of codes in use, exp of the entropy of the tokens' histogram, between 1 and V."""
+    """Return the number of codes in effective use, exp of the entropy of the tokens' histogram, in [1, V]."""
     p = torch.bincount(tokens.flatten(), minlength=vocabulary).double()
     p = p / p.sum()
     return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
+
+
+def ordered_weights(codebook: Tensor, dim: int) -> Tensor:
+    """Return initial weights (V, dim) of V tokens that are near each other where their codes (V, D) are.
+
+    Similar tokens then share what they learn from the first step on. The codes are mapped by a random matrix
+    from torch's global generator.
+    """
+    codes = codebook.detach().cpu().float()
+    scale = INITIAL_STD / codes.square().sum(-1).mean().sqrt().clamp_min(1e-6)
+    return scale * codes @ torch.randn(codes.shape[1], dim)

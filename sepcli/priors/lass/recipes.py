@@ -1,4 +1,4 @@
-"""How the parts of LASS are trained, of audio and images alike: codec, transformer, and likelihoods."""
+"""The training of the parts of LASS, of audio and images alike: codec, transformer, and likelihoods."""
 
 from __future__ import annotations
 
@@ -13,19 +13,12 @@ from msgspec import structs
 from sepcli.catalog import card as cards
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_splits import named_classes
-from sepcli.errors import OutputError, PriorError, SepError, UsageError
+from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.lass import parts
-from sepcli.priors.lass.load import (
-    CODEC,
-    CONTEXT,
-    LATENT,
-    TRANSFORMER,
-    LassCodec,
-    load_codec,
-)
-from sepcli.priors.lass.open_chunks import SECONDS, Data, audio_data, codec_images, transformer_images
-from sepcli.priors.lass.options import AudioOptions, ImageCodecOptions, ImageTransformerOptions
-from sepcli.priors.lass.presets import CODECS
+from sepcli.priors.lass.chunks import Data
+from sepcli.priors.lass.load import CODEC, CONTEXT, LATENT, TRANSFORMER, LassCodec, load_codec, make_codec
+from sepcli.priors.lass.open_chunks import SECONDS, audio_data, codec_images, transformer_images
+from sepcli.priors.lass.options import CODECS, AudioOptions, ImageCodecOptions, ImageTransformerOptions
 from sepcli.priors.lass.tasks import CodecTask
 from sepcli.priors.lass.vqvae1d import SPECTRAL_SIZES, Vqvae1d, Vqvae1dConfig
 from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
@@ -42,6 +35,8 @@ USED: Mapping[str, Mapping[str, Any]] = {
 """Part → settings by which it is used once it is trained, unless the card has others."""
 
 Options = AudioOptions | ImageCodecOptions | ImageTransformerOptions
+MakePart = Callable[[TrainConfig, Data, LassCodec, str], parts.Part]
+"""(config, data, codec, its sha256) → a network over the codec's tokens."""
 
 
 def codec(options: AudioOptions | ImageCodecOptions, config: TrainConfig) -> Recipe:
@@ -77,39 +72,24 @@ def transformer(options: AudioOptions | ImageTransformerOptions, config: TrainCo
     return Recipe(TRANSFORMER, config.sources, identity, opened, alone=False)
 
 
-def latent(options: AudioOptions, config: TrainConfig) -> Recipe:
-    """Decide how a likelihood of the mixture's latents is trained.
+def likelihood(options: AudioOptions, config: TrainConfig) -> Recipe:
+    """Decide how a likelihood is trained: of the mixture's latents, or of the mixture around a token.
 
     Raises:
         UsageError: sources are not the prior's, or not two.
         OutputError: the folder is of another prior.
     """
-    return _likelihood(LATENT, parts.latent, options, config)
-
-
-def context(options: AudioOptions, config: TrainConfig) -> Recipe:
-    """Decide how a likelihood of the mixture around a token is trained.
-
-    Raises:
-        UsageError: sources are not the prior's, or not two.
-        OutputError: the folder is of another prior.
-    """
-    return _likelihood(CONTEXT, parts.context, options, config)
-
-
-def _likelihood(
-    part: str, make: Callable[..., parts.Part], options: AudioOptions, config: TrainConfig
-) -> Recipe:
-    config = _named(options, config)
+    config, part = _named(options, config), config.family
     if len(config.sources) != 2:
         raise UsageError(
             f"LASS separates two sources, {len(config.sources)} are given", "name two", argument="sources"
         )
+    make = parts.latent if part == LATENT else parts.context
     return Recipe(part, config.sources, {}, partial(_open_part, part, make, options, config), alone=False)
 
 
 def _named(options: Options, config: TrainConfig) -> TrainConfig:
-    """The config with its sources, which have to be those of the prior in the folder.
+    """Return the config with its sources, which have to be those of the prior in the folder.
 
     Raises:
         UsageError: they are not, or there are several of images.
@@ -152,38 +132,24 @@ def _open_codec(
         data = audio_data(config, shape, SECONDS)
     else:
         (channels, *size), data = codec_images(options, config, on_progress, on_message)
-        shape = _image_shape(channels, (size[0], size[1]), config.preset)
-
-    def network() -> LassCodec:
-        return Vqvae2d(shape) if isinstance(shape, Vqvae2dConfig) else Vqvae1d(shape)
+        try:
+            shape = Vqvae2dConfig(channels, tuple(size), **CODECS["image"][config.preset])
+        except ValueError as error:
+            raise UsageError(f"{error}", "choose a multiple of the patch", "settings.size") from error
 
     def task(model: LassCodec, _: LassCodec) -> CodecTask:
-        result = CodecTask(model, data.train, data.held_out, data.weights, config.batch, data.mixtures)
+        result = CodecTask(model, data, config.batch)
         if isinstance(model, Vqvae2d):
             model.initialise(result.sample(np.random.default_rng(config.loop.seed)))
         return result
 
-    stage = Stage(network, task, average=False)
+    stage = Stage(partial(make_codec, shape), task, average=False)
     return Setup(shape, stage, _card(config, CODEC, shape, data), finish=lambda: data.facts)
-
-
-def _image_shape(channels: int, size: tuple[int, int], preset: str) -> Vqvae2dConfig:
-    """The sizes of a codec of images.
-
-    Raises:
-        UsageError: the images are not whole patches.
-    """
-    try:
-        return Vqvae2dConfig(channels, size, **CODECS["image"][preset])
-    except ValueError as error:
-        if isinstance(error, SepError):
-            raise
-        raise UsageError(f"{error}", "choose a multiple of the patch", argument="settings.size") from error
 
 
 def _open_part(
     part: str,
-    make: Callable[[TrainConfig, Data, LassCodec, str], parts.Part],
+    make: MakePart,
     options: AudioOptions | ImageTransformerOptions,
     config: TrainConfig,
     on_progress: ProgressCallback | None,
@@ -194,36 +160,26 @@ def _open_part(
     if isinstance(trained, Vqvae1d) and isinstance(options, AudioOptions):
         data = audio_data(config, trained.config)
     elif isinstance(trained, Vqvae2d) and isinstance(options, ImageTransformerOptions):
-        data = transformer_images(options, config, trained, on_progress)
+        data = transformer_images(options, config, trained.config, on_progress)
     else:
         raise PriorError(f"the codec of {config.out} is not for {config.data}", "train a codec first")
-    definition = make(config, data, trained, digest)
-    return Setup(
-        definition.config,
-        Stage(definition.network, definition.task, average=False),
-        _card(config, part, trained.config, data),
-        identity={"codec": digest},
-        finish=lambda: {**data.facts, "codec": digest},
-    )
+    shape, stage = make(config, data, trained, digest)
+    card = _card(config, part, trained.config, data)
+    identity = {"codec": digest}
+    return Setup(shape, stage, card, identity, finish=lambda: {**data.facts, **identity})
 
 
 def _card(config: TrainConfig, part: str, shape: Vqvae1dConfig | Vqvae2dConfig, data: Data) -> cards.Card:
-    """The prior's card, or a new one, with the settings that use the part."""
+    """Return the prior's card, or a new one, with the settings that use the part."""
     if (config.out / cards.CARD).exists():
         card = cards.read(config.out)
-    elif isinstance(shape, Vqvae2dConfig):
+    else:
         card = cards.Card(
             name=config.out.resolve().name, medium="image", engine="lass", sources=config.sources
         )
-    else:
-        card = cards.Card(
-            name=config.out.resolve().name,
-            medium="audio",
-            engine="lass",
-            sources=config.sources,
-            weights=data.weights,
-            sample_rate=shape.sample_rate,
-        )
+        if isinstance(shape, Vqvae1dConfig):
+            rate = shape.sample_rate
+            card = structs.replace(card, medium="audio", weights=data.weights, sample_rate=rate)
     if isinstance(shape, Vqvae2dConfig):
         card = structs.replace(card, resolution=shape.size)
     settings = {**card.settings, "lass": {**USED.get(part, {}), **card.settings.get("lass", {})}}

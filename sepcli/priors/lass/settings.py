@@ -17,24 +17,21 @@ Many = 1_000_000_000
 
 @dataclass(frozen=True)
 class LassSettings:
-    """How prior and likelihood are weighed, how many pairs are rated, and how a sample is chosen and refined.
-
-    By default a sample is that of the sampler; the best of several, refined and exact ones are for images.
+    """Settings of likelihood, candidates, choice and refinement.
 
     Attributes:
-        lam: λ, the power of the likelihood table.
-        latent: κ, the power of the latent likelihood, where the prior has one.
-        context: μ, the power of the context likelihood, likewise.
+        lam: λ, power of the likelihood table.
+        latent: κ, power of the latent likelihood.
+        context: μ, power of the context likelihood.
         temperature: T, divides the log-probabilities of the priors.
-        max_candidates: the most pairs of a mixture code's slice that are rated, those counted most often.
-        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are rated, too, by
-            what the context says of them as well. 0: none.
-        candidates: separations that every sample is the best of; of a beam, so many of its best are compared.
+        max_candidates: largest number of pairs of a mixture code that are rated, those counted most often.
+        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are rated, too.
+        candidates: number of separations, or of a beam's best hypotheses, that every sample is the best of.
         refine: steps of refinement of a sample's latents.
         refine_rate: learning rate of the refinement.
-        exact: whether the sources are moved to the nearest ones that make the mixture exactly.
-        noise: s, the standard deviation per value of what decoded candidates miss, where all weights are 1;
-            0: candidates are compared by what they miss alone, not by their prior.
+        exact: whether the sources are moved to the nearest ones that sum to the mixture exactly.
+        noise: s, standard deviation per value of the residual of candidates, where all weights are 1; 0:
+            candidates are compared by their residual alone, not by their prior.
 
     Raises:
         UsageError: a value is out of range.
@@ -66,7 +63,7 @@ MNIST, and sources that make the mixture exactly."""
 
 @dataclass(frozen=True)
 class CountSettings:
-    """How much is counted for a likelihood table, and how much of it is kept.
+    """Budget of counting a likelihood table, and size of the table.
 
     Attributes:
         tokens: stop after so many token triples; None: by time only.

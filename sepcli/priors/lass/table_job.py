@@ -1,6 +1,6 @@
-"""A likelihood table to be counted: the prior it is for, the data it is counted on, and how it is finished.
+"""A likelihood table to be counted: its prior, its data, and its completion.
 
-Finished, a table is pruned to the size that ships, with β fitted and coverage measured on held-out pairs.
+A complete table is pruned to the size that ships, with β fitted and coverage measured on held-out pairs.
 """
 
 from __future__ import annotations
@@ -15,17 +15,21 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
-from sepcli.errors import PriorError
-from sepcli.priors.lass.chunks import Chunks
-from sepcli.priors.lass.load import TABLE, LassCodec, load_codec, mixture_weights, token_count
-from sepcli.priors.lass.open_chunks import pairs
+from sepcli.datasets.image_splits import open_like
+from sepcli.errors import OutputError, PriorError
+from sepcli.priors.lass.chunks import Chunks, ImageChunks
+from sepcli.priors.lass.load import TABLE, LassCodec, load_codec, mixture_weights
+from sepcli.priors.lass.open_chunks import open_audio
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable
+from sepcli.priors.lass.vqvae1d import Vqvae1d
 from sepcli.protocols import ProgressCallback
 from sepcli.signal.mixing import WeightedSum
 
 AT_ONCE: Mapping[str, int] = {"audio": 16, "image": 256}
 """Medium → pairs per batch."""
+COUNTS = Path("table", "counts.safetensors")
+"""All counts of a prior, in its folder."""
 Triples = tuple[Tensor, Tensor, Tensor]
 """Tokens of two sources and of their mixture, (N,) each, int64."""
 
@@ -35,13 +39,13 @@ class TableJob:
     """The prior that a table is for, and the data that it is counted on.
 
     Attributes:
-        folder: of the prior.
-        card: of the prior.
-        codec: of the prior, on the device of the counting.
+        folder: the prior's folder.
+        card: the prior's card.
+        codec: the prior's codec, on the device of the counting.
         digest: sha256 of the codec's weights.
         data: songs of Slakh2100's layout or MUSDB18, or images.
         cache: folder for decoded recordings and images; None: decode again.
-        settings: of the counting.
+        settings: budget and size of the table.
     """
 
     folder: Path
@@ -55,21 +59,41 @@ class TableJob:
     @property
     def counts(self) -> Path:
         """The file of all counts."""
-        return self.folder / "table" / "counts.safetensors"
+        return self.folder / COUNTS
 
     @property
     def tokens(self) -> int:
-        """Triples that are counted at once."""
-        return self._pairs * token_count(self.codec, self.settings.chunk_tokens)
+        """Number of triples that are counted at once."""
+        codec, per_chunk = self.codec, self.settings.chunk_tokens
+        return self._pairs * (per_chunk if isinstance(codec, Vqvae1d) else codec.config.tokens)
 
     def open(self, split: str, on_progress: ProgressCallback | None = None) -> Chunks:
-        """Open the sources of a split, ``train`` or ``validation``."""
-        length = self.settings.chunk_tokens
-        return pairs(self.data, split, self.card, self.codec, length, self.cache, on_progress)
+        """Open the sources of a split, ``train`` or ``validation``.
+
+        Raises:
+            InputError: the data cannot be read.
+            OutputError: the cache cannot be written.
+        """
+        if isinstance(self.codec, Vqvae1d):
+            length = self.settings.chunk_tokens * self.codec.config.hop
+            return open_audio(self.data, split, self.card.sources, self.card.sample_rate, length, self.cache)
+        train, held_out = open_like(self.data, self.codec.config.shape, (), self.cache, on_progress)
+        return ImageChunks(train if split == "train" else held_out)
 
     def sample(self, chunks: Chunks, rng: np.random.Generator) -> Triples:
         """Sample random pairs of sources and encode them with their mixtures."""
         return encode(self.codec, chunks.sample(rng, self._pairs), mixture_weights(self.card))
+
+    def save(self, counted: LikelihoodTable) -> None:
+        """Write all counts; OutputError if the folder cannot be written."""
+        folder = self.counts.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {folder}: {error.strerror}", "choose a folder that can be written"
+            ) from error
+        counted.save(self.counts)
 
     @property
     def _pairs(self) -> int:
@@ -77,7 +101,7 @@ class TableJob:
 
 
 def open_job(
-    folder: Path, data: Path, settings: CountSettings, cache: Path | None, device: torch.device
+    folder: Path, data: Path, settings: CountSettings, cache: Path | None, device: torch.device | str = "cpu"
 ) -> TableJob:
     """Open the prior of a table to be counted; see ``TableJob``.
 
@@ -100,8 +124,7 @@ def finish(job: TableJob, counted: LikelihoodTable, held_out: Chunks) -> dict[st
 
     Returns:
         tokens, nonzeros and density (%) of all counts; the same of the table kept; bytes; β; coverage of
-        held-out tokens (``codes``: mixture tokens with support, ``triples``: (z_1, z_2) in their slice,
-        ``pairs``: seen at all).
+        held-out tokens (see ``Coverage``).
     """
     settings = job.settings
     rng = np.random.default_rng([settings.seed, 1])
@@ -129,7 +152,7 @@ def finish(job: TableJob, counted: LikelihoodTable, held_out: Chunks) -> dict[st
 
 @torch.inference_mode()
 def encode(codec: LassCodec, sources: Tensor, weights: tuple[float, ...]) -> Triples:
-    """Tokens of two sources (B, 2, C, *D) and of their mixture Σ α_k x_k, (B·L,) each, on the CPU."""
+    """Encode two sources (B, 2, C, *D) and their mixture Σ α_k x_k: tokens (B·L,) each, on the CPU."""
     x = sources.to(codec.quantizer.codebook.device)
     tokens = codec.encode(torch.cat([x[:, 0], x[:, 1], WeightedSum(weights)(x)])).cpu()
     first, second, mixed = (part.flatten() for part in tokens.chunk(3))
@@ -137,7 +160,7 @@ def encode(codec: LassCodec, sources: Tensor, weights: tuple[float, ...]) -> Tri
 
 
 def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
-    """For every code of the codebook (V, D) the nearest that was counted as a mixture code; (V,) int64."""
+    """Return for every code of the codebook (V, D) the nearest counted as a mixture code: (V,) int64."""
     codes = torch.arange(len(codebook))
     seen = codes[table.support(codes) == codes]
     near: Tensor = seen[(codebook @ codebook[seen].T).argmax(-1)]

@@ -1,7 +1,4 @@
-"""Training tasks of LASS: a codec of sources and mixtures, a transformer over tokens, and likelihoods.
-
-All take their data from ``Chunks``, of audio or images.
-"""
+"""Training tasks of LASS: a codec of sources and mixtures, a transformer over tokens, and likelihoods."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepcli.priors.lass.chunks import Chunks
+from sepcli.priors.lass.chunks import Data
 from sepcli.priors.lass.context import ContextLikelihood
 from sepcli.priors.lass.latent import LatentLikelihood
 from sepcli.priors.lass.load import LassCodec
@@ -23,48 +20,41 @@ from sepcli.signal.mixing import WeightedSum
 
 HELD_OUT = 64
 """Held-out mixtures by which a likelihood is validated."""
+Loss = tuple[Tensor, dict[str, float]]
+"""A loss () and figures to log."""
 
 
+@dataclass(frozen=True)
 class CodecTask:
     """Train a codec on equal numbers of every source and of their mixtures.
 
-    Args:
+    Attributes:
         model: the codec, on its device.
-        train: sources to train on.
-        held_out: sources to validate with.
-        weights: α_k of the mixing.
+        data: sources.
         batch: signals per step, rounded up to a multiple of K + 1.
-        validated: items of held-out sources.
     """
 
-    def __init__(
-        self,
-        model: LassCodec,
-        train: Chunks,
-        held_out: Chunks,
-        weights: tuple[float, ...],
-        batch: int,
-        validated: int,
-    ) -> None:
-        self.model, self.train, self.held_out, self.validated = model, train, held_out, validated
-        self.mixing = WeightedSum(weights)
-        self.items = -(-batch // (len(weights) + 1))
+    model: LassCodec
+    data: Data
+    batch: int
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, rng: np.random.Generator) -> Loss:
         """Return the loss of random sources and their mixtures."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         return self.model.loss(self.sample(rng), generator)
 
     def sample(self, rng: np.random.Generator) -> Tensor:
         """Sample random sources and their mixtures (N, C, *D), on the model's device."""
-        return self._with_mixtures(self.train.sample(rng, self.items)).flatten(0, 1)
+        items = -(-self.batch // (len(self.data.weights) + 1))
+        return self._with_mixtures(self.data.train.sample(rng, items)).flatten(0, 1)
 
     def validate(self) -> dict[str, float]:
         """Return the reconstruction quality (dB) of held-out sources and mixtures, and perplexity."""
-        signals = self._with_mixtures(self.held_out.sample(np.random.default_rng(1), self.validated))
+        held_out = self.data.held_out
+        signals = self._with_mixtures(held_out.sample(np.random.default_rng(1), self.data.mixtures))
         figures: dict[str, list[float]] = {}
         tokens = []
-        for name, signal in zip((*self.held_out.names, "mixture"), signals.unbind(1), strict=True):
+        for name, signal in zip((*held_out.names, "mixture"), signals.unbind(1), strict=True):
             z = self.model.encode(signal)
             measure, value = self.model.quality(signal, self.model.decode(z))
             figures.setdefault(f"{measure}_{name}".removesuffix("_"), []).append(value)
@@ -79,34 +69,33 @@ class CodecTask:
     def _with_mixtures(self, sources: Tensor) -> Tensor:
         """(B, K, C, *D) to (B, K + 1, C, *D), the mixture last, on the model's device."""
         x = sources.to(self.model.quantizer.codebook.device)
-        return torch.cat([x, self.mixing(x)[:, None]], dim=1)
+        return torch.cat([x, WeightedSum(self.data.weights)(x)[:, None]], dim=1)
 
 
+@dataclass(frozen=True)
 class TransformerTask:
     """Train the autoregressive network on the tokens of clean sources.
 
-    Args:
+    Attributes:
         model: the network, on its device.
         codec: the trained codec, on the same device.
-        train: sources to train on.
-        held_out: sources to validate with.
+        data: sources.
         batch: sequences per step, rounded up to a multiple of the sources of an item.
     """
 
-    def __init__(
-        self, model: TransformerPrior, codec: LassCodec, train: Chunks, held_out: Chunks, batch: int
-    ) -> None:
-        self.model, self.codec, self.train, self.held_out = model, codec.eval(), train, held_out
-        self.batch = batch
+    model: TransformerPrior
+    codec: LassCodec
+    data: Data
+    batch: int
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, rng: np.random.Generator) -> Loss:
         """Return the loss of random sequences."""
-        return self.model.loss(*self._encode(*self.train.labelled(rng, self.batch)))
+        return self.model.loss(*self._encode(*self.data.train.labelled(rng, self.batch)))
 
     def validate(self) -> dict[str, float]:
         """Return the negative log-likelihood of held-out sequences in nats per token: all, and by part."""
         figures = {}
-        for name, (signals, sources) in self.held_out.validation().items():
+        for name, (signals, sources) in self.data.held_out.validation().items():
             total = 0.0
             for part in zip(*(torch.split(each, self.batch) for each in (signals, sources)), strict=True):
                 loss, _ = self.model.loss(*self._encode(*part))
@@ -128,33 +117,33 @@ class LikelihoodTask:
 
     Attributes:
         model: the likelihood, on its device.
-        nll: sources (B, K, C, *D) → its loss, in nats per token, and figures with ``nll`` among them.
-        train: sources to train on.
-        held_out: sources to validate with.
+        nll: (model, codec, mixing, sources) → its loss, in nats per token, and figures with ``nll``.
+        codec: the trained codec, on the same device.
+        data: sources.
         batch: mixtures per step.
-        device: of the model.
     """
 
     model: nn.Module
-    nll: Callable[[Tensor], tuple[Tensor, dict[str, float]]]
-    train: Chunks
-    held_out: Chunks
+    nll: Callable[..., Loss]
+    codec: LassCodec
+    data: Data
     batch: int
-    device: torch.device
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, rng: np.random.Generator) -> Loss:
         """Return the loss of random mixtures."""
-        return self.nll(self.train.sample(rng, self.batch).to(self.device))
+        return self._loss(self.data.train.sample(rng, self.batch))
 
     def validate(self) -> dict[str, float]:
         """Return the loss of held-out mixtures."""
-        _, figures = self.nll(self.held_out.sample(np.random.default_rng(1), HELD_OUT).to(self.device))
+        _, figures = self._loss(self.data.held_out.sample(np.random.default_rng(1), HELD_OUT))
         return {"loss": figures["nll"], **figures}
 
+    def _loss(self, sources: Tensor) -> Loss:
+        x = sources.to(self.codec.quantizer.codebook.device)
+        return self.nll(self.model, self.codec, WeightedSum(self.data.weights), x)
 
-def latent_nll(
-    model: LatentLikelihood, codec: LassCodec, mixing: WeightedSum, sources: Tensor
-) -> tuple[Tensor, dict[str, float]]:
+
+def latent_nll(model: LatentLikelihood, codec: LassCodec, mixing: WeightedSum, sources: Tensor) -> Loss:
     """-log p(h_m | z_1, z_2) up to a constant of two sources (B, 2, C, *D); ``model`` has the codebook."""
     with torch.autocast(sources.device.type, enabled=False):  # 8 bits are too few for distances within a cell
         with torch.no_grad():
@@ -164,9 +153,7 @@ def latent_nll(
     return nll, {"nll": float(nll.detach())}
 
 
-def context_nll(
-    model: ContextLikelihood, codec: LassCodec, mixing: WeightedSum, sources: Tensor
-) -> tuple[Tensor, dict[str, float]]:
+def context_nll(model: ContextLikelihood, codec: LassCodec, mixing: WeightedSum, sources: Tensor) -> Loss:
     """-log q_k(z_k | c), the mean of K sources (B, K, C, *D); while training, their tokens are counted."""
     with torch.no_grad():
         tokens = _tokens(codec, sources)

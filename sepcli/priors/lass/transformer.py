@@ -2,9 +2,8 @@
 
 A causal transformer with rotary positions, root-mean-square normalisation, one key/value head shared by all
 query heads and attention limited to the last ``context`` tokens, so that the cache of one row is small and
-does not grow with the sequence. The source k enters as an embedding added to every token. The cache travels
-in a ``State``; ``step`` writes the new token into it in position and hands it on, so a state is fed once
-(``select`` copies, and is the way to branch).
+does not grow with the sequence. The source k enters as an embedding added to every token. ``step`` writes the
+new token into the cache, so that a ``State`` is fed once; ``select`` copies, and is the way to branch.
 
 Source: Vaswani et al. 2017; Shazeer 2019, "Fast Transformer Decoding" (multi-query attention); Su et al.
     2021, "RoFormer".
@@ -12,6 +11,7 @@ Source: Vaswani et al. 2017; Shazeer 2019, "Fast Transformer Decoding" (multi-qu
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepcli.priors.lass.layers import ordered_weights
+from sepcli.priors.lass.quantizer import ordered_weights
 
 MAX_CONTEXT = 65_536
 """Largest context, in tokens."""
@@ -34,9 +34,9 @@ class TransformerConfig:
         sources: names of the K sources.
         dim: width of the residual stream.
         layers: number of blocks.
-        heads: query heads of ``head_dim`` dimensions each; keys and values have one head.
+        heads: query heads; keys and values have one head.
         head_dim: dimensions of a head, even.
-        context: how many tokens back attention sees, the token itself included.
+        context: number of tokens back attention sees, the token itself included.
         mlp_ratio: hidden width of the feed-forward part over ``dim``.
 
     Raises:
@@ -54,23 +54,24 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         context = isinstance(self.context, int) and 1 <= self.context <= MAX_CONTEXT
-        if not (context and isinstance(self.sources, tuple)):
+        if not context or not isinstance(self.sources, tuple):
             raise ValueError(f"a context of {self.context} tokens, or sources that are no list of names")
 
 
 class State(NamedTuple):
-    """The cache of partly generated rows: R rows of K sources, flattened to R·K."""
+    """The cache of R partly generated rows of K sources.
+
+    Attributes:
+        keys: per layer, rotated keys of the last tokens, a ring of slots: (R·K, context, head_dim).
+        values: per layer, their values, likewise.
+        position: number of tokens fed so far, the start symbol included.
+        rows: R.
+    """
 
     keys: tuple[Tensor, ...]
-    """Per layer, rotated keys of the last tokens, a ring of ``context`` slots: (R·K, context, head_dim)."""
     values: tuple[Tensor, ...]
-    """Per layer, their values, likewise."""
     position: int
-    """The number of tokens fed so far, the start symbol included."""
     rows: int
-    """R."""
-    sources: tuple[int, ...]
-    """The index of each of the K sources in the config."""
 
 
 class Block(nn.Module):
@@ -101,19 +102,19 @@ class Block(nn.Module):
         return rotate(k, angles), v
 
     def feed(self, x: Tensor) -> Tensor:
-        """The feed-forward half of the block, (N, T, dim) to (N, T, dim)."""
+        """Apply the feed-forward half of the block, (N, T, dim) to (N, T, dim)."""
         y: Tensor = self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
         return x + y
 
     def forward(self, x: Tensor, angles: Tensor, mask: Tensor) -> Tensor:
-        """All tokens at once: x (N, T, dim), angles (T, head_dim / 2), mask (T, T) of the visible tokens."""
+        """Process all tokens: x (N, T, dim), angles (T, head_dim / 2), mask (T, T) of the visible ones."""
         h = self.norm1(x)
         k, v = (t.unsqueeze(1).expand(-1, self.heads, -1, -1) for t in self.keys_values(h, angles))
         y = F.scaled_dot_product_attention(self.queries(h, angles), k, v, attn_mask=mask)
         return self.feed(x + self.merge(y.transpose(1, 2).flatten(2)))
 
     def advance(self, x: Tensor, angles: Tensor, keys: Tensor, values: Tensor, position: int) -> Tensor:
-        """One token, x (N, 1, dim) at angles (1, head_dim / 2); writes its key and value into the rings."""
+        """Process one token, x (N, 1, dim) at angles (1, head_dim / 2); write its key and value."""
         h = self.norm1(x)
         k, v = self.keys_values(h, angles)
         slot, filled = position % keys.shape[1], min(position + 1, keys.shape[1])
@@ -124,13 +125,14 @@ class Block(nn.Module):
 
 
 class TransformerPrior(nn.Module):
-    """The prior; fulfils ``sepcli.protocols.TokenPrior``."""
+    """The prior of some sources side by side, by default all; fulfils ``sepcli.protocols.TokenPrior``."""
 
     frequencies: Tensor
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
+        self.sources = tuple(range(len(config.sources)))
         self.embed = nn.Embedding(config.vocabulary + 1, config.dim)  # the last row is the start symbol
         self.source = nn.Embedding(len(config.sources), config.dim)
         self.blocks: list[Block] = nn.ModuleList(Block(config) for _ in range(config.layers))  # type: ignore[assignment]
@@ -142,31 +144,24 @@ class TransformerPrior(nn.Module):
         nn.init.normal_(self.source.weight, std=0.02)
         nn.init.zeros_(self.bias.weight)
 
+    def of(self, sources: tuple[int, ...]) -> TransformerPrior:
+        """Return the prior of these sources of the config, by index, some repeated; it shares all weights."""
+        prior = copy.copy(self)
+        prior.sources = sources
+        return prior
+
     @torch.no_grad()
     def embed_codes(self, codebook: Tensor) -> None:
-        """Set every token's embedding from its code, as ``sepcli.priors.lass.layers.ordered_weights`` does.
-
-        Args:
-            codebook: (V, D), the codec's codes.
-
-        Raises:
-            ValueError: it is not of V codes.
-        """
+        """Set every token's embedding from its code (V, D); ValueError if there are not V codes."""
         if codebook.shape[0] != self.config.vocabulary:
             raise ValueError(f"{codebook.shape[0]} codes for {self.config.vocabulary} tokens")
         embeddings = ordered_weights(codebook, self.config.dim)
         self.embed.weight[: self.config.vocabulary] = embeddings.to(self.embed.weight)
 
     def logits(self, tokens: Tensor, source: Tensor) -> Tensor:
-        """Log-probabilities of every token given those before it.
+        """Return unnormalised log-probabilities (N, L, V), float32, of every token given those before it.
 
-        Args:
-            tokens: (N, L) int64.
-            source: (N,) int64, which source each row is.
-
-        Returns:
-            (N, L, V) unnormalised, float32: entry t predicts ``tokens[:, t]`` from the start symbol and
-            ``tokens[:, :t]``.
+        Entry t of tokens (N, L) of sources (N,) is predicted from the start symbol and ``tokens[:, :t]``.
         """
         length = tokens.shape[1]
         start = torch.full_like(tokens[:, :1], self.config.vocabulary)
@@ -179,7 +174,7 @@ class TransformerPrior(nn.Module):
         return self._head(x, source[:, None])
 
     def loss(self, tokens: Tensor, source: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Mean negative log-likelihood in nats per token of tokens (N, L) of sources (N,)."""
+        """Return the mean negative log-likelihood, in nats per token, of tokens (N, L) of sources (N,)."""
         nll = F.cross_entropy(self.logits(tokens, source).flatten(0, 1), tokens.flatten(), reduction="none")
         per_row = nll.detach().view_as(tokens).mean(1)
         figures = {"nll": float(per_row.mean())}
@@ -189,45 +184,38 @@ class TransformerPrior(nn.Module):
                 figures[f"nll_{name}"] = float(chosen.mean())
         return nll.mean(), figures
 
-    def start(self, rows: int, sources: tuple[int, ...] | None = None) -> State:
-        """The state of ``rows`` rows before the first token.
-
-        Args:
-            rows: R.
-            sources: which of the config's sources each of the K of a row is; None: each of them once.
-        """
-        chosen = tuple(range(len(self.config.sources))) if sources is None else sources
-        shape = (rows * len(chosen), self.config.context, self.config.head_dim)
+    def start(self, rows: int) -> State:
+        """Return the state before the first token, for ``rows`` rows."""
+        shape = (rows * len(self.sources), self.config.context, self.config.head_dim)
         keys, values = (tuple(self.embed.weight.new_empty(shape) for _ in self.blocks) for _ in range(2))
-        return State(keys, values, 0, rows, chosen)
+        return State(keys, values, 0, rows)
 
     def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
         """Feed tokens (R, K), None for the start; return log-probabilities (R, K, V) of the next, float32."""
-        where, sources = self.frequencies.device, len(state.sources)
+        shape, where = (state.rows, len(self.sources)), self.frequencies.device
         if tokens is None:
-            tokens = torch.full((state.rows, sources), self.config.vocabulary, device=where)
-        source = torch.tensor(state.sources, device=where).repeat(state.rows)
+            tokens = torch.full(shape, self.config.vocabulary, device=where)
+        source = torch.tensor(self.sources, device=where).repeat(state.rows)
         x = (self.embed(tokens.flatten()) + self.source(source))[:, None]
         angles = (state.position * self.frequencies)[None]
         for block, keys, values in zip(self.blocks, state.keys, state.values, strict=True):
             x = block.advance(x, angles, keys, values, state.position)
         log_prob = torch.log_softmax(self._head(x[:, 0], source), dim=-1)
-        return log_prob.view(state.rows, sources, -1), state._replace(position=state.position + 1)
+        return log_prob.view(*shape, -1), state._replace(position=state.position + 1)
 
     def select(self, state: State, rows: Tensor) -> State:
-        """The state whose row i is row ``rows[i]`` of ``state``; rows (R',) int64."""
-        sources = len(state.sources)
+        """Return the state whose row i is row ``rows[i]`` of ``state``; rows (R',) int64."""
+        sources = len(self.sources)
         flat = (rows[:, None] * sources + torch.arange(sources, device=rows.device)).flatten()
         filled = min(state.position, self.config.context)
         keys, values = (
             tuple(_gather(ring, flat, filled) for ring in rings) for rings in (state.keys, state.values)
         )
-        return State(keys, values, state.position, len(rows), state.sources)
+        return State(keys, values, state.position, len(rows))
 
-    def log_prob(self, tokens: Tensor, sources: tuple[int, ...] | None = None) -> Tensor:
-        """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32; see ``start``."""
-        chosen = tuple(range(len(self.config.sources))) if sources is None else sources
-        source = torch.tensor(chosen, device=tokens.device).repeat(len(tokens))
+    def log_prob(self, tokens: Tensor) -> Tensor:
+        """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32."""
+        source = torch.tensor(self.sources, device=tokens.device).repeat(len(tokens))
         logits = self.logits(tokens.flatten(0, 1), source)
         nll = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none")
         return -nll.view(len(tokens), -1).sum(1)
@@ -238,37 +226,8 @@ class TransformerPrior(nn.Module):
         return logits
 
 
-@dataclass(frozen=True)
-class ChosenSources:
-    """Some sources of one network side by side, the same one more than once if need be: a ``TokenPrior``.
-
-    Attributes:
-        network: of all its sources.
-        sources: which of the config's sources each of the K is.
-    """
-
-    network: TransformerPrior
-    sources: tuple[int, ...]
-
-    def start(self, rows: int) -> State:
-        """The state before the first token, for ``rows`` rows."""
-        return self.network.start(rows, self.sources)
-
-    def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
-        """Feed tokens (R, K), None for the start; return log-probabilities (R, K, V) of the next, float32."""
-        return self.network.step(state, tokens)
-
-    def select(self, state: State, rows: Tensor) -> State:
-        """The state whose row i is row ``rows[i]`` of ``state``; rows (R',) int64."""
-        return self.network.select(state, rows)
-
-    def log_prob(self, tokens: Tensor) -> Tensor:
-        """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32."""
-        return self.network.log_prob(tokens, self.sources)
-
-
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Rotary positions: turn the pairs (x_i, x_{i + d/2}) of x (..., T, d) by angles (T, d/2)."""
+    """Turn the pairs (x_i, x_{i + d/2}) of x (..., T, d) by angles (T, d/2)."""
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)

@@ -1,8 +1,7 @@
 """A VQ-VAE for audio: one token per hop of samples.
 
 A strided linear front end turns every hop into a vector, residual convolutions at the token rate see the
-neighbourhood, and the quantizer keeps one of V codes; the decoder mirrors the encoder. All the work is done
-at the token rate, which is what makes it cheap on a CPU. The training loss is a sum of
+neighborhood, and the quantizer keeps one of V codes; the decoder mirrors the encoder. The training loss is
 
     Σ(x - x̂)² / Σx²  +  spectral · mean over resolutions of Σ||X| - |X̂|| / Σ|X|  +  commitment · ‖h - c_z‖²
 
@@ -19,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sepcli.priors.lass.layers import Residual
 from sepcli.priors.lass.quantizer import VectorQuantizer, perplexity
 
 SPECTRAL_SIZES = (2048, 1024, 256)
@@ -55,12 +53,28 @@ class Vqvae1dConfig:
     commitment: float = 0.25
 
 
+class Residual(nn.Module):
+    """x + conv(silu(x)), with a dilated kernel of three taps."""
+
+    def __init__(self, dim: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(dim, dim, 3, dilation=dilation, padding=dilation)
+        nn.init.normal_(self.conv.weight, std=0.5 / (3 * dim) ** 0.5)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, dim, L) to (B, dim, L)."""
+        y: Tensor = self.conv(F.silu(x))
+        return x + y
+
+
 class Vqvae1d(nn.Module):
     """The audio codec; fulfils ``sepcli.protocols.Codec`` for (B, 1, T) signals."""
 
     def __init__(self, config: Vqvae1dConfig) -> None:
         super().__init__()
         self.config = config
+        self.vocabulary = config.vocabulary
         pad = (config.window - config.hop) // 2
         self.analysis = nn.Conv1d(1, config.dim, config.window, stride=config.hop, padding=pad)
         self.encoder = nn.Sequential(*(Residual(config.dim, d) for d in config.encoder_dilations))
@@ -69,11 +83,6 @@ class Vqvae1d(nn.Module):
         self.from_code = nn.Conv1d(config.code_dim, config.dim, 1)
         self.decoder = nn.Sequential(*(Residual(config.dim, d) for d in config.decoder_dilations))
         self.synthesis = nn.ConvTranspose1d(config.dim, 1, config.window, stride=config.hop, padding=pad)
-
-    @property
-    def vocabulary(self) -> int:
-        """V, the number of codes."""
-        return self.config.vocabulary
 
     def features(self, signal: Tensor) -> Tensor:
         """Signals (B, 1, T) to features (B, L, dim), L = ceil(T / hop); silence is appended."""
@@ -92,9 +101,8 @@ class Vqvae1d(nn.Module):
 
     def synthesise(self, codes: Tensor) -> Tensor:
         """Codes (B, L, D) to signals (B, 1, L · hop)."""
-        x: Tensor = self.synthesis(
-            F.silu(self.decoder(self.from_code(codes.transpose(1, 2).to(self.from_code.weight.dtype))))
-        )
+        planes = codes.to(self.from_code.weight.dtype).transpose(1, 2)
+        x: Tensor = self.synthesis(F.silu(self.decoder(self.from_code(planes))))
         return x.float()
 
     def encode(self, signal: Tensor) -> Tensor:
@@ -111,16 +119,12 @@ class Vqvae1d(nn.Module):
         return "sdr", float(10 * torch.log10(signal.flatten(1).square().sum(-1) / error).median())
 
     def loss(self, signal: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The training loss of a batch of signals (B, 1, T), T a multiple of the hop; moves the codebook
-        while training.
+        """Return the loss () of signals (B, 1, T), T a multiple of the hop, and figures to log.
 
-        Returns:
-            the loss () and figures to log: ``sdr`` (dB over the batch), ``perplexity`` and the loss terms.
+        The figures are ``sdr`` (dB over the batch), ``perplexity`` and the loss terms. While training, the
+        codebook follows.
         """
-        latents = self.latents(signal)
-        codes, tokens, commitment = self.quantizer(latents)
-        if self.training:
-            self.quantizer.follow(latents, tokens, rng)
+        codes, tokens, commitment = self.quantizer(self.latents(signal), rng)
         estimate = self.synthesise(codes)
         energy = signal.square().sum().clamp_min(1e-6)
         wave = (signal - estimate).square().sum() / energy

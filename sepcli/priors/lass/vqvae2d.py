@@ -1,8 +1,8 @@
 """A VQ-VAE for small images: one token per square patch, in raster order.
 
 Strided convolutions halve the image as often as there are ``widths``, residual layers at the resolution of
-the tokens see the neighbourhood, and the quantizer keeps one of V codes; the decoder mirrors the encoder and
-ends in a logistic function, so that what it makes is in [0, 1]. The training loss, sums over the batch, is
+the tokens see the neighborhood, and the quantizer keeps one of V codes; the decoder mirrors the encoder and
+ends in a logistic function. The training loss, sums over the batch, is
 
     Σ(x - x̂)² / Σ(x - mean)²  +  commitment · ‖h - c_z‖²
 
@@ -27,7 +27,7 @@ class Vqvae2dConfig:
     """Sizes of the codec; they are stored beside its weights.
 
     Attributes:
-        channels: of the images, C.
+        channels: C.
         size: height and width of the images, both divisible by ``patch``.
         widths: channels after each halving of the image.
         layers: residual layers of the encoder, and of the decoder.
@@ -50,6 +50,12 @@ class Vqvae2dConfig:
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 1 or any(n % self.patch for n in self.size):
             raise ValueError(f"images of {self.size} are not whole patches of {self.patch}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images."""
+        height, width = self.size
+        return self.channels, height, width
 
     @property
     def patch(self) -> int:
@@ -88,6 +94,7 @@ class Vqvae2d(nn.Module):
     def __init__(self, config: Vqvae2dConfig) -> None:
         super().__init__()
         self.config = config
+        self.vocabulary = config.vocabulary
         widths, deepest = (config.channels, *config.widths), config.widths[-1]
         steps = list(itertools.pairwise(widths))
         self.analysis = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in steps)
@@ -100,24 +107,18 @@ class Vqvae2d(nn.Module):
             nn.ConvTranspose2d(b, a, 4, stride=2, padding=1) for a, b in reversed(steps)
         )
 
-    @property
-    def vocabulary(self) -> int:
-        """V, the number of codes."""
-        return self.config.vocabulary
-
     @torch.no_grad()
     def initialise(self, images: Tensor) -> None:
         """Initialise biases by the data (N, C, H, W): latents around zero, decoded images of the mean color.
 
-        Otherwise the first steps move all latents in one direction, to darken all images, and the codebook
-        collapses.
+        Otherwise the first steps move all latents in one direction and the codebook collapses.
         """
         self.to_code.bias -= self.latents(images).mean((0, 1))  # type: ignore[operator]
         color = images.mean((0, 2, 3)).clamp(0.01, 0.99)
         self.synthesis[-1].bias.copy_(color.logit())  # type: ignore[operator]
 
     def features(self, signal: Tensor) -> Tensor:
-        """Images (B, C, H, W) to features, of which latents are a linear map, (B, L, F)."""
+        """Images (B, C, H, W) to features (B, L, F)."""
         return self._planes(signal).flatten(2).transpose(1, 2)
 
     def latents(self, signal: Tensor) -> Tensor:
@@ -125,9 +126,8 @@ class Vqvae2d(nn.Module):
         h: Tensor = self.to_code(self._planes(signal))
         return h.flatten(2).transpose(1, 2)
 
-    def _planes(self, signal: Tensor) -> Tensor:
-        """The encoder's last layer, (B, F, h, w)."""
-        x = signal
+    def _planes(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) to features (B, F, h, w)."""
         for number, halve in enumerate(self.analysis):
             x = halve(F.silu(x) if number else x)
         return F.silu(self.encoder(x))
@@ -137,7 +137,7 @@ class Vqvae2d(nn.Module):
         return self.quantizer.lookup(tokens)
 
     def synthesise(self, codes: Tensor) -> Tensor:
-        """Codes (B, L, D), of the codebook or not, to images (B, C, H, W) in [0, 1], float32."""
+        """Codes (B, L, D) to images (B, C, H, W) in [0, 1], float32."""
         planes = codes.to(self.from_code.weight.dtype).transpose(1, 2)
         x: Tensor = self.decoder(self.from_code(planes.reshape(*planes.shape[:2], *self.config.grid)))
         for double in self.synthesis:
@@ -158,15 +158,12 @@ class Vqvae2d(nn.Module):
         return "psnr", float((-10 * torch.log10(error)).mean())
 
     def loss(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The training loss of images (B, C, H, W); moves the codebook while training.
+        """Return the loss () of images (B, C, H, W) and figures to log.
 
-        Returns:
-            the loss () and figures to log: ``psnr`` (dB over the batch), ``perplexity`` and ``commitment``.
+        The figures are ``psnr`` (dB over the batch), ``perplexity`` and ``commitment``. While training, the
+        codebook follows.
         """
-        latents = self.latents(images)
-        codes, tokens, commitment = self.quantizer(latents)
-        if self.training:
-            self.quantizer.follow(latents, tokens, rng)
+        codes, tokens, commitment = self.quantizer(self.latents(images), rng)
         error = (images - self.synthesise(codes)).square()
         variance = (images - images.mean()).square().sum().clamp_min(1e-6)
         figures = {

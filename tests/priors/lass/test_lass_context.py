@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
-from sepcli.priors.lass.likelihood_terms import ContextTerm
+from sepcli.priors.lass.context import ContextConfig, ContextLikelihood, ContextTerm
 from sepcli.priors.lass.posterior import LassPosterior
 from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter

@@ -19,7 +19,7 @@ from sepcli.priors.lass.count import count, merge
 from sepcli.priors.lass.load import load_codec
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
-from sepcli.priors.lass.table_job import nearest_seen
+from sepcli.priors.lass.table_job import nearest_seen, open_job
 
 BATCH = 8 * 32
 SETTINGS = CountSettings(
@@ -38,9 +38,7 @@ def prior(tiny_prior: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def counting(tiny_slakh: Path) -> Callable[..., dict[str, Any]]:
     def call(folder: Path, settings: CountSettings = SETTINGS, **options: Any) -> dict[str, Any]:
-        return count(
-            folder, tiny_slakh, settings, cache=tiny_slakh / "cache", device=torch.device("cpu"), **options
-        )
+        return count(open_job(folder, tiny_slakh, settings, tiny_slakh / "cache"), **options)
 
     return call
 
@@ -125,14 +123,14 @@ def test_shards_add_up(
     for seed, shard in enumerate(shards):
         counting(shard, replace(SETTINGS, tokens=2 * BATCH, seed=seed))
     paths = [shards[0], shards[1] / "table" / "counts.safetensors"]
-    summary = merge(prior, paths, tiny_slakh, SETTINGS, tiny_slakh / "cache")
+    summary = merge(open_job(prior, tiny_slakh, SETTINGS, tiny_slakh / "cache"), paths)
     expected = LikelihoodTable.merge([counts(shard) for shard in shards])
     assert same(counts(prior), expected)
     assert not same(counts(shards[0]), counts(shards[1]))
     assert summary["tokens"] == 4 * BATCH
     cards.verify(cards.read(prior), prior)
     both = [prior, Path(shutil.copytree(shards[0], tmp_path / "three"))]  # its own counts may be among them
-    merge(prior, both, tiny_slakh, SETTINGS, tiny_slakh / "cache")
+    merge(open_job(prior, tiny_slakh, SETTINGS, tiny_slakh / "cache"), both)
     assert counts(prior).pairs == 6 * BATCH
 
 
@@ -171,9 +169,9 @@ def test_counts_are_not_replaced_unasked(
         counting(prior, few)
     assert "resume" in refused.value.hint
     with pytest.raises(OutputError, match=r"counts\.safetensors"):
-        merge(prior, [other], tiny_slakh, few, tiny_slakh / "cache")
+        merge(open_job(prior, tiny_slakh, few, tiny_slakh / "cache"), [other])
     assert same(counts(prior), before)
-    merge(prior, [other], tiny_slakh, few, tiny_slakh / "cache", overwrite=True)
+    merge(open_job(prior, tiny_slakh, few, tiny_slakh / "cache"), [other], overwrite=True)
     assert same(counts(prior), counts(other))
     counting(prior, few, overwrite=True)
     assert same(counts(prior), before)
@@ -186,7 +184,7 @@ def test_shards_that_do_not_fit(
 
     def refused(shards: list[Path], folder: Path = prior) -> SepError:
         with pytest.raises(SepError) as problem:
-            merge(folder, shards, tiny_slakh, SETTINGS, tiny_slakh / "cache", overwrite=True)
+            merge(open_job(folder, tiny_slakh, SETTINGS, tiny_slakh / "cache"), shards, overwrite=True)
         return problem.value
 
     before = counts(prior)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.priors.lass.engine import LassEngine, TokenSampler
+from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
+from sepcli.samplers.construct import TokenSampler
 
 LEVELS = 16
 

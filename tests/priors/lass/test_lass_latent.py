@@ -2,8 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
-from sepcli.priors.lass.likelihood_terms import LatentTerm
+from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood, LatentTerm
 from sepcli.priors.lass.posterior import LassPosterior
 from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter

@@ -19,7 +19,7 @@ from sepcli.priors.lass.count import count, merge
 from sepcli.priors.lass.load import load_codec, load_transformer
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable
-from sepcli.priors.lass.table_job import encode
+from sepcli.priors.lass.table_job import encode, open_job
 from sepcli.training.loop import LoopSettings
 
 DIGITS = Path(__file__).parents[2] / "data" / "digits"
@@ -169,9 +169,8 @@ def counts(folder: Path) -> LikelihoodTable:
 
 
 def test_images_are_counted_in_both_orders(prior: Path, strokes: Path) -> None:
-    summary = count(
-        prior, strokes, CountSettings(pairs=8, held_out=2, tokens=4 * BATCH), cache=None, device=CPU
-    )
+    settings = CountSettings(pairs=8, held_out=2, tokens=4 * BATCH)
+    summary = count(open_job(prior, strokes, settings, None))
     table = counts(prior)
     assert table.symmetric
     assert table.pairs == summary["tokens"] == 4 * BATCH
@@ -199,7 +198,7 @@ def test_counting_resumes_and_merges(prior: Path, strokes: Path, tmp_path: Path)
     def counting(folder: Path, tokens: int, **options: object) -> None:
         seed = options.pop("seed", 0)
         settings = CountSettings(pairs=8, held_out=2, tokens=tokens * BATCH, seed=seed)  # type: ignore[arg-type]
-        count(folder, strokes, settings, cache=None, device=CPU, **options)  # type: ignore[arg-type]
+        count(open_job(folder, strokes, settings, None), **options)  # type: ignore[arg-type]
 
     counting(prior, 3)
     counting(other, 1)
@@ -207,7 +206,7 @@ def test_counting_resumes_and_merges(prior: Path, strokes: Path, tmp_path: Path)
     assert torch.equal(counts(prior).joint.counts.keys, counts(other).joint.counts.keys)
     assert torch.equal(counts(prior).joint.counts.values, counts(other).joint.counts.values)
     counting(other, 2, seed=1, overwrite=True)
-    merge(prior, [prior, other], strokes, CountSettings(held_out=2), None)
+    merge(open_job(prior, strokes, CountSettings(held_out=2), None), [prior, other])
     assert counts(prior).pairs == 5 * BATCH
 
 
@@ -216,6 +215,6 @@ def test_images_of_another_size_are_brought_to_the_codecs(prior: Path, tmp_path:
     for n in range(4):
         Image.fromarray(np.full((10, 14), 60 * n, np.uint8)).save(tmp_path / "wide" / f"{n}.png")
     settings = CountSettings(pairs=8, held_out=2, tokens=BATCH)
-    assert count(prior, tmp_path / "wide", settings, cache=None, device=CPU)["tokens"] == BATCH
+    assert count(open_job(prior, tmp_path / "wide", settings, None))["tokens"] == BATCH
     with pytest.raises(InputError, match=r"\(1, 8, 8\)"):
-        count(prior, DIGITS, settings, cache=None, device=CPU, overwrite=True)
+        count(open_job(prior, DIGITS, settings, None), overwrite=True)

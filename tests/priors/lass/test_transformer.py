@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from sepcli.priors.lass.transformer import ChosenSources, State, TransformerConfig, TransformerPrior, rotate
+from sepcli.priors.lass.transformer import State, TransformerConfig, TransformerPrior, rotate
 
 CONFIG = TransformerConfig(
     vocabulary=11, sources=("drums", "bass"), dim=16, layers=2, heads=2, head_dim=8, context=6, mlp_ratio=2
@@ -201,7 +201,7 @@ def test_chosen_sources_are_those_of_the_network() -> None:
     model, z = prior(), tokens(3, 6, 2)
     found, _ = model.step(model.step(model.start(3), None)[1], z[:, 0])
     for sources in ((1, 0), (1, 1)):
-        chosen = ChosenSources(model, sources)
+        chosen = model.of(sources)
         step, state = chosen.step(chosen.start(3), None)
         step, _ = chosen.step(state, z[:, 0])
         expected = torch.stack([at_once(model, z)[:, 1, k] for k in (0, 1)], dim=1)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.errors import InputError
@@ -23,7 +22,7 @@ MAX_VOCABULARY = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """How often each key was seen.
+    """Number of occurrences of each key.
 
     Attributes:
         keys: (M,) int64, strictly increasing.
@@ -38,9 +37,13 @@ class Counts:
         """Count keys (any shape, any order, repeats allowed), each worth 1 or ``values`` (same shape)."""
         flat = keys.detach().cpu().reshape(-1).numpy()
         if values is None:
-            return _runs(np.sort(flat), None)
-        order = np.argsort(flat, kind="stable")  # timsort: linear on a few sorted runs laid end to end
-        return _runs(flat[order], values.detach().cpu().reshape(-1).numpy()[order])
+            unique, counts = np.unique(flat, return_counts=True)
+        else:
+            order = np.argsort(flat, kind="stable")  # timsort: linear on a few sorted runs laid end to end
+            unique, starts = np.unique(flat[order], return_index=True)
+            worth = values.detach().cpu().reshape(-1).numpy()[order]
+            counts = np.add.reduceat(worth, starts) if len(starts) else worth
+        return cls(torch.from_numpy(unique), torch.from_numpy(counts.astype(np.int64, copy=False)))
 
     @classmethod
     def sum(cls, parts: Iterable[Counts]) -> Counts:
@@ -49,45 +52,39 @@ class Counts:
         if len(held) == 1:
             return held[0]
         empty = torch.zeros(0, dtype=torch.int64)
-        return cls.of(
-            torch.cat([empty, *(p.keys for p in held)]), torch.cat([empty, *(p.values for p in held)])
-        )
+        keys, values = [p.keys for p in held], [p.values for p in held]
+        return cls.of(torch.cat([empty, *keys]), torch.cat([empty, *values]))
 
     def __len__(self) -> int:
         return self.keys.numel()
 
     @property
     def total(self) -> int:
-        """The sum of all counts."""
+        """Sum of all counts."""
         return int(self.values.sum())
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return self.keys.nbytes + self.values.nbytes
-
     def find(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions of keys (any shape), and whether they are there (a position means nothing where not)."""
+        """Return positions of keys (any shape), and whether they exist (else the position is arbitrary)."""
         if not len(self):
             return torch.zeros_like(query), torch.zeros_like(query, dtype=torch.bool)
         position = torch.searchsorted(self.keys, query.contiguous()).clamp_(max=len(self) - 1)
         return position, self.keys[position] == query
 
     def lookup(self, query: Tensor) -> Tensor:
-        """Counts of keys (any shape), 0 for a key never seen."""
+        """Return counts of keys (any shape), 0 for a key never seen."""
         position, held = self.find(query)
         return self.values[position] * held if len(self) else torch.zeros_like(query)
 
     def regroup(self, keys: Tensor) -> Counts:
-        """The same counts under coarser keys (M,), aligned with the present ones."""
+        """Count again under coarser keys (M,), aligned with the present ones."""
         return Counts.of(keys, self.values)
 
     def at(self, positions: Tensor) -> Counts:
-        """The entries at ``positions`` (int64, increasing)."""
+        """Return the entries at ``positions`` (int64, increasing)."""
         return Counts(self.keys[positions], self.values[positions])
 
     def to(self, device: torch.device) -> Counts:
-        """The same counts on a device."""
+        """Move the counts to a device."""
         return Counts(self.keys.to(device), self.values.to(device))
 
 
@@ -99,8 +96,8 @@ class TripleCounter:
 
     Args:
         vocabulary: V, the number of codes.
-        symmetric: Count (a, b, m) as (b, a, m) too, for sources that may be exchanged (equation 10 of LASS).
-        buffer: Keys held before they are sorted, 8 bytes each.
+        symmetric: count (a, b, m) as (b, a, m) too, for sources that may be exchanged (equation 10 of LASS).
+        buffer: keys held before they are sorted, 8 bytes each.
 
     Raises:
         InputError: V is not in [1, 2²⁰].
@@ -121,15 +118,10 @@ class TripleCounter:
         self._runs: list[Counts] = []
 
     def add(self, first: Tensor, second: Tensor, mixture: Tensor) -> None:
-        """Count one batch.
-
-        Args:
-            first: z_1, any shape, integers in [0, V).
-            second: z_2, the same shape.
-            mixture: z_m, the same shape.
+        """Count tokens z_1, z_2 and z_m in [0, V) of one shape.
 
         Raises:
-            InputError: Shapes differ, or a token is not in [0, V).
+            InputError: shapes differ, or a token is not in [0, V).
         """
         a, b, m = check_tokens(self.vocabulary, first, second, mixture)
         base = m * self.vocabulary
@@ -139,7 +131,7 @@ class TripleCounter:
         self.pairs += m.numel()
 
     def triples(self) -> Counts:
-        """All counts so far; counting may go on afterwards."""
+        """Return all counts so far; counting may go on afterwards."""
         self._sort()
         self._runs = [Counts.sum(self._runs)]
         return self._runs[0]
@@ -160,10 +152,10 @@ class TripleCounter:
 
 
 def check_tokens(vocabulary: int, *tokens: Tensor) -> list[Tensor]:
-    """Tokens as flat int64 on the CPU.
+    """Return tokens as flat int64 on the CPU.
 
     Raises:
-        InputError: Shapes differ, or a token is not in [0, V).
+        InputError: shapes differ, or a token is not in [0, V).
     """
     if len({t.shape for t in tokens}) > 1:
         raise InputError(
@@ -177,16 +169,3 @@ def check_tokens(vocabulary: int, *tokens: Tensor) -> list[Tensor]:
                 "use the codec that the likelihood table was counted for",
             )
     return [t.detach().to("cpu", torch.int64).reshape(-1) for t in tokens]
-
-
-def _runs(keys: NDArray[np.int64], weights: NDArray[np.int64] | None) -> Counts:
-    """Run lengths (or run sums of ``weights``) of sorted keys."""
-    fresh = np.empty(len(keys), dtype=bool)
-    fresh[:1] = True
-    np.not_equal(keys[1:], keys[:-1], out=fresh[1:])
-    starts = np.flatnonzero(fresh)
-    if weights is None:
-        values = np.diff(starts, append=len(keys))
-    else:
-        values = np.add.reduceat(weights, starts) if len(starts) else weights[:0]
-    return Counts(torch.from_numpy(keys[starts]), torch.from_numpy(values.astype(np.int64, copy=False)))

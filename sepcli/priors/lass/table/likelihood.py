@@ -3,7 +3,7 @@
     p(m | a, b) = (n_abm + β p_bo(m | a, b)) / (n_ab + β)
 
 The counts follow Postolache et al. 2023 (LASS), equations 8-10; p_bo mixes p(m | a), p(m | b) and p(m)
-(``backoff``), and β is chosen by held-out likelihood (``fit_beta``). Pruning hands the counts it drops to
+(``BackOff``), and β is chosen by held-out likelihood (``fit_beta``). Pruning hands the counts it drops to
 p_bo (``conditional``), so every p(· | a, b) still sums to one.
 """
 
@@ -18,10 +18,8 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError
-from sepcli.priors.lass.table.backoff import BackOff
-from sepcli.priors.lass.table.conditional import Conditional
+from sepcli.priors.lass.table.conditional import BackOff, Conditional
 from sepcli.priors.lass.table.counts import Counts, TripleCounter, check_tokens
-from sepcli.priors.lass.table.slices import pairs_of, side_by_side, supported
 from sepcli.priors.lass.table.storage import check, number, pack, read, unpack, write
 
 BETAS: tuple[float, ...] = tuple(10.0 ** (i / 4) for i in range(-8, 17))
@@ -45,9 +43,9 @@ class LikelihoodTable:
 
     Attributes:
         vocabulary: V.
-        codec: Hash of the codec whose tokens were counted.
-        pairs: Number of token pairs counted.
-        symmetric: Whether both orders of every pair were counted.
+        codec: hash of the codec whose tokens were counted.
+        pairs: number of token pairs counted.
+        symmetric: whether both orders of every pair were counted.
         joint: n_abm by pair; pair (a, b) is the context a V + b.
         coarse: p_bo.
         beta: β, the weight of p_bo in counts.
@@ -65,24 +63,15 @@ class LikelihoodTable:
 
     @classmethod
     def of(cls, counter: TripleCounter, codec: str) -> LikelihoodTable:
-        """From a counter and the hash of the codec it counted for.
-
-        Raises:
-            InputError: Nothing was counted.
-        """
-        return cls.from_triples(
-            counter.triples(), counter.vocabulary, codec, counter.pairs, counter.symmetric
-        )
+        """Make a table of a counter and the hash of its codec; InputError if nothing was counted."""
+        triples = counter.triples()
+        return cls.from_triples(triples, counter.vocabulary, codec, counter.pairs, counter.symmetric)
 
     @classmethod
     def from_triples(
         cls, triples: Counts, vocabulary: int, codec: str, pairs: int, symmetric: bool
     ) -> LikelihoodTable:
-        """From complete counts under the keys (m V + a) V + b.
-
-        Raises:
-            InputError: There are none.
-        """
+        """Make a table of complete counts under the keys (m V + a) V + b; InputError if there are none."""
         if not len(triples):
             raise InputError(
                 "a likelihood table needs at least one counted token", "count some mixtures first"
@@ -95,7 +84,7 @@ class LikelihoodTable:
         """Add the counts of tables; β and ``nearest`` come from the first.
 
         Raises:
-            InputError: None given, or they differ in vocabulary, codec or symmetry, or one was pruned.
+            InputError: none are given, or they differ in vocabulary, codec or symmetry, or one was pruned.
         """
         if not tables:
             raise InputError("no likelihood table to merge", "give at least one")
@@ -129,17 +118,18 @@ class LikelihoodTable:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return self.joint.nbytes + self.coarse.nbytes
+        marginals = sum(part.nbytes for part in self.coarse.parts.values())
+        return self.joint.nbytes + self.coarse.unigram.nbytes + marginals
 
     def prune(
         self, max_nonzeros: int, max_marginals: int | None = None, per_code: int = 8
     ) -> LikelihoodTable:
-        """Hold the most useful entries only: the best of every mixture code, then the highest counts.
+        """Keep the most useful entries only: the best of every mixture code, then the highest counts.
 
         Args:
-            max_nonzeros: Triples to hold.
-            max_marginals: Entries to hold of p(m | a), and of p(m | b); None: all, the back-off stays exact.
-            per_code: Triples of every mixture code that come before all others.
+            max_nonzeros: triples to keep.
+            max_marginals: entries to keep of p(m | a), and of p(m | b); None: all, the back-off stays exact.
+            per_code: triples of every mixture code that come before all others.
         """
         coarse = self.coarse if max_marginals is None else self.coarse.keep(max_marginals)
         return replace(self, joint=self.joint.keep(max_nonzeros, per_code), coarse=coarse)
@@ -148,7 +138,7 @@ class LikelihoodTable:
         """Return the share of held-out tokens (any equal shapes) that the table covers.
 
         Raises:
-            InputError: Shapes differ, a token is not in [0, V), or there are none.
+            InputError: shapes differ, a token is not in [0, V), or there are none.
         """
         a, b, m = self._held_out(first, second, mixture)
         pair = a * self.vocabulary + b
@@ -159,60 +149,57 @@ class LikelihoodTable:
         return Coverage(*(float(hit.double().mean()) for hit in (codes, triples, pairs)))
 
     def log_likelihood(self, first: Tensor, second: Tensor, mixture: Tensor) -> Tensor:
-        """log p(m | a, b), smoothed, element by element.
+        """log p(m | a, b), smoothed, element by element, never -inf.
 
-        Args:
-            first: a, any shape, int64 in [0, V), on the table's device.
-            second: b, the same shape.
-            mixture: m, the same shape.
-
-        Returns:
-            The same shape, float32, never -inf.
+        Tokens a, b, m of one shape, int64 in [0, V), on the table's device, to float32 of that shape.
         """
         coarse = self.coarse.probability(first, second, mixture)
         return self.joint.probability(mixture, first * self.vocabulary + second, coarse, self.beta).log()
 
     def support(self, codes: Tensor) -> Tensor:
-        """Return the mixture codes to read instead of ``codes`` (any shape, int64 in [0, V)).
+        """Return the mixture codes to read instead of ``codes`` (any shape, int64 in [0, V)), likewise.
 
-        Returns:
-            The same shape, int64: each code itself, else its ``nearest``, else -1 where neither has any pair.
+        A code stands for itself where it has pairs; else its ``nearest`` does, else -1.
         """
-        return supported(self.joint, codes.cpu(), self.nearest, self.vocabulary).to(codes.device)
+        offsets, read = self.joint.offsets(self.vocabulary).cpu(), codes.cpu()
+        empty = offsets[1:] == offsets[:-1]
+        if self.nearest is not None:
+            read = torch.where(empty[read], self.nearest.cpu()[read], read)
+        return read.masked_fill(empty[read], -1).to(codes.device)
 
-    def candidates(self, codes: Tensor, max_candidates: int) -> tuple[Tensor, Tensor]:
-        """Return the source pairs possible for each mixture code, the most counted where there are too many.
+    def candidates(self, codes: Tensor, max_candidates: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+        """Return the source pairs possible for each mixture code m (U,), the most counted if there are more.
 
         n_abm is p(m | a, b) p(a, b) up to a constant, so the pairs kept are the likeliest under the pair
         unigram. A code without support is read as ``nearest``; failing that it gets the most frequent pairs,
-        with log-likelihood 0: it says nothing.
-
-        Args:
-            codes: m (U,), int64 in [0, V).
-            max_candidates: The most pairs per code.
+        with log-likelihood 0.
 
         Returns:
             Tokens (U, N, 2), int64, rising by (a, b), and log p(m | a, b) (U, N), float32, where ``codes``
-            are. N is the most that any of these codes has; short rows end in padding, tokens 0 and -inf.
+            are. N is the most that any of these codes has, rounded up to a ``multiple``; short rows end in
+            padding, tokens 0 and -inf.
         """
-        read = self.support(codes).cpu()
-        pairs, row, column = side_by_side([pairs_of(self.joint, m, max_candidates) for m in read.tolist()])
-        m, a, b = read.to(row.device)[row], pairs.keys // self.vocabulary, pairs.keys % self.vocabulary
+        read, device = self.support(codes).cpu(), self.joint.counts.keys.device
+        rows = [self.joint.most_counted(m, max_candidates) for m in read.tolist()]
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        pairs, seen = torch.cat([row.keys for row in rows]), torch.cat([row.values for row in rows])
+        row = torch.repeat_interleave(torch.arange(len(rows), device=device), lengths)
+        column = torch.arange(len(row), device=device) - (lengths.cumsum(0) - lengths)[row]
+        m, a, b = read.to(device)[row], pairs // self.vocabulary, pairs % self.vocabulary
         coarse = self.coarse.probability(a, b, m.clamp(min=0))
-        log_lik_of = self.joint.probability(m, pairs.keys, coarse, self.beta, pairs.values).log()
-        tokens = torch.zeros(len(read), int(column.max()) + 1, 2, dtype=torch.int64, device=row.device)
-        log_lik = torch.full(tokens.shape[:2], -torch.inf, device=row.device)
+        log_lik_of = self.joint.probability(m, pairs, coarse, self.beta, seen).log()
+        width = -(-int(lengths.max()) // multiple) * multiple
+        tokens = torch.zeros(len(rows), width, 2, dtype=torch.int64, device=device)
+        log_lik = torch.full(tokens.shape[:2], -torch.inf, device=device)
         tokens[row, column] = torch.stack([a, b], dim=-1)
         log_lik[row, column] = torch.where(m < 0, 0.0, log_lik_of)
         return tokens.to(codes.device), log_lik.to(codes.device)
 
     def fit_beta(self, first: Tensor, second: Tensor, mixture: Tensor) -> float:
-        """The β of the grid under which held-out tokens (any equal shapes) are likeliest.
-
-        Set it with ``dataclasses.replace(table, beta=…)``.
+        """Return the β of the grid under which held-out tokens (any equal shapes) are likeliest.
 
         Raises:
-            InputError: Shapes differ, a token is not in [0, V), or there are none.
+            InputError: shapes differ, a token is not in [0, V), or there are none.
         """
         a, b, m = self._held_out(first, second, mixture)
         pair = a * self.vocabulary + b
@@ -222,26 +209,21 @@ class LikelihoodTable:
         return BETAS[int(torch.stack(fits).argmax())]
 
     def to(self, device: torch.device | str) -> LikelihoodTable:
-        """The same table on a device."""
+        """Move the table to a device."""
         where = torch.device(device)
         nearest = None if self.nearest is None else self.nearest.to(where)
         return replace(self, joint=self.joint.to(where), coarse=self.coarse.to(where), nearest=nearest)
 
     def save(self, path: Path, compress: bool = False) -> None:
-        """Write the table to a safetensors file, all at once.
+        """Write the table to a safetensors file, all at once; OutputError if it cannot be written.
 
-        Args:
-            path: of the file.
-            compress: write half the bytes, without loss; this takes seconds per million counts.
-
-        Raises:
-            OutputError: The file cannot be written.
+        If ``compress``, it takes half the bytes, and seconds per million counts.
         """
         tensors = pack("joint", self.joint)
         if self.pruned:
-            tensors |= {"unigram": self.coarse.unigram, **pack("first", self.coarse.first)}
-            if self.coarse.second is not None:
-                tensors |= pack("second", self.coarse.second)
+            tensors["unigram"] = self.coarse.unigram
+            for name, part in self.coarse.parts.items():
+                tensors |= pack(name, part)
         if self.nearest is not None:
             tensors["nearest"] = self.nearest
         numbers = {"vocabulary": self.vocabulary, "pairs": self.pairs, "beta": self.beta}
@@ -255,11 +237,7 @@ class LikelihoodTable:
 
     @classmethod
     def load(cls, path: Path) -> LikelihoodTable:
-        """Read a table and check it.
-
-        Raises:
-            PriorError: The file is missing, of another format, or damaged.
-        """
+        """Read a table and check it; PriorError if it is missing, of another format, or damaged."""
         path = Path(path)
         tensors, metadata = read(path)
         v, pairs = int(number(metadata, "vocabulary", path)), int(number(metadata, "pairs", path, 2.0**48))
@@ -281,7 +259,6 @@ class LikelihoodTable:
         return cls(v, codec, pairs, symmetric, joint, coarse, beta, nearest)
 
     def _held_out(self, *tokens: Tensor) -> list[Tensor]:
-        """Tokens, flat, on the table's device."""
         flat = check_tokens(self.vocabulary, *tokens)
         if not flat[0].numel():
             raise InputError(

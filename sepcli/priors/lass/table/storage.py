@@ -43,11 +43,7 @@ MAX_LENGTH = 1 << 28
 def write(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], compress: bool = False
 ) -> None:
-    """Write a table, atomically; compressed it takes half the bytes, and seconds.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Write a table, atomically; OutputError if the file cannot be written."""
     small = {name: part for whole, t in tensors.items() for name, part in _small(whole, t).items()}
     version, packed = VERSIONS[compress], {}
     if compress:
@@ -57,10 +53,10 @@ def write(
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors (int64) and the metadata of a table.
+    """Return the tensors (int64) and the metadata of a table.
 
     Raises:
-        PriorError: The file is missing, is no likelihood table, or is of another version.
+        PriorError: the file is missing, is no likelihood table, or is of another version.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -73,22 +69,21 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
     except (OSError, SafetensorError) as error:
         raise _broken(path, str(error)) from error
-    if metadata.get("format") != FORMAT:
-        raise _broken(path, "it is not a likelihood table")
+    check(path, metadata.get("format") == FORMAT, "it is not a likelihood table")
     if metadata.get("version") not in VERSIONS:
         raise PriorError(
             f"the likelihood table {path} has format version {metadata.get('version')}, not {VERSIONS[-1]}",
             "update sepcli, or count the table again with `build-likelihood`",
         )
-    if any(t.is_floating_point() or t.is_complex() or t.dim() != 1 for t in tensors.values()):
-        raise _broken(path, "it holds tensors other than lists of integers")
+    integers = not any(t.is_floating_point() or t.is_complex() or t.dim() != 1 for t in tensors.values())
+    check(path, integers, "it holds tensors other than lists of integers")
     if metadata["version"] == VERSIONS[1]:
         tensors = _inflated(tensors, metadata.get("packed", ""), path)
     return _whole({name: tensor.to(torch.int64) for name, tensor in tensors.items()}, path), metadata
 
 
 def pack(name: str, part: Conditional) -> dict[str, Tensor]:
-    """The tensors of one conditional, their names beginning with ``name``."""
+    """Return the tensors of one conditional, their names beginning with ``name``."""
     keys = part.counts.keys
     tensors = {f"{name}.step": keys.diff(prepend=keys.new_tensor([-1])), f"{name}.count": part.counts.values}
     if int(part.lost.sum()):
@@ -97,10 +92,10 @@ def pack(name: str, part: Conditional) -> dict[str, Tensor]:
 
 
 def unpack(name: str, tensors: Mapping[str, Tensor], vocabulary: int, size: int, path: Path) -> Conditional:
-    """One conditional from the tensors of ``pack``.
+    """Make a conditional of the tensors of ``pack``.
 
     Raises:
-        PriorError: Something is missing, out of order or out of range.
+        PriorError: something is missing, out of order or out of range.
     """
     try:
         step, count = (tensors[f"{name}.{n}"] for n in ("step", "count"))
@@ -120,11 +115,7 @@ def unpack(name: str, tensors: Mapping[str, Tensor], vocabulary: int, size: int,
 
 
 def number(metadata: Mapping[str, str], name: str, path: Path, most: float = MAX_VOCABULARY) -> float:
-    """A positive number of the metadata, at most ``most``.
-
-    Raises:
-        PriorError: It is missing, not a number or out of range.
-    """
+    """Return a positive number of the metadata, at most ``most``; PriorError if it is none."""
     try:
         value = float(metadata[name])
     except (KeyError, ValueError) as error:
@@ -134,11 +125,7 @@ def number(metadata: Mapping[str, str], name: str, path: Path, most: float = MAX
 
 
 def check(path: Path, holds: bool, reason: str) -> None:
-    """Refuse a table that breaks a rule.
-
-    Raises:
-        PriorError: ``holds`` is false.
-    """
+    """Refuse a table that breaks a rule: PriorError unless it ``holds``."""
     if not holds:
         raise _broken(path, reason)
 
