@@ -40,31 +40,24 @@ __all__ = [
 
 if TYPE_CHECKING:
     from sepcli import datasets, samplers
-    from sepcli.api import (
-        ChannelMean,
-        ChannelSum,
-        Luma,
-        Result,
-        Separator,
-        WeightedSum,
-        evaluate,
-        from_denoiser,
-        from_diffusers,
-        from_score,
-        load,
-        sample,
-    )
+    from sepcli.api import evaluate, from_denoiser, from_diffusers, from_score, load, sample
     from sepcli.errors import InputError, OutputError, PriorError, SepError, UsageError
+    from sepcli.separation.result import Result
+    from sepcli.separation.separator import Separator
+    from sepcli.signal.mixing import ChannelMean, ChannelSum, Luma, WeightedSum
 else:
-    _ERRORS = ("InputError", "OutputError", "PriorError", "SepError", "UsageError")
+    _MODULES = {
+        **dict.fromkeys(("InputError", "OutputError", "PriorError", "SepError", "UsageError"), "errors"),
+        **dict.fromkeys(("ChannelMean", "ChannelSum", "Luma", "WeightedSum"), "signal.mixing"),
+        "Result": "separation.result",
+        "Separator": "separation.separator",
+    }
 
     def __getattr__(name: str) -> object:
         if name in ("datasets", "samplers"):
             return import_module(f"sepcli.{name}")
-        if name in _ERRORS:
-            return getattr(import_module("sepcli.errors"), name)
         if name in __all__:
-            return getattr(import_module("sepcli.api"), name)
+            return getattr(import_module(f"sepcli.{_MODULES.get(name, 'api')}"), name)
         raise AttributeError(f"module 'sepcli' has no attribute {name!r}")
 
     def __dir__() -> list[str]:

@@ -6,7 +6,7 @@
     result = separator.separate(mixture, sample_rate=44100, samples=4, seed=0)
     result["drums"]
 
-Everything here is also an attribute of ``sepcli``, imported when it is first used.
+The functions are attributes of ``sepcli``, imported when they are first used.
 """
 
 from __future__ import annotations
@@ -24,29 +24,12 @@ from sepcli.protocols import DenoisingPrior, ProgressCallback, Sampler, ScorePri
 from sepcli.samplers.construct import signal_sampler
 from sepcli.separation.from_functions import Denoiser, DenoiserPrior, ScoreFunctionPrior
 from sepcli.separation.independent import sigma_range
-from sepcli.separation.result import Result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.separator import Separator
 from sepcli.signal.chroma import GRAYS
-from sepcli.signal.mixing import ChannelMean, ChannelSum, Luma, WeightedSum
 
 if TYPE_CHECKING:
     from sepcli.evaluation.report import Report
-
-__all__ = [
-    "ChannelMean",
-    "ChannelSum",
-    "Luma",
-    "Result",
-    "Separator",
-    "WeightedSum",
-    "evaluate",
-    "from_denoiser",
-    "from_diffusers",
-    "from_score",
-    "load",
-    "sample",
-]
 
 
 def load(

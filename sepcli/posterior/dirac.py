@@ -84,10 +84,6 @@ class NullSpace:
         """Return Nᵀ x (B, K-1, C, *D): sources or gradients (B, K, C, *D) in free coordinates."""
         return _combine(self._basis.T, sources)
 
-    def project(self, sources: Tensor) -> Tensor:
-        """Return P x = N Nᵀ x (B, K, C, *D): the part of a change of x that does not change the mixture."""
-        return _combine(self._basis, self.coordinates(sources))
-
 
 class DiracPosterior:
     """p(x | m) on the constraint; fulfils ``sepcli.protocols.Posterior``.

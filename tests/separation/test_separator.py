@@ -13,6 +13,7 @@ from torch import Tensor
 import sepcli
 from sepcli.errors import UsageError
 from sepcli.separation.arrays import channels_first
+from sepcli.separation.from_functions import DenoiserPrior
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.separator import Separator
 from sepcli.separation.settings import StreamSettings
@@ -20,7 +21,7 @@ from sepcli.separation.settings import StreamSettings
 MEAN, VARIANCE = 0.4, 0.04
 
 
-def gaussian(mean: float = MEAN, variance: float = VARIANCE) -> sepcli.api.DenoiserPrior:
+def gaussian(mean: float = MEAN, variance: float = VARIANCE) -> DenoiserPrior:
     """N(mean, variance) for every value: its denoiser and posterior variance are known."""
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
