@@ -142,7 +142,7 @@ def test_other_formats(tmp_path: Path, extension: str) -> None:
     soundfile.write(path, noise(30000, 2), 44100)
     report, stems = separate(path, Fractions(), window=0.25, overlap=0.05)
     assert stems.shape == (1, 2, 2, 30000)
-    np.testing.assert_allclose(stems[0].sum(axis=0), load(path), atol=1e-7)
+    np.testing.assert_allclose(stems[0].sum(axis=0), load(path), atol=2**-15 if extension == "mp3" else 1e-7)
     written = soundfile.info(next((tmp_path / "out" / "0").iterdir()))
     assert written.subtype == ("FLOAT" if extension in ("mp3", "ogg") else "PCM_16")
     assert not any(stem.silent or stem.equals_mixture for stem in report.sets[0])

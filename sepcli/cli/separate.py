@@ -15,7 +15,7 @@ from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.options import BatchOptions, files, model, takes, template
 from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions, engine_of, fitting_images
 from sepcli.cli.separators import choose
-from sepcli.cli.settings import CONSISTENCY, Consistency, Format, parse_settings
+from sepcli.cli.settings import CONSISTENCY, BitDepth, Consistency, Format, parse_settings
 from sepcli.errors import InputError, SepError, UsageError
 from sepcli.samplers import names as sampler_names
 
@@ -77,7 +77,14 @@ class SeparateOptions(BatchOptions):
     out: Annotated[Path, files("Folder for the stems.", "-o", "--out")] = Path("separated")
     filename: Annotated[str | None, template(*TEMPLATES)] = None
     container: Annotated[
-        Format | None, files("Container of audio stems. Default: the input's.", "--format")
+        Format | None, files("Container of audio stems. Default: the input's, if it is lossless.", "--format")
+    ] = None
+    bitrate: Annotated[
+        int | None,
+        files("Kilobits per second of mp3 [320], ogg [192], opus [160] or m4a [256].", min=8, max=2000),
+    ] = None
+    bit_depth: Annotated[
+        BitDepth | None, files("Bits per sample of wav or flac, 32f: floating point. Default: the input's.")
     ] = None
     consistency: Annotated[Consistency | None, files(CONSISTENCY)] = None
 
@@ -98,7 +105,12 @@ def separate(options: SeparateOptions) -> None:
         chosen = choose(options.priors or (), wanted)
         choices[chosen.medium] = chosen
     only = next(iter(choices), None)
-    for option, value in (("--format", options.container), ("--consistency", options.consistency)):
+    for option, value in (
+        ("--format", options.container),
+        ("--bitrate", options.bitrate),
+        ("--bit-depth", options.bit_depth),
+        ("--consistency", options.consistency),
+    ):
         if value is not None and only == "image":
             raise UsageError(f"{option} is for audio, and the prior is for images", "leave it out")
     inputs = collect(options.inputs, ("audio", "image"), partial(console.note, quiet=options.quiet))
@@ -160,8 +172,15 @@ def _work(choice: Choice, options: SeparateOptions) -> Work:
     named = template_of(choice, options, TEMPLATES)
     if choice.medium == "audio":
         from sepcli.cli.separate_audio import audio_work
+        from sepcli.media.stems import Encoding
 
-        return audio_work(choice, named, options, options.container)
+        bitrate = None if options.bitrate is None else 1000 * options.bitrate
+        encoding = Encoding(
+            None if options.container is None else options.container.value,
+            bitrate,
+            None if options.bit_depth is None else options.bit_depth.value,
+        )
+        return audio_work(choice, named, options, encoding)
     from sepcli.cli.separate_images import separate_image
 
     return Work(choice, named, options, separate_image)

@@ -17,34 +17,32 @@ from sepcli.cli.resolve import Choice
 from sepcli.cli.samples import Quality
 
 if TYPE_CHECKING:
-    from sepcli.cli.settings import Format
-    from sepcli.media.stems import Container
+    from sepcli.media.stems import Encoding
     from sepcli.separation.stem_report import StreamReport
 
 
-def audio_work(choice: Choice, template: str, options: BatchOptions, chosen: Format | None) -> Work:
-    """Return what separates recordings into stems of a format; None: the mixture's."""
-    container: Container | None = None if chosen is None else chosen.value
+def audio_work(choice: Choice, template: str, options: BatchOptions, encoding: Encoding) -> Work:
+    """Return what separates recordings into stems that are stored as chosen."""
 
     def extension(source: Path) -> str:
         from sepcli.media.audio import AudioReader
         from sepcli.media.stems import stem_format
 
         with AudioReader(source) as reader:
-            return stem_format(reader.info, container).extension
+            return stem_format(reader.info, encoding).extension
 
     return Work(
         choice,
         template,
         options,
-        partial(separate_recording, container=container),
+        partial(separate_recording, encoding=encoding),
         extension,
         smaller="reduce it: --set batch=1, fewer samples",
         libraries=("torch", "numpy", "soundfile", "soxr"),
     )
 
 
-def separate_recording(work: Work, job: Job, title: str, container: Container | None) -> Outcome:
+def separate_recording(work: Work, job: Job, title: str, encoding: Encoding) -> Outcome:
     """Separate a recording and write its stems."""
     from sepcli.media.audio import AudioReader
     from sepcli.media.stems import StemWriter, reorder
@@ -54,7 +52,7 @@ def separate_recording(work: Work, job: Job, title: str, container: Container | 
         reader = stack.enter_context(AudioReader(job.source))
         writers = [
             stack.enter_context(
-                StemWriter(paths, reader.info, container=container, overwrite=options.overwrite)
+                StemWriter(paths, reader.info, encoding=encoding, overwrite=options.overwrite)
             )
             for paths in job.stems
         ]

@@ -14,6 +14,18 @@ class Format(StrEnum):
 
     WAV = "wav"
     FLAC = "flac"
+    MP3 = "mp3"
+    OGG = "ogg"
+    OPUS = "opus"
+    M4A = "m4a"
+
+
+class BitDepth(StrEnum):
+    """What ``--bit-depth`` takes; see ``sepcli.media.stems.Depth``."""
+
+    PCM_16 = "16"
+    PCM_24 = "24"
+    FLOAT = "32f"
 
 
 class Consistency(StrEnum):

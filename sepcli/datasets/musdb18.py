@@ -11,12 +11,9 @@ The validation songs are those of the training folder that the package ``musdb``
 from __future__ import annotations
 
 import importlib.util
-import shutil
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -24,6 +21,7 @@ import yaml
 from sepcli.datasets.recordings import resampled
 from sepcli.datasets.songs import Recording, Signal, Songs, SongSet, Stored
 from sepcli.errors import InputError
+from sepcli.media.audio import AudioReader
 
 SUBSETS = ("train", "valid", "test")
 STEMS = ("mixture", "drums", "bass", "other", "vocals")
@@ -44,22 +42,10 @@ class MusdbStem:
         return (self.path,)
 
     def read(self) -> tuple[Signal, int]:
-        """Decode it, with ``musdb``; ``InputError`` if it cannot be read, or ffmpeg is missing."""
-        if shutil.which("ffmpeg") is None:
-            raise InputError(
-                f"{self.path} is read with ffmpeg, which is missing",
-                "install ffmpeg, or use MUSDB18-HQ's WAV",
-            )
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of its imports, and of files without metadata
-                from musdb.audio_classes import MultiTrack
-
-                song = MultiTrack(path=str(self.path), name=self.path.name, stem_id=self.stream)
-                samples: Any = song.load_audio(str(self.path), self.stream)
-        except Exception as error:  # of the classes of ffmpeg and stempeg
-            raise InputError(f"{self.path} cannot be read ({error})", "copy or download it again") from error
-        return np.asarray(samples, dtype=np.float32), round(float(song.rate))
+        """Decode the stream."""
+        with AudioReader(self.path, self.stream) as reader:
+            samples = reader.read(reader.info.frames)
+        return samples.T.astype(np.float32), reader.info.sample_rate
 
     def mono(self, rate: int) -> Signal:
         """See ``Stored``."""
@@ -102,7 +88,7 @@ def is_musdb(data: Path) -> bool:
 
 def validation_songs() -> frozenset[str]:
     """The names of the official validation songs."""
-    package = importlib.util.find_spec("musdb")  # importing it needs ffmpeg
+    package = importlib.util.find_spec("musdb")  # importing it needs the program ffmpeg
     if package is None or not package.submodule_search_locations:
         raise InputError("the package musdb, which lists the validation songs, is missing", "install musdb")
     path = Path(package.submodule_search_locations[0]) / "configs" / "mus.yaml"

@@ -26,11 +26,23 @@ class Medium:
     summary: str
 
 
-_AUDIO = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64", ".rf64", ".au", ".caf")
-_IMAGE = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".gif")
+_AUDIO = """
+    .wav .flac .ogg .oga .opus .mp3 .mp2 .m4a .m4b .mp4 .aac .aif .aiff .aifc .w64 .rf64 .bw64 .au .snd .caf
+    .wma .wv .ape .tta .ac3 .amr .mka .mkv .webm .mov
+"""
+_IMAGE = """
+    .png .jpg .jpeg .jpe .jfif .bmp .tif .tiff .webp .pgm .ppm .pbm .gif .avif .jp2 .heic .heif
+"""
 
 MEDIA: Mapping[MediumName, Medium] = {
-    "audio": Medium("audio", _AUDIO, ".wav", "WAV, FLAC, Ogg, MP3 and other formats of libsndfile"),
-    "image": Medium("image", _IMAGE, ".png", "PNG, JPEG, TIFF, WebP and other formats of Pillow"),
+    "audio": Medium(
+        "audio",
+        tuple(_AUDIO.split()),
+        ".wav",
+        "WAV, FLAC, Ogg, MP3, M4A and other formats of libsndfile and FFmpeg",
+    ),
+    "image": Medium(
+        "image", tuple(_IMAGE.split()), ".png", "PNG, JPEG, TIFF, WebP and other formats of Pillow"
+    ),
 }
 """Name → row."""

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from sepcli.errors import InputError
-from sepcli.media.mp3 import open_untagged
+from sepcli.media.libav import LibavDecoder
+from sepcli.media.mp3 import announced_samples
+from sepcli.media.sndfile import SndfileDecoder
+from sepcli.media.stream_errors import ChangeError, TruncatedError
+from sepcli.media.tags import NO_TAGS, Tags
 
-TOLERANCE = 1024
-"""Bytes by which a whole file may be shorter than announced, because some programs miscount their headers."""
-PLACEHOLDER = 0x7FFF0000
-"""Data sizes of at least this value are placeholders of programs that stream: the size is unknown."""
-UNKNOWN = 1 << 48
-"""Frame counts of at least this value mean that the header has no count."""
 COUNT_BLOCK = 1 << 16
-"""Frames decoded at once when the frames of a file are counted."""
-DECODE_ERRORS = (RuntimeError, TypeError, ValueError, OSError)
+"""Samples decoded at once when the samples of a file are counted."""
+SLACK = 4096
+"""Samples by which a lossy file may end before the length in its header: two blocks of the longest codecs."""
+SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"dns.")
+"""First bytes of files that libsndfile decodes, unless their coding is unknown to it."""
+DECODE_ERRORS = (RuntimeError, TypeError, ValueError, OSError, EOFError)
 """Exceptions of soundfile for files that are not audio."""
 
 
@@ -39,9 +38,15 @@ class AudioInfo:
     frames: int
     """Samples per channel, verified."""
     format: str
-    """The container as libsndfile names it: WAV, WAVEX, FLAC, OGG, MP3, …"""
+    """The container: WAV, WAVEX, FLAC, OGG, MP3, M4A, …"""
     subtype: str
-    """The sample format as libsndfile names it: PCM_16, FLOAT, VORBIS, …"""
+    """The sample format as libsndfile names it (PCM_16, FLOAT, …), or the codec of a lossy file."""
+    mask: int = 0
+    """Speakers of the channels, 0 if unknown; see ``sepcli.media.speakers``."""
+    streams: int = 1
+    """Number of audio streams in the file, of which one is read."""
+    tags: Tags = NO_TAGS
+    """Title, artist and other tags that stems keep."""
 
     @property
     def name(self) -> str:
@@ -57,35 +62,53 @@ class AudioInfo:
 class AudioReader:
     """An open audio file, read from start to end in blocks.
 
+    Args:
+        path: WAV, FLAC, Ogg, MP3, M4A or anything else that libsndfile or FFmpeg decodes.
+        stream: index of the audio stream in a file of several.
+
     Raises:
-        InputError: the file is missing, a folder, empty, not audio, cut short, or holds no samples.
+        InputError: The file is missing, a folder, empty, not audio, cut short, or holds no samples.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, stream: int = 0) -> None:
         self._position = 0
-        self._file, self._bytes = _open(path)
+        self._stream = stream
+        self._file = _open(path, stream)
         try:
-            file, frames = self._file, _count(path, self._file, counting=self._bytes is not None)
+            file = self._file
+            frames = _count(path, file)
             self.info = AudioInfo(
-                path, int(file.samplerate), int(file.channels), frames, file.format, file.subtype
+                path,
+                file.sample_rate,
+                file.channels,
+                frames,
+                file.format,
+                file.subtype,
+                file.mask,
+                file.streams,
+                file.tags,
             )
-            self.rewind()
+            if not isinstance(file, SndfileDecoder):
+                self.rewind()
         except BaseException:
             self.close()
             raise
 
     def read(self, frames: int) -> NDArray[np.float64]:
-        """Decode the next ``frames`` samples per channel.
+        """Decode the next ``frames`` samples.
+
+        Args:
+            frames: Number of samples per channel.
 
         Returns:
             (C, T) float64, full scale is 1; T is less than ``frames`` only at the end of the file.
 
         Raises:
-            InputError: the file is cut short or damaged, or contains NaN or infinite samples.
+            InputError: The file is cut short or damaged, or contains NaN or infinite samples.
         """
         count = min(frames, self.info.frames - self._position)
         try:
-            block = self._file.read(count, dtype="float64", always_2d=True)
+            block = self._file.read(count)
         except DECODE_ERRORS as error:
             _raise_truncated(self.info.path, error)
         if len(block) < count:
@@ -103,14 +126,12 @@ class AudioReader:
     def rewind(self) -> None:
         """Return to the first sample by reopening the file, because not every format seeks exactly."""
         self.close()
-        self._file, self._bytes = _open(self.info.path)
+        self._file = _open(self.info.path, self._stream)
         self._position = 0
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-        if self._bytes is not None:
-            self._bytes.close()
 
     def __enter__(self) -> Self:
         return self
@@ -121,25 +142,60 @@ class AudioReader:
         self.close()
 
 
-def _open(path: Path) -> tuple[Any, Any]:
-    """Open ``path`` for decoding; return the decoder, and the binary file behind it if there is one."""
+def _open(path: Path, stream: int) -> SndfileDecoder | LibavDecoder:
+    """Open ``path`` with the decoder that reads it exactly."""
     try:
         _check_regular_file(path)
-        file = soundfile.SoundFile(os.fsencode(path))
-        if file.format != "MP3" or (source := open_untagged(path)) is None:
-            return file, None
-        file.close()
-        return soundfile.SoundFile(source), source
-    except OSError as error:
-        reason = error.strerror or str(error)
+        with path.open("rb") as file:
+            first = file.read(4) in SNDFILE_MAGIC
+        if first and (decoder := _sndfile(path)) is not None:
+            return decoder
+        try:
+            libav = LibavDecoder(path, stream)
+            if first and libav.is_pcm:  # which libsndfile refuses only if the file is damaged
+                libav.close()
+                raise TruncatedError
+            return libav
+        except DECODE_ERRORS:
+            if not first and (decoder := _sndfile(path)) is not None:
+                return decoder
+            raise
+    except TruncatedError as error:
+        _raise_truncated(path, error)
+    except ChangeError as error:
         raise InputError(
-            f"cannot read {path}: {reason}", "check the name and the permissions of the file"
+            f"{path} changes its sample rate or channels in the middle",
+            "split it into its parts, and separate each of them",
+        ) from error
+    except OSError as error:
+        if error.errno is None or error.errno > 255:  # of a decoder
+            _raise_unreadable(path, error)
+        raise InputError(
+            f"cannot read {path}: {error.strerror or error}", "check the name and the permissions of the file"
         ) from error
     except DECODE_ERRORS as error:
-        raise InputError(
-            f"{path} is not a readable audio file",
-            "use a WAV, FLAC, Ogg or MP3 file; convert others, e.g. with: ffmpeg -i INPUT OUTPUT.wav",
-        ) from error
+        _raise_unreadable(path, error)
+
+
+def _sndfile(path: Path) -> SndfileDecoder | None:
+    """Open a file with libsndfile; return None if it has no length or another coding."""
+    try:
+        decoder = SndfileDecoder(path)
+    except (TruncatedError, ChangeError):
+        raise
+    except DECODE_ERRORS:
+        return None
+    if decoder.frames is None:
+        decoder.close()
+        return None
+    return decoder
+
+
+def _raise_unreadable(path: Path, cause: Exception) -> NoReturn:
+    raise InputError(
+        f"{path} is not a readable audio file",
+        "use a WAV, FLAC, Ogg, MP3 or M4A file; convert others, e.g. with: ffmpeg -i INPUT OUTPUT.wav",
+    ) from cause
 
 
 def _check_regular_file(path: Path) -> None:
@@ -159,40 +215,20 @@ def _raise_truncated(path: Path, cause: Exception | None = None) -> NoReturn:
     ) from cause
 
 
-def _count(path: Path, file: Any, *, counting: bool) -> int:
-    """Return the number of frames: that of the header if it is reliable, otherwise counted by decoding."""
-    if _announces_more_bytes(file.extra_info) or (file.format == "OGG" and not _ends_in_last_page(path)):
-        _raise_truncated(path)
-    frames = int(file.frames)
-    if counting:
+def _count(path: Path, file: SndfileDecoder | LibavDecoder) -> int:
+    """Return the number of samples: that of the header if it is reliable, otherwise counted by decoding."""
+    if isinstance(file, SndfileDecoder):
+        frames = file.frames or 0
+    else:
         frames = 0
-        while read := len(file.read(COUNT_BLOCK, dtype="float32", always_2d=True)):
-            frames += read
-    elif frames >= UNKNOWN:
-        raise InputError(
-            f"the header of {path} has no length",
-            "convert it, e.g. with: ffmpeg -i INPUT OUTPUT.flac",
-        )
+        try:
+            while read := len(file.read(COUNT_BLOCK)):
+                frames += read
+        except DECODE_ERRORS as error:
+            _raise_truncated(path, error)
+        announced = announced_samples(path) if file.format == "MP3" else file.announced or 0
+        if frames < announced - SLACK:
+            _raise_truncated(path)
     if frames <= 0:
         raise InputError(f"{path} contains no audio (0 samples)", "check how it was exported")
     return frames
-
-
-def _announces_more_bytes(log: str) -> bool:
-    """Return whether the log of libsndfile reports less data than the header announces; it accepts that."""
-    chunks = re.findall(r"^\s*(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    wholes = re.findall(r"^\s*(?:riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    return any(
-        int(actual) + tolerance < int(announced) < limit
-        for sizes, tolerance, limit in ((chunks, 0, PLACEHOLDER), (wholes, TOLERANCE, 1 << 62))
-        for announced, actual in sizes
-    )
-
-
-def _ends_in_last_page(path: Path) -> bool:
-    """Return whether the last Ogg page (less than 64 KiB) has the end-of-stream flag (RFC 3533)."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - (1 << 16) - 512))
-        tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)

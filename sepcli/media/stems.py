@@ -12,18 +12,24 @@ from types import TracebackType
 from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from sepcli.atomic import remove, rename_all, temporary
-from sepcli.errors import OutputError
-from sepcli.media.audio import DECODE_ERRORS, AudioInfo
+from sepcli.errors import OutputError, UsageError
+from sepcli.media.audio import DECODE_ERRORS, AudioInfo, AudioReader
+from sepcli.media.encoders import Encoder, LibavEncoder, SndfileEncoder
 from sepcli.media.names import refuse_existing
 from sepcli.media.pcm_rounding import round_floats, round_integers
 
-Container = Literal["wav", "flac"]
+Container = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a"]
+Depth = Literal["16", "24", "32f"]
 
 INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+SUBTYPES: dict[Depth, str] = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
+BITRATES: dict[Container, int] = {"mp3": 320_000, "ogg": 192_000, "opus": 160_000, "m4a": 256_000}
+"""Default bits per second of lossy containers, of up to two channels."""
+PLAIN_MASKS = (0, 0x3, 0x4)
+"""Masks of WAV files that need no extensible header: unknown, stereo, mono."""
 MAX_WAV_BYTES = (1 << 32) - (1 << 20)
 """Bytes of samples up to which a WAV file has no 64-bit header (RF64)."""
 FULL_BYTES = 1 << 20
@@ -31,12 +37,28 @@ FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """The user's choice of how stems are stored.
+
+    Attributes:
+        container: None: that of the mixture's file if it is lossless, otherwise WAV.
+        bitrate: bits per second of lossy containers; None: see ``BITRATES``.
+        depth: sample format of WAV and FLAC, ``32f`` is floating point; None: that of the mixture.
+    """
+
+    container: Container | None = None
+    bitrate: int | None = None
+    depth: Depth | None = None
+
+
+@dataclass(frozen=True)
 class StemFormat:
-    """Container and sample format of stems, in the names of libsndfile."""
+    """Container and sample format of stems, in the names of libsndfile; lossy ones have a bit rate."""
 
     format: str
     subtype: str
     extension: Container
+    bitrate: int | None = None
 
     @property
     def bits(self) -> int | None:
@@ -44,21 +66,42 @@ class StemFormat:
         return INTEGER_BITS.get(self.subtype)
 
 
-def stem_format(info: AudioInfo, container: Container | None = None) -> StemFormat:
-    """Choose the format of stems: that of the mixture's file if it is lossless, otherwise 32-bit float WAV.
+def stem_format(info: AudioInfo, encoding: Encoding = Encoding()) -> StemFormat:
+    """Choose the format of stems.
 
     FLAC has integers of at most 24 bits: there, stems of a float, lossy or 32-bit mixture are stored as
     PCM_24, and sum to the mixture rounded to 24 bits and clipped to full scale.
+
+    Raises:
+        UsageError: the container has no such sample format or bit rate.
     """
+    container = encoding.container or (
+        "flac" if info.format == "FLAC" and info.subtype != "PCM_32" else "wav"
+    )
+    lossy = container in BITRATES
+    if encoding.bitrate is not None and not lossy:
+        raise UsageError(f"{container} has no bit rate", "choose mp3, ogg, opus or m4a", argument="bitrate")
+    if encoding.depth is not None and (lossy or (container == "flac" and encoding.depth == "32f")):
+        raise UsageError(
+            f"{container} has no samples of {encoding.depth} bits", "choose wav", argument="bit-depth"
+        )
+    if lossy:
+        bitrate = encoding.bitrate or BITRATES[container] * max(1, -(-info.channels // 2))
+        return StemFormat(container.upper(), "VORBIS" if container == "ogg" else "", container, bitrate)
     bits = INTEGER_BITS.get(info.subtype)
-    if container == "flac" or (container is None and info.format == "FLAC"):
-        return StemFormat("FLAC", {8: "PCM_S8", 16: "PCM_16"}.get(bits or 0, "PCM_24"), "flac")
-    if bits is None:
+    if container == "flac":
+        chosen = SUBTYPES[encoding.depth] if encoding.depth else None
+        return StemFormat("FLAC", chosen or {8: "PCM_S8", 16: "PCM_16"}.get(bits or 0, "PCM_24"), "flac")
+    if encoding.depth:
+        subtype = SUBTYPES[encoding.depth]
+    elif bits is None:
         subtype = "DOUBLE" if info.subtype == "DOUBLE" else "FLOAT"
     else:
         subtype = "PCM_U8" if bits == 8 else info.subtype
-    size = info.frames * info.channels * (bits or (64 if subtype == "DOUBLE" else 32)) // 8
-    wav = "WAVEX" if info.format == "WAVEX" else "WAV"
+    size = (
+        info.frames * info.channels * (INTEGER_BITS.get(subtype) or (64 if subtype == "DOUBLE" else 32)) // 8
+    )
+    wav = "WAVEX" if info.format == "WAVEX" or info.mask not in PLAIN_MASKS else "WAV"
     return StemFormat("RF64" if size >= MAX_WAV_BYTES else wav, subtype, "wav")
 
 
@@ -69,7 +112,7 @@ class StemWriter:
         paths: the K files; missing folders are created (and removed on failure). Until the end, other
             ``paths`` may be set, within the same file system.
         info: the mixture, whose rate, channels and sample format the stems get.
-        container: see ``stem_format``.
+        encoding: what the user chose.
         overwrite: replace existing files.
 
     Raises:
@@ -82,14 +125,14 @@ class StemWriter:
         paths: Sequence[Path],
         info: AudioInfo,
         *,
-        container: Container | None = None,
+        encoding: Encoding = Encoding(),
         overwrite: bool = False,
     ) -> None:
         self.paths = tuple(paths)
         self.info = info
-        self.format = stem_format(info, container)
+        self.format = stem_format(info, encoding)
         self._overwrite = overwrite
-        self._files: list[Any] = []
+        self._files: list[Encoder] = []
         self._parts: list[Path] = []
         self._new_folders: list[Path] = []
         self._frames = 0
@@ -129,7 +172,7 @@ class StemWriter:
             data = (integers << 32 - bits).astype(np.int32)  # libsndfile stores the upper bits
         for path, file, stem in zip(self.paths, self._files, data, strict=True):
             try:
-                file.write(np.ascontiguousarray(stem.T))
+                file.write(stem.T)
             except (*DECODE_ERRORS, AssertionError) as error:
                 _raise_failed(path, error)
         self._frames += stems.shape[-1]
@@ -173,14 +216,7 @@ class StemWriter:
             self._make_folder(path.parent)
             self._parts.append(part)
             part.open("xb").close()
-            file = soundfile.SoundFile(
-                os.fsencode(part),
-                "w",
-                self.info.sample_rate,
-                self.info.channels,
-                self.format.subtype,
-                format=self.format.format,
-            )
+            file = _open_encoder(part, self.info, self.format)
         except OSError as error:
             _raise_failed(path, error)
         except DECODE_ERRORS as error:
@@ -200,9 +236,8 @@ class StemWriter:
         for path, file, part in zip(self.paths, self._files, self._parts, strict=True):
             try:
                 file.close()
-                if self._frames and soundfile.info(os.fsencode(part)).frames != self._frames:
+                if self._frames and _count_samples(part) != file.samples:
                     raise OSError("the file is incomplete")
-                _clear_timestamp(part)
             except DECODE_ERRORS as error:
                 _raise_failed(path, error)
         self._check_free()
@@ -225,13 +260,17 @@ def reorder(writers: Sequence[StemWriter], order: Sequence[int]) -> None:
         writers[number].paths = names
 
 
-def _clear_timestamp(part: Path) -> None:
-    """Set the timestamp in the PEAK chunk of a float WAV file to 0, so that equal runs give equal files."""
-    with part.open("r+b") as file:
-        peak = file.read(256).find(b"PEAK")
-        if peak >= 0:
-            file.seek(peak + 12)  # after the name, size and version of the chunk
-            file.write(bytes(4))
+def _open_encoder(path: Path, info: AudioInfo, form: StemFormat) -> Encoder:
+    rate, channels, more = info.sample_rate, info.channels, dict[str, Any](mask=info.mask, tags=info.tags)
+    if form.bitrate is None or form.format == "OGG":
+        return SndfileEncoder(path, rate, channels, form.format, form.subtype, bitrate=form.bitrate, **more)
+    return LibavEncoder(path, rate, channels, form.format, bitrate=form.bitrate, **more)
+
+
+def _count_samples(path: Path) -> int:
+    """Return the length of a file in samples, as a reader finds it."""
+    with AudioReader(path) as reader:
+        return reader.info.frames
 
 
 def _raise_failed(path: Path, error: Exception) -> NoReturn:

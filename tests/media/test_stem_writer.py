@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
+import soxr
 
-from sepcli.errors import OutputError
+from sepcli.errors import OutputError, UsageError
 from sepcli.media.audio import AudioInfo, AudioReader
-from sepcli.media.stems import StemWriter, stem_format
+from sepcli.media.stems import Encoding, StemWriter, stem_format
 
 LOSSLESS = [("wav", name) for name in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")] + [
     ("flac", name) for name in ("PCM_S8", "PCM_16", "PCM_24")
@@ -96,8 +98,56 @@ def test_stems_keep_the_format_and_sum_to_the_mixture(
     ],
 )
 def test_the_stem_format(mixture: AudioInfo, container: str | None, expected: tuple[str, ...]) -> None:
-    chosen = stem_format(mixture, container)  # type: ignore[arg-type]
+    chosen = stem_format(mixture, Encoding(container))  # type: ignore[arg-type]
     assert (chosen.format, chosen.subtype, chosen.extension) == expected
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        (Encoding("wav", depth="24"), ("WAV", "PCM_24", None)),
+        (Encoding("wav", depth="32f"), ("WAV", "FLOAT", None)),
+        (Encoding("flac", depth="24"), ("FLAC", "PCM_24", None)),
+        (Encoding("mp3"), ("MP3", "", 320_000)),
+        (Encoding("ogg", bitrate=96_000), ("OGG", "VORBIS", 96_000)),
+        (Encoding("opus"), ("OPUS", "", 160_000)),
+        (Encoding("m4a"), ("M4A", "", 256_000)),
+    ],
+)
+def test_the_encoding_decides(encoding: Encoding, expected: tuple[object, ...]) -> None:
+    chosen = stem_format(info(), encoding)
+    assert (chosen.format, chosen.subtype, chosen.bitrate) == expected
+
+
+@pytest.mark.parametrize(
+    ("encoding", "argument"),
+    [
+        (Encoding("wav", bitrate=1000), "bitrate"),
+        (Encoding("flac", depth="32f"), "bit-depth"),
+        (Encoding("mp3", depth="16"), "bit-depth"),
+    ],
+)
+def test_an_encoding_that_does_not_exist_is_refused(encoding: Encoding, argument: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        stem_format(info(), encoding)
+    assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("container", ["mp3", "ogg", "opus", "m4a"])
+def test_lossy_stems_keep_length_and_alignment(tmp_path: Path, container: str) -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 2, 50_001))
+    signal = 0.03 * scipy.signal.lfilter([1], [1, -0.95], noise) * np.hanning(50_001)
+    paths = [tmp_path / f"{name}.{container}" for name in ("a", "b")]
+    with StemWriter(paths, info(frames=50_001), encoding=Encoding(container)) as writer:  # type: ignore[arg-type]
+        for start in range(0, 50_001, 7000):
+            writer.write(signal[..., start : start + 7000])
+    for path, expected in zip(paths, signal, strict=True):
+        with AudioReader(path) as reader:
+            found = reader.read(reader.info.frames)
+        if container == "opus":
+            expected = soxr.resample(expected.T, 44100, 48000, "VHQ").T
+        assert found.shape == expected.shape
+        assert np.square(found - expected).sum() < 0.07 * np.square(expected).sum()
 
 
 def test_a_huge_mixture_gets_rf64_stems(tmp_path: Path) -> None:
@@ -109,7 +159,7 @@ def test_a_huge_mixture_gets_rf64_stems(tmp_path: Path) -> None:
 def test_float_stems_in_flac_sum_to_the_rounded_mixture(tmp_path: Path) -> None:
     paths = [tmp_path / "a.flac", tmp_path / "b.flac"]
     mixture = np.random.default_rng(0).uniform(-0.9, 0.9, (2, 500))
-    with StemWriter(paths, info("FLOAT"), container="flac") as writer:
+    with StemWriter(paths, info("FLOAT"), encoding=Encoding("flac")) as writer:
         writer.write(stems_for(mixture), mixture)
     np.testing.assert_array_equal(sum(load(p) for p in paths) * 2**23, np.rint(mixture * 2**23))
 

@@ -1,0 +1,132 @@
+"""Decoding by libsndfile: WAV, FLAC, AIFF, Ogg and all that it reads exactly."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sepcli.media.ogg import Link, find_links
+from sepcli.media.speakers import DEFAULT_MASKS, flac_mask, from_vorbis_order, wav_mask
+from sepcli.media.stream_errors import ChangeError, TruncatedError
+from sepcli.media.tags import TEXTS, Tags, has_cover, read_bext
+
+TOLERANCE = 1024
+"""Bytes by which a whole file may be shorter than announced, because some programs miscount their headers."""
+PLACEHOLDER = 0x7FFF0000
+"""Data sizes of at least this value are placeholders of programs that stream: the size is unknown."""
+INEXACT = ("MPEG_LAYER_III",)
+"""Codings of WAV that libsndfile decodes to another length than FFmpeg."""
+UNKNOWN = 1 << 48
+"""Frame counts of at least this value mean that the header has no count."""
+
+
+class SndfileDecoder:
+    """A file decoded from its start; chained Ogg files are decoded link by link.
+
+    Args:
+        path: the file.
+
+    Raises:
+        TruncatedError: It is shorter than its header says.
+        ChangeError: The links of a chained file differ in sample rate or channels.
+        OSError, RuntimeError, TypeError, ValueError: libsndfile does not read it, or not exactly.
+    """
+
+    streams = 1
+
+    def __init__(self, path: Path) -> None:
+        self._source: Link | None = None
+        self._links: Iterator[tuple[int, int]] = iter(())
+        self._path = path
+        self._file: Any = soundfile.SoundFile(os.fsencode(path))
+        try:
+            self.sample_rate, self.channels = int(self._file.samplerate), int(self._file.channels)
+            self.format, self.subtype = str(self._file.format), str(self._file.subtype)
+            if self.format == "WAV" and self.subtype in INEXACT:
+                raise ValueError("libsndfile does not decode this coding exactly")
+            self.frames = self._check(path)
+            self.mask = _mask(path, self.format, self.channels)
+            texts = {name: str(text) for name, text in self._file.copy_metadata().items() if name in TEXTS}
+            self.tags = Tags(texts, read_bext(path), has_cover(path))
+        except BaseException:
+            self.close()
+            raise
+
+    frames: int | None
+    """Length in samples; None if the header does not say it."""
+    mask: int
+    """Speakers; 0 if unknown. See ``sepcli.media.speakers``."""
+    tags: Tags
+    """Tags that stems keep."""
+
+    def read(self, frames: int) -> NDArray[np.float64]:
+        """Decode up to ``frames`` samples (T, C); fewer only at the end."""
+        parts, count = [], 0
+        while True:
+            part = self._file.read(frames - count, dtype="float64", always_2d=True)
+            parts.append(part)
+            count += len(part)
+            if count >= frames or (link := next(self._links, None)) is None:
+                break
+            self._open_link(link)
+        samples = np.concatenate(parts)
+        return from_vorbis_order(samples) if self.format == "OGG" else samples
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        if self._source is not None:
+            self._source.close()
+
+    def _open_link(self, link: tuple[int, int]) -> None:
+        self.close()
+        self._source = Link(self._path, *link)
+        self._file = soundfile.SoundFile(self._source)
+
+    def _check(self, path: Path) -> int | None:
+        """Return the length, verified; a chained file is then open at its first link."""
+        if _announces_more_bytes(self._file.extra_info):
+            raise TruncatedError
+        if self.format != "OGG":
+            return int(self._file.frames) if self._file.frames < UNKNOWN else None
+        links = find_links(path)
+        if links is None:
+            raise TruncatedError
+        if len(links) == 1:
+            return int(self._file.frames)
+        frames = 0
+        for link in links:
+            self._open_link(link)
+            if (self._file.samplerate, self._file.channels) != (self.sample_rate, self.channels):
+                raise ChangeError
+            frames += int(self._file.frames)
+        self._open_link(links[0])
+        self._links = iter(links[1:])
+        return frames
+
+
+def _mask(path: Path, form: str, channels: int) -> int:
+    """Return the mask of a file: in its header, or as its format defines it for the number of channels."""
+    if form in ("WAV", "WAVEX", "RF64"):
+        return wav_mask(path)
+    if form == "FLAC" and channels > 2 and (mask := flac_mask(path)):
+        return mask
+    return DEFAULT_MASKS.get(channels, 0) if form in ("FLAC", "OGG") else 0
+
+
+def _announces_more_bytes(log: str) -> bool:
+    """Return whether the log of libsndfile reports less data than the header announces; it accepts that."""
+    chunks = re.findall(r"^\s*(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    wholes = re.findall(r"^\s*(?:riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)", log, re.MULTILINE)
+    return any(
+        int(actual) + tolerance < int(announced) < limit
+        for sizes, tolerance, limit in ((chunks, 0, PLACEHOLDER), (wholes, TOLERANCE, 1 << 62))
+        for announced, actual in sizes
+    )

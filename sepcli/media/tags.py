@@ -1,0 +1,80 @@
+"""Tags of audio files that stems keep: texts such as title and artist, and the origin of broadcast WAV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sepcli.media.riff import append_chunk, wav_chunks
+
+TEXTS = ("title", "artist", "album", "date", "genre", "comment", "copyright", "tracknumber")
+"""Texts that are kept, as libsndfile names them."""
+LIBAV_NAMES = {"tracknumber": "track"}
+"""Names in FFmpeg that differ."""
+BEXT = b"bext"
+"""Name of the chunk of broadcast WAV (EBU Tech 3285), which holds the time reference."""
+MAX_BEXT = 1 << 20
+"""Bytes up to which such a chunk is kept."""
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Tags of a file.
+
+    Attributes:
+        texts: values by name, see ``TEXTS``.
+        bext: the chunk of broadcast WAV; empty if there is none.
+        cover: whether the file holds an image.
+    """
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    bext: bytes = b""
+    cover: bool = False
+
+
+NO_TAGS = Tags()
+
+
+def from_libav(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts of FFmpeg's metadata, whose names it writes in upper or lower case."""
+    lower = {name.lower(): value for name, value in metadata.items()}
+    texts = {name: lower.get(LIBAV_NAMES.get(name, name), "") for name in TEXTS}
+    return {name: value for name, value in texts.items() if value}
+
+
+def to_libav(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return texts under FFmpeg's names."""
+    return {LIBAV_NAMES.get(name, name): value for name, value in texts.items()}
+
+
+def read_bext(path: Path) -> bytes:
+    """Return the chunk of broadcast WAV in a WAV file; empty if there is none."""
+    with path.open("rb") as file:
+        for name, size in wav_chunks(file):
+            if name == BEXT and size <= MAX_BEXT:
+                data = file.read(size)
+                return data if len(data) == size else b""
+    return b""
+
+
+def append_bext(path: Path, data: bytes) -> None:
+    """Append the chunk of broadcast WAV to a WAV file of less than 4 GiB."""
+    with path.open("r+b") as file:
+        append_chunk(file, BEXT, data)
+
+
+def has_cover(path: Path) -> bool:
+    """Return whether a file holds an image, as far as its tags can be read."""
+    import mutagen
+
+    read: Any = mutagen.File  # untyped
+    try:
+        file = read(path)
+    except (mutagen.MutagenError, OSError):
+        return False
+    names = () if file is None or file.tags is None else tuple(file.tags.keys())
+    return bool(getattr(file, "pictures", None)) or any(
+        name.startswith("APIC") or name.lower() in ("covr", "metadata_block_picture") for name in names
+    )
