@@ -109,7 +109,8 @@ def test_stems_are_stored_like_the_mixture_and_sum_to_it(
     if stored[1].startswith("PCM"):
         assert np.array_equal(stems[0] + stems[1], mixture)
     else:
-        np.testing.assert_allclose(stems[0] + stems[1], mixture, atol=1e-7)
+        decoders = 2**-15 if name.endswith("mp3") else 1e-7  # libsndfile's and FFmpeg's differ
+        np.testing.assert_allclose(stems[0] + stems[1], mixture, atol=decoders)
     assert all(np.abs(stem).max() > 0.001 for stem in stems)
 
 
