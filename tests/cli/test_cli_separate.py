@@ -622,7 +622,7 @@ def test_nothing_but_bad_files_is_a_failure(separate) -> None:
         (["--set", "exponent=1e9"], 2, "exponent"),
         (["--samples", "0"], 2, "--samples"),
         (["--seed", "-1"], 2, "--seed"),
-        (["--format", "mp3"], 2, "mp3"),
+        (["--format", "midi"], 2, "midi"),
         (["--device", "toaster"], 2, "toaster"),
         (["--device", "meta"], 2, "meta"),
         (["--device", "cuda:99"], 2, "cuda:99"),
