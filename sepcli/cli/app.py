@@ -23,6 +23,7 @@ from typer.main import get_command
 from sepcli import __version__
 from sepcli.cli import console
 from sepcli.cli.colorize import colorize
+from sepcli.cli.env import show_environment
 from sepcli.cli.evaluate import evaluate
 from sepcli.cli.examples import EXAMPLES
 from sepcli.cli.fetch import fetch_priors
@@ -31,6 +32,7 @@ from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
 from sepcli.cli.options import in_option_words
 from sepcli.cli.push import push_prior
+from sepcli.cli.samplers import list_samplers
 from sepcli.cli.separate import separate
 from sepcli.cli.train import train_prior
 from sepcli.errors import SepError
@@ -54,6 +56,8 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "train-prior": train_prior,
     "import-prior": import_prior,
     "build-likelihood": build_likelihood,
+    "samplers": list_samplers,
+    "env": show_environment,
 }
 """Name → function, in the order of the help."""
 for _name, _command in COMMANDS.items():

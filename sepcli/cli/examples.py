@@ -49,5 +49,13 @@ EXAMPLES: Mapping[str, str] = {
     "build-likelihood": """
         sepcli build-likelihood --prior my-prior --data slakh/
     """,
+    "samplers": """
+        sepcli samplers
+        sepcli samplers projected halving
+    """,
+    "env": """
+        sepcli env
+        sepcli env --json
+    """,
 }
 """Name of the command → its examples, one command line a row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 import types
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from inspect import cleandoc
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -36,23 +37,26 @@ def rows(kind: type[Any]) -> list[dict[str, str]]:
 
 
 def text(kind: type[Any]) -> str:
-    """Return the rows as lines: name, type and default, and the meaning indented below."""
-    lines = []
-    for row in rows(kind):
+    """Return the rows of an options dataclass as text; see ``lines``."""
+    return "\n".join(lines(rows(kind)))
+
+
+def lines(settings: Sequence[Mapping[str, str]], width: int = WIDTH) -> list[str]:
+    """Return rows as lines of limited width: name, type and default, and the meaning indented below."""
+    written: list[str] = []
+    for row in settings:
         default = f", default {row['default']}" if row["default"] else ""
-        lines += [f"{row['name']}  ({row['type']}{default})", *_indented(row["meaning"])]
-    return "\n".join(lines)
-
-
-def _indented(meaning: str) -> list[str]:
-    return textwrap.wrap(meaning, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+        head = f"{row['name']}  ({row['type']}{default})"
+        written += textwrap.wrap(head, width, subsequent_indent=INDENT * 2)
+        written += textwrap.wrap(row["meaning"], width, initial_indent=INDENT, subsequent_indent=INDENT)
+    return written
 
 
 def _type(hint: Any) -> str:
     if get_origin(hint) is Annotated:
         base, *metas = get_args(hint)
         bounds = [
-            f"{sign} {value:g}"
+            f"{sign} {_number(value)}"
             for meta in metas
             if isinstance(meta, Meta)
             for key, sign in BOUNDS.items()
@@ -68,6 +72,10 @@ def _type(hint: Any) -> str:
     return NAMES.get(hint, str(hint))
 
 
+def _number(value: float) -> str:
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
+
+
 def _default(value: Any) -> str:
     if value is None or value == ():
         return ""
@@ -79,9 +87,10 @@ def _meanings(kind: type[Any]) -> dict[str, str]:
     meanings: dict[str, str] = {}
     for owner in reversed(kind.__mro__[:-1]):
         _, _, attributes = cleandoc(owner.__doc__ or "").partition("Attributes:\n")
-        for entry in re.split(r"\n(?=    \w+: )", attributes):
+        for entry in re.split(r"\n(?=    \w+: )", attributes.partition("\n\n")[0]):
             name, colon, meaning = entry.strip().partition(": ")
             if colon and name.isidentifier():
                 meaning = " ".join(meaning.replace("``", "").split())
-                meanings[name] = meaning[:1].upper() + meaning[1:]
+                symbol = not re.match(r"a |[a-z]{2}", meaning)
+                meanings[name] = meaning if symbol else meaning[:1].upper() + meaning[1:]
     return meanings

@@ -1,0 +1,92 @@
+"""``sepcli samplers``: the samplers and their settings for ``--set``, from their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from sepcli.cli import console
+from sepcli.errors import UsageError
+from sepcli.samplers import SAMPLERS, SamplerEntry
+
+PRIORS: Mapping[str, str] = {
+    "signal": "score priors of audio and images",
+    "token": "LASS of audio and images",
+}
+"""Domain of a sampler → the priors and media that it is for."""
+POSTERIORS: Mapping[str, str] = {
+    "dirac": "sepcli.separation.engines:DiracSettings",
+    "gaussian": "sepcli.separation.engines:GaussianSettings",
+    "token": "sepcli.priors.lass.settings:LassSettings",
+}
+"""Posterior that a sampler follows → ``module:attribute`` of its settings."""
+
+
+def list_samplers(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Samplers. Default: all of them.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List samplers and their settings: type, range, default and meaning.
+
+    Settings are changed with --set KEY=VALUE of separate, colorize and evaluate.
+    """
+    rows = [describe(_entry(name)) for name in names or SAMPLERS]
+    if as_json:
+        console.emit_json({"samplers": rows})
+        return
+    shown: set[str] = set()
+    for row in rows:
+        console.emit("\n".join(_lines(row, row["posterior"] in shown)))
+        shown.add(row["posterior"])
+
+
+def describe(entry: SamplerEntry) -> dict[str, Any]:
+    """Return the tables' entries of a sampler: its settings, and those of the posterior that it follows."""
+    from sepcli.cli import option_table
+    from sepcli.priors import resolve
+    from sepcli.separation.engines import LANGEVIN_PRESETS
+
+    settings = option_table.rows(entry.load())
+    if entry.name == "langevin":
+        meaning = "Values of several settings: the paper's, those of its released runs, or small noise steps."
+        choices = " | ".join(LANGEVIN_PRESETS)
+        settings.append({"name": "preset", "type": choices, "default": "", "meaning": meaning})
+    return {
+        "name": entry.name,
+        "priors": PRIORS[entry.domain],
+        "summary": entry.summary,
+        "posterior": entry.posterior,
+        "settings": settings,
+        "posterior_settings": option_table.rows(resolve(POSTERIORS[entry.posterior])),
+    }
+
+
+def _entry(name: str) -> SamplerEntry:
+    if name not in SAMPLERS:
+        import difflib
+
+        near = difflib.get_close_matches(name, SAMPLERS, n=1)
+        raise UsageError(
+            f"unknown sampler '{name}'",
+            f"did you mean {near[0]}?" if near else f"one of: {', '.join(SAMPLERS)}",
+        )
+    return SAMPLERS[name]
+
+
+def _lines(row: Mapping[str, Any], shown: bool) -> list[str]:
+    """Return the text of a sampler; the settings of a posterior are printed with its first sampler."""
+    import textwrap
+
+    from sepcli.cli.option_table import INDENT, WIDTH, lines
+
+    head = f"{row['name']}: {row['summary']}. For {row['priors']}."
+    text = textwrap.wrap(head, WIDTH, subsequent_indent=INDENT)
+    text += [f"  {line}" for line in lines(row["settings"], WIDTH - 2)]
+    title = f"  and those of its posterior ({row['posterior']})"
+    if shown:
+        return [*text, f"{title}, see above", ""]
+    return [*text, f"{title}:", *(f"  {line}" for line in lines(row["posterior_settings"], WIDTH - 2)), ""]
