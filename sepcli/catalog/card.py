@@ -23,6 +23,7 @@ A prior's folder holds ``card.toml`` and the files that the card lists with size
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import math
 import tomllib
@@ -173,7 +174,7 @@ def read(folder: Path, name: str = CARD) -> Card:
     """
     path = folder / name
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise PriorError(f"the card {path} cannot be read: {error}", DAMAGED) from error
     version = entries.get("format", FORMAT)
@@ -265,10 +266,17 @@ def verify(card: Card, folder: Path) -> None:
 def is_intact(path: Path, expected: File) -> bool:
     """Whether a file has the size and sha256 of its entry in a card.
 
+    A config may have line ends of Windows and a byte-order mark, as checkouts and editors write them.
+
     Raises:
         OSError: it cannot be read.
     """
-    return path.stat().st_size == expected.size and sha256(path) == expected.sha256
+    if path.stat().st_size == expected.size and sha256(path) == expected.sha256:
+        return True
+    if path.suffix != ".json":
+        return False
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    return File(hashlib.sha256(data).hexdigest(), len(data)) == expected
 
 
 def sha256(path: Path) -> str:

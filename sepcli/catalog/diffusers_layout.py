@@ -229,7 +229,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
         PriorError: it cannot be read, or is not a config.
     """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise PriorError(f"cannot read {path}", "fetch or save the network again") from error
     if not isinstance(config, Mapping):

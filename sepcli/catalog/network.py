@@ -32,7 +32,7 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Netwo
         PriorError: a file is missing or damaged, or they do not fit each other.
     """
     try:
-        config = json.loads((part / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((part / "config.json").read_text(encoding="utf-8-sig"))
         tensors = read_weights(part / "model.safetensors")
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise PriorError(
@@ -58,7 +58,7 @@ def read_config(part: Path) -> Mapping[str, Any]:
     """
     path = part / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise PriorError(f"cannot read {path}", "fetch or train the prior again") from error
     if not isinstance(config, dict):

@@ -153,7 +153,7 @@ def load_classifier(folder: Path, name: str) -> tuple[Classifier, dict[str, Any]
             f"train it: python examples/reproduce/classifiers.py {DATA[name]} DIR",
         )
     try:
-        about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+        about = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8-sig"))
         data = weights.read_bytes()
         if hashlib.sha256(data).hexdigest() != about["sha256"]:
             raise ValueError("another sha256")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import index, resolve
 from sepcli.catalog.card import Card, File, Part
 from sepcli.errors import OutputError, PriorError, UsageError
+from sepcli.priors.images.load import load_image_prior
 
 CARD = Card(
     name="a",
@@ -253,3 +256,50 @@ def test_changed_files_are_noticed(tiny_prior: Path, tmp_path: Path, harm: str) 
 def test_a_card_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"card\.toml"):
         cards.write(CARD, tmp_path / "missing")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_of_windows_and_byte_order_marks_change_nothing(
+    tiny_images: Path, tmp_path: Path, mark: str
+) -> None:
+    """As after a checkout with core.autocrlf=true, and an editor of Windows."""
+    folder = Path(shutil.copytree(tiny_images, tmp_path / "prior"))
+    card = cards.read(folder)
+    config = folder / "denoiser" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()), indent=1), newline="\n")
+    card = cards.with_files(card, folder)
+    cards.write(card, folder)
+    for path in (folder / "card.toml", config):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(mark + text, encoding="utf-8", newline="\r\n")
+        assert path.read_bytes().count(b"\r\n") > 3
+    assert cards.read(folder) == card
+    cards.verify(card, folder)
+    assert load_image_prior(folder).config.size == (12, 12)
+    config.write_bytes(config.read_bytes().replace(b"12", b"13", 1))
+    with pytest.raises(PriorError, match="config"):
+        cards.verify(card, folder)
+
+
+def test_a_checkout_with_line_ends_of_windows_has_the_same_bytes(tmp_path: Path) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+
+    def git(*words: str) -> None:
+        options = ("-c", "core.autocrlf=true", "-c", "user.name=x", "-c", "user.email=x@example.com")
+        subprocess.run(["git", *options, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    names = ("card.toml", "denoiser/config.json", "README.md", "LICENSE")
+    data = {f"mnist/{name}": (index.BUNDLED / "mnist" / name).read_bytes() for name in names}
+    data[".gitattributes"] = (Path(__file__).parents[2] / ".gitattributes").read_bytes()
+    git("init", "-q")
+    for name, content in data.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    git("add", ".")
+    git("commit", "-qm", "x")
+    for name in data:
+        (tmp_path / name).unlink()
+    git("checkout", "--", ".")
+    for name, content in data.items():
+        assert (tmp_path / name).read_bytes() == content
