@@ -21,6 +21,8 @@ TASKS = {"audio": "audio-to-audio", "image": "image-to-image"}
 """Medium → the Hub's name of the task."""
 LIKELIHOODS = frozenset({"table", "latent", "context"})
 """Families of parts that are not priors."""
+NOTE = re.compile(r" --note(?:[ =]'(?:[^']|'\"'\"')*'| .*?(?= --|$))")
+"""The note on the data in a command, which the card repeats; quoted as in a shell, or not."""
 FACTS = (
     *("protocol", "dataset", "mixture", "tracks", "version", "method", "sampler", "samples"),
     *("evaluations", "device", "command", "verdict", "noise", "n", "unit"),
@@ -126,7 +128,7 @@ def _part(folder: str, part: Part) -> str:
         "validation": ", ".join(f"{_words(path)} {value}" for path, value in validation),
     }
     lines = [f"- {name}: {value}" for name, value in facts.items() if value not in ("", "0")]
-    command = re.sub(r" --note .*?(?= --|$)", "", str(training.get("command", "")))
+    command = NOTE.sub("", str(training.get("command", "")))
     code = f"\n\n{_code([command])}" if command else ""
     listed = "\n\n" + "\n".join(lines) if lines else ""
     return f"### `{folder}`: {part.family}{listed}{code}"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import hub
 from sepcli.catalog.card import CARD, HUB, Card
 from sepcli.catalog.files import with_inner
+from sepcli.catalog.hub_errors import client
 from sepcli.catalog.index import Remote, inner_priors
 from sepcli.catalog.model_card import README, model_card
 from sepcli.errors import OutputError, PriorError
@@ -19,6 +24,8 @@ from sepcli.errors import OutputError, PriorError
 LICENCE = "LICENSE"
 SUFFIXES = frozenset({".safetensors", ".json"})
 """Suffixes of the files of a prior: tensors and configs, which run no code when they are read."""
+LOCAL = re.compile(r"""(?<![\w.:/])(?:/|[A-Za-z]:\\)[\w.-]+[/\\][^\s,;'"]*""")
+"""An absolute path in a text."""
 MAIN = "main"
 """The branch that every repository of the Hub has."""
 
@@ -36,6 +43,13 @@ class Upload:
     card: Card
     files: Mapping[str, Path | bytes]
     left_out: tuple[str, ...]
+
+    @property
+    def local_paths(self) -> list[str]:
+        """Absolute paths in the card, such as those of commands, which name folders of this machine."""
+        return sorted(
+            {path for text in _texts(msgspec.to_builtins(self.card)) for path in LOCAL.findall(text)}
+        )
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -97,7 +111,7 @@ def push(upload: Upload, remote: Remote, *, private: bool = False, token: str | 
     if hub.is_offline():
         raise PriorError("HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE")
     try:
-        with hub.client(remote.repo, remote.revision):
+        with client(remote.repo, remote.revision):
             commit = _commit(upload, remote, private, token)
         there = hub.listing(remote.repo, commit, token)
     except PriorError as error:
@@ -130,6 +144,18 @@ def _commit(upload: Upload, remote: Remote, private: bool, token: str | None) ->
             raise
         raise OutputError(f"the Hub refuses the metadata of {README}", "correct its YAML head") from error
     return str(commit.oid)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts of nested mappings and sequences."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _check_listed(folder: Path) -> None:

@@ -53,6 +53,8 @@ def push_prior(
         console.note(
             f"the card {folder}/card.toml states no licence, without which others may not use it", quiet
         )
+    if upload.local_paths:
+        console.warn(f"card.toml names paths of this machine, edit it: {', '.join(upload.local_paths)}")
     commit = None
     if yes:
         with console.progress(f"uploading to {remote.repo}", quiet):

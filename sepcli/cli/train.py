@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -161,9 +163,18 @@ def _config(options: TrainOptions) -> TrainConfig:
         ),
         resume=options.resume,
         overwrite=options.overwrite,
-        command="sepcli " + " ".join(sys.argv[1:]),
+        command=recorded_command(sys.argv[1:]),
         note=options.note,
     )
+
+
+def recorded_command(arguments: Sequence[str]) -> str:
+    """Return the command line for the card, ready for a shell; absolute paths become their last names."""
+    words = ["sepcli"]
+    for argument in arguments:
+        option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
+        words.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+    return shlex.join(words)
 
 
 def _parse_sources(text: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
@@ -127,3 +128,9 @@ def test_entries_of_any_type_are_no_error() -> None:
     figures = {"a": {"mean": None, "ci95": 3}, "b": [1], "c": {"average": {"mean": "x"}}, "command": {}}
     text = model_card(structs.replace(CARD, parts={"codec": part}, figures=figures), "duo")
     assert "### a" in text
+
+
+@pytest.mark.parametrize("note", ["a b -c", shlex.quote("Jane's -- it has --options"), "a"])
+def test_a_command_is_shown_without_its_note(note: str) -> None:
+    part = Part("vqvae", {"command": f"sepcli train-prior --note {note} --out y"})
+    assert "\nsepcli train-prior --out y\n" in model_card(structs.replace(CARD, parts={"codec": part}), "duo")

@@ -92,6 +92,21 @@ def test_a_pushed_prior_is_fetched_and_separates(
     assert images[0] == images[1]
 
 
+@pytest.mark.usefixtures("hub")
+def test_paths_of_this_machine_in_the_card_are_named(folder: Path, capsys: Captured) -> None:
+    assert push(folder) == 0
+    assert "warning" not in capsys.readouterr().err
+    parts = dict(cards.read(folder).parts)
+    command = (
+        "sepcli train-prior --data=/home/jane/digits --out C:\\jane\\out --note https://x.example/a/b and/or"
+    )
+    parts["denoiser"] = cards.Part("denoiser", {"command": command})
+    relist(folder, parts=parts)
+    assert push(folder) == 0
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning"))
+    assert line.endswith(": /home/jane/digits, C:\\jane\\out")
+
+
 @pytest.mark.usefixtures("token")
 def test_again_to_a_branch_private_with_its_own_model_card(hub: Hub, folder: Path, capsys: Captured) -> None:
     (folder / "README.md").write_text("---\nlicense: mit\n---\nMine\n")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sepcli.cli.app import run
 from sepcli.cli.settings import parse_duration
+from sepcli.cli.train import recorded_command
 from sepcli.errors import UsageError
 from sepcli.media.images import read_image
 from sepcli.priors import FAMILIES, resolve
@@ -284,3 +285,19 @@ def test_ranges_and_defaults_are_listed(train) -> None:
     assert found["classes"]["type"] == "none | halves | digits | folders"
     code, _, err = train("--family", "diffusers", "--list-options")
     assert (code, "diffusers" in two_lines(err)[0]) == (2, True)
+
+
+def test_the_recorded_command_holds_no_absolute_paths() -> None:
+    arguments = [
+        "train-prior",
+        "--data",
+        "/home/jane/two digits",
+        "--out=/tmp/x/prior",
+        "--note",
+        "a b",
+        "-o",
+        "p/q",
+    ]
+    assert recorded_command(arguments) == (
+        "sepcli train-prior --data 'two digits' --out=prior --note 'a b' -o p/q"
+    )
