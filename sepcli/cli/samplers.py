@@ -11,17 +11,13 @@ from sepcli.cli import console
 from sepcli.errors import UsageError
 from sepcli.samplers import SAMPLERS, SamplerEntry
 
-PRIORS: Mapping[str, str] = {
-    "signal": "score priors of audio and images",
-    "token": "LASS of audio and images",
+SCORE = "score priors of audio and images"
+POSTERIORS: Mapping[str, tuple[str, str]] = {
+    "dirac": (SCORE, "sepcli.separation.engines:DiracSettings"),
+    "gaussian": (SCORE, "sepcli.separation.engines:GaussianSettings"),
+    "token": ("LASS of audio and images", "sepcli.priors.lass.settings:LassSettings"),
 }
-"""Domain of a sampler → the priors and media that it is for."""
-POSTERIORS: Mapping[str, str] = {
-    "dirac": "sepcli.separation.engines:DiracSettings",
-    "gaussian": "sepcli.separation.engines:GaussianSettings",
-    "token": "sepcli.priors.lass.settings:LassSettings",
-}
-"""Posterior that a sampler follows → ``module:attribute`` of its settings."""
+"""Posterior that a sampler follows → priors and media that it is for, ``module:attribute`` of its settings."""
 
 
 def list_samplers(
@@ -50,6 +46,7 @@ def describe(entry: SamplerEntry) -> dict[str, Any]:
     from sepcli.priors import resolve
     from sepcli.separation.engines import LANGEVIN_PRESETS
 
+    priors, posterior_settings = POSTERIORS[entry.posterior]
     settings = option_table.rows(entry.load())
     if entry.name == "langevin":
         meaning = "Values of several settings: the paper's, those of its released runs, or small noise steps."
@@ -57,11 +54,11 @@ def describe(entry: SamplerEntry) -> dict[str, Any]:
         settings.append({"name": "preset", "type": choices, "default": "", "meaning": meaning})
     return {
         "name": entry.name,
-        "priors": PRIORS[entry.domain],
+        "priors": priors,
         "summary": entry.summary,
         "posterior": entry.posterior,
         "settings": settings,
-        "posterior_settings": option_table.rows(resolve(POSTERIORS[entry.posterior])),
+        "posterior_settings": option_table.rows(resolve(posterior_settings)),
     }
 
 
