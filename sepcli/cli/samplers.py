@@ -17,7 +17,7 @@ POSTERIORS: Mapping[str, tuple[str, str]] = {
     "gaussian": (SCORE, "sepcli.separation.engines:GaussianSettings"),
     "token": ("LASS of audio and images", "sepcli.priors.lass.settings:LassSettings"),
 }
-"""Posterior that a sampler follows → priors and media that it is for, ``module:attribute`` of its settings."""
+"""Posterior that a sampler follows → its priors and media, ``module:attribute`` of its settings."""
 
 
 def list_samplers(
