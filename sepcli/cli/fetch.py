@@ -65,7 +65,9 @@ def fetch_priors(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
     """Fetch priors from the Hugging Face Hub and verify their hashes."""
-    if as_list + as_text + dry_run + verify > 1:
+    modes = {_list: as_list, _card_text: as_text, _preview: dry_run, _verify: verify}
+    chosen = [work for work, wanted in modes.items() if wanted]
+    if len(chosen) > 1:
         raise UsageError("--list, --show, --dry-run and --verify contradict each other", "give one of them")
     if names and every:
         raise UsageError("--all and names contradict each other", "leave out the names, or --all")
@@ -73,13 +75,12 @@ def fetch_priors(
         raise UsageError("--revision is for one prior", "name one prior, or write hf:owner/name@revision")
     if not (names or every or as_list or verify):
         raise UsageError("no prior is given", "give names or --all, or list the priors with --list")
-    chosen = {_list: as_list, _card_text: as_text, _preview: dry_run, _verify: verify}
-    work = next((work for work, wanted in chosen.items() if wanted), _fetch)
+    work = chosen[0] if chosen else _fetch
     queue = list(dict.fromkeys(names or _catalog(as_list)))
     records: list[dict[str, Any]] = []
     failed: dict[str, SepError] = {}
     given = len(queue)
-    for number, name in enumerate(queue):  # the score priors of the given ones are appended
+    for number, name in enumerate(queue):
         cache = Cache(revision if number < given else None, cache_dir, offline)
         try:
             record = work(name, cache, quiet, bool(names))
@@ -89,9 +90,8 @@ def fetch_priors(
             failed[name] = error
             continue
         records.append(record)
-        if number < given and not (
-            as_list or as_text
-        ):  # score priors have no score priors; a card may name itself
+        if number < given and work not in (_list, _card_text):
+            # the score priors of the given priors follow; they have none of their own
             queue += [part for part in record.get("score_priors", ()) if part not in queue]
         if not (as_json or as_list):
             console.emit(_sentence(record))
