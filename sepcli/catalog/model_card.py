@@ -126,12 +126,19 @@ def _part(folder: str, part: Part) -> str:
         "earlier trainings": f"{len(part.history)}, {_time(before)}" if part.history else "",
         "machine": str(training.get("device", "")),
         "validation": ", ".join(f"{_words(path)} {value}" for path, value in validation),
+        "storage": _storage(part.storage),
     }
     lines = [f"- {name}: {value}" for name, value in facts.items() if value not in ("", "0")]
     command = NOTE.sub("", str(training.get("command", "")))
     code = f"\n\n{_code([command])}" if command else ""
     listed = "\n\n" + "\n".join(lines) if lines else ""
     return f"### `{folder}`: {part.family}{listed}{code}"
+
+
+def _storage(storage: Mapping[str, Any]) -> str:
+    error = storage.get("relative_error")
+    rounded = f", which changes the weights by {_text(error)} of their size" if error else ""
+    return f"{storage['type']}{rounded}" if "type" in storage else ""
 
 
 def _figures(card: Card) -> str:
