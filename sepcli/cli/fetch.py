@@ -91,7 +91,7 @@ def fetch_priors(
             continue
         records.append(record)
         if number < given and work not in (_list, _card_text):
-            # the score priors of the given priors follow; they have none of their own
+            # the score priors of the given priors follow, and have none
             queue += [part for part in record.get("score_priors", ()) if part not in queue]
         if not (as_json or as_list):
             console.emit(_sentence(record))

@@ -170,11 +170,11 @@ def _config(options: TrainOptions) -> TrainConfig:
 
 def recorded_command(arguments: Sequence[str]) -> str:
     """Return the command line for the card, ready for a shell; absolute paths become their last names."""
-    words = ["sepcli"]
+    command = ["sepcli"]
     for argument in arguments:
         option, equals, value = argument.partition("=") if argument.startswith("-") else ("", "", argument)
-        words.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
-    return shlex.join(words)
+        command.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+    return shlex.join(command)
 
 
 def _parse_sources(text: str) -> tuple[str, ...]:
