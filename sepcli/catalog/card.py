@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -38,6 +37,7 @@ from msgspec.structs import asdict, replace
 
 from sepcli import __version__
 from sepcli.atomic import write_whole
+from sepcli.catalog.card_rules import contradictions, leaves_folder
 from sepcli.errors import PriorError, UsageError
 
 CARD = "card.toml"
@@ -152,7 +152,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
                 msgspec.convert(getattr(self, name), field.type)
             except msgspec.ValidationError as error:
                 raise UsageError(f"{name}: {error}", f"correct {name}") from error
-        for name, reason in _contradictions(self).items():
+        for name, reason in contradictions(self).items():
             raise UsageError(f"{name}: {reason}", f"correct {name}")
 
     @property
@@ -188,7 +188,7 @@ def read(folder: Path, name: str = CARD) -> Card:
     except (msgspec.ValidationError, UsageError) as error:
         raise PriorError(f"the card {path} is not valid: {error}", DAMAGED) from error
     folders = [name for name in card.priors if not name.startswith(HUB)]
-    if any(_leaves(PurePosixPath(name)) for name in (*card.files, *folders)):
+    if any(leaves_folder(PurePosixPath(name)) for name in (*card.files, *folders)):
         raise PriorError(f"the card {path} lists a file outside its folder", "do not use this prior")
     return card
 
@@ -283,39 +283,6 @@ def sha256(path: Path) -> str:
     """Return the hex digest of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _contradictions(card: Card) -> dict[str, str]:
-    """Return entry → what is wrong with it, beyond its type."""
-    reasons: dict[str, str] = {}
-    texts = (card.name, card.title, card.licence, card.data, card.repo, card.revision)
-    texts = (*texts, *card.limits, *(text for entry in card.datasets for text in asdict(entry).values()))
-    shown = (*texts, *card.sources, *card.priors, *card.files, *card.parts)
-    if not all(character.isprintable() or character in "\n\t" for text in shown for character in text):
-        reasons["name"] = "names and descriptions consist of printable characters"
-    if len(set(card.sources)) < len(card.sources):
-        reasons["sources"] = "their names differ"
-    if len(card.weights) not in (0, len(card.sources)):
-        reasons["weights"] = "there is one weight per source"
-    if not all(math.isfinite(weight) and weight != 0 for weight in card.weights):
-        reasons["weights"] = "weights are finite numbers other than 0"
-    if (card.medium == "audio") != (card.sample_rate > 0):
-        reasons["sample_rate"] = "it is positive for audio and 0 for images"
-    if card.resolution and (card.medium != "image" or len(card.resolution) != 2):
-        reasons["resolution"] = "images have a height and a width, audio has none"
-    if unknown := card.settings.keys() - {"score", "lass", "variational", COLORIZE}:
-        reasons["settings"] = f"'{min(unknown)}' is neither an engine nor {COLORIZE}"
-    multi_source = [engine for engine in card.engines if engine != "score"]
-    if card.priors and (not multi_source or len(card.priors) != len(card.sources)):
-        reasons["priors"] = "a prior of all sources together has one score prior per source"
-    if multi_source and card.engine == "score" and not card.priors:
-        reasons["engine"] = "score needs score priors"
-    return reasons
-
-
-def _leaves(path: PurePosixPath) -> bool:
-    """Whether a path of a card may lead out of its folder."""
-    return path.is_absolute() or not path.parts or ".." in path.parts or bool(set("\\:") & set(str(path)))
 
 
 def _plain(value: Any) -> Any:
