@@ -12,11 +12,17 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.options import BatchOptions, files, model, takes, template
+from sepcli.cli.options import BatchOptions, Quality, files, model, takes, template
+from sepcli.cli.settings import ImageFormat
 from sepcli.errors import UsageError
 from sepcli.samplers import names as sampler_names
 
 DEFAULT_PRIOR = "cifar10"
+COARSE = (
+    f"{DEFAULT_PRIOR} sees 32 x 32 pixels: it colors broad areas. Priors of 256 x 256 pixels are on the Hub:"
+    " celebahq-256 (portraits), church-256; fetch-priors, then --prior"
+)
+"""What the default prior can do."""
 TEMPLATES = ("{track}/colorized.{ext}", "{track}/{sample}.{ext}")
 
 
@@ -56,6 +62,8 @@ class ColorizeOptions(BatchOptions):
     ] = None
     out: Annotated[Path, files("Folder for the images.", "-o", "--out")] = Path("colorized")
     filename: Annotated[str | None, template(*TEMPLATES)] = None
+    container: Annotated[ImageFormat, files("Format of the images.", "--format")] = ImageFormat.PNG
+    quality: Quality = 95
 
 
 @takes(ColorizeOptions)
@@ -77,8 +85,11 @@ def colorize(options: ColorizeOptions) -> None:
     settings = parse_settings(options.settings or ())
     wanted = SeparatorOptions(sampler=options.sampler, settings=settings, device=options.device)
     choice = choose_colorizer(options.prior, gray, wanted)
+    if options.prior == DEFAULT_PRIOR:
+        console.note(COARSE, options.quiet)
     named = template_of(choice, options, TEMPLATES)
-    work = colorizing_work(choice, named, options, gray, options.hint)
+    stored = (options.container.value, options.quality)
+    work = colorizing_work(choice, named, options, stored, gray, options.hint)
     inputs = collect(options.inputs, ("image",), partial(console.note, quiet=options.quiet))
     if options.hint is not None and len(inputs) > 1:
         raise UsageError(f"one --hint for {len(inputs)} images", "colorize the images one by one")

@@ -34,9 +34,17 @@ DIVERSITY = (
 
 
 def colorizing_work(
-    choice: Choice, template: str, options: BatchOptions, gray: str | None, hint: Path | None
+    choice: Choice,
+    template: str,
+    options: BatchOptions,
+    stored: tuple[str, int],
+    gray: str | None,
+    hint: Path | None,
 ) -> Work:
-    """Return what colorizes images of a gray in ``GRAYS`` (None: chosen for every image), with strokes."""
+    """Return what colorizes images of a gray in ``GRAYS`` (None: chosen for every image), with strokes.
+
+    Results are ``stored`` with an extension and a quality.
+    """
     from sepcli.catalog.card import sha256
 
     made_with = {
@@ -45,13 +53,16 @@ def colorizing_work(
         "hint": None if hint is None else hint.name,
         "hint_sha256": sha256(hint) if hint is not None and hint.is_file() else None,
     }
-    run = partial(colorize_image, gray_kind=gray, hint_file=hint)
+    extension, quality = stored
+    run = partial(colorize_image, quality=quality, gray_kind=gray, hint_file=hint)
     varying = ("weights",) if gray is None else ()
-    return Work(choice, template, options, run, made_with=made_with, varying=varying)
+    return Work(
+        choice, template, options, run, lambda source: extension, made_with=made_with, varying=varying
+    )
 
 
 def colorize_image(
-    work: Work, job: Job, title: str, gray_kind: str | None, hint_file: Path | None
+    work: Work, job: Job, title: str, quality: int, gray_kind: str | None, hint_file: Path | None
 ) -> Outcome:
     """Colorize one image and write all its files."""
     import torch
@@ -76,8 +87,8 @@ def colorize_image(
             hint=hint,
             on_progress=on_progress,
         )
-    quality = _quality(colors, options.seed)
-    write_images(_results(job, image, colors, quality), overwrite=options.overwrite)
+    ranks = _quality(colors, options.seed)
+    write_images(_results(job, image, colors, ranks), overwrite=options.overwrite, quality=quality)
     several: dict[str, Any] = {}
     if job.beside:
         several = {
@@ -97,7 +108,7 @@ def colorize_image(
     outputs = f"{len(job.stems)} samples, mean, standard deviation" if several else job.stems[0][0].name
     line = f"{job.stems[0][0].parent}: {outputs}, {job.sheet.name if job.sheet else ''}; gray: {kind}, {why}"
     entries = {"gray": kind, "gray_from": why, "weights": list(weights)}
-    return Outcome({**entries, **quality.describe(), "report": report}, (line,))
+    return Outcome({**entries, **ranks.describe(), "report": report}, (line,))
 
 
 def _quality(colors: ColorSamples, seed: int) -> Quality:
@@ -116,6 +127,8 @@ def _in_gray(job: Job, image: RasterImage, weights: Sequence[float], quiet: bool
     from sepcli.media.images import has_colors
     from sepcli.signal.chroma import gray_of
 
+    for note in image.notes:
+        console.note(f"{job.track}: {note}", quiet)
     if image.frames > 1:
         console.note(f"{job.track}: only the first of {image.frames} images is colorized", quiet)
     if not has_colors(image.pixels):
@@ -160,7 +173,7 @@ def _results(
         pixels = _shown(number, colors, colors.gray)
         if number < len(job.stems) and pixels.amax(0).sub_(pixels.amin(0)).max() < STEP:
             console.warn(f"{path} has no colors, it equals the input")
-        return RasterImage(pixels.numpy(), image.alpha, image.bits)
+        return image.with_pixels(pixels.numpy())
 
     files = (*job.stems, *job.beside)
     for number, (path,) in enumerate(files):
@@ -171,7 +184,7 @@ def _results(
 
 def _sheet(count: int, colors: ColorSamples, labels: list[str]) -> NDArray[np.float32]:
     """Return the gray beside all ``count`` results, at a size that is easy to look at."""
-    from sepcli.media.contact_sheet import CELL, contact_sheet
+    from sepcli.media.contact_sheet import CELL, contact_grid
     from sepcli.signal.chroma import reduced
 
     shrink = min(1.0, 4 * CELL / max(colors.gray.shape))
@@ -179,8 +192,7 @@ def _sheet(count: int, colors: ColorSamples, labels: list[str]) -> NDArray[np.fl
     view = reduced(colors.gray[None], (height, width))
     labels = labels + (beside_labels(std_scale(colors.std)) if count > 1 else [])
     shown = [_shown(number, colors, view[0]).numpy() for number in range(count)]
-    rows = [[None if number else view.numpy(), pixels] for number, pixels in enumerate(shown)]
-    return contact_sheet(rows, ["gray", "colors"], labels)
+    return contact_grid([view.numpy(), *shown], ["gray", *labels])
 
 
 def _shown(number: int, colors: ColorSamples, gray: Tensor) -> Tensor:

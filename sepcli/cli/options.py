@@ -45,6 +45,7 @@ Set = Annotated[
 ]
 Device = Annotated[str, model("Compute on auto, cpu, cuda, cuda:N or mps.")]
 Overwrite = Annotated[bool, files("Replace files that exist.", "--overwrite")]
+Quality = Annotated[int, files("Quality of jpg and webp, 1 to 100; webp of 100 is lossless.", min=1, max=100)]
 Json = Annotated[bool, report("Print one JSON document.", "--json")]
 StorageName = StrEnum("StorageName", {name.upper(): name for name in STORAGES})  # type: ignore[misc]
 """How weights are stored, as an option."""

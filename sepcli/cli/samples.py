@@ -58,7 +58,7 @@ class Quality:
 
 def beside_labels(scale: float) -> list[str]:
     """Return what a contact sheet says of mean and standard deviation."""
-    return ["mean", f"standard deviation\nx {scale:.3g}"]
+    return ["mean", f"standard deviation x {scale:.3g}"]
 
 
 def std_scale(std: Tensor) -> float:

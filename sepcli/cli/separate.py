@@ -12,10 +12,18 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.options import BatchOptions, files, model, takes, template
+from sepcli.cli.options import BatchOptions, Quality, files, model, takes, template
 from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions, engine_of, fitting_images
 from sepcli.cli.separators import choose
-from sepcli.cli.settings import CONSISTENCY, BitDepth, Consistency, Format, parse_settings
+from sepcli.cli.settings import (
+    CONSISTENCY,
+    AudioFormat,
+    BitDepth,
+    Consistency,
+    Format,
+    parse_settings,
+    refuse_other_format,
+)
 from sepcli.errors import InputError, SepError, UsageError
 from sepcli.samplers import names as sampler_names
 
@@ -77,8 +85,10 @@ class SeparateOptions(BatchOptions):
     out: Annotated[Path, files("Folder for the stems.", "-o", "--out")] = Path("separated")
     filename: Annotated[str | None, template(*TEMPLATES)] = None
     container: Annotated[
-        Format | None, files("Container of audio stems. Default: the input's, if it is lossless.", "--format")
+        Format | None,
+        files("Format of the stems. Default: png, and for audio the input's if it is lossless.", "--format"),
     ] = None
+    quality: Quality = 95
     bitrate: Annotated[
         int | None,
         files("Kilobits per second of mp3 [320], ogg [192], opus [160] or m4a [256].", min=8, max=2000),
@@ -106,7 +116,6 @@ def separate(options: SeparateOptions) -> None:
         choices[chosen.medium] = chosen
     only = next(iter(choices), None)
     for option, value in (
-        ("--format", options.container),
         ("--bitrate", options.bitrate),
         ("--bit-depth", options.bit_depth),
         ("--consistency", options.consistency),
@@ -166,24 +175,26 @@ def _defaults(
 
 
 def _work(choice: Choice, options: SeparateOptions) -> Work:
-    from sepcli.cli.jobs import Work
     from sepcli.cli.outputs import template_of
 
     named = template_of(choice, options, TEMPLATES)
-    if choice.medium == "audio":
-        from sepcli.cli.separate_audio import audio_work
-        from sepcli.media.stems import Encoding
+    form = None if options.container is None else str(options.container.value)
+    refuse_other_format(form, choice.medium)
+    if choice.medium == "image":
+        from sepcli.cli.separate_images import image_work
 
-        bitrate = None if options.bitrate is None else 1000 * options.bitrate
-        encoding = Encoding(
-            None if options.container is None else options.container.value,
-            bitrate,
-            None if options.bit_depth is None else options.bit_depth.value,
-        )
-        return audio_work(choice, named, options, encoding)
-    from sepcli.cli.separate_images import separate_image
+        return image_work(choice, named, options, form or "png", options.quality)
+    from sepcli.cli.separate_audio import audio_work
+    from sepcli.media.stems import Encoding
 
-    return Work(choice, named, options, separate_image)
+    container = None if form is None else AudioFormat(form)
+    bitrate = None if options.bitrate is None else 1000 * options.bitrate
+    encoding = Encoding(
+        None if container is None else container.value,
+        bitrate,
+        None if options.bit_depth is None else options.bit_depth.value,
+    )
+    return audio_work(choice, named, options, encoding)
 
 
 def _without_work(

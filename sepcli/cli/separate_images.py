@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sepcli.cli import console
 from sepcli.cli.jobs import Outcome, Work
+from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job
+from sepcli.cli.resolve import Choice
 from sepcli.cli.samples import Quality, beside_labels, std_scale
 
 if TYPE_CHECKING:
@@ -18,15 +22,22 @@ if TYPE_CHECKING:
     from sepcli.separation.result import Result
 
 
-def separate_image(work: Work, job: Job, title: str) -> Outcome:
+def image_work(choice: Choice, template: str, options: BatchOptions, extension: str, quality: int) -> Work:
+    """Return what separates images into files with an extension, of a quality from 1 to 100."""
+    return Work(choice, template, options, partial(separate_image, quality=quality), lambda source: extension)
+
+
+def separate_image(work: Work, job: Job, title: str, quality: int) -> Outcome:
     """Separate an image and write its sources and the contact sheet."""
     import torch
 
-    from sepcli.media.images import as_channels, read_image
+    from sepcli.media.images import as_channels, read_image, write_images
 
     started = time.monotonic()
     separator, options = work.separator, work.options
     image = read_image(job.source)
+    for note in image.notes:
+        console.note(f"{job.track}: {note}", options.quiet)
     channels = separator.engine.channels or image.pixels.shape[0]
     mixture = torch.from_numpy(as_channels(image, channels, job.source))
     with console.progress(title, options.quiet) as on_progress:
@@ -36,8 +47,9 @@ def separate_image(work: Work, job: Job, title: str) -> Outcome:
     for k, name in enumerate(separator.names):
         if result.samples[:, k].std(correction=0) < 1 / 255 <= mixture.std(correction=0):
             console.warn(f"{job.track}: the source {name} is empty")
-    quality = Quality(result.seeds, result.residual, result.agreement, result.log_prior)
-    _write(job, image, mixture.numpy(), result, quality, options.overwrite)
+    ranks = Quality(result.seeds, result.residual, result.agreement, result.log_prior)
+    images = _images(job, image, mixture.numpy(), result, ranks)
+    write_images(images.items(), overwrite=options.overwrite, quality=quality)
     report = {
         "size": list(mixture.shape[1:]),
         **({"std_scale": std_scale(result.std)} if options.samples > 1 else {}),
@@ -46,33 +58,27 @@ def separate_image(work: Work, job: Job, title: str) -> Outcome:
     }
     sheet = job.sheet.name if job.sheet else ""
     line = f"{job.stems[0][0].parent}: {', '.join(separator.names)}, {sheet}"
-    return Outcome({**quality.describe(), "report": report}, (line,))
+    return Outcome({**ranks.describe(), "report": report}, (line,))
 
 
-def _write(
-    job: Job,
-    image: RasterImage,
-    mixture: NDArray[np.float32],
-    result: Result,
-    quality: Quality,
-    overwrite: bool,
-) -> None:
-    """Write all images of a job, with transparency and bits of the mixture's file, and the contact sheet.
+def _images(
+    job: Job, image: RasterImage, mixture: NDArray[np.float32], result: Result, ranks: Quality
+) -> dict[Path, RasterImage]:
+    """Return all images of a job, with transparency and bits of the mixture's file, and the contact sheet.
 
     Args:
         job: its outputs.
         image: the mixture's file.
         mixture: (C, H, W), as it was separated.
         result: samples (S, K, C, H, W), the best first.
-        quality: what the contact sheet says of them.
-        overwrite: replace files that exist.
+        ranks: what the contact sheet says of them.
     """
     from sepcli.media.contact_sheet import contact_sheet
-    from sepcli.media.images import RasterImage, write_images
+    from sepcli.media.images import RasterImage
 
     planes = [sample.numpy() for sample in result.samples]
     rows: list[list[NDArray[np.float32] | None]] = [[mixture, *plane] for plane in planes]
-    labels = quality.labels()
+    labels = ranks.labels()
     if job.beside:
         scale = std_scale(result.std)
         beside = [result.mean.numpy(), (scale * result.std).numpy()]
@@ -80,10 +86,10 @@ def _write(
         rows += [[None, *plane] for plane in beside]
         labels += beside_labels(scale)
     images = {
-        path: RasterImage(pixels, image.alpha, image.bits)
+        path: image.with_pixels(pixels)
         for paths, sources in zip((*job.stems, *job.beside), planes, strict=True)
         for path, pixels in zip(paths, sources, strict=True)
     }
     if job.sheet is not None:
         images[job.sheet] = RasterImage(contact_sheet(rows, ["mixture", *result.names], labels))
-    write_images(images.items(), overwrite=overwrite)
+    return images

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from sepcli.errors import UsageError
+from sepcli.media import MediumName
 
 
-class Format(StrEnum):
-    """What ``--format`` takes; see ``sepcli.media.stems.Container``."""
+class AudioFormat(StrEnum):
+    """What ``--format`` takes for audio; see ``sepcli.media.stems.Container``."""
 
     WAV = "wav"
     FLAC = "flac"
@@ -18,6 +19,19 @@ class Format(StrEnum):
     OGG = "ogg"
     OPUS = "opus"
     M4A = "m4a"
+
+
+class ImageFormat(StrEnum):
+    """What ``--format`` takes for images; see ``sepcli.media.images.WRITERS``."""
+
+    PNG = "png"
+    JPG = "jpg"
+    WEBP = "webp"
+    TIFF = "tiff"
+
+
+Format = StrEnum("Format", {form.name: form.value for kind in (AudioFormat, ImageFormat) for form in kind})  # type: ignore[misc]
+"""What ``--format`` takes where the medium is decided by the file."""
 
 
 class BitDepth(StrEnum):
@@ -97,3 +111,16 @@ def parse_duration(text: str) -> float:
     if not match or float(match[1]) == 0:
         raise UsageError(f"'{text}' is not a duration", "write for example 90s, 40m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def refuse_other_format(chosen: str | None, medium: MediumName) -> None:
+    """Refuse a value of ``--format`` that stems of a medium cannot have.
+
+    Raises:
+        UsageError: it is one of another medium.
+    """
+    kind = AudioFormat if medium == "audio" else ImageFormat
+    if chosen is not None and chosen not in [form.value for form in kind]:
+        raise UsageError(
+            f"--format {chosen} is not for {medium}", f"choose {', '.join(kind)}, or leave it out"
+        )

@@ -1,4 +1,4 @@
-"""Image input and output: gray and color, 8 and 16 bits, upright, with transparency as a separate array."""
+"""Image input and output: gray and color, 8 and 16 bits, upright, in sRGB, transparency aside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,38 @@ from PIL import Image, ImageOps
 
 from sepcli.atomic import write_many
 from sepcli.errors import InputError, OutputError
+from sepcli.media.color_profiles import to_srgb
 from sepcli.media.names import refuse_existing
 from sepcli.media.png16 import write_png16
 
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "GIF",
+    "TIFF",
+    "WEBP",
+    "BMP",
+    "DIB",
+    "PPM",
+    "AVIF",
+    "JPEG2000",
+    "HEIF",
+    "ICO",
+    "PCX",
+    "TGA",
+    "PSD",
+    "SGI",
+)
+"""Formats of Pillow that are opened: those that it decodes by itself, without another program."""
+SEVERAL_OF_ONE = ("MPO", "ICO", "PSD")
+"""Formats whose further frames are previews, layers or other sizes of the first."""
+QUALITY = 95
+"""Default quality of JPEG and WebP, 1 to 100."""
+WRITERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+"""Formats that are written, by suffix."""
+LOST_BITS = "16 bits per value are read as 8"
+"""Note on color and transparent images, which Pillow reduces."""
 GRAY16_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 """Pillow's modes of 16-bit gray images."""
 DECODE_ERRORS = (
@@ -52,6 +82,9 @@ class RasterImage:
         bits: 8 or 16 bits per value, as stored; color of 16 bits is read as 8.
         frames: number of images in the file, of which this is the first.
         gray: the text chunk ``GRAY`` of the file, unchecked; "" if it has none.
+        dpi: pixels per inch, horizontal and vertical, if the file says so.
+        exif: metadata of the camera, as bytes of EXIF without the orientation.
+        notes: what of the file is not kept.
     """
 
     pixels: NDArray[np.float32]
@@ -59,6 +92,13 @@ class RasterImage:
     bits: int = 8
     frames: int = 1
     gray: str = ""
+    dpi: tuple[float, float] | None = None
+    exif: bytes = b""
+    notes: tuple[str, ...] = ()
+
+    def with_pixels(self, pixels: NDArray[np.float32]) -> RasterImage:
+        """Return an image of other pixels (C, H, W) with all else of this one."""
+        return replace(self, pixels=pixels)
 
 
 def is_image(path: Path) -> bool:
@@ -66,7 +106,7 @@ def is_image(path: Path) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path):
+            with _open(path):
                 return True
     except Image.DecompressionBombError:
         return True
@@ -78,7 +118,7 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
     """Read an image file; palettes are converted to colors, and the orientation tag is applied.
 
     Args:
-        path: a file in any format of Pillow.
+        path: a file in one of ``FORMATS``.
         first: read the first of several frames instead of raising.
 
     Raises:
@@ -87,13 +127,23 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                frames = getattr(image, "n_frames", 1)
+            with _open(path) as image:
+                frames = 1 if image.format in SEVERAL_OF_ONE else getattr(image, "n_frames", 1)
                 if frames > 1 and not first:
                     raise InputError(f"{path} contains {frames} images", "use one file per image")
+                deep = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
                 image.load()
-                decoded = _decode(ImageOps.exif_transpose(image), path)
-                return replace(decoded, frames=frames, gray=str(image.info.get(GRAY, "")))
+                upright = ImageOps.exif_transpose(image)
+                upright, notes = to_srgb(upright)
+                decoded = _decode(upright, path)
+                return replace(
+                    decoded,
+                    frames=frames,
+                    gray=str(image.info.get(GRAY, "")),
+                    dpi=_dpi(image),
+                    exif=_exif(upright),
+                    notes=(*notes, *([LOST_BITS] if deep and decoded.bits == 8 else [])),
+                )
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist", "check the name") from error
     except TOO_LARGE as error:
@@ -106,11 +156,15 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
         ) from error
 
 
-def write_images(images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool = False) -> None:
-    """Write PNG files, all of them or none; missing folders are created. Values are clipped to [0, 1].
+def write_images(
+    images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool = False, quality: int = QUALITY
+) -> None:
+    """Write image files, all of them or none; missing folders are created. Values are clipped to [0, 1].
 
     Args:
-        images: paths and images; each is stored before the next is requested.
+        images: paths and images; each is stored before the next is requested. The suffix decides the format,
+            see ``WRITERS``; JPEG has no transparency, and like WebP and color in TIFF 8 bits per value.
+        quality: of JPEG and WebP, 1 to 100; WebP of 100 is lossless.
         overwrite: replace existing files.
 
     Raises:
@@ -122,7 +176,7 @@ def write_images(images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool 
             for path, raster in images:
                 refuse_existing(path, overwrite)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _encode(raster, part_of(path))
+                _encode(raster, part_of(path), WRITERS.get(path.suffix.lower(), "PNG"), quality)
                 del raster  # free the memory before the next is requested
     except OutputError:
         raise
@@ -169,12 +223,47 @@ def as_channels(raster: RasterImage, channels: int, path: Path) -> NDArray[np.fl
     return pixels[:1]
 
 
+def _open(path: Path) -> Image.Image:
+    if path.suffix.lower() in (".heic", ".heif"):
+        _register_heif(path)
+    with path.open("rb") as file:
+        file.read(1)  # OSErrors of the file itself, before formats are tried
+    Image.init()
+    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+def _register_heif(path: Path) -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise InputError(
+            f"{path} needs a plug-in", "pip install pillow-heif, or convert it to JPEG"
+        ) from error
+    pillow_heif.register_heif_opener()
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    dpi = image.info.get("dpi")
+    if not isinstance(dpi, tuple) or len(dpi) != 2 or not all(1 <= float(value) <= 1e5 for value in dpi):
+        return None
+    return float(dpi[0]), float(dpi[1])
+
+
+def _exif(image: Image.Image) -> bytes:
+    """Return the EXIF data of an upright image, from which Pillow has removed the orientation."""
+    return bytes(image.getexif().tobytes()) if image.getexif() else b""
+
+
 def _decode(image: Image.Image, path: Path) -> RasterImage:
     if image.mode in GRAY16_MODES:
         data = np.asarray(image)
         if data.min() < 0 or data.max() > 65535:
             raise InputError(f"{path} has values outside 16 bits", "store it with 8 or 16 bits")
-        return RasterImage(np.divide(data[None], 65535, dtype=np.float32), bits=16)
+        transparent = image.info.get("transparency")
+        alpha = (
+            np.where(data == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
+        )
+        return RasterImage(np.divide(data[None], 65535, dtype=np.float32), alpha, bits=16)
     if image.mode == "F":
         values = np.array(image, dtype=np.float32)[None]  # a copy, since the memory of Pillow is read-only
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
@@ -190,18 +279,27 @@ def _decode(image: Image.Image, path: Path) -> RasterImage:
     return RasterImage(pixels, data[..., -1].copy() if transparent else None)
 
 
-def _encode(raster: RasterImage, path: Path) -> None:
-    deep = raster.bits == 16
-    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
+def _encode(raster: RasterImage, path: Path, form: str, quality: int) -> None:
     channels, height, width = raster.pixels.shape
-    data = np.empty((height, width, channels + (raster.alpha is not None)), kind)
+    deep = raster.bits == 16 and (
+        form == "PNG" or (form == "TIFF" and channels == 1 and raster.alpha is None)
+    )
+    alpha = None if form == "JPEG" else raster.alpha
+    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
+    data = np.empty((height, width, channels + (alpha is not None)), kind)
     for start in range(0, height, STRIP):
         rows = slice(start, start + STRIP)
         values = np.moveaxis(raster.pixels[:, rows], 0, -1).astype(np.float64)
         data[rows, :, :channels] = np.rint(np.clip(values, 0.0, 1.0) * top)
-    if raster.alpha is not None:
-        data[..., -1] = raster.alpha.astype(kind) * (top // 255)
-    if deep:
-        write_png16(path, data)
-    else:
-        Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data).save(path, format="PNG")
+    if alpha is not None:
+        data[..., -1] = alpha.astype(kind) * (top // 255)
+    if deep and form == "PNG":
+        write_png16(path, data, dpi=raster.dpi, exif=raster.exif)
+        return
+    options: dict[str, Any] = {"dpi": raster.dpi} if raster.dpi else {}
+    options |= {"exif": raster.exif} if raster.exif else {}
+    if form in ("JPEG", "WEBP"):
+        options |= (
+            {"quality": quality, "lossless": quality == 100} if form == "WEBP" else {"quality": quality}
+        )
+    Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data).save(path, format=form, **options)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from sepcli.errors import InputError, OutputError
-from sepcli.media.contact_sheet import contact_sheet
-from sepcli.media.images import RasterImage, as_channels, read_image, write_images
+from sepcli.media.contact_sheet import contact_grid, contact_sheet
+from sepcli.media.images import RasterImage, as_channels, is_image, read_image, write_images
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 
@@ -165,3 +168,129 @@ def test_contact_sheets_have_room_for_words_and_empty_places() -> None:
     plain = contact_sheet([[flat, flat], [None, flat]], ["mixture", "a"], ["01", "mean"])
     assert sheet.shape[1] > plain.shape[1]
     assert ink.max() < sheet.shape[1] - 1
+
+
+def gamma_profile(gamma: float) -> bytes:
+    """A gray ICC profile of one gamma (ICC.1:2001, sections 6.1 and 6.5)."""
+    pad = lambda body: body + bytes(-len(body) % 4)  # noqa: E731
+    parts = {
+        b"wtpt": b"XYZ " + bytes(4) + struct.pack(">iii", 63190, 65536, 54061),
+        b"kTRC": pad(b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256))),
+        b"desc": pad(b"desc" + bytes(4) + struct.pack(">I", 6) + b"gamma" + bytes(79)),
+        b"cprt": pad(b"text" + bytes(4) + b"none" + bytes(1)),
+    }
+    table, body, start = b"", b"", 128 + 4 + 12 * len(parts)
+    for name, data in parts.items():
+        table += name + struct.pack(">II", start + len(body), len(data))
+        body += data
+    head = struct.pack(">I4sI4s4s4s", start + len(body), b"none", 0x02100000, b"mntr", b"GRAY", b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + struct.pack(">I", len(parts)) + table + body
+
+
+def srgb(light: np.ndarray) -> np.ndarray:
+    """Values of sRGB for linear light (IEC 61966-2-1)."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8])
+def test_a_color_profile_is_applied(tmp_path: Path, gamma: float) -> None:
+    raster = read_image(save(tmp_path / "a.png", RAMP, icc_profile=gamma_profile(gamma)))
+    assert raster.pixels.shape == (1, 6, 8)
+    np.testing.assert_allclose(raster.pixels[0], srgb((RAMP / 255.0) ** gamma), atol=2.5 / 255)
+
+
+def test_a_profile_of_srgb_changes_nothing(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    rgb = np.stack([RAMP, RAMP[::-1], RAMP], axis=-1)
+    raster = read_image(save(tmp_path / "a.png", rgb, icc_profile=profile))
+    assert np.array_equal(np.rint(np.moveaxis(raster.pixels, 0, -1) * 255), rgb)
+    damaged = read_image(save(tmp_path / "b.png", rgb, icc_profile=profile[:100]))
+    assert np.array_equal(damaged.pixels, raster.pixels)
+    assert damaged.notes
+
+
+def test_the_gamma_of_a_png_file_is_applied(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", RAMP)
+    data = (tmp_path / "a.png").read_bytes()
+    body = b"gAMA" + struct.pack(">I", 100_000)
+    chunk = struct.pack(">I", 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
+    np.testing.assert_allclose(
+        read_image(tmp_path / "a.png").pixels[0], (RAMP / 255.0) ** (1 / 2.2), atol=0.51 / 255
+    )
+
+
+def test_transparency_of_deep_gray_is_kept(tmp_path: Path) -> None:
+    deep = (np.arange(48, dtype=np.uint16).reshape(6, 8) * 1300).astype(np.uint16)
+    image = Image.fromarray(deep)
+    image.save(tmp_path / "a.png", transparency=1300)
+    raster = read_image(tmp_path / "a.png")
+    assert raster.alpha is not None
+    assert np.argwhere(raster.alpha == 0).tolist() == [[0, 1]]
+
+
+def test_resolution_and_exif_are_kept(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    path = save(tmp_path / "a.jpg", RAMP, exif=exif, dpi=(300, 300))
+    raster = read_image(path)
+    assert raster.pixels.shape == (1, 8, 6)
+    for bits, name in ((8, "b.png"), (16, "c.png"), (8, "d.jpg"), (8, "e.webp"), (8, "f.tiff")):
+        write_images([(tmp_path / name, replace(raster, bits=bits))])
+        with Image.open(tmp_path / name) as stored:
+            assert stored.getexif().get(0x010F) == "Maker"
+            assert stored.getexif().get(0x0112, 1) == 1
+            if not name.endswith("webp"):  # which has no resolution of its own
+                assert stored.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+            assert stored.size == (6, 8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])
+def test_formats_that_are_written(tmp_path: Path, suffix: str) -> None:
+    smooth = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(1, 64, 64)
+    for quality in (30, 95):
+        write_images([(tmp_path / f"{quality}.{suffix}", RasterImage(smooth))], quality=quality)
+    assert np.abs(read_image(tmp_path / f"95.{suffix}").pixels.mean(0) - smooth[0]).max() < 0.02
+    sizes = [(tmp_path / f"{quality}.{suffix}").stat().st_size for quality in (30, 95)]
+    assert sizes[0] < sizes[1] if suffix in ("jpg", "webp") else sizes[0] == sizes[1]
+
+
+def test_deep_gray_is_kept_in_tiff(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 1000, dtype=np.float32).reshape(1, 10, 100)
+    write_images([(tmp_path / "a.tiff", RasterImage(values, bits=16))])
+    assert read_image(tmp_path / "a.tiff").bits == 16
+    np.testing.assert_allclose(read_image(tmp_path / "a.tiff").pixels, values, atol=0.6 / 65535)
+
+
+def test_deep_color_is_read_with_a_note(tmp_path: Path) -> None:
+    write_images([(tmp_path / "a.png", RasterImage(np.full((3, 4, 4), 0.5, np.float32), bits=16))])
+    raster = read_image(tmp_path / "a.png")
+    assert raster.bits == 8
+    assert raster.notes
+
+
+def test_a_photograph_with_a_preview_is_one_image(tmp_path: Path) -> None:
+    image = Image.fromarray(RAMP).convert("RGB")
+    image.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[image.resize((4, 3))])
+    assert read_image(tmp_path / "a.jpg").frames == 1
+    image.save(tmp_path / "b.gif", save_all=True, append_images=[image.rotate(180)])
+    with pytest.raises(InputError, match="2 images"):
+        read_image(tmp_path / "b.gif")
+
+
+def test_only_listed_formats_are_tried(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "a.png", format="EPS")
+    assert not is_image(tmp_path / "a.png")
+    with pytest.raises(InputError):
+        read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
+def test_a_grid_shows_everything_without_empty_thirds(count: int) -> None:
+    shades = [np.full((1, 60, 90), 0.1 + 0.1 * n, np.float32) for n in range(count)]
+    sheet = contact_grid(shades, [f"{n}" for n in range(count)])
+    found = [(np.abs(sheet - float(shade[0, 0, 0])) < 0.005).all(0).sum() for shade in shades]
+    assert all(pixels >= 60 * 90 for pixels in found)
+    paper = (sheet == 1).all(0).mean()
+    assert paper < 0.45
