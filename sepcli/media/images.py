@@ -131,7 +131,7 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
                 frames = 1 if image.format in SEVERAL_OF_ONE else getattr(image, "n_frames", 1)
                 if frames > 1 and not first:
                     raise InputError(f"{path} contains {frames} images", "use one file per image")
-                deep = any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+                deep = any("16" in _raw_mode(tile[3]) for tile in getattr(image, "tile", ()))
                 image.load()
                 upright = ImageOps.exif_transpose(image)
                 upright, notes = to_srgb(upright)
@@ -240,6 +240,12 @@ def _register_heif(path: Path) -> None:
             f"{path} needs a plug-in", "pip install pillow-heif, or convert it to JPEG"
         ) from error
     pillow_heif.register_heif_opener()
+
+
+def _raw_mode(arguments: Any) -> str:
+    """Return the name of the stored values among the arguments of a decoder of Pillow."""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:
