@@ -140,13 +140,13 @@ def tokens(report: Path, data: Path) -> None:
             )
             measure_name, quality = codec.quality(signals, codec.decode(z))
             found[prior] = {
-                f"codec_{measure_name} [dB]": quality,
-                "transformer [nats per token]": float(transformer.loss(z, source)[0]),
+                f"codec, {measure_name} in dB": quality,
+                "transformer, nats per token": float(transformer.loss(z, source)[0]),
             }
             if prior == "slakh-drums-bass":
                 context = load_context(folder, card, codec, digest).eval()
                 nll, _ = context_nll(context, codec, WeightedSum((0.5, 0.5)), audio[:, :, None])
-                found[prior]["context [nats per token]"] = float(nll)
+                found[prior]["context, nats per token"] = float(nll)
     report.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
@@ -164,9 +164,9 @@ def compare(before: Path, after: Path) -> dict[str, Any]:
                 entry |= {key: change(old, reports[1][prior][key]) for key, old in reports[0][prior].items()}
             elif row.metric == "cross-likelihood":
                 old, new = (float(np.trace(report["mean"]) / len(report["mean"])) for report in reports)
-                entry[f"{name} [{row.unit}]"] = change(old, new)
+                entry[f"{name}, {row.unit}"] = change(old, new)
             else:
-                entry[f"{name} {row.metric} [{row.unit}]"] = paired(row, reports)
+                entry[f"{name}, {row.metric} in {row.unit}"] = paired(row, reports)
     return figures
 
 
@@ -189,12 +189,25 @@ def paired(row: Row, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**found, "ci95": [round(low, 4), round(high, 4)], "items": len(shared)}
 
 
+def in_words(figure: Mapping[str, Any]) -> str:
+    """A figure in one line, for a card."""
+    text = f"{figure['after']:g} (before {figure['before']:g}, change {figure['change']:+g}"
+    if "ci95" in figure:
+        low, high = figure["ci95"]
+        text += f" [{low:g}, {high:g}], {figure['items']} items"
+    return f"{text})"
+
+
 def write_cards(figures: Mapping[str, Any], bundled: Path) -> None:
     """Write the figures into the cards."""
     for prior, found in figures.items():
         card = cards.read(bundled / prior)
-        protocol = "the same items and seeds, weights in bfloat16 (before) and as they are stored (after)"
-        entry = {"protocol": protocol, "command": "examples/reproduce/storage.py", **found}
+        protocol = (
+            "the same items and seeds, weights in bfloat16 (before) and as they are stored (after), mean"
+            " [95 % interval of the change]"
+        )
+        entry = {"protocol": protocol, "command": "examples/reproduce/storage.py"}
+        entry |= {name: in_words(figure) for name, figure in found.items()}
         cards.write(replace(card, figures={**card.figures, "storage": entry}), bundled / prior)
 
 
