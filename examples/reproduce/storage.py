@@ -204,7 +204,7 @@ def write_cards(figures: Mapping[str, Any], bundled: Path) -> None:
         card = cards.read(bundled / prior)
         protocol = (
             "the same items and seeds, weights in bfloat16 (before) and as they are stored (after), mean"
-            " [95 % interval of the change]"
+            " [95 % interval of the change]; the other figures are of the weights before"
         )
         entry = {"protocol": protocol, "command": "examples/reproduce/storage.py"}
         entry |= {name: in_words(figure) for name, figure in found.items()}
