@@ -19,7 +19,8 @@ from sepcli.separation.result import Result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.spread import SampleReport
-from sepcli.separation.stream import WindowSampler, separate_stream
+from sepcli.separation.stream import separate_stream
+from sepcli.separation.window_sampler import WindowSampler
 from sepcli.separation.windows_plan import plan_windows
 from sepcli.signal.windows import Signal
 
@@ -106,29 +107,35 @@ def sample_audio_batch(
 ) -> list[AudioSamples]:
     """Separate recordings (C, T), each as ``sample_audio`` with its seed.
 
-    Those of equal length that are one window share calls of the engine, unless several samples are kept.
+    Those of equal length that are one window, of one direction, share calls of the engine, unless several
+    samples are kept.
     """
     lengths = {signal.shape[-1] for signal in signals}
     plan = plan_windows(settings, engine, max(lengths), sample_rate)
+    sampler = WindowSampler(engine, settings, sample_rate)
     silent = any(not signal.any() for signal in signals)
-    if settings.keep_samples or silent or len(lengths) > 1 or plan.windows.count(max(lengths)) > 1:
+    single = len(lengths) == plan.windows.count(max(lengths)) == 1 and not (settings.keep_samples or silent)
+    readers = [ArrayReader(signal, sample_rate) for signal in signals]
+    windows = [next(plan.windows.split(reader.read, plan.frames)) for reader in readers] if single else []
+    found = [sampler.directions(window) for window in windows]
+    if not single or any(len(directions) > 1 for directions in found):
         results = []
         for number, (signal, seed) in enumerate(zip(signals, seeds, strict=True)):
             progress = None if on_progress is None else part_of(on_progress, number, len(signals))
             results.append(sample_audio(engine, settings, signal, sample_rate, seed, progress))
         return results
-    sampler = WindowSampler(engine, settings, sample_rate)
+    for reader in readers:
+        reader.rewind()
+    gains = [measure_gain(reader, settings.reference_rms, settings.side) for reader in readers]
     window_seeds = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds])
-    readers = [ArrayReader(signal, sample_rate) for signal in signals]
-    gains = [measure_gain(reader, settings.reference_rms) for reader in readers]
-    windows = [next(plan.windows.split(reader.read, plan.frames)) for reader in readers]
-    _, sources = sampler.sample(windows, gains, window_seeds, plan.engine_length, on_progress)
+    mono = [directions[0].signal for directions in found]
+    _, sources = sampler.sample(mono, gains, window_seeds, plan.engine_length, on_progress)
     results = []
     for window, signal, gain, sampled, seed in zip(windows, signals, gains, sources, seeds, strict=True):
         stems, length = sampler.stems_of(sampled, gain), signal.shape[-1]
-        output = sampler.consistent(sampler.resampled(stems, window.shape[-1]), window)[..., :length]
+        output = sampler.consistent([sampler.resampled(stems, window.shape[-1])], window)[..., :length]
         residual = float(np.abs(signal - output.sum(axis=0)).max(initial=0))
-        raw = torch.from_numpy(sampler.bare(window, stems)[..., :length])
+        raw = torch.from_numpy(sampler.bare(window, [stems])[..., :length])
         first = tuple(sample_seeds(seed, 0, 1))
         results.append(AudioSamples(torch.from_numpy(output)[None], raw, (), residual, (), first))
     return results

@@ -27,6 +27,8 @@ class StreamSettings:
             project: estimates, and equal parts of that; none: bare estimates.
         exponent: of the masks.
         fft_seconds: the short-time window of the masks, rounded to the next power of two in samples.
+        side: separate what the mean of the channels lacks, too, where it exceeds -25 dB of the mean; False:
+            the mean alone, in half the time.
         reference_rms: level that the mixture is brought to for the engine; None leaves it as it is.
 
     Raises:
@@ -41,6 +43,7 @@ class StreamSettings:
     consistency: Consistency = "wiener"
     exponent: Annotated[float, Meta(ge=0.01, le=50.0)] = 2.0
     fft_seconds: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.05
+    side: bool = True
     reference_rms: Annotated[float, Meta(ge=0.0001, le=1.0)] | None = 0.1
 
     def __post_init__(self) -> None:

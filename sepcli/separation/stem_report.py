@@ -27,6 +27,16 @@ class StemReport:
 
 
 @dataclass(frozen=True)
+class DirectionReport:
+    """Cost of one direction of the channels; see ``sepcli.separation.levels.directions``."""
+
+    windows: int
+    """Windows that had it."""
+    elapsed: float
+    """Seconds that the engine took for them."""
+
+
+@dataclass(frozen=True)
 class StreamReport:
     """Report on one separated recording."""
 
@@ -41,6 +51,10 @@ class StreamReport:
     """Windows of digital silence, which never reached the engine."""
     gain: float
     """Factor on the mixture before the engine (and divisor of its stems)."""
+    side_db: float | None
+    """Energy of what the mean of the channels lacks, relative to the mean's; None: one of them is silent."""
+    directions: tuple[DirectionReport, ...]
+    """Cost of the first (for near-mono sound the only one), the second, … direction."""
     rms: float
     """Root mean square of the mixture."""
     residual: float

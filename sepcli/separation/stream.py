@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sepcli.errors import SepError, UsageError
+from sepcli.errors import UsageError
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.blocks import BlockReader, BlockWriter
-from sepcli.separation.levels import cutoff, downmix, measure_gain, resample
+from sepcli.separation.engines import part_of
+from sepcli.separation.levels import Direction, measure_gain, side_level
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.spread import SampleTally
-from sepcli.separation.stem_report import StreamReport, Tally
+from sepcli.separation.stem_report import DirectionReport, StreamReport, Tally
+from sepcli.separation.window_sampler import WindowSampler
 from sepcli.separation.windows_plan import plan_windows
-from sepcli.signal.consistency import completed, fft_size, project, wiener
 from sepcli.signal.windows import Joiner, Signal
 
 OnSeconds = Callable[[float, float], None]
@@ -88,6 +87,8 @@ def separate_stream(
         windows=windows.count(info.frames),
         silent_windows=silent,
         gain=job.gain,
+        side_db=job.side_db,
+        directions=tuple(DirectionReport(*cost) for cost in zip(job.sampled, job.elapsed, strict=True)),
         rms=tallies[0].rms,
         residual=max(tally.residual for tally in tallies),
         sets=tuple(tally.stems() for tally in tallies),
@@ -95,103 +96,34 @@ def separate_stream(
     )
 
 
-@dataclass(frozen=True)
-class WindowSampler:
-    """Samples of the sources of windows at a recording's rate, in Hz, and the stems computed from them."""
-
-    engine: Engine
-    settings: StreamSettings
-    rate: int
-
-    def sample(
-        self,
-        windows: Sequence[Signal],
-        gains: Sequence[float],
-        seeds: Tensor,
-        length: int,
-        on_progress: ProgressCallback | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Sample the sources of B windows (C, samples), times their gains, with seeds (B, S[, Z]).
-
-        Returns:
-            The mixtures (B, 1, N) and the unweighted sources (B, S, K, 1, N), as the engine receives and
-            returns them; ``length`` is N.
-
-        Raises:
-            SepError: the engine returned something that is not a signal.
-        """
-        target = self.engine.sample_rate
-        mono = [
-            resample(downmix(w).signal * gain, self.rate, target, length)
-            for w, gain in zip(windows, gains, strict=True)
-        ]
-        mixture = torch.from_numpy(np.stack(mono)[:, None]).float()
-        sources = self.engine.sample(mixture, seeds, on_progress).detach().cpu()
-        expected = (len(windows), seeds.shape[1], len(self.engine.names), 1, length)
-        if tuple(sources.shape) != expected or not bool(torch.isfinite(sources).all()):
-            raise SepError(
-                f"the engine returned {tuple(sources.shape)}, or values that are not finite, for {expected}",
-                "try another prior, sampler or device; a custom prior may need more training",
-            )
-        return mixture, sources
-
-    def stems_of(self, sources: Tensor, gain: float) -> Tensor:
-        """Unweighted sources (S, K, 1, N) of the engine to stems (S, K, N) at the recording's level,
-        float64."""
-        return sources[:, :, 0].double() * self._weights[:, None] / gain
-
-    def resampled(self, stems: Tensor, length: int) -> Signal:
-        """Stems (S, K, N) to (S, K, length) at the recording's rate."""
-        rates = (self.engine.sample_rate, self.rate)
-        return np.array([[resample(stem.numpy(), *rates, length) for stem in sample] for sample in stems])
-
-    def bare(self, window: Signal, stems: Tensor | None) -> Signal:
-        """The first of the stems (S, K, N) of a window (C, samples), None for silence, spread over the
-        channels."""
-        if stems is None:
-            return np.zeros((len(self.engine.names), *window.shape))
-        first = self.resampled(stems[:1], window.shape[-1])[0]
-        return np.asarray(first[:, None] * downmix(window).spread[:, None], dtype=np.float64)
-
-    def consistent(self, estimates: Signal, window: Signal) -> Signal:
-        """Estimates (S, K, samples) of a window (C, samples) to stems (K, C, samples)."""
-        mixture, samples = torch.from_numpy(window), torch.from_numpy(estimates)
-        n_fft = fft_size(self.settings.fft_seconds, self.rate)
-        masks: dict[str, Any] = {
-            "n_fft": n_fft,
-            "hop": n_fft // 4,
-            "exponent": self.settings.exponent,
-            "cutoff": cutoff(self.engine.sample_rate, self.rate),
-        }
-        if self.settings.consistency == "wiener":
-            return wiener(samples, mixture, **masks).numpy()
-        raw = estimates.mean(axis=0)[:, None] * downmix(window).spread[:, None]
-        if self.settings.consistency == "none":
-            return np.asarray(raw, dtype=np.float64)
-        kept = torch.from_numpy(raw)
-        if self.settings.consistency == "residual":
-            return completed(samples, kept, mixture, **masks).numpy()
-        return np.asarray(project(kept, mixture, self._weights).numpy(), dtype=np.float64)
-
-    @property
-    def _weights(self) -> Tensor:
-        return torch.tensor(self.engine.weights, dtype=torch.float64)
-
-
 class _Recording:
-    """The windows of one recording, and the engine's samples of them."""
+    """The windows of one recording, and the engine's samples of their directions.
+
+    Attributes:
+        sampled: number of windows of which the first, second, … direction was sampled.
+        elapsed: seconds that took.
+        side_db: energy of what the mean of the channels lacks, relative to that mean's; None: no mean.
+    """
 
     def __init__(self, reader: BlockReader, engine: Engine, settings: StreamSettings, seed: int) -> None:
         self.reader, self.engine, self.settings, self.seed = reader, engine, settings, seed
         info, rate = reader.info, engine.sample_rate
-        self.gain = measure_gain(reader, settings.reference_rms)
+        self.gain = measure_gain(reader, settings.reference_rms, settings.side)
         self.plan = plan_windows(settings, engine, info.frames, info.sample_rate)
         self.sampler = WindowSampler(engine, settings, info.sample_rate)
         several = settings.samples > 1
         self.tally = SampleTally(settings.samples, len(engine.names), info.seconds, rate) if several else None
+        self.sampled, self.elapsed = list[int](), list[float]()
+        self._energies = np.zeros(2)
 
-    def run(self, on_progress: OnSeconds) -> Iterator[tuple[Signal, Tensor | None]]:
-        """Yield every window (C, samples) and its stems (S, K, N) at the engine's rate, None for silence."""
+    @property
+    def side_db(self) -> float | None:
+        mid, side = self._energies
+        return round(float(10 * np.log10(side / mid)), 1) if mid > 0 and side > 0 else None
+
+    def run(self, on_progress: OnSeconds) -> Iterator[tuple[Signal, list[Tensor]]]:
+        """Yield every window (C, samples) and, per direction, its stems (S, K, N) at the engine's rate; none
+        for silence."""
         info, windows = self.reader.info, self.plan.windows
         source = windows.split(self.reader.read, info.frames)
         hop = float((windows.length - windows.overlap) * windows.block / info.sample_rate)
@@ -206,34 +138,71 @@ class _Recording:
             samples = self._sample([chunk[i] for i in audible], [first + i for i in audible], inside)
             by_window = dict(zip(audible, samples, strict=True))
             for index, window in enumerate(chunk):
-                yield window, by_window.get(index)
+                self._energies += side_level(window)
+                yield window, by_window.get(index, [])
             first += len(chunk)
             on_progress(min(info.seconds, first * hop), info.seconds)
         on_progress(info.seconds, info.seconds)
 
-    def sets(self, window: Signal, samples: Tensor | None) -> Iterator[Signal]:
-        """Yield the set of consistent stems of a window (C, samples), or S, from (S, K, N); None: silence."""
+    def sets(self, window: Signal, samples: Sequence[Tensor]) -> Iterator[Signal]:
+        """Yield the set of consistent stems of a window (C, samples), or S, from (S, K, N) per direction."""
         sets = self.settings.samples if self.settings.keep_samples else 1
-        if samples is None:
+        if not samples:
             yield from (np.zeros((len(self.engine.names), *window.shape)) for _ in range(sets))
             return
-        for group in samples.chunk(sets):
-            yield self.sampler.consistent(self.sampler.resampled(group, window.shape[-1]), window)
+        for group in zip(*(of_direction.chunk(sets) for of_direction in samples), strict=True):
+            estimates = [self.sampler.resampled(stems, window.shape[-1]) for stems in group]
+            yield self.sampler.consistent(estimates, window)
 
     def _sample(
         self, windows: list[Signal], numbers: list[int], on_progress: ProgressCallback
+    ) -> list[list[Tensor]]:
+        """Windows and their numbers in the recording to stems (S, K, N) at the engine's rate, per direction.
+
+        The first directions of all windows share a call of the engine, then the second ones, and so on.
+        """
+        found = [self.sampler.directions(window) for window in windows]
+        sampled: list[list[Tensor]] = [[] for _ in windows]
+        calls = max(map(len, found), default=0)
+        for rank in range(calls):
+            started = time.perf_counter()
+            chosen = [index for index, directions in enumerate(found) if len(directions) > rank]
+            stems = self._sample_directions(
+                [found[index] for index in chosen],
+                [numbers[index] for index in chosen],
+                rank,
+                part_of(on_progress, rank, calls),
+            )
+            for index, of_window in zip(chosen, stems, strict=True):
+                sampled[index].append(of_window)
+            self._count(rank, len(chosen), time.perf_counter() - started)
+        return sampled
+
+    def _sample_directions(
+        self,
+        found: Sequence[Sequence[Direction]],
+        numbers: Sequence[int],
+        rank: int,
+        on_progress: ProgressCallback,
     ) -> list[Tensor]:
-        """Windows and their numbers in the recording to stems (S, K, N) at the engine's rate."""
-        if not windows:
-            return []
+        """Stems (S, K, N) of one direction of each window, of the given rank, with seeds of its own."""
         samples = self.settings.samples
-        seeds = torch.tensor([self.plan.seeds(self.seed, n, samples) for n in numbers])
-        gains = [self.gain] * len(windows)
-        mixtures, sources = self.sampler.sample(windows, gains, seeds, self.plan.engine_length, on_progress)
+        seeds = torch.tensor([self.plan.seeds(self.seed, n, samples, rank) for n in numbers])
+        signals = [directions[rank].signal for directions in found]
+        gains = [self.sampler.gain(directions, rank, self.gain) for directions in found]
+        mixtures, sources = self.sampler.sample(signals, gains, seeds, self.plan.engine_length, on_progress)
         if self.tally is not None:
-            for number, mixture, sampled in zip(numbers, mixtures, sources, strict=True):
+            for number, mixture, sampled, gain in zip(numbers, mixtures, sources, gains, strict=True):
                 start = self.plan.start(number) / self.reader.info.sample_rate
                 log_prior = self.engine.log_prior(sampled) if self.settings.keep_samples else None
-                stems = self.sampler.stems_of(sampled, gain=1.0)
-                self.tally.add(start, mixture[0].double(), stems, log_prior)
-        return [self.sampler.stems_of(sampled, self.gain) for sampled in sources]
+                level = gain / self.gain
+                stems = self.sampler.stems_of(sampled, level)
+                self.tally.add(start, mixture[0].double() / level, stems, log_prior)
+        return [self.sampler.stems_of(one, gain) for one, gain in zip(sources, gains, strict=True)]
+
+    def _count(self, rank: int, windows: int, seconds: float) -> None:
+        if rank == len(self.sampled):
+            self.sampled.append(0)
+            self.elapsed.append(0.0)
+        self.sampled[rank] += windows
+        self.elapsed[rank] += seconds

@@ -40,13 +40,13 @@ class WindowsPlan:
         """The sample of the file at which a window starts."""
         return self.windows.start(window, self.frames)
 
-    def seeds(self, seed: int, window: int, samples: int) -> list[int] | list[list[int]]:
-        """Seeds of a window: (S,), or (S, Z) for its blocks, 63 bits each."""
+    def seeds(self, seed: int, window: int, samples: int, direction: int = 0) -> list[int] | list[list[int]]:
+        """Seeds of a direction of a window: (S,), or (S, Z) for its blocks, 63 bits each."""
         if not self.shared:
-            return sample_seeds(seed, window, samples)
+            return sample_seeds(seed, window, samples, direction)
         first = self.windows.first_block(window, self.frames)
         blocks = range(first, first + self.windows.length)
-        of_blocks = [sample_seeds(seed, block, samples) for block in blocks]
+        of_blocks = [sample_seeds(seed, block, samples, direction) for block in blocks]
         return [list(seeds) for seeds in zip(*of_blocks, strict=True)]
 
 
