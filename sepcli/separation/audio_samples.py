@@ -117,8 +117,8 @@ def sample_audio_batch(
     single = len(lengths) == plan.windows.count(max(lengths)) == 1 and not (settings.keep_samples or silent)
     readers = [ArrayReader(signal, sample_rate) for signal in signals]
     windows = [next(plan.windows.split(reader.read, plan.frames)) for reader in readers] if single else []
-    found = [sampler.directions(window) for window in windows]
-    if not single or any(len(directions) > 1 for directions in found):
+    parts = [sampler.directions(window) for window in windows]
+    if not single or any(len(directions) > 1 for directions in parts):
         results = []
         for number, (signal, seed) in enumerate(zip(signals, seeds, strict=True)):
             progress = None if on_progress is None else part_of(on_progress, number, len(signals))
@@ -128,7 +128,7 @@ def sample_audio_batch(
         reader.rewind()
     gains = [measure_gain(reader, settings.reference_rms, settings.side) for reader in readers]
     window_seeds = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds])
-    mono = [directions[0].signal for directions in found]
+    mono = [directions[0].signal for directions in parts]
     _, sources = sampler.sample(mono, gains, window_seeds, plan.engine_length, on_progress)
     results = []
     for window, signal, gain, sampled, seed in zip(windows, signals, gains, sources, seeds, strict=True):

@@ -13,7 +13,7 @@ from sepcli.separation.blocks import BlockReader
 from sepcli.signal.windows import Signal
 
 SIDE = 10**-2.5
-"""A direction with less than this fraction of the first one's energy (-25 dB) is not separated by itself."""
+"""A direction with less than this fraction of the first one's energy (-25 dB) is not separated alone."""
 CANCELLED = 0.1
 """A mean of the channels with less than this fraction of their mean energy has lost the signal."""
 GATE = 1e-3
@@ -48,13 +48,13 @@ def directions(channels: Signal, side: bool = True) -> tuple[Direction, ...]:
     audible = channels.any(axis=1)
     count = int(audible.sum())
     energies, vectors = np.linalg.eigh(channels[audible] @ channels[audible].T)
-    found = []
+    parts = []
     for energy, vector in zip(energies[::-1], vectors.T[::-1], strict=True):
         if energy >= SIDE * energies[-1]:
             spread = np.zeros(len(channels))
             spread[audible] = vector * np.sign(vector[np.abs(vector).argmax()]) * np.sqrt(count)
-            found.append(Direction(spread @ channels / count, spread))
-    return tuple(found)
+            parts.append(Direction(spread @ channels / count, spread))
+    return tuple(parts)
 
 
 def side_level(channels: Signal) -> tuple[float, float]:

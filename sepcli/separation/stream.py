@@ -161,14 +161,14 @@ class _Recording:
 
         The first directions of all windows share a call of the engine, then the second ones, and so on.
         """
-        found = [self.sampler.directions(window) for window in windows]
+        parts = [self.sampler.directions(window) for window in windows]
         sampled: list[list[Tensor]] = [[] for _ in windows]
-        calls = max(map(len, found), default=0)
+        calls = max(map(len, parts), default=0)
         for rank in range(calls):
             started = time.perf_counter()
-            chosen = [index for index, directions in enumerate(found) if len(directions) > rank]
+            chosen = [index for index, directions in enumerate(parts) if len(directions) > rank]
             stems = self._sample_directions(
-                [found[index] for index in chosen],
+                [parts[index] for index in chosen],
                 [numbers[index] for index in chosen],
                 rank,
                 part_of(on_progress, rank, calls),
@@ -180,16 +180,16 @@ class _Recording:
 
     def _sample_directions(
         self,
-        found: Sequence[Sequence[Direction]],
+        parts: Sequence[Sequence[Direction]],
         numbers: Sequence[int],
         rank: int,
         on_progress: ProgressCallback,
     ) -> list[Tensor]:
-        """Stems (S, K, N) of one direction of each window, of the given rank, with seeds of its own."""
+        """Stems (S, K, N) of one direction of each window, of the given rank, with separate seeds."""
         samples = self.settings.samples
         seeds = torch.tensor([self.plan.seeds(self.seed, n, samples, rank) for n in numbers])
-        signals = [directions[rank].signal for directions in found]
-        gains = [self.sampler.gain(directions, rank, self.gain) for directions in found]
+        signals = [directions[rank].signal for directions in parts]
+        gains = [self.sampler.gain(directions, rank, self.gain) for directions in parts]
         mixtures, sources = self.sampler.sample(signals, gains, seeds, self.plan.engine_length, on_progress)
         if self.tally is not None:
             for number, mixture, sampled, gain in zip(numbers, mixtures, sources, gains, strict=True):

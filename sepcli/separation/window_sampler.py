@@ -30,14 +30,14 @@ class WindowSampler:
         """The directions of a window (C, samples) that are separated."""
         return directions(window, self.settings.side)
 
-    def gain(self, found: Sequence[Direction], rank: int, gain: float) -> float:
+    def gain(self, parts: Sequence[Direction], rank: int, gain: float) -> float:
         """The gain of one direction: the recording's for the first, whose level the others are brought to.
 
         The latter is not done without a reference level, nor above full scale.
         """
         if rank == 0 or self.settings.reference_rms is None:
             return gain
-        first, other = found[0].signal, found[rank].signal
+        first, other = parts[0].signal, parts[rank].signal
         level = float(np.sqrt(np.mean(first**2) / np.mean(other**2)))
         return max(gain, min(gain * level, 1.0 / float(np.abs(other).max())))
 
