@@ -6,7 +6,6 @@ and resampled, silence is cut, and files of a few seconds (notes, hits) are laid
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from sepcli.datasets.recordings import read_resampled
 from sepcli.datasets.stems import PEAK, SCALE, Samples, StemBank, at_peak
 from sepcli.errors import InputError
 from sepcli.media import MEDIA
+from sepcli.media.folders import find_files
 
 SUFFIXES = MEDIA["audio"].suffixes
 """What is taken from a folder and from its folders, in any case."""
@@ -40,13 +40,8 @@ HEARD = 60
 
 
 def audio_files(root: Path) -> list[Path]:
-    """The audio files in a folder and its folders, sorted; hidden ones are left out."""
-    return [
-        Path(folder) / name
-        for folder, folders, names in sorted(os.walk(root))
-        for name in sorted(names)
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    ]
+    """The audio files in a folder and its folders, sorted; see ``sepcli.media.folders``."""
+    return find_files(root, SUFFIXES)[0]
 
 
 def open_folder(root: Path, name: str, sample_rate: int = 22050, cache: Path | None = None) -> StemBank:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from sepcli.datasets.audio_folder import audio_files
 from sepcli.datasets.image_folder import image_files
-from sepcli.datasets.song_banks import holds_songs
+from sepcli.datasets.song_banks import holds_songs, song_notes
 from sepcli.errors import InputError
+from sepcli.media import MEDIA
+from sepcli.media.folders import find_files, passed_over
 
 
 class Kind(Enum):
@@ -50,6 +52,13 @@ def kind_of(data: Path) -> Kind:
 def holds_images(data: Path) -> bool:
     """Whether a folder holds images and no songs or recordings."""
     return _kinds(data) in ([Kind.DIGITS], [Kind.IMAGES])
+
+
+def audio_notes(data: Path) -> tuple[str, ...]:
+    """Return sentences on what of a folder of recordings or songs is left out of training."""
+    if holds_songs(data):
+        return song_notes(data)
+    return passed_over(data, find_files(data, MEDIA["audio"].suffixes)[1])
 
 
 def _kinds(data: Path) -> list[Kind]:

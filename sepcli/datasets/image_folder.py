@@ -12,7 +12,6 @@ memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from sepcli.datasets.image_decoder import Decoder
 from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.errors import InputError, OutputError
 from sepcli.media import MEDIA
+from sepcli.media.folders import data_entries, find_files, passed_over
 
 SUFFIXES = MEDIA["image"].suffixes
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
@@ -46,13 +46,8 @@ def open_folder(folder: str | Path, split: str = "test", decoder: Decoder | None
 
 
 def image_files(root: Path) -> list[Path]:
-    """The files in a folder and its folders whose names end like images, sorted; hidden ones left out."""
-    files = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        shown = [name for name in names if not name.startswith(".")]
-        files += [Path(folder) / name for name in shown if name.lower().endswith(SUFFIXES)]
-    return sorted(files)
+    """The files in a folder and its folders whose names end like images, sorted."""
+    return sorted(find_files(root, SUFFIXES)[0])
 
 
 def is_images(folder: Path) -> bool:
@@ -67,8 +62,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     beside them.
     """
     splits = {name: split for split, names in SPLITS.items() for name in names}
-    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    folders = [path for path in folders if image_files(path)]
+    folders = [path for path in data_entries(root) if path.is_dir() and image_files(path)]
     named = {splits[path.name.lower()]: path for path in folders if path.name.lower() in splits}
     return named if len(named) > 1 or len(named) == len(folders) else {}
 
@@ -94,6 +88,15 @@ def find_images(root: Path, split: str) -> tuple[Path, list[Path]]:
             f"{root} holds no images", f"give a folder of files like *{', *'.join(SUFFIXES[:3])}"
         )
     return folder, files
+
+
+def image_notes(root: Path, split: str) -> tuple[str, ...]:
+    """A line on what a folder holds beside the images of a split and the other splits."""
+    folder, read = find_images(root, split)
+    others = [path for path in split_folders(root).values() if path != folder]
+    entries = (path for paths in find_files(root, SUFFIXES) for path in paths)
+    left = [path for path in entries if not any(path.is_relative_to(other) for other in others)]
+    return passed_over(root, sorted({*left} - {*read}))
 
 
 def class_names(folder: Path, files: Sequence[Path]) -> tuple[str, ...]:
@@ -127,6 +130,8 @@ def open_images(
         OutputError: the cache cannot be written.
     """
     folder, files = find_images(root, split)
+    for note in image_notes(root, split):
+        decoder.say(note)
     if shuffled:
         files = [files[n] for n in np.random.default_rng(0).permutation(len(files))]
     classes, files = class_names(folder, files), files[:most]

@@ -22,6 +22,7 @@ from sepcli.datasets.recordings import resampled
 from sepcli.datasets.songs import Recording, Signal, Songs, SongSet, Stored
 from sepcli.errors import InputError
 from sepcli.media.audio import AudioReader
+from sepcli.media.folders import data_entries, is_data, passed_over
 
 SUBSETS = ("train", "valid", "test")
 STEMS = ("mixture", "drums", "bass", "other", "vocals")
@@ -74,14 +75,18 @@ def musdb_songs(root: Path, subset: str = "test") -> Songs:
 
 def open_musdb(root: str | Path, split: str = "test") -> SongSet:
     """Return the songs of an official split, ``train``, ``valid`` or ``test``; see ``musdb_songs``."""
-    return SongSet(f"MUSDB18, subset {split}", musdb_songs(Path(root), split))
+    songs, folder = musdb_songs(Path(root), split), _folder(Path(root), split)
+    read = {name for song in _songs(folder) for name in (song, f"{song}{SUFFIX}")}
+    notes = passed_over(folder, sorted(path for path in folder.iterdir() if path.name not in read))
+    return SongSet(f"MUSDB18, subset {split}", songs, notes=notes)
 
 
 def is_musdb(data: Path) -> bool:
     """Whether a folder is of MUSDB18, in either form; a song in WAV has two of its stems or more."""
     for folder in (data / "train", data / "test"):
         stems = Counter(path.parent for stem in STEMS for path in folder.glob(f"*/{stem}.wav"))
-        if max(stems.values(), default=0) > 1 or any(folder.glob(f"*{SUFFIX}")):
+        songs = [song for song, count in stems.items() if count > 1] + [*folder.glob(f"*{SUFFIX}")]
+        if any(is_data(song.name) for song in songs):
             return True
     return False
 
@@ -120,9 +125,9 @@ def find_songs(root: Path, subset: str) -> Songs:
 
 def _songs(folder: Path) -> Songs:
     songs: dict[str, dict[str, Stored]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in data_entries(folder):
         name, stems = path.name, dict[str, Stored]()
-        if path.name.endswith(SUFFIX) and path.is_file() and not path.name.startswith("."):
+        if path.name.endswith(SUFFIX) and path.is_file():
             name = name.removesuffix(SUFFIX)
             stems = {stem: MusdbStem(path, stream) for stream, stem in enumerate(STEMS)}
         elif path.is_dir():

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from sepcli.datasets.recordings import read_mono
 from sepcli.errors import InputError
+from sepcli.media import MEDIA
+from sepcli.media.folders import data_entries, find_files, passed_over
 
-SUFFIXES = (".flac", ".wav")
+SUFFIXES = MEDIA["audio"].suffixes
 
 
 class Pair(NamedTuple):
@@ -49,6 +51,9 @@ class AudioPairs(Protocol):
     def describe(self, names: Sequence[str], seed: int) -> str:
         """Return the name of the data set and of its items."""
 
+    def notes(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return sentences on what is passed over."""
+
 
 @dataclass(frozen=True)
 class PairFolder:
@@ -76,7 +81,7 @@ class PairFolder:
         for name, present in zip(names, items, strict=True):
             if not present:
                 raise InputError(
-                    f"{self.folder} has no {name}", f"it must hold a folder {name} of .flac or .wav files"
+                    f"{self.folder} has no {name}", f"it must hold a folder {name} of audio files"
                 )
             missing = sorted(set().union(*items) - present)
             if missing:
@@ -114,6 +119,14 @@ class PairFolder:
         ids = self.ids(names)
         return f"{self.folder.name}: {ids[0]} … {ids[-1]}"
 
+    def notes(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return a line on what the folders of the sources hold beside the items."""
+        folders = [self.folder / name for name in names]
+        used = {path for folder in folders for path in _files(folder).values()}
+        files, others = zip(*(find_files(folder, SUFFIXES) for folder in folders), strict=True)
+        found = (path for paths in (*files, *others) for path in paths)
+        return passed_over(self.folder, (path for path in found if path not in used))
+
 
 BUILTIN = Path(__file__).parent / "builtin"
 """Ten mixtures that come with the package."""
@@ -131,6 +144,12 @@ def open_pairs(folder: str | Path) -> PairFolder:
 
 def _files(folder: Path) -> dict[str, Path]:
     """The audio files of a folder by name without suffix."""
-    if not folder.is_dir():
-        return {}
-    return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
+    files: dict[str, Path] = {}
+    for path in data_entries(folder) if folder.is_dir() else []:
+        if path.suffix.lower() in SUFFIXES:
+            if path.stem in files:
+                raise InputError(
+                    f"{folder} holds {path.stem} twice", f"keep {path.name} or {files[path.stem].name}"
+                )
+            files[path.stem] = path
+    return files

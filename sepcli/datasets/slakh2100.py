@@ -7,19 +7,21 @@
     ├── validation/…
     └── test/…
 
-Stems are grouped by the ``inst_class`` in ``metadata.yaml``; several stems of one class are added.
+Stems are grouped by the ``inst_class`` in ``metadata.yaml``; several stems of one class are added. A class of
+which a rendered stem has no file is incomplete, and left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import yaml
 
 from sepcli.datasets.songs import Damaged, Recording, Songs, SongSet, Stored
 from sepcli.errors import InputError
+from sepcli.media.folders import is_data, passed_over, shortened
 
 _FAST_SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast, where built
 
@@ -32,36 +34,55 @@ FOLDERS = {"valid": "validation"}
 
 def open_slakh(root: str | Path, split: str = "test") -> SongSet:
     """Return the songs of a split, ``train``, ``valid`` or ``test``; see ``slakh_songs``."""
-    return SongSet(f"Slakh2100, split {FOLDERS.get(split, split)}", slakh_songs(Path(root), split))
+    tracks = find_tracks(Path(root), FOLDERS.get(split, split))
+    songs, missing = _read_tracks(tracks)
+    notes = list(passed_over(tracks[0].parent, sorted({*tracks[0].parent.iterdir()} - {*tracks})))
+    if missing:
+        what = f"{len(missing)} rendered stem(s) have no file, their classes are left out of their tracks"
+        notes.append(f"{what}: {shortened(missing)}")
+    return SongSet(f"Slakh2100, split {FOLDERS.get(split, split)}", songs, notes=tuple(notes))
 
 
 def slakh_songs(root: Path, split: str = "test") -> Songs:
     """Find the tracks of a split; of a folder that holds tracks directly, all of them.
 
     Returns:
-        By track, its instrument classes in lower case that have files, and ``mixture`` if there is a mix. A
-        track whose metadata are damaged has every stem that another one has; reading them raises the reason.
+        By track, its instrument classes in lower case whose files are all there, and ``mixture`` if there is
+        a mix. A track whose metadata are damaged has every stem that another one has; reading them raises the
+        reason.
 
     Raises:
         InputError: there are no tracks, or the metadata of every one are damaged.
     """
+    return _read_tracks(find_tracks(root, FOLDERS.get(split, split)))[0]
+
+
+def _read_tracks(tracks: Sequence[Path]) -> tuple[Songs, list[str]]:
+    """Return the songs, and the names of stems without files."""
     songs: dict[str, Mapping[str, Stored]] = {}
     damaged: dict[str, Damaged] = {}
-    for track in find_tracks(root, FOLDERS.get(split, split)):
+    missing: list[str] = []
+    for track in tracks:
         try:
-            songs[track.name] = read_stems(track)
+            songs[track.name], lost = read_stems(track)
+            missing += [f"{track.name}/{stem}" for stem in lost]
         except InputError as error:
             damaged[track.name] = Damaged((track / METADATA,), error)
     if not songs:
         raise next(iter(damaged.values())).reason
     names = sorted({name for stems in songs.values() for name in stems})
     songs |= {track: dict.fromkeys(names, stem) for track, stem in damaged.items()}
-    return dict(sorted(songs.items()))
+    return dict(sorted(songs.items())), missing
 
 
 def is_slakh(data: Path) -> bool:
     """Whether a folder is of Slakh2100's layout."""
-    return any(next(data.glob(pattern), None) for pattern in (f"*/{METADATA}", f"*/*/{METADATA}"))
+    return any(_tracks(data, depth) for depth in ("*", "*/*"))
+
+
+def has_tracks(folder: Path) -> bool:
+    """Whether a folder holds tracks."""
+    return bool(_tracks(folder))
 
 
 def find_tracks(root: Path, split: str) -> list[Path]:
@@ -71,18 +92,25 @@ def find_tracks(root: Path, split: str) -> list[Path]:
         InputError: there are none.
     """
     for folder in (root / split, root):
-        tracks = sorted(path.parent for path in folder.glob(f"*/{METADATA}"))
-        if tracks:
+        if tracks := _tracks(folder):
             return tracks
     if not root.is_dir():
         raise InputError(f"there is no folder {root}", "give the folder of Slakh2100")
-    splits = sorted({path.parent.parent.name for path in root.glob(f"*/*/{METADATA}")})
+    splits = sorted({track.parent.name for track in _tracks(root, "*/*")})
     hint = f"its splits are: {', '.join(splits)}" if splits else LAYOUT
     raise InputError(f"{root} has no tracks in a split {split}", hint)
 
 
-def read_stems(track: Path) -> dict[str, Stored]:
-    """Return a track's stems by class, and its ``mixture`` if it has one; classes without files are left out.
+def _tracks(folder: Path, depth: str = "*") -> list[Path]:
+    """Return the tracks of a folder, in no folder that is no data."""
+    tracks = (path.parent for path in folder.glob(f"{depth}/{METADATA}"))
+    return sorted(track for track in tracks if all(map(is_data, track.relative_to(folder).parts)))
+
+
+def read_stems(track: Path) -> tuple[dict[str, Stored], list[str]]:
+    """Return a track's stems by class with its ``mixture`` if it has one, and its stems without files.
+
+    A class is left out if a file of it is missing.
 
     Raises:
         InputError: the metadata are damaged.
@@ -91,20 +119,22 @@ def read_stems(track: Path) -> dict[str, Stored]:
     try:
         metadata = yaml.load(path.read_bytes(), Loader=_FAST_SAFE_LOADER)
         stems: dict[str, dict[str, Any]] = metadata["stems"]
-        rendered = {key: str(s["inst_class"]) for key, s in stems.items() if s.get("audio_rendered", True)}
-        folder = track / Path(metadata.get("audio_dir") or "stems").name
+        existing = {key: stem for key, stem in stems.items() if stem.get("audio_rendered", True)}
+        rendered = {key: str(stem["inst_class"]).strip() for key, stem in existing.items()}
+        folder = track / PureWindowsPath(metadata.get("audio_dir") or "stems").name  # splits at / and \
     except (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not the metadata of a Slakh track", "copy or download it again"
         ) from error
     files: dict[str, list[Path]] = {}
+    missing = [key for key in rendered if not _existing(folder / key)]
+    incomplete = {rendered[key].casefold() for key in missing}
     for key, name in rendered.items():
-        files.setdefault(name.casefold(), []).extend(_existing(folder / key)[:1])
-    grouped: dict[str, Stored] = {
-        name: Recording(tuple(paths)) for name, paths in sorted(files.items()) if paths
-    }
+        if name.casefold() not in incomplete:
+            files.setdefault(name.casefold(), []).append(_existing(folder / key)[0])
+    grouped: dict[str, Stored] = {name: Recording(tuple(paths)) for name, paths in sorted(files.items())}
     mixes = _existing(track / MIX)
-    return grouped | ({"mixture": Recording((mixes[0],))} if mixes else {})
+    return grouped | ({"mixture": Recording((mixes[0],))} if mixes else {}), missing
 
 
 def _existing(stem: Path) -> list[Path]:

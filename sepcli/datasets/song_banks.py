@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from sepcli.datasets.cache import fingerprint, gather
-from sepcli.datasets.musdb18 import find_songs, is_musdb, musdb_songs
-from sepcli.datasets.slakh2100 import METADATA, is_slakh, slakh_songs
+from sepcli.datasets.musdb18 import find_songs, is_musdb, musdb_songs, open_musdb
+from sepcli.datasets.slakh2100 import has_tracks, is_slakh, open_slakh, slakh_songs
 from sepcli.datasets.songs import Songs, Stored
 from sepcli.datasets.stems import PEAK, Samples, StemBank, at_peak
 from sepcli.errors import InputError
@@ -70,7 +70,17 @@ def has_split(data: Path, split: str) -> bool:
     """Whether there are songs of a split."""
     if is_musdb(data):
         return bool(find_songs(data, SUBSETS[split]))
-    return any((data / split).glob(f"*/{METADATA}"))
+    return has_tracks(data / split)
+
+
+def song_notes(data: Path) -> tuple[str, ...]:
+    """Return sentences on what is left out of the songs for training and validation."""
+    splits = [split for split in ("train", "validation") if has_split(data, split)]
+    if is_musdb(data):
+        notes = [note for split in splits for note in open_musdb(data, SUBSETS[split]).notes]
+    else:
+        notes = [note for split in splits or ["train"] for note in open_slakh(data, split).notes]
+    return tuple(dict.fromkeys(notes))
 
 
 def held_out_split(data: Path) -> str:

@@ -89,11 +89,13 @@ class SongSet:
         title: the data set and its split.
         songs: all of them.
         limit: how many are used, of those that have all sources; None: all.
+        notes: sentences on what is left out or passed over.
     """
 
     title: str
     songs: Songs
     limit: int | None = None
+    notes: tuple[str, ...] = ()
 
     def pairs(self, count: int | None = None) -> SongSet:
         """Return the same songs, at most ``count`` of them."""

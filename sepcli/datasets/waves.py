@@ -140,6 +140,10 @@ class ToyPairs:
         last = len(self.ids(names)) - 1
         return f"toy waves, test items 0 … {last} of seed {seed}, their first {self.length} samples"
 
+    def notes(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return no notes: nothing is passed over."""
+        return ()
+
 
 def _parameters(rng: np.random.Generator, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
     """Periods, phases and amplitudes of so many items, each (count,)."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from sepcli.datasets.detect import TOY_WAVES, Kind, holds_images, kind_of
+from sepcli.datasets.detect import TOY_WAVES, Kind, audio_notes, holds_images, kind_of
 from sepcli.errors import UsageError
 from sepcli.priors import FAMILIES, Family, Medium, Training, resolve
 from sepcli.protocols import ProgressCallback
@@ -95,6 +95,9 @@ def train(
             "train it from random weights",
             argument="init",
         )
+    if on_message is not None and _medium(row, config.data) == "audio" and config.data.is_dir():
+        for note in audio_notes(config.data):
+            on_message(note)
     recipe = resolve(training.task)(parse_options(training, options or {}), config)
     return run(recipe, config, on_progress, log, on_message)
 

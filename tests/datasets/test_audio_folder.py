@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from sepcli.datasets.audio_folder import audio_files, levelled, open_folder, split, without_silence
+from sepcli.datasets.detect import audio_notes
 from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError
 
@@ -35,9 +36,12 @@ def test_any_rates_channels_and_formats(tmp_path: Path) -> None:
     write(tmp_path / "a.WAV", np.stack([sine(11), 0 * sine(11)], axis=1))
     write(tmp_path / "deep" / "er" / "b.flac", sine(12, 16000, level=0.1), 16000)
     write(tmp_path / "deep" / "c.ogg", sine(10.5, 11025), 11025)
-    write(tmp_path / ".hidden.wav", sine(20))
+    for name in (".hidden.wav", ".@__thumb/d.wav", "#recycle/e.wav", "deep/@eaDir/f.wav"):
+        write(tmp_path / name, sine(20))
     (tmp_path / "notes.txt").write_text("not audio")
     assert [path.name for path in audio_files(tmp_path)] == ["a.WAV", "c.ogg", "b.flac"]
+    (note,) = audio_notes(tmp_path)
+    assert all(name in note for name in ("5 entries", ".hidden.wav", "#recycle", "@eaDir", "notes.txt"))
     found = open_folder(tmp_path, "violin", RATE)
     assert (found.names, found.sample_rate) == (("violin",), RATE)
     lengths = (found.spans[0][:, 1] - found.spans[0][:, 0]) / RATE

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sepcli.datasets.image_decoder import LUMA, Decoder, areas, as_bytes
-from sepcli.datasets.image_folder import class_names, find_images, open_images, split_folders
+from sepcli.datasets.image_folder import class_names, find_images, image_notes, open_images, split_folders
 from sepcli.errors import InputError, OutputError
 from sepcli.media.images import has_colors
 
@@ -103,12 +103,16 @@ def test_colors() -> None:
 def test_layouts(draw: Draw, tmp_path: Path) -> None:
     root = tmp_path / "data"
     draw("Train/cat/b.png", "Train/cat/deep/a.PNG", "Train/ant/c.jpg", "test/cat/d.png", "e.png")
-    draw("Train/cat/.hidden.png", ".thumbs/f.png", "Train/.thumbs/g.png")
+    draw("Train/cat/.hidden.png", ".thumbs/f.png", "Train/.thumbs/g.png", "Train/cat/@eaDir/h.png")
     (root / "Train" / "notes.txt").write_text("no image")
     assert sorted(split_folders(root)) == ["test", "train"]
     folder, files = find_images(root, "train")
     assert [str(path.relative_to(folder)) for path in files] == ["ant/c.jpg", "cat/b.png", "cat/deep/a.PNG"]
     assert class_names(folder, files) == ("ant", "cat")
+    (note,) = image_notes(root, "train")
+    names = (".thumbs/", "Train/.thumbs/", "Train/cat/.hidden.png", "Train/cat/@eaDir/", "Train/notes.txt")
+    assert note == f"{root}: 6 entries are passed over: {', '.join(names)}, …"  # and e.png, in no split
+    assert image_notes(root, "test") != image_notes(root, "train")
     assert class_names(*find_images(root, "test")) == ()  # one class is none
     with pytest.raises(InputError, match="validation"):
         find_images(root, "validation")

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from tiny_songs import RATE, make_musdb, make_song, tone
 
-from sepcli.datasets.musdb18 import STEMS, MusdbStem, find_songs, validation_songs
+from sepcli.datasets.musdb18 import STEMS, MusdbStem, find_songs, is_musdb, open_musdb, validation_songs
 from sepcli.datasets.song_banks import PEAK, open_songs
 from sepcli.datasets.songs import Recording
 from sepcli.datasets.stems import StemBank
@@ -164,6 +164,21 @@ def test_songs_may_have_any_name(root: Path) -> None:
     (folder / "bass.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match=r"bass\.wav"):
         open_songs(root, "test", ("bass",), RATE)
+
+
+@pytest.mark.parametrize("name", ["#recycle", ".@__thumb", "@eaDir", "__MACOSX", ".hidden"])
+def test_copies_that_devices_keep_are_no_songs(root: Path, name: str) -> None:
+    shutil.copytree(root / "test" / "C - Three", root / "test" / name)
+    (root / "test" / "._C - Three.stem.mp4").write_bytes(bytes(300))
+    (root / "test" / "readme.txt").touch()
+    found = open_musdb(root)
+    assert list(found.songs) == ["C - Three"]
+    (note,) = found.notes
+    assert all(passed in note for passed in ("3 entries", name, "._C - Three", "readme.txt"))
+    assert open_songs(root, "test", ("bass",), RATE).seconds == (0.5,)
+    shutil.rmtree(root / "test" / "C - Three")
+    shutil.rmtree(root / "train")
+    assert not is_musdb(root)
 
 
 def test_a_subset_may_be_empty(root: Path) -> None:

@@ -51,6 +51,25 @@ def test_an_item_without_one_of_the_sources_is_an_error(folder: Path) -> None:
         list(PairFolder(folder).items(NAMES))
 
 
+def test_other_files_are_passed_over_with_a_note(folder: Path) -> None:
+    assert PairFolder(folder).notes(NAMES) == ()
+    (folder / "bass" / "@eaDir").mkdir()
+    for name in ("bass/@eaDir/000.flac", "bass/._000.flac", "drums/notes.txt", "drums/.DS_Store"):
+        (folder / name).touch()
+    assert PairFolder(folder).ids(NAMES) == ("000", "001", "002")
+    (note,) = PairFolder(folder).notes(NAMES)
+    assert all(name in note for name in ("3 entries", "bass/@eaDir", "bass/._000.flac", "drums/notes.txt"))
+
+
+def test_items_of_any_format_but_not_of_two(folder: Path) -> None:
+    for name in NAMES:
+        soundfile.write(folder / name / "003.ogg", np.zeros(RATE), RATE)
+    assert PairFolder(folder).ids(NAMES) == ("000", "001", "002", "003")
+    soundfile.write(folder / "bass" / "003.wav", np.zeros(RATE), RATE)
+    with pytest.raises(InputError, match=r"\b003\b"):
+        PairFolder(folder).ids(NAMES)
+
+
 def test_a_missing_source_is_an_error(folder: Path) -> None:
     with pytest.raises(InputError, match="guitar"):
         list(PairFolder(folder).items(("drums", "guitar")))

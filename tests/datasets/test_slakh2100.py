@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import soundfile
 import yaml
 
 import sepcli.datasets.songs
-from sepcli.datasets.song_banks import PEAK, open_songs
+from sepcli.datasets.slakh2100 import is_slakh, open_slakh
+from sepcli.datasets.song_banks import PEAK, has_split, open_songs, song_notes
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import InputError, OutputError
 
@@ -49,7 +51,7 @@ def root(tmp_path: Path) -> Path:
         train / "Track00001",
         {"S00": (drums, tone(900)), "S01": (bass, tone(100)), "S02": (guitar, tone(300))},
     )
-    unrendered, lost = entry("Bass", audio_rendered=False), entry("Drums")
+    unrendered, lost = entry("Bass", audio_rendered=False), entry("Guitar")
     write_track(
         train / "Track00002",
         {"S00": (drums, tone(700, 0.25)), "S01": (unrendered, tone(50)), "S02": (lost, None)},
@@ -181,6 +183,43 @@ def test_a_class_that_no_track_has_names_the_others(root: Path) -> None:
     with pytest.raises(InputError, match="flute") as caught:
         open_songs(root, "train", sources=("drums", "flute"))
     assert all(name in caught.value.hint for name in ("bass", "drums", "guitar"))
+
+
+def test_a_class_without_one_of_its_files_is_left_out_with_a_note(root: Path) -> None:
+    before = open_slakh(root, "train")
+    assert set(before.songs["Track00007"]) == {"bass", "drums"}
+    assert [note for note in before.notes if "Track00007" in note] == []
+    (root / "train" / "Track00007" / "stems" / "S03.flac").unlink()  # S00 is a bass, too
+    found = open_slakh(root, "train")
+    assert set(found.songs["Track00007"]) == {"drums"}
+    assert found.complete(("drums", "bass")) == ["Track00001"]
+    (note,) = found.notes
+    assert re.search(r"(?=.*\b2\b)(?=.*Track00002/S02)(?=.*Track00007/S03)", note)
+    assert note in song_notes(root)
+
+
+def test_what_devices_leave_is_no_track(root: Path) -> None:
+    for name in ("#recycle", ".@__thumb", "@eaDir"):
+        shutil.copytree(root / "train" / "Track00007", root / "train" / name)
+    (root / "train" / "Track00008").mkdir()  # a download that has just begun
+    found = open_slakh(root, "train")
+    assert list(found.songs) == ["Track00001", "Track00002", "Track00007"]
+    assert "4 entries" in found.notes[0]
+    assert all(name in found.notes[0] for name in ("#recycle", ".@__thumb", "@eaDir", "Track00008"))
+    (root / "train").rename(root / "#recycle")
+    assert [has_split(root, split) for split in ("train", "validation")] == [False, True]
+    shutil.rmtree(root / "validation")
+    assert not is_slakh(root)
+
+
+@pytest.mark.parametrize("folder", [r"Track00007\stems", "data/made/Track00007/stems", "stems", ""])
+def test_names_of_folders_and_classes_as_programs_write_them(root: Path, folder: str) -> None:
+    path = root / "train" / "Track00007" / "metadata.yaml"
+    metadata = yaml.safe_load(path.read_text())
+    metadata["audio_dir"] = folder
+    metadata["stems"]["S05"]["inst_class"] = "Drums "
+    path.write_bytes(b"\xef\xbb\xbf" + yaml.safe_dump(metadata).replace("\n", "\r\n").encode())
+    assert set(open_slakh(root, "train").songs["Track00007"]) == {"bass", "drums"}
 
 
 def test_silence_alone_is_not_a_source(tmp_path: Path) -> None:

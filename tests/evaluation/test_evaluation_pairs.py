@@ -103,6 +103,9 @@ class Listed:
     def describe(self, names: Sequence[str], seed: int) -> str:
         return "listed"
 
+    def notes(self, names: Sequence[str]) -> tuple[str, ...]:
+        return ()
+
 
 def _scores(
     pairs: list[Pair] | None = None,

@@ -75,7 +75,8 @@ class Pairs:
             seed=plan.seed,
             settings={**self.settings, **self._settings(plan.batch)},
         )
-        notes = tuple(f"{row}: {BASELINES[row].rule}" for row in rows if row != RAW)
+        rules = (f"{row}: {BASELINES[row].rule}" for row in rows if row != RAW)
+        notes = (*rules, *self.data.notes(self.names))
         return Setup(protocol, files=tuple(self.data.files(self.names)), notes=notes)
 
     def items(self, plan: Plan) -> Iterator[Pair]:

@@ -22,6 +22,7 @@ from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.samples import describe_mixture, mix
 from sepcli.evaluation.task import Members, Plan, Scored, Setup
+from sepcli.media.folders import shortened
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.engines import part_of
 from sepcli.separation.seeds import item_seed
@@ -81,8 +82,10 @@ class WholeSongs:
                 "methods": {method: asdict(BLIND) for method in self.methods},
             },
         )
-        lacking = len(self.data.songs) - len(self.data.complete(frame.names))
-        notes = (f"{lacking} song(s) lack a stem and are left out",) if lacking else ()
+        complete = {*self.data.complete(frame.names)}
+        lacking = [song for song in self.data.songs if song not in complete]
+        what = f"{len(lacking)} song(s) lack a stem and are left out: {shortened(lacking)}"
+        notes = (*self.data.notes, *([what] if lacking else []))
         return Setup(protocol, files=tuple(path for stem in stems for path in stem.paths), notes=notes)
 
     def items(self, plan: Plan) -> Iterator[Song]:
