@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
@@ -37,6 +37,7 @@ from msgspec.structs import asdict, replace
 
 from sepcli import __version__
 from sepcli.atomic import write_whole
+from sepcli.catalog.bounded import LARGEST, is_as_named, parse_toml
 from sepcli.catalog.card_rules import contradictions, leaves_folder
 from sepcli.errors import PriorError, UsageError
 
@@ -48,6 +49,8 @@ HUB = "hf:"
 COLORIZE = "colorize"
 """The key of the settings for colorization; the other keys are engines."""
 DAMAGED = "restore the prior's folder"
+LINE_ENDS = 1 << 20
+"""The most bytes that line ends of Windows add to a config."""
 
 Engine = Literal["score", "lass", "variational"]
 Storage = Literal["bfloat16", "float16", "int8"]
@@ -174,9 +177,13 @@ def read(folder: Path, name: str = CARD) -> Card:
     """
     path = folder / name
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        with path.open("rb") as stream:
+            data = stream.read(LARGEST + 1)
+        entries = parse_toml(data)
+    except (OSError, ValueError) as error:
         raise PriorError(f"the card {path} cannot be read: {error}", DAMAGED) from error
+    if not is_as_named(path, data):
+        raise PriorError(f"the card {path} was changed or damaged", "run `sepcli fetch-priors` again")
     version = entries.get("format", FORMAT)
     if isinstance(version, int) and version > FORMAT:
         raise PriorError(
@@ -247,20 +254,46 @@ def verify(card: Card, folder: Path) -> None:
     """
     for name, expected in card.files.items():
         path = folder / name
-        if not path.is_file():
-            raise PriorError(f"prior {card.name} lacks its file {name}", "fetch or train it again")
-        try:
+        with _readable(card, path, name):
             same = is_intact(path, expected)
-        except OSError as error:
-            raise PriorError(
-                f"prior {card.name}: cannot read {name}: {error.strerror}", "check its permissions"
-            ) from error
         if not same:
-            remedy = "run `sepcli fetch-priors` again" if card.repo else "restore it"
-            raise PriorError(
-                f"prior {card.name}: {name} differs from its card (sha256)",
-                f"the file was changed or damaged: {remedy}",
-            )
+            raise _different(card, name)
+
+
+def read_intact(card: Card, folder: Path, name: str) -> bytes:
+    """Return the contents of a file, read once, if they have the size and sha256 of its entry.
+
+    Raises:
+        PriorError: see ``verify``.
+    """
+    path, expected = folder / name, card.files[name]
+    with _readable(card, path, name), path.open("rb") as stream:
+        data = stream.read(expected.size + LINE_ENDS * (path.suffix == ".json") + 1)
+    for contents in (data, _unix(data)) if path.suffix == ".json" else (data,):
+        if len(contents) == expected.size and hashlib.sha256(contents).hexdigest() == expected.sha256:
+            return contents
+    raise _different(card, name)
+
+
+@contextmanager
+def _readable(card: Card, path: Path, name: str) -> Iterator[None]:
+    """Refuse a file of a prior that is missing or cannot be read: PriorError."""
+    if not path.is_file():
+        raise PriorError(f"prior {card.name} lacks its file {name}", "fetch or train it again")
+    try:
+        yield
+    except OSError as error:
+        raise PriorError(
+            f"prior {card.name}: cannot read {name}: {error.strerror}", "check its permissions"
+        ) from error
+
+
+def _different(card: Card, name: str) -> PriorError:
+    remedy = "run `sepcli fetch-priors` again" if card.repo else "restore it"
+    return PriorError(
+        f"prior {card.name}: {name} differs from its card (sha256)",
+        f"the file was changed or damaged: {remedy}",
+    )
 
 
 def is_intact(path: Path, expected: File) -> bool:
@@ -275,8 +308,15 @@ def is_intact(path: Path, expected: File) -> bool:
         return True
     if path.suffix != ".json":
         return False
-    data = path.read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    if path.stat().st_size > expected.size + LINE_ENDS:
+        return False
+    data = _unix(path.read_bytes())
     return File(hashlib.sha256(data).hexdigest(), len(data)) == expected
+
+
+def _unix(data: bytes) -> bytes:
+    """Return a text with line ends of Unix and without a byte-order mark."""
+    return data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
 
 
 def sha256(path: Path) -> str:

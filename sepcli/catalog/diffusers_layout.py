@@ -12,7 +12,7 @@ files are verified against:
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -23,8 +23,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from sepcli.catalog import bounded, hub
 from sepcli.catalog import card as cards
-from sepcli.catalog import hub
+from sepcli.catalog.bounded import LARGEST, Files, is_as_named
 from sepcli.catalog.card import Card, File, Part
 from sepcli.errors import PriorError
 
@@ -40,9 +41,17 @@ IMPORT = "`sepcli import-prior FOLDER --family diffusers --out DIR`"
 SCHEDULERS = ("scheduler/scheduler_config.json", "scheduler_config.json")
 AUTOENCODERS = ("vae/config.json", "vqvae/config.json")
 """Configs beside a network of latents, which is not a prior of images."""
-MOST_LAYERS = 100
-"""Largest number of layers per block; trained networks have a few."""
+MOST_BLOCKS = 16
+"""Most blocks; trained networks have up to 7."""
+LARGEST_SIZES: Mapping[str, int] = {
+    "layers_per_block": 100,
+    "block_out_channels": 1 << 31,
+    "num_class_embeds": 100_000,
+    "norm_num_groups": 1 << 16,
+}
+"""Largest sizes of networks, by the entries of their configs; trained ones are far below."""
 OTHER = "choose another prior"
+AGAIN = "fetch or save the network again"
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,14 @@ def find_parts(has: Callable[[str], bool]) -> Parts | None:
     return None
 
 
-def parts_in(folder: Path) -> Parts | None:
+def parts_in(folder: Files) -> Parts | None:
     """Return the files of a network in a folder; see ``find_parts``."""
-    return find_parts(lambda name: os.path.isfile(folder / name))
+
+    def has(name: str) -> bool:
+        file = folder / name
+        return os.path.isfile(file) if isinstance(file, Path) else file.is_file()
+
+    return find_parts(has)
 
 
 def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
@@ -119,21 +133,25 @@ def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
     """
     parts = parts_in(folder)
     pickled = () if parts else pickled_in(folder)
-    if pickled and make_card(folder, pickled[0], name):
+    if pickled and make_card(read_json(folder / pickled[0].config), pickled[0], name):
         raise PriorError(
             f"the folder {folder} has pickled weights, which can run code when they are read",
             f"convert them with {IMPORT}, which runs no code",
         )
-    card = None if parts is None else make_card(folder, parts, name)
-    if parts is None or card is None or (scheduled and parts.scheduler is None):
+    if parts is None or (scheduled and parts.scheduler is None):
+        return None
+    texts = {path: _small(folder / path) for path in parts.configs}
+    card = make_card(_parsed(folder / parts.config, texts[parts.config]), parts, name)
+    if card is None:
         return None
     try:
-        files = {path: _entry(folder / path) for path in (*parts.configs, parts.weights)}
+        files = {path: _entry_of(folder / path, text) for path, text in texts.items()}
+        weights = _entry(folder / parts.weights)
     except OSError as error:
         raise PriorError(
             f"cannot read the network in {folder}: {error.strerror}", "check its permissions"
         ) from error
-    return replace(card, files=files)
+    return replace(card, files={**files, parts.weights: weights})
 
 
 def fetch_card(
@@ -150,7 +168,8 @@ def fetch_card(
     if parts is None:
         return None
     paths = {file: hub.download_small(repo, file, revision, listing, cache_dir) for file in parts.configs}
-    card = make_card(hub.snapshot(paths[parts.config], parts.config), parts, name)
+    texts = {file: _small(path) for file, path in paths.items()}
+    card = make_card(_parsed(paths[parts.config], texts[parts.config]), parts, name)
     if card is None:
         return None
     if parts.scheduler is None:
@@ -158,17 +177,16 @@ def fetch_card(
     weights = listing.files[parts.weights]
     if weights.sha256 is None or weights.size is None:
         raise PriorError(f"the listing of {repo} lacks the sha256 of {parts.weights}", OTHER)
-    entries = {file: _entry(path) for file, path in paths.items()}
+    entries = {file: _entry_of(paths[file], text) for file, text in texts.items()}
     return replace(card, files={**entries, parts.weights: File(weights.sha256, weights.size)})
 
 
-def make_card(folder: Path, parts: Parts, name: str) -> Card | None:
-    """Return the card, without files, of the configs in a folder; None if the network is of another class.
+def make_card(config: Mapping[str, Any], parts: Parts, name: str) -> Card | None:
+    """Return the card, without files, of a network's config; None if the network is of another class.
 
     Raises:
         PriorError: the network is not a prior of images, or the config is damaged.
     """
-    config = read_json(folder / parts.config)
     if config.get("_class_name") != "UNet2DModel":
         return None
     channels, out = config.get("in_channels", 3), config.get("out_channels", 3)
@@ -177,9 +195,7 @@ def make_card(folder: Path, parts: Parts, name: str) -> Card | None:
             f"the diffusion model {name} has {channels} channels in and {out} out, images have 1 or 3",
             OTHER,
         )
-    layers = config.get("layers_per_block", 2)
-    if not isinstance(layers, int) or not 0 < layers <= MOST_LAYERS:
-        raise PriorError(f"the config of the diffusion model {name} is damaged: layers_per_block", OTHER)
+    check_sizes(config, name)
     if config.get("class_embed_type") is not None:
         raise PriorError(f"the diffusion model {name} is conditioned on more than a class", OTHER)
     name = re.sub(r"[^\w.-]+", "-", name).strip(".-") or "prior"
@@ -201,12 +217,46 @@ def _checked_parts(has: Callable[[str], bool], config: str, weights: str) -> Par
 
 
 def _entry(path: Path) -> File:
-    """Return size and sha256 of a file; of a file in the Hub's cache, the sha256 of its name."""
+    """Return size and sha256 of the weights; in the Hub's cache, the sha256 of the name.
+
+    They are hashed when they are read.
+    """
     kept = hub.recorded(path) or ""
-    if re.fullmatch("[0-9a-f]{40}", kept) and hub.git_hash(path.read_bytes()) != kept:
+    return File(kept if re.fullmatch("[0-9a-f]{64}", kept) else cards.sha256(path), path.stat().st_size)
+
+
+def _entry_of(path: Path, text: bytes) -> File:
+    """Return size and sha256 of a config from its contents; in the Hub's cache its name is their hash."""
+    if not is_as_named(path, text):
         raise PriorError(f"{path} was changed or damaged", "run `sepcli fetch-priors` again")
-    digest = kept if re.fullmatch("[0-9a-f]{64}", kept) else cards.sha256(path)
-    return File(digest, path.stat().st_size)
+    return File(hashlib.sha256(text).hexdigest(), len(text))
+
+
+def _small(path: Path) -> bytes:
+    """Return the contents of a config, read once, in one piece."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(LARGEST + 1)
+    except OSError as error:
+        raise PriorError(f"cannot read {path}", AGAIN) from error
+
+
+def check_sizes(config: Mapping[str, Any], name: str) -> None:
+    """Refuse a config whose network has more layers or classes than any trained one, before it is made.
+
+    Raises:
+        PriorError: it does, or it is quantized.
+    """
+    if "quantization_config" in config:
+        raise PriorError(f"the weights of the diffusion model {name} are quantized", OTHER)
+    for key, most in LARGEST_SIZES.items():
+        value = config.get(key, 1)
+        sizes = value if isinstance(value, list) else [0 if value is None else value]
+        whole = all(isinstance(size, int) and not isinstance(size, bool) for size in sizes)
+        if not whole or len(sizes) > MOST_BLOCKS or not all(0 <= size <= most for size in sizes):
+            raise PriorError(f"the config of the diffusion model {name} is damaged: {key}", OTHER)
+    if config.get("layers_per_block", 2) == 0:
+        raise PriorError(f"the config of the diffusion model {name} is damaged: layers_per_block", OTHER)
 
 
 def image_size(config: Mapping[str, Any]) -> tuple[int, int]:
@@ -222,16 +272,20 @@ def image_size(config: Mapping[str, Any]) -> tuple[int, int]:
     return sides
 
 
-def read_json(path: Path) -> Mapping[str, Any]:
+def read_json(path: Files) -> Mapping[str, Any]:
     """Return a config.
 
     Raises:
         PriorError: it cannot be read, or is not a config.
     """
     try:
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise PriorError(f"cannot read {path}", "fetch or save the network again") from error
-    if not isinstance(config, Mapping):
-        raise PriorError(f"{path} holds no config", "fetch or save the network again")
-    return config
+        return bounded.read_json(path)
+    except (OSError, ValueError) as error:
+        raise PriorError(f"cannot read {path}: {error}", AGAIN) from error
+
+
+def _parsed(path: Path, text: bytes) -> Mapping[str, Any]:
+    try:
+        return bounded.parse_json(text)
+    except ValueError as error:
+        raise PriorError(f"cannot read {path}: {error}", AGAIN) from error

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from sepcli.catalog.bounded import Files, read_json
 from sepcli.catalog.storage import read_weights
 from sepcli.errors import PriorError, UsageError
 
@@ -21,7 +20,7 @@ REPEATED = ("blocks", "layers", "scales", "steps", "sigmas", "weights")
 """Fields of configs that are numbers of layers, or have an entry per layer; every layer has tensors."""
 
 
-def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Network:
+def load_network(make: Callable[[dict[str, Any]], Network], part: Files) -> Network:
     """Return the network of a part of a prior's folder, float32 on the CPU.
 
     Args:
@@ -32,12 +31,10 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Netwo
         PriorError: a file is missing or damaged, or they do not fit each other.
     """
     try:
-        config = json.loads((part / "config.json").read_text(encoding="utf-8-sig"))
+        config = dict(read_json(part / "config.json"))
         tensors = read_weights(part / "model.safetensors")
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
-        raise PriorError(
-            f"no usable {part.name} in {part.parent}", "train it with `sepcli train-prior`"
-        ) from error
+    except (OSError, ValueError, SafetensorError) as error:
+        raise PriorError(f"{part}/ holds no usable network", "train it with `sepcli train-prior`") from error
     try:
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         _check_shapes(make, fields, tensors)
@@ -50,20 +47,18 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Path) -> Netwo
     return network.eval()
 
 
-def read_config(part: Path) -> Mapping[str, Any]:
+def read_config(part: Files) -> Mapping[str, Any]:
     """Return the config of a part of a prior's folder.
 
     Raises:
         PriorError: it is missing or damaged.
     """
-    path = part / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise PriorError(f"cannot read {path}", "fetch or train the prior again") from error
-    if not isinstance(config, dict):
-        raise PriorError(f"{path} holds no config", "fetch or train the prior again")
-    return config
+        return read_json(part / "config.json")
+    except (OSError, ValueError) as error:
+        raise PriorError(
+            f"cannot read {part / 'config.json'}: {error}", "fetch or train the prior again"
+        ) from error
 
 
 def check_compiler(device: torch.device) -> None:

@@ -7,15 +7,17 @@ file are ``storage = "int8/1"``, name and version; a file without them holds flo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from sepcli.atomic import write_whole
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Storage
 from sepcli.errors import PriorError
 
@@ -76,16 +78,14 @@ def write_weights(path: Path, packed: Mapping[str, Tensor]) -> None:
     write_whole(path, save(dict(packed), metadata))  # save_file would keep others from reading
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Files) -> dict[str, Tensor]:
     """Return the tensors of a network by name: what is stored as integers in float32, the others as stored.
 
     Raises:
         OSError, SafetensorError: the file is missing or no whole safetensors file.
         PriorError: its integers and scales do not fit each other, or are of a newer version.
     """
-    with safe_open(path, "pt") as file:
-        metadata = dict(file.metadata() or {})
-        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    stored, metadata = read_tensors(path)
     scales = {name.removesuffix(SCALE): stored.pop(name) for name in list(stored) if name.endswith(SCALE)}
     if scales or any(tensor.dtype == torch.int8 for tensor in stored.values()):
         _check_version(path, metadata)
@@ -98,7 +98,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return stored
 
 
-def convert(source: Path, target: Path, storage: Storage) -> float:
+def read_tensors(file: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file, which is read once, as they are stored, and its metadata.
+
+    Raises:
+        OSError, SafetensorError: the file is missing or no whole safetensors file.
+        PriorError: see ``sepcli.catalog.verified.Verified.read_bytes``.
+    """
+    data = file.read_bytes()
+    tensors: dict[str, Tensor] = load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return tensors, dict(header.get("__metadata__") or {})
+
+
+def convert(source: Files, target: Path, storage: Storage) -> float:
     """Write the weights of a file in another storage; return the relative error of those converted.
 
     What the network keeps in full precision beside rounded weights stays so; of a file of float32 alone, the
@@ -109,7 +122,7 @@ def convert(source: Path, target: Path, storage: Storage) -> float:
         OutputError: the target cannot be written.
     """
     try:
-        tensors, rounded = read_weights(source), _rounded_names(source)
+        tensors, rounded = read_weights(source), _rounded_names(read_tensors(source)[0])
     except (OSError, SafetensorError) as error:
         raise _damaged(source, str(error)) from error
     rounded = rounded or {name for name, tensor in tensors.items() if _is_large(tensor)}
@@ -122,11 +135,13 @@ def convert(source: Path, target: Path, storage: Storage) -> float:
     return (wrong / total) ** 0.5 if total else 0.0
 
 
-def _rounded_names(path: Path) -> set[str]:
+def _rounded_names(stored: Mapping[str, Tensor]) -> set[str]:
     """The names of the tensors that are stored in less than full precision."""
-    with safe_open(path, "pt") as file:
-        names = [name for name in file.keys() if not name.endswith(SCALE)]  # noqa: SIM118 (it is no dict)
-        return {name for name in names if file.get_slice(name).get_dtype() in ("BF16", "F16", "I8")}
+    return {
+        name
+        for name, tensor in stored.items()
+        if not name.endswith(SCALE) and tensor.dtype in (torch.bfloat16, torch.float16, torch.int8)
+    }
 
 
 def _rounded(values: Tensor, storage: Storage) -> Tensor:
@@ -152,7 +167,7 @@ def _misfit(integers: Tensor | None, scale: Tensor) -> str | None:
     return None
 
 
-def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
+def _check_version(path: Files, metadata: Mapping[str, str]) -> None:
     """Refuse integers without a description, or of a newer version.
 
     Raises:
@@ -168,5 +183,5 @@ def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
         )
 
 
-def _damaged(path: Path, reason: str) -> PriorError:
+def _damaged(path: Files, reason: str) -> PriorError:
     return PriorError(f"the weights {path} are damaged: {reason}", "fetch or train the prior again")

@@ -150,6 +150,7 @@ def _fetch(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
 def _verify(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
     from sepcli.catalog import card as cards
     from sepcli.catalog import files
+    from sepcli.priors.complete import check_complete, not_covered, own_engines
 
     record, card, folder = _look(name, cache)
     if card is None or folder is None:
@@ -163,8 +164,11 @@ def _verify(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]
             f"the cache lacks the hashes of {name}, which another program fetched",
             f"run `sepcli fetch-priors {name}`, which compares it with the Hub",
         )
-    cards.verify(files.with_inner(card, folder), folder)
-    return {**record, "verified": True}
+    whole = files.with_inner(card, folder)
+    for engine in own_engines(card):
+        check_complete(card, engine)
+    cards.verify(whole, folder)
+    return {**record, "verified": True, "not_covered": list(not_covered(whole, folder))}
 
 
 def _preview(name: str, cache: Cache, quiet: bool, named: bool) -> dict[str, Any]:
@@ -247,7 +251,9 @@ def _sentence(record: dict[str, Any]) -> str:
         return f"{record['name']}: {what if wanted else 'nothing to fetch'}"
     if not record["verified"]:
         return f"{record['name']}: not fetched, {size}"
-    return f"{record['name']}: {record['where']}, verified, {size}, {record['folder']}"
+    line = f"{record['name']}: {record['where']}, verified, {size}, {record['folder']}"
+    others = record.get("not_covered", ())
+    return line + (f"\n  not covered by the card, and not loaded: {', '.join(others)}" if others else "")
 
 
 def _show(records: Sequence[dict[str, Any]]) -> None:

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Card
+from sepcli.catalog.verified import verified
 from sepcli.datasets.chunks import draw_chunks
 from sepcli.datasets.detect import TOY_WAVES
 from sepcli.datasets.pair_folder import PairFolder
@@ -176,15 +177,15 @@ def _open(name: str, noise: float, device: torch.device) -> DensityEvaluator:
             f"prior {card.name} is not of one source of audio but of {card.engine}, {card.medium}",
             "choose a flow or a denoiser of one source of audio",
         )
-    cards.verify(card, folder)
-    make = _flow if is_flow(folder) else _denoiser
-    kind, log_prob, factor = make(card, folder, noise, device)
+    files = verified(card, folder)
+    make = _flow if is_flow(files) else _denoiser
+    kind, log_prob, factor = make(card, files, noise, device)
     kind |= {"sample_rate": card.sample_rate, "level": float(card.stream.get("reference_rms", 0.1))}
-    files = {path: entry.sha256 for path, entry in card.files.items()}
-    return DensityEvaluator(card.name, card.sources[0], kind, files, log_prob, factor)
+    hashes = {path: entry.sha256 for path, entry in card.files.items()}
+    return DensityEvaluator(card.name, card.sources[0], kind, hashes, log_prob, factor)
 
 
-def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
+def _flow(card: Card, folder: Files, noise: float, device: torch.device) -> Made:
     flow = load_wave_flow(folder).to(device)
     config = flow.config
     if noise > config.sigma_max:
@@ -203,7 +204,7 @@ def _flow(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
     return {"likelihood": likelihood, "noise": spread}, log_prob, config.factor
 
 
-def _denoiser(card: Card, folder: Path, noise: float, device: torch.device) -> Made:
+def _denoiser(card: Card, folder: Files, noise: float, device: torch.device) -> Made:
     network = load_mdct_denoiser(folder).to(device)
     prior, bins, (most, least) = FastPrior(network), network.config.bins, AUDIBLE
     finest = noise or least

@@ -43,6 +43,7 @@ class Family:
         name: on the command line and in ``[parts.NAME] family`` of a card.
         medium: what it is a prior of.
         part: the folder, inside a prior's folder, that holds its network.
+        weights: name of the file of weights in there, beside ``config.json``.
         summary: one line.
         presets: names of its sizes, the smallest first.
         training: medium → how it is trained; empty if it cannot be trained here.
@@ -51,6 +52,7 @@ class Family:
         separator: medium → function: (``sepcli.priors.selection.Selection``, device) → its engine.
         colorizer: (selection, device) → ``sepcli.separation.colorize.Colorizer``; "" if it does not colorize.
         shape: (card, folder) → (channels, height, width) and names of classes, of priors of images.
+        needs: files of other parts that separation needs.
     """
 
     name: str
@@ -64,6 +66,13 @@ class Family:
     separator: Mapping[Medium, str] = field(default_factory=dict)
     colorizer: str = ""
     shape: str = ""
+    needs: tuple[str, ...] = ()
+    weights: str = "model.safetensors"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that a card has to list for separation."""
+        return (*self.needs, f"{self.part}/config.json", f"{self.part}/{self.weights}")
 
 
 _IMAGES, _AUDIO, _LASS = "sepcli.priors.images", "sepcli.priors.audio", "sepcli.priors.lass"
@@ -127,6 +136,7 @@ FAMILIES: Mapping[str, Family] = {
             engine="lass",
             separator=dict.fromkeys(("audio", "image"), f"{_LASS}.build:lass_engine"),
             shape=f"{_LASS}.build:describe_images",
+            needs=("codec/config.json", "codec/model.safetensors", "table/table.safetensors"),
         ),
         Family(
             "latent",
@@ -179,7 +189,14 @@ FAMILIES: Mapping[str, Family] = {
             engine="variational",
             separator={"audio": f"{_AUDIO}.load_encoders:variational_engine"},
         ),
-        _image_family("diffusers", "unet", "diffusion model of the package diffusers", "", presets=()),
+        _image_family(
+            "diffusers",
+            "unet",
+            "diffusion model of the package diffusers",
+            "",
+            presets=(),
+            weights="diffusion_pytorch_model.safetensors",
+        ),
     )
 }
 """Name → row."""

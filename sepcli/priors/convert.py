@@ -12,8 +12,10 @@ from msgspec import structs
 from sepcli.atomic import make_folder, write_whole
 from sepcli.catalog import card as cards
 from sepcli.catalog import files, resolve, storage
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import CARD, Card, Part, Storage
 from sepcli.catalog.index import inner_priors
+from sepcli.catalog.verified import Verified
 from sepcli.errors import OutputError, UsageError
 
 WEIGHTS, TABLE = "model.safetensors", "table.safetensors"
@@ -70,7 +72,7 @@ def _convert(card: Card, folder: Path, out: Path, to: Storage, digests: Digests)
     for name in sorted(
         card.files, key=lambda name: PurePosixPath(name).name == TABLE
     ):  # it needs the digests
-        source, target = folder / name, out / name
+        source, target = Verified(card, folder) / name, out / name
         make_folder(target.parent, argument="out")
         if target.name == WEIGHTS:
             errors[PurePosixPath(name).parent.as_posix()] = storage.convert(source, target, to)
@@ -107,7 +109,7 @@ def _renamed(value: Any, digests: Digests) -> Any:
     return digests.get(value, value) if isinstance(value, str) else value
 
 
-def _convert_table(source: Path, target: Path, digests: Digests) -> None:
+def _convert_table(source: Files, target: Path, digests: Digests) -> None:
     from sepcli.priors.lass.table import LikelihoodTable
 
     table = LikelihoodTable.load(source)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from sepcli.catalog import card as cards
-from sepcli.catalog.card import Card
 from sepcli.errors import PriorError, UsageError
-from sepcli.priors import FAMILIES, Family, resolve
+from sepcli.priors import resolve
+from sepcli.priors.complete import check_complete, family_of
 from sepcli.priors.select import choose
 from sepcli.priors.selection import Selection
 from sepcli.separation.colorize import Colorizer
@@ -40,6 +40,7 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
     chosen = replace(selection, settings=others)
     make = resolve(_separator(chosen))
     for folder, card in dict(zip(chosen.folders, chosen.cards, strict=True)).items():
+        check_complete(card, chosen.engine)
         cards.verify(card, folder)
     loaded = make(chosen, torch.device(device))
     colorizer = loaded if isinstance(loaded, Colorizer) else None
@@ -64,17 +65,17 @@ def describe_images(prior: str) -> tuple[tuple[int, int, int], tuple[str, ...]]:
         PriorError: there is no such prior, it is not of images, or its config is damaged.
     """
     selection = choose(prior)
-    row = _row(selection.cards[0], selection.engine)
+    row = family_of(selection.cards[0], selection.engine)
     if selection.medium != "image" or not row.shape:
         raise PriorError(f"prior {selection.prior} is not of images", "choose another", argument="priors")
     shape: tuple[tuple[int, int, int], tuple[str, ...]]
-    shape = resolve(row.shape)(selection.cards[0], selection.folders[0])
+    shape = resolve(row.shape)(selection.cards[0], selection.files[0])
     return shape
 
 
 def _separator(selection: Selection) -> str:
     """The reference of the function that makes the engine, or the colorizer."""
-    rows = [_row(card, selection.engine) for card in selection.cards]
+    rows = [family_of(card, selection.engine) for card in selection.cards]
     references = {row.colorizer if selection.colorize else row.separator[selection.medium] for row in rows}
     if len(references) > 1:
         kinds = ", ".join(f"{card.name} {row.name}" for card, row in zip(selection.cards, rows, strict=True))
@@ -84,32 +85,6 @@ def _separator(selection: Selection) -> str:
             argument="priors",
         )
     return references.pop()
-
-
-def _row(card: Card, engine: str) -> Family:
-    """The row of a card's part that separates; a part that has only files is of its folder's family."""
-    folders = {row.part: row.name for row in FAMILIES.values()}
-    listed = {name.partition("/")[0] for name in card.files} & folders.keys()
-    families = {folder: folders[folder] for folder in sorted(listed)}
-    families |= {folder: part.family for folder, part in card.parts.items() if part.family != "table"}
-    for family in families.values():
-        if family not in FAMILIES:
-            raise PriorError(
-                f"prior {card.name} has a part of the unknown family '{family}'",
-                f"families of this version: {', '.join(FAMILIES)}",
-            )
-    fitting = [row for row in FAMILIES.values() if row.engine == engine and card.medium in row.separator]
-    rows = [row for row in fitting if row.name in families.values()]
-    if not rows and len(fitting) == 1:
-        rows = fitting  # its loader says what is missing
-    if len(rows) != 1:
-        raise PriorError(
-            f"prior {card.name} has {len(rows)} parts for the engine {engine}: "
-            + (", ".join(row.name for row in rows) or "none"),
-            "train or fetch the prior again",
-            argument="priors",
-        )
-    return rows[0]
 
 
 def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

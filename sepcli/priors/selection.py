@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Card
+from sepcli.catalog.verified import Verified
 
 SCORE, LASS, VARIATIONAL = "score", "lass", "variational"
 """The engines with priors: separation among signals, among tokens, and by encoders of the mixture."""
@@ -66,6 +68,11 @@ class Selection:
         sampler = self.sampler if self.sampler is not None else self.defaults.get("sampler")
         return None if sampler is None else str(sampler)
 
+    @property
+    def files(self) -> tuple[Verified, ...]:
+        """The folders of the cards, whose files are verified as they are read."""
+        return tuple(map(Verified, self.cards, self.folders))
+
     def options(self) -> dict[str, Any]:
         """Return the settings that run: the defaults are those of the default sampler."""
         defaults = {k: v for k, v in self.defaults.items() if k != "sampler"} if self.sampler is None else {}
@@ -76,10 +83,12 @@ class Selection:
         entries = list(zip(self.cards, self.folders, strict=True))
         return entries * len(self.names) if len(entries) == 1 and self.medium == "image" else entries
 
-    def networks(self, load: Callable[[Card, Path], Network]) -> list[Network]:
+    def networks(self, load: Callable[[Card, Files], Network]) -> list[Network]:
         """Return the network of every source's prior; those of one folder are one object."""
         entries = self.per_source()
-        loaded = {folder: load(card, folder) for folder, card in {f: c for c, f in entries}.items()}
+        loaded = {
+            folder: load(card, Verified(card, folder)) for folder, card in {f: c for c, f in entries}.items()
+        }
         return [loaded[folder] for _, folder in entries]
 
     def groups(self) -> tuple[Hashable, ...] | None:

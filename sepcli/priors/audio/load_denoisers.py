@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from msgspec import Meta
 from torch import Tensor
 
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.network import load_network
 from sepcli.priors.audio.engine import AudioEngine, FastPrior, check_alike
 from sepcli.priors.audio.gaussian_bands import SECONDS, fit_other
@@ -90,7 +90,7 @@ def mdct_engine(selection: Selection, device: torch.device) -> AudioEngine:
     return AudioEngine(inner, config.bins, weights, scale, interference_trained=extracts)
 
 
-def load_mdct_denoiser(folder: Path) -> SpectralPrior:
+def load_mdct_denoiser(folder: Files) -> SpectralPrior:
     """Return the denoiser of a prior's folder, float32 on the CPU.
 
     Raises:

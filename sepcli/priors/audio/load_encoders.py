@@ -7,13 +7,13 @@ scores separates by them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.network import load_network
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.gaussian_sources import GaussianSources
@@ -99,7 +99,7 @@ def posterior(encoders: Encoders, mixture: Tensor, noise: float | None = None) -
     return GaussianSources(mean, std, on_device, WeightedSum(config.weights), config.mixture_noise)
 
 
-def load_encoders(folder: Path) -> Encoders:
+def load_encoders(folder: Files) -> Encoders:
     """Return the encoders of a prior's folder, float32 on the CPU.
 
     Raises:
@@ -118,7 +118,7 @@ def variational_engine(selection: Selection, device: torch.device) -> Variationa
     """
     for key in selection.options():
         raise UsageError(f"unknown setting '{key}'", "encoders have no settings", argument=f"settings.{key}")
-    encoders = load_encoders(selection.folders[0]).to(device)
+    encoders = load_encoders(selection.files[0]).to(device)
     if encoders.config.weights != selection.weights:
         raise PriorError(
             f"the encoders of {selection.prior} are of another mixture than its card", "train them again"

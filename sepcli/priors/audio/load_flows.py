@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
 from sepcli.errors import PriorError, UsageError
@@ -40,12 +40,12 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 """Defaults of samplers: sigmas from full scale down to 40 dB below it."""
 
 
-def is_flow(folder: Path) -> bool:
+def is_flow(folder: Files) -> bool:
     """Whether a prior of audio is a flow of waveforms."""
     return (folder / PART).is_dir()
 
 
-def load_wave_flow(folder: Path) -> WaveFlow:
+def load_wave_flow(folder: Files) -> WaveFlow:
     """Return the flow of a prior's folder, float32 on the CPU.
 
     Raises:
@@ -55,7 +55,7 @@ def load_wave_flow(folder: Path) -> WaveFlow:
     return flow.requires_grad_(False)
 
 
-def load_source_flow(card: Card, folder: Path, device: torch.device) -> WaveFlow:
+def load_source_flow(card: Card, folder: Files, device: torch.device) -> WaveFlow:
     """Return the flow of a prior that is to separate, without any other knowledge of the sources.
 
     Raises:

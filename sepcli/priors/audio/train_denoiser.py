@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.network import check_compiler
+from sepcli.catalog.verified import verified
 from sepcli.datasets.song_banks import holds_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError, UsageError
@@ -237,8 +237,7 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
             "choose a denoiser of audio",
             argument="init",
         )
-    cards.verify(card, folder)
-    before = load_mdct_denoiser(folder)
+    before = load_mdct_denoiser(verified(card, folder))
     low = before.config.low or wanted.low
     config = replace(
         before.config,

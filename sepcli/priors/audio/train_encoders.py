@@ -25,6 +25,7 @@ from sepcli.atomic import MORE_SPACE, write_whole
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
+from sepcli.catalog.verified import Verified, verified
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.audio.encoders import PRESETS, Encoders, EncodersConfig
@@ -116,7 +117,7 @@ def recipe(options: EncodersOptions, config: TrainConfig) -> Recipe:
         )
     entries = [resolve.find(name) for name in options.prior]
     for card, folder in entries:
-        if not is_single(card) or not is_flow(folder):
+        if not is_single(card) or not is_flow(Verified(card, folder)):
             raise PriorError(
                 f"prior {card.name} is not a flow of waveforms", "train flows first", argument="prior"
             )
@@ -137,9 +138,7 @@ def mixing_weights(data: Path, flows: Flows) -> tuple[float, ...]:
 
 
 def _open(options: EncodersOptions, config: TrainConfig, entries: Flows, *_: object) -> Setup:
-    for card, folder in entries:
-        cards.verify(card, folder)
-    flows = [load_source_flow(card, folder, config.device) for card, folder in entries]
+    flows = [load_source_flow(card, verified(card, folder), config.device) for card, folder in entries]
     encoders_config = _config(options, config, entries, flows)
     multiple = math.lcm(encoders_config.factor, *(flow.config.factor for flow in flows))
     train, held_out = mixtures_of(config, flows[0].config.sample_rate, multiple)

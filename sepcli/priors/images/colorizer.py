@@ -55,7 +55,7 @@ def make_colorizer(selection: Selection, device: torch.device) -> Colorizer:
         PriorError: the prior is damaged or not of color images.
         UsageError: an unknown sampler or setting, or a value out of range.
     """
-    network = load_image_prior(selection.folders[0]).to(device)
+    network = load_image_prior(selection.files[0]).to(device)
     if network.config.channels != len(NAMES):
         raise PriorError(
             f"prior {selection.prior} is of grayscale images",

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from msgspec import structs
 from torch import Tensor
 
@@ -25,15 +24,11 @@ from sepcli.catalog.diffusers_layout import Parts
 from sepcli.errors import InputError, OutputError, PriorError, SepError
 from sepcli.priors.images.checkpoint import check_tensors, read_state, write_clones
 from sepcli.priors.images.diffusers import DiffusionUnetConfig
-from sepcli.priors.images.load_diffusers import expected_shapes, load_unet
+from sepcli.priors.images.load_diffusers import expected_shapes, load_unet, renamed
 
 CONFIG, WEIGHTS = "unet/config.json", f"unet/{diffusers.WEIGHTS}"
 SCHEDULER, CARD = "scheduler/scheduler_config.json", "card.toml"
 """Files of an imported prior, the scheduler only if the model has one."""
-OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""Attention layers before diffusers 0.13 → now."""
-FREQUENCIES = ("time_proj.W", "time_proj.weight")
-"""One tensor under two names in the first variance-exploding networks; only the second is still used."""
 
 
 def import_diffusers(
@@ -62,11 +57,12 @@ def import_diffusers(
     root, parts = _find(path)
     target = Path(os.path.realpath(out))
     _check_free(target, root, overwrite)
-    card = diffusers.make_card(root, parts, target.name)
+    network = diffusers.read_json(root / parts.config)
+    card = diffusers.make_card(network, parts, target.name)
     if card is None:
         raise PriorError(f"{root / parts.config} is not of a UNet2DModel", diffusers.OTHER)
-    checkpoint, expected = root / parts.weights, expected_shapes(root, parts.config)
-    tensors = _renamed(read_state(checkpoint, mapped=True), expected)
+    checkpoint, expected = root / parts.weights, expected_shapes(network, root / parts.config)
+    tensors = renamed(read_state(checkpoint, mapped=True), expected)
     if sum(t.numel() * t.element_size() for t in tensors.values()) > checkpoint.stat().st_size:
         raise InputError(f"{checkpoint} claims more numbers than it holds", "fetch or save it again")
     hint = f"the pickle and {parts.config} have to be of one network"
@@ -124,28 +120,6 @@ def _check_free(target: Path, root: Path, overwrite: bool) -> None:
         raise OutputError(f"{target} holds something else: {others[0].relative_to(target)}", other)
     if held and not overwrite:
         raise OutputError(f"{target} holds a prior", f"{other}, or overwrite it", argument="out")
-
-
-def _renamed(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """Rename tensors to the library's current names."""
-    renamed = {_newest(name, tensors, expected): tensor for name, tensor in tensors.items()}
-    before, now = FREQUENCIES
-    if before in renamed and now in expected:
-        twice = now in renamed and _same(renamed[before], renamed[now])
-        if twice or now not in renamed:
-            renamed[now] = renamed.pop(before)
-    return renamed
-
-
-def _newest(name: str, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
-    components = name.split(".")
-    new = ".".join([*components[:-2], *(OLD.get(part, part) for part in components[-2:])])
-    return new if new in expected and new not in tensors else name
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    plain = first.layout == second.layout == torch.strided and first.device == second.device
-    return plain and first.dtype == second.dtype and torch.equal(first, second)
 
 
 def _fill(stage: Path, root: Path, parts: Parts, tensors: Mapping[str, Tensor]) -> None:

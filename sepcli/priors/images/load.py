@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from sepcli.catalog import diffusers_layout as diffusers
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import compile_networks, load_network, read_config
 from sepcli.errors import PriorError, UsageError
@@ -56,7 +56,7 @@ NETWORKS: Mapping[str, Callable[[dict[str, Any]], Trainable]] = {
 """Part of a prior's folder → its network, of the fields of its config."""
 
 
-def load_image_prior(folder: Path) -> ImagePrior:
+def load_image_prior(folder: Files) -> ImagePrior:
     """Return the network of a prior's folder, whichever it holds, float32 on the CPU.
 
     Raises:
@@ -104,7 +104,7 @@ def image_engine(selection: Selection, device: torch.device) -> ScoreEngine:
     )
 
 
-def describe_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+def describe_images(card: Card, folder: Files) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Return channels, height and width of a prior's images and its classes, without loading weights.
 
     Raises:

@@ -10,14 +10,18 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import Tensor
 
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import HUB
-from sepcli.catalog.diffusers_layout import OTHER, Parts, image_size, parts_in, read_json
+from sepcli.catalog.diffusers_layout import OTHER, Parts, check_sizes, image_size, parts_in, read_json
 from sepcli.catalog.resolve import find
+from sepcli.catalog.storage import read_tensors
+from sepcli.catalog.verified import verified
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
 from sepcli.priors.images.independent import ClassPrior
@@ -33,10 +37,16 @@ SCHEDULE = (
 """The part of a scheduler's config that is the noise of training."""
 LONGEST = 100_000
 """Timesteps."""
+OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Attention layers before diffusers 0.13 → now."""
+FREQUENCIES = ("time_proj.W", "time_proj.weight")
+"""One tensor under two names in the first variance-exploding networks; only the second is still used."""
 
 
-def load_unet(folder: Path) -> DiffusionUnetPrior:
+def load_unet(folder: Files) -> DiffusionUnetPrior:
     """Return the prior of a folder with a network of diffusers, float32 on the CPU.
+
+    The library gets tensors and config, no path: it would read other files beside them, such as an index.
 
     Raises:
         PriorError: the package is not installed, or the files are damaged or of no use.
@@ -44,7 +54,7 @@ def load_unet(folder: Path) -> DiffusionUnetPrior:
     parts, config = _parts_of(folder)
     scheduler = None if parts.scheduler is None else read_json(folder / parts.scheduler)
     with _quiet():
-        return prior_of(_load(folder / parts.weights), config, scheduler)
+        return prior_of(_load(folder / parts.weights, config), config, scheduler)
 
 
 def diffusers_prior(model: Any, label: int | None = None) -> ClassPrior:
@@ -58,7 +68,7 @@ def diffusers_prior(model: Any, label: int | None = None) -> ClassPrior:
     if isinstance(model, str | os.PathLike):
         name = os.fspath(model)
         reference = name if os.path.isdir(name) or name.startswith(HUB) else f"{HUB}{name}"
-        prior = load_unet(find(reference)[1])
+        prior = load_unet(verified(*find(reference)))
     else:
         prior = prior_of(model, dict(model.config), None)
     classes = len(prior.config.classes)
@@ -90,7 +100,7 @@ def prior_of(unet: Any, config: Mapping[str, Any], scheduler: Mapping[str, Any] 
     return DiffusionUnetPrior(prior_config, unet.float()).eval()
 
 
-def unet_images(folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+def unet_images(folder: Files) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Return channels, height and width of a network's images and the names of its classes, from its config.
 
     Raises:
@@ -101,55 +111,85 @@ def unet_images(folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     return (config.get("in_channels", 3), *image_size(config)), classes
 
 
-def expected_shapes(folder: Path, config: str) -> dict[str, torch.Size]:
-    """Return names and shapes of the tensors of a network in a folder, by the library's newest names.
+def expected_shapes(config: Mapping[str, Any], path: object) -> dict[str, torch.Size]:
+    """Return names and shapes of the tensors of a network, by the library's newest names, without its memory.
+
+    Args:
+        config: of the network.
+        path: of the config, for messages.
 
     Raises:
         PriorError: the package is not installed, or cannot make a network of the config.
     """
-    network, settings = _network_class(folder), read_json(folder / config)
+    check_sizes(config, str(path))
+    network = _network_class(path)
     try:
         with _quiet(), torch.device("meta"):  # no memory: a config may ask for any width
-            return {n: t.shape for n, t in network.from_config(dict(settings)).state_dict().items()}
+            return {n: t.shape for n, t in network.from_config(dict(config)).state_dict().items()}
     except Exception as error:  # whatever the library makes of a damaged config
-        raise PriorError(f"{folder / config} describes no network of diffusers", OTHER) from error
+        raise PriorError(f"{path} describes no network of diffusers", OTHER) from error
 
 
-def _parts_of(folder: Path) -> tuple[Parts, Mapping[str, Any]]:
+def renamed(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """Rename tensors to the library's newest names.
+
+    Args:
+        tensors: of a checkpoint.
+        expected: names and shapes of the network's.
+    """
+    named = {_newest(name, tensors, expected): tensor for name, tensor in tensors.items()}
+    before, now = FREQUENCIES
+    if before in named and now in expected:
+        twice = now in named and _same(named[before], named[now])
+        if twice or now not in named:
+            named[now] = named.pop(before)
+    return named
+
+
+def _newest(name: str, tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
+    components = name.split(".")
+    new = ".".join([*components[:-2], *(OLD.get(part, part) for part in components[-2:])])
+    return new if new in expected and new not in tensors else name
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    plain = first.layout == second.layout == torch.strided and first.device == second.device
+    return plain and first.dtype == second.dtype and torch.equal(first, second)
+
+
+def _parts_of(folder: Files) -> tuple[Parts, Mapping[str, Any]]:
     """Return the files of a network, and its config."""
     parts = parts_in(folder)
     if parts is None:
         raise PriorError(f"the folder {folder} holds no network of diffusers", OTHER)
-    return parts, read_json(folder / parts.config)
+    config = read_json(folder / parts.config)
+    check_sizes(config, folder.name)
+    return parts, config
 
 
-def _network_class(folder: Path) -> Any:
+def _network_class(path: object) -> Any:
     try:
         from diffusers import UNet2DModel
     except ImportError as error:
         raise PriorError(
-            f"the prior in {folder} needs the package diffusers", "pip install 'sepcli[diffusers]'"
+            f"the prior in {path} needs the package diffusers", "pip install 'sepcli[diffusers]'"
         ) from error
     return UNet2DModel
 
 
-def _load(weights: Path) -> Any:
-    """Load the network of the library, which converts older names of weights; its config is beside them."""
-    network = _network_class(weights.parent)
+def _load(weights: Files, config: Mapping[str, Any]) -> Any:
+    """Return the network of the library with the weights of a file, which may have older names."""
     wrong = PriorError(f"{weights} does not fit its config", "fetch or save the network again")
+    expected = expected_shapes(config, weights)
     try:
-        unet, report = network.from_pretrained(
-            str(weights.parent),
-            use_safetensors=True,
-            low_cpu_mem_usage=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except Exception as error:  # whatever the library makes of a damaged file
+        tensors = renamed(read_tensors(weights)[0], expected)
+    except (OSError, ValueError, SafetensorError) as error:
         raise wrong from error
-    if report["missing_keys"] or report["unexpected_keys"]:
+    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
         raise wrong
-    return unet
+    unet = _network_class(weights).from_config(dict(config))
+    unet.load_state_dict(tensors)
+    return unet.eval()
 
 
 def _noise_levels(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
+from sepcli.catalog.verified import verified
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import measure, named_classes, to_float_images
@@ -197,9 +198,8 @@ def _network(network_config: Config, config: TrainConfig, train: LabelledImages)
 
 def _start_from(network: Trainable, init: str) -> None:
     card, folder = resolve.find(init)
-    cards.verify(card, folder)
     try:
-        network.load_state_dict(load_image_prior(folder).state_dict())
+        network.load_state_dict(load_image_prior(verified(card, folder)).state_dict())
     except RuntimeError as error:
         raise PriorError(
             f"prior {card.name} is of another network than the one to be trained",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
 
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import read_config
 from sepcli.errors import PriorError, UsageError
@@ -40,7 +40,7 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
         PriorError: a part is missing or damaged, or belongs to another codec or other sources.
         UsageError: an unknown sampler, setting or class, a value out of range, or unsuitable weights.
     """
-    card, folder = selection.cards[0], selection.folders[0]
+    card, folder = selection.cards[0], selection.files[0]
     check_complete(card)
     sampler, settings = _settings(selection)
     codec, digest = load_codec(folder, card)
@@ -91,7 +91,7 @@ def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
     return sampler, settings
 
 
-def describe_images(card: Card, folder: Path) -> tuple[tuple[int, int, int], tuple[str, ...]]:
+def describe_images(card: Card, folder: Files) -> tuple[tuple[int, int, int], tuple[str, ...]]:
     """Return the shape (C, H, W) of a prior's images and its classes, without loading weights.
 
     Raises:

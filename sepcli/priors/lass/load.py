@@ -7,14 +7,14 @@ are such images, of any class or each of a given class. The codec decides the me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from sepcli.catalog import card as cards
+from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Card
 from sepcli.catalog.network import load_network
+from sepcli.catalog.verified import digest as digest_of
 from sepcli.errors import PriorError
 from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
 from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
@@ -45,7 +45,7 @@ FILES: Mapping[str, str] = {
 LassCodec = Vqvae1d | Vqvae2d
 
 
-def load_codec(folder: Path, card: Card | None = None) -> tuple[LassCodec, str]:
+def load_codec(folder: Files, card: Card | None = None) -> tuple[LassCodec, str]:
     """Load the codec of a prior, float32 on the CPU, without gradients, and the sha256 of its weights.
 
     Raises:
@@ -57,10 +57,10 @@ def load_codec(folder: Path, card: Card | None = None) -> tuple[LassCodec, str]:
         if size != (card.resolution if card.medium == "image" else card.sample_rate):
             kind = "images of its card's size" if card.medium == "image" else "audio of its card's rate"
             raise PriorError(f"the codec of {card.name} is not for {kind}", "train the prior again")
-    return codec.requires_grad_(False), cards.sha256(folder / CODEC / "model.safetensors")
+    return codec.requires_grad_(False), digest_of(folder / CODEC / "model.safetensors")
 
 
-def load_transformer(folder: Path) -> TransformerPrior:
+def load_transformer(folder: Files) -> TransformerPrior:
     """Load the autoregressive network of a prior, float32 on the CPU; PriorError if missing or damaged."""
     return load_network(lambda config: TransformerPrior(TransformerConfig(**config)), folder / TRANSFORMER)
 
@@ -76,7 +76,7 @@ def check_transformer(card: Card, transformer: TransformerPrior, codec: LassCode
         )
 
 
-def load_table(folder: Path, card: Card, codec: LassCodec, digest: str) -> LikelihoodTable:
+def load_table(folder: Files, card: Card, codec: LassCodec, digest: str) -> LikelihoodTable:
     """Load the likelihood table of a prior.
 
     Raises:
@@ -91,7 +91,7 @@ def load_table(folder: Path, card: Card, codec: LassCodec, digest: str) -> Likel
     return table
 
 
-def load_latent(folder: Path, card: Card, codec: LassCodec) -> LatentLikelihood:
+def load_latent(folder: Files, card: Card, codec: LassCodec) -> LatentLikelihood:
     """Load the latent likelihood of a prior, float32 on the CPU.
 
     Raises:
@@ -103,7 +103,7 @@ def load_latent(folder: Path, card: Card, codec: LassCodec) -> LatentLikelihood:
     return latent.requires_grad_(False)
 
 
-def load_context(folder: Path, card: Card, codec: LassCodec, digest: str) -> ContextLikelihood:
+def load_context(folder: Files, card: Card, codec: LassCodec, digest: str) -> ContextLikelihood:
     """Load the context likelihood of a prior, float32 on the CPU.
 
     Raises:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
+from sepcli.catalog.verified import verified
 from sepcli.errors import PriorError
 from sepcli.priors.lass.chunks import Data
 from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
@@ -57,12 +57,12 @@ def pretrained_transformer(prior: str, shape: TransformerConfig, digest: str) ->
     card, folder = resolve.find(prior)
     if not {f"{part}/model.safetensors" for part in (CODEC, TRANSFORMER)} <= card.files.keys():
         raise PriorError(f"prior {card.name} has no autoregressive prior", "give one of the engine lass")
-    cards.verify(card, folder)
-    if cards.sha256(folder / CODEC / "model.safetensors") != digest:
+    files = verified(card, folder)
+    if card.files[f"{CODEC}/model.safetensors"].sha256 != digest:
         raise PriorError(
             f"prior {card.name} is over the tokens of another codec", "copy its codec/ into the folder first"
         )
-    trained = load_transformer(folder)
+    trained = load_transformer(files)
     if trained.config != shape:
         raise PriorError(
             f"prior {card.name} is of other sizes or sources than those to be trained",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sepcli.catalog import card as cards
+from sepcli.catalog.verified import Verified
 from sepcli.datasets.image_splits import open_like
 from sepcli.errors import OutputError, PriorError
 from sepcli.priors.lass.chunks import Chunks, ImageChunks
@@ -114,7 +115,7 @@ def open_job(
             f"a likelihood table is over two sources, {card.name} has {len(card.sources)}",
             "train a prior of two sources",
         )
-    codec, digest = load_codec(folder, card)
+    codec, digest = load_codec(Verified(card, folder), card)
     settings = replace(settings, symmetric=settings.symmetric or card.medium == "image")
     return TableJob(folder, card, codec.to(device), digest, data, cache, settings)
 

@@ -271,7 +271,7 @@ def changed(path: Path, **values: object) -> None:
         (lambda f: (f / "unet/config.json").write_text("[" * 10**6), PriorError, "config.json"),
         (lambda f: (f / "unet/config.json").unlink(), InputError, "config.json"),
         (lambda f: shutil.copytree(f / "unet", f / "vae"), PriorError, "latent"),
-        (lambda f: changed(f / "unet/config.json", quantization_config={}), PriorError, "tiny/unet"),
+        (lambda f: changed(f / "unet/config.json", quantization_config={}), PriorError, "quantized"),
         (lambda f: changed(f / SCHEDULE, beta_schedule="x"), PriorError, "DDPMScheduler"),
         (lambda f: changed(f / SCHEDULE, num_train_timesteps=0), PriorError, "DDPMScheduler"),
         (lambda f: ScoreSdeVeScheduler().save_pretrained(f / "scheduler"), PriorError, "ScoreSdeVeScheduler"),

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sepcli.catalog.bounded import Files
 from sepcli.errors import InputError
 from sepcli.priors.lass.table.conditional import BackOff, Conditional
 from sepcli.priors.lass.table.counts import Counts, TripleCounter, check_tokens
@@ -236,9 +237,8 @@ class LikelihoodTable:
         )
 
     @classmethod
-    def load(cls, path: Path) -> LikelihoodTable:
+    def load(cls, path: Files) -> LikelihoodTable:
         """Read a table and check it; PriorError if it is missing, of another format, or damaged."""
-        path = Path(path)
         tensors, metadata = read(path)
         v, pairs = int(number(metadata, "vocabulary", path)), int(number(metadata, "pairs", path, 2.0**48))
         symmetric = metadata.get("symmetric") == "true"

@@ -18,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
 from sepcli.atomic import write_whole
+from sepcli.catalog.bounded import Files
+from sepcli.catalog.storage import read_tensors
 from sepcli.errors import PriorError
 from sepcli.priors.lass.table.conditional import Conditional
 from sepcli.priors.lass.table.counts import MAX_VOCABULARY, Counts
@@ -52,16 +54,14 @@ def write(
     write_whole(path, save(small, {"format": FORMAT, "version": version, **packed, **metadata}))
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read(path: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors (int64) and the metadata of a table.
 
     Raises:
         PriorError: the file is missing, is no likelihood table, or is of another version.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors, metadata = read_tensors(path)
     except FileNotFoundError as error:
         raise PriorError(
             f"the likelihood table {path} is missing",
@@ -91,7 +91,7 @@ def pack(name: str, part: Conditional) -> dict[str, Tensor]:
     return tensors
 
 
-def unpack(name: str, tensors: Mapping[str, Tensor], vocabulary: int, size: int, path: Path) -> Conditional:
+def unpack(name: str, tensors: Mapping[str, Tensor], vocabulary: int, size: int, path: Files) -> Conditional:
     """Make a conditional of the tensors of ``pack``.
 
     Raises:
@@ -114,7 +114,7 @@ def unpack(name: str, tensors: Mapping[str, Tensor], vocabulary: int, size: int,
     return Conditional(whole.counts, Counts(whole.contexts.keys, total), lost, size)
 
 
-def number(metadata: Mapping[str, str], name: str, path: Path, most: float = MAX_VOCABULARY) -> float:
+def number(metadata: Mapping[str, str], name: str, path: Files, most: float = MAX_VOCABULARY) -> float:
     """Return a positive number of the metadata, at most ``most``; PriorError if it is none."""
     try:
         value = float(metadata[name])
@@ -124,13 +124,13 @@ def number(metadata: Mapping[str, str], name: str, path: Path, most: float = MAX
     return value
 
 
-def check(path: Path, holds: bool, reason: str) -> None:
+def check(path: Files, holds: bool, reason: str) -> None:
     """Refuse a table that breaks a rule: PriorError unless it ``holds``."""
     if not holds:
         raise _broken(path, reason)
 
 
-def _broken(path: Path, reason: str) -> PriorError:
+def _broken(path: Files, reason: str) -> PriorError:
     return PriorError(
         f"the likelihood table {path} is damaged: {reason}",
         "fetch the prior again, or count the table again with `build-likelihood`",
@@ -159,7 +159,7 @@ def _split(name: str, values: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
     return parts
 
 
-def _whole(parts: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _whole(parts: Mapping[str, Tensor], path: Files) -> dict[str, Tensor]:
     """Undo ``_small``."""
     tensors = {name: values for name, values in parts.items() if not name.endswith((".at", ".large"))}
     for name in [name for name in tensors if f"{name}.at" in parts]:
@@ -183,7 +183,7 @@ def _deflated(values: Tensor) -> Tensor:
     return torch.from_numpy(np.frombuffer(min(streams, key=len), np.uint8).copy())
 
 
-def _inflated(streams: Mapping[str, Tensor], packed: str, path: Path) -> dict[str, Tensor]:
+def _inflated(streams: Mapping[str, Tensor], packed: str, path: Files) -> dict[str, Tensor]:
     """Undo ``_deflated`` for the tensors of a file.
 
     Raises:

@@ -1,0 +1,80 @@
+"""Files of a prior that are hashed as they are read: what is verified is what is loaded.
+
+A loader gets ``Verified`` for a prior with a card, and a ``Path`` for what this program has just written.
+Nothing is read that the card does not list, whatever else lies in the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from sepcli.catalog import card as cards
+from sepcli.catalog.bounded import Files
+from sepcli.catalog.card import Card
+from sepcli.errors import PriorError
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A folder of a prior, or a file in it; fulfils ``Files``.
+
+    Attributes:
+        card: lists the files with size and sha256.
+        folder: the prior's.
+        path: inside the folder.
+    """
+
+    card: Card
+    folder: Path
+    path: str = ""
+
+    @property
+    def name(self) -> str:
+        """The last component of its path."""
+        return self.path.rpartition("/")[2] or self.folder.name
+
+    def __str__(self) -> str:
+        return str(self.folder / self.path)
+
+    def __truediv__(self, name: str, /) -> Self:
+        """Return a file or folder in this one."""
+        return type(self)(self.card, self.folder, f"{self.path}/{name}".lstrip("/"))
+
+    def is_dir(self) -> bool:
+        """Whether the card lists a file in this folder."""
+        return any(name.startswith(f"{self.path}/") for name in self.card.files)
+
+    def is_file(self) -> bool:
+        """Whether the card lists this file."""
+        return self.path in self.card.files
+
+    def read_bytes(self) -> bytes:
+        """Return the contents of the file, which are those of the card; the file is read once.
+
+        Raises:
+            PriorError: the card does not list it; it is missing, cannot be read or differs from the card.
+        """
+        if self.path not in self.card.files:
+            raise PriorError(
+                f"the card of prior {self.card.name} does not list {self.path}, which is not verified",
+                "fetch or train the prior again",
+            )
+        return cards.read_intact(self.card, self.folder, self.path)
+
+
+def verified(card: Card, folder: Path) -> Verified:
+    """Return a folder whose listed files have all been verified once; see ``card.verify``.
+
+    Raises:
+        PriorError: a file is missing, cannot be read or differs from the card.
+    """
+    cards.verify(card, folder)
+    return Verified(card, folder)
+
+
+def digest(file: Files) -> str:
+    """Return the sha256 of a file as hex digest."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()

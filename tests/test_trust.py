@@ -1,0 +1,161 @@
+"""Threats × tests: what strangers' priors and files cannot do; every input here is harmless.
+
+====================================================  ====================================================
+Threat                                                Test
+====================================================  ====================================================
+a file changes between its check and its use          test_what_changes_after_the_check_is_not_loaded
+an index beside the weights names other files         test_an_index_beside_the_weights_is_not_followed
+a card or config changes in the Hub's cache           test_a_card_that_changed_in_the_cache_is_refused
+a card lists no files, or not those that are loaded   test_a_card_lists_every_file_that_its_engine_reads
+files lie beside a prior that nothing verifies        test_verify_lists_what_is_not_covered
+====================================================  ====================================================
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hub_server import Hub
+from msgspec import structs
+from safetensors.torch import load_file, save_file
+
+from sepcli.catalog import card as cards
+from sepcli.catalog import resolve
+from sepcli.catalog.verified import Verified, verified
+from sepcli.cli.app import run
+from sepcli.errors import PriorError
+from sepcli.priors.complete import check_complete
+from sepcli.priors.images.load import load_image_prior
+
+CONFIG, WEIGHTS = "denoiser/config.json", "denoiser/model.safetensors"
+
+
+@pytest.fixture
+def prior(tiny_images: Path, tmp_path: Path) -> Path:
+    """A copy of a prior of images, to be changed."""
+    return Path(shutil.copytree(tiny_images, tmp_path / "images"))
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    """A diffusion model as the package diffusers saves it."""
+    pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
+    from tiny_unet import save_ddpm
+
+    return save_ddpm(tmp_path / "ddpm")
+
+
+def zeroed(path: Path) -> None:
+    """Write other weights of the same names and shapes, thus of the same size."""
+    save_file({name: torch.zeros_like(tensor) for name, tensor in load_file(path).items()}, path)
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS])
+def test_what_changes_after_the_check_is_not_loaded(prior: Path, name: str) -> None:
+    files = verified(cards.read(prior), prior)
+    load_image_prior(files)
+    if name == WEIGHTS:
+        zeroed(prior / name)
+    else:
+        (prior / name).write_text((prior / name).read_text() + " ")
+    load_image_prior(prior)  # what this program has written itself is not compared
+    with pytest.raises(PriorError, match=name):
+        load_image_prior(files)
+
+
+@pytest.mark.parametrize("name", ["unet/config.json", "scheduler/scheduler_config.json"])
+def test_what_changes_after_the_check_of_a_diffusion_model_is_not_loaded(pipeline: Path, name: str) -> None:
+    files = verified(*resolve.find(str(pipeline)))
+    load_image_prior(files)
+    (pipeline / name).write_text((pipeline / name).read_text() + " ")
+    with pytest.raises(PriorError, match=name):
+        load_image_prior(files)
+
+
+@pytest.mark.parametrize("shard", ["other.safetensors", "other.bin"])
+def test_an_index_beside_the_weights_is_not_followed(pipeline: Path, shard: str) -> None:
+    weights = pipeline / "unet/diffusion_pytorch_model.safetensors"
+    expected = load_file(weights)
+    other = {name: torch.zeros_like(tensor) for name, tensor in expected.items()}
+    save_file(other, pipeline / "unet" / shard)
+    suffix = "safetensors" if shard.endswith("safetensors") else "bin"
+    index = {"metadata": {}, "weight_map": dict.fromkeys(expected, shard)}
+    (pipeline / f"unet/diffusion_pytorch_model.{suffix}.index.json").write_text(json.dumps(index))
+    network = load_image_prior(Verified(*resolve.find(str(pipeline))))
+    state = network.unet.state_dict()  # type: ignore[union-attr]
+    assert all(torch.equal(tensor, state[name]) for name, tensor in expected.items())
+
+
+def test_weights_in_several_files_are_no_prior(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = pipeline / "unet/diffusion_pytorch_model.safetensors"
+    shard = "diffusion_pytorch_model-00001-of-00001.safetensors"
+    index = {"metadata": {}, "weight_map": dict.fromkeys(load_file(weights), shard)}
+    weights.rename(weights.with_name(shard))
+    weights.with_name("diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    assert run(["fetch-priors", "--verify", str(pipeline)]) == 4
+    assert str(pipeline) in capsys.readouterr().err
+
+
+def test_a_card_that_changed_in_the_cache_is_refused(hub: Hub, tiny_images: Path) -> None:
+    hub.publish("tester/tiny", tiny_images)
+    card, folder = resolve.fetch("hf:tester/tiny")
+    blob = (folder / "card.toml").resolve()
+    blob.write_text(blob.read_text().replace('"digit"', '"other"'))
+    with pytest.raises(PriorError, match=r"card\.toml"):
+        resolve.find("hf:tester/tiny")
+    assert resolve.fetch("hf:tester/tiny") == (card, folder)
+
+
+@pytest.mark.parametrize("listed", [(), (CONFIG,), (WEIGHTS,)])
+def test_a_card_lists_every_file_that_its_engine_reads(
+    prior: Path, tmp_path: Path, listed: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    Image.new("L", (12, 12), 90).save(tmp_path / "mix.png")
+    card = cards.read(prior)
+    part = {"denoiser": cards.Part("denoiser")}
+    files = {name: card.files[name] for name in listed}
+    cards.write(structs.replace(card, files=files, parts=part), prior)
+    missing = next(name for name in (CONFIG, WEIGHTS) if name not in listed)
+    commands = (
+        ["separate", str(tmp_path / "mix.png"), "--prior", str(prior), "-o", str(tmp_path / "out")],
+        ["fetch-priors", "--verify", str(prior)],
+    )
+    for command in commands:
+        assert run(command) == 4
+        assert missing in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/**/*.png"))
+    with pytest.raises(PriorError, match=r"denoiser/"):
+        load_image_prior(Verified(cards.read(prior), prior))
+
+
+@pytest.mark.parametrize("fixture", ["tiny_prior", "tiny_images", "tiny_flow"])
+def test_each_family_demands_its_files(fixture: str, request: pytest.FixtureRequest) -> None:
+    card = cards.read(request.getfixturevalue(fixture))
+    check_complete(card, card.engine)
+    for name in card.files:
+        fewer = {other: entry for other, entry in card.files.items() if other != name}
+        parts = {key.partition("/")[0]: key for key in card.files}
+        families = {"codec": "vqvae", "table": "table"}
+        entries = {part: cards.Part(families.get(part, part)) for part in parts}
+        with pytest.raises(PriorError, match=name):
+            check_complete(structs.replace(card, files=fewer, parts=entries), card.engine)
+
+
+def test_verify_lists_what_is_not_covered(prior: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    extra = ("denoiser/extra.bin", "glow/config.json", "glow/model.safetensors")
+    (prior / "glow").mkdir()
+    for name in extra:
+        (prior / name).write_bytes(b"{}")
+    (prior / "notes.txt").write_text("nothing loads this")
+    assert run(["fetch-priors", "--verify", str(prior), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)["priors"][0]
+    assert (record["verified"], tuple(record["not_covered"])) == (True, extra)
+    assert run(["fetch-priors", "--verify", str(prior)]) == 0
+    assert all(name in capsys.readouterr().out for name in extra[:1])
+    load_image_prior(Verified(cards.read(prior), prior))
