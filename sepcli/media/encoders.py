@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sepcli.media.speakers import DEFAULT_MASKS, names_of, set_flac_mask, set_wav_mask, to_vorbis_order
 from sepcli.media.tags import NO_TAGS, Tags, append_bext, to_libav
 
+VORBIS_BLOCK = 4096
+"""Samples given to libsndfile's Vorbis encoder at once, which does not survive long blocks of many channels."""
 OPUS_RATE = 48000
 """Hz; libopus encodes at no other rate that music has."""
 CODECS = {"MP3": "libmp3lame", "OPUS": "libopus", "M4A": "aac"}
@@ -82,8 +84,11 @@ class SndfileEncoder:
 
     def write(self, samples: NDArray[Any]) -> None:
         """Append samples (T, C): float64 or float32 at full scale 1, or int32."""
-        block = to_vorbis_order(samples) if self._format == "OGG" else samples
-        self._file.write(np.ascontiguousarray(block))
+        if self._format == "OGG":
+            samples = to_vorbis_order(samples)
+        size = VORBIS_BLOCK if self._format == "OGG" else max(1, len(samples))
+        for start in range(0, len(samples), size):
+            self._file.write(np.ascontiguousarray(samples[start : start + size]))
         self.samples += len(samples)
 
     def close(self) -> None:
