@@ -16,7 +16,7 @@ from sepcli.media.speakers import DEFAULT_MASKS, names_of, set_flac_mask, set_wa
 from sepcli.media.tags import NO_TAGS, Tags, append_bext, to_libav
 
 VORBIS_BLOCK = 4096
-"""Samples given to libsndfile's Vorbis encoder at once, which does not survive long blocks of many channels."""
+"""Samples given at once to libsndfile's Vorbis encoder, which crashes on long blocks of many channels."""
 OPUS_RATE = 48000
 """Hz; libopus encodes at no other rate that music has."""
 CODECS = {"MP3": "libmp3lame", "OPUS": "libopus", "M4A": "aac"}
