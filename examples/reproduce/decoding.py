@@ -3,10 +3,12 @@
     python examples/reproduce/decoding.py --out examples/reproduce/results/decoding.json
 
 Every file is made here, by libsndfile or FFmpeg's libraries, and decoded by both. Equal: the same length, and
-no sample apart by more than 2^-15. Other files are listed with both lengths and the largest difference. Those
-are M4A, whose padding at the end only the program keeps; AAC in Matroska, whose priming versions of the program
-before 6 keep; Opus, which the program decodes by code of its own and at 48,000 Hz; and MS ADPCM as libsndfile
-encodes it (see findings/ms-adpcm.sh).
+no sample apart by more than 2^-15. Other files are listed with both lengths and the largest difference:
+
+- M4A, whose padding at the end only the program keeps;
+- AAC in Matroska, whose priming old versions of the program keep;
+- Opus, which the program decodes by code of its own and at 48,000 Hz;
+- MS ADPCM as libsndfile encodes it (see ``findings/ms-adpcm.sh``).
 """
 
 from __future__ import annotations
