@@ -80,9 +80,11 @@ def _finished(request: Request) -> Task[Any]:
     options = request.options
     given = [*([options.estimates] if options.estimates is not None else []), *(options.folders or ())]
     references: list[tuple[Path | Songs, str | None]] = [(folder, None) for folder in given[1:]]
+    notes: tuple[str, ...] = ()
     if request.data:
         songs = open_songs(request)
         references.append((songs.songs, songs.title))
+        notes = songs.notes
     if len(references) != 1 or not given:
         raise UsageError(
             "ESTIMATES and REFERENCES go together",
@@ -93,4 +95,9 @@ def _finished(request: Request) -> Task[Any]:
         run_program(options.runner, reference, estimates, options.device, options.quiet)
     from sepcli.evaluation.tasks.folders import open_folders
 
-    return open_folders(estimates, reference, request.metrics, title=title, any_order=options.any_order)
+    task = open_folders(
+        estimates, reference, request.metrics, title=title, any_order=options.any_order, notes=notes
+    )
+    for doubt in task.pairing.warnings:
+        console.warn(doubt)
+    return task

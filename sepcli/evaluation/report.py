@@ -7,7 +7,8 @@ The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what i
     results       [metric][method][stem]: mean, median, ci95 [low, high] of the mean, n (tracks)
     differences   [metric][method][stem], of all methods but the first: against (the first), mean and ci95 of
                   the differences over the tracks that both have, better (share of these tracks), n
-    tracks        a list of single scores: track, method, stem, metric, value, left_out (windows)
+    tracks        a list of single scores: track, method, stem, metric, value, left_out (windows),
+                  excess (samples that were cut from an estimate, or if < 0 added)
     failed        a list of tracks that have no scores: track, reason
     notes         a list of sentences
     cost          of the separation, where that was measured
@@ -95,6 +96,13 @@ def make_report(
     silent = {score.track for score in scores if score.left_out}
     if silent:
         remarks.append(f"{len(silent)} track(s) have windows without SDR: {SILENCE}")
+    uneven = {(score.track, score.method, score.stem): abs(score.excess) for score in scores if score.excess}
+    if uneven:
+        what = f"{len(uneven)} estimate(s) of {len({track for track, _, _ in uneven})} track(s)"
+        remarks.append(
+            f"{what} are longer or shorter than the references, by at most {max(uneven.values())} samples: "
+            "they are cut at the end, or padded with silence"
+        )
     if any(np.isinf(score.value) for score in scores):
         remarks.append("some values are infinite: an estimate equals its reference, or is orthogonal to it")
     missing = Counter(score.metric for score in scores if np.isnan(score.value) and not score.left_out)

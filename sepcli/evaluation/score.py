@@ -29,6 +29,8 @@ class TrackScore:
     """In the unit of the metric; NaN when no window has a value."""
     left_out: int = 0
     """Windows without a value, because a source or an estimate is silent there."""
+    excess: int = 0
+    """Samples by which the estimate's file was longer than the reference and was cut; if < 0, padded."""
 
 
 def score_track(

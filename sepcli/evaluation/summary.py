@@ -52,7 +52,7 @@ Differences = dict[str, dict[str, dict[str, Difference]]]
 def track_values(scores: Sequence[TrackScore]) -> Values:
     """Return scores by metric, method, stem and track, each in the order of the first appearance.
 
-    Where there are several stems, there is their average, track by track; it is NaN for tracks in which a
+    Where there are several stems, there is the average of each track's stems; it is NaN for tracks in which a
     stem has no value.
     """
     values: Values = {}
@@ -62,11 +62,9 @@ def track_values(scores: Sequence[TrackScore]) -> Values:
     for methods in values.values():
         for stems in methods.values():
             if len(stems) > 1:
-                tracks = next(iter(stems.values()))
-                stems[AVERAGE] = {
-                    track: sum(by_track.get(track, np.nan) for by_track in stems.values()) / len(stems)
-                    for track in tracks
-                }
+                tracks = dict.fromkeys(track for by_track in stems.values() for track in by_track)
+                present = {t: [of[t] for of in stems.values() if t in of] for t in tracks}
+                stems[AVERAGE] = {track: sum(each) / len(each) for track, each in present.items()}
     return values
 
 

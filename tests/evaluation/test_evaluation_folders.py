@@ -13,8 +13,10 @@ import pytest
 import soundfile
 from PIL import Image
 
+from sepcli.datasets.musdb18 import open_musdb
 from sepcli.errors import InputError, OutputError, SepError
-from sepcli.evaluation.folder_layouts import ESTIMATES, pair_folders
+from sepcli.evaluation.folder_layouts import ESTIMATES
+from sepcli.evaluation.folder_pairs import pair_folders
 from sepcli.evaluation.report import Report
 from sepcli.evaluation.run import run
 from sepcli.evaluation.tasks.folders import open_folders
@@ -129,7 +131,7 @@ def test_one_stem_in_two_formats_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"rate": 2000}, r"\b2000\b"), ({"length": 2999}, r"\b2999\b"), ({"channels": 2}, r"\b2\b")],
+    [({"rate": 2000}, r"\b2000\b"), ({"length": 1975}, r"\b1975\b"), ({"channels": 2}, r"\b2\b")],
     ids=str,
 )
 def test_unlike_files_fail_their_track(tmp_path: Path, change: dict[str, int], reason: str) -> None:
@@ -143,6 +145,67 @@ def test_unlike_files_fail_their_track(tmp_path: Path, change: dict[str, int], r
     assert bad.track == "one"
     assert re.search(reason, bad.reason)
     assert {score.track for score in report.scores} == {"two"}
+
+
+@pytest.mark.parametrize("longer", [1, -1, 1024, -1024, 1025, -1025])
+def test_estimates_are_cut_or_padded_as_museval_does(tmp_path: Path, longer: int) -> None:
+    rng = np.random.default_rng(0)
+    sources = {stem: rng.uniform(-0.5, 0.5, 3 * RATE) for stem in ("bass", "drums")}
+    (tmp_path / "est" / "two").mkdir(parents=True)
+    for track in ("one", "two"):
+        for stem, x in sources.items():
+            (tmp_path / "ref" / track).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "est" / track).mkdir(parents=True, exist_ok=True)
+            y = x + 0.1 * rng.uniform(-0.5, 0.5, x.size)
+            y = y if (track, stem) == ("two", "drums") else np.pad(y, (0, 1025))[: x.size + longer]
+            soundfile.write(tmp_path / "ref" / track / f"{stem}.wav", x, RATE, subtype="FLOAT")
+            soundfile.write(tmp_path / "est" / track / f"{stem}.wav", y, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "est" / "two" / "bass.wav", 0.9 * sources["bass"], RATE, subtype="FLOAT")
+    report = evaluate_folders(tmp_path / "est", tmp_path / "ref", ["sdr"])
+    scores = {(s.track, s.stem): s for s in report.scores if s.method == "estimates"}
+    assert scores["two", "bass"].value == pytest.approx(20.0, abs=1e-3)
+    if abs(longer) > 1024:
+        assert [failure.track for failure in report.failures] == ["one"]
+        assert re.search(rf"\b{3 * RATE + longer}\b", report.failures[0].reason)
+        return
+    assert report.failures == ()
+    assert {key: score.excess for key, score in scores.items()} == {
+        ("one", "bass"): longer,
+        ("one", "drums"): longer,
+        ("two", "bass"): 0,
+        ("two", "drums"): 0,
+    }
+    whole = np.pad(soundfile.read(tmp_path / "est" / "one" / "bass.wav")[0], (0, 1024))[: 3 * RATE]
+    soundfile.write(tmp_path / "est" / "one" / "bass.wav", whole, RATE, subtype="FLOAT")
+    again = evaluate_folders(tmp_path / "est", tmp_path / "ref", ["sdr"])
+    (value,) = (s.value for s in again.scores if (s.track, s.stem, s.method) == ("one", "bass", "estimates"))
+    assert scores["one", "bass"].value == pytest.approx(value, abs=1e-6)
+    note = next(note for note in report.notes if "longer" in note)
+    assert re.search(rf"(?=.*\b2 estimate)(?=.*\b1 track)(?=.*\b{abs(longer)} samples)", note)
+
+
+def test_stems_are_averaged_by_the_tracks_that_have_them(tmp_path: Path) -> None:
+    est, ref = _noisy(tmp_path)
+    for folder in (est, ref):
+        (folder / "0" / "drums.wav").unlink()
+    report = evaluate_folders(est, ref, ["si-sdr"])
+    assert report.failures == ()
+    row = report.results["si-sdr"]["estimates"]
+    assert [row[stem].n for stem in ("bass", "drums", "average")] == [3, 2, 3]
+    values = {(s.track, s.stem): s.value for s in report.scores if s.method == "estimates"}
+    means = [values["0", "bass"], *((values[t, "bass"] + values[t, "drums"]) / 2 for t in "12")]
+    assert row["average"].mean == pytest.approx(np.mean(means))
+    assert any("drums (2)" in note for note in report.notes)
+
+
+def test_stems_of_a_data_set_end_in_silence(tmp_path: Path) -> None:
+    short = tmp_path / "test" / "A - One"
+    for number, stem in enumerate(("drums", "bass", "other", "vocals")):
+        _write(short / f"{stem}.wav", number, length=3 * RATE - 700 * number)
+        _write(tmp_path / "est" / "A - One" / f"{stem}.wav", number, length=3 * RATE)
+    report = run(open_folders(tmp_path / "est", open_musdb(tmp_path).songs), ["sdr"])
+    assert report.failures == ()
+    assert report.results["sdr"]["estimates"]["drums"].mean == np.inf
 
 
 @pytest.mark.parametrize("loudness", [0.0, 1.0], ids=["whole", "partial"])
@@ -201,7 +264,7 @@ def test_nothing_scored_is_an_error(tmp_path: Path) -> None:
     )
     for track in ("one", "two"):
         _write(est / track / "bass.wav", rate=2000)
-    with pytest.raises(InputError, match=r"drums\.wav"):
+    with pytest.raises(InputError, match=r"bass\.wav"):
         evaluate_folders(est, ref, ["sdr"])
 
 

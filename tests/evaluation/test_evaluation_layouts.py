@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from sepcli.errors import InputError
-from sepcli.evaluation.folder_layouts import ESTIMATES, IMAGES, SOUNDS, holds, pair_folders
+from sepcli.evaluation.folder_layouts import ESTIMATES, IMAGES, SOUNDS, holds
+from sepcli.evaluation.folder_pairs import pair_folders
 
 
 def _write(root: Path, *names: str) -> Path:
@@ -54,7 +55,77 @@ def test_of_references_in_splits_only_those_with_estimates_count(tmp_path: Path,
     ]
     assert not pairing.failures
     _write(est, estimates.format(t="three", s="bass"))
-    assert [f.track for f in pair_folders(est, ref).failures] == ["three"]  # no drums
+    pairing = pair_folders(est, ref)
+    assert [track.stems for track in pairing.tracks] == [("bass", "drums"), ("bass",), ("bass", "drums")]
+    _write(ref / "train" / "three", "drums.wav")
+    assert [f.track for f in pair_folders(est, ref).failures] == ["three"]  # no estimate of the drums
+
+
+def test_one_more_stem_of_one_track_drops_no_track(tmp_path: Path) -> None:
+    est = _write(tmp_path / "est", *_tracks("{t}/{s}.wav"), "three/bass.wav", "three/drums.wav")
+    ref = _write(tmp_path / "ref", *_tracks("{t}/{s}.wav"), "three/bass.wav", "three/drums.wav")
+    _write(tmp_path, "est/one/piano.wav", "ref/one/piano.wav")
+    for _ in range(2):
+        pairing = pair_folders(est, ref)
+        assert [track.stems for track in pairing.tracks] == [
+            ("bass", "drums", "piano"),
+            ("bass", "drums"),
+            ("bass", "drums"),
+        ]
+        assert (pairing.failures, pairing.ignored) == ((), ())
+        assert re.search(r"(?=.*\b3 tracks\b)(?=.*piano \(1\))", pairing.notes[0])
+        _write(ref, "two/piano.wav", "three/piano.wav")  # of which most have no estimates
+    (est / "two" / "bass.wav").unlink()  # of which most have estimates
+    assert [f.track for f in pair_folders(est, ref).failures] == ["two"]
+
+
+@pytest.mark.parametrize("deep", ["", "htdemucs/"])
+def test_what_lies_beside_the_stems_is_passed_over(tmp_path: Path, deep: str) -> None:
+    est = _write(tmp_path / "est", *_tracks(deep + "{t}/{s}.wav"))
+    ref = _write(tmp_path / "ref", *_tracks("{t}/{s}.wav"))
+    for folder in (est, ref):
+        clutter = (
+            "demo.wav",
+            "notes.txt",
+            "#recycle/old.wav",
+            "@eaDir/SYNOAUDIO.wav",
+            ".@__thumb/one/bass.wav",
+        )
+        _write(folder, *clutter, "__MACOSX/one/._drums.wav", ".DS_Store", "Thumbs.db")
+    _write(est, f"{deep}one/run.json", f"{deep}one/._drums.wav")
+    pairing = pair_folders(est, ref)
+    assert [(track.id, track.stems) for track in pairing.tracks] == [
+        ("one", ("bass", "drums")),
+        ("two", ("bass", "drums")),
+    ]
+    assert (pairing.failures, pairing.ignored, pairing.warnings) == ((), (), ())
+    first, second = pairing.notes
+    assert first.startswith(f"{est}: 7 entries")
+    assert second.startswith(f"{ref}: 6 entries")
+    assert all(name in second for name in ("#recycle", ".@__thumb", "@eaDir", "__MACOSX", "demo.wav"))
+
+
+def test_files_that_may_be_stems_or_strays_are_refused(tmp_path: Path) -> None:
+    est = _write(tmp_path / "est", *_tracks("{t}/{s}.wav"), "bass.wav")
+    with pytest.raises(InputError, match=re.escape(str(est))):
+        pair_folders(est, _write(tmp_path / "ref", *_tracks("{t}/{s}.wav")))
+
+
+def test_swapped_folders_are_doubted(tmp_path: Path) -> None:
+    est = _write(tmp_path / "est", *_tracks("{t}/{s}.wav"))
+    ref = _write(tmp_path / "ref", *_tracks("{t}/{s}.wav"), "one/mixture.wav")
+    assert pair_folders(est, ref).warnings == ()
+    (doubt,) = pair_folders(ref, est).warnings
+    assert "swapped" in doubt
+    _write(est, "one/mixture.wav")
+    assert pair_folders(ref, est).warnings == ()
+
+
+@pytest.mark.parametrize("layout", ["{t}/{s}.wav", "{s}/{t}.wav"])
+def test_stems_match_in_any_case(tmp_path: Path, layout: str) -> None:
+    est = _write(tmp_path / "est", *_tracks("{t}/{s}.wav", ("Bass", "DRUMS")))
+    pairing = pair_folders(est, _write(tmp_path / "ref", *_tracks(layout)))
+    assert [track.stems for track in pairing.tracks] == [("bass", "drums")] * 2
 
 
 def test_a_demucs_folder_against_items_by_stem(tmp_path: Path) -> None:

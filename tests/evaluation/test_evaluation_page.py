@@ -19,7 +19,8 @@ from PIL import Image
 
 from sepcli.atomic import write_text
 from sepcli.errors import InputError, OutputError
-from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, pair_folders
+from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS
+from sepcli.evaluation.folder_pairs import pair_folders
 from sepcli.evaluation.folders import track_clips
 from sepcli.evaluation.html_report import html_page, pick_cases
 from sepcli.evaluation.previews import LARGEST, SECONDS, Clip, ClipsOf, encode_audio, encode_image
@@ -153,13 +154,13 @@ def test_sounds_are_the_middle_and_images_whole(tmp_path: Path) -> None:
             (tmp_path / folder / "t").mkdir(parents=True, exist_ok=True)
             soundfile.write(tmp_path / folder / "t" / f"{name}.wav", [0.5, 2.0], rate, subtype="FLOAT")
             Image.new("RGB", (3, 2), (9, 8, 7)).save(tmp_path / folder / "t" / f"{name}.png")
-    clips = track_clips(pair_folders(tmp_path / "est", tmp_path / "ref", SOUNDS).tracks[0], ("a",), False)
+    clips = track_clips(pair_folders(tmp_path / "est", tmp_path / "ref", SOUNDS).tracks[0], False)
     assert [clip[:3] for clip in clips] == [
         ("mixture", "mixture", "audio/flac"),
         ("reference", "a", "audio/flac"),
         ("estimates", "a", "audio/flac"),
     ]
-    shown = track_clips(pair_folders(tmp_path / "est", tmp_path / "ref", IMAGES).tracks[0], ("a",), True)
+    shown = track_clips(pair_folders(tmp_path / "est", tmp_path / "ref", IMAGES).tracks[0], True)
     assert [clip[:3] for clip in shown] == [("reference", "a", "image/png"), ("estimates", "a", "image/png")]
     with Image.open(io.BytesIO(shown[1].data)) as image:
         assert image.getpixel((0, 0)) == (9, 8, 7)
@@ -168,7 +169,7 @@ def test_sounds_are_the_middle_and_images_whole(tmp_path: Path) -> None:
 def test_csv_has_a_row_per_score() -> None:
     shown = report(1.5, math.nan, math.inf, name=NASTY)
     rows = list(csv.DictReader(io.StringIO(csv_text(shown))))
-    assert list(rows[0]) == ["track", "method", "stem", "metric", "value", "left_out"]
+    assert list(rows[0]) == ["track", "method", "stem", "metric", "value", "left_out", "excess"]
     assert len(rows) == len(shown.scores)
     assert (rows[0]["track"], rows[0]["value"]) == (f"{NASTY} 0", "2.5")
     assert [row["value"] for row in rows[2:6]] == ["", "", "inf", "inf"]

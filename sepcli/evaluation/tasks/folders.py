@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sepcli.errors import InputError, UsageError
 from sepcli.evaluation.baselines import AVERAGE, ORACLE
-from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, FolderTrack, Layout, Pairing, holds, pair_folders
+from sepcli.evaluation.folder_layouts import IMAGES, SOUNDS, Layout, holds
+from sepcli.evaluation.folder_pairs import FolderTrack, Pairing, pair_folders
 from sepcli.evaluation.folders import score_track_files, track_clips
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol
@@ -35,6 +36,7 @@ class Folders:
     any_order: bool = False
     separates: bool = False
     one_by_one: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -59,7 +61,8 @@ class Folders:
             settings={"order": BEST_ORDER} if self.any_order else {},
         )
         ignored = ", ".join(pairing.ignored)
-        notes = (f"only in one of the folders, not scored: {ignored}",) if ignored else ()
+        only = (f"only in one of the folders, not scored: {ignored}",) if ignored else ()
+        notes = (*pairing.warnings, *only, *pairing.notes, *self.notes)
         return Setup(protocol, files=tuple(self._files()), failures=pairing.failures, notes=notes)
 
     def items(self, plan: Plan) -> Iterator[FolderTrack]:
@@ -69,11 +72,11 @@ class Folders:
     def score(self, items: Members[FolderTrack], plan: Plan, on_progress: ProgressCallback | None) -> Scored:
         """Read and score a track."""
         ((_, track),) = items
-        return Scored({track.id: score_track_files(track, self.pairing.stems, plan.metrics, self.any_order)})
+        return Scored({track.id: score_track_files(track, plan.metrics, self.any_order)})
 
     def clips(self, number: int, item: FolderTrack, plan: Plan) -> list[Clip]:
         """Return previews of the mixture, the references and the estimates."""
-        return track_clips(item, self.pairing.stems, self.medium == "image")
+        return track_clips(item, self.medium == "image")
 
     def _files(self) -> Iterator[Path]:
         for track in self.pairing.tracks:
@@ -89,6 +92,7 @@ def open_folders(
     *,
     title: str | None = None,
     any_order: bool = False,
+    notes: Sequence[str] = (),
 ) -> Folders:
     """Match finished estimates with references.
 
@@ -98,6 +102,7 @@ def open_folders(
         metrics: their medium, or else that of the files, is compared.
         title: of the references; their folder's name if None.
         any_order: put the estimates of a track in the order that fits best.
+        notes: sentences on the references, for the report.
 
     Raises:
         InputError: the folders have no stem of a track in common, or a model or stem has the name of a row or
@@ -118,4 +123,4 @@ def open_folders(
         )
     fallback = f"references {references.name}" if isinstance(references, Path) else "references"
     name = f"estimates {estimates.name} against {title or fallback}"
-    return Folders(pairing, name, "image" if images else "audio", any_order)
+    return Folders(pairing, name, "image" if images else "audio", any_order, notes=tuple(notes))
