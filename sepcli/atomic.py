@@ -2,20 +2,73 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from sepcli.errors import OutputError
 
+TEMPORARY = re.compile(r"\.sepcli-([0-9a-f]{6})-(\d+)-([0-9a-f]{6})-[0-9a-f]{8}\.part")
+"""Temporary names: machine, process and run, and a number."""
+FOREIGN_SECONDS = 86400
+"""Age from which temporary files of other machines are leftovers."""
 MORE_SPACE = "check the folder and its free space"
 
 
 def temporary(path: Path) -> Path:
-    """Return an unused temporary name in the folder of a file."""
-    return path.with_name(f".sepcli-{os.getpid()}-{secrets.token_hex(4)}.part")
+    """Return an unused temporary name in the folder of a file: of this machine, process and run."""
+    return path.with_name(f".sepcli-{_machine()}-{os.getpid()}-{_run()}-{secrets.token_hex(4)}.part")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files in a folder that killed runs left: of processes that have ended.
+
+    Those of other machines, whose processes cannot be seen, are removed when they are a day old.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if (match := TEMPORARY.fullmatch(path.name)) and _is_left(path, *match.groups()):
+                path.unlink()
+
+
+def _is_left(path: Path, machine: str, process: str, run: str) -> bool:
+    if machine != _machine():
+        return time.time() - path.stat().st_mtime > FOREIGN_SECONDS
+    if int(process) == os.getpid():
+        return run != _run()  # of an earlier process of this number
+    return not _runs(int(process))
+
+
+def _runs(process: int) -> bool:
+    """Return whether a process of this machine is running."""
+    if os.name != "posix":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@cache
+def _machine() -> str:
+    """Return a short hash of the machine's name."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+@cache
+def _run() -> str:
+    """Return a word that tells this process from earlier ones of its number."""
+    return secrets.token_hex(3)
 
 
 def rename_all(files: Iterable[tuple[Path, Path]]) -> None:

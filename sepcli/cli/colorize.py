@@ -23,7 +23,7 @@ COARSE = (
     " celebahq-256 (portraits), church-256; fetch-priors, then --prior"
 )
 """What the default prior can do."""
-TEMPLATES = ("{track}/colorized.{ext}", "{track}/{sample}.{ext}")
+TEMPLATES = ("{folder}/{track}/colorized.{ext}", "{folder}/{track}/{sample}.{ext}")
 
 
 class Gray(StrEnum):
@@ -90,7 +90,7 @@ def colorize(options: ColorizeOptions) -> None:
     named = template_of(choice, options, TEMPLATES)
     stored = (options.container.value, options.quality)
     work = colorizing_work(choice, named, options, stored, gray, options.hint)
-    inputs = collect(options.inputs, ("image",), partial(console.note, quiet=options.quiet))
-    if options.hint is not None and len(inputs) > 1:
-        raise UsageError(f"one --hint for {len(inputs)} images", "colorize the images one by one")
-    run_batch(Batch(dict.fromkeys(inputs, work), options))
+    inputs = collect(options.inputs, ("image",), options.out, partial(console.note, quiet=options.quiet))
+    if options.hint is not None and len(inputs.folders) > 1:
+        raise UsageError(f"one --hint for {len(inputs.folders)} images", "colorize the images one by one")
+    run_batch(Batch.of(inputs, work, options))

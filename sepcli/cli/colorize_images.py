@@ -88,7 +88,8 @@ def colorize_image(
             on_progress=on_progress,
         )
     ranks = _quality(colors, options.seed)
-    write_images(_results(job, image, colors, ranks), overwrite=options.overwrite, quality=quality)
+    images = _results(job, image, colors, ranks, options.quiet)
+    write_images(images, overwrite=options.overwrite, quality=quality)
     several: dict[str, Any] = {}
     if job.beside:
         several = {
@@ -164,7 +165,7 @@ def _read_hint(path: Path, size: Sequence[int]) -> tuple[Tensor, Tensor]:
 
 
 def _results(
-    job: Job, image: RasterImage, colors: ColorSamples, quality: Quality
+    job: Job, image: RasterImage, colors: ColorSamples, quality: Quality, quiet: bool
 ) -> Iterator[tuple[Path, RasterImage]]:
     """Yield all images of a job, one after the other; none is held here, for they may be large."""
     from sepcli.media.images import RasterImage
@@ -172,7 +173,7 @@ def _results(
     def result(number: int, path: Path) -> RasterImage:
         pixels = _shown(number, colors, colors.gray)
         if number < len(job.stems) and pixels.amax(0).sub_(pixels.amin(0)).max() < STEP:
-            console.warn(f"{path} has no colors, it equals the input")
+            console.warn(f"{path} has no colors, it equals the input", quiet)
         return image.with_pixels(pixels.numpy())
 
     files = (*job.stems, *job.beside)

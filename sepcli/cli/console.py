@@ -27,9 +27,10 @@ def note(message: str, quiet: bool = False) -> None:
         _print(_harmless(message), sys.stderr)
 
 
-def warn(message: str) -> None:
-    """Print ``warning: message`` to stderr; a warning is printed even when quiet."""
-    _print(f"{_label('warning')} {_one_line(message)}", sys.stderr)
+def warn(message: str, quiet: bool = False) -> None:
+    """Print ``warning: message`` to stderr, unless ``quiet``."""
+    if not quiet:
+        _print(f"{_label('warning')} {_one_line(message)}", sys.stderr)
 
 
 def error(message: str, hint: str) -> None:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sepcli.atomic import remove_leftovers
 from sepcli.cli import console
 from sepcli.cli.options import BatchOptions
-from sepcli.cli.outputs import Job, plan, refuse_collisions, to_do
+from sepcli.cli.outputs import Job, collisions, existing, left_to_do, plan
 from sepcli.cli.resolve import Choice
-from sepcli.cli.run_record import assemble, refuse_unlike, replace_record
+from sepcli.cli.run_record import assemble, replace_record, unlike
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
+    from sepcli.cli.inputs import Inputs
     from sepcli.separation.separator import Separator
 
 
@@ -83,12 +85,26 @@ class Batch:
     Attributes:
         inputs: input → its work.
         options: of the command.
+        folders: input → ``{folder}`` in the names of its outputs.
         failed: input → why it failed.
     """
 
     inputs: Mapping[Path, Work]
     options: BatchOptions
+    folders: Mapping[Path, str] = field(default_factory=dict)
     failed: dict[Path, SepError] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, inputs: Inputs, work: Work | Mapping[Path, Work], options: BatchOptions) -> Batch:
+        """Return a batch of what a command line names, and the work for all of them or for each.
+
+        Raises:
+            SepError: the only argument gives no file.
+        """
+        each = dict.fromkeys(inputs.folders, work) if isinstance(work, Work) else work
+        if not each and len(inputs.failed) == 1 and not options.as_json:
+            raise next(iter(inputs.failed.values()))
+        return cls(each, options, inputs.keep_apart(), inputs.failed)
 
     @property
     def total(self) -> int:
@@ -116,17 +132,14 @@ def run_batch(batch: Batch) -> None:
     """
     options = batch.options
     jobs = _plan(batch)
-    todo = to_do([*jobs], overwrite=options.overwrite, resume=options.resume)
+    for folder in {path.parent for job in jobs for path in job.files}:
+        remove_leftovers(folder)
     made_with: dict[Work, Mapping[str, Any]] = {}
-    left: set[Job] = set()
-    for work in dict.fromkeys(jobs.values()):
-        with console.progress("loading", options.quiet):
-            made_with[work] = work.prepare()
-        group = [job for job, worker in jobs.items() if worker is work]
-        unfinished = [job for job in group if job in todo]
-        left |= {*refuse_unlike(group, unfinished, made_with[work], options.overwrite)}
-    todo = [job for job in jobs if job in left]
-    records = [_entry(job, {"skipped": True}) for job in jobs if job not in todo]
+    todo = _to_do(batch, jobs, made_with)
+    done = [job for job in jobs if job not in todo and job.source not in batch.failed]
+    if done and not todo and not batch.failed:
+        console.note(f"nothing to do: {len(done)} of {len(done)} inputs are finished", options.quiet)
+    records = [_entry(job, {"skipped": True}) for job in done]
     for number, job in enumerate(todo, 1):
         title = job.track if len(todo) == 1 else f"{job.track} ({number}/{len(todo)})"
         work = jobs[job]
@@ -140,23 +153,52 @@ def run_batch(batch: Batch) -> None:
             batch.refuse(job.source, error, UsageError, PriorError)  # the other inputs would fail alike
             continue
         records.append(_entry(job, record))
-        if not options.as_json:
+        if not (options.as_json or options.quiet):
             for line in outcome.lines:
                 console.emit(line)
     finish("results", records, batch.failed, options.as_json, batch.total)
 
 
 def _plan(batch: Batch) -> dict[Job, Work]:
-    """Name all outputs; inputs that cannot be read fail now, before anything is computed."""
+    """Name all outputs; inputs that cannot be read, or clash, fail now, before anything is computed."""
     jobs: dict[Job, Work] = {}
     for source, work in batch.inputs.items():
         try:
             extension = work.extension(source)
-            jobs[plan(source, extension, work.template, work.choice, batch.options)] = work
+            folder = batch.folders.get(source, "")
+            jobs[plan(source, folder, extension, work.template, work.choice, batch.options)] = work
         except SepError as error:
             batch.refuse(source, error, OutputError, UsageError)
-    refuse_collisions([*jobs])
+    for job, collision in collisions([*jobs]).items():
+        batch.refuse(job.source, collision)
+        del jobs[job]
     return jobs
+
+
+def _to_do(batch: Batch, jobs: Mapping[Job, Work], made_with: dict[Work, Mapping[str, Any]]) -> list[Job]:
+    """Return the jobs that are left; those that would replace files fail, unless they may.
+
+    Works that have such a job are prepared, and ``made_with`` is filled with their entries of records.
+    """
+    options = batch.options
+    todo = []
+    for job in left_to_do([*jobs], resume=options.resume):
+        error = None if options.overwrite else existing(job, resume=options.resume)
+        if error is None:
+            todo.append(job)
+        else:
+            batch.refuse(job.source, error)
+    finished = [job for job in jobs if job not in todo and job.source not in batch.failed]
+    for work in dict.fromkeys(jobs[job] for job in (*todo, *finished)):
+        with console.progress("loading", options.quiet):
+            made_with[work] = work.prepare()
+    for job in finished:
+        error = unlike(job, made_with[jobs[job]])
+        if error is not None and options.overwrite:
+            todo.append(job)
+        elif error is not None:
+            batch.refuse(job.source, error)
+    return [job for job in jobs if job in todo]
 
 
 def _entry(job: Job, record: Mapping[str, Any]) -> dict[str, Any]:

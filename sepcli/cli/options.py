@@ -31,7 +31,7 @@ files, model, report = panel("Files"), panel("Model"), panel("Report")
 
 def template(one: str, several: str) -> Any:
     """Return ``--filename``; the arguments are its defaults for one sample and for several."""
-    text = "Template of file names with {track} {stem} {ext} {sample} {prior}. Default:"
+    text = "Template of file names with {folder} {track} {stem} {ext} {sample} {prior}. Default:"
     return files(f"{text} {one}, {several} for several samples.")
 
 
@@ -53,7 +53,7 @@ STORAGE: Mapping[str, Storage] = {name: name for name in STORAGES}
 """Choice of the option → storage."""
 BFLOAT16 = StorageName(DEFAULT_STORAGE)
 """The default."""
-Quiet = Annotated[bool, report("Print no progress and no notes.", "-q", "--quiet")]
+Quiet = Annotated[bool, report("Print nothing but errors.", "-q", "--quiet")]
 
 
 @dataclass(frozen=True, kw_only=True)

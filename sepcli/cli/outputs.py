@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sepcli.errors import OutputError, UsageError
 from sepcli.media import MEDIA
 from sepcli.media.names import inside, safe_name
 
-FIELDS = ("track", "stem", "ext", "sample", "prior")
+FIELDS = ("folder", "track", "stem", "ext", "sample", "prior")
 """The fields of a template."""
 BESIDE = ("mean", "std")
 """What is stored beside several samples of an image, instead of their number."""
@@ -70,8 +70,10 @@ def template_of(choice: Choice, options: BatchOptions, defaults: tuple[str, str]
     return template
 
 
-def plan(source: Path, extension: str, template: str, choice: Choice, options: BatchOptions) -> Job:
-    """Name the outputs of one input, whose stems have an extension.
+def plan(
+    source: Path, folder: str, extension: str, template: str, choice: Choice, options: BatchOptions
+) -> Job:
+    """Name the outputs of one input, which was found in a folder, and whose stems have an extension.
 
     Images have a contact sheet and, of several samples, mean and standard deviation.
 
@@ -82,7 +84,8 @@ def plan(source: Path, extension: str, template: str, choice: Choice, options: B
 
     def paths(sample: str) -> tuple[Path, ...]:
         fields = {"track": track, "ext": extension, "sample": sample, "prior": safe_name(choice.prior)}
-        names = [template.format(stem=safe_name(stem), **fields) for stem in choice.names]
+        form = template if folder else template.replace("{folder}/", "")
+        names = [form.format(stem=safe_name(stem), folder=folder, **fields) for stem in choice.names]
         return tuple(inside(options.out, name) for name in names)
 
     images = choice.medium == "image"
@@ -99,50 +102,56 @@ def plan(source: Path, extension: str, template: str, choice: Choice, options: B
     several = images and options.samples > 1
     beside = tuple(paths(name) for name in BESIDE if several)
     together = Path(os.path.commonpath([path.parent for group in (*stems, *beside) for path in group]))
-    prefix = "" if track in together.relative_to(options.out).parts else f"{track}."
+    within = together.relative_to(options.out)
+    prefix = "" if track in within.parts else f"{track}."
+    if folder and f"/{folder}/" not in f"/{within.as_posix()}/":
+        prefix = f"{folder.replace('/', '-')}.{prefix}"
     sheet = together / f"{prefix}contact.png" if images else None
     return Job(source, track, stems, together / f"{prefix}run.json", beside, sheet)
 
 
-def to_do(jobs: Sequence[Job], *, overwrite: bool, resume: bool) -> list[Job]:
-    """Return the jobs that are left: all, or with ``resume`` those whose files are not all there.
+def left_to_do(jobs: Sequence[Job], *, resume: bool) -> list[Job]:
+    """Return the jobs that are left: all, or with ``resume`` those whose files are not all there."""
+    return [job for job in jobs if not (resume and all(path.is_file() for path in job.files))]
 
-    Raises:
-        OutputError: a file of those exists, and is not to be replaced.
-    """
-    todo = [job for job in jobs if not (resume and all(path.is_file() for path in job.files))]
+
+def existing(job: Job, *, resume: bool) -> OutputError | None:
+    """Return why a job cannot be done without replacing files; None if none of its files exists."""
     hint = "use --overwrite to replace it, --resume to skip it, or another --out folder"
     if resume:
         hint = "it is not of a finished run: add --overwrite to replace it, or choose another --out folder"
-    for path in (path for job in todo for path in job.files):
-        if os.path.lexists(path) and not overwrite:
-            raise OutputError(f"{path} exists already", hint)
-    return todo
+    for path in job.files:
+        if os.path.lexists(path):
+            return OutputError(f"{path} exists already", hint)
+    return None
 
 
-def refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Refuse jobs of which two write one file, or one writes a file twice or replaces an input.
-
-    Raises:
-        OutputError: they would.
-    """
+def collisions(jobs: Sequence[Job]) -> dict[Job, OutputError]:
+    """Return the jobs that would write a file of an earlier one, or a file twice, or replace an input."""
     owner: dict[str, Path] = {}
     inputs = {os.path.realpath(job.source) for job in jobs}
+    refused: dict[Job, OutputError] = {}
     for job in jobs:
-        for path in job.files:
-            if os.path.realpath(path) in inputs:
-                raise OutputError(
-                    f"a stem of {job.source} would replace the input {path}", "choose another --out folder"
-                )
-            key = os.path.normcase(os.path.abspath(path))
-            other = owner.get(key)
-            if other == job.source:
-                raise OutputError(
-                    f"two outputs of {job.source} would both be {path}", "choose another --filename"
-                )
-            if other is not None:
-                raise OutputError(
-                    f"{other} and {job.source} would both write {path}",
-                    "separate them into two --out folders",
-                )
-            owner[key] = job.source
+        keys = [os.path.normcase(os.path.abspath(path)) for path in job.files]
+        error = _collision(job, keys, owner, inputs)
+        if error is None:
+            owner |= dict.fromkeys(keys, job.source)
+        else:
+            refused[job] = error
+    return refused
+
+
+def _collision(
+    job: Job, keys: Sequence[str], owner: Mapping[str, Path], inputs: Set[str]
+) -> OutputError | None:
+    for path, key in zip(job.files, keys, strict=True):
+        if os.path.realpath(path) in inputs:
+            message = f"a stem of {job.source} would replace the input {path}"
+            return OutputError(message, "choose another --out folder")
+        if key in owner:
+            message = f"{owner[key]} and {job.source} would both write {path}"
+            return OutputError(message, "use {folder} in --filename, or separate them into two --out folders")
+        if keys.count(key) > 1:
+            message = f"two outputs of {job.source} would both be {path}"
+            return OutputError(message, "choose another --filename")
+    return None

@@ -43,7 +43,7 @@ SPEED_ONLY: Mapping[str, set[str]] = {"": {"device"}, "stream": {"batch"}}
 """Entries by table that two runs may differ in and still be the same."""
 LISTED = ("stems", *BESIDE, "contact_sheet")
 """Entries of a record that name files which the run wrote."""
-WRITTEN = (".wav", ".flac", ".png")
+WRITTEN = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".png")
 """Suffixes of the files that runs write beside their record."""
 
 
@@ -106,31 +106,20 @@ def read_record(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
 
 
-def refuse_unlike(
-    jobs: Sequence[Job], todo: Sequence[Job], made_with: Mapping[str, Any], overwrite: bool
-) -> list[Job]:
-    """Return the jobs that are left, with those that were finished with other options or another mixture.
+def unlike(job: Job, made_with: Mapping[str, Any]) -> OutputError | None:
+    """Return why a finished job is of another run: with other options, or of another mixture.
 
     Args:
-        jobs: all.
-        todo: those that are not finished at all.
+        job: whose files are all there.
         made_with: what a record of this run would say; entries that a record lacks are not compared.
-        overwrite: do unlike ones again.
-
-    Raises:
-        OutputError: one is unlike, and is not to be replaced.
     """
-    wanted, left = json.loads(console.to_json(made_with)), []
-    for job in jobs:
-        key = None if job in todo else _difference(job, wanted)
-        if key is not None and not overwrite:
-            raise OutputError(
-                f"{job.record} is of a run with another {key}",
-                "repeat that run's options, add --overwrite to replace it, or choose another --out folder",
-            )
-        if job in todo or key is not None:
-            left.append(job)
-    return left
+    key = _difference(job, json.loads(console.to_json(made_with)))
+    if key is None:
+        return None
+    return OutputError(
+        f"{job.record} is of a run with another {key}",
+        "repeat that run's options, add --overwrite to replace it, or choose another --out folder",
+    )
 
 
 def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:

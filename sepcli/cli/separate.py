@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,14 +24,15 @@ from sepcli.cli.settings import (
     parse_settings,
     refuse_other_format,
 )
-from sepcli.errors import InputError, SepError, UsageError
+from sepcli.errors import InputError, UsageError
 from sepcli.samplers import names as sampler_names
 
 if TYPE_CHECKING:
+    from sepcli.cli.inputs import Inputs
     from sepcli.cli.jobs import Work
     from sepcli.media import MediumName
 
-TEMPLATES = ("{track}/{stem}.{ext}", "{track}/{sample}/{stem}.{ext}")
+TEMPLATES = ("{folder}/{track}/{stem}.{ext}", "{folder}/{track}/{sample}/{stem}.{ext}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,21 +123,37 @@ def separate(options: SeparateOptions) -> None:
     ):
         if value is not None and only == "image":
             raise UsageError(f"{option} is for audio, and the prior is for images", "leave it out")
-    inputs = collect(options.inputs, ("audio", "image"), partial(console.note, quiet=options.quiet))
-    media = {path: medium_of(path) or only or "audio" for path in inputs}
+    say = partial(console.note, quiet=options.quiet)
+    inputs = collect(options.inputs, ("audio", "image"), options.out, say)
+    media = {path: medium_of(path) or only or "audio" for path in inputs.folders}
     if only is None:
         choices = _defaults({*media.values()}, wanted, options)
+    others = [path for path in inputs.searched if media[path] not in choices]
+    if len(others) < len(media):  # other media in folders are passed over, if they are not all there is
+        for path in others:
+            del media[path], inputs.folders[path]
+        reason = "there is no default prior for images" if only is None else f"the prior is for {only}"
+        _note_others(others, inputs, lambda note: say(f"{note} ({reason})"))
     works = {medium: _work(choice, options) for medium, choice in choices.items()}
-    failed: dict[Path, SepError] = {
-        path: _without_work(path, medium, only, wanted)
+    inputs.failed.update(
+        (path, _without_work(path, medium, only, wanted))
         for path, medium in media.items()
         if medium not in works
-    }
-    if len(failed) == len(media):
-        first = next(iter(failed.values()))
+    )
+    if media and {*media} <= {*inputs.failed}:
+        first = inputs.failed[next(iter(media))]
         raise UsageError(first.message, first.hint)
     given = {path: works[medium] for path, medium in media.items() if medium in works}
-    run_batch(Batch(given, options, failed))
+    run_batch(Batch.of(inputs, given, options))
+
+
+def _note_others(others: Sequence[Path], inputs: Inputs, say: Callable[[str], None]) -> None:
+    """Say which files of another medium are passed over, folder by folder."""
+    from sepcli.media.folders import passed_over
+
+    for folder in dict.fromkeys(inputs.searched[path] for path in others):
+        for note in passed_over(folder, [path for path in others if inputs.searched[path] == folder]):
+            say(note)
 
 
 def _wanted(options: SeparateOptions) -> SeparatorOptions:

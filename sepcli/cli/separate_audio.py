@@ -66,7 +66,8 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding) -> 
         )
         if report.samples is not None and len(writers) > 1:
             reorder(writers, report.samples.order)
-    _warn(job, report)
+    if not options.quiet:
+        _warn(job, report)
     measured = {key: value for key, value in asdict(report).items() if key != "samples"}
     stems = ", ".join(work.choice.names)
     line = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"

@@ -46,7 +46,7 @@ def separate_image(work: Work, job: Job, title: str, quality: int) -> Outcome:
         )
     for k, name in enumerate(separator.names):
         if result.samples[:, k].std(correction=0) < 1 / 255 <= mixture.std(correction=0):
-            console.warn(f"{job.track}: the source {name} is empty")
+            console.warn(f"{job.track}: the source {name} is empty", options.quiet)
     ranks = Quality(result.seeds, result.residual, result.agreement, result.log_prior)
     images = _images(job, image, mixture.numpy(), result, ranks)
     write_images(images.items(), overwrite=options.overwrite, quality=quality)

@@ -229,7 +229,7 @@ def test_a_result_without_colors_is_warned_of(
     tiny_colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "white.png")
-    assert colorize(tiny_colors, tmp_path / "white.png", tmp_path / "out", "-q", "--samples", "2") == 0
+    assert colorize(tiny_colors, tmp_path / "white.png", tmp_path / "out", "--samples", "2") == 0
     told = capsys.readouterr().err
     assert "01.png" in told
     assert "02.png" in told

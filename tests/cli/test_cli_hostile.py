@@ -100,10 +100,10 @@ def test_too_little_memory_fails_one_image(
     shutil.copy(image, tmp_path / "small.png")
     whole = separate_images.separate_image
 
-    def fails(work: Work, job: Any, title: str) -> Outcome:
+    def fails(work: Work, job: Any, title: str, **more: Any) -> Outcome:
         if job.track == "mix":
             raise trouble
-        return whole(work, job, title)
+        return whole(work, job, title, **more)
 
     monkeypatch.setattr(separate_images, "separate_image", fails)
     assert separate(image, tiny_images, tmp_path / "out") == 1

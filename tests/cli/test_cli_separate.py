@@ -15,6 +15,7 @@ import soundfile
 import torch
 
 import sepcli
+from sepcli.atomic import temporary
 from sepcli.cli import run_record
 from sepcli.cli.app import run
 from sepcli.errors import OutputError
@@ -257,8 +258,9 @@ def test_files_folders_and_globs(separate) -> None:
     write("more/deep/five.wav")
     write("odd/six[1].wav")
     code, out, err = separate("one.wav", "songs", "more/**/*.wav", "odd/six[1].wav", "one.wav")
-    assert code == 3  # an image is not passed over in silence
-    assert "cover.jpg" in two_lines(err)[0]
+    assert code == 0
+    (note,) = (line for line in err.splitlines() if "cover.jpg" in line)  # not passed over in silence
+    assert note.startswith("songs: ")
     tracks = sorted(path.name for path in Path("separated").iterdir())
     assert tracks == ["five", "four", "one", "six[1]", "three", "two"]
     assert len(out.splitlines()) == 6
@@ -283,15 +285,86 @@ def test_missing_inputs(separate, words: Sequence[str], message: str) -> None:
     assert files() == []
 
 
-def test_two_tracks_of_one_name_are_refused(separate) -> None:
+def test_tracks_of_one_name_are_kept_apart_by_their_folders(separate) -> None:
     write("a/mix.wav")
-    write("b/mix.wav")
-    code, _, err = separate("a/mix.wav", "b/mix.wav")
-    assert code == 1
-    assert "a/mix.wav" in two_lines(err)[0]
-    assert not Path("separated").exists()
-    assert separate("a/mix.wav", "b/mix.wav", "--filename", "{stem}/{track}.{ext}")[0] == 1
-    assert not Path("separated").exists()
+    write("b/c/mix.wav", seed=1)
+    assert separate("a/mix.wav", "b/c/mix.wav", "-o", "out")[0] == 0
+    assert {name.rpartition("/")[0] for name in files("out")} == {"a/mix", "b/c/mix"}
+    assert separate("a", "b", "-o", "two")[0] == 0
+    assert {name.rpartition("/")[0] for name in files("two")} == {"mix", "c/mix"}
+    template = "{stem}-{track}/{folder}.{ext}"
+    assert separate("a/mix.wav", "b/c/mix.wav", "-o", "own", "--filename", template)[0] == 0
+    assert {"bass-mix/a.wav", "bass-mix/b/c.wav"} <= {*files("own")}
+
+
+def test_of_clashing_tracks_the_first_is_separated(separate) -> None:
+    write("a/mix.wav")
+    write("b/mix.wav", seed=1)
+    write("b/other.wav", seed=2)
+    words = ("a/mix.wav", "b/mix.wav", "b/other.wav", "--filename", "{stem}/{track}.{ext}")
+    code, out, err = separate(*words)
+    assert code == 3
+    assert "b/mix.wav" in two_lines(err)[0]
+    assert "{folder}" in two_lines(err)[1]
+    assert len(out.splitlines()) == 2
+    tracks = ("mix", "other")
+    stems = [f"{stem}/{track}.wav" for stem in ("bass", "drums") for track in tracks]
+    assert files("separated") == sorted([*stems, *(f"{track}.run.json" for track in tracks)])
+
+
+def test_folders_are_searched_but_not_those_of_outputs_and_devices(separate) -> None:
+    for name in ("a", "deep/b", "deep/er/a", ".hidden/c", "@eaDir/a", "#recycle/d"):
+        write(f"in/{name}.wav")
+    code, out, err = separate("in", "-o", "in/stems")
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    folders = {Path(name).parent.as_posix() for name in files("in/stems")}
+    assert folders == {"a", "deep/b", "deep/er/a"}
+    (note,) = err.splitlines()
+    assert "3 entries" in note
+    assert all(name in note for name in ("#recycle", ".hidden", "@eaDir"))
+    code, out, err = separate("in", "-o", "in/stems", "--resume")
+    assert (code, out) == (0, "")
+    assert "stems" in err.splitlines()[0]
+    assert "3 of 3 inputs are finished" in err.splitlines()[1]
+    assert separate("in", "-o", "in")[0] == 0
+    before = files("in")
+    assert separate("in", "-o", "in", "--resume", "-q") == (0, "", "")
+    assert files("in") == before
+
+
+def test_quiet_prints_errors_only(separate) -> None:
+    write("in/a.wav")
+    Path("in/notes.txt").write_text("mine")
+    assert separate("in", "-q") == (0, "", "")
+    assert separate("in", "-q", "--resume") == (0, "", "")
+    code, out, err = separate("in", "-q")
+    assert (code, out) == (1, "")
+    two_lines(err)
+    assert json.loads(separate("in", "-q", "--resume", "--json")[1])["results"][0]["skipped"] is True
+
+
+def test_an_argument_without_files_does_not_stop_the_others(separate) -> None:
+    write("a.wav")
+    Path("empty").mkdir()
+    code, out, err = separate("empty", "*.nothing", "missing.wav", "a.wav")
+    assert code == 3
+    assert len(out.splitlines()) == 1
+    assert [word in err for word in ("empty", "*.nothing", "missing.wav")] == [True] * 3
+
+
+def test_leftovers_of_killed_runs_go(separate) -> None:
+    write("mix.wav")
+    assert separate("mix.wav")[0] == 0
+    part = temporary(Path("separated/mix/bass.wav"))
+    machine, process, rest = part.name.removeprefix(".sepcli-").split("-", 2)
+    ended = part.with_name(f".sepcli-{machine}-4194304999-{rest}")
+    elsewhere = part.with_name(f".sepcli-000000-{process}-{rest}")
+    for path in (part, ended, elsewhere, part.with_name(".sepcli-notes.part")):
+        path.touch()
+    assert separate("mix.wav", "--overwrite")[0] == 0
+    assert not ended.exists()
+    assert all(path.exists() for path in (part, elsewhere, part.with_name(".sepcli-notes.part")))
 
 
 def test_records_of_tracks_that_share_a_folder_do_not_collide(separate) -> None:
@@ -438,9 +511,16 @@ def test_existing_stems_are_kept_replaced_or_skipped(separate) -> None:
     assert separate("in")[0] == 0
     before = {name: Path("separated", name).stat().st_mtime_ns for name in files("separated")}
     write("in/b.wav")
-    code, out, err = separate("in")
+    code, out, err = separate("in/a.wav")
     assert (code, out) == (1, "")
     assert "separated/a/" in two_lines(err)[0]
+    code, out, err = separate("in", "-o", "half")
+    assert code == 0
+    shutil.rmtree("half/b")
+    code, out, err = separate("in", "-o", "half")
+    assert code == 3
+    assert "half/a/" in two_lines(err)[0]
+    assert len(files("half")) == 6
     assert files("separated") == sorted(before)
     code, out, _ = separate("in", "--resume", "--json")
     assert code == 0
@@ -520,11 +600,13 @@ def test_no_input_is_replaced(separate) -> None:
         two_lines(err)
     write("mix.wav")
     write("separated/mix/bass.wav", seed=1)
+    stem = Path("separated/mix/bass.wav").read_bytes()
     code, _, err = separate("mix.wav", "separated/mix/bass.wav", "--overwrite")
-    assert code == 1
+    assert code == 3
     assert "separated/mix/bass.wav" in two_lines(err)[0]
     assert Path("bass.wav").read_bytes() == before
-    assert files("separated") == ["mix/bass.wav"]
+    assert Path("separated/mix/bass.wav").read_bytes() == stem
+    assert "mix/drums.wav" not in files("separated")
 
 
 @pytest.mark.parametrize("out", ["taken", "taken/deeper", "/proc/nowhere"])
@@ -714,7 +796,8 @@ def test_stems_that_hold_everything_or_nothing_are_warned_about(
         return torch.stack([2 * mixture, torch.zeros_like(mixture)], dim=1)[:, None]
 
     monkeypatch.setattr(LassEngine, "sample", lopsided)
-    code, _, err = separate("mix.wav", "--quiet")
+    assert separate("mix.wav", "--quiet", "-o", "quiet") == (0, "", "")
+    code, _, err = separate("mix.wav")
     assert code == 0
     for line, stem in zip(err.splitlines(), STEMS, strict=True):
         assert line.startswith("warning: mix")
@@ -760,6 +843,6 @@ def test_files_of_other_kinds_are_skipped_and_said_to_be(separate) -> None:
     code, _, err = separate("in")
     assert code == 0
     (line,) = err.splitlines()
-    assert "1 " in line
-    assert ".txt" in line
+    assert "2 " in line
+    assert ".hidden, notes.txt" in line
     assert separate("in", "--overwrite", "-q")[2] == ""
