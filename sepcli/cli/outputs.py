@@ -104,7 +104,7 @@ def plan(
     together = Path(os.path.commonpath([path.parent for group in (*stems, *beside) for path in group]))
     within = together.relative_to(options.out)
     prefix = "" if track in within.parts else f"{track}."
-    if folder and f"/{folder}/" not in f"/{within.as_posix()}/":
+    if folder and "{folder}" in template and f"/{folder}/" not in f"/{within.as_posix()}/":
         prefix = f"{folder.replace('/', '-')}.{prefix}"
     sheet = together / f"{prefix}contact.png" if images else None
     return Job(source, track, stems, together / f"{prefix}run.json", beside, sheet)
