@@ -90,27 +90,27 @@ class Handler(BaseHTTPRequestHandler):
     hub: Hub
 
     def do_HEAD(self) -> None:
-        self._answer()
+        self.answer()
 
     def do_GET(self) -> None:
-        self._answer()
+        self.answer()
 
     def do_POST(self) -> None:
-        self._take()
+        self.take()
 
     def do_PUT(self) -> None:
-        self._take()
+        self.take()
 
     def log_message(self, *_: object) -> None: ...
 
-    def _take(self) -> None:
+    def take(self) -> None:
         path, authorization = unquote(urlsplit(self.path).path), self.headers.get("Authorization")
         self.hub.asked.append((self.command, path, None, authorization))
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status, document = hub_uploads.answer(self.hub, path, body, authorization)
-        self._send(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
+        self.send(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
-    def _answer(self) -> None:
+    def answer(self) -> None:
         hub, path = self.hub, unquote(urlsplit(self.path).path)
         if info := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
             repo, revision, name = info[1], info[2] or "main", None
@@ -119,32 +119,32 @@ class Handler(BaseHTTPRequestHandler):
         elif path.startswith("/cdn/"):
             repo = revision = name = ""
         else:
-            return self._fail(404, "", "")
+            return self.fail(404, "", "")
         authorization = self.headers.get("Authorization")
         hub.asked.append((self.command, path, self.headers.get("Range"), authorization))
         if hub.status is not None:
-            return self._fail(hub.status, "", "")
+            return self.fail(hub.status, "", "")
         if not repo:
-            return self._deliver(path.removeprefix("/cdn/"))
+            return self.deliver(path.removeprefix("/cdn/"))
         if authorization not in (None, "Bearer hf_good"):
-            return self._fail(401, "", "Invalid credentials in Authorization header")
+            return self.fail(401, "", "Invalid credentials in Authorization header")
         if repo not in hub.repos:
-            return self._fail(401, "RepoNotFound", "Repository not found")
+            return self.fail(401, "RepoNotFound", "Repository not found")
         there = hub.repos[repo]
         if there.private and authorization is None:
-            return self._fail(401, "RepoNotFound", "Repository not found")
+            return self.fail(401, "RepoNotFound", "Repository not found")
         commit = there.refs.get(revision, revision)
         if commit not in there.commits:
-            return self._fail(404, "RevisionNotFound", "Invalid rev id")
+            return self.fail(404, "RevisionNotFound", "Invalid rev id")
         if name is None:
-            return self._info(repo, commit, there.commits[commit])
+            return self.info(repo, commit, there.commits[commit])
         if there.gated and authorization is None:
-            return self._fail(401, "GatedRepo", "Access to this model is restricted")
+            return self.fail(401, "GatedRepo", "Access to this model is restricted")
         if name not in there.commits[commit]:
-            return self._fail(404, "EntryNotFound", "Entry not found")
-        self._resolve(commit, name, there.commits[commit][name])
+            return self.fail(404, "EntryNotFound", "Entry not found")
+        self.resolve(commit, name, there.commits[commit][name])
 
-    def _info(self, repo: str, commit: str, files: Mapping[str, bytes]) -> None:
+    def info(self, repo: str, commit: str, files: Mapping[str, bytes]) -> None:
         siblings: list[dict[str, Any]] = []
         for name, data in files.items():
             siblings.append({"rfilename": name, "size": len(data), "blobId": git_hash(data)})
@@ -153,16 +153,16 @@ class Handler(BaseHTTPRequestHandler):
                 siblings[-1]["lfs"] = {"sha256": digest, "size": len(data), "pointerSize": 134}
         document = {"id": repo, "modelId": repo, "sha": commit, "siblings": siblings}
         document |= {"private": False, "tags": [], "downloads": 0, "likes": 0}
-        self._send(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
+        self.send(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
-    def _resolve(self, commit: str, name: str, data: bytes) -> None:
+    def resolve(self, commit: str, name: str, data: bytes) -> None:
         if not is_large(name):
-            return self._send(200, data, {"X-Repo-Commit": commit, "ETag": f'"{git_hash(data)}"'})
+            return self.send(200, data, {"X-Repo-Commit": commit, "ETag": f'"{git_hash(data)}"'})
         digest = hashlib.sha256(data).hexdigest()
         headers = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(data)), "X-Repo-Commit": commit}
-        self._send(302, b"", {**headers, "Location": f"{self.hub.delivery}/cdn/{digest}"})
+        self.send(302, b"", {**headers, "Location": f"{self.hub.delivery}/cdn/{digest}"})
 
-    def _deliver(self, digest: str) -> None:
+    def deliver(self, digest: str) -> None:
         files = (d for r in self.hub.repos.values() for c in r.commits.values() for d in c.values())
         data = next(d for d in files if hashlib.sha256(d).hexdigest() == digest)
         data = self.hub.instead.get(digest, data)
@@ -171,12 +171,12 @@ class Handler(BaseHTTPRequestHandler):
             start, status = int(asked[1]), 206
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
             data = data[start:]
-        self._send(status, data, headers)
+        self.send(status, data, headers)
 
-    def _fail(self, status: int, code: str, message: str) -> None:
-        self._send(status, b"", {"X-Error-Code": code, "X-Error-Message": message})
+    def fail(self, status: int, code: str, message: str) -> None:
+        self.send(status, b"", {"X-Error-Code": code, "X-Error-Message": message})
 
-    def _send(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
+    def send(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(data))}.items():
             if value:

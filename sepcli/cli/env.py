@@ -39,8 +39,8 @@ def show_environment(
             console.emit(f"  {name}: {value}")
 
 
-def describe() -> dict[str, dict[str, Any]]:
-    """Return section → name → value."""
+def describe(quota: Path = QUOTA) -> dict[str, dict[str, Any]]:
+    """Return section → name → value; ``quota`` is the file of the container's share of the processors."""
     import platform
 
     core, extras = _packages()
@@ -55,7 +55,7 @@ def describe() -> dict[str, dict[str, Any]]:
             extra: ", ".join(f"{name} {_version(name)}" for name in names) for extra, names in extras.items()
         },
         "devices": _devices(),
-        "threads": _threads(),
+        "threads": _threads(quota),
         "caches": _caches(),
         "environment": {
             name: "set" if name == "HF_TOKEN" else without_names(os.environ[name])
@@ -121,14 +121,14 @@ def _devices() -> dict[str, str]:
     return devices
 
 
-def _threads() -> dict[str, Any]:
+def _threads(quota: Path) -> dict[str, Any]:
     """Return the processors, those that this process may use, and the threads of PyTorch."""
     threads: dict[str, Any] = {"processors": os.cpu_count()}
     affinity = getattr(os, "sched_getaffinity", None)
     if affinity is not None:
         threads["affinity"] = len(affinity(0))
     with suppress(OSError, ValueError):
-        share, period = QUOTA.read_text(encoding="ascii").split()
+        share, period = quota.read_text(encoding="ascii").split()
         if share != "max":
             threads["cgroup"] = round(int(share) / int(period), 2)
     with suppress(ImportError, OSError):

@@ -127,9 +127,9 @@ class Extractor:
     shape: tuple[int, int, int] | None = None
 
 
-def open_classifier(name: str, device: torch.device) -> Extractor:
-    """Open one of sepcli's classifiers, a key of ``SIZES``; see ``load_classifier``."""
-    network, about = load_classifier(FOLDER, name)
+def open_classifier(name: str, device: torch.device, folder: Path | None = None) -> Extractor:
+    """Open a classifier, a key of ``SIZES``, of the package or of a folder; see ``load_classifier``."""
+    network, about = load_classifier(folder or FOLDER, name)
     network.to(device)
 
     def extract(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

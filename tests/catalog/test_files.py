@@ -295,7 +295,7 @@ def test_no_network(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_not_a_hub(hub: Hub, commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub_server.Handler._info", lambda self, *_: self._send(200, b"<html>", {}))
+    monkeypatch.setattr("hub_server.Handler.info", lambda self, *_: self.send(200, b"<html>", {}))
     assert "tester/tiny" in refused().message
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import sepcli.metrics.features as features
 from sepcli.errors import PriorError
 from sepcli.metrics.features import (
     SIZES,
@@ -35,7 +34,7 @@ def test_networks_are_small(name: str, most: int) -> None:
     assert logits.shape == (2, 10)
 
 
-def test_files_hold_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_hold_the_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Classifier(TINY)
     network(torch.rand(16, 3, 8, 8))  # running means of their own
@@ -46,8 +45,7 @@ def test_files_hold_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     x = torch.rand(3, 3, 8, 8)
     for one, other in zip(network.eval()(x), again(x), strict=True):
         torch.testing.assert_close(one, other, rtol=0.02, atol=0.02)
-    monkeypatch.setattr(features, "FOLDER", tmp_path)
-    extractor = open_classifier("fd-cifar", torch.device("cpu"))
+    extractor = open_classifier("fd-cifar", torch.device("cpu"), tmp_path)
     assert extractor.shape == (3, 8, 8)
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8), np.uint8)
     found, probabilities = extractor.extract(images)

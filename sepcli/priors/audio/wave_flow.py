@@ -179,19 +179,19 @@ class WaveFlow(nn.Module):
 
     def loss(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of the module's docstring on clean audio (B, T), and the metric ``nats``."""
-        sigma = self._levels(len(x), rng).to(x.device)
+        sigma = self.training_sigmas(len(x), rng).to(x.device)
         with torch.autocast(x.device.type, enabled=False):
-            y = self._noisy(x[:, None], sigma, rng)
-            context = self._context(sigma, self.mel_frames(x))
+            y = self.noisy(x[:, None], sigma, rng)
+            context = self.context(sigma, self.mel_frames(x))
             nats = -self.layers.log_prob(y, context).mean() / x.shape[-1]
         return nats, {"nats": float(nats.detach())}
 
     @torch.no_grad()
     def initialize(self, x: Tensor, rng: np.random.Generator) -> None:
         """Initialize every ``ActNorm`` to unit variance on audio (B, T) with the noise of training."""
-        sigma = self._levels(len(x), rng).to(x.device)
-        context = self._context(sigma, self.mel_frames(x))
-        self.layers.initialize(self._noisy(x[:, None], sigma, rng), context)
+        sigma = self.training_sigmas(len(x), rng).to(x.device)
+        context = self.context(sigma, self.mel_frames(x))
+        self.layers.initialize(self.noisy(x[:, None], sigma, rng), context)
 
     @torch.no_grad()
     def sample(
@@ -216,25 +216,25 @@ class WaveFlow(nn.Module):
         """
         like = self.embed.frequencies.new_zeros(count, 1, length)
         self._check_frames(mels, (count, self.config.mels, length // self.config.factor))
-        context = self._context(like.new_tensor(min(sigma, self.sigma_max)).expand(count), mels)
+        context = self.context(like.new_tensor(min(sigma, self.sigma_max)).expand(count), mels)
         return self.layers.sample(like, context, rng, temperature)[:, 0]
 
     def noise_at(self, sigma: Tensor) -> Tensor:
         """Return s(σ), the standard deviation of the total noise."""
         return (sigma.square() + self.config.noise**2).sqrt()
 
-    def _noisy(self, x: Tensor, sigma: Tensor, rng: np.random.Generator) -> Tensor:
+    def noisy(self, x: Tensor, sigma: Tensor, rng: np.random.Generator) -> Tensor:
         """Add noise of s(σ) to signals (B, 1, T) for σ (B,)."""
         return x + self.noise_at(sigma)[:, None, None] * noise_like(x, rng)
 
-    def _levels(self, count: int, rng: np.random.Generator) -> Tensor:
+    def training_sigmas(self, count: int, rng: np.random.Generator) -> Tensor:
         """Return random σ (B,) of training, stratified in ln σ."""
         config = self.config
         if config.sigma_max == 0:
             return torch.zeros(count)
         return stratified_sigmas(count, config.sigma_min, config.sigma_max, config.clean, rng)
 
-    def _context(self, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
+    def context(self, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
         """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and mel frames (B, M, F)."""
         embedding: Tensor = self.embed(self.noise_at(sigma), None if mels is None else mels / 4)
         return embedding
@@ -249,7 +249,7 @@ class WaveFlow(nn.Module):
         self._check_frames(mels, (*x.shape[:2], self.config.mels, x.shape[3] // self.config.factor))
         rows = x.flatten(0, 1).to(self.embed.frequencies)  # the dtype of the flow
         level = sigma.clamp(max=self.sigma_max).to(rows).expand(len(rows))
-        return self.layers.log_prob(rows, self._context(level, None if mels is None else mels.flatten(0, 1)))
+        return self.layers.log_prob(rows, self.context(level, None if mels is None else mels.flatten(0, 1)))
 
     def _check_frames(self, mels: Tensor | None, shape: tuple[int, ...]) -> None:
         """Check that mel frames have the shape ``shape``, or are None if the flow is unconditional."""

@@ -169,7 +169,7 @@ class GlowPrior(nn.Module):
         config, device = self.config, images.device
         labels = drop_classes(labels, len(config.classes), config.class_dropout, rng)
         copy = int(rng.integers(len(self.flows)))
-        sigma = self._levels(len(images), copy, rng).to(device)
+        sigma = self.training_sigmas(len(images), copy, rng).to(device)
         with torch.autocast(device.type, enabled=False):  # the least noise is below bfloat16 resolution
             log_prob = self.flows[copy](noisy(images, sigma, rng), sigma, labels)
         bits = bits_per_dim(log_prob, images).mean()
@@ -179,7 +179,7 @@ class GlowPrior(nn.Module):
     def initialize(self, images: Tensor, rng: np.random.Generator) -> None:
         """Initialize every ``ActNorm`` to unit variance on images (N, C, H, W) with the noise of training."""
         for copy in range(len(self.flows)):
-            flow, sigma = self._flow(copy), self._levels(len(images), copy, rng).to(images.device)
+            flow, sigma = self._flow(copy), self.training_sigmas(len(images), copy, rng).to(images.device)
             context = flow.context(sigma, None)
             flow.layers.initialize(noisy(images, sigma, rng) - 0.5, context)
 
@@ -205,7 +205,7 @@ class GlowPrior(nn.Module):
         like = torch.zeros((count, self.config.channels, *self.config.size), device=device)
         return flow.layers.sample(like, context, rng, temperature) + 0.5
 
-    def _levels(self, count: int, copy: int, rng: np.random.Generator) -> Tensor:
+    def training_sigmas(self, count: int, copy: int, rng: np.random.Generator) -> Tensor:
         """Return σ (N,) of training: that of the copy, or a random one, stratified in ln σ."""
         config = self.config
         if config.sigmas:

@@ -72,7 +72,7 @@ def test_in_training_frames_are_of_the_clean_sound() -> None:
     assert frames is not None
     assert frames.shape == (3, 1, 4, 2)
     loss, _ = p.loss(x, np.random.default_rng(0))
-    noisy = p._noisy(x[:, None], torch.zeros(3), np.random.default_rng(0))
+    noisy = p.noisy(x[:, None], torch.zeros(3), np.random.default_rng(0))
     expected = -p.log_prob(noisy[:, None], mels=frames).mean() / (2 * HOP)
     torch.testing.assert_close(loss, expected)
     wrong = -p.log_prob(noisy[:, None], mels=p.mel_frames(noisy)).mean() / (2 * HOP)
@@ -82,7 +82,7 @@ def test_in_training_frames_are_of_the_clean_sound() -> None:
 def test_drawn_sounds_have_the_density_s_latents_given_frames() -> None:
     p, mels = flow(shaken=0.1, mels=4), draw(20, 4, 2)
     samples = p.sample(20, 2 * HOP, torch.Generator().manual_seed(0), sigma=0.1, mels=mels)
-    latents = p.layers(samples[:, None], p._context(torch.full((20,), 0.1), mels))[0]
+    latents = p.layers(samples[:, None], p.context(torch.full((20,), 0.1), mels))[0]
     every = torch.cat([z.flatten() for z in latents])
     assert float(every.mean()) == pytest.approx(0.0, abs=0.04)
     assert float(every.std()) == pytest.approx(1.0, abs=0.04)

@@ -34,7 +34,7 @@ def test_it_begins_as_white_noise(variant: str) -> None:
 def test_inverse_and_log_determinant(variant: str, mels: int) -> None:
     p = flow(variant, shaken=0.2, mels=mels).double()
     frames = draw(1, mels, 2, seed=2).double() if mels else None
-    x, context = draw(1, 1, 16).double(), p._context(torch.tensor([0.1]).double(), frames)
+    x, context = draw(1, 1, 16).double(), p.context(torch.tensor([0.1]).double(), frames)
     latents, log_det = p.layers(x, context)
     torch.testing.assert_close(p.layers.inverse(latents, context), x, atol=1e-9, rtol=1e-9)
 
@@ -86,7 +86,7 @@ def test_the_loss_is_the_cross_entropy_of_noisy_sounds() -> None:
     energy = float(x.square().mean()) + 0.25
     assert float(loss) == pytest.approx(0.5 * energy + 0.5 * math.log(2 * math.pi), rel=5e-3)
     assert figures == {"nats": float(loss)}
-    levels = flow(clean=0.2)._levels(1000, np.random.default_rng(0))
+    levels = flow(clean=0.2).training_sigmas(1000, np.random.default_rng(0))
     assert int((levels == 0.0).sum()) in (200, 201)
     noise = levels[levels > 0.0].log10().sort().values
     torch.testing.assert_close(noise, torch.linspace(math.log10(2e-3), 0.0, len(noise)), atol=0.01, rtol=0)
@@ -97,7 +97,7 @@ def test_drawn_sounds_have_the_density_s_latents(variant: str) -> None:
     p, rng = flow(variant, shaken=0.1), torch.Generator().manual_seed(0)
     samples = p.sample(100, 64, rng, sigma=0.1)
     assert samples.shape == (100, 64)
-    latents = p.layers(samples[:, None], p._context(torch.full((100,), 0.1)))[0]
+    latents = p.layers(samples[:, None], p.context(torch.full((100,), 0.1)))[0]
     every = torch.cat([z.flatten() for z in latents])
     assert float(every.mean()) == pytest.approx(0.0, abs=0.04)
     assert float(every.std()) == pytest.approx(1.0, abs=0.04)

@@ -135,7 +135,7 @@ def test_noise_and_levels_of_training() -> None:
     assert abs(float(dequantised.mean())) < 0.02 * STEP
     variance = (noisy(images, torch.full((2000,), 0.01), rng) - images).std()
     assert float(variance) == pytest.approx(float(noise_at(torch.tensor(0.01))), rel=0.03)
-    levels = prior(replace(TINY, clean=0.2))._levels(1000, 0, rng)
+    levels = prior(replace(TINY, clean=0.2)).training_sigmas(1000, 0, rng)
     assert int((levels == 0.0).sum()) in (200, 201)
     noise = levels[levels > 0.0].log10().sort().values
     torch.testing.assert_close(noise, torch.linspace(-2.0, 0.0, len(noise)), atol=0.01, rtol=0)

@@ -69,10 +69,10 @@ def test_compiled_networks_draw_the_same(tiny_images: Path) -> None:
 
 def test_what_cannot_be_compiled_is_said(tiny_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
-        raise RuntimeError("no compiler here\nand much more")
+        raise RuntimeError("no compiler\nand much more")
 
     monkeypatch.setattr(torch, "compile", broken)
-    with pytest.raises(UsageError, match="no compiler here") as refused:
+    with pytest.raises(UsageError, match="no compiler") as refused:
         engine_of([str(tiny_images)], (1.0, 1.0), settings={"compile": "1"})
     assert "and much more" not in str(refused.value)
     with pytest.raises(UsageError, match="compile"):
