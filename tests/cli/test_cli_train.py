@@ -280,7 +280,7 @@ def test_every_family_lists_its_options(train, family: str) -> None:
 def test_ranges_and_defaults_are_listed(train) -> None:
     _, document, _ = train("--family", "glow", "--list-options", "--json")
     found = {row["name"]: row for row in json.loads(document)["image"]}
-    assert (found["size"]["type"], found["size"]["default"]) == ("integer ≥ 8, ≤ 1024", "")
+    assert (found["size"]["type"], found["size"]["default"]) == ("integer ≥ 8, ≤ 1,024", "")
     assert (found["levels"]["default"], found["flip"]["type"]) == ("10", "0 or 1")
     assert found["classes"]["type"] == "none | halves | digits | folders"
     code, _, err = train("--family", "diffusers", "--list-options")
