@@ -1,4 +1,4 @@
-"""``examples/plot_separation.py``: a row for the mixture, every stem and every truth that there is."""
+"""``examples/plot_separation.py``: the mixture, every stem, and every truth that there is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROGRAM = Path(__file__).parents[2] / "examples" / "plot_separation.py"
 RATE = 44100
 
 
-def test_every_file_has_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_file_has_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "agg")
     loud, silent = 0.3 * np.random.default_rng(0).standard_normal(RATE), np.zeros(RATE)
     files = {"mix": loud, "stems/bass": silent, "stems/drums": loud, "truth/drums": loud}
@@ -27,7 +27,13 @@ def test_every_file_has_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "argv", [str(PROGRAM), *map(str, words), "--out", str(tmp_path / "plot.png")])
     runpy.run_path(str(PROGRAM), run_name="__main__")
     with Image.open(tmp_path / "plot.png") as image:
-        assert image.size == (720, round(4 * 1.7 * 80))  # mixture, bass, drums, and drums as they are
-        rows = np.array_split(np.asarray(image.convert("L"), dtype=float)[:, 200:600], 4)
-    bright = [np.median(row) for row in rows]
-    assert bright[1] < 10 < 60 < min(bright[0], bright[2], bright[3])
+        assert image.size == (900, 340)  # three columns, two rows of stems
+        gray = np.asarray(image.convert("L"), dtype=float)
+    mixture, bass, drums = gray[40:280, 100:280], gray[40:120, 380:580], gray[200:280, 380:580]
+    truth = gray[200:280, 680:880]
+    assert np.median(bass) < 10 < 60 < min(np.median(part) for part in (mixture, drums, truth))
+    assert (gray[20:150, 620:] == 255).all()  # there is no true bass
+
+
+def test_the_picture_of_the_readme_is_small() -> None:
+    assert (PROGRAM.parent / "separation.png").stat().st_size < 150_000
