@@ -1,124 +1,172 @@
-"""Make the results table of the README from the reports in ``results/``.
+"""Make RESULTS.md and the table of the README from the reports in ``results/``.
 
-    python examples/reproduce/tables.py                    # writes README.md
+    python examples/reproduce/tables.py                    # writes both
     python examples/reproduce/tables.py --check            # exits with 1 if they differ
-    python examples/reproduce/tables.py --add REPORT...    # takes in reports, without the values of items
+    python examples/reproduce/tables.py --add REPORT...    # takes in reports, and writes both
 
-These commands write the reports; ``examples/make_pairs.py`` makes PAIRS, and MNIST holds the IDX files::
-
-    sepcli evaluate --data PAIRS --metric sdr,si-sdr,si-sdri --out drums-bass.json
-    mnist="sepcli evaluate --dataset mnist --data MNIST --prior mnist --pairs 100 --metric psnr"
-    $mnist --out mnist-halving.json
-    $mnist --sampler projected --set steps=50 --out mnist-projected.json
-
-Figures of papers are typed here; figures of sepcli are only read.
+Reports are what ``sepcli evaluate --out`` writes; ``COMMANDS`` has the options of each. ``--add`` keeps their
+protocol, summaries and cost, not the values of items, and adds their date and the versions that are installed:
+run it where they were written. Figures of papers are typed here; figures of sepcli are only read.
 """
 
 from __future__ import annotations
 
 import json
+import platform
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from sections import CROSS, cost, figure, markdown, section, summary
+
+from sepcli import __version__
+from sepcli.atomic import write_text
+from sepcli.metrics import METRICS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 START, END = "<!-- results -->", "<!-- end of results -->"
 
+_DIGITS = "--dataset mnist --data MNIST --pairs {} --metric psnr --prior"
+_COLORS = "--dataset cifar10 --data CIFAR10 --prior cifar10 --set bounded=0"
+COMMANDS: Mapping[str, str] = {
+    "mnist-halving": _DIGITS.format(100) + " mnist",
+    "mnist-projected": _DIGITS.format(100) + " mnist --sampler projected --set steps=50",
+    "drums-bass": "--dataset pairs --data PAIRS --metric sdr,si-sdr,si-sdri",
+}
+"""Report → options of `sepcli evaluate` that write it, with ``--out``."""
+
 
 class Row(NamedTuple):
-    """A row of the table.
+    """A row of the tables.
 
     Attributes:
-        file: report in ``results/``.
-        task: in words.
+        report: in ``results/``, without its suffix.
+        task: in words, with the metric.
         paper: what the paper reports, with its source.
         metric: key of the report's results.
         method: row of the report.
-        digits: decimals.
-        unit: of the metric.
+        short: whether the README has the row, too.
     """
 
-    file: str
+    report: str
     task: str
     paper: str
     metric: str
     method: str = "sepcli"
-    digits: int = 2
-    unit: str = "dB"
+    short: bool = True
 
 
 ROWS = (
-    Row("mnist-halving.json", "MNIST, sums of two digits, PSNR", "29.3 dB (BASIS, NCSN)", "psnr"),
-    Row("mnist-projected.json", "the same, 50 evaluations", "–", "psnr"),
-    Row("drums-bass.json", "drums + bass, SDR", "4.86 dB (LASS, other data)", "sdr"),
-    Row("drums-bass.json", "the same, SI-SDR improvement", "–", "si-sdri"),
+    Row("mnist-halving", "MNIST, sums of two digits, PSNR", "29.3 dB (BASIS, NCSN)", "psnr"),
+    Row("mnist-projected", "the same, 50 evaluations", "–", "psnr"),
+    Row("drums-bass", "drums + bass, SDR", "4.86 dB (LASS, other data)", "sdr"),
+    Row("drums-bass", "the same, SI-SDR improvement", "–", "si-sdri"),
 )
-HEADS = ("task", "paper", "ours [95 %]", "average of the mixture", "items", "evaluations")
+DROPPED = ("tracks", "seeds", "differences", "notes", "failed")
+"""Entries of a report that are not kept."""
+HEADS = ("task", "paper", "ours [95 %]", "average of the mixture", "items", "cost per item")
+
+
+ABOUT = """# Results
+
+Written by `examples/reproduce/tables.py` from the reports in `examples/reproduce/results/`; no figure of sepcli is
+typed. PAIRS, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals are 95 % bootstrap intervals of
+the mean over items. Data, networks and machines of the papers differ from these.
+"""
+
+
+def read(report: str) -> dict[str, Any] | None:
+    """Return a report; None if it is not there."""
+    path = HERE / "results" / f"{report}.json"
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return document or None
 
 
 def cells(row: Row) -> tuple[str, ...] | None:
-    """The cells of a row; None if its report is not there."""
-    path = HERE / "results" / row.file
-    if not path.is_file():
+    """Return the cells of a row; None if its report is not there."""
+    document = read(row.report)
+    if document is None:
         return None
-    report = json.loads(path.read_text(encoding="utf-8"))
-    results = report["results"][row.metric]
-    ours, average = figure(results[row.method]), figure(results.get("average"))
-    low, high = (f"{end:.{row.digits}f}" for end in ours["ci95"])
-    base = "–" if average is None else f"{average['mean']:.{row.digits}f} {row.unit}"
-    value = f"**{ours['mean']:.{row.digits}f}** {row.unit} [{low}, {high}]"
-    settings = report["protocol"]["settings"].get("settings", {})
-    evaluations = report.get("cost", {}).get("evaluations", settings.get("steps"))
+    if row.metric == CROSS:
+        least = min(document["margins"], key=lambda verdict: verdict["margin"])
+        value = figure({"mean": least["margin"], "ci95": least["ci95"]}, CROSS, bold=True)
+        return row.task, row.paper, value, "–", str(document["n"]), "–"
+    results = document["results"][row.metric]
+    ours, average = summary(results[row.method]), summary(results.get("average"))
+    base = (
+        "–"
+        if average is None
+        else f"{figure({'mean': average['mean']}, row.metric)} {METRICS[row.metric].unit}"
+    )
     return (
         row.task,
         row.paper,
-        value,
-        base,
+        figure(ours, row.metric, bold=True),
+        base.strip(),
         str(ours["n"]),
-        "–" if evaluations is None else f"{evaluations:g}",
+        cost(document),
     )
 
 
-def figure(stems: Any) -> Any:
-    """The summary over all stems, or of the only one."""
-    return None if stems is None else stems.get("average") or next(iter(stems.values()))
-
-
-def table() -> str:
-    """The table in Markdown; rows without a report are left out."""
-    rows = [texts for row in ROWS if (texts := cells(row)) is not None]
-    lines = [HEADS, tuple("---" for _ in HEADS), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def table(short: bool) -> str:
+    """Return the table of the README, or of all rows; those without a report are left out."""
+    rows = [texts for row in ROWS if (row.short or not short) and (texts := cells(row)) is not None]
+    return markdown(HEADS, rows)
 
 
 def readme() -> str:
-    """The README with the table."""
+    """Return the README with its table."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n{table()}\n{END}{after}"
+    return f"{before}{START}\n{table(short=True)}\n{END}{after}"
+
+
+def results() -> str:
+    """Return RESULTS.md: the table of all rows, then a section per report."""
+    found = {report: document for report in COMMANDS if (document := read(report)) is not None}
+    sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
+    return "\n".join([ABOUT, table(short=False), "", *sections])
 
 
 def add(report: Path) -> None:
-    """Take a report in: protocol, results and cost."""
+    """Take a report in: all but the values of items, and when and with what it was measured."""
     whole = json.loads(report.read_text(encoding="utf-8"))
-    kept = {key: whole[key] for key in ("protocol", "results", "cost") if key in whole}
+    kept = {
+        key: value
+        for key, value in whole.items()
+        if key not in ("tracks", "seeds", "differences", "notes", "failed")
+    }
+    date = datetime.fromtimestamp(report.stat().st_mtime, UTC).date().isoformat()
+    installed = {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy")}}
+    kept["measured"] = {"date": date, "versions": {"sepcli": __version__, **installed}}
     (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / report.name).write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    write_text(HERE / "results" / report.name, json.dumps(kept, indent=1) + "\n")
 
 
-def main() -> int:
-    """Write the README, or compare it."""
-    if sys.argv[1:2] == ["--add"]:
-        for path in sys.argv[2:]:
+def main(arguments: list[str]) -> int:
+    """Write both files, or compare them; return the exit code."""
+    if arguments[:1] == ["--add"]:
+        for path in arguments[1:]:
             add(Path(path))
-    text = readme()
-    if "--check" in sys.argv[1:]:
-        return int(text != (ROOT / "README.md").read_text(encoding="utf-8"))
-    (ROOT / "README.md").write_text(text, encoding="utf-8")
+    texts = {ROOT / "README.md": readme(), HERE / "RESULTS.md": results()}
+    unlike = {
+        path: text
+        for path, text in texts.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    }
+    if arguments == ["--check"]:
+        for path in unlike:
+            print(f"{path.relative_to(ROOT)} differs from the reports: run {Path(__file__).name}")
+        return int(bool(unlike))
+    for path, text in unlike.items():
+        write_text(path, text)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

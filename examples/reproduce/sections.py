@@ -1,0 +1,112 @@
+"""Sections of RESULTS.md, a report each, and texts of figures; see ``tables.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sepcli.catalog import card as cards
+from sepcli.catalog import index
+from sepcli.metrics import DECIBEL, METRICS
+
+CROSS = "cross-likelihood"
+
+
+def figure(value: Mapping[str, Any], metric: str, bold: bool = False) -> str:
+    """Return mean and interval; a bold one with the unit of the metric."""
+    row, ends = METRICS[metric], value.get("ci95") or (None, None)
+    form = ".2f" if row.unit == DECIBEL else ".3g"
+    mean = f"**{value['mean']:{form}}** {row.unit}".strip() if bold else f"{value['mean']:{form}}"
+    return mean if ends[0] is None else f"{mean} [{ends[0]:{form}}, {ends[1]:{form}}]"
+
+
+def summary(stems: Mapping[str, Any] | None) -> Any:
+    """Return the summary over all stems, or of the only one."""
+    return None if stems is None else stems.get("average") or next(iter(stems.values()))
+
+
+def cost(document: Mapping[str, Any]) -> str:
+    """Return evaluations and seconds of an item, as far as they are known."""
+    costs = document.get("cost", {})
+    steps = document["protocol"]["settings"].get("settings", {}).get("steps")
+    evaluations = costs.get("evaluations", steps)
+    texts = [] if evaluations is None else [f"{evaluations:g} evaluations"]
+    texts += [f"{value:.2g} s" for key, value in costs.items() if key.startswith("seconds_per_")]
+    return ", ".join(texts) or "–"
+
+
+def markdown(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, tuple("---" for _ in heads), *rows))
+
+
+def section(report: str, options: str, document: Mapping[str, Any]) -> str:
+    """Return the section of a report: command, what it says of itself, and its tables."""
+    facts = [f"## {report}\n", f"```sh\nsepcli evaluate {options} --out {report}.json\n```\n"]
+    facts += [f"- {name}: {text}" for name, text in described(document) if text]
+    return "\n".join([*facts, "", *tables(document)])
+
+
+def described(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a report says of itself."""
+    protocol = document.get("protocol", document)
+    settings, measured = protocol.get("settings", protocol), document.get("measured", {})
+    yield "data", protocol.get("dataset", protocol.get("data", ""))
+    yield "mixture", protocol.get("mixture", "")
+    yield "date", measured.get("date", "not recorded")
+    versions = measured.get("versions", {"sepcli": protocol.get("version", "?")})
+    yield "versions", ", ".join(f"{name} {text}" for name, text in versions.items())
+    yield "device", f"{settings.get('device', '')}"
+    yield "engine", ", ".join(str(settings[key]) for key in ("engine", "sampler") if settings.get(key))
+    used = settings.get("settings", {})
+    yield (
+        "settings",
+        " ".join(f"{key}={round(v, 6) if isinstance(v, float) else v}" for key, v in used.items()),
+    )
+    yield "weights, SHA-256", weights(settings.get("files", {}))
+    if "protocol" in document:
+        yield "cost per item", cost(document).replace("–", "")
+    yield "result", document.get("sentence", "")
+
+
+def weights(files: Mapping[str, Any]) -> str:
+    """Return the hashes of the weights of a prior, and whether they are those that are bundled now."""
+    hashes: dict[str, str] = {}
+    for name, entry in files.items():  # of cross-likelihood, by prior
+        inner = (
+            {f"{name}/{file}": digest for file, digest in entry.items()} if isinstance(entry, dict) else {}
+        )
+        hashes |= inner or {name: entry}
+    hashes = {name: digest for name, digest in hashes.items() if name.endswith(".safetensors")}
+    if not hashes:
+        return ""
+    now = "those that are bundled" if set(hashes.values()) <= bundled() else "not those that are bundled now"
+    short = [f"{name.removesuffix('/model.safetensors')} `{digest[:12]}`" for name, digest in hashes.items()]
+    return f"{', '.join(short)} ({now})"
+
+
+def bundled() -> set[str]:
+    """Return the hashes of the files of all bundled priors."""
+    folders = [index.BUNDLED / name for name in index.names()]
+    folders += [card.parent for folder in folders for card in folder.glob("priors/*/card.toml")]
+    return {entry.sha256 for folder in folders for entry in cards.read(folder).files.values()}
+
+
+def tables(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a table per metric: methods by stems, with intervals."""
+    if document.get("metric") == CROSS:
+        pairs = [
+            tuple(figure({"mean": mean, "ci95": ends}, CROSS) for mean, ends in zip(*row, strict=True))
+            for row in zip(document["mean"], document["ci95"], strict=True)
+        ]
+        rows = [(prior, *texts) for prior, texts in zip(document["priors"], pairs, strict=True)]
+        yield markdown((f"prior, {document['unit']}", *document["sources"]), rows) + "\n"
+        return
+    for metric, methods in document["results"].items():
+        stems = tuple(next(iter(methods.values())))
+        rows = [
+            (method, *(figure(values[stem], metric) for stem in stems), str(summary(values)["n"]))
+            for method, values in methods.items()
+        ]
+        unit = METRICS[metric].unit
+        yield markdown((f"{metric}, {unit}" if unit else metric, *stems, "items"), rows) + "\n"
