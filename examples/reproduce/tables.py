@@ -4,9 +4,9 @@
     python examples/reproduce/tables.py --check            # exits with 1 if they differ
     python examples/reproduce/tables.py --add REPORT...    # takes in reports, and writes both
 
-Reports are what ``sepcli evaluate --out`` writes; ``COMMANDS`` has the options of each. ``--add`` keeps their
-protocol, summaries and cost, not the values of items, and adds their date and the versions that are installed:
-run it where they were written. Figures of papers are typed here; figures of sepcli are only read.
+Reports are what ``sepcli evaluate --out`` writes; ``COMMANDS`` has the options of each. ``--add`` keeps
+their protocol, summaries and cost, not the values of items, and adds date and installed versions: run it
+where they were written. Figures of papers are typed here; figures of sepcli are only read.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ HEADS = ("task", "paper", "ours [95 %]", "average of the mixture", "items", "cos
 
 ABOUT = """# Results
 
-Written by `examples/reproduce/tables.py` from the reports in `examples/reproduce/results/`; no figure of sepcli is
-typed. PAIRS, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals are 95 % bootstrap intervals of
-the mean over items. Data, networks and machines of the papers differ from these.
+Written by `examples/reproduce/tables.py` from the reports in `examples/reproduce/results/`; no figure of
+sepcli is typed. PAIRS, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals are 95 %
+bootstrap intervals of the mean over items. Data, networks and machines of the papers differ from these.
 """
 
 
