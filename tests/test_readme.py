@@ -32,6 +32,8 @@ PRIOR = "".join(
 SMALLER = {
     "--time-budget 1h": "--steps 1 --batch 2 --preset tiny --time-budget 1h",
     "evaluate --metric sdr": "evaluate --metric sdr --pairs 1 --method hpss",
+    "--other": "--other --set steps=2",
+    "--prior cello": "--prior cello --set steps=2",
     "--samples 8": "--samples 2 --set steps=3",
     "--samples 4": "--samples 2 --set steps=3",
 }
@@ -62,14 +64,15 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with the inputs of the recipes, as the working directory."""
     monkeypatch.chdir(tmp_path)
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * 22050)
-    for name in ("violin", *(f"{folder}/song" for folder in ("ESTIMATES", "REFERENCES"))):
+    for name in ("recordings", *(f"{folder}/song" for folder in ("ESTIMATES", "REFERENCES"))):
         Path(name).mkdir(parents=True)
-    for name in ("song.mp3", "duet.wav", *(f"violin/{n}.wav" for n in range(4))):
+    for name in ("song.mp3", "duet.wav", *(f"recordings/{n}.wav" for n in range(4))):
         soundfile.write(name, noise, 22050)
     for folder in ("ESTIMATES", "REFERENCES"):
         for stem in ("drums", "bass"):
             soundfile.write(f"{folder}/song/{stem}.wav", noise, 22050)
-    shutil.copy(ROOT / "examples" / "digits" / "mix.png", "digits.png")
+    for name in ("digits.png", "pair.png"):
+        shutil.copy(ROOT / "examples" / "digits" / "mix.png", name)
     Image.open(ROOT / "examples" / "photo" / "cat.jpg").resize((40, 32)).save("photo.jpg")
     Path("prior.py").write_text(PRIOR, encoding="utf-8")
     return tmp_path
@@ -84,7 +87,7 @@ def test_its_commands_run(inputs: Path, capsys: pytest.CaptureFixture[str]) -> N
         for text, smaller in SMALLER.items():
             line = line.replace(text, smaller)
         if "cello" in line:
-            shutil.copytree("violin-prior", "cello")
+            shutil.copytree("violin", "cello")
         assert run(shlex.split(line)[1:]) == 0, (line, capsys.readouterr().err)
 
 
