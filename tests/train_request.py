@@ -8,8 +8,8 @@ from typing import Any
 
 from sepcli.priors.train import train
 from sepcli.protocols import ProgressCallback
+from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Progress
 
 COMMON = {field.name for field in fields(TrainConfig)}
 

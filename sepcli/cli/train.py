@@ -78,7 +78,9 @@ class TrainOptions:
         None
     )
     note: Annotated[str, files("A sentence on the data, for the prior's card.")] = ""
-    resume: Annotated[bool, files("Continue an unfinished run.", "--resume")] = False
+    resume: Annotated[
+        bool, files("Continue an unfinished run; extend a finished one to a larger budget.", "--resume")
+    ] = False
     overwrite: Annotated[bool, files("Replace a finished run.", "--overwrite")] = False
     as_json: Json = False
     quiet: Quiet = False
@@ -99,8 +101,15 @@ def train_prior(options: TrainOptions) -> None:
     def log(entry: dict[str, float]) -> None:
         console.note("  ".join(f"{key} {value:g}" for key, value in entry.items()), quiet)
 
-    with console.progress(f"train {row.name}", quiet) as on_progress:
-        progress = train(config, settings, on_progress, log, lambda text: console.note(text, quiet))
+    try:
+        with console.progress(f"train {row.name}", quiet) as on_progress:
+            progress = train(config, settings, on_progress, log, lambda text: console.note(text, quiet))
+    except KeyboardInterrupt:
+        from sepcli.training.checkpoints import CHECKPOINT
+
+        if any((config.out / row.part).rglob(CHECKPOINT)):
+            console.note("finished steps are kept; the same command with --resume continues", quiet)
+        raise
     if options.as_json:
         console.emit_json(
             {"out": str(config.out), "family": row.name, "steps": progress.step, "history": progress.history}

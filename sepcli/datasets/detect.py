@@ -54,6 +54,11 @@ def holds_images(data: Path) -> bool:
     return _kinds(data) in ([Kind.DIGITS], [Kind.IMAGES])
 
 
+def holds_recordings(data: Path) -> bool:
+    """Whether a folder holds recordings that are not songs with stems."""
+    return not holds_songs(data) and bool(audio_files(data))
+
+
 def audio_notes(data: Path) -> tuple[str, ...]:
     """Return sentences on what of a folder of recordings or songs is left out of training."""
     if holds_songs(data):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from sepcli.datasets.detect import TOY_WAVES, Kind, audio_notes, holds_images, kind_of
+from sepcli.datasets.detect import TOY_WAVES, Kind, audio_notes, holds_images, holds_recordings, kind_of
 from sepcli.errors import UsageError
 from sepcli.priors import FAMILIES, Family, Medium, Training, resolve
 from sepcli.protocols import ProgressCallback
@@ -15,8 +15,8 @@ from sepcli.settings import parse
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sepcli.training.checkpoints import Progress
     from sepcli.training.config import TrainConfig
-    from sepcli.training.loop import Progress
     from sepcli.training.run import Log, OnMessage
 
 SONGS = ("vqvae", "transformer", "latent", "context")
@@ -46,6 +46,12 @@ def training_of(family: str, data: Path) -> Training:
     """
     row = family_named(family)
     medium = _medium(row, data)
+    if family in SONGS and medium == "audio" and holds_recordings(data):
+        raise UsageError(
+            f"{data} holds recordings, and {family} is trained on songs with stems",
+            "choose the family denoiser, or the folder of Slakh2100 or MUSDB18",
+            argument="family",
+        )
     if medium not in row.training:
         what = "recordings" if medium == "audio" else "images"
         others = [f.name for f in FAMILIES.values() if medium in f.training and f.name not in SONGS]

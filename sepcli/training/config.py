@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from sepcli.errors import OutputError
-from sepcli.training.loop import CHECKPOINT, LoopSettings
+from sepcli.training.checkpoints import CHECKPOINT, FINISHED
+from sepcli.training.loop import LoopSettings
 
 
 @dataclass(frozen=True)
@@ -70,15 +71,19 @@ class TrainConfig:
 def check_free(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
     """Refuse a folder with an unfinished run or a finished part, unless it is resumed or overwritten.
 
+    A finished run is resumed, which extends it, from its last checkpoint.
+
     Raises:
         OutputError: it holds one.
     """
     unfinished = (folder / CHECKPOINT).exists()
     if unfinished and not (resume or overwrite):
         raise OutputError(f"{folder} holds an unfinished run", "resume or overwrite it", argument="out")
-    if (folder / "config.json").exists() and not (overwrite or unfinished):
+    extended = resume and (folder / FINISHED).exists()
+    if (folder / "config.json").exists() and not (overwrite or unfinished or extended):
+        lacks = f", without the {FINISHED} that a longer run continues from" if resume else ""
         raise OutputError(
-            f"{folder} holds a finished part", "choose another folder, or overwrite it", argument="out"
+            f"{folder} holds a finished part{lacks}", "choose another folder, or overwrite it", argument="out"
         )
 
 

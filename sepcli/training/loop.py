@@ -2,8 +2,9 @@
 
 The learning rate follows a cosine over the *budget* (seconds or steps, whichever is given), so that a run of
 any length ends annealed. All randomness of step n comes from (seed, n): a resumed run is the same as one
-without a stop. The folder holds ``model.safetensors`` (the best validation so far), ``history.json`` and,
-while the run is unfinished, ``checkpoint.safetensors``.
+without a stop. The folder holds ``model.safetensors`` (the best validation so far), ``history.json`` and
+``checkpoint.safetensors`` while the run is unfinished, ``finished.safetensors`` afterwards, from which a
+larger budget extends it.
 """
 
 from __future__ import annotations
@@ -12,25 +13,22 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from sepcli.atomic import make_folder, write_text, write_whole
+from sepcli.atomic import make_folder, write_text
 from sepcli.catalog import storage as storages
 from sepcli.catalog.card import DEFAULT_STORAGE, Storage
-from sepcli.errors import InputError, SepError
+from sepcli.errors import SepError
 from sepcli.protocols import ProgressCallback
-
-CHECKPOINT = "checkpoint.safetensors"
-"""Weights, optimizer and progress of an unfinished run: one file, which is there as a whole or not at all."""
+from sepcli.training.checkpoints import CHECKPOINT, FINISHED, Progress, forget, restore, save_run
+from sepcli.training.stopping import deferred
 
 
 class Task(Protocol):
@@ -83,22 +81,6 @@ class LoopSettings:
         return {**self.run, "seed": self.seed, "learning rate": self.learning_rate}
 
 
-@dataclass
-class Progress:
-    """The state of a run, stored with the weights in one checkpoint."""
-
-    step: int = 0
-    elapsed: float = 0.0
-    validated: int = 0
-    best: float = math.inf
-    best_step: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    running: dict[str, list[float]] = field(default_factory=dict)
-    """Figures of the steps since the last validation."""
-    identity: dict[str, Any] = field(default_factory=dict)
-    """That of the settings."""
-
-
 def train(
     task: Task,
     folder: Path,
@@ -116,49 +98,41 @@ def train(
         folder: gets ``model.safetensors`` (the best validated weights), history and checkpoint.
         settings: budget and rates.
         device: where the model is; autocast to bfloat16 on either kind.
-        resume: continue from the folder's checkpoint if there is one.
+        resume: continue from the folder's checkpoint if there is one; a finished run is extended.
         on_progress: called with (tenths of a per cent of the budget spent, 1000).
         log: called with the figures of every validation.
         average: the running mean of the weights of ``task.model``, which is saved instead of them; every step
             begins by adding the current weights.
 
+    On Ctrl-C the step is finished and the checkpoint written; a second one stops at once.
+
     Raises:
         OutputError: the folder cannot be written.
         InputError: the checkpoint belongs to another network, or to a run on other data, for example.
         SepError: no validation gave a number.
+        KeyboardInterrupt: the run is stopped.
     """
     make_folder(folder, "choose another folder", "out")
     run = _Run(task, _optimizer(task.model, settings), average, folder, settings, device)
-    progress = _restore(run) if resume else Progress()
+    progress = restore(run.folder, run.modules, run.optimizer, settings.identity) if resume else Progress()
     progress.identity = settings.identity
     if not progress.step:
-        _save(run, progress)  # from now on the folder holds an unfinished run
-    saved = started = time.monotonic() - progress.elapsed
-    while _spent(progress, settings) < 1.0:
-        for key, value in _step(run, progress).items():
-            progress.running.setdefault(key, []).append(value)
-        progress.step += 1
-        progress.elapsed = time.monotonic() - started
-        spent = _spent(progress, settings)
-        if on_progress:
-            on_progress(min(1000, int(1000 * spent)), 1000)
-        if spent >= 1.0 or spent * settings.validations >= progress.validated + 1:
-            entry = _validate(run, progress)
-            progress.elapsed = time.monotonic() - started
-            missed = int(_spent(progress, settings) * settings.validations)  # while this one went on
-            progress.validated = max(progress.validated, missed)
-            if log:
-                log(entry)
-        if time.monotonic() - saved > settings.checkpoint_seconds:
-            _save(run, progress)
-            saved = time.monotonic()
-    forget(folder)
+        save_run(
+            run.folder, run.modules, run.optimizer, progress
+        )  # from now on the folder holds an unfinished run
+        (folder / FINISHED).unlink(missing_ok=True)
+    with deferred() as interrupted:
+        _train(run, progress, interrupted, on_progress, log)
     if not math.isfinite(progress.best):
+        forget(folder)
         raise SepError(
             f"the training diverged at learning rate {settings.learning_rate:g}: no validation was finite",
             "choose a smaller learning rate",
             argument="learning_rate",
         )
+    if (folder / CHECKPOINT).exists() or not (folder / FINISHED).exists():
+        save_run(run.folder, run.modules, run.optimizer, progress)
+        (folder / CHECKPOINT).replace(folder / FINISHED)
     return progress
 
 
@@ -184,7 +158,42 @@ class _Run:
         return {"model": self.task.model} | ({} if self.average is None else {"average": self.average})
 
 
-def _spent(progress: Progress, settings: LoopSettings) -> float:
+def _train(
+    run: _Run,
+    progress: Progress,
+    interrupted: Callable[[], bool],
+    on_progress: ProgressCallback | None,
+    log: Callable[[dict[str, float]], None] | None,
+) -> None:
+    """Train until the budget is spent, with validations and checkpoints."""
+    settings = run.settings
+    saved = started = time.monotonic() - progress.elapsed
+    # fewer than before where the budget has grown
+    progress.validated = min(progress.validated, int(spent_share(progress, settings) * settings.validations))
+    while spent_share(progress, settings) < 1.0:
+        for key, value in _step(run, progress).items():
+            progress.running.setdefault(key, []).append(value)
+        progress.step += 1
+        progress.elapsed = time.monotonic() - started
+        spent = spent_share(progress, settings)
+        if on_progress:
+            on_progress(min(1000, int(1000 * spent)), 1000)
+        if spent >= 1.0 or spent * settings.validations >= progress.validated + 1:
+            entry = _validate(run, progress)
+            progress.elapsed = time.monotonic() - started
+            missed = int(spent_share(progress, settings) * settings.validations)  # while this one went on
+            progress.validated = max(progress.validated, missed)
+            if log:
+                log(entry)
+        if interrupted() or time.monotonic() - saved > settings.checkpoint_seconds:
+            save_run(run.folder, run.modules, run.optimizer, progress)
+            saved = time.monotonic()
+        if interrupted():
+            raise KeyboardInterrupt
+
+
+def spent_share(progress: Progress, settings: LoopSettings) -> float:
+    """Return the share of the budget that is spent, 1 or more when the run is finished."""
     pairs = ((progress.elapsed, settings.seconds), (progress.step, settings.steps))
     return max((done / budget for done, budget in pairs if budget is not None), default=0.0)
 
@@ -202,7 +211,7 @@ def _optimizer(model: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
 
 def _step(run: _Run, progress: Progress) -> dict[str, float]:
     settings, task = run.settings, run.task
-    rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * _spent(progress, settings)))
+    rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * spent_share(progress, settings)))
     for group in run.optimizer.param_groups:
         group["lr"] = rate * min(1.0, (progress.step + 1) / settings.warmup)
     if run.average is not None:
@@ -246,61 +255,3 @@ def write_weights(model: nn.Module, path: Path, storage: Storage = DEFAULT_STORA
         for name, _ in module.named_parameters(recurse=False)
     }
     storages.write_weights(path, storages.pack(model.state_dict(), rounded, storage))
-
-
-def _save(run: _Run, progress: Progress) -> None:
-    tensors = {
-        f"{part}.{name}": tensor.detach().cpu().contiguous()
-        for part, module in run.modules.items()
-        for name, tensor in module.state_dict().items()
-    }
-    for index, state in run.optimizer.state_dict()["state"].items():
-        tensors |= {
-            f"optimizer.{index}.{name}": torch.as_tensor(value).cpu() for name, value in state.items()
-        }
-    write_tensors(run.folder / CHECKPOINT, tensors, {"progress": json.dumps(asdict(progress))})
-
-
-def _restore(run: _Run) -> Progress:
-    path = run.folder / CHECKPOINT
-    if not path.exists():
-        return Progress()
-    started = "use the options that the run was started with, or overwrite it"
-    try:
-        with safe_open(path, "pt") as stored:
-            progress = Progress(**json.loads(stored.metadata()["progress"]))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no dict)
-        for part, module in run.modules.items():
-            start = f"{part}."
-            named = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-            module.load_state_dict(named)
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise InputError(
-            f"the checkpoint in {run.folder} does not fit this run", started, argument="resume"
-        ) from error
-    wanted = run.settings.identity
-    if unlike := [key for key, value in wanted.items() if progress.identity.get(key) != value]:
-        raise InputError(
-            f"the checkpoint in {run.folder} is of a run with another {unlike[0]}", started, argument="resume"
-        )
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = tensor
-    run.optimizer.load_state_dict({**run.optimizer.state_dict(), "state": state})
-    return progress
-
-
-def forget(folder: Path) -> None:
-    """Remove the checkpoint: it belongs to a run that is finished, or that is not to be continued."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write safetensors, atomically.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    write_whole(path, save(tensors, metadata))  # save_file would keep others from reading

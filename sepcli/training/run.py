@@ -21,9 +21,11 @@ from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.protocols import ProgressCallback
+from sepcli.training.checkpoints import Progress, check_identity, finished
 from sepcli.training.config import TrainConfig, check_alone, check_free
 from sepcli.training.ema import averaged
-from sepcli.training.loop import LoopSettings, Progress, Task, train
+from sepcli.training.loop import LoopSettings, Task, spent_share, train
+from sepcli.training.stopping import only_run
 
 Log = Callable[[dict[str, float]], None]
 """Called with the figures of every validation."""
@@ -108,13 +110,29 @@ def run(
 
     Raises:
         UsageError: options or data that do not go together.
-        OutputError: the folder holds something and is neither resumed nor overwritten, or cannot be written.
+        OutputError: the folder holds something and is neither resumed nor overwritten, another run is there,
+            or it cannot be written.
         InputError: the data cannot be read or are too little, or the checkpoint is of another run.
         PriorError: a part that this one needs is missing, or of another network.
     """
+    with only_run(config.out):
+        return _run(recipe, config, on_progress, log, on_message)
+
+
+def _run(
+    recipe: Recipe,
+    config: TrainConfig,
+    on_progress: ProgressCallback | None,
+    log: Log | None,
+    on_message: OnMessage | None,
+) -> Progress:
     folder = config.out / recipe.part
     if not recipe.in_place:
         check_free(folder, config.resume, config.overwrite)
+        if config.resume and (done := _whole(recipe, config)) is not None:
+            if on_message is not None:
+                on_message(f"nothing is left to do: {done.step} steps; a larger budget extends the run")
+            return done
     if recipe.alone:
         check_alone(folder)
     setup = recipe.open(on_progress, on_message)
@@ -127,6 +145,21 @@ def run(
     write_text(folder / "config.json", json.dumps(asdict(setup.config), indent=1))
     _write_card(recipe, setup, config, {**training_entry(config, progress), **setup.finish()})
     setup.preview(progress)
+    return progress
+
+
+def _whole(recipe: Recipe, config: TrainConfig) -> Progress | None:
+    """Return the progress of a finished run whose budget has not grown, None if there is none.
+
+    Raises:
+        InputError: it is a run with other options.
+    """
+    folder = config.out / recipe.part
+    progress = finished(folder) if (folder / "config.json").exists() else None
+    if progress is None or spent_share(progress, config.loop) < 1.0:
+        return None
+    loop = replace(config.loop, run=config.identity(recipe.sources, recipe.options))
+    check_identity(progress, loop.identity, folder)
     return progress
 
 

@@ -23,7 +23,7 @@ from sepcli.cli.jobs import Outcome, Work
 from sepcli.errors import InputError, PriorError
 from sepcli.media.images import read_image
 from sepcli.priors.images.load import load_image_prior
-from sepcli.training.loop import write_tensors
+from sepcli.training.checkpoints import write_tensors
 
 
 def separate(image: Path, prior: Path, out: Path, *more: str) -> int:

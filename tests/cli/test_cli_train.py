@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from sepcli.catalog import card as cards
+from sepcli.cli import console
 from sepcli.cli.app import run
 from sepcli.cli.settings import parse_duration
 from sepcli.cli.train import recorded_command
@@ -60,6 +64,13 @@ def test_a_codec_then_a_prior(train, tiny_slakh: Path, tmp_path: Path) -> None:
     code, text, err = train(*common, "--steps", 2)
     assert (code, text) == (1, "")
     assert "codec" in two_lines(err)[0]
+
+
+def test_recordings_have_families(train, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(1000), 8000)
+    code, _, err = train("--data", tmp_path, "-o", tmp_path / "p")
+    assert code == 2
+    assert "denoiser" in two_lines(err)[1]
 
 
 @pytest.mark.parametrize(
@@ -112,6 +123,34 @@ def images(tmp_path: Path) -> Path:
             data = rng.integers(0, 256, (8, 8, 3), np.uint8)
             Image.fromarray(data).save(root / "train" / name / f"{n:04d}.{suffix}")
     return root
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_is_extended(
+    train, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, told = tmp_path / "p", []
+    command = ("--family", "denoiser", "--data", images, "-o", out, "--preset", "tiny", "--batch", 2)
+
+    @contextmanager
+    def progress(*_: object):
+        def on_progress(done: int, total: int) -> None:
+            told.extend([done] if total == 1000 else [])  # of steps
+            if len(told) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        yield on_progress
+
+    monkeypatch.setattr(console, "progress", progress)
+    code, text, err = train(*command, "--steps", 4)
+    assert (code, text) == (130, "")
+    assert "--resume" in err
+    assert err.splitlines()[-1] == "interrupted"
+    assert not (out / "card.toml").exists()
+    for steps, taken in ((4, 4), (4, 4), (6, 6)):
+        code, text, err = train(*command, "--resume", "--steps", steps)
+        assert (code, len(told)) == (0, taken)
+        assert text.startswith(f"{out / 'denoiser'}: {taken} ")
+    assert cards.read(out).parts["denoiser"].training["steps"] == 6
 
 
 def test_a_folder_of_images_separates_and_colors(train, images: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 from sepcli.atomic import write_text
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.training import loop
-from sepcli.training.loop import LoopSettings, train, write_tensors, write_weights
+from sepcli.training.checkpoints import FINISHED, finished, write_tensors
+from sepcli.training.loop import LoopSettings, train, write_weights
 
 CPU = torch.device("cpu")
 SETTINGS = LoopSettings(seconds=None, steps=12, validations=4, warmup=2, checkpoint_seconds=1e9)
@@ -81,7 +83,7 @@ def test_a_budget_of_steps(tmp_path: Path) -> None:
     assert progress.history == logged
     assert set(logged[0]) == {"step", "elapsed", "train_loss", "train_first", "valid_loss", "valid_weight"}
     assert logged[-1]["train_loss"] < logged[0]["train_loss"]
-    assert files(tmp_path / "new" / "part") == ["history.json", "model.safetensors"]
+    assert files(tmp_path / "new" / "part") == [FINISHED, "history.json", "model.safetensors"]
     assert json.loads((tmp_path / "new" / "part" / "history.json").read_text()) == logged
     assert task.model.training
 
@@ -117,7 +119,70 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path: Path, stop:
     assert timeless[0] == timeless[1]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("straight", "halves"))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert files(tmp_path / "halves") == ["history.json", "model.safetensors"]
+    assert files(tmp_path / "halves") == [FINISHED, "history.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_step_and_leaves_a_checkpoint(name: str, tmp_path: Path) -> None:
+    straight = train(whole := Line(), tmp_path / "straight", SETTINGS, CPU)
+    number, told = getattr(signal, name), []
+    before = signal.signal(number, signal.default_int_handler)
+
+    def press(done: int, total: int) -> None:
+        told.append(done)
+        if len(told) == 5:
+            signal.raise_signal(number)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(Line(), tmp_path / "halves", SETTINGS, CPU, on_progress=press)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert len(told) == 5
+    steps: list[int] = []
+    again = Line()
+    resumed = train(
+        again, tmp_path / "halves", SETTINGS, CPU, resume=True, on_progress=lambda done, _: steps.append(done)
+    )
+    assert (len(steps), resumed.step) == (7, straight.step)
+    for key, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[key]), key
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    def press(done: int, total: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(Line(), tmp_path, SETTINGS, CPU, on_progress=press)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_finished_run_is_extended(tmp_path: Path) -> None:
+    first = train(Line(), tmp_path, SETTINGS, CPU)
+    told = finished(tmp_path)
+    assert told is not None
+    assert (told.step, told.history) == (12, first.history)
+    steps: list[int] = []
+    settings = replace(SETTINGS, steps=24)
+    second = train(
+        Line(), tmp_path, settings, CPU, resume=True, on_progress=lambda done, _: steps.append(done)
+    )
+    assert len(steps) == 12
+    assert [entry["step"] for entry in second.history] == [3, 6, 9, 12, 18, 24]
+    assert second.history[:4] == first.history
+    assert second.best < first.best
+    assert files(tmp_path) == [FINISHED, "history.json", "model.safetensors"]
+    assert train(Line(), tmp_path, settings, CPU, resume=True).history == second.history  # nothing to do
+    with pytest.raises(KeyboardInterrupt):
+        train(Line(), tmp_path, SETTINGS, CPU, on_progress=stop_at(2))
+    assert finished(tmp_path) is None  # a run that was started anew replaces it
 
 
 def test_resuming_without_a_checkpoint_starts(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from sepcli.priors.audio.options import DenoiserOptions
 from sepcli.priors.select import is_single
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
+from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
 from sepcli.training.run import Recipe, Setup, Stage, seeded
 

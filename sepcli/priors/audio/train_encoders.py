@@ -38,8 +38,8 @@ from sepcli.priors.audio.wave_flow import WaveFlow
 from sepcli.priors.noise import device_of, noise_like
 from sepcli.priors.select import is_single, source_names
 from sepcli.priors.selection import VARIATIONAL
+from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, save_curve
 from sepcli.training.run import Recipe, Setup, Stage
 

@@ -18,8 +18,8 @@ from sepcli.priors.audio.options import FlowOptions
 from sepcli.priors.audio.recordings import SampleChunks, card_of, source_names, waves_of
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
 from sepcli.priors.noise import device_of
+from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Progress
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
 from sepcli.training.run import Recipe, Setup, Stage
 

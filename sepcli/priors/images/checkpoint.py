@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError
-from sepcli.training.loop import write_tensors
+from sepcli.training.checkpoints import write_tensors
 
 
 def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:

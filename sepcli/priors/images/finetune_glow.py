@@ -29,8 +29,9 @@ from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.options import GlowOptions
 from sepcli.priors.images.train_task import ImageData, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
+from sepcli.training.checkpoints import Progress, forget, write_tensors
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Progress, write_tensors, write_weights
+from sepcli.training.loop import write_weights
 from sepcli.training.run import Log, OnMessage, Setup, Stage, fit
 
 LEVELS = "levels"
@@ -124,6 +125,7 @@ class _Levels:
             total.elapsed += level.elapsed
             total.history += level.history
         total.best_step = total.step
+        forget(self.folder)  # of the clean flow
         whole = GlowPrior(replace(self.clean.config, sigmas=(0.0, *self.sigmas)))
         for flow, state in zip(whole.flows, states, strict=True):
             flow.load_state_dict(state)
@@ -167,6 +169,7 @@ class _Levels:
         progress = fit(Stage(network, task), work, share, config, step, logged)
         progress.history = [{"sigma": sigma, **entry} for entry in progress.history]
         write_tensors(work / f"{number}.safetensors", _state(work / "model.safetensors"))
+        forget(work)  # the next level starts anew
         write_text(work / f"{number}.json", json.dumps(asdict(progress)))
 
 

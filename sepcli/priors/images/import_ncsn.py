@@ -23,8 +23,8 @@ from sepcli.errors import InputError
 from sepcli.priors.images.checkpoint import check_tensors, read_state, write_clones
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 from sepcli.priors.images.train import card_of
+from sepcli.training.checkpoints import forget
 from sepcli.training.config import check_alone, check_free
-from sepcli.training.loop import forget
 
 UNITS = {
     f"{block + 1}_{stage + 1}_{kind}": f"{kind}s.{2 * block + stage}"

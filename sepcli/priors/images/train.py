@@ -28,8 +28,8 @@ from sepcli.priors.images.ncsn import NcsnConfig
 from sepcli.priors.images.options import DenoiserOptions, GlowOptions, ImageOptions
 from sepcli.priors.images.train_task import PRESETS, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
+from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Progress
 from sepcli.training.previews import SHEET, save_sheet
 from sepcli.training.run import OnMessage, Recipe, Setup, Stage
 

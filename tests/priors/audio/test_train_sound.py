@@ -26,9 +26,10 @@ from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.train_denoiser import sample_audio
 from sepcli.signal.mdct import mdct
+from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
 from sepcli.training.ema import averaged
-from sepcli.training.loop import LoopSettings, Progress
+from sepcli.training.loop import LoopSettings
 from sepcli.training.run import training_entry
 
 

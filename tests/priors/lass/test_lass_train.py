@@ -53,7 +53,7 @@ def trained(tiny_slakh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
     for part in ("codec", "transformer"):
         names = sorted(path.name for path in (trained / part).iterdir())
-        assert names == ["config.json", "history.json", "model.safetensors"]
+        assert names == ["config.json", "finished.safetensors", "history.json", "model.safetensors"]
         with safe_open(trained / part / "model.safetensors", "pt") as weights:
             assert len(list(weights.keys())) > 5
         assert json.loads((trained / part / "history.json").read_text())[-1]["step"] == 6
@@ -127,9 +127,17 @@ def test_training_is_repeatable_and_leaves_global_randomness_alone(
 def test_what_is_there_is_not_replaced_unasked(tiny_slakh: Path, trained: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(trained, tmp_path / "sines"))
     before = (out / "codec" / "model.safetensors").read_bytes()
-    for resume in (False, True):
-        with pytest.raises(OutputError, match="codec"):
-            run(request(tiny_slakh, out, resume=resume))
+    with pytest.raises(OutputError, match="codec"):
+        run(request(tiny_slakh, out))
+    card, told = (out / "card.toml").read_bytes(), []
+    assert run(request(tiny_slakh, out, resume=True), on_message=told.append).step == LOOP.steps
+    assert (out / "card.toml").read_bytes() == card
+    assert len(told) == 1
+    with pytest.raises(InputError, match="seed"):
+        run(request(tiny_slakh, out, resume=True, loop=replace(LOOP, seed=9)))
+    (out / "codec" / "finished.safetensors").unlink()
+    with pytest.raises(OutputError, match=r"finished\.safetensors"):
+        run(request(tiny_slakh, out, resume=True))
     (out / "codec" / "checkpoint.safetensors").write_bytes(b"")
     with pytest.raises(OutputError, match="codec") as unfinished:
         run(request(tiny_slakh, out))

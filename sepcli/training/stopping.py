@@ -1,0 +1,79 @@
+"""What stops a run of training, and what keeps a second one from its folder."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+
+from sepcli.atomic import make_folder
+from sepcli.errors import OutputError
+
+LOCK = ".lock"
+"""The file that a run locks in its folder."""
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+@contextmanager
+def deferred() -> Iterator[Callable[[], bool]]:
+    """Yield a function: whether Ctrl-C was pressed; a second one raises ``KeyboardInterrupt`` at once.
+
+    All signals that would raise it are deferred, in the main thread.
+    """
+    received: list[int] = []
+    replaced: list[signal.Signals] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if received:
+            signal.default_int_handler(number, frame)
+        received.append(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.default_int_handler:
+                signal.signal(number, handle)
+                replaced.append(number)
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.default_int_handler)
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Lock a folder, which is created, against other runs; a folder that stays empty is removed.
+
+    Raises:
+        OutputError: another run is there, or the folder cannot be written.
+    """
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    make_folder(folder, "choose another folder", "out")
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise OutputError(
+            f"another run is training in {folder}",
+            "wait until it ends, or choose another folder",
+            argument="out",
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise OutputError(
+            f"cannot write in {folder}: {error}", "choose another folder", argument="out"
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # an open file of Windows, which goes with the lock
+            (folder / LOCK).unlink()
+        lock.release()
+        with suppress(OSError):
+            for path in created:
+                path.rmdir()
