@@ -30,6 +30,7 @@ from sepcli.cli.fetch import fetch_priors
 from sepcli.cli.help import Command
 from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
+from sepcli.cli.old_flags import missing_command, twin
 from sepcli.cli.options import in_option_words
 from sepcli.cli.push import push_prior
 from sepcli.cli.samplers import list_samplers
@@ -106,8 +107,7 @@ def run(argv: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         result = 130
     except _ClickException as problem:
-        command = problem.ctx.command_path if getattr(problem, "ctx", None) else "sepcli"
-        console.error(problem.format_message().strip().rstrip("."), f"run `{command} --help` for its options")
+        console.error(*_usage(problem, argv))
         return int(problem.exit_code)
     except Exception as problem:
         if os.environ.get("SEPCLI_DEBUG", "") not in ("", "0"):
@@ -117,6 +117,15 @@ def run(argv: Sequence[str]) -> int:
     if result == 130:
         console.note("interrupted")
     return result if isinstance(result, int) else 0
+
+
+def _usage(problem: Any, argv: Sequence[str]) -> tuple[str, str]:
+    """Return the two lines of an error of the parser of options."""
+    command = problem.ctx.command_path if getattr(problem, "ctx", None) else "sepcli"
+    if command == "sepcli" and (lines := missing_command(argv, COMMANDS)):
+        return lines
+    hint = twin(str(getattr(problem, "option_name", "")), command)
+    return problem.format_message().strip().rstrip("."), hint or f"run `{command} --help` for its options"
 
 
 def _explained(problem: Exception) -> tuple[str, str]:

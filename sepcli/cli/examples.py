@@ -18,6 +18,7 @@ EXAMPLES: Mapping[str, str] = {
     "separate": """
         sepcli separate song.flac
         sepcli separate songs/ --out stems --resume
+        sepcli separate song.flac --only drums --start 1:30 --length 20
         sepcli separate song.wav --prior slakh-drums --other
         sepcli separate duet.wav --prior violin --prior cello --samples 4
         sepcli separate digits.png --prior mnist

@@ -98,6 +98,23 @@ class SeparateOptions(BatchOptions):
         BitDepth | None, files("Bits per sample of wav or flac, 32f: floating point. Default: the input's.")
     ] = None
     consistency: Annotated[Consistency | None, files(CONSISTENCY)] = None
+    only: Annotated[
+        list[str] | None,
+        files(
+            "Write only this stem, for example drums; repeatable. It saves disk space, and no time.",
+            "--only",
+            metavar="STEM",
+        ),
+    ] = None
+    two_stems: Annotated[
+        str | None, files("Write this stem, and the sum of the others as no_STEM.", metavar="STEM")
+    ] = None
+    start: Annotated[
+        str | None, files("Start of the part to separate, in seconds or as 1:30.", metavar="TIME")
+    ] = None
+    length: Annotated[
+        str | None, files("Length of the part to separate, in seconds or as 1:30.", metavar="TIME")
+    ] = None
 
 
 @takes(SeparateOptions)
@@ -120,6 +137,10 @@ def separate(options: SeparateOptions) -> None:
         ("--bitrate", options.bitrate),
         ("--bit-depth", options.bit_depth),
         ("--consistency", options.consistency),
+        ("--only", options.only),
+        ("--two-stems", options.two_stems),
+        ("--start", options.start),
+        ("--length", options.length),
     ):
         if value is not None and only == "image":
             raise UsageError(f"{option} is for audio, and the prior is for images", "leave it out")
@@ -194,13 +215,15 @@ def _defaults(
 def _work(choice: Choice, options: SeparateOptions) -> Work:
     from sepcli.cli.outputs import template_of
 
-    named = template_of(choice, options, TEMPLATES)
     form = None if options.container is None else str(options.container.value)
     refuse_other_format(form, choice.medium)
     if choice.medium == "image":
         from sepcli.cli.separate_images import image_work
 
-        return image_work(choice, named, options, form or "png", options.quality)
+        return image_work(
+            choice, template_of(choice, options, TEMPLATES), options, form or "png", options.quality
+        )
+    from sepcli.cli.part import parse_part
     from sepcli.cli.separate_audio import audio_work
     from sepcli.media.stems import Encoding
 
@@ -211,7 +234,9 @@ def _work(choice: Choice, options: SeparateOptions) -> Work:
         bitrate,
         None if options.bit_depth is None else options.bit_depth.value,
     )
-    return audio_work(choice, named, options, encoding)
+    part = parse_part(choice.names, options.only, options.two_stems, options.start, options.length)
+    choice = replace(choice, names=part.written)
+    return audio_work(choice, template_of(choice, options, TEMPLATES), options, encoding, part)
 
 
 def _without_work(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -13,6 +14,7 @@ from sepcli.cli import console
 from sepcli.cli.jobs import Outcome, Work
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job
+from sepcli.cli.part import Part
 from sepcli.cli.resolve import Choice
 from sepcli.cli.samples import Quality
 
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from sepcli.separation.stem_report import StreamReport
 
 
-def audio_work(choice: Choice, template: str, options: BatchOptions, encoding: Encoding) -> Work:
-    """Return what separates recordings into stems that are stored as chosen."""
+def audio_work(choice: Choice, template: str, options: BatchOptions, encoding: Encoding, part: Part) -> Work:
+    """Return what separates a part of recordings into stems that are stored as chosen."""
 
     def extension(source: Path) -> str:
         from sepcli.media.audio import AudioReader
@@ -35,27 +37,22 @@ def audio_work(choice: Choice, template: str, options: BatchOptions, encoding: E
         choice,
         template,
         options,
-        partial(separate_recording, encoding=encoding),
+        partial(separate_recording, encoding=encoding, part=part),
         extension,
+        made_with={**part.describe(), "encoding": asdict(encoding)},
         smaller="reduce it: --set batch=1, fewer samples",
         libraries=("torch", "numpy", "soundfile", "soxr"),
     )
 
 
-def separate_recording(work: Work, job: Job, title: str, encoding: Encoding) -> Outcome:
-    """Separate a recording and write its stems."""
-    from sepcli.media.audio import AudioReader
-    from sepcli.media.stems import StemWriter, reorder
+def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, part: Part) -> Outcome:
+    """Separate a part of a recording and write its stems."""
+    from sepcli.media.stems import reorder
 
     options = work.options
     with ExitStack() as stack:
-        reader = stack.enter_context(AudioReader(job.source))
-        writers = [
-            stack.enter_context(
-                StemWriter(paths, reader.info, encoding=encoding, overwrite=options.overwrite)
-            )
-            for paths in job.stems
-        ]
+        reader = part.open(job.source, stack)
+        files, writers = part.writers(job, reader, encoding, options.overwrite, stack)
         bar = stack.enter_context(console.progress(title, options.quiet))
 
         def progress(done: float, total: float) -> None:
@@ -65,9 +62,9 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding) -> 
             reader, writers, samples=options.samples, seed=options.seed, on_progress=progress
         )
         if report.samples is not None and len(writers) > 1:
-            reorder(writers, report.samples.order)
+            reorder(files, report.samples.order)
     if not options.quiet:
-        _warn(job, report)
+        _warn(job, report, part.written)
     measured = {key: value for key, value in asdict(report).items() if key != "samples"}
     stems = ", ".join(work.choice.names)
     line = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
@@ -105,9 +102,9 @@ def _summary(report: StreamReport) -> tuple[str, ...]:
     return (f"  {len(report.sets)} samples, best first by {by}, medoid: {report.samples.medoid:02d}",)
 
 
-def _warn(job: Job, report: StreamReport) -> None:
-    """Warn of stems that hold nothing, or everything."""
-    for stem in (stem for stems in report.sets for stem in stems):
+def _warn(job: Job, report: StreamReport, names: Sequence[str]) -> None:
+    """Warn of written stems that hold nothing, or everything."""
+    for stem in (stem for stems in report.sets for stem in stems if stem.name in names):
         if stem.silent and not report.silent:
             console.warn(f"{job.track}: the stem {stem.name} is silent")
         if stem.equals_mixture:

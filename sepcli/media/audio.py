@@ -123,6 +123,19 @@ class AudioReader:
         self._position += len(block)
         return np.ascontiguousarray(block.T, dtype=np.float64)
 
+    def skip(self, frames: int) -> None:
+        """Go forward by ``frames`` samples, which are only decoded where the format demands it.
+
+        Raises:
+            InputError: The file is cut short or damaged.
+        """
+        frames = min(frames, self.info.frames - self._position)
+        if isinstance(self._file, SndfileDecoder) and self._file.skip(frames):
+            self._position += frames
+            return
+        while frames > 0:
+            frames -= self.read(min(frames, COUNT_BLOCK)).shape[-1]
+
     def rewind(self) -> None:
         """Return to the first sample by reopening the file, because not every format seeks exactly."""
         self.close()

@@ -79,6 +79,13 @@ class SndfileDecoder:
         samples = np.concatenate(parts)
         return from_vorbis_order(samples) if self.format == "OGG" else samples
 
+    def skip(self, frames: int) -> bool:
+        """Go forward by so many samples, if that is exact; return whether it is."""
+        exact = self.subtype.startswith("PCM_") or self.subtype in ("FLOAT", "DOUBLE")
+        if exact:
+            self._file.seek(frames, os.SEEK_CUR)
+        return exact
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

@@ -114,6 +114,7 @@ class StemWriter:
         info: the mixture, whose rate, channels and sample format the stems get.
         encoding: what the user chose.
         overwrite: replace existing files.
+        only: which of the stems that are written to it the paths are for, by index; None: all.
 
     Raises:
         OutputError: on entering: a file exists, two paths are equal, or a file cannot be created; on
@@ -127,7 +128,9 @@ class StemWriter:
         *,
         encoding: Encoding = Encoding(),
         overwrite: bool = False,
+        only: Sequence[int] | None = None,
     ) -> None:
+        self._only = only
         self.paths = tuple(paths)
         self.info = info
         self.format = stem_format(info, encoding)
@@ -170,7 +173,8 @@ class StemWriter:
             integers = round_integers(stems, mixture, bits)
             values = integers / 2.0 ** (bits - 1)
             data = (integers << 32 - bits).astype(np.int32)  # libsndfile stores the upper bits
-        for path, file, stem in zip(self.paths, self._files, data, strict=True):
+        stored = data if self._only is None else data[list(self._only)]
+        for path, file, stem in zip(self.paths, self._files, stored, strict=True):
             try:
                 file.write(stem.T)
             except (*DECODE_ERRORS, AssertionError) as error:

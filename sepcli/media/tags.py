@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ LIBAV_NAMES = {"tracknumber": "track"}
 """Names in FFmpeg that differ."""
 BEXT = b"bext"
 """Name of the chunk of broadcast WAV (EBU Tech 3285), which holds the time reference."""
+TIME_REFERENCE = 338
+"""Position in that chunk of the time reference: samples since midnight, 64 bits."""
 MAX_BEXT = 1 << 20
 """Bytes up to which such a chunk is kept."""
 
@@ -63,6 +65,16 @@ def append_bext(path: Path, data: bytes) -> None:
     """Append the chunk of broadcast WAV to a WAV file of less than 4 GiB."""
     with path.open("r+b") as file:
         append_chunk(file, BEXT, data)
+
+
+def starting_later(tags: Tags, samples: int) -> Tags:
+    """Return the tags of a part of a file, which begins so many samples after the file."""
+    place = slice(TIME_REFERENCE, TIME_REFERENCE + 8)
+    if not samples or len(tags.bext) < place.stop:
+        return tags
+    time = int.from_bytes(tags.bext[place], "little") + samples
+    changed = time.to_bytes(9, "little")[:8]
+    return replace(tags, bext=tags.bext[: place.start] + changed + tags.bext[place.stop :])
 
 
 def has_cover(path: Path) -> bool:
