@@ -69,12 +69,12 @@ def append_bext(path: Path, data: bytes) -> None:
 
 def starting_later(tags: Tags, samples: int) -> Tags:
     """Return the tags of a part of a file, which begins so many samples after the file."""
-    place = slice(TIME_REFERENCE, TIME_REFERENCE + 8)
-    if not samples or len(tags.bext) < place.stop:
+    span = slice(TIME_REFERENCE, TIME_REFERENCE + 8)
+    if not samples or len(tags.bext) < span.stop:
         return tags
-    time = int.from_bytes(tags.bext[place], "little") + samples
+    time = int.from_bytes(tags.bext[span], "little") + samples
     changed = time.to_bytes(9, "little")[:8]
-    return replace(tags, bext=tags.bext[: place.start] + changed + tags.bext[place.stop :])
+    return replace(tags, bext=tags.bext[: span.start] + changed + tags.bext[span.stop :])
 
 
 def has_cover(path: Path) -> bool:
