@@ -110,3 +110,30 @@ def tables(document: Mapping[str, Any]) -> Iterator[str]:
         ]
         unit = METRICS[metric].unit
         yield markdown((f"{metric}, {unit}" if unit else metric, *stems, "items"), rows) + "\n"
+
+
+def storage(document: Mapping[str, Any]) -> str:
+    """Return the section on weights in 8 bits, from the report of ``storage.py compare``."""
+    rows = []
+    for prior, measures in document.items():
+        for measure, found in measures.items():
+            ends = found.get("ci95")
+            interval = f" [{ends[0]:+.2g}, {ends[1]:+.2g}]" if ends else ""
+            change = f"{found['change']:+.2g}{interval}"
+            rows.append((prior, measure, *(f"{found[key]:.3f}" for key in ("before", "after")), change))
+    heads = ("prior", "measure", "before", "after", "change [95 %]")
+    about = "Bundled priors before and after their weights were stored in 8 bits, by `storage.py compare`.\n"
+    return "\n".join(["## Weights in 8 bits\n", about, markdown(heads, rows) + "\n"])
+
+
+def decoding(document: Mapping[str, Any]) -> str:
+    """Return the section on the audio reader, from the report of ``decoding.py``."""
+    versions = ", ".join(f"{name} {text}" for name, text in document["versions"].items())
+    about = (
+        f"{document['equal']} of {document['files']} files are read as the program ffmpeg decodes them ({versions}); "
+        "the others, by `decoding.py`:\n"
+    )
+    keys = ("file", "sepcli", "ffmpeg", "difference")
+    rows = [tuple(f"{entry[key]}" for key in keys) for entry in document["others"]]
+    heads = ("file", "samples", "samples of ffmpeg", "largest difference")
+    return "\n".join(["## Audio reader\n", about, markdown(heads, rows) + "\n"])

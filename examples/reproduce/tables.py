@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sections import CROSS, cost, figure, markdown, section, summary
+from sections import CROSS, cost, decoding, figure, markdown, section, storage, summary
 
 from sepcli import __version__
 from sepcli.atomic import write_text
@@ -30,12 +30,24 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 START, END = "<!-- results -->", "<!-- end of results -->"
 
-_DIGITS = "--dataset mnist --data MNIST --pairs {} --metric psnr --prior"
-_COLORS = "--dataset cifar10 --data CIFAR10 --prior cifar10 --set bounded=0"
+_DIGITS = "--dataset mnist --data MNIST --pairs 100 --metric psnr --prior"
+_PAIRS = "--dataset pairs --data PAIRS --metric"
+_COLORS = "--dataset cifar10 --data CIFAR10 --prior cifar10 --pairs 1000 --batch 16 --metric psnr,fd-cifar"
+_BASELINES = " ".join(f"--method {name}" for name in ("hpss", "repet", "ft2d", "rpca", "ica"))
+_TOYS = "--dataset toy-waves --prior toy-waves --metric sdr,si-sdr"
+_FLOWS = " ".join(f"--prior sepcli/catalog/bundled/toy-waves/priors/{n}" for n in range(1, 5))
 COMMANDS: Mapping[str, str] = {
-    "mnist-halving": _DIGITS.format(100) + " mnist",
-    "mnist-projected": _DIGITS.format(100) + " mnist --sampler projected --set steps=50",
-    "drums-bass": "--dataset pairs --data PAIRS --metric sdr,si-sdr,si-sdri",
+    "mnist-halving": f"{_DIGITS} mnist",
+    "mnist-projected": f"{_DIGITS} mnist --sampler projected --set steps=50",
+    "mnist-langevin": f"{_DIGITS} mnist --sampler langevin --set preset=paper",
+    "mnist-lass": f"{_DIGITS} mnist-lass",
+    "drums-bass": f"{_PAIRS} sdr,si-sdr,si-sdri",
+    "drums-bass-lass": f"{_PAIRS} sdr --method lass",
+    "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
+    "cifar10-colors": f"{_COLORS} --task colorize",
+    "toy-waves-flows": f"{_TOYS} --pairs 4 --batch 4",
+    "toy-waves-encoders": f"{_TOYS} --method variational --pairs 20",
+    "toy-waves-likelihood": f"--metric cross-likelihood --data toy-waves {_FLOWS} --pairs 10",
 }
 """Report → options of `sepcli evaluate` that write it, with ``--out``."""
 
@@ -60,15 +72,70 @@ class Row(NamedTuple):
     short: bool = True
 
 
+_BASIS, _LASS = "29.3 dB (BASIS, NCSN)", "4.86 dB (LASS, other data)"
 ROWS = (
-    Row("mnist-halving", "MNIST, sums of two digits, PSNR", "29.3 dB (BASIS, NCSN)", "psnr"),
-    Row("mnist-projected", "the same, 50 evaluations", "–", "psnr"),
-    Row("drums-bass", "drums + bass, SDR", "4.86 dB (LASS, other data)", "sdr"),
-    Row("drums-bass", "the same, SI-SDR improvement", "–", "si-sdri"),
+    Row("mnist-halving", "MNIST, sums of two digits, PSNR", _BASIS, "psnr"),
+    Row("mnist-projected", "MNIST, the same in 50 evaluations", "–", "psnr"),
+    Row("mnist-langevin", "MNIST, by BASIS' own sampler", _BASIS, "psnr", short=False),
+    Row("mnist-lass", "MNIST, by LASS", "24.2 dB (LASS)", "psnr"),
+    Row("drums-bass", "drums + bass, SDR", _LASS, "sdr"),
+    Row("drums-bass", "drums + bass, SI-SDR improvement", "–", "si-sdri"),
+    Row("drums-bass-lass", "drums + bass, by LASS, as decoded, SDR", _LASS, "sdr", "sepcli raw"),
+    Row(
+        "drums-bass-baselines",
+        "drums + bass, HPSS, SDR",
+        "-0.45 dB (LASS, other data)",
+        "sdr",
+        "hpss",
+        short=False,
+    ),
+    Row(
+        "drums-bass-baselines",
+        "drums + bass, REPET, SDR",
+        "1.04 dB (LASS, other data)",
+        "sdr",
+        "repet",
+        short=False,
+    ),
+    Row(
+        "drums-bass-baselines",
+        "drums + bass, FT2D, SDR",
+        "0.95 dB (LASS, other data)",
+        "sdr",
+        "ft2d",
+        short=False,
+    ),
+    Row(
+        "drums-bass-baselines",
+        "drums + bass, rPCA, SDR",
+        "0.82 dB (LASS, other data)",
+        "sdr",
+        "rpca",
+        short=False,
+    ),
+    Row(
+        "drums-bass-baselines",
+        "drums + bass, ICA, SDR",
+        "-1.26 dB (LASS, other data)",
+        "sdr",
+        "ica",
+        short=False,
+    ),
+    Row("cifar10-colors", "CIFAR-10, colorization, FD-cifar (not FID)", "–", "fd-cifar"),
+    Row("toy-waves-flows", "toy waves, mean of four, by flows, SDR", "no separation (Frank)", "sdr"),
+    Row("toy-waves-encoders", "toy waves, mean of four, by encoders, SDR", "–", "sdr", short=False),
+    Row(
+        "toy-waves-likelihood",
+        "toy waves, least margin of the flows, log p",
+        "50.8 nats (Frank)",
+        CROSS,
+        short=False,
+    ),
 )
+"""Rows in their order; those whose report is not there are left out."""
 DROPPED = ("tracks", "seeds", "differences", "notes", "failed")
 """Entries of a report that are not kept."""
-HEADS = ("task", "paper", "ours [95 %]", "average of the mixture", "items", "cost per item")
+HEADS = ("task", "paper", "ours [95 %]", "average or gray", "items", "cost per item")
 
 
 ABOUT = """# Results
@@ -96,7 +163,7 @@ def cells(row: Row) -> tuple[str, ...] | None:
         value = figure({"mean": least["margin"], "ci95": least["ci95"]}, CROSS, bold=True)
         return row.task, row.paper, value, "–", str(document["n"]), "–"
     results = document["results"][row.metric]
-    ours, average = summary(results[row.method]), summary(results.get("average"))
+    ours, average = summary(results[row.method]), summary(results.get("average", results.get("gray")))
     base = (
         "–"
         if average is None
@@ -130,6 +197,10 @@ def results() -> str:
     """Return RESULTS.md: the table of all rows, then a section per report."""
     found = {report: document for report in COMMANDS if (document := read(report)) is not None}
     sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
+    others = {"storage": storage, "decoding": decoding}
+    sections += [
+        write(document) for report, write in others.items() if (document := read(report)) is not None
+    ]
     return "\n".join([ABOUT, table(short=False), "", *sections])
 
 
