@@ -129,10 +129,8 @@ def storage(document: Mapping[str, Any]) -> str:
 def decoding(document: Mapping[str, Any]) -> str:
     """Return the section on the audio reader, from the report of ``decoding.py``."""
     versions = ", ".join(f"{name} {text}" for name, text in document["versions"].items())
-    about = (
-        f"{document['equal']} of {document['files']} files are read as the program ffmpeg decodes them ({versions}); "
-        "the others, by `decoding.py`:\n"
-    )
+    equal = f"{document['equal']} of {document['files']} files are read as the program ffmpeg decodes them"
+    about = f"{equal} ({versions}); the others, by `decoding.py`:\n"
     keys = ("file", "sepcli", "ffmpeg", "difference")
     rows = [tuple(f"{entry[key]}" for key in keys) for entry in document["others"]]
     heads = ("file", "samples", "samples of ffmpeg", "largest difference")
