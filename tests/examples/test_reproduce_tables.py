@@ -1,0 +1,74 @@
+"""``examples/reproduce/tables.py``: reports are taken in, and become rows and sections."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples" / "reproduce"
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The script, for reports in another folder."""
+    monkeypatch.syspath_prepend(FOLDER)
+    module = importlib.import_module("tables")
+    monkeypatch.setattr(module, "HERE", tmp_path)
+    return module
+
+
+def report(**entries: Any) -> dict[str, Any]:
+    summary = {"mean": 12.3456, "median": 12.0, "ci95": [11.0, 13.5], "n": 7}
+    settings = {"files": {"denoiser/model.safetensors": "ab" * 32}, "device": "cpu", "settings": {"steps": 5}}
+    return {
+        "protocol": {"dataset": "digits", "mixture": "a + b", "settings": settings},
+        "results": {"psnr": {"sepcli": {"first": summary}, "average": {"first": {**summary, "mean": 3.0}}}},
+        "cost": {"evaluations": 5, "seconds_per_pair": 0.25},
+        "tracks": [{"track": "0", "value": 1.0}],
+        "seeds": {"0": 1},
+        **entries,
+    }
+
+
+def test_a_report_is_a_row_and_a_section(program: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "mnist-halving.json").write_text(json.dumps(report()))
+    program.add(tmp_path / "mnist-halving.json")
+    kept = program.read("mnist-halving")
+    assert not {"tracks", "seeds"} & set(kept)
+    assert len(kept["measured"]["date"].split("-")) == 3
+    assert {"sepcli", "torch", "python"} <= set(kept["measured"]["versions"])
+    row = next(row for row in program.ROWS if row.report == "mnist-halving")
+    assert program.cells(row)[2:] == (
+        *("**12.35** dB [11.00, 13.50]", "3.00 dB", "7", "5 evaluations, 0.25 s"),
+    )
+    text = program.results()
+    for part in (
+        kept["measured"]["date"],
+        "steps=5",
+        "`abababababab` (not those",
+        "| 12.35 [11.00, 13.50] |",
+    ):
+        assert part in text
+
+
+def test_rows_without_a_report_are_left_out(program: ModuleType) -> None:
+    assert program.cells(program.ROWS[0]) is None
+    assert program.table(short=False).count("\n") == 1
+    assert "## " not in program.results()
+
+
+def test_the_margin_of_flows_is_the_least(program: ModuleType, tmp_path: Path) -> None:
+    ends = [1.0, 2.0]
+    margins = [{"margin": 9.0, "ci95": [8.0, 10.0]}, {"margin": 1.5, "ci95": ends}]
+    document = {"metric": "cross-likelihood", "margins": margins, "n": 3, "unit": "nats per sample"}
+    document |= {"priors": ["a"], "sources": ["a"], "mean": [[4.0]], "ci95": [[ends]], "sentence": "They do."}
+    (tmp_path / "toy-waves-likelihood.json").write_text(json.dumps(document))
+    program.add(tmp_path / "toy-waves-likelihood.json")
+    row = next(row for row in program.ROWS if row.metric == "cross-likelihood")
+    assert program.cells(row)[2] == "**1.5** nats per sample [1, 2]"
+    assert "| a | 4 [1, 2] |" in program.results()
