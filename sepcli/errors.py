@@ -7,9 +7,12 @@
     ├── InputError          exit 1   a file that cannot be read: empty, cut short, not finite, of another kind
     ├── OutputError         exit 1   a path that cannot be written, a full disk, or an existing file
     └── PriorError          exit 4   a prior that is missing, offline, incomplete or fails its hash
+        └── FormatError     exit 4   a card, config, table or record of a newer format
 
 The command line catches ``SepError`` once and prints two lines: what is wrong, what to do.
 """
+
+from sepcli import __version__
 
 
 class SepError(Exception):
@@ -54,3 +57,24 @@ class PriorError(SepError, LookupError):
     """A prior is missing, cannot be loaded or fails its verification."""
 
     exit_code = 4
+
+
+class FormatError(PriorError):
+    """A file is of a newer format than this version reads: a card, config, table, record or report."""
+
+
+def refuse_newer(what: str, version: object, newest: int, writer: str | None = None) -> None:
+    """Refuse a file of a newer format.
+
+    Args:
+        what: the file, for the message.
+        version: its entry ``format``; what is not a whole number is not refused here.
+        newest: the newest format that this version of sepcli reads.
+        writer: the version of sepcli that wrote the file; None: unknown.
+
+    Raises:
+        FormatError: the format is newer.
+    """
+    if isinstance(version, int) and version > newest:
+        needed = f"a newer sepcli than {__version__}" if writer is None else f"sepcli >= {writer}"
+        raise FormatError(f"{what} has format {version}, which needs {needed}", "update sepcli")

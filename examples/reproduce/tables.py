@@ -24,6 +24,7 @@ from sections import CROSS, cost, decoding, figure, markdown, section, storage, 
 
 from sepcli import __version__
 from sepcli.atomic import write_text
+from sepcli.errors import refuse_newer
 from sepcli.metrics import METRICS
 
 HERE = Path(__file__).parent
@@ -150,6 +151,7 @@ def read(report: str) -> dict[str, Any] | None:
     """Return a report; None if it is not there."""
     path = HERE / "results" / f"{report}.json"
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    refuse_newer(f"the report {path}", document.get("format"), 1)
     return document or None
 
 

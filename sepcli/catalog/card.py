@@ -35,11 +35,10 @@ import tomli_w
 from msgspec import Meta
 from msgspec.structs import asdict, replace
 
-from sepcli import __version__
 from sepcli.atomic import write_whole
 from sepcli.catalog.bounded import LARGEST, is_as_named, parse_toml
 from sepcli.catalog.card_rules import contradictions, leaves_folder
-from sepcli.errors import PriorError, UsageError
+from sepcli.errors import PriorError, UsageError, refuse_newer
 
 CARD = "card.toml"
 FORMAT = 1
@@ -173,7 +172,8 @@ def read(folder: Path, name: str = CARD) -> Card:
     """Read the card of a folder.
 
     Raises:
-        PriorError: it is missing, of a newer format, not valid, or lists a path that leaves the folder.
+        PriorError: it is missing, not valid, or lists a path that leaves the folder.
+        FormatError: it is of a newer format.
     """
     path = folder / name
     try:
@@ -184,12 +184,7 @@ def read(folder: Path, name: str = CARD) -> Card:
         raise PriorError(f"the card {path} cannot be read: {error}", DAMAGED) from error
     if not is_as_named(path, data):
         raise PriorError(f"the card {path} was changed or damaged", "run `sepcli fetch-priors` again")
-    version = entries.get("format", FORMAT)
-    if isinstance(version, int) and version > FORMAT:
-        raise PriorError(
-            f"the card {path} has format {version}, which needs a newer sepcli than {__version__}",
-            "update sepcli",
-        )
+    refuse_newer(f"the card {path}", entries.get("format"), FORMAT)
     try:
         card = msgspec.convert(entries, Card)
     except (msgspec.ValidationError, UsageError) as error:

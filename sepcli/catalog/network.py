@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from sepcli.atomic import write_text
 from sepcli.catalog.bounded import Files, read_json
 from sepcli.catalog.storage import read_weights
-from sepcli.errors import PriorError, UsageError
+from sepcli.errors import PriorError, UsageError, refuse_newer
 
 Network = TypeVar("Network", bound=nn.Module)
 
+CONFIG = "config.json"
+FORMAT = 1
+"""The format of the configs that this version writes; it stands in the file beside the fields."""
 REPEATED = ("blocks", "layers", "scales", "steps", "sigmas", "weights")
 """Fields of configs that are numbers of layers, or have an entry per layer; every layer has tensors."""
 
@@ -31,10 +38,11 @@ def load_network(make: Callable[[dict[str, Any]], Network], part: Files) -> Netw
         PriorError: a file is missing or damaged, or they do not fit each other.
     """
     try:
-        config = dict(read_json(part / "config.json"))
+        config = dict(read_json(part / CONFIG))
         tensors = read_weights(part / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise PriorError(f"{part}/ holds no usable network", "train it with `sepcli train-prior`") from error
+    config = _without_format(config, part)
     try:
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         _check_shapes(make, fields, tensors)
@@ -54,11 +62,19 @@ def read_config(part: Files) -> Mapping[str, Any]:
         PriorError: it is missing or damaged.
     """
     try:
-        return read_json(part / "config.json")
+        config = read_json(part / CONFIG)
     except (OSError, ValueError) as error:
-        raise PriorError(
-            f"cannot read {part / 'config.json'}: {error}", "fetch or train the prior again"
-        ) from error
+        raise PriorError(f"cannot read {part / CONFIG}: {error}", "fetch or train the prior again") from error
+    return _without_format(config, part)
+
+
+def write_config(part: Path, config: Any) -> None:
+    """Write the config of a part, a dataclass, with the format.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    write_text(part / CONFIG, json.dumps({"format": FORMAT, **asdict(config)}, indent=1))
 
 
 def check_compiler(device: torch.device) -> None:
@@ -86,6 +102,16 @@ def compile_networks(networks: Iterable[nn.Module], device: torch.device) -> Non
     check_compiler(device)
     for network in networks:
         network.compile(dynamic=False)
+
+
+def _without_format(config: Mapping[str, Any], part: Files) -> dict[str, Any]:
+    """Return a config without its format, which is 1 if there is none.
+
+    Raises:
+        FormatError: it is newer.
+    """
+    refuse_newer(f"the config {part / CONFIG}", config.get("format"), FORMAT)
+    return {key: value for key, value in config.items() if key != "format"}
 
 
 def _check_shapes(

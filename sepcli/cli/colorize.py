@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sepcli.cli import console
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.options import BatchOptions, Quality, files, model, takes, template
+from sepcli.cli.options import NO_INPUT, BatchOptions, Quality, files, model, takes, template
 from sepcli.cli.settings import ImageFormat
 from sepcli.errors import UsageError
 from sepcli.samplers import names as sampler_names
+
+if TYPE_CHECKING:
+    from sepcli.cli.replay import Replay
 
 DEFAULT_PRIOR = "cifar10"
 COARSE = (
@@ -38,7 +41,9 @@ class Gray(StrEnum):
 class ColorizeOptions(BatchOptions):
     """Arguments and options of ``sepcli colorize``."""
 
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders of them, or glob patterns.")]
+    inputs: Annotated[list[str] | None, typer.Argument(help="Images, folders of them, or glob patterns.")] = (
+        None
+    )
     prior: Annotated[
         str,
         model(
@@ -72,6 +77,19 @@ def colorize(options: ColorizeOptions) -> None:
 
     Size, transparency, bit depth and, up to one level, the gray are kept.
     """
+    from sepcli.cli.replay import open_replay
+
+    replay = open_replay(options, "colorize")
+    if replay is None:
+        fetch_if_new([options.prior], options.quiet)
+        _colorize(options)
+    else:
+        _colorize(_recorded(replay, options), replay)
+        replay.conclude(options.as_json or options.quiet)
+
+
+def _colorize(options: ColorizeOptions, replay: Replay | None = None) -> None:
+    """Colorize the inputs, with a prior that has been fetched."""
     from sepcli.cli.colorize_images import colorizing_work
     from sepcli.cli.inputs import collect
     from sepcli.cli.jobs import Batch, run_batch
@@ -80,7 +98,8 @@ def colorize(options: ColorizeOptions) -> None:
     from sepcli.cli.separators import choose_colorizer
     from sepcli.cli.settings import parse_settings
 
-    fetch_if_new([options.prior], options.quiet)
+    if not options.inputs:
+        raise UsageError(*NO_INPUT)
     gray = None if options.gray is Gray.AUTO else options.gray.value
     settings = parse_settings(options.settings or ())
     wanted = SeparatorOptions(sampler=options.sampler, settings=settings, device=options.device)
@@ -93,4 +112,27 @@ def colorize(options: ColorizeOptions) -> None:
     inputs = collect(options.inputs, ("image",), options.out, partial(console.note, quiet=options.quiet))
     if options.hint is not None and len(inputs.folders) > 1:
         raise UsageError(f"one --hint for {len(inputs.folders)} images", "colorize the images one by one")
-    run_batch(Batch.of(inputs, work, options))
+    run_batch(Batch.of(inputs, work, options, replay))
+
+
+def _recorded(replay: Replay, options: ColorizeOptions) -> ColorizeOptions:
+    """Return the options of a recorded run.
+
+    Raises:
+        InputError: an input is missing or has changed.
+        UsageError: see ``Replay.priors``.
+    """
+    record = replay.record
+    priors = replay.priors(None if options.prior == DEFAULT_PRIOR else [options.prior])
+    hint = None
+    if isinstance(record.hint, str) and isinstance(record.hint_sha256, str):
+        hint = replay.file(record.hint, record.hint_sha256, options.hint)
+    return replace(
+        options,
+        inputs=replay.input(options.inputs or ()),
+        prior=priors[0] if priors else DEFAULT_PRIOR,
+        gray=replay.choice(Gray, record.options.gray),
+        hint=hint,
+        container=replay.choice(ImageFormat, record.options.container),
+        **replay.options(options.device),
+    )

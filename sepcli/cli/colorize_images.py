@@ -14,6 +14,7 @@ from sepcli.cli.jobs import Outcome, Work
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job
 from sepcli.cli.resolve import Choice
+from sepcli.cli.run_record import path_from
 from sepcli.cli.samples import Quality, beside_labels, std_scale
 from sepcli.errors import InputError
 
@@ -48,16 +49,21 @@ def colorizing_work(
     from sepcli.catalog.card import sha256
 
     made_with = {
-        "gray_asked": gray or "auto",
         **({} if gray is None else {"gray": gray}),
-        "hint": None if hint is None else hint.name,
         "hint_sha256": sha256(hint) if hint is not None and hint.is_file() else None,
     }
     extension, quality = stored
     run = partial(colorize_image, quality=quality, gray_kind=gray, hint_file=hint)
-    varying = ("weights",) if gray is None else ()
     return Work(
-        choice, template, options, run, lambda source: extension, made_with=made_with, varying=varying
+        choice,
+        template,
+        options,
+        "colorize",
+        run,
+        lambda source: extension,
+        kept={"container": extension, "quality": quality, "gray": gray or "auto"},
+        made_with=made_with,
+        varying=("weights",) if gray is None else (),
     )
 
 
@@ -108,7 +114,8 @@ def colorize_image(
     }
     outputs = f"{len(job.stems)} samples, mean, standard deviation" if several else job.stems[0][0].name
     line = f"{job.stems[0][0].parent}: {outputs}, {job.sheet.name if job.sheet else ''}; gray: {kind}, {why}"
-    entries = {"gray": kind, "gray_from": why, "weights": list(weights)}
+    strokes = None if hint_file is None else path_from(hint_file, job.record.parent)
+    entries = {"gray": kind, "gray_from": why, "weights": list(weights), "hint": strokes}
     return Outcome({**entries, **ranks.describe(), "report": report}, (line,))
 
 

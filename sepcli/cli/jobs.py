@@ -15,12 +15,14 @@ from sepcli.atomic import remove_leftovers
 from sepcli.cli import console
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job, collisions, existing, left_to_do, plan
+from sepcli.cli.records import find_record
 from sepcli.cli.resolve import Choice
-from sepcli.cli.run_record import assemble, replace_record, unlike
+from sepcli.cli.run_record import as_entries, assemble, replace_record, unlike
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.cli.inputs import Inputs
+    from sepcli.cli.replay import Replay
     from sepcli.separation.separator import Separator
 
 
@@ -45,23 +47,27 @@ class Work:
         choice: what separates.
         template: of the names of outputs.
         options: of the command.
+        command: its name.
         run: does a job and writes its outputs but the record; the text is the title of a progress bar.
         extension: input, which is opened for a first check → extension of its stems.
-        made_with: entries of all records, besides those of the separator.
+        kept: options that records keep in ``options``.
+        made_with: other entries of all records, besides those of the separator.
         varying: entries of the separator that depend on the input.
         smaller: the hint for an input that needs too much memory.
-        libraries: distributions whose versions are recorded, beside those of the choice.
+        libraries: distributions whose versions are recorded, beside the common ones and those of the choice.
     """
 
     choice: Choice
     template: str
     options: BatchOptions
+    command: str
     run: Callable[[Work, Job, str], Outcome]
     extension: Callable[[Path], str] = lambda source: "png"
+    kept: Mapping[str, Any] = field(default_factory=dict)
     made_with: Mapping[str, Any] = field(default_factory=dict)
     varying: Sequence[str] = ()
     smaller: str = "make the image smaller"
-    libraries: Sequence[str] = ("torch", "numpy", "pillow")
+    libraries: Sequence[str] = ("pillow",)
 
     @cached_property
     def separator(self) -> Separator:
@@ -74,8 +80,15 @@ class Work:
     def prepare(self) -> dict[str, Any]:
         """Load the separator; return what the records of all inputs say alike."""
         described = self.separator.describe()
-        kept = {key: value for key, value in described.items() if key not in self.varying}
-        return {**kept, "seed": self.options.seed, **self.made_with}
+        return {
+            "command": self.command,
+            "medium": self.choice.medium,
+            "sources": list(self.separator.names),
+            **{key: value for key, value in described.items() if key not in self.varying},
+            "seed": self.options.seed,
+            "options": {"filename": self.template, **self.kept},
+            **self.made_with,
+        }
 
 
 @dataclass
@@ -87,15 +100,23 @@ class Batch:
         options: of the command.
         folders: input → ``{folder}`` in the names of its outputs.
         failed: input → why it failed.
+        replay: the run that is repeated, if it is one.
     """
 
     inputs: Mapping[Path, Work]
     options: BatchOptions
     folders: Mapping[Path, str] = field(default_factory=dict)
     failed: dict[Path, SepError] = field(default_factory=dict)
+    replay: Replay | None = None
 
     @classmethod
-    def of(cls, inputs: Inputs, work: Work | Mapping[Path, Work], options: BatchOptions) -> Batch:
+    def of(
+        cls,
+        inputs: Inputs,
+        work: Work | Mapping[Path, Work],
+        options: BatchOptions,
+        replay: Replay | None = None,
+    ) -> Batch:
         """Return a batch of what a command line names, and the work for all of them or for each.
 
         Raises:
@@ -104,7 +125,7 @@ class Batch:
         each = dict.fromkeys(inputs.folders, work) if isinstance(work, Work) else work
         if not each and len(inputs.failed) == 1 and not options.as_json:
             raise next(iter(inputs.failed.values()))
-        return cls(each, options, inputs.keep_apart(), inputs.failed)
+        return cls(each, options, inputs.keep_apart(), inputs.failed, replay)
 
     @property
     def total(self) -> int:
@@ -146,13 +167,15 @@ def run_batch(batch: Batch) -> None:
         try:
             with enough_memory(job.source, work.smaller):
                 outcome = work.run(work, job, title)
-            libraries = (*work.libraries, *work.choice.libraries)
-            record = assemble(job, made_with[work], outcome.details, libraries)
+            choice = work.choice
+            libraries = (*work.libraries, *choice.libraries)
+            record = assemble(job, made_with[work], outcome.details, choice.references, libraries)
             replace_record(job, record, options.quiet)
         except SepError as error:
             batch.refuse(job.source, error, UsageError, PriorError)  # the other inputs would fail alike
             continue
-        records.append(_entry(job, record))
+        verdict = {} if batch.replay is None else batch.replay.compare(job, record)
+        records.append(_entry(job, as_entries(record) | verdict))
         if not (options.as_json or options.quiet):
             for line in outcome.lines:
                 console.emit(line)
@@ -172,6 +195,12 @@ def _plan(batch: Batch) -> dict[Job, Work]:
     for job, collision in collisions([*jobs]).items():
         batch.refuse(job.source, collision)
         del jobs[job]
+    for job in [*jobs]:
+        try:
+            find_record(job.record)
+        except SepError as error:  # a record that can be neither compared nor replaced
+            batch.refuse(job.source, error)
+            del jobs[job]
     return jobs
 
 
@@ -192,6 +221,8 @@ def _to_do(batch: Batch, jobs: Mapping[Job, Work], made_with: dict[Work, Mapping
     for work in dict.fromkeys(jobs[job] for job in (*todo, *finished)):
         with console.progress("loading", options.quiet):
             made_with[work] = work.prepare()
+        if batch.replay is not None:
+            batch.replay.check(made_with[work])
     for job in finished:
         error = unlike(job, made_with[jobs[job]])
         if error is not None and options.overwrite:

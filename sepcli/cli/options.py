@@ -70,6 +70,15 @@ class BatchOptions:
     resume: Annotated[bool, files("Skip inputs that are finished, with the same options.", "--resume")] = (
         False
     )
+    replay: Annotated[
+        Path | None,
+        files(
+            "Repeat the run of a run.json with its options, and compare the files. An input or a prior that"
+            " has moved is given as in other runs.",
+            "--replay",
+            metavar="RUN.JSON",
+        ),
+    ] = None
     as_json: Json = False
     quiet: Quiet = False
 
@@ -105,8 +114,11 @@ NAMES: Mapping[str, str] = {
     "mixing": "--gray",
     "methods": "--method",
     "metrics": "--metric",
+    "container": "--format",
 }
 """The option of an argument of the library, where the names differ."""
+NO_INPUT = "there is no input", "give files, folders or glob patterns, or --replay with the record of a run"
+"""The error of a command without inputs."""
 KEYS: Mapping[str, str] = {"samples": "draws"}
 """The key of ``--set`` of a setting of the library, where the names differ."""
 INPUTS = ("signal", "mixture", "mixtures", "reader")

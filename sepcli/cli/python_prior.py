@@ -95,7 +95,8 @@ def choose_objects(references: Sequence[str], options: SeparatorOptions) -> Choi
     def load() -> Separator:
         return _separator(references, priors, options, weights=weights, names=names, sample_rate=rate)
 
-    return Choice("audio" if rate else "image", "+".join(dict.fromkeys(titles)), names, load)
+    prior = "+".join(dict.fromkeys(titles))
+    return Choice("audio" if rate else "image", prior, names, load, references=tuple(references))
 
 
 def choose_colorizing_object(
@@ -113,7 +114,7 @@ def choose_colorizing_object(
 
         return _separator([reference], [prior], options, mixing=ChannelSum(tuple(weights)))
 
-    return Choice("image", reference.rpartition(":")[2], (stem,), load)
+    return Choice("image", reference.rpartition(":")[2], (stem,), load, references=(reference,))
 
 
 def _separator(

@@ -63,6 +63,7 @@ class Choice:
         names: of the sources.
         load: returns what separates.
         libraries: distributions that it needs besides the common ones.
+        references: of the priors: names, folders, ``hf:owner/name@commit`` or objects of Python files.
     """
 
     medium: MediumName
@@ -70,6 +71,7 @@ class Choice:
     names: tuple[str, ...]
     load: Callable[[], Separator]
     libraries: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
 
 
 def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:

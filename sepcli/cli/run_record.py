@@ -1,80 +1,89 @@
-"""run.json: what repeats and assesses the separation of one input, in one form for audio and images.
-
-::
-
-    format          1
-    input           path of the mixture, and input_sha256
-    stems           per sample the K files, the best sample first
-    mean, std       of images with several samples: the K files
-    contact_sheet   of images
-    ...             what ran: priors, files with sha256, engine, sampler, settings, weights, device, stream
-    seed            of the run
-    samples         per sample seed, residual_rms, log_prior, agreement_db; null if unknown
-    rank, medoid    of several samples: the rule of their order, and the number of the medoid, from 1
-    confidence      of audio with several samples: per stem a list over seconds, dB
-    report          measurements of the medium
-    threads         of the processor that torch computes with
-    versions        of the libraries
-
-Paths are relative to the record's folder.
-"""
+"""run.json of one input: assembled, compared with that of an earlier run, and written; see ``RunRecord``."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
-import stat
-from collections import deque
+import platform
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from sepcli import __version__
 from sepcli.atomic import write_whole
 from sepcli.catalog.card import sha256
 from sepcli.cli import console
 from sepcli.cli.outputs import BESIDE, Job
+from sepcli.cli.records import FORMAT, RunRecord, find_record, make_record
 from sepcli.errors import OutputError
+from sepcli.media import MEDIA
 
-FORMAT = 1
 DIGEST = "input_sha256"
-SPEED_ONLY: Mapping[str, set[str]] = {"": {"device"}, "stream": {"batch"}}
-"""Entries by table that two runs may differ in and still be the same."""
-LISTED = ("stems", *BESIDE, "contact_sheet")
-"""Entries of a record that name files which the run wrote."""
-WRITTEN = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".mp4", ".png")
-"""Suffixes of the files that runs write beside their record."""
+IRRELEVANT: Mapping[str, set[str]] = {"": {"device"}, "stream": {"batch"}, "options": {"filename"}}
+"""Entries by table that two runs may differ in and still be the same, up to rounding."""
+COMMON = ("torch", "numpy")
+"""Distributions whose versions all records have."""
 
 
 def assemble(
-    job: Job, made_with: Mapping[str, Any], details: Mapping[str, Any], libraries: Sequence[str]
-) -> dict[str, Any]:
-    """Return the record of a job: what ran, alike for all inputs, details of the input, and versions."""
+    job: Job,
+    made_with: Mapping[str, Any],
+    details: Mapping[str, Any],
+    references: Sequence[str],
+    libraries: Sequence[str],
+) -> RunRecord:
+    """Return the record of a finished job.
+
+    Args:
+        job: its files are hashed.
+        made_with: entries that are alike for all inputs: what ran.
+        details: entries of the input.
+        references: names and folders of the priors.
+        libraries: distributions whose versions are recorded besides the common ones.
+    """
     from importlib.metadata import version
 
     import torch
 
     folder = job.record.parent
     beside = {name: _relative(paths, folder) for name, paths in zip(BESIDE, job.beside, strict=False)}
-    return {
-        "format": FORMAT,
-        "input": input_path(job.source, folder),
-        DIGEST: sha256(job.source),
-        "stems": [_relative(paths, folder) for paths in job.stems],
+    stream = made_with.get("stream")
+    entries = {
+        **made_with,
         **beside,
         **({} if job.sheet is None else {"contact_sheet": _relative([job.sheet], folder)[0]}),
-        **made_with,
         **details,
+        "format": FORMAT,
+        "input": path_from(job.source, folder),
+        DIGEST: sha256(job.source),
+        "stems": [_relative(paths, folder) for paths in job.stems],
+        "outputs": {_relative([path], folder)[0]: sha256(path) for path in job.files if path != job.record},
+        "prior_references": [_reference(reference, folder) for reference in references],
+        "plan": {
+            "samples": stream["samples"] if stream else len(job.stems),
+            "windows": stream["batch"] if stream else None,
+        },
         "threads": torch.get_num_threads(),
-        "versions": {"sepcli": __version__, **{name: version(name) for name in libraries}},
+        "machine": _machine(str(made_with["device"])),
+        "versions": {
+            "sepcli": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in (*COMMON, *libraries)},
+        },
     }
+    return make_record(console.finite_or_null(entries))
 
 
-def input_path(source: Path, folder: Path) -> str:
-    """Return the path of an input relative to a record's folder.
+def path_from(source: Path, folder: Path) -> str:
+    """Return the path of a file relative to a record's folder, with ``..`` where it lies outside.
 
-    That is the bare name if the path would spell out where a home folder or another drive is.
+    That is the bare name if the path would name the user, the host, or where a home folder or another drive
+    is.
     """
     try:
         relative = os.path.relpath(source, folder)
@@ -82,7 +91,10 @@ def input_path(source: Path, folder: Path) -> str:
     except ValueError:  # another drive
         return source.name
     home = Path.home()
-    if common == Path(common.anchor) or common in home.parents or home.name in Path(relative).parts:
+    private = {home.name, socket.gethostname()}
+    with suppress(Exception):  # no such user: KeyError, OSError or ImportError
+        private.add(getpass.getuser())
+    if common == Path(common.anchor) or common in home.parents or private & {*Path(relative).parts[:-1]}:
         return source.name
     return Path(relative).as_posix()
 
@@ -97,15 +109,6 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     write_whole(path, data, "free some space or choose another --out folder")
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Return a record; nothing if there is none, or it is another program's or of another form."""
-    try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) and record.get("format") == FORMAT else {}
-
-
 def unlike(job: Job, made_with: Mapping[str, Any]) -> OutputError | None:
     """Return why a finished job is of another run: with other options, or of another mixture.
 
@@ -113,7 +116,7 @@ def unlike(job: Job, made_with: Mapping[str, Any]) -> OutputError | None:
         job: whose files are all there.
         made_with: what a record of this run would say; entries that a record lacks are not compared.
     """
-    key = _difference(job, json.loads(console.to_json(made_with)))
+    key = _difference(find_record(job.record), job, json.loads(console.to_json(made_with)))
     if key is None:
         return None
     return OutputError(
@@ -122,75 +125,111 @@ def unlike(job: Job, made_with: Mapping[str, Any]) -> OutputError | None:
     )
 
 
-def replace_record(job: Job, record: Mapping[str, Any], quiet: bool) -> None:
+def replace_record(job: Job, record: RunRecord, quiet: bool) -> None:
     """Write run.json, then remove what an earlier run with the same prior wrote and this one did not.
 
     These are, for example, the further samples of an earlier ``--samples``. A file is left alone unless the
-    earlier run.json lists it, it has a suffix of ``WRITTEN``, lies in the same folder as that or below, is no
-    newer, and is not the input. Where run.json cannot be written, nothing of the run is left.
+    earlier run.json lists it with the hash that it has, and it is audio or an image in the record's folder or
+    below. Where run.json cannot be written, nothing of the run is left.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    earlier = read_record(job.record)
-    written = job.record.stat().st_mtime_ns if earlier else 0
+    earlier = find_record(job.record)
     try:
-        write_record(job.record, record)
+        write_record(job.record, as_entries(record))
     except OutputError:
         for path in (*job.files, job.record):  # stems without a record, and another run's record
             with suppress(OSError):
                 path.unlink()
         raise
-    if any(earlier.get(key) != record.get(key) for key in ("engine", "prior")):
+    if earlier is None or (earlier.engine, earlier.prior) != (record.engine, record.prior):
         return
     kept = {os.path.realpath(path) for path in (*job.files, job.source)}
-    for path in _listed(earlier, job.record.parent):
-        with suppress(OSError, ValueError):  # not a file name at all
-            if os.path.realpath(path) not in kept and _is_of_run(path, job.record.parent, written):
+    for path in _unchanged(earlier, job.record.parent):
+        if os.path.realpath(path) not in kept:
+            with suppress(OSError):
                 path.unlink()
                 console.note(f"removed {path}, of the earlier run", quiet)
                 path.parent.rmdir()  # unless something else is in it
 
 
-def _difference(job: Job, wanted: Mapping[str, Any]) -> str | None:
-    """Return the first entry in which a record is not what is wanted; of a table, with the table's name."""
-    record = read_record(job.record)
-    if not record:
-        return "format"
+def as_entries(record: RunRecord) -> dict[str, Any]:
+    """Return a record as its JSON document."""
+    entries: dict[str, Any] = json.loads(json.dumps(msgspec.to_builtins(record)))
+    return entries
+
+
+def differing(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield table ("" for none) and name of the entries of a record that another lacks or has otherwise.
+
+    Entries that ``there`` lacks as a whole are not compared.
+    """
     for key, value in wanted.items():
-        there = record.get(key, value)
-        if isinstance(value, dict) and isinstance(there, dict):
-            names = [name for name in {**value, **there} if name not in SPEED_ONLY.get(key, ())]
-            unlike = [name for name in names if value.get(name) != there.get(name)]
-            if unlike:
-                return f"{key}: {unlike[0]}"
-        elif there != value and key not in SPEED_ONLY[""]:
-            return key
-    if len(record.get("stems") or ()) != len(job.stems):
+        other = there.get(key, value)
+        if isinstance(value, dict) and isinstance(other, dict):
+            for name in {**value, **other}:
+                if value.get(name) != other.get(name):
+                    yield key, name
+        elif other != value:
+            yield "", key
+
+
+def _difference(record: RunRecord | None, job: Job, wanted: Mapping[str, Any]) -> str | None:
+    """Return the first entry in which a record is not what is wanted; of a table, with the table's name."""
+    if record is None:
+        return "format"
+    for table, name in differing(wanted, as_entries(record)):
+        if name not in IRRELEVANT.get(table, ()):
+            return f"{table}: {name}" if table else name
+    if len(record.stems) != len(job.stems):
         return "number of samples"
-    return "input" if record.get(DIGEST, "") != sha256(job.source) else None
+    return "input" if record.input_sha256 != sha256(job.source) else None
 
 
 def _relative(paths: Sequence[Path], folder: Path) -> list[str]:
     return [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
 
 
-def _listed(record: Mapping[str, Any], folder: Path) -> Iterator[Path]:
-    """Yield the files that a record names; absolute paths are none of a run's."""
-    entries: deque[Any] = deque(record.get(key) for key in LISTED)
-    while entries:
-        entry = entries.popleft()
-        if isinstance(entry, list):
-            entries += entry
-        elif isinstance(entry, str) and Path(entry).suffix in WRITTEN and not Path(entry).is_absolute():
-            yield folder / entry
+def _reference(reference: str, folder: Path) -> str:
+    """Return a prior's name as it is; the path of a folder relative to the record, beginning with a dot."""
+    from sepcli.catalog import index
+
+    if reference in index.names() or not os.path.isdir(reference):
+        file, colon, name = reference.rpartition(":")
+        return f"{Path(file).name}:{name}" if colon and file.endswith(".py") else reference
+    relative = path_from(Path(reference), folder)
+    return relative if relative.startswith("../") else f"./{relative}"
 
 
-def _is_of_run(path: Path, folder: Path, written: int) -> bool:
-    """Return whether a file lies in a folder or below, and is no newer than ``written`` (ns) nor a link."""
-    if Path(os.path.realpath(folder)) not in Path(os.path.realpath(path.parent), path.name).parents:
+def _machine(device: str) -> dict[str, str | None]:
+    import torch
+
+    return {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "accelerator": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
+    }
+
+
+def _unchanged(record: RunRecord, folder: Path) -> Iterator[Path]:
+    """Yield the files that a record lists, lie in its folder or below, and are as they were written."""
+    suffixes = {suffix for row in MEDIA.values() for suffix in row.suffixes}
+    for name, digest in record.outputs.items():
+        path = folder / name
+        if path.suffix.lower() in suffixes and is_file_of(path, digest) and _is_inside(path, folder):
+            yield path
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Return whether a file is no link and lies in a folder or below, also without the links to it."""
+    return not path.is_symlink() and Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+
+
+def is_file_of(path: Path, digest: str) -> bool:
+    """Return whether a path is a regular file with a hash."""
+    try:
+        return path.is_file() and sha256(path) == digest
+    except (OSError, ValueError):  # unreadable, or no file name at all
         return False
-    with suppress(OSError):
-        about = path.lstat()
-        return stat.S_ISREG(about.st_mode) and about.st_mtime_ns <= written
-    return False

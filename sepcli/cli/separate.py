@@ -12,7 +12,7 @@ import typer
 
 from sepcli.cli import console
 from sepcli.cli.fetch import fetch_if_new
-from sepcli.cli.options import BatchOptions, Quality, files, model, takes, template
+from sepcli.cli.options import NO_INPUT, BatchOptions, Quality, files, model, takes, template
 from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions, engine_of, fitting_images
 from sepcli.cli.separators import choose
 from sepcli.cli.settings import (
@@ -30,6 +30,7 @@ from sepcli.samplers import names as sampler_names
 if TYPE_CHECKING:
     from sepcli.cli.inputs import Inputs
     from sepcli.cli.jobs import Work
+    from sepcli.cli.replay import Replay
     from sepcli.media import MediumName
 
 TEMPLATES = ("{folder}/{track}/{stem}.{ext}", "{folder}/{track}/{sample}/{stem}.{ext}")
@@ -40,8 +41,8 @@ class SeparateOptions(BatchOptions):
     """Arguments and options of ``sepcli separate``."""
 
     inputs: Annotated[
-        list[str], typer.Argument(help="Audio files and images, folders of them, or glob patterns.")
-    ]
+        list[str] | None, typer.Argument(help="Audio files and images, folders of them, or glob patterns.")
+    ] = None
     priors: Annotated[
         list[str] | None,
         model(
@@ -123,10 +124,24 @@ def separate(options: SeparateOptions) -> None:
 
     Audio stems keep rate, channels, bit depth and length, and sum to the mixture.
     """
+    from sepcli.cli.replay import open_replay
+
+    replay = open_replay(options, "separate")
+    if replay is None:
+        fetch_if_new(options.priors or (), options.quiet)
+        _separate(options)
+    else:
+        _separate(_recorded(replay, options), replay)
+        replay.conclude(options.as_json or options.quiet)
+
+
+def _separate(options: SeparateOptions, replay: Replay | None = None) -> None:
+    """Separate the inputs, with priors that have been fetched."""
     from sepcli.cli.inputs import collect, medium_of
     from sepcli.cli.jobs import Batch, run_batch
 
-    fetch_if_new(options.priors or (), options.quiet)
+    if not options.inputs:
+        raise UsageError(*NO_INPUT)
     wanted = _wanted(options)
     choices: dict[MediumName, Choice] = {}
     if options.priors or (wanted.method is not None and wanted.method.is_baseline):
@@ -165,7 +180,7 @@ def separate(options: SeparateOptions) -> None:
         first = inputs.failed[next(iter(media))]
         raise UsageError(first.message, first.hint)
     given = {path: works[medium] for path, medium in media.items() if medium in works}
-    run_batch(Batch.of(inputs, given, options))
+    run_batch(Batch.of(inputs, given, options, replay))
 
 
 def _note_others(others: Sequence[Path], inputs: Inputs, say: Callable[[str], None]) -> None:
@@ -175,6 +190,34 @@ def _note_others(others: Sequence[Path], inputs: Inputs, say: Callable[[str], No
     for folder in dict.fromkeys(inputs.searched[path] for path in others):
         for note in passed_over(folder, [path for path in others if inputs.searched[path] == folder]):
             say(note)
+
+
+def _recorded(replay: Replay, options: SeparateOptions) -> SeparateOptions:
+    """Return the options of a recorded run.
+
+    Raises:
+        InputError: the record has values that no option has, or the input is missing.
+        UsageError: see ``Replay.priors``.
+    """
+    record, priors = replay.record, replay.priors(options.priors)
+    kept, stream = record.options, record.stream if isinstance(record.stream, dict) else {}
+    return replace(
+        options,
+        inputs=replay.input(options.inputs or ()),
+        priors=priors or None,
+        other=kept.other is True,
+        weights=replay.weights(priors),
+        method=replay.choice(Method, record.engine),
+        container=replay.choice(Format, kept.container) if kept.container else None,
+        bitrate=kept.bitrate // 1000 if kept.bitrate else None,
+        bit_depth=kept.bit_depth or None,
+        consistency=replay.choice(Consistency, stream["consistency"]) if stream else None,
+        only=list(kept.only) if kept.only else None,
+        two_stems=kept.two_stems or None,
+        start=f"{kept.start:.12f}" if kept.start else None,
+        length=f"{kept.length:.12f}" if kept.length else None,
+        **replay.options(options.device),
+    )
 
 
 def _wanted(options: SeparateOptions) -> SeparatorOptions:

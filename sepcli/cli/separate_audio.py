@@ -12,19 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
 from sepcli.cli.jobs import Outcome, Work
-from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job
 from sepcli.cli.part import Part
 from sepcli.cli.resolve import Choice
 from sepcli.cli.samples import Quality
 
 if TYPE_CHECKING:
+    from sepcli.cli.separate import SeparateOptions
     from sepcli.media.stems import Encoding
     from sepcli.separation.stem_report import StreamReport
 
 
-def audio_work(choice: Choice, template: str, options: BatchOptions, encoding: Encoding, part: Part) -> Work:
+def audio_work(
+    choice: Choice, template: str, options: SeparateOptions, encoding: Encoding, part: Part
+) -> Work:
     """Return what separates a part of recordings into stems that are stored as chosen."""
+    kept = {
+        "other": options.other,
+        "container": encoding.container,
+        "bitrate": encoding.bitrate,
+        "bit_depth": encoding.depth,
+        **part.describe(),
+    }
 
     def extension(source: Path) -> str:
         from sepcli.media.audio import AudioReader
@@ -37,11 +46,12 @@ def audio_work(choice: Choice, template: str, options: BatchOptions, encoding: E
         choice,
         template,
         options,
+        "separate",
         partial(separate_recording, encoding=encoding, part=part),
         extension,
-        made_with={**part.describe(), "encoding": asdict(encoding)},
+        kept=kept,
         smaller="reduce it: --set batch=1, fewer samples",
-        libraries=("torch", "numpy", "soundfile", "soxr"),
+        libraries=("soundfile", "soxr", "av"),
     )
 
 

@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 def image_work(choice: Choice, template: str, options: BatchOptions, extension: str, quality: int) -> Work:
     """Return what separates images into files with an extension, of a quality from 1 to 100."""
-    return Work(choice, template, options, partial(separate_image, quality=quality), lambda source: extension)
+    return Work(
+        choice,
+        template,
+        options,
+        "separate",
+        partial(separate_image, quality=quality),
+        lambda source: extension,
+        kept={"container": extension, "quality": quality},
+    )
 
 
 def separate_image(work: Work, job: Job, title: str, quality: int) -> Outcome:

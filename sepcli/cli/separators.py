@@ -50,7 +50,7 @@ def find(priors: Sequence[str], options: SeparatorOptions) -> Choice:
         other=options.other,
         samples=options.samples,
     )
-    return _selected(selection, selection.names, options.device)
+    return _selected(selection, selection.names, options.device, priors or (DEFAULT_PRIOR,))
 
 
 def choose_colorizer(prior: str, gray: str | None, options: SeparatorOptions) -> Choice:
@@ -66,17 +66,29 @@ def choose_colorizer(prior: str, gray: str | None, options: SeparatorOptions) ->
     if is_python(prior):
         return choose_colorizing_object(prior, weights, COLORIZED, options)
     selection = choose_cards(prior, colorize=weights, sampler=options.sampler, settings=options.settings)
-    return _selected(selection, (COLORIZED,), options.device)
+    return _selected(selection, (COLORIZED,), options.device, (prior,))
 
 
-def _selected(selection: Selection, names: tuple[str, ...], device: str) -> Choice:
+def _selected(selection: Selection, names: tuple[str, ...], device: str, references: Sequence[str]) -> Choice:
     def load() -> Separator:
         from sepcli.api import choose_device
         from sepcli.priors.load import load_selection
 
         return load_selection(selection, choose_device(device))
 
-    return Choice(selection.medium, selection.prior, names, load)
+    pinned = tuple(_pinned(reference) for reference in references)
+    return Choice(selection.medium, selection.prior, names, load, references=pinned)
+
+
+def _pinned(reference: str) -> str:
+    """Return the name of a prior on the Hub with its commit; another name as it is."""
+    from sepcli.catalog import resolve
+    from sepcli.catalog.card import HUB
+
+    if not reference.startswith(HUB):
+        return reference
+    card, _ = resolve.find(reference)
+    return f"{reference.partition('@')[0]}@{card.revision}" if card.revision else reference
 
 
 def _baseline(method: Method, priors: Sequence[str], options: SeparatorOptions) -> Choice:

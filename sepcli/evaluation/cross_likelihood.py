@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sepcli.evaluation.protocol import CI_LEVEL, CI_RESAMPLES
-from sepcli.evaluation.report import Report
+from sepcli.evaluation.report import FORMAT, Report
 from sepcli.metrics.statistics import bootstrap_ci
 
 
@@ -106,6 +106,7 @@ class CrossLikelihood:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as a document."""
         return {
+            "format": FORMAT,
             "metric": "cross-likelihood",
             "unit": "nats per sample",
             "priors": list(self.priors),

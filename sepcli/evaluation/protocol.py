@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from sepcli import __version__
 from sepcli.metrics import METRICS
@@ -16,6 +16,22 @@ CI_LEVEL = 0.95
 CI_RESAMPLES = 2000
 
 SILENCE = "windows in which a source or an estimate is silent have no SDR and are left out"
+
+
+class ProtocolEntries(TypedDict):
+    """A protocol in a report, with the rules that all reports share."""
+
+    metrics: tuple[str, ...]
+    dataset: str
+    stems: tuple[str, ...]
+    mixture: str
+    tracks: int
+    seed: int
+    settings: dict[str, Any]
+    aggregation: dict[str, str]
+    left_out: str
+    ci95: str
+    version: str
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """A report: values, protocol and failures; its JSON document, tables and CSV.
 
-The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what is not finite as null)::
+The document of ``Report.as_dict``, which ``--out`` and ``--json`` write (what is not finite as null), has the
+keys of ``Document``::
 
+    format        version of this layout
     protocol      computation of values: metrics, dataset, stems, mixture, tracks, seed, settings,
                   aggregation (a sentence per metric), left_out and ci95 (the rules), version
     results       [metric][method][stem]: mean, median, ci95 [low, high] of the mean, n (tracks)
@@ -25,12 +27,12 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
 from sepcli.evaluation.previews import ClipsOf
-from sepcli.evaluation.protocol import SILENCE, Protocol
+from sepcli.evaluation.protocol import SILENCE, Protocol, ProtocolEntries
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.summary import (
     Difference,
@@ -42,6 +44,8 @@ from sepcli.evaluation.summary import (
 )
 from sepcli.metrics import METRICS
 
+FORMAT = 1
+"""The format of the reports that this version writes."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of cells that spreadsheets interpret as a formula (OWASP, "CSV injection")."""
 
@@ -52,6 +56,20 @@ class Failure:
 
     track: str
     reason: str
+
+
+class Document(TypedDict):
+    """The JSON document of a report; see above."""
+
+    format: int
+    protocol: ProtocolEntries
+    results: Results
+    differences: Differences
+    tracks: list[TrackScore]
+    failed: list[Failure]
+    notes: list[str]
+    cost: NotRequired[dict[str, float]]
+    seeds: NotRequired[dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """One JSON-like document, as described above; values without a number are NaN."""
         return {
+            "format": FORMAT,
             "protocol": self.protocol.as_dict(),
             "results": _as_dicts(self.results),
             "differences": _as_dicts(self.differences),

@@ -91,7 +91,7 @@ class Result:
         return self.samples.std(0, ddof=1) if isinstance(self.samples, np.ndarray) else self.samples.std(0)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """Write every source, as 32-bit float WAV or 8-bit PNG, and ``run.json`` with the settings.
+        """Write every source, as 32-bit float WAV or 8-bit PNG, and ``run.json`` with settings and seeds.
 
         The folder is created if missing; files that exist are replaced with ``overwrite``.
 
@@ -117,7 +117,8 @@ class Result:
             ) from error
         for path, name in files.items():
             write_whole(path, self._encoded(name))
-        text = json.dumps({"settings": dict(self.settings), "seeds": list(self.seeds)}, indent=2, default=str)
+        entries = {"format": 1, "settings": dict(self.settings), "seeds": list(self.seeds)}
+        text = json.dumps(entries, indent=2, default=str)
         write_whole(record, text.encode())
         return [*files, record]
 

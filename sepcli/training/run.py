@@ -5,11 +5,10 @@ Free folder → data → network with seeded weights → loop → mean of the we
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ import torch
 from msgspec import structs
 from torch import nn
 
-from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
+from sepcli.catalog.network import write_config
 from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import Progress, check_identity, finished
 from sepcli.training.config import TrainConfig, check_alone, check_free
@@ -142,7 +141,7 @@ def _run(
         progress = fit(setup.weights, folder, config.loop, config, on_progress, log)
     else:
         progress = setup.weights(config, on_progress, log)
-    write_text(folder / "config.json", json.dumps(asdict(setup.config), indent=1))
+    write_config(folder, setup.config)
     _write_card(recipe, setup, config, {**training_entry(config, progress), **setup.finish()})
     setup.preview(progress)
     return progress

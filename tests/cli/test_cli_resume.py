@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from sepcli.catalog.card import sha256
 from sepcli.cli.app import run
 
 RATE = 4000
@@ -36,8 +36,8 @@ def test_further_draws_of_an_earlier_run_go(
     Path("separated/mix/03/notes.txt").write_text("mine")
     Path("separated/mix/04/bass.wav").unlink()
     Path("separated/mix/04/bass.wav").symlink_to("../../../mix.wav")
-    newer = Path("separated/mix/04/drums.wav")  # as if its owner had worked on it
-    os.utime(newer, ns=(0, Path("separated/mix/run.json").stat().st_mtime_ns + 1))
+    with Path("separated/mix/04/drums.wav").open("ab") as file:  # as if its owner had worked on it
+        file.write(b"mine")
     capsys.readouterr()
     assert run([*command, "2"]) == 0
     draws = [f"{number}/{stem}.wav" for number in ("01", "02") for stem in ("bass", "drums")]
@@ -60,10 +60,12 @@ def test_a_record_cannot_make_it_remove_other_files(tiny_prior: Path, mix: str) 
     Path("separated/mix/link").symlink_to("../..")
     record = Path("separated/mix/run.json")
     document = json.loads(record.read_text())
-    outside = ["../../mix.wav", "../mix.txt", "sub/../../mix.txt", "link/mix.wav"]
-    document["stems"] += [outside, ["", "\0", str(Path("separated/mix.txt").absolute()), "sub"]]
-    record.write_text(json.dumps(document))
-    assert run(command) == 0
+    outside = ["../../mix.wav", "../mix.txt", "sub/../../mix.txt", str(Path("separated/mix.txt").absolute())]
+    for name in [*outside, "link/mix.wav", "link/separated/mix.txt", "sub", "sub/other", "\0.wav", ""]:
+        path = Path("separated/mix", name)
+        digest = sha256(path) if "\0" not in name and path.is_file() else "0" * 64
+        record.write_text(json.dumps(document | {"outputs": document["outputs"] | {name: digest}}))
+        assert run(command) == 0
     assert Path("mix.wav").is_file()
     assert Path("separated/mix.txt").is_file()
     assert Path("separated/mix/sub/other").is_file()
@@ -76,15 +78,16 @@ def test_what_no_run_writes_and_the_input_stay(
     assert run([*command, "-q"]) == 0
     Path("letter.txt").write_text("mine")
     Path("old.wav").write_bytes(b"old")
+    Path("new.wav").write_bytes(b"changed since")
     record = Path("mix.run.json")
     document = json.loads(record.read_text())
-    document["stems"].append(["letter.txt", mix, str(record), "\ud800.wav", 5000 * "x" + ".wav", "old.wav"])
-    record.write_text(json.dumps(document))
-    os.utime(record, (4e9, 4e9))  # newer than anything
+    hashes = {name: sha256(Path(name)) for name in ("letter.txt", mix, str(record), "old.wav")}
+    hashes |= dict.fromkeys(("\ud800.wav", 5000 * "x" + ".wav", "new.wav"), "0" * 64)
+    record.write_text(json.dumps(document | {"outputs": document["outputs"] | hashes}))
     assert run([*command, "--overwrite"]) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert "old.wav" in line
-    assert there(".") == ["bass/mix.wav", "drums/mix.wav", "letter.txt", "mix.run.json", mix]
+    assert there(".") == ["bass/mix.wav", "drums/mix.wav", "letter.txt", "mix.run.json", mix, "new.wav"]
 
 
 @pytest.mark.parametrize("damage", ["[]", "{", '{"stems": 3}', 100_000 * "["])

@@ -9,16 +9,15 @@ Source: github.com/ermongroup/ncsn, whose three released checkpoints (MNIST, CIF
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sepcli.atomic import make_folder, write_text
+from sepcli.atomic import make_folder
 from sepcli.catalog import card as cards
+from sepcli.catalog.network import write_config
 from sepcli.errors import InputError
 from sepcli.priors.images.checkpoint import check_tensors, read_state, write_clones
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
@@ -79,7 +78,7 @@ def import_ncsn(
     make_folder(folder, "choose another folder", "out")
     forget(folder)
     write_clones(folder / "model.safetensors", {name: tensor.float() for name, tensor in tensors.items()})
-    write_text(folder / "config.json", json.dumps(asdict(config), indent=1))
+    write_config(folder, config)
     entry = {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint), "classes": []}
     card = cards.with_part(card_of(out, "ncsn", source), "ncsn", cards.Part("ncsn", entry))
     cards.write(cards.with_files(card, out), out)

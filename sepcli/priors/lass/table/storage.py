@@ -25,7 +25,7 @@ from torch import Tensor
 from sepcli.atomic import write_whole
 from sepcli.catalog.bounded import Files
 from sepcli.catalog.storage import read_tensors
-from sepcli.errors import PriorError
+from sepcli.errors import PriorError, refuse_newer
 from sepcli.priors.lass.table.conditional import Conditional
 from sepcli.priors.lass.table.counts import MAX_VOCABULARY, Counts
 
@@ -58,7 +58,8 @@ def read(path: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors (int64) and the metadata of a table.
 
     Raises:
-        PriorError: the file is missing, is no likelihood table, or is of another version.
+        PriorError: the file is missing, is no likelihood table, or is of an older version.
+        FormatError: it is of a newer version.
     """
     try:
         tensors, metadata = read_tensors(path)
@@ -70,10 +71,14 @@ def read(path: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (OSError, SafetensorError) as error:
         raise _broken(path, str(error)) from error
     check(path, metadata.get("format") == FORMAT, "it is not a likelihood table")
-    if metadata.get("version") not in VERSIONS:
+    version = metadata.get("version", "")
+    refuse_newer(
+        f"the likelihood table {path}", int(version) if version.isdecimal() else 0, int(VERSIONS[-1])
+    )
+    if version not in VERSIONS:
         raise PriorError(
-            f"the likelihood table {path} has format version {metadata.get('version')}, not {VERSIONS[-1]}",
-            "update sepcli, or count the table again with `build-likelihood`",
+            f"the likelihood table {path} has format version {version}, not {VERSIONS[-1]}",
+            "count the table again with `build-likelihood`",
         )
     integers = not any(t.is_floating_point() or t.is_complex() or t.dim() != 1 for t in tensors.values())
     check(path, integers, "it holds tensors other than lists of integers")
