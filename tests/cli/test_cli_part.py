@@ -48,7 +48,7 @@ def test_one_stem_is_written_as_among_all(separate, consistency: str) -> None:
     assert files("one") == ["drums.flac", "mix.run.json"]
     assert Path("one/drums.flac").read_bytes() == Path("all/drums.flac").read_bytes()
     record = json.loads(Path("one/mix.run.json").read_text())
-    assert (record["stems"], record["only"]) == ([["drums.flac"]], ["drums"])
+    assert (record["stems"], record["options"]["only"]) == ([["drums.flac"]], ["drums"])
     assert [stem["name"] for stem in record["report"]["sets"][0]] == ["drums", "bass"]
 
 
