@@ -82,7 +82,8 @@ def test_a_part_is_separated_as_if_it_were_the_file(separate, kind: str) -> None
         assert len(found) == 2400
         np.testing.assert_allclose(found, expected, atol=1e-6 if kind == "mp3" else 0)
     record = json.loads(Path("of-all/mix.run.json").read_text())
-    assert (record["start"], record["length"], record["report"]["frames"]) == (0.125, 0.3, 2400)
+    chosen = record["options"]
+    assert (chosen["start"], chosen["length"], record["report"]["frames"]) == (0.125, 0.3, 2400)
 
 
 def test_a_part_ends_with_the_file_and_begins_in_it(separate, capsys: pytest.CaptureFixture[str]) -> None:
