@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +22,10 @@ TEMPORARY = re.compile(r"\.sepcli-([0-9a-f]{6})-(\d+)-([0-9a-f]{6})-[0-9a-f]{8}\
 FOREIGN_SECONDS = 86400
 """Age from which temporary files of other machines are leftovers."""
 MORE_SPACE = "check the folder and its free space"
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+FULL_BYTES = 1 << 20
+"""Free bytes below which a write that failed without a reason is reported as a full disk."""
 
 
 def temporary(path: Path) -> Path:
@@ -131,6 +137,24 @@ def make_folder(folder: Path, hint: str = MORE_SPACE, argument: str | None = Non
         raise OutputError(
             f"cannot create the folder {folder}: {error.strerror}", hint, argument=argument
         ) from error
+
+
+def failed_write(path: Path, error: Exception) -> OutputError:
+    """Return the error of a file that could not be written, for the reason that the system gave, if any.
+
+    Libraries of media files pass no reason on: then it is looked for in the rights and the free space of the
+    folder.
+    """
+    folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
+    number, reason = getattr(error, "errno", None), getattr(error, "strerror", None)
+    has_reason = bool(number and reason)
+    if number in REFUSED or not (has_reason or os.access(folder, os.W_OK)):
+        why = reason if has_reason else "the folder may not be written"
+        return OutputError(f"cannot write {path}: {why}", "choose a folder that you may write to")
+    if number in FULL or not (has_reason or shutil.disk_usage(folder).free >= FULL_BYTES):
+        hint = "free some space, or choose another folder"
+        return OutputError(f"cannot write {path}: no space left on the device", hint)
+    return OutputError(f"cannot write {path}: {reason or 'the write failed'}", MORE_SPACE)
 
 
 def write_whole(path: Path, data: bytes, hint: str = MORE_SPACE) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
-from sepcli.atomic import write_whole
+from sepcli.atomic import failed_write, write_whole
 from sepcli.errors import OutputError
 
 
@@ -57,3 +59,28 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> No
         with pytest.raises(OutputError, match=re.escape(str(place))):
             write_whole(place, b"data")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("error", "free", "writable", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 1 << 40, True, "space"),
+        (PermissionError(errno.EACCES, "Permission denied"), 0, True, "Permission denied"),
+        (OSError(errno.EROFS, "Read-only file system"), 0, False, "Read-only"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), 0, True, "No such file"),
+        (RuntimeError("System error."), 1 << 40, False, "may not be written"),  # as libsndfile says it
+        (RuntimeError("System error."), 0, True, "space"),
+        (RuntimeError("System error."), 1 << 40, True, "failed"),
+    ],
+    ids=str,
+)
+def test_a_failed_write_has_its_own_reason(
+    error: Exception, free: int, writable: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(1 << 41, 0, free))
+    monkeypatch.setattr("os.access", lambda *_: writable)
+    found = failed_write(tmp_path / "new" / "a.wav", error)
+    assert said in found.message
+    assert str(tmp_path / "new" / "a.wav") in found.message
+    assert ("space" in found.message) == ("free some space" in found.hint) == (said == "space")

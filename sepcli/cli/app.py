@@ -30,13 +30,14 @@ from sepcli.cli.fetch import fetch_priors
 from sepcli.cli.help import Command
 from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
+from sepcli.cli.numba_cache import ensure_numba_cache
 from sepcli.cli.old_flags import missing_command, twin
 from sepcli.cli.options import in_option_words
 from sepcli.cli.push import push_prior
 from sepcli.cli.samplers import list_samplers
 from sepcli.cli.separate import separate
 from sepcli.cli.train import train_prior
-from sepcli.errors import SepError
+from sepcli.errors import SepError, UsageError
 
 # click's base class, wherever this version of typer keeps it: BadParameter → UsageError → ClickException
 _ClickException: Any = typer.BadParameter.__mro__[2]
@@ -87,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
+    ensure_numba_cache()
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by whoever started this
             setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
@@ -112,7 +114,10 @@ def run(argv: Sequence[str]) -> int:
     except Exception as problem:
         if os.environ.get("SEPCLI_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        console.error(*_explained(problem))
+        message, hint = _explained(problem)
+        if "--json" in argv and isinstance(problem, SepError) and not isinstance(problem, UsageError):
+            console.emit_json({"failed": [{"error": message, "hint": hint}]})
+        console.error(message, hint)
         return problem.exit_code if isinstance(problem, SepError) else 1
     if result == 130:
         console.note("interrupted")

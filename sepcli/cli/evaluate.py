@@ -47,19 +47,27 @@ def evaluate(options: EvaluateOptions) -> None:
     else:
         fetch_if_new(request.priors, quiet)
         work = make_task(request)
-    from sepcli.evaluation.run import run
+    from sepcli.evaluation.run import NothingScored, run
 
-    with resumable(journal, quiet), console.progress("evaluating", quiet) as on_progress:
-        report = run(
-            work,
-            request.metrics,
-            seed=options.seed,
-            batch=options.batch,
-            journal=journal,
-            replace_journal=options.overwrite,
-            executor=executor,
-            on_progress=on_progress,
-        )
+    try:
+        with resumable(journal, quiet), console.progress("evaluating", quiet) as on_progress:
+            report = run(
+                work,
+                request.metrics,
+                seed=options.seed,
+                batch=options.batch,
+                journal=journal,
+                replace_journal=options.overwrite,
+                executor=executor,
+                on_progress=on_progress,
+            )
+    except NothingScored as error:
+        if not options.as_json:
+            raise
+        failed = [{"track": failure.track, "reason": failure.reason} for failure in error.failures]
+        console.emit_json({"results": {}, "failed": failed})
+        console.error(error.message, error.hint)
+        raise typer.Exit(error.exit_code) from error
     document = document_of(report)
     if out is not None:
         write_record(out, document)
@@ -98,6 +106,6 @@ def _finished(request: Request) -> Task[Any]:
     task = open_folders(
         estimates, reference, request.metrics, title=title, any_order=options.any_order, notes=notes
     )
-    for doubt in task.pairing.warnings:
-        console.warn(doubt)
+    for warning in task.pairing.warnings:
+        console.warn(warning)
     return task

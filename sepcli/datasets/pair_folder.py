@@ -124,8 +124,8 @@ class PairFolder:
         folders = [self.folder / name for name in names]
         used = {path for folder in folders for path in _files(folder).values()}
         files, others = zip(*(find_files(folder, SUFFIXES) for folder in folders), strict=True)
-        found = (path for paths in (*files, *others) for path in paths)
-        return passed_over(self.folder, (path for path in found if path not in used))
+        entries = (path for paths in (*files, *others) for path in paths)
+        return passed_over(self.folder, (path for path in entries if path not in used))
 
 
 BUILTIN = Path(__file__).parent / "builtin"

@@ -104,11 +104,11 @@ def _matched(
 ) -> tuple[tuple[FolderTrack, ...], tuple[Failure, ...]]:
     """Return the tracks that have all their files, and the others as failures."""
     labelled = [("estimate" if row == ESTIMATES else f"estimate by {row}", est) for row, est in rows.items()]
-    usual = [stem for stem in stems if _is_usual(stem, rows, ref)]
+    frequent = [stem for stem in stems if _is_frequent(stem, rows, ref)]
     complete, failures = [], []
     for track in sorted({*ref, *(track for est in rows.values() for track in est)}):
         estimated = [stem for stem in stems if all(stem in est.get(track, {}) for est in rows.values())]
-        wanted = tuple(s for s in stems if s in ref.get(track, {}) and (s in usual or s in estimated))
+        wanted = tuple(s for s in stems if s in ref.get(track, {}) and (s in frequent or s in estimated))
         missing = [
             f"no {what} of {stem}"
             for what, layout in (*labelled, ("reference", ref))
@@ -123,7 +123,7 @@ def _matched(
     return tuple(complete), tuple(failures)
 
 
-def _is_usual(stem: str, rows: Mapping[str, Layout], ref: Layout) -> bool:
+def _is_frequent(stem: str, rows: Mapping[str, Layout], ref: Layout) -> bool:
     """Whether half or more of the tracks with estimates and a reference of a stem have its estimates."""
     tracks = [track for track in ref if stem in ref[track] and all(track in est for est in rows.values())]
     estimated = [track for track in tracks if all(stem in est[track] for est in rows.values())]

@@ -55,7 +55,8 @@ def run(
 
     Raises:
         UsageError: a metric is unknown, or not one that the task can measure.
-        InputError: nothing can be scored, or the images are too small for a metric.
+        NothingScored: nothing can be scored.
+        InputError: the images are too small for a metric.
         OutputError: the journal belongs to a run with other settings, or cannot be written.
     """
     plan = Plan(_chosen(task, metrics), seed, 1 if task.one_by_one else batch)
@@ -85,11 +86,20 @@ def run(
     return replace(report, cost=cost, seeds=seeds, clips_of=partial(_clips, task, plan))
 
 
-def _nothing(protocol: Rules, failures: Sequence[Failure]) -> InputError:
+class NothingScored(InputError):
+    """No item could be scored; ``failures`` has all reasons."""
+
+    def __init__(self, message: str, hint: str, failures: Sequence[Failure]) -> None:
+        super().__init__(message, hint)
+        self.failures = tuple(failures)
+
+
+def _nothing(protocol: Rules, failures: Sequence[Failure]) -> NothingScored:
     first = f"; {failures[0].track}: {failures[0].reason}" if failures else ""
-    return InputError(
+    return NothingScored(
         f"none of {protocol.tracks} item(s) of {protocol.dataset} can be scored{first}",
         f"give items that have {', '.join(protocol.stems)}, alike in sample rate, channels and length",
+        failures,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from sepcli.atomic import write_many
+from sepcli.atomic import failed_write, write_many
 from sepcli.errors import InputError, OutputError
 from sepcli.media.color_profiles import to_srgb
 from sepcli.media.names import refuse_existing
@@ -181,10 +181,7 @@ def write_images(
     except OutputError:
         raise
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}",
-            "free some space or choose another folder",
-        ) from error
+        raise failed_write(path, error) from error
 
 
 def has_colors(pixels: NDArray[np.float32]) -> bool:

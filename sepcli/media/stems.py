@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.atomic import remove, rename_all, temporary
+from sepcli.atomic import failed_write, remove, rename_all, temporary
 from sepcli.errors import OutputError, UsageError
 from sepcli.media.audio import DECODE_ERRORS, AudioInfo, AudioReader
 from sepcli.media.encoders import Encoder, LibavEncoder, SndfileEncoder
@@ -32,8 +31,6 @@ PLAIN_MASKS = (0, 0x3, 0x4)
 """Masks of WAV files that need no extensible header: unknown, stereo, mono."""
 MAX_WAV_BYTES = (1 << 32) - (1 << 20)
 """Bytes of samples up to which a WAV file has no 64-bit header (RF64)."""
-FULL_BYTES = 1 << 20
-"""Free bytes below which a failed write is reported as a full disk."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ class StemWriter:
             try:
                 file.write(stem.T)
             except (*DECODE_ERRORS, AssertionError) as error:
-                _raise_failed(path, error)
+                raise failed_write(path, error) from error
         self._frames += stems.shape[-1]
         return values
 
@@ -194,7 +191,7 @@ class StemWriter:
         except OutputError:
             raise
         except OSError as failure:
-            _raise_failed(self.paths[0], failure)
+            raise failed_write(self.paths[0], failure) from failure
         finally:
             self._discard()
 
@@ -222,7 +219,7 @@ class StemWriter:
             part.open("xb").close()
             file = _open_encoder(part, self.info, self.format)
         except OSError as error:
-            _raise_failed(path, error)
+            raise failed_write(path, error) from error
         except DECODE_ERRORS as error:
             raise OutputError(
                 f"cannot write {path}: {self.format.format} does not support {self.info.channels} channels at"
@@ -243,7 +240,7 @@ class StemWriter:
                 if self._frames and _count_samples(part) != file.samples:
                     raise OSError("the file is incomplete")
             except DECODE_ERRORS as error:
-                _raise_failed(path, error)
+                raise failed_write(path, error) from error
         self._check_free()
 
     def _discard(self) -> None:
@@ -275,13 +272,3 @@ def _count_samples(path: Path) -> int:
     """Return the length of a file in samples, as a reader finds it."""
     with AudioReader(path) as reader:
         return reader.info.frames
-
-
-def _raise_failed(path: Path, error: Exception) -> NoReturn:
-    folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
-    full = shutil.disk_usage(folder).free < FULL_BYTES
-    reason = "no space left on the device" if full else getattr(error, "strerror", None) or "the write failed"
-    hint = (
-        "free some space" if full else "check the permissions and the free space of the folder"
-    ) + ", or choose another folder"
-    raise OutputError(f"cannot write {path}: {reason}", hint) from error

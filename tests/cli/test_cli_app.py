@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -147,6 +148,17 @@ def test_what_goes_wrong_has_a_code_and_its_lines(
     for line, subject in zip(captured.err.splitlines(), lines, strict=True):
         assert subject in line
     assert captured.out == ""
+
+
+@pytest.mark.parametrize("problem", [errors.InputError("bad", "hint"), errors.PriorError("bad", "hint")])
+def test_one_document_also_when_nothing_could_be_done(
+    problem: errors.SepError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _failing(monkeypatch, problem)
+    assert app.run(["evaluate", "--json"]) == problem.exit_code
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"failed": [{"error": "bad", "hint": "hint"}]}
+    assert "bad" in captured.err
 
 
 @pytest.mark.parametrize("problem", [errors.InputError("bad", "hint"), ZeroDivisionError("x")], ids=str)

@@ -363,3 +363,17 @@ def test_a_locked_folder_is_refused_before_the_work(
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert _run(option, str(tmp_path / "report.png")) == 1
     assert "report.png" in capsys.readouterr().err
+
+
+def test_a_document_also_when_no_track_can_be_scored(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in folders[0].rglob("*.wav"):
+        soundfile.write(path, np.zeros(100), 2 * RATE)
+    assert _run(*folders, "--json") == 1
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert document["results"] == {}
+    assert {row["track"] for row in document["failed"]} == {path.name for path in folders[1].iterdir()}
+    assert all(str(2 * RATE) in row["reason"] for row in document["failed"])
+    assert captured.err.startswith("error: ")
