@@ -92,7 +92,24 @@ def read_song(path: Path) -> tuple[int, list[Event]]:
         raise RenderError(message, "remove it, or export it again with a MIDI editor") from error
     messages = mido.merge_tracks(song.tracks)
     ticks = itertools.accumulate(message.time for message in messages)
-    return song.ticks_per_beat, list(zip(ticks, messages, strict=True))
+    events = list(zip(ticks, messages, strict=True))
+    division = song.ticks_per_beat
+    return (division, events) if division > 0 else in_beats(division, events)
+
+
+def in_beats(division: int, events: Sequence[Event]) -> tuple[int, list[Event]]:
+    """Return ticks per beat, and events at the default tempo, of a song whose ticks are parts of frames.
+
+    The division of its file (SMPTE) is negative: minus the frames per second in the upper byte, the ticks per
+    frame in the lower one. Tempo events have no effect on such a song.
+    """
+    frames, ticks = -(division >> 8), division & 0xFF
+    if not ticks:
+        raise RenderError("the division of a MIDI file has no ticks", "export it with ticks per beat")
+    rate = 30 / 1.001 if frames == 29 else frames  # drop frame
+    exact = rate * ticks * DEFAULT_TEMPO / 1_000_000
+    beat = max(1, round(exact))
+    return beat, [(round(tick * beat / exact), m) for tick, m in events if m.type != "set_tempo"]
 
 
 def stretch(events: Sequence[Event], factor: float) -> list[Event]:

@@ -1,9 +1,10 @@
 """Networks of the package diffusers (``UNet2DModel``) as priors: the layout of their files, and their cards.
 
 Such a folder or repository has no card. It has the config and weights of a network, in ``unet/`` or at the
-top, and usually the config of a scheduler, which is the noise schedule. Only safetensors are read; ``sepcli
-import-prior`` converts pickles. The card is built when the prior is looked up, with the hashes that the
-files are verified against:
+top, and usually the config of a scheduler, which is the noise schedule. The weights are one file or several
+shards, of no variant (such as fp16) or else of the only one. Only safetensors are read; ``import-prior``
+converts pickles. The card is built when the prior is looked up, with the hashes that the files are verified
+against:
 
 * On the Hub: the sha256 of the weights in the Hub's listing. The configs are checked against git's SHA-1 in
   the listing. The cache keeps both kinds of files under these hashes.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,11 +28,20 @@ from sepcli.catalog import bounded, hub
 from sepcli.catalog import card as cards
 from sepcli.catalog.bounded import LARGEST, Files, is_as_named
 from sepcli.catalog.card import Card, File, Part
+from sepcli.catalog.verified import Verified
 from sepcli.errors import PriorError
 
 CONFIGS = ("unet/config.json", "config.json")
 """Paths of the network's config, in the order in which they are tried."""
+CLASSES = frozenset({"UNet2DModel", "UNet2DModelWithEMA", "UNetUnconditionalModel"})
+"""Names of the network's class; the second and third are those of files of 2022."""
+KEYS = frozenset({"sample_size", "in_channels", "down_block_types", "up_block_types"})
+"""Entries that tell a config without the name of the class."""
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+SHARD = re.compile(
+    r"diffusion_pytorch_model(?:\.(?P<variant>[\w-]+?))?(?:-\d{5}-of-(?P<count>\d{5}))?\.safetensors"
+)
+"""Names of weights: of a variant, a shard, both or neither."""
 PICKLE = "diffusion_pytorch_model.bin"
 """The library's name of pickled weights."""
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
@@ -56,10 +66,10 @@ AGAIN = "fetch or save the network again"
 
 @dataclass(frozen=True)
 class Parts:
-    """Paths of a network's files in its folder; the scheduler's config is optional."""
+    """Paths of a network's files in its folder, of all shards; the scheduler's config is optional."""
 
     config: str
-    weights: str
+    weights: tuple[str, ...]
     scheduler: str | None
 
     @property
@@ -68,27 +78,54 @@ class Parts:
         return (self.config,) if self.scheduler is None else (self.config, self.scheduler)
 
 
-def find_parts(has: Callable[[str], bool]) -> Parts | None:
+def find_parts(names: Collection[str]) -> Parts | None:
     """Return the files of a network among those of a folder or repository; None if there is none.
 
     Raises:
-        PriorError: it is one of latents.
+        PriorError: it is one of latents, a shard is missing, or there are several variants to choose from.
     """
-    for config in filter(has, CONFIGS):
-        weights = config.removesuffix("config.json") + WEIGHTS
-        if has(weights):
-            return _checked_parts(has, config, weights)
+    for config in (config for config in CONFIGS if config in names):
+        parent = PurePosixPath(config).parent
+        if weights := _find_weights([n for n in names if PurePosixPath(n).parent == parent]):
+            return _checked_parts(names, config, weights)
     return None
 
 
 def parts_in(folder: Files) -> Parts | None:
     """Return the files of a network in a folder; see ``find_parts``."""
+    return find_parts(folder.listed() if isinstance(folder, Verified) else names_in(Path(str(folder))))
 
-    def has(name: str) -> bool:
-        file = folder / name
-        return os.path.isfile(file) if isinstance(file, Path) else file.is_file()
 
-    return find_parts(has)
+def names_in(folder: Path) -> list[str]:
+    """Return the paths of the files in a folder where those of networks may be."""
+    names = []
+    for parent in {Path(name).parent for name in (*CONFIGS, *SCHEDULERS, *AUTOENCODERS)}:
+        with suppress(OSError):
+            entries = sorted((folder / parent).iterdir())
+            names += [path.relative_to(folder).as_posix() for path in entries if os.path.isfile(path)]
+    return names
+
+
+def _find_weights(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the weights among files of one folder: one, or all shards; () if there are none."""
+    variants: dict[str, dict[str, list[str]]] = {}
+    for name in sorted(names):
+        if match := SHARD.fullmatch(PurePosixPath(name).name):
+            counts = variants.setdefault(match["variant"] or "", {})
+            counts.setdefault(match["count"] or "", []).append(name)
+    if not variants:
+        return ()
+    if "" not in variants and len(variants) > 1:
+        listed = ", ".join(sorted(variants))
+        raise PriorError(f"the diffusion model has weights of several variants: {listed}", "keep one of them")
+    counts = variants.get("") or next(iter(variants.values()))
+    if whole := counts.get(""):
+        return tuple(whole)
+    count, shards = min(counts.items(), key=lambda item: int(item[0]) - len(item[1]))
+    if len(shards) < int(count):
+        names = ", ".join(PurePosixPath(name).name for name in shards)
+        raise PriorError(f"the diffusion model has {len(shards)} of {int(count)} shards: {names}", AGAIN)
+    return tuple(shards)
 
 
 def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
@@ -105,19 +142,13 @@ def find_pickled(names: Collection[str]) -> tuple[Parts, ...]:
         pickles = sorted(str(name) for name in siblings if name.suffix.lower() in PICKLES)
         standard = [name for name in pickles if name == str(parent / PICKLE)]
         if pickles:
-            return tuple(_checked_parts(names.__contains__, config, name) for name in standard or pickles)
+            return tuple(_checked_parts(names, config, (name,)) for name in standard or pickles)
     return ()
 
 
 def pickled_in(folder: Path) -> tuple[Parts, ...]:
     """Return the files of a network with pickled weights in a folder; see ``find_pickled``."""
-    names = [name for name in (*SCHEDULERS, *AUTOENCODERS) if os.path.isfile(folder / name)]
-    for parent in {(folder / config).parent for config in CONFIGS}:
-        with suppress(OSError):
-            names += [
-                path.relative_to(folder).as_posix() for path in parent.iterdir() if os.path.isfile(path)
-            ]
-    return find_pickled(names)
+    return find_pickled(names_in(folder))
 
 
 def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
@@ -146,12 +177,12 @@ def read_card(folder: Path, name: str, scheduled: bool = False) -> Card | None:
         return None
     try:
         files = {path: _entry_of(folder / path, text) for path, text in texts.items()}
-        weights = _entry(folder / parts.weights)
+        files |= {path: _entry(folder / path) for path in parts.weights}
     except OSError as error:
         raise PriorError(
             f"cannot read the network in {folder}: {error.strerror}", "check its permissions"
         ) from error
-    return replace(card, files={**files, parts.weights: weights})
+    return replace(card, files=files)
 
 
 def fetch_card(
@@ -164,7 +195,7 @@ def fetch_card(
             the weights.
         OutputError: the cache cannot be written.
     """
-    parts = find_parts(listing.files.__contains__)
+    parts = find_parts(listing.files)
     if parts is None:
         return None
     paths = {file: hub.download_small(repo, file, revision, listing, cache_dir) for file in parts.configs}
@@ -174,11 +205,13 @@ def fetch_card(
         return None
     if parts.scheduler is None:
         raise PriorError(f"{repo} has no noise schedule: {SCHEDULERS[0]} is missing", OTHER)
-    weights = listing.files[parts.weights]
-    if weights.sha256 is None or weights.size is None:
-        raise PriorError(f"the listing of {repo} lacks the sha256 of {parts.weights}", OTHER)
     entries = {file: _entry_of(paths[file], text) for file, text in texts.items()}
-    return replace(card, files={**entries, parts.weights: File(weights.sha256, weights.size)})
+    for file in parts.weights:
+        weights = listing.files[file]
+        if weights.sha256 is None or weights.size is None:
+            raise PriorError(f"the listing of {repo} lacks the sha256 of {file}", OTHER)
+        entries[file] = File(weights.sha256, weights.size)
+    return replace(card, files=entries)
 
 
 def make_card(config: Mapping[str, Any], parts: Parts, name: str) -> Card | None:
@@ -187,7 +220,8 @@ def make_card(config: Mapping[str, Any], parts: Parts, name: str) -> Card | None
     Raises:
         PriorError: the network is not a prior of images, or the config is damaged.
     """
-    if config.get("_class_name") != "UNet2DModel":
+    kind = config.get("_class_name")
+    if kind not in CLASSES and not (kind is None and config.keys() >= KEYS):
         return None
     channels, out = config.get("in_channels", 3), config.get("out_channels", 3)
     if channels not in (1, 3) or out not in (channels, 2 * channels):
@@ -210,10 +244,27 @@ def make_card(config: Mapping[str, Any], parts: Parts, name: str) -> Card | None
     )
 
 
-def _checked_parts(has: Callable[[str], bool], config: str, weights: str) -> Parts:
-    if any(map(has, AUTOENCODERS)):
+def _checked_parts(names: Collection[str], config: str, weights: tuple[str, ...]) -> Parts:
+    if any(name in names for name in AUTOENCODERS):
         raise PriorError("the diffusion model is of latents, not of images", OTHER)
-    return Parts(config, weights, next(filter(has, SCHEDULERS), None))
+    return Parts(config, weights, next((name for name in SCHEDULERS if name in names), None))
+
+
+def refusal(folder: Path) -> PriorError | None:
+    """Return what a folder that looks like one of diffusers has and lacks; None if it does not look so."""
+    names = names_in(folder)
+    again = "fetch or save the whole model again"
+    for config in (name for name in CONFIGS if name in names):
+        kind, parent = read_json(folder / config).get("_class_name"), PurePosixPath(config).parent
+        if kind is not None and kind not in CLASSES:
+            return PriorError(f"{folder / config} is of a {kind}, not of a UNet2DModel of images", OTHER)
+        missing = f"{parent / WEIGHTS} is missing" if not _find_weights(names) else "its config is not whole"
+        return PriorError(f"{folder} has {config}, but no network of images: {missing}", again)
+    if "model_index.json" in names:
+        return PriorError(f"{folder} has a model_index.json, but no {CONFIGS[0]}", again)
+    if any(SHARD.fullmatch(PurePosixPath(name).name) for name in names):
+        return PriorError(f"{folder} has weights of diffusers, but no config.json beside them", again)
+    return None
 
 
 def _entry(path: Path) -> File:

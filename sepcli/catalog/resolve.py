@@ -86,6 +86,8 @@ def _find_local(prior: str) -> tuple[Card, Path]:
         card = diffusers_layout.read_card(folder, folder.resolve().name)
         if card is not None:
             return card, folder
+        if reason := diffusers_layout.refusal(folder):
+            raise reason
         raise PriorError(
             f"the folder {prior} holds no {CARD}", "train a prior into it with `sepcli train-prior`"
         )

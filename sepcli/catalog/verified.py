@@ -43,6 +43,11 @@ class Verified:
         """Return a file or folder in this one."""
         return type(self)(self.card, self.folder, f"{self.path}/{name}".lstrip("/"))
 
+    def listed(self) -> list[str]:
+        """Return the paths, in this folder, of the files that the card lists."""
+        start = f"{self.path}/" if self.path else ""
+        return [name.removeprefix(start) for name in self.card.files if name.startswith(start)]
+
     def is_dir(self) -> bool:
         """Whether the card lists a file in this folder."""
         return any(name.startswith(f"{self.path}/") for name in self.card.files)

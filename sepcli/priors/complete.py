@@ -55,8 +55,8 @@ def check_complete(card: Card, engine: str) -> None:
     family = family_of(card, engine)
     demanded = family.files
     if family.name == "diffusers":
-        parts = diffusers_layout.find_parts(card.files.__contains__)
-        demanded = demanded if parts is None else (*parts.configs, parts.weights)
+        parts = diffusers_layout.find_parts(card.files)
+        demanded = demanded if parts is None else (*parts.configs, *parts.weights)
     for name in demanded:
         if name not in card.files:
             raise PriorError(

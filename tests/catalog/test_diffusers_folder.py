@@ -16,12 +16,14 @@ from hub_server import Hub, git_hash
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import index, resolve
+from sepcli.catalog.verified import verified
 from sepcli.cli.app import run
 from sepcli.errors import PriorError
+from sepcli.priors.complete import check_complete
 
 pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
 
-from diffusers import DDIMScheduler, DDPMScheduler, EDMEulerScheduler, ScoreSdeVeScheduler
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, EDMEulerScheduler, ScoreSdeVeScheduler
 from loading import engine_of
 from safetensors.torch import load_file, save_file
 from tiny_unet import exploding_unet, save_ddpm, tiny_unet
@@ -46,6 +48,11 @@ def folder(saved: Path, tmp_path: Path) -> Path:
 
 def changed(path: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def two_variants(folder: Path) -> None:
+    shutil.copy(folder / WEIGHTS, folder / "unet" / "diffusion_pytorch_model.bf16.safetensors")
+    (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
 
 
 def refusal(folder: Path) -> str:
@@ -127,6 +134,53 @@ def test_images_are_separated_by_it(saved: Path) -> None:
     assert samples_at_once(prior) == 2
 
 
+def score(folder: Path) -> torch.Tensor:
+    """The score of the prior of a folder, whose files are verified."""
+    card, found = resolve.find(str(folder))
+    prior = load_image_prior(verified(card, found))
+    x = torch.linspace(0, 1, 192).view(1, 1, 3, 8, 8)
+    return prior.score(x, torch.tensor(0.3))
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+@pytest.mark.parametrize("size", ["20KB", "10GB"])
+def test_shards_and_variants_are_read(tmp_path: Path, saved: Path, variant: str | None, size: str) -> None:
+    folder = tmp_path / "odd"
+    DDPMPipeline(unet=tiny_unet(), scheduler=DDPMScheduler()).save_pretrained(
+        folder, variant=variant, max_shard_size=size
+    )
+    weights = sorted(path.name for path in (folder / "unet").glob("*.safetensors"))
+    assert (len(weights) > 1) == (size == "20KB")
+    assert all(("fp16" in name) == (variant is not None) for name in weights)
+    card = resolve.find(str(folder))[0]
+    assert {f"unet/{name}" for name in weights} < card.files.keys()
+    torch.testing.assert_close(score(folder), score(saved), rtol=0, atol=0)
+    check_complete(card, "score")
+
+
+def test_weights_without_a_variant_go_first(folder: Path, saved: Path) -> None:
+    save_file({"a": torch.zeros(1)}, folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
+    torch.testing.assert_close(score(folder), score(saved), rtol=0, atol=0)
+
+
+def test_a_shard_of_a_repository_is_fetched(hub: Hub, tmp_path: Path, saved: Path) -> None:
+    folder = tmp_path / "odd"
+    DDPMPipeline(unet=tiny_unet(), scheduler=DDPMScheduler()).save_pretrained(folder, max_shard_size="20KB")
+    hub.publish("tester/ddpm-tiny", folder)
+    card, found = resolve.fetch(WORD)
+    assert sum(name.endswith(".safetensors") for name in card.files) > 1
+    torch.testing.assert_close(score(found), score(saved), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["UNetUnconditionalModel", "UNet2DModelWithEMA", None])
+def test_old_names_of_the_class_are_understood(folder: Path, saved: Path, name: str | None) -> None:
+    config = json.loads((folder / CONFIG).read_text())
+    del config["_class_name"]
+    text = json.dumps(config if name is None else {**config, "_class_name": name})
+    (folder / CONFIG).write_bytes(b"\xef\xbb\xbf" + text.replace(", ", ",\r\n").encode())
+    torch.testing.assert_close(score(folder), score(saved), rtol=0, atol=0)
+
+
 def test_pickles_are_not_read(folder: Path) -> None:
     (folder / WEIGHTS).rename(folder / "unet" / "diffusion_pytorch_model.bin")
     assert "ddpm-tiny" in refusal(folder)
@@ -141,7 +195,12 @@ def test_pickles_are_not_read(folder: Path) -> None:
         (lambda f: changed(f / CONFIG, sample_size=None), "size"),
         (lambda f: changed(f / CONFIG, in_channels=4, out_channels=4), "4"),
         (lambda f: changed(f / CONFIG, class_embed_type="timestep"), "ddpm-tiny"),
-        (lambda f: changed(f / CONFIG, _class_name="UNet2DConditionModel"), "card.toml"),
+        (lambda f: changed(f / CONFIG, _class_name="UNet2DConditionModel"), "UNet2DConditionModel"),
+        (lambda f: (f / WEIGHTS).unlink(), WEIGHTS),
+        (lambda f: (f / CONFIG).unlink(), CONFIG),
+        (lambda f: shutil.rmtree(f / "unet"), CONFIG),
+        (lambda f: (f / WEIGHTS).rename(f / f"{WEIGHTS[:-12]}-00002-of-00003.safetensors"), "1 of 3 shards"),
+        (lambda f: two_variants(f), "bf16, fp16"),
         (lambda f: (f / CONFIG).write_text("[]"), CONFIG),
         (lambda f: (f / CONFIG).write_bytes(b"\xff"), CONFIG),
         (lambda f: shutil.copytree(f / "unet", f / "vae"), "latent"),

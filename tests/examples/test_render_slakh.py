@@ -118,6 +118,24 @@ def test_tempo_is_scaled_also_where_the_song_sets_none(
     assert [(tick, m.tempo) for tick, m in program.stretch([], 0.8)] == [(0, 625_000)]
 
 
+@pytest.mark.parametrize(("frames", "rate"), [(24, 24), (25, 25), (29, 30 / 1.001), (30, 30)])
+def test_songs_may_be_divided_into_frames(
+    program: ModuleType, tmp_path: Path, frames: int, rate: float
+) -> None:
+    ticks = 40
+    song = mido.MidiFile(ticks_per_beat=-frames * 256 + ticks)
+    second = round(rate * ticks)
+    on = mido.Message("note_on", channel=9, note=36, velocity=90, time=2 * second)
+    tempo = mido.MetaMessage("set_tempo", tempo=999_999)  # which has no effect
+    song.tracks.append(mido.MidiTrack([tempo, on, on.copy(velocity=0, time=second)]))
+    song.save(tmp_path / "song.mid")
+    beat, events = program.read_song(tmp_path / "song.mid")
+    seconds = [mido.tick2second(tick, beat, 500_000) for tick, m in events if m.type == "note_on"]
+    assert beat > 0
+    assert not [m for _, m in events if m.type == "set_tempo"]
+    assert seconds == pytest.approx([2.0, 3.0], abs=2e-3)
+
+
 def test_a_stem_lasts_as_long_as_the_song(program: ModuleType, events: list[tuple[int, Any]]) -> None:
     song = program.to_midi(
         [*program.stretch(events, 1.0), *program.pick(events, program.drums, 0, 0)], BEAT, 1660

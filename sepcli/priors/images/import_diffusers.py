@@ -61,7 +61,7 @@ def import_diffusers(
     card = diffusers.make_card(network, parts, target.name)
     if card is None:
         raise PriorError(f"{root / parts.config} is not of a UNet2DModel", diffusers.OTHER)
-    checkpoint, expected = root / parts.weights, expected_shapes(network, root / parts.config)
+    checkpoint, expected = root / parts.weights[0], expected_shapes(network, root / parts.config)
     tensors = renamed(read_state(checkpoint, mapped=True), expected)
     if sum(t.numel() * t.element_size() for t in tensors.values()) > checkpoint.stat().st_size:
         raise InputError(f"{checkpoint} claims more numbers than it holds", "fetch or save it again")
@@ -91,9 +91,9 @@ def _find(path: Path) -> tuple[Path, Parts]:
     models = diffusers.pickled_in(root)
     if path.is_file():  # the weights are named
         named = (folder / path.name).relative_to(root).as_posix()
-        models = tuple(replace(p, weights=named) for p in models[:1] if (root / p.config).parent == folder)
+        models = tuple(replace(p, weights=(named,)) for p in models[:1] if (root / p.config).parent == folder)
     if len(models) > 1:
-        names = ", ".join(Path(parts.weights).name for parts in models[:3])
+        names = ", ".join(Path(parts.weights[0]).name for parts in models[:3])
         raise InputError(f"{root} holds several pickles: {names}", "name the file that is to be imported")
     if not models:
         raise InputError(

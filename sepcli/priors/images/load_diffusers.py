@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,7 @@ def load_unet(folder: Files) -> DiffusionUnetPrior:
     parts, config = _parts_of(folder)
     scheduler = None if parts.scheduler is None else read_json(folder / parts.scheduler)
     with _quiet():
-        return prior_of(_load(folder / parts.weights, config), config, scheduler)
+        return prior_of(_load([folder / name for name in parts.weights], config), config, scheduler)
 
 
 def diffusers_prior(model: Any, label: int | None = None) -> ClassPrior:
@@ -177,17 +177,18 @@ def _network_class(path: object) -> Any:
     return UNet2DModel
 
 
-def _load(weights: Files, config: Mapping[str, Any]) -> Any:
-    """Return the network of the library with the weights of a file, which may have older names."""
-    wrong = PriorError(f"{weights} does not fit its config", "fetch or save the network again")
-    expected = expected_shapes(config, weights)
+def _load(weights: Sequence[Files], config: Mapping[str, Any]) -> Any:
+    """Return the network of the library with the weights of all shards, which may have older names."""
+    wrong = PriorError(f"{weights[0]} does not fit its config", "fetch or save the network again")
+    expected = expected_shapes(config, weights[0])
     try:
-        tensors = renamed(read_tensors(weights)[0], expected)
+        shards = [read_tensors(file)[0] for file in weights]
+        tensors = renamed({name: tensor for shard in shards for name, tensor in shard.items()}, expected)
     except (OSError, ValueError, SafetensorError) as error:
         raise wrong from error
     if {name: tensor.shape for name, tensor in tensors.items()} != expected:
         raise wrong
-    unet = _network_class(weights).from_config(dict(config))
+    unet = _network_class(weights[0]).from_config(dict(config))
     unet.load_state_dict(tensors)
     return unet.eval()
 
