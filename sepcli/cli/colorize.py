@@ -81,7 +81,8 @@ def colorize(options: ColorizeOptions) -> None:
 
     replay = open_replay(options, "colorize")
     if replay is None:
-        fetch_if_new([options.prior], options.quiet)
+        if not options.dry_run:
+            fetch_if_new([options.prior], options.quiet)
         _colorize(options)
     else:
         _colorize(_recorded(replay, options), replay)

@@ -13,6 +13,7 @@ import typer
 
 from sepcli.atomic import remove_leftovers
 from sepcli.cli import console
+from sepcli.cli.dry_run import describe
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job, collisions, existing, left_to_do, plan
 from sepcli.cli.records import find_record
@@ -21,6 +22,7 @@ from sepcli.cli.run_record import as_entries, assemble, replace_record, unlike
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
+    from sepcli.cli.cost import Cost
     from sepcli.cli.inputs import Inputs
     from sepcli.cli.replay import Replay
     from sepcli.separation.separator import Separator
@@ -55,6 +57,7 @@ class Work:
         varying: entries of the separator that depend on the input.
         smaller: the hint for an input that needs too much memory.
         libraries: distributions whose versions are recorded, beside the common ones and those of the choice.
+        estimate: estimates the cost of inputs; None: of images, whose cost is not.
     """
 
     choice: Choice
@@ -68,6 +71,7 @@ class Work:
     varying: Sequence[str] = ()
     smaller: str = "make the image smaller"
     libraries: Sequence[str] = ("pillow",)
+    estimate: Callable[[Separator, Sequence[Path]], Cost] | None = None
 
     @cached_property
     def separator(self) -> Separator:
@@ -153,11 +157,15 @@ def run_batch(batch: Batch) -> None:
     """
     options = batch.options
     jobs = _plan(batch)
-    for folder in {path.parent for job in jobs for path in job.files}:
+    for folder in {path.parent for job in jobs for path in job.files if not options.dry_run}:
         remove_leftovers(folder)
     made_with: dict[Work, Mapping[str, Any]] = {}
     todo = _to_do(batch, jobs, made_with)
     done = [job for job in jobs if job not in todo and job.source not in batch.failed]
+    if options.dry_run:
+        planned = {job: jobs[job] for job in jobs if job in todo or job in done}
+        entries = describe(planned, todo, options.as_json, options.quiet)
+        return finish("dry_run", entries, batch.failed, options.as_json, batch.total)
     if done and not todo and not batch.failed:
         console.note(f"nothing to do: {len(done)} of {len(done)} inputs are finished", options.quiet)
     records = [_entry(job, {"skipped": True}) for job in done]

@@ -79,6 +79,9 @@ class BatchOptions:
             metavar="RUN.JSON",
         ),
     ] = None
+    dry_run: Annotated[
+        bool, report("Print what would be done, with time and memory, and do nothing.", "--dry-run")
+    ] = False
     as_json: Json = False
     quiet: Quiet = False
 

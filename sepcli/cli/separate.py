@@ -41,7 +41,8 @@ class SeparateOptions(BatchOptions):
     """Arguments and options of ``sepcli separate``."""
 
     inputs: Annotated[
-        list[str] | None, typer.Argument(help="Audio files and images, folders of them, or glob patterns.")
+        list[str] | None,
+        typer.Argument(help="Audio files and images, folders of them, or glob patterns; - is stdin."),
     ] = None
     priors: Annotated[
         list[str] | None,
@@ -84,7 +85,9 @@ class SeparateOptions(BatchOptions):
             f" {', '.join(sampler_names('token'))}. Default: the prior's."
         ),
     ] = None
-    out: Annotated[Path, files("Folder for the stems.", "-o", "--out")] = Path("separated")
+    out: Annotated[
+        Path, files("Folder for the stems; - is stdout, for one stem with --only.", "-o", "--out")
+    ] = Path("separated")
     filename: Annotated[str | None, template(*TEMPLATES)] = None
     container: Annotated[
         Format | None,
@@ -124,12 +127,15 @@ def separate(options: SeparateOptions) -> None:
 
     Audio stems keep rate, channels, bit depth and length, and sum to the mixture.
     """
+    from sepcli.cli.pipes import pipes
     from sepcli.cli.replay import open_replay
 
     replay = open_replay(options, "separate")
     if replay is None:
-        fetch_if_new(options.priors or (), options.quiet)
-        _separate(options)
+        if not options.dry_run:
+            fetch_if_new(options.priors or (), options.quiet)
+        with pipes(options) as stored:
+            _separate(stored)
     else:
         _separate(_recorded(replay, options), replay)
         replay.conclude(options.as_json or options.quiet)

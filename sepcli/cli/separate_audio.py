@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
+from sepcli.cli.cost import estimate
 from sepcli.cli.jobs import Outcome, Work
 from sepcli.cli.outputs import Job
 from sepcli.cli.part import Part
@@ -19,6 +20,7 @@ from sepcli.cli.samples import Quality
 
 if TYPE_CHECKING:
     from sepcli.cli.separate import SeparateOptions
+    from sepcli.media.audio import AudioInfo
     from sepcli.media.stems import Encoding
     from sepcli.separation.stem_report import StreamReport
 
@@ -52,6 +54,7 @@ def audio_work(
         kept=kept,
         smaller="reduce it: --set batch=1, fewer samples",
         libraries=("soundfile", "soxr", "av"),
+        estimate=partial(estimate, part=part),
     )
 
 
@@ -62,6 +65,7 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, par
     options = work.options
     with ExitStack() as stack:
         reader = part.open(job.source, stack)
+        _note(job, reader.info, options.quiet)
         files, writers = part.writers(job, reader, encoding, options.overwrite, stack)
         bar = stack.enter_context(console.progress(title, options.quiet))
 
@@ -79,6 +83,14 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, par
     stems = ", ".join(work.choice.names)
     line = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
     return Outcome({**_describe(report, options.seed), "report": measured}, (line, *_summary(report)))
+
+
+def _note(job: Job, info: AudioInfo, quiet: bool) -> None:
+    """Say what of a file is not read or kept."""
+    if info.streams > 1:
+        console.note(f"{job.track}: the first of {info.streams} audio streams is separated", quiet)
+    if info.tags.cover:
+        console.note(f"{job.track}: its cover image is not copied to the stems", quiet)
 
 
 def _describe(report: StreamReport, seed: int) -> dict[str, Any]:

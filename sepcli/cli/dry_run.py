@@ -1,0 +1,75 @@
+"""``--dry-run``: what would be done with every input, and what it would take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sepcli.cli import console
+
+if TYPE_CHECKING:
+    from sepcli.cli.cost import Cost
+    from sepcli.cli.jobs import Work
+    from sepcli.cli.outputs import Job
+
+
+def describe(
+    jobs: Mapping[Job, Work], todo: Sequence[Job], as_json: bool, quiet: bool
+) -> list[dict[str, Any]]:
+    """Print what would be done, unless a document is wanted; return its entries, one per job."""
+    costs: dict[Work, Cost] = {}
+    for work in dict.fromkeys(jobs[job] for job in todo):
+        if work.estimate is not None:
+            with console.progress("estimating", quiet):
+                costs[work] = work.estimate(work.separator, [job.source for job in todo if jobs[job] is work])
+    entries = [_entry(job, work, job in todo, costs.get(work)) for job, work in jobs.items()]
+    if not (as_json or quiet):
+        for job, entry in zip(jobs, entries, strict=True):
+            console.emit(_line(job, entry))
+        console.emit(_total(entries))
+    return entries
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as in ``0:09``, ``12:05`` or ``1:02:05``."""
+    whole = max(1, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+def _entry(job: Job, work: Work, todo: bool, cost: Cost | None) -> dict[str, Any]:
+    estimated = cost if todo else None
+    return {
+        "input": str(job.source),
+        "medium": work.choice.medium,
+        "prior": work.choice.prior,
+        "outputs": [str(path) for path in job.files],
+        "skipped": not todo,
+        "duration": None if estimated is None else estimated.durations[job.source],
+        "estimated_seconds": None if estimated is None else round(estimated.seconds[job.source], 1),
+        "estimated_memory": None if estimated is None else estimated.memory,
+        "device": str(work.separator.engine.device),
+    }
+
+
+def _line(job: Job, entry: Mapping[str, Any]) -> str:
+    if entry["skipped"]:
+        return f"{job.source}: finished, it would be skipped"
+    folder = Path(os.path.commonpath([path.parent for path in job.files]))
+    names = ", ".join(str(path.relative_to(folder)) for path in job.files)
+    length = "" if entry["duration"] is None else f" of {clock(entry['duration'])}"
+    return f"{job.source}: {entry['medium']}{length}, {entry['prior']}\n  → {folder}: {names}"
+
+
+def _total(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the line on all inputs; images have no estimate."""
+    todo = [entry for entry in entries if not entry["skipped"]]
+    text = f"{len(todo)} of {len(entries)} inputs would be done"
+    if estimates := [entry for entry in todo if entry["estimated_seconds"] is not None]:
+        seconds = sum(entry["estimated_seconds"] for entry in estimates)
+        text += f", audio in about {clock(seconds)} on {estimates[0]['device']}"
+        if memory := max(entry["estimated_memory"] or 0 for entry in estimates):
+            text += f" with {memory / 1e9:.1f} GB of memory"
+    return text
