@@ -40,7 +40,9 @@ def pipes(options: SeparateOptions) -> Iterator[SeparateOptions]:
         if PIPE in (options.inputs or ()):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sepcli-")))
             stored = str(_stored(folder / "stdin"))
-            options = replace(options, inputs=[stored if one == PIPE else one for one in options.inputs or ()])
+            options = replace(
+                options, inputs=[stored if one == PIPE else one for one in options.inputs or ()]
+            )
         yield options
         if to_stdout:
             (stem,) = options.out.rglob("*.wav")
