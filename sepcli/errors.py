@@ -12,6 +12,9 @@
 The command line catches ``SepError`` once and prints two lines: what is wrong, what to do.
 """
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 from sepcli import __version__
 
 
@@ -78,3 +81,14 @@ def refuse_newer(what: str, version: object, newest: int, writer: str | None = N
     if isinstance(version, int) and version > newest:
         needed = f"a newer sepcli than {__version__}" if writer is None else f"sepcli >= {writer}"
         raise FormatError(f"{what} has format {version}, which needs {needed}", "update sepcli")
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """Return a hint for an unknown name: the nearest one, whatever its case and hyphens, else all names."""
+    plain = {_letters(one): one for one in reversed([*names])}
+    near = get_close_matches(_letters(name), plain, n=1, cutoff=0.7)
+    return f"did you mean {plain[near[0]]}?" if near else f"one of: {', '.join(names)}"
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -24,6 +24,15 @@ UNPINNED: Mapping[str, str] = {
 }
 """Short names of repositories of diffusion models, without a pinned commit: their files are verified against
 the Hub's listing when they are fetched."""
+UNPINNED_SOURCES: Mapping[str, str] = {
+    "bedroom-256": "bedrooms",
+    "cat-256": "cats",
+    "celebahq-256": "portraits",
+    "church-256": "churches",
+    "cifar10-ddpm": "photographs",
+    "mnist-ddpm": "digits",
+}
+"""Short name → what its images show."""
 
 REFERENCE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.+-]+(?:/[\w.+-]+)*))?", re.ASCII)
 

@@ -27,9 +27,10 @@ from sepcli.cli.env import show_environment
 from sepcli.cli.evaluate import evaluate
 from sepcli.cli.examples import EXAMPLES
 from sepcli.cli.fetch import fetch_priors
-from sepcli.cli.help import Command
+from sepcli.cli.help import Command, Group
 from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
+from sepcli.cli.meanings import meant_command, meant_option, refused_choice
 from sepcli.cli.numba_cache import ensure_numba_cache
 from sepcli.cli.old_flags import missing_command, twin
 from sepcli.cli.options import in_option_words
@@ -44,26 +45,35 @@ _ClickException: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="sepcli",
+    cls=Group,
     help="Separate mixtures into their sources with generative priors.",
+    epilog=EXAMPLES[""],
     rich_markup_mode=None,  # boxes take longer to load than all else that --help does
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: Mapping[str, Callable[..., Any]] = {
-    "fetch-priors": fetch_priors,
-    "push-prior": push_prior,
     "separate": separate,
     "colorize": colorize,
     "evaluate": evaluate,
-    "train-prior": train_prior,
-    "import-prior": import_prior,
-    "build-likelihood": build_likelihood,
     "samplers": list_samplers,
+    "fetch-priors": fetch_priors,
+    "train-prior": train_prior,
+    "build-likelihood": build_likelihood,
+    "import-prior": import_prior,
+    "push-prior": push_prior,
     "env": show_environment,
 }
-"""Name → function, in the order of the help."""
-for _name, _command in COMMANDS.items():
-    app.command(_name, cls=Command, epilog=EXAMPLES[_name])(_command)
+"""Name → function."""
+PANELS: Mapping[str, Sequence[str]] = {
+    "Separation": ("separate", "colorize", "evaluate", "samplers"),
+    "Priors": ("fetch-priors", "train-prior", "build-likelihood", "import-prior", "push-prior"),
+    "Installation": ("env",),
+}
+"""Panel of the help → its commands."""
+for _panel, _names in PANELS.items():
+    for _name in _names:
+        app.command(_name, cls=Command, epilog=EXAMPLES[_name], rich_help_panel=_panel)(COMMANDS[_name])
 
 
 def _print_version(wanted: bool) -> None:
@@ -125,12 +135,21 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _usage(problem: Any, argv: Sequence[str]) -> tuple[str, str]:
-    """Return the two lines of an error of the parser of options."""
-    command = problem.ctx.command_path if getattr(problem, "ctx", None) else "sepcli"
-    if command == "sepcli" and (lines := missing_command(argv, COMMANDS)):
-        return lines
-    hint = twin(str(getattr(problem, "option_name", "")), command)
-    return problem.format_message().strip().rstrip("."), hint or f"run `{command} --help` for its options"
+    """Return the two lines of an error of the parser: what is wrong, what was meant."""
+    context, first = getattr(problem, "ctx", None), next(iter(argv), "")
+    command = context.command_path if context else f"sepcli {first}" if first in COMMANDS else "sepcli"
+    message, hint = problem.format_message().strip().rstrip("."), None
+    option = getattr(problem, "option_name", "")
+    if "such option" in message and context:
+        message = f"there is no option {option}"
+        names = {name for one in context.command.params for name in one.opts}
+        hint = twin(option, command) or meant_option(option, names)
+    elif command == "sepcli" and first and not first.startswith("-"):
+        hint = meant_command(first, COMMANDS)
+        message, hint = missing_command(argv, COMMANDS) or (f"there is no command '{first}'", hint)
+    elif lines := refused_choice(message):
+        message, hint = lines
+    return message, hint or f"run `{command} --help` for its options"
 
 
 def _explained(problem: Exception) -> tuple[str, str]:

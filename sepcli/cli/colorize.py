@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sepcli.cli import console
+from sepcli.cli import completion, console
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.options import NO_INPUT, BatchOptions, Quality, files, model, takes, template
+from sepcli.cli.resolve import COLORIZE_PRIOR as DEFAULT_PRIOR
 from sepcli.cli.settings import ImageFormat
 from sepcli.errors import UsageError
 from sepcli.samplers import names as sampler_names
@@ -20,7 +21,6 @@ from sepcli.samplers import names as sampler_names
 if TYPE_CHECKING:
     from sepcli.cli.replay import Replay
 
-DEFAULT_PRIOR = "cifar10"
 COARSE = (
     f"{DEFAULT_PRIOR} sees 32 x 32 pixels: it colors broad areas. Priors of 256 x 256 pixels are on the Hub:"
     " celebahq-256 (portraits), church-256; fetch-priors, then --prior"
@@ -48,7 +48,8 @@ class ColorizeOptions(BatchOptions):
         str,
         model(
             "Name or folder of a prior of color images; module.py:object takes an object of a Python file,"
-            " which is executed."
+            " which is executed.",
+            autocompletion=completion.priors,
         ),
     ] = DEFAULT_PRIOR
     gray: Annotated[
@@ -63,7 +64,11 @@ class ColorizeOptions(BatchOptions):
         model("Image of the input's size with strokes of color on transparency, which are kept."),
     ] = None
     sampler: Annotated[
-        str | None, model(f"Sampler: {', '.join(sampler_names('signal'))}. Default: the prior's.")
+        str | None,
+        model(
+            f"Sampler: {', '.join(sampler_names('signal'))}. Default: the prior's.",
+            autocompletion=completion.samplers,
+        ),
     ] = None
     out: Annotated[Path, files("Folder for the images.", "-o", "--out")] = Path("colorized")
     filename: Annotated[str | None, template(*TEMPLATES)] = None

@@ -10,8 +10,9 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, TextIO
 
 from sepcli.protocols import ProgressCallback
@@ -55,14 +56,12 @@ def to_json(document: Mapping[str, Any]) -> str:
     return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
-    """Print an aligned table to stdout, the first column flush left, the others right, with a caption."""
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
-    for first, *others in (columns, *rows):
-        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        emit("  ".join([first.ljust(widths[0]), *cells]).rstrip())
-    if caption:
-        emit(caption)
+def load(module: str, quiet: bool = False) -> Any:
+    """Import a module that takes seconds, such as torch, and return it; a bar on a terminal says so."""
+    if module in sys.modules:
+        return sys.modules[module]
+    with progress("loading", quiet):
+        return import_module(module)
 
 
 @contextmanager

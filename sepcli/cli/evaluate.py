@@ -16,6 +16,7 @@ from sepcli.cli.options import takes
 from sepcli.cli.reports import check_targets, document_of, drop, resumable, show, write_files
 from sepcli.cli.run_record import write_record
 from sepcli.cli.runner import run_program
+from sepcli.cli.tables import check_style
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ def evaluate(options: EvaluateOptions) -> None:
     With nothing at all, the small set that comes with sepcli is separated.
     """
     request, out, quiet = request_of(options), options.out, options.quiet
+    check_style(options.table, options.as_json)
     targets = {"--out": out, "--plot": options.plot, "--csv": options.csv, "--html": options.html}
     journal = None if out is None else out.parent / f"{out.name}.partial"
     check_targets(targets, options.overwrite, journal)
+    console.load("torch", quiet)
     executor: Executor | None = None
     if request.kind is FINISHED:
         work = _finished(request)
@@ -74,7 +77,7 @@ def evaluate(options: EvaluateOptions) -> None:
         console.note(f"wrote {out}", quiet)
     write_files(report, targets, quiet)
     drop(journal)
-    show(report, document, options.as_json, quiet)
+    show(report, document, options.as_json, options.table, quiet)
     if report.failures:
         raise typer.Exit(3)
 

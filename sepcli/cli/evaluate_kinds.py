@@ -12,7 +12,7 @@ from sepcli.errors import UsageError
 from sepcli.metrics import METRICS, find
 
 COMMON = frozenset(
-    {"metric", "seed", "device", "out", "plot", "csv", "html", "overwrite", "as_json", "quiet"}
+    {"metric", "seed", "device", "out", "plot", "csv", "html", "overwrite", "table", "as_json", "quiet"}
 )
 _SEPARATING = frozenset(
     {"prior", "method", "dataset", "data", "pairs", "samples", "sampler", "settings", "batch"}

@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
+from sepcli.cli import completion
 from sepcli.cli.options import Overwrite, Quiet, files, model, panel, report
 from sepcli.cli.resolve import DEFAULT_PRIOR, Method
 from sepcli.cli.settings import CONSISTENCY, Consistency
+from sepcli.cli.tables import Table, TableStyle
 from sepcli.datasets import DATASETS
-from sepcli.metrics import METRICS, selectable
+from sepcli.metrics import METRICS
 
 CROSS, COLORIZE = "cross-likelihood", "colorize"
 TASKS = ("separate", COLORIZE)
@@ -37,12 +39,6 @@ METRIC_HELP = (
     f"{', '.join(metrics_of('image', 'set'))}. Priors of audio: {CROSS}. Default: sdr, or psnr for images."
 )
 DATASET_HELP = "; ".join(f"{row.name}: {row.summary}" for row in DATASETS.values()) + ". Default: builtin."
-
-
-def complete_metrics(incomplete: str) -> list[str]:
-    """Return the names that complete the last of ``a,b,c``, for the shell."""
-    before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in selectable() if name.startswith(last)]
 
 
 on_data, on_metrics = panel("Data"), panel("Metrics")
@@ -73,13 +69,14 @@ class EvaluateOptions:
         ),
     ] = None
     metric: Annotated[
-        list[str] | None, on_metrics(METRIC_HELP, metavar="NAME,...", autocompletion=complete_metrics)
+        list[str] | None, on_metrics(METRIC_HELP, metavar="NAME,...", autocompletion=completion.metrics)
     ] = None
     prior: Annotated[
         list[str] | None,
         model(
             f"Prior: name or folder; {DEFAULT_PRIOR} if nothing is given. Repeatable for cross-likelihood,"
-            " toy-waves and two folders of images."
+            " toy-waves and two folders of images.",
+            autocompletion=completion.priors,
         ),
     ] = None
     method: Annotated[
@@ -127,7 +124,9 @@ class EvaluateOptions:
         ),
     ] = None
     seed: Annotated[int, model("Seed of the samples and the bootstrap.", min=0)] = 0
-    sampler: Annotated[str | None, model("Sampler; the prior's default if not given.")] = None
+    sampler: Annotated[
+        str | None, model("Sampler; the prior's default if not given.", autocompletion=completion.samplers)
+    ] = None
     settings: Annotated[
         list[str] | None, model("A sampler setting; repeatable.", "--set", metavar="KEY=VALUE")
     ] = None
@@ -135,7 +134,9 @@ class EvaluateOptions:
         Consistency | None, model(f"For audio that is separated with a prior. {CONSISTENCY}")
     ] = None
     batch: Annotated[int, model("Mixtures that are separated together.", min=1)] = 8
-    device: Annotated[str, model("auto, cpu, cuda, cuda:N or mps.")] = "auto"
+    device: Annotated[str, model("auto, cpu, cuda, cuda:N or mps.", autocompletion=completion.devices)] = (
+        "auto"
+    )
     workers: Annotated[int, on_data("Processes that compare finished estimates.", min=1)] = 1
     any_order: Annotated[
         bool, on_data("Compare a track's finished estimates in their best order.", "--any-order")
@@ -156,5 +157,6 @@ class EvaluateOptions:
         files("Write one HTML page with tables, plots, and the best, median and worst item."),
     ] = None
     overwrite: Overwrite = False
+    table: Table = TableStyle.TEXT
     as_json: Annotated[bool, report("Print the report as JSON, not as tables.", "--json")] = False
     quiet: Quiet = False

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 EXAMPLES: Mapping[str, str] = {
+    "": """
+        sepcli separate song.flac
+        sepcli colorize photo.jpg
+        sepcli fetch-priors --list
+        sepcli separate --help
+    """,
     "fetch-priors": """
         sepcli fetch-priors --list
         sepcli fetch-priors --show slakh-drums-bass
@@ -35,6 +41,7 @@ EXAMPLES: Mapping[str, str] = {
         sepcli evaluate --dataset mnist --data mnist/ --prior mnist --pairs 100
         sepcli evaluate --dataset musdb --data musdb18hq/ --split test --method hpss
         sepcli evaluate --method nmf --method hpss --out report.json
+        sepcli evaluate --method hpss --table latex
     """,
     "train-prior": """
         sepcli train-prior --family denoiser --data photos/ --out my-prior
@@ -49,6 +56,7 @@ EXAMPLES: Mapping[str, str] = {
     """,
     "build-likelihood": """
         sepcli build-likelihood --prior my-prior --data slakh/
+        sepcli build-likelihood --prior my-prior --data slakh/ --resume
     """,
     "samplers": """
         sepcli samplers
@@ -59,4 +67,4 @@ EXAMPLES: Mapping[str, str] = {
         sepcli env --json
     """,
 }
-"""Name of the command → its examples, one command line a row."""
+"""Name of the command, empty for ``sepcli`` itself → its examples, one command line a row."""

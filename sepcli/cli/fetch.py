@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sepcli.cli import console
+from sepcli.cli import completion, console
+from sepcli.cli.fetch_list import megabytes, show
 from sepcli.cli.jobs import finish
+from sepcli.cli.tables import Table, TableStyle, check_style
 from sepcli.errors import PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
@@ -36,14 +38,17 @@ def fetch_priors(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="Names of the catalog, folders, or hf:owner/name[@revision]."
+            metavar="[NAME]...",
+            help="Names of the catalog, folders, or hf:owner/name[@revision].",
+            autocompletion=completion.priors,
         ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Fetch every prior of the catalog with a pinned commit.")
     ] = False,
     as_list: Annotated[
-        bool, typer.Option("--list", help="List the priors and their locations; fetch nothing.")
+        bool,
+        typer.Option("--list", help="List sources, result, engine and size of priors; fetch nothing."),
     ] = False,
     as_text: Annotated[
         bool, typer.Option("--show", help="Print the model cards of priors: data, licences, results, limits.")
@@ -61,12 +66,16 @@ def fetch_priors(
         str | None,
         typer.Option(help="Branch, tag or commit of the repository. Default: the pinned commit, else main."),
     ] = None,
+    table: Table = TableStyle.TEXT,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notes.")] = False,
 ) -> None:
     """Fetch priors from the Hugging Face Hub and verify their hashes."""
     modes = {_list: as_list, _card_text: as_text, _preview: dry_run, _verify: verify}
     chosen = [work for work, wanted in modes.items() if wanted]
+    check_style(table, as_json)
+    if table is not TableStyle.TEXT and not as_list:
+        raise UsageError("--table is for --list", "leave it out, or give --list")
     if len(chosen) > 1:
         raise UsageError("--list, --show, --dry-run and --verify contradict each other", "give one of them")
     if names and every:
@@ -96,7 +105,7 @@ def fetch_priors(
         if not (as_json or as_list):
             console.emit(_sentence(record))
     if as_list and not as_json:
-        _show(records)
+        show(records, table)
     finish("priors", records, failed, as_json, len(queue))
 
 
@@ -224,11 +233,14 @@ def _record(name: str, card: Card | None, here: bool = True, folder: Path | None
     else:
         where = "bundled" if name in index.names() else "folder"
     record: dict[str, Any] = {"name": name, "where": where}
+    if name in index.UNPINNED:
+        record |= {"engines": ["score"], "sources": [index.UNPINNED_SOURCES.get(name, name)]}
     if card is not None:
         record |= {
             "title": card.title,
             "engines": list(card.engines),
             "sources": list(card.sources),
+            "result": str(card.figures.get("headline", "")),
             "licence": card.licence,
             "sample_rate": card.sample_rate,
             "resolution": list(card.resolution),
@@ -244,31 +256,13 @@ def _record(name: str, card: Card | None, here: bool = True, folder: Path | None
 def _sentence(record: dict[str, Any]) -> str:
     if "model_card" in record:
         return str(record["model_card"]).rstrip()
-    size = _megabytes(record.get("bytes", 0))
+    size = megabytes(record.get("bytes", 0))
     if "bytes_to_fetch" in record:
         wanted = len(record["to_fetch"])
-        what = f"{wanted} files, {_megabytes(record['bytes_to_fetch'])}, would be fetched"
+        what = f"{wanted} files, {megabytes(record['bytes_to_fetch'])}, would be fetched"
         return f"{record['name']}: {what if wanted else 'nothing to fetch'}"
     if not record["verified"]:
         return f"{record['name']}: not fetched, {size}"
     line = f"{record['name']}: {record['where']}, verified, {size}, {record['folder']}"
     others = record.get("not_covered", ())
     return line + (f"\n  not covered by the card, and not loaded: {', '.join(others)}" if others else "")
-
-
-def _show(records: Sequence[dict[str, Any]]) -> None:
-    rows = [
-        [
-            record["name"],
-            " ".join(record.get("engines", ())) or "?",
-            _megabytes(record["bytes"]) if "bytes" in record else "?",
-            " ".join(record.get("licence", "").split()) or "?",
-            record["where"],
-        ]
-        for record in records
-    ]
-    console.table(["prior", "engine", "size", "licence", "where"], rows)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 TYPES: Mapping[str, str] = {
     "<str>": "TEXT",
@@ -24,6 +24,8 @@ TYPES: Mapping[str, str] = {
 """How versions of typer write the types of values → how help texts write them."""
 CHOICES = re.compile(r"(?:<list)?[<\[{]((?:[\w-]+\|)+[\w-]+)[>\]}]+")
 """The values that an option may have."""
+LONGEST = 200
+"""Characters of the sentence on a command, in the help of ``sepcli``."""
 WIDEST = 24
 """Columns of choices beyond which they are listed in the text instead."""
 
@@ -48,10 +50,32 @@ class Command(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples."""
-        if self.epilog:
-            with formatter.section("Examples"):
-                for line in self.epilog.strip().splitlines():
-                    formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
+        _write_examples(self.epilog, formatter)
+
+
+class Group(TyperGroup):
+    """``sepcli`` itself: its commands by panel, each with its whole sentence, and examples."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            panels.setdefault(command.rich_help_panel, []).append((name, command.get_short_help_str(LONGEST)))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        _write_examples(self.epilog, formatter)
+
+
+def _write_examples(text: str | None, formatter: Any) -> None:
+    if text:
+        with formatter.section("Examples"):
+            for line in text.strip().splitlines():
+                formatter.write(f"{'':{formatter.current_indent}}{line.strip()}\n")
 
 
 def _plain(head: str, text: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sepcli.cli import console
+from sepcli.cli import completion, console
 from sepcli.cli.options import STORAGE, Json, Overwrite, StorageName, files, model
 from sepcli.errors import UsageError
 
@@ -30,7 +30,8 @@ def import_prior(
         str,
         model(
             "ncsn: a score network of Song & Ermon 2019. diffusers: a diffusion model whose weights are a"
-            " pickle."
+            " pickle.",
+            autocompletion=completion.imported_families,
         ),
     ] = "ncsn",
     size: Annotated[

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from sepcli.cli import console
+from sepcli.cli import console, tables
 from sepcli.cli.options import Device, Json, Quiet, files, model, panel, takes
 from sepcli.cli.settings import parse_duration, parse_settings
 from sepcli.errors import UsageError
@@ -61,6 +61,7 @@ class LikelihoodOptions:
 @takes(LikelihoodOptions)
 def build_likelihood(options: LikelihoodOptions) -> None:
     """Count p(mixture token | source tokens) over random pairs of clean sources."""
+    console.load("torch", options.quiet)
     from sepcli.api import choose_device
     from sepcli.priors.lass import count as likelihood
     from sepcli.priors.lass.settings import CountSettings
@@ -112,4 +113,4 @@ def _show(summary: dict[str, Any]) -> None:
         f"{summary['tokens']:,} tokens counted; β = {summary['beta']:g}; "
         f"{summary['held_out_nats']:.3f} nats per held-out mixture token; coverage is of held-out tokens"
     )
-    console.table(heads, rows, caption)
+    tables.show(heads, rows, caption)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from sepcli.catalog.card import DEFAULT_STORAGE, STORAGES, Storage
+from sepcli.cli import completion
 
 T = TypeVar("T")
 
@@ -43,7 +44,9 @@ Set = Annotated[
         metavar="KEY=VALUE",
     ),
 ]
-Device = Annotated[str, model("Compute on auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[
+    str, model("Compute on auto, cpu, cuda, cuda:N or mps.", autocompletion=completion.devices)
+]
 Overwrite = Annotated[bool, files("Replace files that exist.", "--overwrite")]
 Quality = Annotated[int, files("Quality of jpg and webp, 1 to 100; webp of 100 is lossless.", min=1, max=100)]
 Json = Annotated[bool, report("Print one JSON document.", "--json")]

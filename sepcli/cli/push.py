@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sepcli.cli import console
+from sepcli.cli import console, tables
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _show(upload: Upload, remote: Remote, private: bool, commit: str | None, qui
         [name + (" (generated)" if isinstance(file, bytes) else ""), f"{upload.sizes[name]:,}"]
         for name, file in upload.files.items()
     ]
-    console.table(["file", "bytes"], rows)
+    tables.show(["file", "bytes"], rows)
     console.emit(f"{total}, to {reference}{', private if new' if private else ''}")
     if upload.left_out:
         named = ", ".join(upload.left_out[:SHOWN]) + (", …" if len(upload.left_out) > SHOWN else "")

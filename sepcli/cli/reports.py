@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.atomic import write_text
-from sepcli.cli import console
+from sepcli.cli import console, tables
+from sepcli.cli.tables import TableStyle
 from sepcli.errors import OutputError, UsageError
 from sepcli.metrics import METRICS
 
@@ -79,14 +81,14 @@ def check_targets(targets: Mapping[str, Path | None], overwrite: bool, journal: 
             )
 
 
-def show(report: Report, document: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
+def show(report: Report, document: Mapping[str, Any], as_json: bool, style: TableStyle, quiet: bool) -> None:
     """Print a report, as its document or as tables, and what there is to say of it."""
     if as_json:
         console.emit_json(document)
     elif (table := _cross(report)) is not None:
-        _print_cross(table)
+        _print_cross(table, style)
     else:
-        _print_tables(report)
+        _print_tables(report, style)
         _note_checks(report, quiet)
     for failure in report.failures:
         console.warn(f"{failure.track} is not scored: {failure.reason}")
@@ -128,17 +130,18 @@ def _page(report: Report, quiet: bool) -> str:
         return html_page(report)
 
 
-def _print_tables(report: Report) -> None:
+def _print_tables(report: Report, style: TableStyle) -> None:
     from sepcli.evaluation.report import caption, difference_table, table
 
     shown = [metric for metric in report.results if METRICS[metric].scope != "check"]
     for number, metric in enumerate(shown):
         if number:
             console.emit("")
-        console.table(*table(report.results, metric), caption(metric))
+        tables.show(*table(report.results, metric), caption(metric), style)
         if metric in report.differences:
             console.emit("")
-            console.table(*difference_table(report.differences, metric), caption(metric, differences=True))
+            below = caption(metric, differences=True)
+            tables.show(*difference_table(report.differences, metric), below, style)
 
 
 def _cross(report: Report) -> CrossLikelihood | None:
@@ -150,15 +153,16 @@ def _cross(report: Report) -> CrossLikelihood | None:
     return cross_likelihood(report, report.protocol.settings)
 
 
-def _print_cross(table: CrossLikelihood) -> None:
+def _print_cross(table: CrossLikelihood, style: TableStyle) -> None:
     means, how = zip(table.priors, table.means, strict=True), table.how
     rows = [[prior, *(f"{value:.3f}" for value in row)] for prior, row in means]
     caption = (
         f"nats per sample ({how['likelihood']}), mean of {table.values.shape[2]} items, under noise of "
         f"{how['noise']:.3g}; rows are priors, columns sources"
     )
-    console.table(["prior", *table.sources], rows, caption)
-    console.emit(table.sentence())
+    tables.show(["prior", *table.sources], rows, caption, style)
+    if style is TableStyle.TEXT:
+        console.emit(textwrap.fill(table.sentence(), tables.WIDTH))
 
 
 def _note_checks(report: Report, quiet: bool) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PRIOR = "slakh-drums-bass"
 """The prior of audio where none is given."""
+COLORIZE_PRIOR = "cifar10"
+"""The prior of colorization where none is given."""
 
 
 class _Method(StrEnum):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from sepcli.cli import console
-from sepcli.errors import UsageError
+from sepcli.cli import completion, console, tables
+from sepcli.cli.tables import Table, TableStyle, check_style
+from sepcli.errors import UsageError, nearest
 from sepcli.samplers import SAMPLERS, SamplerEntry
 
+COLUMNS = ("sampler", "setting", "type", "default", "meaning")
+"""Head of the table of settings."""
 SCORE = "score priors of audio and images"
 POSTERIORS: Mapping[str, tuple[str, str]] = {
     "dirac": (SCORE, "sepcli.separation.engines:DiracSettings"),
@@ -22,17 +25,25 @@ POSTERIORS: Mapping[str, tuple[str, str]] = {
 
 def list_samplers(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Samplers. Default: all of them.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="Samplers. Default: all of them.", autocompletion=completion.samplers
+        ),
     ] = None,
+    table: Table = TableStyle.TEXT,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List samplers and their settings: type, range, default and meaning.
 
     Settings are changed with --set KEY=VALUE of separate, colorize and evaluate.
     """
+    check_style(table, as_json)
     rows = [describe(_entry(name)) for name in names or SAMPLERS]
     if as_json:
         console.emit_json({"samplers": rows})
+        return
+    if table is not TableStyle.TEXT:
+        tables.show(COLUMNS, list(_table_rows(rows)), style=table, left=len(COLUMNS))
         return
     shown: set[str] = set()
     for row in rows:
@@ -62,15 +73,16 @@ def describe(entry: SamplerEntry) -> dict[str, Any]:
     }
 
 
+def _table_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
+    """Yield a row per setting of every sampler and of its posterior."""
+    for row in rows:
+        for setting in (*row["settings"], *row["posterior_settings"]):
+            yield [row["name"], *(setting[key] for key in ("name", "type", "default", "meaning"))]
+
+
 def _entry(name: str) -> SamplerEntry:
     if name not in SAMPLERS:
-        import difflib
-
-        near = difflib.get_close_matches(name, SAMPLERS, n=1)
-        raise UsageError(
-            f"unknown sampler '{name}'",
-            f"did you mean {near[0]}?" if near else f"one of: {', '.join(SAMPLERS)}",
-        )
+        raise UsageError(f"unknown sampler '{name}'", nearest(name, SAMPLERS))
     return SAMPLERS[name]
 
 

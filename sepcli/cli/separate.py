@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sepcli.cli import console
+from sepcli.cli import completion, console
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.options import NO_INPUT, BatchOptions, Quality, files, model, takes, template
 from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions, engine_of, fitting_images
@@ -51,6 +51,7 @@ class SeparateOptions(BatchOptions):
             " single source: one per source, or one and --other. module.py:object takes an object of a Python"
             " file, which is executed.",
             "--prior",
+            autocompletion=completion.priors,
         ),
     ] = None
     other: Annotated[
@@ -82,7 +83,8 @@ class SeparateOptions(BatchOptions):
         str | None,
         model(
             f"Sampler: of score {', '.join(sampler_names('signal'))}; of lass"
-            f" {', '.join(sampler_names('token'))}. Default: the prior's."
+            f" {', '.join(sampler_names('token'))}. Default: the prior's.",
+            autocompletion=completion.samplers,
         ),
     ] = None
     out: Annotated[

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from sepcli.cli import console
+from sepcli.cli import completion, console
 from sepcli.cli.options import BFLOAT16, STORAGE, Device, Json, Quiet, StorageName, files, model, panel, takes
 from sepcli.cli.settings import parse_duration, parse_repeated
 from sepcli.errors import UsageError
@@ -26,8 +26,13 @@ training = panel("Training")
 class TrainOptions:
     """Options of ``sepcli train-prior``."""
 
-    family: Annotated[str, model(f"Model family: {NAMES}.")] = "vqvae"
-    preset: Annotated[str, model("Size of the network: tiny (tests), small (CPU) or base (GPU).")] = "small"
+    family: Annotated[str, model(f"Model family: {NAMES}.", autocompletion=completion.families)] = "vqvae"
+    preset: Annotated[
+        str,
+        model(
+            "Size of the network: tiny (tests), small (CPU) or base (GPU).", autocompletion=completion.presets
+        ),
+    ] = "small"
     sources: Annotated[
         str | None,
         model(
@@ -36,9 +41,15 @@ class TrainOptions:
         ),
     ] = None
     prior: Annotated[
-        list[str] | None, model("For variational: flow of a source; repeat it for each source.")
+        list[str] | None,
+        model(
+            "For variational: flow of a source; repeat it for each source.", autocompletion=completion.priors
+        ),
     ] = None
-    init: Annotated[str | None, model("Start from the weights of this prior, a name or a folder.")] = None
+    init: Annotated[
+        str | None,
+        model("Start from the weights of this prior, a name or a folder.", autocompletion=completion.priors),
+    ] = None
     settings: Annotated[
         list[str] | None,
         model(
@@ -141,6 +152,7 @@ def _config(options: TrainOptions) -> TrainConfig:
         raise UsageError("--resume and --overwrite contradict each other", "give one of them")
     seconds = None if options.steps else parse_duration(options.time_budget)
     sources = () if options.sources is None else _parse_sources(options.sources)
+    console.load("torch", options.quiet)
     from sepcli.api import choose_device
     from sepcli.priors.train import training_of
     from sepcli.training.config import TrainConfig

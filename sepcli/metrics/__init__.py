@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Literal
 
-from sepcli.errors import UsageError
+from sepcli.errors import UsageError, nearest
 
 DECIBEL = "dB"
 STEPS = "steps of 1/255"
@@ -172,15 +171,7 @@ def find(names: Iterable[str]) -> tuple[Metric, ...]:
     metrics: dict[str, Metric] = {}
     for name in names:
         if name not in selectable():
-            raise UsageError(f"there is no metric '{name}'", _nearest(name), argument="metrics")
+            raise UsageError(f"there is no metric '{name}'", nearest(name, selectable()), argument="metrics")
         for member in GROUPS.get(name, (name,)):
             metrics[member] = METRICS[member]
     return tuple(metrics.values())
-
-
-def _nearest(name: str) -> str:
-    """A hint: the metric with the nearest name, else all of them."""
-    plain = {metric.replace("-", ""): metric for metric in selectable()}
-    typed = "".join(letter for letter in name.casefold() if letter.isalnum())
-    near = get_close_matches(typed, plain, n=1, cutoff=0.7)
-    return f"did you mean {plain[near[0]]}?" if near else f"metrics: {', '.join(selectable())}"

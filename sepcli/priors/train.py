@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from sepcli.datasets.detect import TOY_WAVES, Kind, audio_notes, holds_images, holds_recordings, kind_of
-from sepcli.errors import UsageError
+from sepcli.errors import UsageError, nearest
 from sepcli.priors import FAMILIES, Family, Medium, Training, resolve
 from sepcli.protocols import ProgressCallback
 from sepcli.settings import parse
@@ -33,7 +33,7 @@ def family_named(name: str) -> Family:
     """
     trainable = [family.name for family in FAMILIES.values() if family.training]
     if name not in trainable:
-        raise UsageError(f"unknown family '{name}'", f"one of: {', '.join(trainable)}", argument="family")
+        raise UsageError(f"unknown family '{name}'", nearest(name, trainable), argument="family")
     return FAMILIES[name]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from sepcli.errors import UsageError
+from sepcli.errors import UsageError, nearest
 from sepcli.protocols import Sampler
 from sepcli.samplers import SAMPLERS, name_of, names
 from sepcli.samplers.ancestral import Ancestral, Greedy
@@ -63,9 +63,7 @@ def check_name(name: str, domain: str) -> None:
         UsageError: the sampler is unknown.
     """
     if name not in names(domain):
-        raise UsageError(
-            f"unknown sampler '{name}'", f"one of: {', '.join(names(domain))}", argument="sampler"
-        )
+        raise UsageError(f"unknown sampler '{name}'", nearest(name, names(domain)), argument="sampler")
 
 
 def describe_sampler(sampler: object) -> tuple[str, dict[str, Any]]:

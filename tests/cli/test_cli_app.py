@@ -235,11 +235,6 @@ def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str])
     )
 
 
-def test_tables_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
-    console.table(["sdr", "bass"], [["average", "1.0"], ["ours", "10.0"]], "dB")
-    assert capsys.readouterr().out == "sdr      bass\naverage   1.0\nours     10.0\ndB\n"
-
-
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_polite_kill_is_an_interruption(number: signal.Signals) -> None:

@@ -55,8 +55,8 @@ def document(capsys: Captured, key: str = "priors") -> Any:
 def test_a_list_says_what_is_where(hub: Hub, catalog: Path, tiny_images: Path, capsys: Captured) -> None:
     assert fetch("--list") == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["prior", "engine", "size", "licence", "where"]
-    assert [(line[0], line[1], line[-1]) for line in lines[1:]] == [
+    assert lines[0] == ["prior", "separates", "result", "engine", "size", "where"]
+    assert [(line[0], line[3], line[-1]) for line in lines[1:3]] == [
         ("near", "score", "bundled"),
         ("far", "score", "fetch"),
     ]

@@ -181,6 +181,6 @@ def test_habits_of_other_separators_are_answered(
 
 
 def test_other_unknown_words_are_answered_as_before(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["separate", "a.wav", "--nonsense"], ["evaluate", "-n", "x"], ["seperate", "a.wav"]):
+    for words in (["separate", "a.wav", "--nonsense"], ["evaluate", "-q", "-z"], ["zzz", "a.wav"]):
         assert run(words) == 2
         assert "--help" in capsys.readouterr().err.splitlines()[1]

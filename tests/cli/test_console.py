@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sepcli.cli import console
+from sepcli.cli import console, tables
 
 STEERS = "a\x1b[2J\x9b1m\x00\x7f\u202eb"
 SHOWN = "a\\x1b[2J\\x9b1m\\x00\\x7f\\u202eb"
@@ -19,7 +19,7 @@ def test_control_characters_reach_no_terminal(capsys: pytest.CaptureFixture[str]
     console.warn(f"{STEERS}\nforged")
     console.error(STEERS, STEERS)
     console.emit(STEERS)
-    console.table([STEERS], [[STEERS]])
+    tables.show([STEERS], [[STEERS]])
     out, err = capsys.readouterr()
     assert out.splitlines() == [SHOWN] * 3
     assert err.splitlines() == [

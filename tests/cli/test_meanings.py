@@ -1,0 +1,66 @@
+"""Options, commands and values that are called otherwise elsewhere, or are misspelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from sepcli.cli import app, meanings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["separate", "a.wav", "--model", "x"], "--prior"),
+        (["separate", "a.wav", "--output", "x"], "--out"),
+        (["separate", "a.wav", "--steps", "3"], "--set steps=N"),
+        (["separate", "a.wav", "--force"], "--overwrite"),
+        (["train-prior", "--model", "x"], "--prior"),
+        (["train-prior", "--epochs", "3"], "--steps"),
+        (["train-prior", "--lr", "3"], "--learning-rate"),
+        (["evaluate", "--metrics", "sdr"], "--metric"),
+        (["evaluate", "-j", "2"], "--workers"),
+        (["evaluate", "--limit", "2"], "--pairs"),
+        (["evaluate", "--latex"], "--table"),
+        (["evaluate", "--metric", "SDR"], "sdr"),
+        (["evaluate", "--metric", "sisdr"], "si-sdr"),
+        (["evaluate", "--metric", "SIR,sirr"], "sir"),
+        (["evaluate", "--dataset", "MUSDB18"], "musdb"),
+        (["separate", "a.wav", "--method", "hpsss"], "hpss"),
+        (["train-prior", "--family", "Denoisr"], "denoiser"),
+        (["samplers", "Multi_Source"], "multi-source"),
+        (["fetch-priors", "--show", "slakh-drum"], "slakh-drums"),
+        (["separrate"], "`sepcli separate`"),
+        (["train"], "`sepcli train-prior`"),
+        (["download", "x"], "`sepcli fetch-priors`"),
+    ],
+    ids=" ".join,
+)
+def test_what_was_meant(arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(arguments) in (2, 4)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: ")
+    assert second == f"  → did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["evaluate", "--zzz"], "`sepcli evaluate --help`"),
+        (["evaluate", "--out"], "`sepcli evaluate --help`"),
+        (["zzz"], "`sepcli --help`"),
+        (["evaluate", "--dataset", "zzz"], "toy-waves"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_near_nothing(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(arguments) == 2
+    assert line in capsys.readouterr().err.splitlines()[1]
+
+
+def test_what_is_meant_exists() -> None:
+    assert set(meanings.COMMANDS.values()) <= set(app.COMMANDS)
+    assert not set(meanings.COMMANDS) & set(app.COMMANDS)
+    group = app.get_command(app.app)
+    options = {name for command in group.commands.values() for p in command.params for name in p.opts}
+    for twins in meanings.OPTIONS.values():
+        assert {twin.split()[0] for twin in twins} <= options
