@@ -12,6 +12,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from sepcli.media.ogg import clear_serials
 from sepcli.media.speakers import DEFAULT_MASKS, names_of, set_flac_mask, set_wav_mask, to_vorbis_order
 from sepcli.media.tags import NO_TAGS, Tags, append_bext, to_libav
 
@@ -96,7 +97,9 @@ class SndfileEncoder:
         if self._file.closed:
             return
         self._file.close()
-        if self._format in ("WAVEX", "RF64"):
+        if self._format == "OGG":
+            clear_serials(self._path)
+        elif self._format in ("WAVEX", "RF64"):
             set_wav_mask(self._path, self._mask)
         elif self._format == "FLAC" and self._mask > 0:
             set_flac_mask(self._path, self._mask)
@@ -139,7 +142,7 @@ class LibavEncoder:
             self._resampler = soxr.ResampleStream(rate, OPUS_RATE, channels, "float64", "VHQ")
         self._rate = OPUS_RATE if form == "OPUS" else rate
         self._av = av
-        self._path = path
+        self._path, self._form = path, form
         exact = {"movie_timescale": str(rate)} if form == "M4A" else {}  # else the length is rounded to ms
         self._container: Any = av.open(os.fspath(path), "w", format=MUXERS[form], options=exact)
         self._container.metadata.update(to_libav(tags.texts))
@@ -177,6 +180,8 @@ class LibavEncoder:
         self._mux(None)
         self._container.close()
         self._container = None
+        if self._form == "OPUS":
+            clear_serials(self._path)
 
     def _append(self, samples: NDArray[Any]) -> None:
         """Encode all whole frames of the samples (T, C) so far."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ HEADER = 27
 """Bytes of a page's header before its table of segments."""
 BEGIN, END = 2, 4
 """Flags of the first and of the last page of a stream."""
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Byte → the byte of its bits in reverse order."""
 
 
 def find_links(path: Path) -> list[tuple[int, int]] | None:
@@ -45,6 +48,34 @@ def find_links(path: Path) -> list[tuple[int, int]] | None:
     if not ended or position != size or not starts or starts[0]:
         return None
     return list(zip(starts, [*starts[1:], size], strict=True))
+
+
+def clear_serials(path: Path) -> None:
+    """Set the serial number of the one stream of an Ogg file, which is random, to 0, so that equal runs give
+    equal files.
+
+    Raises:
+        OSError: The file cannot be changed.
+    """
+    with path.open("r+b") as file:
+        position = 0
+        while len(header := file.read(HEADER)) == HEADER:
+            lengths = file.read(header[26])
+            page = bytearray(header + lengths + file.read(sum(lengths)))
+            page[14:18] = page[22:26] = bytes(4)
+            page[22:26] = checksum(page).to_bytes(4, "little")
+            file.seek(position)
+            file.write(page)
+            position = file.tell()
+
+
+def checksum(page: bytes | bytearray) -> int:
+    """Return the CRC of a page whose field for it is 0.
+
+    It is zlib's with bits in the other order, and without its inversions (RFC 3533, section 6).
+    """
+    reflected = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reflected:032b}"[::-1], 2)
 
 
 class Link(io.RawIOBase):
