@@ -161,18 +161,20 @@ def _open(path: Path, stream: int) -> SndfileDecoder | LibavDecoder:
         _check_regular_file(path)
         with path.open("rb") as file:
             first = file.read(4) in SNDFILE_MAGIC
-        if first and (decoder := _sndfile(path)) is not None:
+        decoder = _sndfile(path) if first else None
+        if decoder is not None and decoder.frames:
             return decoder
         try:
             libav = LibavDecoder(path, stream)
-            if first and libav.is_pcm:  # which libsndfile refuses only if the file is damaged
-                libav.close()
-                raise TruncatedError
-            return libav
         except DECODE_ERRORS:
-            if not first and (decoder := _sndfile(path)) is not None:
-                return decoder
-            raise
+            decoder = decoder if first else _sndfile(path)
+            if decoder is None:
+                raise
+            return decoder
+        if first and decoder is None and libav.is_pcm:  # libsndfile refuses it only if the file is damaged
+            libav.close()
+            raise TruncatedError
+        return libav  # also of a header that counts no samples, which streaming programs leave
     except TruncatedError as error:
         _raise_truncated(path, error)
     except ChangeError as error:
