@@ -94,11 +94,13 @@ def _text(columns: Sequence[str], rows: Rows, left: int) -> str:
 
 
 def _narrowed(lines: Rows, widths: Sequence[int]) -> list[int]:
-    """Return narrower columns, the widest first, as far as needed, and as their pieces allow."""
+    """Return narrower columns, the widest first, as far as needed; pieces and names of rows stay whole."""
     least = [
         max((len(piece) for cell in column for piece in PIECE.findall(cell)), default=1)
         for column in zip(*lines, strict=True)
     ]
+    names = max((len(line[0]) for line in lines[1:]), default=0)
+    least[0] = max(least[0], min(names, WIDTH // 3))
     fitted = list(widths)
     while sum(fitted) + len(GAP) * (len(fitted) - 1) > WIDTH:
         spare = [n for n in range(len(fitted)) if fitted[n] > least[n]]
