@@ -8,6 +8,15 @@ an index beside the weights names other files         test_an_index_beside_the_w
 a card or config changes in the Hub's cache           test_a_card_that_changed_in_the_cache_is_refused
 a card lists no files, or not those that are loaded   test_a_card_lists_every_file_that_its_engine_reads
 files lie beside a prior that nothing verifies        test_verify_lists_what_is_not_covered
+a setting, an option or a card asks for 10⁹ steps     test_every_setting_has_a_range
+                                                      test_a_card_does_not_widen_the_range_of_a_setting
+an audio header claims any rate or 1,024 channels     test_audio_of_an_impossible_layout_is_refused
+many channels take memory for each                    test_many_channels_take_little_memory
+a header of images claims gigabytes                   test_an_idx_header_is_checked_first
+YAML grows by aliases or nesting                      test_yaml_is_small_flat_and_without_aliases
+a card is huge or nested                              test_cards_are_small_and_flat
+a config is huge or nested                            test_configs_are_small_flat_objects
+a config asks for a huge network                      test_a_network_is_costed_before_it_is_built
 ====================================================  ====================================================
 """
 

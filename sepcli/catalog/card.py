@@ -56,7 +56,9 @@ Storage = Literal["bfloat16", "float16", "int8"]
 """How the weights of a network are stored, see ``sepcli.catalog.storage``."""
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 DEFAULT_STORAGE: Storage = "bfloat16"
-Size = Annotated[int, Meta(ge=1)]
+Size = Annotated[int, Meta(ge=1, le=1 << 16)]
+MOST_SOURCES = 256
+"""The most sources of a prior or a mixture."""
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -128,7 +130,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     name: str
     medium: Literal["audio", "image"]
     engine: Engine
-    sources: Annotated[tuple[str, ...], Meta(min_length=1)]
+    sources: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MOST_SOURCES)]
     weights: tuple[float, ...] = ()
     sample_rate: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     resolution: Annotated[tuple[Size, ...], Meta(max_length=2)] = ()

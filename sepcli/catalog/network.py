@@ -25,6 +25,10 @@ FORMAT = 1
 """The format of the configs that this version writes; it stands in the file beside the fields."""
 REPEATED = ("blocks", "layers", "scales", "steps", "sigmas", "weights")
 """Fields of configs that are numbers of layers, or have an entry per layer; every layer has tensors."""
+MOST_TENSORS = 20_000
+"""Tensors of a network; trained ones have up to a thousand."""
+LARGEST_NUMBER = 10_000_000
+"""The largest number in a config, unless the network has more weights."""
 
 
 def load_network(make: Callable[[dict[str, Any]], Network], part: Files) -> Network:
@@ -114,6 +118,19 @@ def _without_format(config: Mapping[str, Any], part: Files) -> dict[str, Any]:
     return {key: value for key, value in config.items() if key != "format"}
 
 
+def _check_cost(fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a config with more layers or larger numbers than the tensors can have: ValueError."""
+    counts = [fields.get(name, 0) for name in REPEATED]
+    layers = math.prod(max(1, len(count) if isinstance(count, tuple) else count) for count in counts)
+    lists = [value for name, value in fields.items() if isinstance(value, tuple) and name != "size"]
+    longest = max((len(v) for v in lists if all(isinstance(item, int) for item in v)), default=0)
+    if layers * max(1, longest) > len(tensors) or len(tensors) > MOST_TENSORS:
+        raise ValueError("more layers than tensors")
+    largest = max(LARGEST_NUMBER, sum(tensor.numel() for tensor in tensors.values()))
+    if any(isinstance(value, int) and value > largest for value in fields.values()):
+        raise ValueError("a number beyond all sizes")
+
+
 def _check_shapes(
     make: Callable[[dict[str, Any]], Network], fields: dict[str, Any], tensors: Mapping[str, Tensor]
 ) -> None:
@@ -122,10 +139,7 @@ def _check_shapes(
     Raises:
         ValueError: it does; ``make`` may raise other errors.
     """
-    counts = [fields.get(name, 0) for name in REPEATED]
-    layers = math.prod(max(1, len(count) if isinstance(count, tuple) else count) for count in counts)
-    if layers > len(tensors):
-        raise ValueError("more layers than tensors")
+    _check_cost(fields, tensors)
     with torch.device("meta"):  # shapes without memory: a config may claim any width
         expected = make(fields).state_dict()
     if {n: t.shape for n, t in expected.items()} != {n: t.shape for n, t in tensors.items()}:

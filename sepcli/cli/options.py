@@ -66,7 +66,7 @@ class BatchOptions:
     out: Path
     filename: str | None = None
     settings: Set = None
-    samples: Annotated[int, model("Number of posterior samples to write.", min=1)] = 1
+    samples: Annotated[int, model("Number of posterior samples to write.", min=1, max=1000)] = 1
     seed: Annotated[int, model("Seed; it decides the samples.", min=0)] = 0
     device: Device = "auto"
     overwrite: Overwrite = False

@@ -63,7 +63,7 @@ class SeparateOptions(BatchOptions):
         ),
     ] = False
     sources: Annotated[
-        int | None, model("Number of sources of an image. Default: 2, or one per prior.", min=2)
+        int | None, model("Number of sources of an image. Default: 2, or one per prior.", min=2, max=256)
     ] = None
     weights: Annotated[
         str | None,

@@ -14,6 +14,7 @@ import struct
 import zlib
 from dataclasses import replace
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,12 @@ STEMS = {"train": "train", "test": "t10k"}
 """Split → how its files' names begin."""
 HALVES: tuple[Half, Half] = (("0-4", frozenset(range(5))), ("5-9", frozenset(range(5, 10))))
 """The two parts of the class-split protocol."""
-LARGEST = 1 << 31
-"""Values that a file may announce."""
+LARGEST = 1 << 30
+"""The most values of a file: the largest set of this format has 640 million."""
+MOST_AXES = 4
+BLOCK = 1 << 20
+"""Bytes that are unpacked at once."""
+Stream = gzip.GzipFile | BufferedReader
 
 
 def open_mnist(folder: str | Path, split: str = "test", decoder: Decoder | None = None) -> LabelledImages:
@@ -72,22 +77,43 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         InputError: it cannot be read, is of another type, or is not as long as it says.
     """
     try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            shape = _shape(path, stream)
+            values = np.empty(math.prod(shape), np.uint8)  # takes memory when it is filled
+            held = _fill(values, stream)
+            more = stream.read(1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error})", "copy or download it again") from error
-    if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
-        raise InputError(f"{path} is not an IDX file of unsigned bytes", "use the files of MNIST")
-    axes = data[3]
-    shape = struct.unpack(f">{axes}I", data[4 : 4 + 4 * axes])
-    values = np.frombuffer(data, np.uint8, offset=4 + 4 * axes)
-    size = math.prod(shape)
-    if size > LARGEST or values.size != size:
+    if held < len(values) or more:
+        holds = "more" if more else str(held)
         raise InputError(
-            f"{path} announces {size} values and holds {values.size}", "copy or download it again"
+            f"{path} announces {len(values)} values and holds {holds}", "copy or download it again"
         )
-    return values.reshape(shape).copy()
+    return values.reshape(shape)
+
+
+def _shape(path: Path, stream: Stream) -> tuple[int, ...]:
+    """Return the lengths of the axes that a header announces, before anything else is unpacked."""
+    header = stream.read(4)
+    axes = header[3] if len(header) == 4 else 0
+    lengths = stream.read(4 * axes)
+    if header[:3] != b"\0\0\x08" or not 0 < axes <= MOST_AXES or len(lengths) < 4 * axes:
+        raise InputError(f"{path} is not an IDX file of unsigned bytes", "use the files of MNIST")
+    shape = struct.unpack(f">{axes}I", lengths)
+    if (size := math.prod(shape)) > LARGEST:
+        raise InputError(f"{path} announces {size:,} values", f"use files of up to {LARGEST:,}")
+    return shape
+
+
+def _fill(values: NDArray[np.uint8], stream: Stream) -> int:
+    """Read values from a stream, as many as there are; return their number."""
+    done = 0
+    while done < len(values) and (block := stream.read(min(BLOCK, len(values) - done))):
+        values[done : done + len(block)] = np.frombuffer(block, np.uint8)
+        done += len(block)
+    return done
 
 
 def _find(folder: Path, stem: str, axes: int) -> Path:

@@ -19,6 +19,10 @@ from sepcli.media.tags import NO_TAGS, Tags
 
 COUNT_BLOCK = 1 << 16
 """Samples decoded at once when the samples of a file are counted."""
+RATES = (1_000, 1_000_000)
+"""Sample rates of recordings, the least and the greatest."""
+MOST_SAMPLES = 25_000_000
+"""The most samples per second of all channels: 512 channels at 48 kHz, whose windows take a few gigabytes."""
 SLACK = 4096
 """Samples by which a lossy file may end before the length in its header: two blocks of the longest codecs."""
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"dns.")
@@ -76,6 +80,7 @@ class AudioReader:
         self._file = _open(path, stream)
         try:
             file = self._file
+            _check_layout(path, file)
             frames = _count(path, file)
             self.info = AudioInfo(
                 path,
@@ -190,6 +195,25 @@ def _open(path: Path, stream: int) -> SndfileDecoder | LibavDecoder:
         ) from error
     except DECODE_ERRORS as error:
         _raise_unreadable(path, error)
+
+
+def _check_layout(path: Path, file: SndfileDecoder | LibavDecoder) -> None:
+    """Refuse a rate or a number of channels that no recording has, before anything is decoded.
+
+    Raises:
+        InputError: a window of such a file would take minutes or gigabytes.
+    """
+    low, high = RATES
+    if not low <= file.sample_rate <= high:
+        raise InputError(
+            f"{path} has a sample rate of {file.sample_rate:,} Hz",
+            f"rates from {low:,} to {high:,} Hz can be separated: correct its header, or resample it",
+        )
+    if file.sample_rate * file.channels > MOST_SAMPLES:
+        raise InputError(
+            f"{path} has {file.channels:,} channels of {file.sample_rate:,} Hz",
+            "split it into files of fewer channels, or resample it",
+        )
 
 
 def _sndfile(path: Path) -> SndfileDecoder | None:

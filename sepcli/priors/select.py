@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sepcli.catalog import resolve
-from sepcli.catalog.card import COLORIZE, Card
+from sepcli.catalog.card import COLORIZE, MOST_SOURCES, Card
 from sepcli.catalog.index import score_priors
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.selection import LASS, SCORE, VARIATIONAL, Selection
@@ -218,6 +218,8 @@ def _images(
             f"{len(weights)} weights for {sources} sources", "give one of them", argument="weights"
         )
     count = len(weights) if weights is not None else sources or max(2, len(cards), len(cards[0].weights))
+    if count > MOST_SOURCES:
+        raise UsageError(f"{count} sources are too many", f"use up to {MOST_SOURCES}", argument="sources")
     if count < 2 or len(cards) not in (1, count):
         raise UsageError(
             f"{len(cards)} priors for {count} sources",

@@ -30,7 +30,7 @@ class Ancestral:
         UsageError: ``top_k`` is less than 1.
     """
 
-    top_k: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
     def __post_init__(self) -> None:
         check(self)

@@ -25,7 +25,7 @@ class Beam:
         UsageError: ``width`` is less than 1.
     """
 
-    width: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 16
+    width: Annotated[int, Meta(ge=1, le=100_000)] = 16
 
     def __post_init__(self) -> None:
         check(self)

@@ -49,11 +49,11 @@ class Langevin:
         UsageError: a setting is out of range.
     """
 
-    ratio: Annotated[float, Meta(gt=0)] = 0.2
+    ratio: Annotated[float, Meta(gt=0, le=1e6)] = 0.2
     levels: Annotated[int, Meta(ge=1, le=100_000)] = 10
     steps: Annotated[int, Meta(ge=1, le=100_000)] = 100
-    sigma_max: Annotated[float, Meta(gt=0)] = 1.0
-    sigma_min: Annotated[float, Meta(gt=0)] = 0.01
+    sigma_max: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    sigma_min: Annotated[float, Meta(gt=0, le=1e6)] = 0.01
     noise: bool = True
     anneal: bool = True
     centred: bool = False

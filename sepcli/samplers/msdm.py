@@ -46,10 +46,10 @@ class MultiSource:
 
     steps: Annotated[int, Meta(ge=1, le=100_000)] = 150
     repeats: Annotated[int, Meta(ge=1, le=1_000)] = 2
-    churn: Annotated[float, Meta(ge=0)] = 20.0
-    sigma_max: Annotated[float, Meta(gt=0)] = 1.0
-    sigma_min: Annotated[float, Meta(gt=0)] = 1e-4
-    rho: Annotated[float, Meta(gt=0)] = 7.0
+    churn: Annotated[float, Meta(ge=0, le=1e6)] = 20.0
+    sigma_max: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    sigma_min: Annotated[float, Meta(gt=0, le=1e6)] = 1e-4
+    rho: Annotated[float, Meta(gt=0, le=1e3)] = 7.0
 
     def __post_init__(self) -> None:
         check(self)

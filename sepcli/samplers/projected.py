@@ -49,9 +49,9 @@ class Projected:
     """
 
     steps: Annotated[int, Meta(ge=1, le=100_000)] = 50
-    sigma_max: Annotated[float, Meta(gt=0)] = 2.0
-    sigma_min: Annotated[float, Meta(gt=0)] = 0.01
-    rho: Annotated[float, Meta(gt=0)] = 3.0
+    sigma_max: Annotated[float, Meta(gt=0, le=1e6)] = 2.0
+    sigma_min: Annotated[float, Meta(gt=0, le=1e6)] = 0.01
+    rho: Annotated[float, Meta(gt=0, le=1e3)] = 3.0
     eta: Annotated[float, Meta(ge=0, le=1)] | None = 1.0
 
     def __post_init__(self) -> None:

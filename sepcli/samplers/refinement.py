@@ -32,7 +32,7 @@ class Refinement:
         UsageError: a number is out of range.
     """
 
-    steps: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 500
+    steps: Annotated[int, Meta(ge=0, le=100_000)] = 500
     rate: Annotated[float, Meta(gt=0.0, le=1e9)] = 0.1
 
     def __post_init__(self) -> None:

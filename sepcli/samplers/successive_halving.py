@@ -66,13 +66,13 @@ class Halving:
 
     candidates: Annotated[int, Meta(ge=1, le=10_000)] = 4
     steps: Annotated[int, Meta(ge=1, le=100_000)] = 20
-    sigma_max: Annotated[float, Meta(gt=0)] = 1.5
-    sigma_min: Annotated[float, Meta(gt=0)] = 0.02
-    rho: Annotated[float, Meta(gt=0)] = 3.0
-    decide_from: Annotated[float, Meta(gt=0)] = 0.7
-    decide_to: Annotated[float, Meta(gt=0)] = 0.3
+    sigma_max: Annotated[float, Meta(gt=0, le=1e6)] = 1.5
+    sigma_min: Annotated[float, Meta(gt=0, le=1e6)] = 0.02
+    rho: Annotated[float, Meta(gt=0, le=1e3)] = 3.0
+    decide_from: Annotated[float, Meta(gt=0, le=1e6)] = 0.7
+    decide_to: Annotated[float, Meta(gt=0, le=1e6)] = 0.3
     endings: Annotated[int, Meta(ge=1, le=10_000)] = 1
-    end_from: Annotated[float, Meta(gt=0)] = 0.25
+    end_from: Annotated[float, Meta(gt=0, le=1e6)] = 0.25
 
     def __post_init__(self) -> None:
         check(self)

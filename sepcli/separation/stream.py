@@ -27,6 +27,8 @@ from sepcli.signal.windows import Joiner, Signal
 
 OnSeconds = Callable[[float, float], None]
 """Progress: called with (seconds of audio done, seconds in all)."""
+CHANNELS = 128
+"""Channels of all windows that are in memory at once: those of many channels are not batched."""
 
 
 def separate_stream(
@@ -127,8 +129,8 @@ class _Recording:
         info, windows = self.reader.info, self.plan.windows
         source = windows.split(self.reader.read, info.frames)
         hop = float((windows.length - windows.overlap) * windows.block / info.sample_rate)
-        first = 0
-        while chunk := list(islice(source, self.settings.batch)):
+        first, together = 0, max(1, min(self.settings.batch, CHANNELS // info.channels))
+        while chunk := list(islice(source, together)):
             start, share = first * hop, len(chunk) * hop
 
             def inside(done: int, total: int, start: float = start, share: float = share) -> None:

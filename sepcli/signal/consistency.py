@@ -17,6 +17,8 @@ from torch import Tensor
 
 FLOOR = 1e-6
 """Floor of magnitudes relative to the loudest bin (-120 dB); below it all stems get equal parts."""
+TOGETHER = 8
+"""Channels whose spectra are in memory at once."""
 BAND = 0.7
 """Masks above the cutoff are those of the band from this fraction of the cutoff to the cutoff."""
 
@@ -66,8 +68,13 @@ def wiener(
     for sample in estimates.to(mixture.dtype):
         magnitude = torch.stack([transform(stem).abs() for stem in sample])
         mask = mask + _mask(magnitude, exponent, cutoff) / len(estimates)  # (K, F, N)
-    spectrum = transform(mixture)  # (C, F, N)
-    return torch.stack([invert(part * spectrum) for part in mask])  # one at a time: spectra are large
+    groups = []
+    for channels in torch.split(mixture, TOGETHER):
+        spectrum = transform(channels)  # (C, F, N)
+        groups.append(
+            torch.stack([invert(part * spectrum) for part in mask])
+        )  # one at a time: they are large
+    return groups[0] if len(groups) == 1 else torch.cat(groups, dim=1)
 
 
 def completed(estimates: Tensor, kept: Tensor, mixture: Tensor, **masks: Any) -> Tensor:

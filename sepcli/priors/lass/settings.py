@@ -12,7 +12,6 @@ from sepcli.settings import check
 
 Power = Annotated[float, Meta(ge=0.0, le=1e9)]
 Count = Annotated[int, Meta(ge=1, le=10**15)]
-Many = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,10 @@ class LassSettings:
     latent: Power = 0.0
     context: Power = 0.0
     temperature: Annotated[float, Meta(gt=0.0, le=1e9)] = 1.0
-    max_candidates: Annotated[int, Meta(ge=1, le=Many)] = 1024
-    shortlist: Annotated[int, Meta(ge=0, le=Many)] = 0
+    max_candidates: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1024
+    shortlist: Annotated[int, Meta(ge=0, le=4096)] = 0
     candidates: Annotated[int, Meta(ge=1, le=100_000)] = 1
-    refine: Annotated[int, Meta(ge=0, le=Many)] = 0
+    refine: Annotated[int, Meta(ge=0, le=100_000)] = 0
     refine_rate: Annotated[float, Meta(gt=0.0, le=1e9)] = 0.1
     exact: bool = False
     noise: Power = 0.0
