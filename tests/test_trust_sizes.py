@@ -96,9 +96,7 @@ def test_audio_of_an_impossible_layout_is_refused(
         AudioReader(path)
 
 
-def test_many_channels_take_little_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_channels_take_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mix.wav"
     signal = np.random.default_rng(0).uniform(-0.5, 0.5, (400, 40))
     soundfile.write(path, signal, 22050, subtype="FLOAT")
