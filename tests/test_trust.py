@@ -13,7 +13,7 @@ a setting, an option or a card asks for 10⁹ steps     test_every_setting_has_a
 an audio header claims any rate or 1,024 channels     test_audio_of_an_impossible_layout_is_refused
 many channels take memory for each                    test_many_channels_take_little_memory
 a header of images claims gigabytes                   test_an_idx_header_is_checked_first
-YAML grows by aliases or nesting                      test_yaml_is_small_flat_and_without_aliases
+YAML grows by aliases or nesting                      test_yaml_is_small_and_flat_with_its_aliases
 a card is huge or nested                              test_cards_are_small_and_flat
 a config is huge or nested                            test_configs_are_small_flat_objects
 a config asks for a huge network                      test_a_network_is_costed_before_it_is_built

@@ -132,19 +132,27 @@ def test_an_idx_header_is_checked_first(tmp_path: Path, zipped: bool) -> None:
 
 
 YAMLS = {
-    "aliases": "a: &a [x, x]\nb: &b [*a, *a]\nstems: {S00: {inst_class: *b}}\n",
+    "aliases": "a0: &a0 [x, x]\n"
+    + "".join(f"a{n + 1}: &a{n + 1} [*a{n}, *a{n}]\n" for n in range(20))
+    + "stems: {S00: {inst_class: *a20}}\n",
+    "circles": "stems: &a {S00: {inst_class: *a}}\n",
     "nesting": "[" * 20000 + "]" * 20000,
     "size": "stems: {}\n" + "# filler\n" * 120_000,
 }
 
 
 @pytest.mark.parametrize("kind", YAMLS)
-def test_yaml_is_small_flat_and_without_aliases(tmp_path: Path, kind: str) -> None:
+def test_yaml_is_small_and_flat_with_its_aliases(tmp_path: Path, kind: str) -> None:
     (tmp_path / "metadata.yaml").write_text(YAMLS[kind])
     with pytest.raises(ValueError, match=r"aliases|bytes"):
         read_yaml(tmp_path / "metadata.yaml")
     with pytest.raises(InputError, match=r"metadata\.yaml"):
         read_stems(tmp_path)
+
+
+def test_a_value_that_occurs_twice_may_be_an_alias(tmp_path: Path) -> None:
+    (tmp_path / "metadata.yaml").write_text("a: &a {b: [1, 2]}\nc: *a\nd: *a\n")
+    assert read_yaml(tmp_path / "metadata.yaml")["d"] == {"b": [1, 2]}
 
 
 TOMLS: dict[str, Callable[[str], str]] = {
