@@ -17,6 +17,9 @@ YAML grows by aliases or nesting                      test_yaml_is_small_and_fla
 a card is huge or nested                              test_cards_are_small_and_flat
 a config is huge or nested                            test_configs_are_small_flat_objects
 a config asks for a huge network                      test_a_network_is_costed_before_it_is_built
+a checkpoint holds numbers that are none              test_numbers_of_a_checkpoint_are_validated
+a checkpoint is of other tensors                      test_names_of_a_checkpoint_are_validated
+a checkpoint past its budget is lost                  test_a_checkpoint_past_its_budget_is_kept
 ====================================================  ====================================================
 """
 

@@ -80,7 +80,6 @@ class AudioReader:
         self._file = _open(path, stream)
         try:
             file = self._file
-            _check_layout(path, file)
             frames = _count(path, file)
             self.info = AudioInfo(
                 path,
@@ -198,10 +197,10 @@ def _open(path: Path, stream: int) -> SndfileDecoder | LibavDecoder:
 
 
 def _check_layout(path: Path, file: SndfileDecoder | LibavDecoder) -> None:
-    """Refuse a rate or a number of channels that no recording has, before anything is decoded.
+    """Refuse a rate or a number of channels that no recording has, whose windows take gigabytes or minutes.
 
     Raises:
-        InputError: a window of such a file would take minutes or gigabytes.
+        InputError: it has one.
     """
     low, high = RATES
     if not low <= file.sample_rate <= high:
@@ -257,6 +256,7 @@ def _raise_truncated(path: Path, cause: Exception | None = None) -> NoReturn:
 def _count(path: Path, file: SndfileDecoder | LibavDecoder) -> int:
     """Return the number of samples: that of the header if it is reliable, otherwise counted by decoding."""
     if isinstance(file, SndfileDecoder):
+        _check_layout(path, file)
         frames = file.frames or 0
     else:
         frames = 0
@@ -265,6 +265,8 @@ def _count(path: Path, file: SndfileDecoder | LibavDecoder) -> int:
                 frames += read
         except DECODE_ERRORS as error:
             _raise_truncated(path, error)
+        if frames:
+            _check_layout(path, file)  # FFmpeg's is that of the samples, not of the header
         announced = announced_samples(path) if file.format == "MP3" else file.announced or 0
         if frames < announced - SLACK:
             _raise_truncated(path)

@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from sepcli.atomic import write_whole
+from sepcli.catalog.storage import read_tensors
 from sepcli.errors import InputError
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -24,7 +26,13 @@ FINISHED = "finished.safetensors"
 
 
 STARTED = "use the options that the run was started with, or overwrite it"
-UNREADABLE = (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError)
+WEIGHTS = "model.safetensors"
+"""The best weights so far, beside the checkpoint."""
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""State of AdamW for every parameter."""
+LONGEST = 1e12
+"""Steps or seconds of no run."""
+UNREADABLE = (OSError, ValueError, RuntimeError, TypeError, LookupError, SafetensorError)
 """Exceptions for a checkpoint that cannot be read, or is of another network."""
 
 
@@ -72,6 +80,8 @@ def restore(
 ) -> Progress:
     """Load modules and optimizer from the checkpoint of an unfinished run, else of a finished one, if any.
 
+    All of it is checked before any of them is changed.
+
     Raises:
         InputError: the checkpoint is damaged, of another network, or of a run with another ``identity``.
     """
@@ -79,21 +89,17 @@ def restore(
     if not paths:
         return Progress()
     try:
-        with safe_open(paths[0], "pt") as stored:
-            progress = Progress(**json.loads(stored.metadata()["progress"]))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (it is no dict)
-        for part, module in modules.items():
-            start = f"{part}."
-            named = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-            module.load_state_dict(named)
+        tensors, metadata = read_tensors(paths[0])
+        progress = progress_of(json.loads(metadata["progress"]))
+        named = {part: _tensors_of(part, tensors, module) for part, module in modules.items()}
+        state = _optimizer_state(tensors, optimizer)
+        if progress.best_step and not (folder / WEIGHTS).is_file():
+            raise ValueError("the best weights are gone")
     except UNREADABLE as error:
         raise _unfit(folder) from error
     check_identity(progress, identity, folder)
-    state: dict[int, dict[str, Any]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = tensor
+    for part, module in modules.items():
+        module.load_state_dict(named[part])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return progress
 
@@ -107,10 +113,54 @@ def finished(folder: Path) -> Progress | None:
     if (folder / CHECKPOINT).exists() or not (folder / FINISHED).exists():
         return None
     try:
-        with safe_open(folder / FINISHED, "pt") as stored:
-            return Progress(**json.loads(stored.metadata()["progress"]))
+        return progress_of(json.loads(read_tensors(folder / FINISHED)[1]["progress"]))
     except UNREADABLE as error:
         raise _unfit(folder) from error
+
+
+def progress_of(fields: dict[str, Any]) -> Progress:
+    """Return the progress that a checkpoint states.
+
+    Args:
+        fields: those of ``Progress``, from JSON.
+
+    Raises:
+        ValueError: a field is missing or unknown, or a number negative, not finite or of another type.
+    """
+    progress = msgspec.convert(fields, Progress)
+    numbers = (progress.elapsed, progress.step, progress.validated, progress.best_step)
+    if len(fields) != len(asdict(progress)) or not all(0 <= number < LONGEST for number in numbers):
+        raise ValueError("progress")
+    if progress.best_step > progress.step or math.isfinite(progress.best) != bool(progress.best_step):
+        raise ValueError("best")
+    return progress
+
+
+def _tensors_of(part: str, tensors: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's tensors of a checkpoint; ValueError unless names, shapes and types are its own."""
+    named = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
+    own = {name: (tensor.shape, tensor.dtype) for name, tensor in module.state_dict().items()}
+    if {name: (tensor.shape, tensor.dtype) for name, tensor in named.items()} != own:
+        raise ValueError(part)
+    return named
+
+
+def _optimizer_state(
+    tensors: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
+) -> dict[int, dict[str, Tensor]]:
+    """Return the optimizer's state by parameter; ValueError unless it is one of these parameters."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            shape = torch.Size() if key == "step" else parameters[int(index)].shape
+            if key not in MOMENTS or tensor.shape != shape or int(index) < 0:
+                raise ValueError(name)
+            state.setdefault(int(index), {})[key] = tensor
+    if any(len(entries) != len(MOMENTS) for entries in state.values()):
+        raise ValueError("optimizer")
+    return state
 
 
 def check_identity(progress: Progress, wanted: Mapping[str, Any], folder: Path) -> None:

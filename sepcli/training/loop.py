@@ -25,7 +25,7 @@ from torch.optim.swa_utils import AveragedModel
 from sepcli.atomic import make_folder, write_text
 from sepcli.catalog import storage as storages
 from sepcli.catalog.card import DEFAULT_STORAGE, Storage
-from sepcli.errors import SepError
+from sepcli.errors import InputError, SepError
 from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import CHECKPOINT, FINISHED, Progress, forget, restore, save_run
 from sepcli.training.stopping import deferred
@@ -115,6 +115,12 @@ def train(
     make_folder(folder, "choose another folder", "out")
     run = _Run(task, _optimizer(task.model, settings), average, folder, settings, device)
     progress = restore(run.folder, run.modules, run.optimizer, settings.identity) if resume else Progress()
+    if not progress.best_step and spent_share(progress, settings) >= 1.0:
+        raise InputError(
+            f"the checkpoint in {folder} is past this budget, and no weights of it are kept",
+            "resume it with a larger budget, or overwrite it",
+            argument="resume",
+        )
     progress.identity = settings.identity
     if not progress.step:
         save_run(

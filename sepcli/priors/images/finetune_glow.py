@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -29,7 +30,7 @@ from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.options import GlowOptions
 from sepcli.priors.images.train_task import ImageData, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
-from sepcli.training.checkpoints import Progress, forget, write_tensors
+from sepcli.training.checkpoints import Progress, forget, progress_of, write_tensors
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import write_weights
 from sepcli.training.run import Log, OnMessage, Setup, Stage, fit
@@ -119,8 +120,8 @@ class _Levels:
         for number in range(len(self.sigmas)):
             if not (work / f"{number}.json").is_file():
                 self._train_level(number, states[-1], config, on_progress, log)
-            states.append(load_file(work / f"{number}.safetensors"))
-            level = Progress(**json.loads((work / f"{number}.json").read_text(encoding="utf-8")))
+            state, level = _finished(work, number)
+            states.append(state)
             total.step += level.step
             total.elapsed += level.elapsed
             total.history += level.history
@@ -178,6 +179,17 @@ def _flow(out: Path) -> GlowPrior:
     if not isinstance(prior, GlowPrior):
         raise PriorError(f"{out} is not a glow", "train a glow first", argument="out")
     return prior
+
+
+def _finished(work: Path, number: int) -> tuple[dict[str, Tensor], Progress]:
+    """Return tensors and progress of a level that is finished; InputError if its files are damaged."""
+    try:
+        fields = json.loads((work / f"{number}.json").read_text(encoding="utf-8"))
+        return load_file(work / f"{number}.safetensors"), progress_of(fields)
+    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
+        raise InputError(
+            f"level {number} of the run in {work} is damaged", "overwrite it", argument="resume"
+        ) from error
 
 
 def _state(path: Path) -> dict[str, Tensor]:
