@@ -127,6 +127,7 @@ def train(
             run.folder, run.modules, run.optimizer, progress
         )  # from now on the folder holds an unfinished run
         (folder / FINISHED).unlink(missing_ok=True)
+    before = progress.step
     with deferred() as interrupted:
         _train(run, progress, interrupted, on_progress, log)
     if not math.isfinite(progress.best):
@@ -136,7 +137,7 @@ def train(
             "choose a smaller learning rate",
             argument="learning_rate",
         )
-    if (folder / CHECKPOINT).exists() or not (folder / FINISHED).exists():
+    if progress.step > before or (folder / CHECKPOINT).exists() or not (folder / FINISHED).exists():
         save_run(run.folder, run.modules, run.optimizer, progress)
         (folder / CHECKPOINT).replace(folder / FINISHED)
     return progress
