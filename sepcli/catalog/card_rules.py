@@ -23,6 +23,8 @@ def contradictions(card: Card) -> dict[str, str]:
     shown = (*texts, *card.sources, *card.priors, *card.files, *card.parts)
     if not all(character.isprintable() or character in "\n\t" for text in shown for character in text):
         reasons["name"] = "names and descriptions consist of printable characters"
+    if not all(source.strip() for source in card.sources):
+        reasons["sources"] = "every source has a name"
     if len(set(card.sources)) < len(card.sources):
         reasons["sources"] = "their names differ"
     if len(card.weights) not in (0, len(card.sources)):

@@ -282,6 +282,8 @@ def _refuse(card: Card, **arguments: object) -> None:
 def _renamed(selection: Selection, names: Sequence[str] | None) -> Selection:
     if names is None:
         return selection
+    if not all(name.strip() for name in names):
+        raise UsageError("a source has an empty name", "give each source a name", argument="names")
     if len(set(names)) != len(names) or len(names) != len(selection.names):
         raise UsageError(
             f"{len(names)} names for {len(selection.names)} sources",

@@ -19,6 +19,8 @@ from torch import Tensor
 from sepcli.errors import InputError
 from sepcli.training.checkpoints import write_tensors
 
+COMPRESSED = "its entries are compressed"
+
 
 def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint's network by their names, without the prefix of ``DataParallel``.
@@ -28,14 +30,15 @@ def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
         mapped: leave the tensors in the file until they are used, if its format allows it.
 
     Raises:
-        InputError: the file cannot be read, or holds more than tensors.
+        InputError: the file cannot be read, holds more than tensors, or fewer numbers than its tensors have:
+            those may repeat a number, and take memory only when they are copied.
     """
     if not os.path.isfile(checkpoint):
         raise InputError(f"there is no file {checkpoint}", "name a checkpoint, such as checkpoint.pth")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on pickles for their authors
-            mapped = mapped and _is_stored(checkpoint)
+            mapped = _is_stored(checkpoint) and mapped
             state = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(
@@ -51,6 +54,8 @@ def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
             f"{checkpoint} does not hold the state of a network",
             "save model.state_dict(), or a list that begins with it",
         )
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > checkpoint.stat().st_size:
+        raise InputError(f"{checkpoint} claims more numbers than it holds", "fetch or save it again")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
@@ -86,23 +91,28 @@ def write_clones(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _is_stored(path: Path) -> bool:
-    """Whether a file is an archive without compression, as ``torch.save`` writes it.
+    """Whether a file is an archive, whose entries ``torch.save`` does not compress.
 
     Raises:
-        ValueError: the archive is damaged; PyTorch does not verify checksums.
+        ValueError: an entry is compressed, or damaged; PyTorch does not verify checksums.
     """
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        if archive.testzip() is not None:
-            raise ValueError("checksum")
-        return all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError(COMPRESSED)
+        if sum(entry.file_size for entry in entries) > path.stat().st_size or archive.testzip() is not None:
+            raise ValueError("size or checksum")
+    return True
 
 
 def _reason(error: Exception) -> str:
     """Return why a file cannot be read, without PyTorch's advice to trust it."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if str(error) == COMPRESSED:
+        return f"{COMPRESSED}, which may grow to any size; torch.save compresses nothing"
     called = re.search(r"GLOBAL (\S+)", str(error))
     return f"it calls {called[1][:80]!r}" if called else "it is damaged, or not a file of torch.save"
 

@@ -244,15 +244,14 @@ def test_a_damaged_number_is_seen(folder: Path, tmp_path: Path) -> None:
     assert PICKLE in refusal(folder, tmp_path / "prior")
 
 
-def test_a_compressed_archive_is_read_as_it_was_meant(folder: Path, tmp_path: Path) -> None:
-    """Its numbers cannot be taken from the file as they lie there."""
+def test_a_compressed_archive_is_refused(folder: Path, tmp_path: Path) -> None:
+    """It may grow to any size; ``torch.save`` writes none."""
     pickle, packed = folder / "unet" / PICKLE, tmp_path / "packed"
     with zipfile.ZipFile(pickle) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.infolist():
             new.writestr(entry.filename, old.read(entry))
     packed.replace(pickle)
-    import_diffusers(folder, tmp_path / "prior")
-    assert torch.equal(score_of(tmp_path / "prior"), score_of(save_ddpm(tmp_path / "safe", True)))
+    assert "compressed" in refusal(folder, tmp_path / "prior")
 
 
 def changed(path: Path, **values: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def infinite(state: State) -> State:
         ),
         (
             lambda state: {**state, "begin_conv.weight": torch.zeros(1).expand(10**6, 1, 3, 3)},
-            r"net\.enter\.bias",
+            "more numbers than it holds",
         ),
         (lambda state: {}, "begin_conv"),
         (lambda state: {"epoch": 3}, r"other\.pth"),
@@ -130,6 +131,25 @@ def test_other_networks_are_refused(tmp_path: Path, change: Callable[[State], ob
     with pytest.raises(InputError, match=match):
         import_ncsn(tmp_path / "other.pth", tmp_path / "prior", source="digit")
     assert not (tmp_path / "prior").exists()
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_number_that_is_repeated_takes_no_memory(tmp_path: Path, legacy: bool) -> None:
+    state = released_state()
+    name = "res1.0.conv1.weight"
+    state[name] = torch.zeros(1).expand(10**5, 10**5)
+    save_released(tmp_path / "c.pth", state, legacy)
+    with pytest.raises(InputError, match=r"c\.pth claims more numbers than it holds"):
+        import_ncsn(tmp_path / "c.pth", tmp_path / "prior", source="digit")
+
+
+def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+    whole = save_released(tmp_path / "whole.pth", released_state())
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "c.pth", "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+    with pytest.raises(InputError, match="compressed"):
+        import_ncsn(tmp_path / "c.pth", tmp_path / "prior", source="digit")
 
 
 @pytest.mark.parametrize("legacy", [False, True])

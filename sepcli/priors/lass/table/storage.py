@@ -38,8 +38,8 @@ NARROW = (torch.uint8, torch.int16)
 """What their small numbers may be stored as."""
 STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY)
 """Strategies of zlib, of which the shortest result is kept."""
-MAX_LENGTH = 1 << 28
-"""The most integers of a compressed list, so that a small file cannot fill the memory."""
+MAX_LENGTH = 1 << 27
+"""The most integers of all compressed lists, so that a small file cannot fill the memory."""
 
 
 def write(
@@ -200,6 +200,9 @@ def _inflated(streams: Mapping[str, Tensor], packed: str, path: Files) -> dict[s
         raise _broken(path, "its metadata do not describe its lists") from error
     check(path, kinds.keys() == streams.keys(), "its metadata do not describe its lists")
     tensors = {}
+    check(
+        path, sum(length for _, length in kinds.values()) <= MAX_LENGTH, "its lists are of impossible length"
+    )
     for name, (kind, length) in kinds.items():
         check(path, kind.kind in "iu" and 0 <= length <= MAX_LENGTH, f"{name} is of an impossible length")
         size, stream = length * kind.itemsize, zlib.decompressobj()
