@@ -20,6 +20,15 @@ a config asks for a huge network                      test_a_network_is_costed_b
 a checkpoint holds numbers that are none              test_numbers_of_a_checkpoint_are_validated
 a checkpoint is of other tensors                      test_names_of_a_checkpoint_are_validated
 a checkpoint past its budget is lost                  test_a_checkpoint_past_its_budget_is_kept
+a checkpoint to be imported repeats one number        test_a_number_that_is_repeated_takes_no_memory
+                                                      test_bytes_that_are_made_by_their_number_are_refused
+an archive to be imported is compressed               test_a_compressed_archive_is_refused
+a checkpoint to be imported calls a function          test_code_is_not_run
+a token reaches another server, a record or output    test_gates_and_tokens (tests/catalog/test_files.py)
+a source without a name                               test_every_source_has_a_name
+a record is a pipe                                    test_a_pipe_is_refused_and_not_waited_for
+bytes of a file look like a chunk of its header       test_only_a_chunk_of_the_header_is_changed
+a file with any other damage                          tests/test_trust_fuzz.py
 ====================================================  ====================================================
 """
 
@@ -29,7 +38,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from hub_server import Hub
 from msgspec import structs
@@ -39,9 +50,11 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.verified import Verified, verified
 from sepcli.cli.app import run
-from sepcli.errors import PriorError
+from sepcli.errors import PriorError, UsageError
+from sepcli.media.encoders import SndfileEncoder
 from sepcli.priors.complete import check_complete
 from sepcli.priors.images.load import load_image_prior
+from sepcli.priors.select import choose
 
 CONFIG, WEIGHTS = "denoiser/config.json", "denoiser/model.safetensors"
 
@@ -171,3 +184,23 @@ def test_verify_lists_what_is_not_covered(prior: Path, capsys: pytest.CaptureFix
     assert run(["fetch-priors", "--verify", str(prior)]) == 0
     assert all(name in capsys.readouterr().out for name in extra[:1])
     load_image_prior(Verified(cards.read(prior), prior))
+
+
+@pytest.mark.parametrize("names", [("", "b"), (" ", "b")])
+def test_every_source_has_a_name(prior: Path, names: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match="empty name"):
+        choose(str(prior), names=names)
+    with pytest.raises(UsageError, match="sources"):
+        structs.replace(cards.read(prior), sources=names)
+    path = prior / "card.toml"
+    path.write_text(path.read_text().replace('"digit"', f'"{names[0]}"'))
+    with pytest.raises(PriorError, match="sources"):
+        cards.read(prior)
+
+
+def test_only_a_chunk_of_the_header_is_changed(tmp_path: Path) -> None:
+    samples = np.frombuffer(b"PEAK" + b"\x11" * 60, np.int16).reshape(-1, 1)
+    encoder = SndfileEncoder(tmp_path / "a.wav", 8000, 1, "WAV", "PCM_16")
+    encoder.write(samples.astype(np.int32) << 16)
+    encoder.close()
+    assert np.array_equal(soundfile.read(tmp_path / "a.wav", dtype="int16", always_2d=True)[0], samples)

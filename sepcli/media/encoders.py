@@ -13,6 +13,7 @@ import soxr
 from numpy.typing import NDArray
 
 from sepcli.media.ogg import clear_serials
+from sepcli.media.riff import wav_chunks
 from sepcli.media.speakers import DEFAULT_MASKS, names_of, set_flac_mask, set_wav_mask, to_vorbis_order
 from sepcli.media.tags import NO_TAGS, Tags, append_bext, to_libav
 
@@ -223,8 +224,9 @@ def _layout(mask: int, channels: int) -> str:
 def _clear_timestamp(path: Path) -> None:
     """Set the timestamp in the PEAK chunk of a float WAV file to 0, so that equal runs give equal files."""
     with path.open("r+b") as file:
-        head = file.read(256)
-        peak = head.find(b"PEAK") if head[:4] in (b"RIFF", b"RF64") else -1
-        if peak >= 0:
-            file.seek(peak + 12)  # after the name, size and version of the chunk
-            file.write(bytes(4))
+        for name, _ in wav_chunks(file):
+            if name == b"PEAK":
+                file.seek(4, os.SEEK_CUR)  # after its version
+                file.write(bytes(4))
+            if name in (b"PEAK", b"data"):
+                break

@@ -68,6 +68,8 @@ def compose(
     alphas = _weights(len(members), weights, mixing, images=not sample_rate)
     every = members * len(alphas) if len(members) == 1 else members
     titles = tuple(names) if names is not None else tuple(f"source-{k + 1}" for k in range(len(alphas)))
+    if not all(title.strip() for title in titles):
+        raise UsageError("a source has an empty name", "give each source a name", argument="names")
     if len({*titles}) != len(alphas):
         raise UsageError(
             f"{len(titles)} names for {len(alphas)} sources",

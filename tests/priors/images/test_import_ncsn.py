@@ -143,6 +143,14 @@ def test_a_number_that_is_repeated_takes_no_memory(tmp_path: Path, legacy: bool)
         import_ncsn(tmp_path / "c.pth", tmp_path / "prior", source="digit")
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_bytes_that_are_made_by_their_number_are_refused(tmp_path: Path, legacy: bool) -> None:
+    saved = [released_state(), bytearray(5)]
+    torch.save(saved, tmp_path / "c.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match="bytearray"):
+        import_ncsn(tmp_path / "c.pth", tmp_path / "prior", source="digit")
+
+
 def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
     whole = save_released(tmp_path / "whole.pth", released_state())
     with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "c.pth", "w", zipfile.ZIP_DEFLATED) as new:
