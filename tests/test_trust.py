@@ -5,6 +5,7 @@ Threat                                                Test
 ====================================================  ====================================================
 a file changes between its check and its use          test_what_changes_after_the_check_is_not_loaded
 an index beside the weights names other files         test_an_index_beside_the_weights_is_not_followed
+                                                      test_every_shard_is_verified
 a card or config changes in the Hub's cache           test_a_card_that_changed_in_the_cache_is_refused
 a card lists no files, or not those that are loaded   test_a_card_lists_every_file_that_its_engine_reads
 files lie beside a prior that nothing verifies        test_verify_lists_what_is_not_covered
@@ -115,14 +116,20 @@ def test_an_index_beside_the_weights_is_not_followed(pipeline: Path, shard: str)
     assert all(torch.equal(tensor, state[name]) for name, tensor in expected.items())
 
 
-def test_weights_in_several_files_are_no_prior(pipeline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_shard_is_verified(pipeline: Path) -> None:
     weights = pipeline / "unet/diffusion_pytorch_model.safetensors"
-    shard = "diffusion_pytorch_model-00001-of-00001.safetensors"
-    index = {"metadata": {}, "weight_map": dict.fromkeys(load_file(weights), shard)}
-    weights.rename(weights.with_name(shard))
+    tensors = load_file(weights)
+    shard = weights.with_name("diffusion_pytorch_model-00001-of-00001.safetensors")
+    weights.rename(shard)
+    save_file({name: torch.zeros_like(tensor) for name, tensor in tensors.items()}, shard.with_name("other"))
+    index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, "other")}
     weights.with_name("diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
-    assert run(["fetch-priors", "--verify", str(pipeline)]) == 4
-    assert str(pipeline) in capsys.readouterr().err
+    files = verified(*resolve.find(str(pipeline)))
+    state = load_image_prior(files).unet.state_dict()  # type: ignore[union-attr]
+    assert all(torch.equal(tensor, state[name]) for name, tensor in tensors.items())
+    zeroed(shard)
+    with pytest.raises(PriorError, match=shard.name):
+        load_image_prior(files)
 
 
 def test_a_card_that_changed_in_the_cache_is_refused(hub: Hub, tiny_images: Path) -> None:
