@@ -54,7 +54,7 @@ def duet(tmp_path: Path) -> Path:
 
 
 def separate(duet: Path, out: Path, *words: str) -> dict[str, object]:
-    common = ["-o", str(out), "--set", "steps=4", "--device", "cpu", "-q"]
+    common = ["-o", str(out), "--set", "steps=4", "--device", "cpu"]
     assert run(["separate", str(duet), *common, *words]) == 0
     return json.loads((out / "duet" / "run.json").read_text())
 

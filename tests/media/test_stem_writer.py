@@ -199,7 +199,7 @@ def test_an_interrupted_rename_leaves_nothing(tmp_path: Path, monkeypatch: pytes
         return original(self, target)
 
     monkeypatch.setattr(Path, "replace", once)
-    with pytest.raises(OutputError, match="No space"):
+    with pytest.raises(OutputError, match="no space"):
         store([tmp_path / "a.wav", tmp_path / "b.wav"], info(), np.zeros((2, 2, 100)))
     assert done
     assert files(tmp_path) == []
