@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -140,7 +141,8 @@ def _check_shapes(
         ValueError: it does; ``make`` may raise other errors.
     """
     _check_cost(fields, tensors)
-    with torch.device("meta"):  # shapes without memory: a config may claim any width
+    with torch.device("meta"), warnings.catch_warnings():  # no memory: a config may claim any width
+        warnings.simplefilter("ignore")  # PyTorch's, on layers without weights
         expected = make(fields).state_dict()
     if {n: t.shape for n, t in expected.items()} != {n: t.shape for n, t in tensors.items()}:
         raise ValueError("other tensors than those of the config")

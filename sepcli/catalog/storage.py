@@ -72,10 +72,20 @@ def write_weights(path: Path, packed: Mapping[str, Tensor]) -> None:
         OutputError: the file cannot be written.
     """
     integers = any(name.endswith(SCALE) for name in packed)
-    metadata = (
-        {"storage": f"int8/{VERSION}"} if integers else None
-    )  # several entries would be in random order
-    write_whole(path, save(dict(packed), metadata))  # save_file would keep others from reading
+    metadata = {"storage": f"int8/{VERSION}"} if integers else {}
+    write_whole(path, to_bytes(packed, metadata))  # save_file would keep others from reading
+
+
+def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return a safetensors file whose metadata are sorted; the library writes them in random order."""
+    data: bytes = save(dict(tensors), dict(metadata) or None)
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    if metadata:
+        header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors are aligned
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def read_weights(path: Files) -> dict[str, Tensor]:

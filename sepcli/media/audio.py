@@ -164,14 +164,15 @@ def _open(path: Path, stream: int) -> SndfileDecoder | LibavDecoder:
     try:
         _check_regular_file(path)
         with path.open("rb") as file:
-            first = file.read(4) in SNDFILE_MAGIC
+            start = file.read(4)
+        first = start in SNDFILE_MAGIC
         decoder = _sndfile(path) if first else None
         if decoder is not None and decoder.frames:
             return decoder
         try:
             libav = LibavDecoder(path, stream)
         except DECODE_ERRORS:
-            decoder = decoder if first else _sndfile(path)
+            decoder = decoder if first or _is_mpeg(start) else _sndfile(path)
             if decoder is None:
                 raise
             return decoder
@@ -213,6 +214,11 @@ def _check_layout(path: Path, file: SndfileDecoder | LibavDecoder) -> None:
             f"{path} has {file.channels:,} channels of {file.sample_rate:,} Hz",
             "split it into files of fewer channels, or resample it",
         )
+
+
+def _is_mpeg(start: bytes) -> bool:
+    """Return whether a file starts as MP3 does; the decoder in libsndfile prints what is wrong with it."""
+    return start.startswith(b"ID3") or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
 
 
 def _sndfile(path: Path) -> SndfileDecoder | None:

@@ -105,7 +105,7 @@ def is_image(path: Path) -> bool:
     """Return whether Pillow recognises a file as an image; only its header is read."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with _open(path):
                 return True
     except Image.DecompressionBombError:
@@ -126,6 +126,7 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with _open(path) as image:
                 frames = 1 if image.format in SEVERAL_OF_ONE else getattr(image, "n_frames", 1)

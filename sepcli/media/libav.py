@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,8 @@ class LibavDecoder:
 
         self.path = path
         self._invalid = av.error.InvalidDataError
-        self._raw = path.open("rb")
-        try:
+        self._raw = _Seekable(path)
+        with _value_errors(self.close):
             options = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
             self._container: Any = av.open(self._raw, container_options=options)
             streams = self._container.streams.audio
@@ -63,9 +66,6 @@ class LibavDecoder:
             self._end: int | None = None
             self._frames: Iterator[NDArray[np.float64]] = self._decode()
             self._rest = next(self._frames, np.zeros((0, 1)))
-        except BaseException:
-            self.close()
-            raise
 
     sample_rate: int
     """Hz; of the first decoded frame, like ``channels``, ``mask`` and ``subtype``."""
@@ -82,7 +82,8 @@ class LibavDecoder:
         parts, count = [self._rest[:0]], 0
         while count < frames:
             if not len(self._rest):
-                self._rest = next(self._frames, self._rest)
+                with _value_errors(self.close):
+                    self._rest = next(self._frames, self._rest)
                 if not len(self._rest):
                     break
             part, self._rest = self._rest[: frames - count], self._rest[frames - count :]
@@ -168,6 +169,34 @@ class LibavDecoder:
         if sample.name.startswith(("flt", "dbl")):
             return "FLOAT" if sample.bytes == 4 else "DOUBLE"
         return {8: "PCM_U8", 16: "PCM_16", 24: "PCM_24"}.get(_bits(codec), f"PCM_{8 * sample.bytes}")
+
+
+@contextmanager
+def _value_errors(close: Callable[[], None]) -> Iterator[None]:
+    """Turn FFmpeg's errors that are neither OSErrors nor ValueErrors into ValueErrors; close at any error."""
+    import av
+
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        close()
+        if isinstance(error, OSError | ValueError):
+            raise
+        raise ValueError(str(error)) from error
+    except BaseException:
+        close()
+        raise
+
+
+class _Seekable(io.FileIO):
+    """A file that answers a seek to nowhere as FFmpeg expects; PyAV prints exceptions."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to ``offset``; return the position, -1 if there is no such position."""
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 def _bits(codec: Any) -> int:

@@ -21,8 +21,14 @@ TOLERANCE = 1024
 """Bytes by which a whole file may be shorter than announced, because some programs miscount their headers."""
 PLACEHOLDER = 0x7FFF0000
 """Data sizes of at least this value are placeholders of programs that stream: the size is unknown."""
+UNCOMPRESSED = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+"""Codings whose samples have a constant size."""
+W64_HEADER = 24
+"""Bytes of a chunk of W64 that its size counts besides its data."""
 INEXACT = ("MPEG_LAYER_III",)
 """Codings of WAV that libsndfile decodes to another length than FFmpeg."""
+BLOCK = 1 << 24
+"""Values decoded at once: headers may announce any length, and memory is allocated before it is filled."""
 UNKNOWN = 1 << 48
 """Frame counts of at least this value mean that the header has no count."""
 
@@ -68,14 +74,17 @@ class SndfileDecoder:
 
     def read(self, frames: int) -> NDArray[np.float64]:
         """Decode up to ``frames`` samples (T, C); fewer only at the end."""
-        parts, count = [], 0
+        parts, count, most = [], 0, max(1, BLOCK // self.channels)
         while True:
-            part = self._file.read(frames - count, dtype="float64", always_2d=True)
+            part = self._file.read(min(frames - count, most), dtype="float64", always_2d=True)
             parts.append(part)
             count += len(part)
-            if count >= frames or (link := next(self._links, None)) is None:
+            if count >= frames:
                 break
-            self._open_link(link)
+            if not len(part):
+                if (link := next(self._links, None)) is None:
+                    break
+                self._open_link(link)
         samples = np.concatenate(parts)
         return from_vorbis_order(samples) if self.format == "OGG" else samples
 
@@ -99,7 +108,7 @@ class SndfileDecoder:
 
     def _check(self, path: Path) -> int | None:
         """Return the length, verified; a chained file is then open at its first link."""
-        if _announces_more_bytes(self._file.extra_info):
+        if _announces_more_bytes(self._file.extra_info) or self._lacks_frames():
             raise TruncatedError
         if self.format != "OGG":
             return int(self._file.frames) if self._file.frames < UNKNOWN else None
@@ -117,6 +126,16 @@ class SndfileDecoder:
         self._open_link(links[0])
         self._links = iter(links[1:])
         return frames
+
+    def _lacks_frames(self) -> bool:
+        """Return whether a file of RF64 or W64 holds fewer samples than its header announces."""
+        log, frames = self._file.extra_info, int(self._file.frames)
+        if announced := re.search(r"does not match value from 'ds64' chunk of (\d+)", log):
+            return frames < int(announced[1]) < UNKNOWN
+        size, block = re.search(r"^data : (\d+)", log, re.MULTILINE), re.search(r"Block Align\s*: (\d+)", log)
+        if self.format != "W64" or size is None or block is None or self.subtype not in UNCOMPRESSED:
+            return False
+        return (frames + 1) * int(block[1]) <= int(size[1]) - W64_HEADER < 1 << 62
 
 
 def _mask(path: Path, form: str, channels: int) -> int:

@@ -80,26 +80,32 @@ def to_vorbis_order(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def flac_mask(path: Path) -> int:
-    """Return the mask in the comments of a FLAC file; 0 if there is none."""
+    """Return the mask in the comments of a FLAC file; 0 if there is none, or they cannot be read."""
     import mutagen.flac
 
     flac: Any = mutagen.flac.FLAC  # untyped
-    values = flac(path).get(FLAC_COMMENT, ["0"])
     try:
-        return int(values[0], 16)
-    except ValueError:
+        return int(flac(path).get(FLAC_COMMENT, ["0"])[0], 16)
+    except (mutagen.MutagenError, ValueError):
         return 0
 
 
 def set_flac_mask(path: Path, mask: int) -> None:
-    """Note a mask in the comments of a FLAC file, unless it is that of its number of channels."""
+    """Note a mask in the comments of a FLAC file, unless it is that of its number of channels.
+
+    Raises:
+        OSError: The file is not whole, or cannot be written.
+    """
     import mutagen.flac
 
     flac: Any = mutagen.flac.FLAC
-    file = flac(path)
-    if DEFAULT_MASKS.get(file.info.channels) != mask:
-        file[FLAC_COMMENT] = f"0x{mask:X}"
-        file.save()
+    try:
+        file = flac(path)
+        if DEFAULT_MASKS.get(file.info.channels) != mask:
+            file[FLAC_COMMENT] = f"0x{mask:X}"
+            file.save()
+    except mutagen.MutagenError as error:
+        raise OSError(f"the comments cannot be written: {error}") from error
 
 
 def wav_mask(path: Path) -> int:

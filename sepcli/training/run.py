@@ -19,6 +19,7 @@ from torch import nn
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.network import write_config
+from sepcli.errors import PriorError
 from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import Progress, check_identity, finished
 from sepcli.training.config import TrainConfig, check_alone, check_free
@@ -154,12 +155,20 @@ def _whole(recipe: Recipe, config: TrainConfig) -> Progress | None:
         InputError: it is a run with other options.
     """
     folder = config.out / recipe.part
-    progress = finished(folder) if (folder / "config.json").exists() else None
+    progress = finished(folder) if _is_listed(config.out, recipe.part) else None
     if progress is None or spent_share(progress, config.loop) < 1.0:
         return None
     loop = replace(config.loop, run=config.identity(recipe.sources, recipe.options))
     check_identity(progress, loop.identity, folder)
     return progress
+
+
+def _is_listed(out: Path, part: str) -> bool:
+    """Whether the card of a prior lists a part, which is the last step of a training."""
+    try:
+        return f"{part}/config.json" in cards.read(out).files
+    except PriorError:
+        return False
 
 
 def fit(

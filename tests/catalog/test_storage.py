@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sepcli.catalog.card import STORAGES
-from sepcli.catalog.storage import SCALE, convert, pack, quantize, read_weights, write_weights
+from sepcli.catalog.storage import SCALE, convert, pack, quantize, read_weights, to_bytes, write_weights
 from sepcli.errors import PriorError
 
 Tensors = dict[str, Tensor]
@@ -167,3 +167,13 @@ def test_a_file_that_cannot_be_converted(tmp_path: Path) -> None:
         with pytest.raises(PriorError, match=name):
             convert(tmp_path / name, tmp_path / "out", "int8")
     assert not (tmp_path / "out").exists()
+
+
+def test_files_repeat_to_the_byte(tmp_path: Path) -> None:
+    tensors, names = network(), "abcdefgh"
+    data = to_bytes(tensors, {name: name.upper() for name in names})
+    assert all(data == to_bytes(tensors, {n: n.upper() for n in reversed(names)}) for _ in range(5))
+    (tmp_path / "w.safetensors").write_bytes(data)
+    assert all(torch.equal(t, tensors[n]) for n, t in load_file(tmp_path / "w.safetensors").items())
+    with safe_open(tmp_path / "w.safetensors", "pt") as stored:
+        assert stored.metadata() == {name: name.upper() for name in names}

@@ -194,3 +194,23 @@ def test_a_name_that_is_not_unicode_is_read(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9 \xc3\xa9.wav")
     soundfile.write(os.fsencode(path), noise(10, 1), 44100, format="WAV")
     assert read_all(path).shape == (1, 10)
+
+
+@pytest.mark.parametrize("form", ["RF64", "W64"])
+@pytest.mark.parametrize("lost", [0, 4, 600])
+def test_files_with_long_sizes_are_whole_or_refused(tmp_path: Path, form: str, lost: int) -> None:
+    path = tmp_path / "x.wav"
+    soundfile.write(path, noise(2000, 2), 8000, "PCM_16", format=form)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - lost])
+    if lost:
+        with pytest.raises(InputError, match=r"x\.wav"):
+            read_all(path)
+    else:
+        assert read_all(path).shape == (2, 2000)
+
+
+def test_a_damaged_mp3_file_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.mp3").write_bytes(b"\xff\xfb\x90\x00" + np.random.default_rng(0).bytes(4000))
+    with pytest.raises(InputError, match=r"x\.mp3"):
+        read_all(tmp_path / "x.mp3")
+    assert capfd.readouterr() == ("", "")

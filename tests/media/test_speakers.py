@@ -10,7 +10,7 @@ import soundfile
 
 from sepcli.media.audio import AudioReader
 from sepcli.media.encoders import LibavEncoder, SndfileEncoder
-from sepcli.media.speakers import AMBISONIC, mask_of, names_of, set_wav_mask
+from sepcli.media.speakers import AMBISONIC, flac_mask, mask_of, names_of, set_flac_mask, set_wav_mask
 from sepcli.media.stems import Encoding, StemWriter
 
 
@@ -87,3 +87,11 @@ def test_a_layout_in_flac_is_kept_in_wav(tmp_path: Path) -> None:
                 writer.write(np.zeros((1, 6, 100)))
             with AudioReader(tmp_path / f"a.{container}") as stem:
                 assert stem.info.mask == 0x60F
+
+
+def test_a_flac_file_that_breaks_off_has_no_mask(tmp_path: Path) -> None:
+    path = tmp_path / "x.flac"
+    path.write_bytes(b"fLaC")
+    assert flac_mask(path) == 0
+    with pytest.raises(OSError, match="comments"):
+        set_flac_mask(path, 0x60F)

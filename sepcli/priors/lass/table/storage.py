@@ -19,12 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save
 from torch import Tensor
 
 from sepcli.atomic import write_whole
 from sepcli.catalog.bounded import Files
-from sepcli.catalog.storage import read_tensors
+from sepcli.catalog.storage import read_tensors, to_bytes
 from sepcli.errors import PriorError, refuse_newer
 from sepcli.priors.lass.table.conditional import Conditional
 from sepcli.priors.lass.table.counts import MAX_VOCABULARY, Counts
@@ -51,7 +50,7 @@ def write(
     if compress:
         packed = {"packed": json.dumps({n: [str(t.dtype).split(".")[1], len(t)] for n, t in small.items()})}
         small = {name: _deflated(tensor) for name, tensor in small.items()}
-    write_whole(path, save(small, {"format": FORMAT, "version": version, **packed, **metadata}))
+    write_whole(path, to_bytes(small, {"format": FORMAT, "version": version, **packed, **metadata}))
 
 
 def read(path: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
