@@ -338,5 +338,5 @@ def test_a_place_that_cannot_be_written(
         return own(self, target)
 
     monkeypatch.setattr(Path, "rename", rename)
-    assert "No space left" in refusal(folder, tmp_path / "prior", OutputError, overwrite=True)
+    assert "no space left" in refusal(folder, tmp_path / "prior", OutputError, overwrite=True).lower()
     assert (tmp_path / "prior" / "card.toml").read_bytes() == before
