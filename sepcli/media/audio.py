@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sepcli.errors import InputError
 from sepcli.media.libav import LibavDecoder
 from sepcli.media.mp3 import announced_samples
+from sepcli.media.ogg import find_links
 from sepcli.media.sndfile import SndfileDecoder
 from sepcli.media.stream_errors import ChangeError, TruncatedError
 from sepcli.media.tags import NO_TAGS, Tags
@@ -176,7 +177,8 @@ def _open(path: Path, stream: int) -> SndfileDecoder | LibavDecoder:
             if decoder is None:
                 raise
             return decoder
-        if first and decoder is None and libav.is_pcm:  # libsndfile refuses it only if the file is damaged
+        cut = start == b"OggS" and find_links(path) is None
+        if first and decoder is None and (libav.is_pcm or cut):  # PCM is refused only if it is damaged
             libav.close()
             raise TruncatedError
         return libav  # also of a header that counts no samples, which streaming programs leave

@@ -311,7 +311,7 @@ def test_a_cache_that_cannot_be_written(
 
     with monkeypatch.context() as patch:
         patch.setattr("huggingface_hub.hf_hub_download", full)
-        with pytest.raises(OutputError, match="(?i)no space"):
+        with pytest.raises(OutputError, match=r"(?i)no space"):
             resolve.fetch(WORD)
 
 

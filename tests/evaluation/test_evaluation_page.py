@@ -193,7 +193,7 @@ def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OutputError, match="(?i)no space"):
+    with pytest.raises(OutputError, match=r"(?i)no space"):
         write_text(tmp_path / "a", "y")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes()[:1] == b"x"

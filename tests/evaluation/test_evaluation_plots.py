@@ -66,7 +66,7 @@ def test_an_error_leaves_nothing_and_keeps_what_was_there(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OutputError, match="(?i)no space"):
+    with pytest.raises(OutputError, match=r"(?i)no space"):
         save_figure(histogram(report(1.0), "psnr"), tmp_path / "plot.png")
     assert [p.name for p in tmp_path.iterdir()] == ["plot.png"]
     assert (tmp_path / "plot.png").read_bytes() == b"before"

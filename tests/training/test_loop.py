@@ -314,6 +314,6 @@ def test_places_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
-    with pytest.raises(OutputError, match="(?i)no space"):
+    with pytest.raises(OutputError, match=r"(?i)no space"):
         write_text(tmp_path / "t.json", "{}")
     assert files(tmp_path) == ["taken"]
