@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sepcli.errors import InputError
-from sepcli.media.libav import LibavDecoder
+from sepcli.media.libav import LibavDecoder, is_mpeg
 from sepcli.media.mp3 import announced_samples
 from sepcli.media.ogg import find_links
 from sepcli.media.sndfile import SndfileDecoder
@@ -173,7 +173,8 @@ def _open(path: Path, stream: int) -> SndfileDecoder | LibavDecoder:
         try:
             libav = LibavDecoder(path, stream)
         except DECODE_ERRORS:
-            decoder = decoder if first or _is_mpeg(start) else _sndfile(path)
+            # libsndfile's decoder of MP3 prints what is wrong with a file
+            decoder = decoder if first or is_mpeg(start) else _sndfile(path)
             if decoder is None:
                 raise
             return decoder
@@ -216,11 +217,6 @@ def _check_layout(path: Path, file: SndfileDecoder | LibavDecoder) -> None:
             f"{path} has {file.channels:,} channels of {file.sample_rate:,} Hz",
             "split it into files of fewer channels, or resample it",
         )
-
-
-def _is_mpeg(start: bytes) -> bool:
-    """Return whether a file starts as MP3 does; the decoder in libsndfile prints what is wrong with it."""
-    return start.startswith(b"ID3") or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
 
 
 def _sndfile(path: Path) -> SndfileDecoder | None:

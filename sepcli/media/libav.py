@@ -54,7 +54,14 @@ class LibavDecoder:
         self._raw = _Seekable(path)
         with _value_errors(self.close):
             options = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
-            self._container: Any = av.open(self._raw, container_options=options)
+            try:
+                self._container: Any = av.open(self._raw, container_options=options)
+            except self._invalid:  # FFmpeg recognizes MP3 by several frames
+                self._raw.seek(0)
+                if not is_mpeg(self._raw.read(4)):
+                    raise
+                self._raw.seek(0)
+                self._container = av.open(self._raw, format="mp3", container_options=options)
             streams = self._container.streams.audio
             if stream >= len(streams):
                 raise ValueError("the file has no audio stream")
@@ -197,6 +204,11 @@ class _Seekable(io.FileIO):
             return super().seek(offset, whence)
         except (OSError, ValueError):
             return -1
+
+
+def is_mpeg(start: bytes) -> bool:
+    """Return whether a file starts as MP3 does."""
+    return start.startswith(b"ID3") or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
 
 
 def _bits(codec: Any) -> int:
