@@ -71,5 +71,5 @@ def test_other_formats_are_not_newer(version: object) -> None:
 
 
 def test_the_version_that_wrote_it_is_named() -> None:
-    with pytest.raises(FormatError, match=r"it has format 3.*sepcli >= 2\.0"):
+    with pytest.raises(FormatError, match=r"format 3.*sepcli >= 2\.0"):
         refuse_newer("it", 3, 1, "2.0")
