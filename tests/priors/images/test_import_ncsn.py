@@ -139,7 +139,7 @@ def test_a_number_that_is_repeated_takes_no_memory(tmp_path: Path, legacy: bool)
     name = "res1.0.conv1.weight"
     state[name] = torch.zeros(1).expand(10**5, 10**5)
     save_released(tmp_path / "c.pth", state, legacy)
-    with pytest.raises(InputError, match=r"c\.pth claims more numbers than it holds"):
+    with pytest.raises(InputError, match=r"c\.pth .*more numbers"):
         import_ncsn(tmp_path / "c.pth", tmp_path / "prior", source="digit")
 
 
