@@ -83,4 +83,4 @@ def test_a_failed_write_has_its_own_reason(
     found = failed_write(tmp_path / "new" / "a.wav", error)
     assert said in found.message
     assert str(tmp_path / "new" / "a.wav") in found.message
-    assert ("space" in found.message) == ("free" in found.hint) == (said == "space")
+    assert ("space" in found.message) == ("free some" in found.hint) == (said == "space")
