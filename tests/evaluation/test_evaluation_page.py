@@ -143,7 +143,7 @@ def test_best_median_and_worst() -> None:
 
 
 def test_sounds_are_the_middle_and_images_whole(tmp_path: Path) -> None:
-    rate, ramp = 100, np.linspace(0, 1, 4000, dtype=np.float32)
+    rate, ramp = 1000, np.linspace(0, 1, 40000, dtype=np.float32)
     mime, data = encode_audio(np.stack([ramp, -ramp / 2], 1), rate)
     sound, found = soundfile.read(io.BytesIO(data))
     assert mime == "audio/flac"
