@@ -13,7 +13,7 @@ ROOT = Path(sepcli.__file__).parent
 NAMES = {
     "import": "crypt fcntl grp msvcrt nis posix pty pwd resource syslog termios tty winreg",
     "os": (
-        "chown chroot fork forkpty getegid geteuid getgid getloadavg getpgid getuid kill killpg lchown mkfifo"
+        "chown chroot fork forkpty getegid geteuid getgid getloadavg getpgid getuid killpg lchown mkfifo"
         " mknod nice openpty pipe2 posix_spawn pread process_cpu_count sched_getaffinity sched_setaffinity"
         " setsid startfile statvfs uname wait3"
     ),

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sepcli.cli.part import Part
 
@@ -90,9 +91,9 @@ def _samples(separator: Separator) -> int:
 
 def _peak() -> int | None:
     """Return the largest number of bytes that this process has held so far."""
-    if sys.platform == "win32":
+    try:
+        resource: Any = import_module("resource")  # not on Windows
+    except ImportError:
         return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return peak if sys.platform == "darwin" else 1024 * peak

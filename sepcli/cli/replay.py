@@ -10,6 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+import typer
+
 from sepcli.catalog.card import sha256
 from sepcli.cli import console
 from sepcli.cli.options import KEYS, NAMES, BatchOptions
@@ -162,7 +164,7 @@ class Replay:
         """Print, unless ``silent``, whether the outputs are the recorded ones, and what else differs.
 
         Raises:
-            SepError: they differ, and nothing else does.
+            typer.Exit: they differ, and nothing else does; the error is printed after the document.
         """
         count, lines = len(self.record.outputs), []
         if self.differences:
@@ -178,10 +180,11 @@ class Replay:
         for line in () if silent else lines:
             console.emit(f"  {line}")
         if self.files and not self.differences:
-            raise SepError(
+            console.error(
                 "the same run has given other files, with equal versions, device, threads and batch plan",
                 "compare the files: the device or a library may compute differently from run to run",
             )
+            raise typer.Exit(1)
 
     def _stream(self) -> dict[str, Any]:
         """Return the settings of windows of a recording, as ``--set`` takes them."""
