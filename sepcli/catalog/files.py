@@ -33,9 +33,10 @@ def cached(remote: Remote, cache_dir: Path | None = None) -> tuple[Card, Path]:
     """
     prior = _in_cache(remote, cache_dir)
     if prior is None:
+        first = "unset HF_HUB_OFFLINE, then " if hub.is_offline() else ""
         raise PriorError(
             f"prior {remote.reference} has not been fetched from the Hub",
-            f"run `sepcli fetch-priors {remote.reference}`",
+            f"{first}run `sepcli fetch-priors {remote.reference}`",
         )
     return prior
 

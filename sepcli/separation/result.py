@@ -54,6 +54,10 @@ class Result:
     fit: float | None = None
     sample_rate: int = 0
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.samples.shape[2:]))
+        return f"Result({', '.join(self.sources)}; {shape}; {len(self.samples)} samples)"
+
     def __getitem__(self, name: str) -> Any:
         """The estimate of a source.
 

@@ -56,7 +56,7 @@ def test_table_notes_and_plot(tiny_images: Path, tmp_path: Path, capsys: pytest.
     heads = [line.split()[0] for line in tables if line.startswith(("ssim ", "psnr "))]
     assert list(dict.fromkeys(heads)) == ["ssim", "psnr"]
     captions = [line for line in tables if "95 %" in line]
-    assert [line.startswith("dB") for line in captions] == [False, True]
+    assert [line.startswith("dB") for line in captions] == [False, False, True, True]
     assert evaluate(tiny_images, "--plot", plot) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert evaluate(tiny_images, "--plot", plot, "--overwrite", "-q") == 0

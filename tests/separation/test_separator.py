@@ -182,6 +182,8 @@ def test_colorization_is_the_same_call() -> None:
 def test_a_result_is_saved_once(tmp_path: Any) -> None:
     separator = Separator(gaussian(), names=("a", "b/c"), sampler="projected", settings={"steps": 3})
     result = separator.separate(np.full((6, 6), 0.4))
+    assert len(repr(result)) < 100
+    assert all(name in repr(result) for name in result.names)
     files = result.save(tmp_path / "stems")
     assert [path.name for path in files] == ["a.png", "b_c.png", "run.json"]
     with pytest.raises(sepcli.OutputError):
