@@ -125,6 +125,15 @@ def images(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C counts, also in tests that run in the background, where shells let it be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_stopped_run_goes_on_and_a_finished_one_is_extended(
     train, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
