@@ -56,7 +56,8 @@ class Result:
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.samples.shape[2:]))
-        return f"Result({', '.join(self.sources)}; {shape}; {len(self.samples)} samples)"
+        count = f"{len(self.samples)} sample{'s' if len(self.samples) > 1 else ''}"
+        return f"Result({', '.join(self.sources)}; {shape}; {count})"
 
     def __getitem__(self, name: str) -> Any:
         """The estimate of a source.
