@@ -12,13 +12,13 @@ from torch import Tensor
 from sepcli.baselines.masks import UNDECIDED, Array, split
 
 NEIGHBOURHOOD = (1, 25)
-"""Size in scales and rates of the neighbourhood whose maximum is a peak."""
+"""Size in scales and rates of the neighborhood whose maximum is a peak."""
 
 
 def ft2d(mixture: Tensor, sample_rate: int) -> Tensor:
     """Separate the repeating background, peaks along the rate axis, from the foreground.
 
-    A peak is the maximum of its neighbourhood, and above its minimum by one standard deviation of the
+    A peak is the maximum of its neighborhood, and above its minimum by one standard deviation of the
     magnitudes. Masks are binary. As in ``repet``, the background is called bass by convention.
     """
     return split(mixture, sample_rate, _mask)

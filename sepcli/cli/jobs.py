@@ -220,7 +220,11 @@ def _to_do(batch: Batch, jobs: Mapping[Job, Work], made_with: dict[Work, Mapping
     options = batch.options
     todo = []
     for job in left_to_do([*jobs], resume=options.resume):
-        error = None if options.overwrite else existing(job, resume=options.resume)
+        error = (
+            None
+            if options.overwrite
+            else existing(job, resume=options.resume, replayed=batch.replay is not None)
+        )
         if error is None:
             todo.append(job)
         else:

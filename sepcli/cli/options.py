@@ -121,6 +121,7 @@ NAMES: Mapping[str, str] = {
     "methods": "--method",
     "metrics": "--metric",
     "container": "--format",
+    "depth": "--bit-depth",
 }
 """The option of an argument of the library, where the names differ."""
 NO_INPUT = "there is no input", "give files, folders or glob patterns, or --replay with the record of a run"

@@ -92,10 +92,10 @@ def plan(
     track = safe_name(source.stem)
     suffix = Path(template).suffix.lower()
     if suffix in {suffix for row in MEDIA.values() for suffix in row.suffixes} and suffix != f".{extension}":
-        wrong = UsageError if images else OutputError  # images are always PNG files
+        wrong = UsageError if images else OutputError  # images have one format for all inputs
         raise wrong(
             f"--filename {template}: outputs of {source} are {extension.upper()} files, not {suffix}",
-            "end it with .{ext}" + ("" if images else ", or choose with --format"),
+            "end it with .{ext}, or choose with --format",
         )
     numbers = tuple(f"{number:02d}" for number in range(1, options.samples + 1))
     stems = tuple(paths(number) for number in numbers)
@@ -115,9 +115,10 @@ def left_to_do(jobs: Sequence[Job], *, resume: bool) -> list[Job]:
     return [job for job in jobs if not (resume and all(path.is_file() for path in job.files))]
 
 
-def existing(job: Job, *, resume: bool) -> OutputError | None:
-    """Return why a job cannot be done without replacing files; None if none of its files exists."""
-    hint = "use --overwrite to replace it, --resume to skip it, or another --out folder"
+def existing(job: Job, *, resume: bool, replayed: bool = False) -> OutputError | None:
+    """Return why a job, maybe of a replay, needs files replaced; None if none of its files exists."""
+    skip = "" if replayed else "--resume to skip it, "
+    hint = f"use --overwrite to replace it, {skip}or another --out folder"
     if resume:
         hint = "it is not of a finished run: add --overwrite to replace it, or choose another --out folder"
     for path in job.files:

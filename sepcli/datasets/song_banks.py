@@ -1,6 +1,6 @@
 """Songs with stems as banks of clean recordings: mono, at one rate, every stem at one peak.
 
-Stems differ in level within a song; here each is normalised to a peak of 0.9, for the protocol of LASS
+Stems differ in level within a song; here each is normalized to a peak of 0.9, for the protocol of LASS
 (Postolache et al. 2023), where a mixture is the mean of unrelated chunks.
 """
 

@@ -29,7 +29,7 @@ SLACK = 4096
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"dns.")
 """First bytes of files that libsndfile decodes, unless their coding is unknown to it."""
 DECODE_ERRORS = (RuntimeError, TypeError, ValueError, OSError, EOFError)
-"""Exceptions of soundfile for files that are not audio."""
+"""Exceptions of decoders for files that are not audio, or are damaged."""
 
 
 @dataclass(frozen=True)
@@ -186,10 +186,7 @@ def _open(path: Path, stream: int) -> SndfileDecoder | LibavDecoder:
     except TruncatedError as error:
         _raise_truncated(path, error)
     except ChangeError as error:
-        raise InputError(
-            f"{path} changes its sample rate or channels in the middle",
-            "split it into its parts, and separate each of them",
-        ) from error
+        _raise_changed(path, error)
     except OSError as error:
         if error.errno is None or error.errno > 255:  # of a decoder
             _raise_unreadable(path, error)
@@ -257,6 +254,13 @@ def _raise_truncated(path: Path, cause: Exception | None = None) -> NoReturn:
     ) from cause
 
 
+def _raise_changed(path: Path, cause: ChangeError) -> NoReturn:
+    raise InputError(
+        f"{path} changes its sample rate or channels in the middle",
+        "split it into its parts, and separate each of them",
+    ) from cause
+
+
 def _count(path: Path, file: SndfileDecoder | LibavDecoder) -> int:
     """Return the number of samples: that of the header if it is reliable, otherwise counted by decoding."""
     if isinstance(file, SndfileDecoder):
@@ -267,6 +271,8 @@ def _count(path: Path, file: SndfileDecoder | LibavDecoder) -> int:
         try:
             while read := len(file.read(COUNT_BLOCK)):
                 frames += read
+        except ChangeError as error:
+            _raise_changed(path, error)
         except DECODE_ERRORS as error:
             _raise_truncated(path, error)
         if frames:

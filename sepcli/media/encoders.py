@@ -18,15 +18,13 @@ from sepcli.media.speakers import DEFAULT_MASKS, names_of, set_flac_mask, set_wa
 from sepcli.media.tags import NO_TAGS, Tags, append_bext, to_libav
 
 VORBIS_BLOCK = 4096
-"""Samples given at once to libsndfile's Vorbis encoder, which crashes on long blocks of many channels."""
+"""Samples given at once to libsndfile's Vorbis encoder, which is not safe with blocks of any length."""
 OPUS_RATE = 48000
 """Hz; libopus encodes at no other rate that music has."""
 CODECS = {"MP3": "libmp3lame", "OPUS": "libopus", "M4A": "aac"}
 """Encoders of FFmpeg by format."""
 MUXERS = {"MP3": "mp3", "OPUS": "ogg", "M4A": "ipod"}
 """Containers of FFmpeg by format."""
-
-
 VORBIS_BITRATES = [1000 * kilo for kilo in (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)]
 """Nominal bits per second of libvorbis' qualities 0, 1, … 10."""
 

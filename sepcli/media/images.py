@@ -102,7 +102,7 @@ class RasterImage:
 
 
 def is_image(path: Path) -> bool:
-    """Return whether Pillow recognises a file as an image; only its header is read."""
+    """Return whether Pillow recognizes a file as an image; only its header is read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

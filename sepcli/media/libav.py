@@ -49,7 +49,6 @@ class LibavDecoder:
     def __init__(self, path: Path, stream: int = 0) -> None:
         import av
 
-        self.path = path
         self._invalid = av.error.InvalidDataError
         self._raw = _Seekable(path)
         with _value_errors(self.close):
@@ -165,8 +164,9 @@ class LibavDecoder:
         if self.format != "M4A":
             return None
         note = self._container.metadata.get("iTunSMPB", "").split()
-        noted = len(note) > 3 and re.fullmatch("[0-9A-Fa-f]{16}", note[3]) is not None
-        return int(note[3], 16) or None if noted else None
+        if len(note) < 4 or not re.fullmatch("[0-9A-Fa-f]{16}", note[3]):
+            return None
+        return int(note[3], 16) or None
 
     def _subtype(self, sample: Any) -> str:
         """Return the sample format as libsndfile names it if the codec is lossless, else the codec's name."""

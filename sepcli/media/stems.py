@@ -80,7 +80,7 @@ def stem_format(info: AudioInfo, encoding: Encoding = Encoding()) -> StemFormat:
         raise UsageError(f"{container} has no bit rate", "choose mp3, ogg, opus or m4a", argument="bitrate")
     if encoding.depth is not None and (lossy or (container == "flac" and encoding.depth == "32f")):
         raise UsageError(
-            f"{container} has no samples of {encoding.depth} bits", "choose wav", argument="bit-depth"
+            f"{container} has no samples of {encoding.depth} bits", "choose wav", argument="depth"
         )
     if lossy:
         bitrate = encoding.bitrate or BITRATES[container] * max(1, -(-info.channels // 2))

@@ -6,7 +6,7 @@ clip(D_k + λ d_k), d_k = α_k C_k, for the λ with
     g(λ) = Σ_k α_k clip(D_k + λ d_k) + ν λ - m = 0
 
 (ν = σ_y² for a mixture with noise). g is non-decreasing and piecewise linear, with breakpoints
-at the 2K values of λ where a source reaches a bound. The root is interpolated between the two neighbouring
+at the 2K values of λ where a source reaches a bound. The root is interpolated between the two neighboring
 breakpoints: there are no iterations, and the mixture is met up to rounding.
 
 Source: the Karush-Kuhn-Tucker conditions, as for the continuous knapsack problem (Brucker 1984).

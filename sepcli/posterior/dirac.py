@@ -25,7 +25,7 @@ Options:
         onto a convex set that holds the true sources.
     local: The misfit is a value per frame, since distant seconds of a signal are decided independently,
         L = Σ (m - A D)²/v + ln v, v = Σ_k α_k² C_k + σ_y² (S² + σ_y² if alike), summed over bands and
-        averaged over neighbouring frames. For independent Gaussian sources with variance C it is -2 ln p(m |
+        averaged over neighboring frames. For independent Gaussian sources with variance C it is -2 ln p(m |
         x) + constant.
 
 Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac posterior takes x_K = m - Σ

@@ -167,7 +167,7 @@ class Coupling(nn.Module):
 
 
 class Squeeze(nn.Module):
-    """Squeeze neighbours into channels: 2 × 2 pixels, or 2 samples. The sides must be even."""
+    """Squeeze neighbors into channels: 2 × 2 pixels, or 2 samples. The sides must be even."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See ``Transform``."""

@@ -1,10 +1,10 @@
 """Positions of the windows of a file, at its rate and at the engine's, and the seeds of their noise.
 
 An engine whose noise can be fixed in time (``Engine.hop``) is given windows of whole blocks, one of
-which neighbours share; a block is a whole number of the engine's frames, and has separate seeds. Where
-neighbours have the same context they then sample the same sources, and joining does not average independent
+which neighbors share; a block is a whole number of the engine's frames, and has separate seeds. Where
+neighbors have the same context they then sample the same sources, and joining does not average independent
 samples, which would lose up to 3 dB in the middle. At its ends a window has context on one side only: these
-parts are not used. At rates that are no multiple of the engine's, neighbours may be out of step by a sample.
+parts are not used. At rates that are no multiple of the engine's, neighbors may be out of step by a sample.
 
 Other engines have windows of any length, each with independent noise.
 """

@@ -142,7 +142,7 @@ def _window_mean(values: Tensor) -> Tensor:
 
 
 def _positions(count: int, length: int, like: Tensor) -> Tensor:
-    """Return the centres of ``count`` pixels on a grid of ``length`` pixels of the same extent."""
+    """Return the centers of ``count`` pixels on a grid of ``length`` pixels of the same extent."""
     positions = (torch.arange(count, dtype=torch.float64) + 0.5) * (length / count) - 0.5
     return positions.clamp(0.0, length - 1.0).to(like.device)
 

@@ -4,7 +4,7 @@ With the hop M, which is the number of bands and half the length of the sine win
 
     X[k, b] = √(2/M) Σ_n w[n] x[b M - M/2 + n] cos(π/M (n + ½ + M/2)(k + ½))        n = 0 … 2M - 1
 
-The aliasing of neighbouring frames cancels (w[n]² + w[n + M]² = 1), so that the frames, which overlap by
+The aliasing of neighboring frames cancels (w[n]² + w[n + M]² = 1), so that the frames, which overlap by
 half, are orthonormal. The first and the last frame do not extend beyond the signal: their window is a step at
 its end. The transform is therefore a square orthogonal matrix: it preserves norms, its adjoint is its
 inverse, and white noise stays white.

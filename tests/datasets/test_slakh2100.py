@@ -68,7 +68,7 @@ def recordings(bank: StemBank, k: int) -> list[np.ndarray]:
     return [bank.samples[k][start:stop] / 32767 for start, stop in bank.spans[k]]
 
 
-def test_stems_are_grouped_by_class_and_normalised(root: Path) -> None:
+def test_stems_are_grouped_by_class_and_normalized(root: Path) -> None:
     bank = open_songs(root, "train", sample_rate=RATE)
     assert bank.names == ("drums", "bass")
     assert bank.seconds == (1.25, 1.0)

@@ -123,8 +123,8 @@ def test_the_encoding_decides(encoding: Encoding, expected: tuple[object, ...]) 
     ("encoding", "argument"),
     [
         (Encoding("wav", bitrate=1000), "bitrate"),
-        (Encoding("flac", depth="32f"), "bit-depth"),
-        (Encoding("mp3", depth="16"), "bit-depth"),
+        (Encoding("flac", depth="32f"), "depth"),
+        (Encoding("mp3", depth="16"), "depth"),
     ],
 )
 def test_an_encoding_that_does_not_exist_is_refused(encoding: Encoding, argument: str) -> None:

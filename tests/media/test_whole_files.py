@@ -139,6 +139,13 @@ def test_links_of_another_rate_are_refused(tmp_path: Path) -> None:
         read(tmp_path / "x.ogg")
 
 
+def test_an_mp3_file_that_changes_its_rate_is_refused_as_such(tmp_path: Path) -> None:
+    one, two = (encode(tmp_path / f"{rate}.mp3", signal(50000), rate) for rate in (44100, 48000))
+    (tmp_path / "x.mp3").write_bytes(one + two)
+    with pytest.raises(InputError, match="changes"):
+        read(tmp_path / "x.mp3")
+
+
 def test_a_length_noted_by_itunes_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "x.m4a"
     encode(path, signal(50000))

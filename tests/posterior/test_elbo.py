@@ -46,10 +46,10 @@ def test_values_are_those_of_a_log_density_that_is_not_gaussian() -> None:
     x, least = points(6, 2, 1, 3), 0.01
     settings = {"levels": 40, "sigma_max": 50.0, "sigma_min": least}
     actual = torch.stack([log_density_bound(prior, x, seed=s, **settings) for s in range(60)]).mean(0)
-    normalised = actual - 6 / 2 * math.log(2 * math.pi * math.e * least**2)
+    normalized = actual - 6 / 2 * math.log(2 * math.pi * math.e * least**2)
     exact = prior.log_prob(x, ZERO)
     assert exact.std() > 2
-    torch.testing.assert_close(normalised, exact, atol=0.25, rtol=0.02)
+    torch.testing.assert_close(normalized, exact, atol=0.25, rtol=0.02)
 
 
 def test_an_item_does_not_depend_on_its_batch_and_seeds_matter() -> None:

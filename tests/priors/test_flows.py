@@ -16,7 +16,7 @@ CONTEXT = 3
 
 
 class Net(nn.Module):
-    """A small network of neighbouring places, of 1-D or 2-D signals, with a context."""
+    """A small network of neighboring places, of 1-D or 2-D signals, with a context."""
 
     def __init__(self, inner: int, outer: int, images: bool) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def test_a_1x1_begins_as_a_rotation() -> None:
     assert float(log_det) == pytest.approx(0.0, abs=1e-4)
 
 
-def test_squeezing_keeps_neighbours_together() -> None:
+def test_squeezing_keeps_neighbors_together() -> None:
     assert Squeeze()(torch.arange(6.0).view(1, 1, 6))[0].tolist() == [[[0, 2, 4], [1, 3, 5]]]
     image = torch.arange(16.0).view(1, 1, 4, 4)
     assert Squeeze()(image)[0][0, :, 0, 1].tolist() == [2, 3, 6, 7]

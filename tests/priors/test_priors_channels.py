@@ -72,7 +72,7 @@ def test_where_nothing_is_known_the_score_is_the_prior_s_and_a_flat_prior_yields
 
 
 @pytest.mark.parametrize(("sure", "eta"), [(True, 1.0), (False, 1.0), (True, None), (False, None)])
-def test_draws_keep_to_a_hint_and_its_neighbours_follow(sure: bool, eta: float | None) -> None:
+def test_draws_keep_to_a_hint_and_its_neighbors_follow(sure: bool, eta: float | None) -> None:
     """Pixels that vary together: what is known of one is known of the other, on the constraint."""
     cov = 0.1 * torch.tensor([[1.0, 0.95], [0.95, 1.0]], dtype=torch.float64)
 

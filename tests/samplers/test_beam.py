@@ -56,7 +56,7 @@ def test_fewer_sequences_than_beams_leave_dead_beams() -> None:
     assert (found.log_prob[:, 81:] == -torch.inf).all()
 
 
-def test_padding_and_neighbours_change_nothing() -> None:
+def test_padding_and_neighbors_change_nothing() -> None:
     posterior = ChainPosterior(windows=3, length=5, seed=4)
     padded = ChainPosterior(windows=3, length=5, seed=4, padding=55)
     for h in (1, 5, 20):

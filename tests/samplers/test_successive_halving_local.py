@@ -24,7 +24,7 @@ def test_select_best_selects_frame_by_frame() -> None:
     assert torch.equal(kept[0, 0], torch.tensor([[0.0, 7.0, 2.0], [3.0, 10.0, 5.0]]))  # of a tie, the earlier
 
 
-def test_frames_stay_with_their_neighbours_while_all_chains_go_on() -> None:
+def test_frames_stay_with_their_neighbors_while_all_chains_go_on() -> None:
     states, costs = torch.randn(3, 2, 2, 4), torch.rand(3, 2, 4)
     kept, left = select_best(states, costs, 3)
     assert torch.equal(kept, states)

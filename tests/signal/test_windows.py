@@ -103,7 +103,7 @@ def test_every_window_but_a_lone_short_one_is_full_of_signal() -> None:
     np.testing.assert_array_equal(short[0], [1, 1, 1] + [0] * 7)
 
 
-def test_neighbours_fade_smoothly() -> None:
+def test_neighbors_fade_smoothly() -> None:
     windows = Windows(1000, 400)
     joined = np.concatenate(list(windows.join([np.zeros(1000), np.ones(1000)], 1600)), axis=-1)
     assert np.abs(np.diff(joined)).max() < 0.005

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class FrameNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each frame, in float32 also under autocast."""
+    """Layer normalization over the channels of each frame, in float32 also under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize (B, N, W); float32."""

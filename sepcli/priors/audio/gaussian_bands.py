@@ -62,14 +62,14 @@ def fit_other(mixture: Tensor, fraction: float, frames: float) -> GaussianBands:
 
 
 def _over_frames(power: Tensor, frames: float) -> Tensor:
-    """Average power (B, M, N) over about ``frames`` neighbouring frames, fewer at the ends."""
+    """Average power (B, M, N) over about ``frames`` neighboring frames, fewer at the ends."""
     reach = max(1, round((frames - 1) / 2))
     return F.avg_pool1d(power, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
 
 
 def _over_bands(power: Tensor) -> Tensor:
     """Average power (B, M, N) over bands within ``OCTAVES``, ``MIN_BANDS`` or more, fewer at the ends."""
-    centres = torch.arange(power.shape[1], device=power.device, dtype=power.dtype) + 0.5
-    reach = (centres * (2 ** (OCTAVES / 2) - 1)).clamp_min(MIN_BANDS / 2)
-    neighbours = ((centres[None] - centres[:, None]).abs() <= reach[:, None]).to(power)
-    return (neighbours / neighbours.sum(dim=1, keepdim=True)) @ power
+    centers = torch.arange(power.shape[1], device=power.device, dtype=power.dtype) + 0.5
+    reach = (centers * (2 ** (OCTAVES / 2) - 1)).clamp_min(MIN_BANDS / 2)
+    neighbors = ((centers[None] - centers[:, None]).abs() <= reach[:, None]).to(power)
+    return (neighbors / neighbors.sum(dim=1, keepdim=True)) @ power

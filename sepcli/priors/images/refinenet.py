@@ -110,7 +110,7 @@ class Fusion(nn.Module):
 
 
 class ChainedPooling(nn.Module):
-    """Two consecutive 5×5 poolings, each added to its input, for context from a larger neighbourhood."""
+    """Two consecutive 5×5 poolings, each added to its input, for context from a larger neighborhood."""
 
     def __init__(self, channels: int, conditions: int) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ posterior over the marginal is, by Bayes' rule, a likelihood up to a factor with
 
     log p(c | z_k) = log q_k(z_k | c) - log p_k(z_k) + const
 
-the scaled likelihood of hybrid speech recognisers. As the table and the latent likelihood, it learns from
+the scaled likelihood of hybrid speech recognizers. As the table and the latent likelihood, it learns from
 random pairs of clean sources. It goes beyond LASS (Postolache et al. 2023), whose likelihood is the table.
 
 Source: Bourlard & Morgan 1994, "Connectionist Speech Recognition: A Hybrid Approach" (scaled likelihoods).

@@ -2,10 +2,10 @@
 
 Latents and codes live on the unit sphere, so the nearest code is the one with the largest inner product:
 
-    z = argmax_v ⟨h, c_v⟩,    c_v ← normalise(EMA of the latents assigned to v)
+    z = argmax_v ⟨h, c_v⟩,    c_v ← normalize(EMA of the latents assigned to v)
 
 Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", appendix A.1 (moving averages);
-    the normalisation is from Yu et al. 2022, "Vector-quantized image modeling with improved VQGAN".
+    the normalization is from Yu et al. 2022, "Vector-quantized image modeling with improved VQGAN".
 """
 
 from __future__ import annotations

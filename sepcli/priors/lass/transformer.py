@@ -1,6 +1,6 @@
 """An autoregressive prior over codec tokens: p(z | k) = Π_t p(z_t | z_<t, k), one network for K sources.
 
-A causal transformer with rotary positions, root-mean-square normalisation, one key/value head shared by all
+A causal transformer with rotary positions, root-mean-square normalization, one key/value head shared by all
 query heads and attention limited to the last ``context`` tokens, so that the cache of one row is small and
 does not grow with the sequence. The source k enters as an embedding added to every token. ``step`` writes the
 new token into the cache, so that a ``State`` is fed once; ``select`` copies, and is the way to branch.
@@ -159,7 +159,7 @@ class TransformerPrior(nn.Module):
         self.embed.weight[: self.config.vocabulary] = embeddings.to(self.embed.weight)
 
     def logits(self, tokens: Tensor, source: Tensor) -> Tensor:
-        """Return unnormalised log-probabilities (N, L, V), float32, of every token given those before it.
+        """Return unnormalized log-probabilities (N, L, V), float32, of every token given those before it.
 
         Entry t of tokens (N, L) of sources (N,) is predicted from the start symbol and ``tokens[:, :t]``.
         """

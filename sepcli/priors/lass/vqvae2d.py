@@ -108,8 +108,8 @@ class Vqvae2d(nn.Module):
         )
 
     @torch.no_grad()
-    def initialise(self, images: Tensor) -> None:
-        """Initialise biases by the data (N, C, H, W): latents around zero, decoded images of the mean color.
+    def initialize(self, images: Tensor) -> None:
+        """Initialize biases by the data (N, C, H, W): latents around zero, decoded images of the mean color.
 
         Otherwise the first steps move all latents in one direction and the codebook collapses.
         """

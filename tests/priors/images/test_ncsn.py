@@ -1,4 +1,4 @@
-"""The score network: its normalisation, shapes, ladder and training."""
+"""The score network: its normalization, shapes, ladder and training."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExactGaussian(nn.Module):
         return -self.factor * ((shown + 1) / 2 - self.mean) / variance
 
 
-def test_the_normalisation_is_its_formula() -> None:
+def test_the_normalization_is_its_formula() -> None:
     channels, norm, x = 5, InstanceNormPlus(5, 3), 2 + 3 * image_set(2, 5, 6, 7).numpy()
     norm.embed.weight.data.normal_(generator=torch.Generator().manual_seed(1))
     actual = norm(torch.from_numpy(x), torch.tensor([2, 0])).detach().numpy()
@@ -136,7 +136,7 @@ def test_it_learns_a_constant_image() -> None:
     assert after.item() < 0.6 * before.item(), (before.item(), after.item())
 
 
-def test_normalisations_stay_float32_under_autocast() -> None:
+def test_normalizations_stay_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert (
             InstanceNormPlus(4, 1)(image_set(2, 4, 3, 3).bfloat16(), torch.zeros(2).long()).dtype

@@ -59,7 +59,7 @@ def test_tokens_of_similar_codes_begin_alike() -> None:
     assert not torch.allclose(rows[0], rows[1])
 
 
-def test_it_learns_what_neighbours_tell_and_not_how_common_tokens_are() -> None:
+def test_it_learns_what_neighbors_tell_and_not_how_common_tokens_are() -> None:
     """Source 1 is in the features of the token before, source 2 nowhere; token 0 is ten times as common."""
     model, generator = network(1, seed=4), torch.Generator().manual_seed(5)
     common = torch.tensor([10.0, *[1.0] * (V - 1)])

@@ -60,7 +60,7 @@ def test_the_cache_changes_nothing_within_and_beyond_the_context(length: int) ->
 
 
 @torch.inference_mode()
-def test_log_probabilities_are_normalised() -> None:
+def test_log_probabilities_are_normalized() -> None:
     found, state = step_by_step(prior(), tokens(3, 9, 2))
     assert found.shape == (3, 9, 2, 11)
     assert found.dtype == torch.float32

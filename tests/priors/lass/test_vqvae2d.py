@@ -83,7 +83,7 @@ def test_a_few_steps_learn_four_images() -> None:
     model, rng = codec().train(), torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     x = images(4, 3, 2, 3).repeat_interleave(4, -1).repeat_interleave(4, -2)
-    model.initialise(x)
+    model.initialize(x)
     losses = []
     for _ in range(80):
         loss, figures = model.loss(x, rng)
@@ -103,7 +103,7 @@ def test_it_begins_at_the_mean_of_the_data() -> None:
     x[:, 1] += 0.5
     assert model.latents(x).mean((0, 1)).abs().max() > 0.05
     before = model.decode(model.encode(x)).mean((0, 2, 3)) - x.mean((0, 2, 3))
-    model.initialise(x)
+    model.initialize(x)
     torch.testing.assert_close(model.latents(x).mean((0, 1)), torch.zeros(4), atol=1e-5, rtol=0)
     after = model.decode(model.encode(x)).mean((0, 2, 3)) - x.mean((0, 2, 3))
     assert float(after.abs().max()) < 0.05 < float(before.abs().max())
