@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from encoding import encode
 from PIL import Image
 
-from sepcli.media.encoders import LibavEncoder
+from sepcli.media.file_format import FileFormat
 
 RATE = 8000
 FRAMES = 12_000
@@ -49,10 +50,8 @@ def audio_seeds(folder: Path) -> list[Seed]:
     for kind in LOSSY:
         path = folder / f"{kind}.{kind}"
         rate = 48_000 if kind == "opus" else 16_000
-        encoder = LibavEncoder(path, rate, 2, kind.upper(), bitrate=64_000)
-        encoder.write(samples)
-        encoder.close()
-        seeds.append(Seed(path.name, path.read_bytes()))
+        data = encode(path, samples, FileFormat(kind.upper(), rate, 2, bitrate=64_000))
+        seeds.append(Seed(path.name, data))
     return seeds
 
 

@@ -29,6 +29,8 @@ a token reaches another server, a record or output    test_gates_and_tokens (tes
 a source without a name                               test_every_source_has_a_name
 a record is a pipe                                    test_a_pipe_is_refused_and_not_waited_for
 bytes of a file look like a chunk of its header       test_only_a_chunk_of_the_header_is_changed
+a link takes the place of a temporary file            test_a_link_put_in_place_is_not_written_through
+                                                      (tests/media/test_stem_writer.py)
 a file with any other damage                          tests/test_trust_fuzz.py
 ====================================================  ====================================================
 """
@@ -43,6 +45,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from encoding import encode
 from hub_server import Hub
 from msgspec import structs
 from safetensors.torch import load_file, save_file
@@ -52,7 +55,7 @@ from sepcli.catalog import resolve
 from sepcli.catalog.verified import Verified, verified
 from sepcli.cli.app import run
 from sepcli.errors import PriorError, UsageError
-from sepcli.media.encoders import SndfileEncoder
+from sepcli.media.file_format import FileFormat
 from sepcli.priors.complete import check_complete
 from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.select import choose
@@ -207,7 +210,5 @@ def test_every_source_has_a_name(prior: Path, names: tuple[str, str]) -> None:
 
 def test_only_a_chunk_of_the_header_is_changed(tmp_path: Path) -> None:
     samples = np.frombuffer(b"PEAK" + b"\x11" * 60, np.int16).reshape(-1, 1)
-    encoder = SndfileEncoder(tmp_path / "a.wav", 8000, 1, "WAV", "PCM_16")
-    encoder.write(samples.astype(np.int32) << 16)
-    encoder.close()
+    encode(tmp_path / "a.wav", samples.astype(np.int32) << 16, FileFormat("WAV", 8000, 1, "PCM_16"))
     assert np.array_equal(soundfile.read(tmp_path / "a.wav", dtype="int16", always_2d=True)[0], samples)

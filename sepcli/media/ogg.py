@@ -6,7 +6,7 @@ import io
 import os
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -50,23 +50,22 @@ def find_links(path: Path) -> list[tuple[int, int]] | None:
     return list(zip(starts, [*starts[1:], size], strict=True))
 
 
-def clear_serials(path: Path) -> None:
+def clear_serials(file: BinaryIO) -> None:
     """Set the serial number of the one stream of an Ogg file, which is random, to 0, so that equal runs give
     equal files.
 
     Raises:
         OSError: The file cannot be changed.
     """
-    with path.open("r+b") as file:
-        position = 0
-        while len(header := file.read(HEADER)) == HEADER:
-            lengths = file.read(header[26])
-            page = bytearray(header + lengths + file.read(sum(lengths)))
-            page[14:18] = page[22:26] = bytes(4)
-            page[22:26] = checksum(page).to_bytes(4, "little")
-            file.seek(position)
-            file.write(page)
-            position = file.tell()
+    position = file.seek(0)
+    while len(header := file.read(HEADER)) == HEADER:
+        lengths = file.read(header[26])
+        page = bytearray(header + lengths + file.read(sum(lengths)))
+        page[14:18] = page[22:26] = bytes(4)
+        page[22:26] = checksum(page).to_bytes(4, "little")
+        file.seek(position)
+        file.write(page)
+        position = file.tell()
 
 
 def checksum(page: bytes | bytearray) -> int:

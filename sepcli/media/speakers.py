@@ -90,7 +90,7 @@ def flac_mask(path: Path) -> int:
         return 0
 
 
-def set_flac_mask(path: Path, mask: int) -> None:
+def set_flac_mask(file: BinaryIO, mask: int) -> None:
     """Note a mask in the comments of a FLAC file, unless it is that of its number of channels.
 
     Raises:
@@ -100,10 +100,12 @@ def set_flac_mask(path: Path, mask: int) -> None:
 
     flac: Any = mutagen.flac.FLAC
     try:
-        file = flac(path)
-        if DEFAULT_MASKS.get(file.info.channels) != mask:
-            file[FLAC_COMMENT] = f"0x{mask:X}"
-            file.save()
+        file.seek(0)
+        tags = flac(file)
+        if DEFAULT_MASKS.get(tags.info.channels) != mask:
+            tags[FLAC_COMMENT] = f"0x{mask:X}"
+            file.seek(0)
+            tags.save(file)
     except mutagen.MutagenError as error:
         raise OSError(f"the comments cannot be written: {error}") from error
 
@@ -119,21 +121,21 @@ def wav_mask(path: Path) -> int:
     return AMBISONIC if guid[4:] == AMBISONIC_GUID else int(mask)
 
 
-def set_wav_mask(path: Path, mask: int) -> None:
+def set_wav_mask(file: BinaryIO, mask: int) -> None:
     """Replace the mask in the header of a WAV file of WAVEFORMATEXTENSIBLE.
 
     Raises:
         OSError: The file has no such header.
     """
-    with path.open("r+b") as file:
-        start = _extension(file)
-        if start is None:
-            raise OSError("the file has no extensible format")
-        file.seek(start)
-        file.write(struct.pack("<I", max(mask, 0)))
-        if mask == AMBISONIC:
-            file.seek(start + 8)
-            file.write(AMBISONIC_GUID)
+    file.seek(0)
+    start = _extension(file)
+    if start is None:
+        raise OSError("the file has no extensible format")
+    file.seek(start)
+    file.write(struct.pack("<I", max(mask, 0)))
+    if mask == AMBISONIC:
+        file.seek(start + 8)
+        file.write(AMBISONIC_GUID)
 
 
 def _extension(file: BinaryIO) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import BinaryIO, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sepcli.atomic import failed_write, remove, rename_all, temporary
 from sepcli.errors import OutputError, UsageError
 from sepcli.media.audio import DECODE_ERRORS, AudioInfo, AudioReader
-from sepcli.media.encoders import Encoder, LibavEncoder, SndfileEncoder
+from sepcli.media.encoders import open_encoder
+from sepcli.media.file_format import Encoder, FileFormat
 from sepcli.media.names import refuse_existing
 from sepcli.media.pcm_rounding import round_floats, round_integers
 
@@ -105,6 +106,9 @@ def stem_format(info: AudioInfo, encoding: Encoding = Encoding()) -> StemFormat:
 class StemWriter:
     """Write K files together: all of them appear on success, none of them on an error or Ctrl-C.
 
+    Every temporary file is opened once, by a name that nothing has, and written through that: a file that
+    another program puts in its place is never written to.
+
     Args:
         paths: the K files; missing folders are created (and removed on failure). Until the end, other
             ``paths`` may be set, within the same file system.
@@ -132,7 +136,8 @@ class StemWriter:
         self.info = info
         self.format = stem_format(info, encoding)
         self._overwrite = overwrite
-        self._files: list[Encoder] = []
+        self._encoders: list[Encoder] = []
+        self._files: list[BinaryIO] = []
         self._parts: list[Path] = []
         self._new_folders: list[Path] = []
         self._frames = 0
@@ -171,9 +176,9 @@ class StemWriter:
             values = integers / 2.0 ** (bits - 1)
             data = (integers << 32 - bits).astype(np.int32)  # libsndfile stores the upper bits
         stored = data if self._only is None else data[list(self._only)]
-        for path, file, stem in zip(self.paths, self._files, stored, strict=True):
+        for path, encoder, stem in zip(self.paths, self._encoders, stored, strict=True):
             try:
-                file.write(stem.T)
+                encoder.write(stem.T)
             except (*DECODE_ERRORS, AssertionError) as error:
                 raise failed_write(path, error) from error
         self._frames += stems.shape[-1]
@@ -216,8 +221,8 @@ class StemWriter:
         try:
             self._make_folder(path.parent)
             self._parts.append(part)
-            part.open("xb").close()
-            file = _open_encoder(part, self.info, self.format)
+            self._files.append(part.open("x+b"))
+            self._encoders.append(open_encoder(self._files[-1], _file_format(self.info, self.format)))
         except OSError as error:
             raise failed_write(path, error) from error
         except DECODE_ERRORS as error:
@@ -226,7 +231,6 @@ class StemWriter:
                 f" {self.info.sample_rate} Hz",
                 "convert the input to another number of channels, rate or container first",
             ) from error
-        self._files.append(file)
 
     def _make_folder(self, folder: Path) -> None:
         self._new_folders += [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -234,10 +238,13 @@ class StemWriter:
 
     def _complete(self) -> None:
         """Close the files and check that they are complete, since a full disk may only show now."""
-        for path, file, part in zip(self.paths, self._files, self._parts, strict=True):
+        for path, encoder, file, part in zip(
+            self.paths, self._encoders, self._files, self._parts, strict=True
+        ):
             try:
+                encoder.close()
                 file.close()
-                if self._frames and _count_samples(part) != file.samples:
+                if self._frames and _count_samples(part) != encoder.samples:
                     raise OSError("the file is incomplete")
             except DECODE_ERRORS as error:
                 raise failed_write(path, error) from error
@@ -245,9 +252,9 @@ class StemWriter:
 
     def _discard(self) -> None:
         """Close open files; remove remaining temporary files and new folders that are empty."""
-        for file in self._files:
+        for close in [opened.close for opened in self._encoders] + [opened.close for opened in self._files]:
             with contextlib.suppress(*DECODE_ERRORS):
-                file.close()
+                close()
         remove(self._parts)
         for folder in sorted(self._new_folders, key=lambda new: len(new.parts), reverse=True):
             with contextlib.suppress(OSError):
@@ -261,11 +268,9 @@ def reorder(writers: Sequence[StemWriter], order: Sequence[int]) -> None:
         writers[number].paths = names
 
 
-def _open_encoder(path: Path, info: AudioInfo, form: StemFormat) -> Encoder:
-    rate, channels, more = info.sample_rate, info.channels, dict[str, Any](mask=info.mask, tags=info.tags)
-    if form.bitrate is None or form.format == "OGG":
-        return SndfileEncoder(path, rate, channels, form.format, form.subtype, bitrate=form.bitrate, **more)
-    return LibavEncoder(path, rate, channels, form.format, bitrate=form.bitrate, **more)
+def _file_format(info: AudioInfo, form: StemFormat) -> FileFormat:
+    rate, channels = info.sample_rate, info.channels
+    return FileFormat(form.format, rate, channels, form.subtype, form.bitrate, info.mask, info.tags)
 
 
 def _count_samples(path: Path) -> int:

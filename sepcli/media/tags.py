@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sepcli.media.riff import append_chunk, wav_chunks
 
@@ -61,10 +61,9 @@ def read_bext(path: Path) -> bytes:
     return b""
 
 
-def append_bext(path: Path, data: bytes) -> None:
+def append_bext(file: BinaryIO, data: bytes) -> None:
     """Append the chunk of broadcast WAV to a WAV file of less than 4 GiB."""
-    with path.open("r+b") as file:
-        append_chunk(file, BEXT, data)
+    append_chunk(file, BEXT, data)
 
 
 def starting_later(tags: Tags, samples: int) -> Tags:

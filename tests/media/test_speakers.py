@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from encoding import encode
 
 from sepcli.media.audio import AudioReader
-from sepcli.media.encoders import LibavEncoder, SndfileEncoder
+from sepcli.media.file_format import FileFormat
 from sepcli.media.speakers import AMBISONIC, flac_mask, mask_of, names_of, set_flac_mask, set_wav_mask
 from sepcli.media.stems import Encoding, StemWriter
 
@@ -22,7 +23,8 @@ def levels(channels: int) -> np.ndarray:
 
 def extensible(path: Path, channels: int, mask: int) -> None:
     soundfile.write(path, levels(channels), 48000, "PCM_16", format="WAVEX")
-    set_wav_mask(path, mask)
+    with path.open("r+b") as file:
+        set_wav_mask(file, mask)
 
 
 def test_masks_have_names() -> None:
@@ -50,9 +52,7 @@ def test_wav_stems_get_the_layout_of_the_mixture(tmp_path: Path, channels: int, 
 @pytest.mark.parametrize("channels", [3, 5, 6, 7, 8])
 def test_vorbis_channels_come_in_the_order_of_speakers(tmp_path: Path, channels: int) -> None:
     path = tmp_path / "x.ogg"
-    encoder = SndfileEncoder(path, 48000, channels, "OGG", "VORBIS", bitrate=200_000)
-    encoder.write(levels(channels))
-    encoder.close()
+    encode(path, levels(channels), FileFormat("OGG", 48000, channels, "VORBIS", 200_000))
     with AudioReader(path) as reader:
         found = reader.read(48000)
     lfe = names_of(reader.info.mask).index("LFE") if channels > 5 else -1
@@ -62,9 +62,7 @@ def test_vorbis_channels_come_in_the_order_of_speakers(tmp_path: Path, channels:
 
 
 def test_opus_written_by_ffmpeg_is_read_in_the_order_of_speakers(tmp_path: Path) -> None:
-    encoder = LibavEncoder(tmp_path / "x.opus", 48000, 6, "OPUS", mask=0x3F, bitrate=400_000)
-    encoder.write(levels(6))
-    encoder.close()
+    encode(tmp_path / "x.opus", levels(6), FileFormat("OPUS", 48000, 6, bitrate=400_000, mask=0x3F))
     with AudioReader(tmp_path / "x.opus") as reader:
         found = reader.read(48000)
     np.testing.assert_allclose(found.std(axis=1) / levels(6).std(axis=0), 1, atol=0.05)
@@ -93,5 +91,5 @@ def test_a_flac_file_that_breaks_off_has_no_mask(tmp_path: Path) -> None:
     path = tmp_path / "x.flac"
     path.write_bytes(b"fLaC")
     assert flac_mask(path) == 0
-    with pytest.raises(OSError, match="comments"):
-        set_flac_mask(path, 0x60F)
+    with path.open("r+b") as file, pytest.raises(OSError, match="comments"):
+        set_flac_mask(file, 0x60F)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import resource
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ import soxr
 
 from sepcli.errors import OutputError, UsageError
 from sepcli.media.audio import AudioInfo, AudioReader
-from sepcli.media.stems import Encoding, StemWriter, stem_format
+from sepcli.media.stems import Container, Encoding, StemWriter, stem_format
+from sepcli.media.tags import Tags
 
 LOSSLESS = [("wav", name) for name in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")] + [
     ("flac", name) for name in ("PCM_S8", "PCM_16", "PCM_24")
@@ -282,6 +285,39 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, kind: str, frames: int) -> N
     with pytest.raises(OutputError, match=re.escape(str(tmp_path))):
         store([tmp_path / "a", tmp_path / "b"], info(kind=kind), signal)
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("container", ["wav", "flac", "mp3", "ogg", "opus", "m4a"])
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_is_named_by_the_system(tmp_path: Path, container: Container, capfd) -> None:
+    signal = np.random.default_rng(0).uniform(-1, 1, (1, 2, 200_000))
+    with (
+        pytest.raises(OutputError, match=os.strerror(errno.EFBIG)),
+        StemWriter([tmp_path / "a"], info(), encoding=Encoding(container)) as writer,
+    ):
+        writer.write(signal)
+    assert files(tmp_path) == []
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("container", ["wav", "flac", "mp3", "ogg", "opus", "m4a"])
+def test_a_link_put_in_place_is_not_written_through(tmp_path: Path, container: Container) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    layout = replace(info(kind="WAVEX", frames=60_000), mask=0x3, tags=Tags({"title": "x"}, bytes(602)))
+
+    def swap() -> None:
+        with StemWriter([tmp_path / "out" / "a"], layout, encoding=Encoding(container)) as writer:
+            writer.write(np.zeros((1, 2, 30_000)))
+            (part,) = (tmp_path / "out").iterdir()
+            part.unlink()
+            part.symlink_to(precious)
+            writer.write(np.zeros((1, 2, 30_000)))
+
+    with pytest.raises(OutputError, match=r"out/a"):
+        swap()
+    assert precious.read_text() == "precious"
+    assert files(tmp_path) == ["precious"]
 
 
 @pytest.mark.parametrize("fails", [False, True])

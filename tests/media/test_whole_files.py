@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import av
+import encoding
 import mutagen.mp4
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import soundfile
 
 from sepcli.errors import InputError
 from sepcli.media.audio import AudioReader
-from sepcli.media.encoders import LibavEncoder, SndfileEncoder
+from sepcli.media.file_format import FileFormat
 
 RATE = 44100
 
@@ -26,18 +27,11 @@ def signal(frames: int, channels: int = 2) -> np.ndarray:
     return 0.03 * scipy.signal.lfilter([1], [1, -0.95], noise, axis=0) * np.hanning(frames)[:, None]
 
 
-def encode(path: Path, samples: np.ndarray, rate: int = RATE, **options: str) -> bytes:
+def encode(path: Path, samples: np.ndarray, rate: int = RATE) -> bytes:
     """An MP3, Opus, M4A or Ogg file of samples (T, C); its bytes."""
-    kind = path.suffix[1:].upper()
-    if kind == "OGG":
-        encoder = SndfileEncoder(path, rate, samples.shape[1], "OGG", "VORBIS", bitrate=192_000)
-        encoder.write(samples)
-        encoder.close()
-    else:
-        libav = LibavEncoder(path, rate, samples.shape[1], kind, bitrate=256_000)
-        libav.write(samples)
-        libav.close()
-    return path.read_bytes()
+    kind, channels = path.suffix[1:].upper(), samples.shape[1]
+    form = FileFormat(kind, rate, channels, "VORBIS" if kind == "OGG" else "", 256_000)
+    return encoding.encode(path, samples, form)
 
 
 def untagged(path: Path, samples: np.ndarray) -> bytes:

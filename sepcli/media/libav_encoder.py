@@ -1,0 +1,105 @@
+"""Encoding by FFmpeg's libraries (PyAV): MP3, Opus and AAC."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from sepcli.media.file_format import FileFormat
+from sepcli.media.ogg import clear_serials
+from sepcli.media.speakers import DEFAULT_MASKS, names_of
+from sepcli.media.tags import to_libav
+
+OPUS_RATE = 48000
+"""Hz; libopus encodes at no other rate that music has."""
+CODECS = {"MP3": "libmp3lame", "OPUS": "libopus", "M4A": "aac"}
+"""Encoders of FFmpeg by format."""
+MUXERS = {"MP3": "mp3", "OPUS": "ogg", "M4A": "ipod"}
+"""Containers of FFmpeg by format."""
+
+
+class LibavEncoder:
+    """A file written by FFmpeg's libraries; see ``open_encoder``."""
+
+    def __init__(self, file: BinaryIO, form: FileFormat) -> None:
+        import av
+
+        opus, rate, channels = form.container == "OPUS", form.rate, form.channels
+        self._resampler = None
+        if opus and rate != OPUS_RATE:
+            self._resampler = soxr.ResampleStream(rate, OPUS_RATE, channels, "float64", "VHQ")
+        self._rate = OPUS_RATE if opus else rate
+        self._av, self._file, self._format = av, file, form
+        exact = {"movie_timescale": str(rate)} if form.container == "M4A" else {}  # else rounded to ms
+        self._container: Any = av.open(file, "w", format=MUXERS[form.container], options=exact)
+        self._container.metadata.update(to_libav(form.tags.texts))
+        try:
+            self._layout = _layout(form.mask, channels)
+            options = {"mapping_family": "1"} if opus and channels > 2 else {}
+            codec = CODECS[form.container]
+            stream: Any = self._container.add_stream(codec, rate=self._rate, options=options)
+            stream.layout, stream.bit_rate = self._layout, form.bitrate
+            formats = [sample.name for sample in stream.codec_context.codec.audio_formats]
+            self._sample = "fltp" if "fltp" in formats else "flt"
+            stream.format = self._sample
+            stream.codec_context.open()
+            self._stream = stream
+        except BaseException:
+            self._container.close()
+            raise
+        self._rest = np.zeros((0, channels), np.float32)
+        self.samples = 0
+
+    def write(self, samples: NDArray[Any]) -> None:
+        """Append samples (T, C): float64 or float32 at full scale 1."""
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(np.asarray(samples, np.float64))
+        self._append(samples)
+
+    def close(self) -> None:
+        """Write what is left, once; the file stays open."""
+        if self._container is None:
+            return
+        if self._resampler is not None:
+            self._append(self._resampler.resample_chunk(np.zeros((0, self._rest.shape[1])), last=True))
+        if len(self._rest):
+            self._encode(self._rest)
+        self._mux(None)
+        self._container.close()
+        self._container = None
+        if self._format.container == "OPUS":
+            clear_serials(self._file)
+
+    def _append(self, samples: NDArray[Any]) -> None:
+        """Encode all whole frames of the samples (T, C) so far."""
+        values = np.concatenate([self._rest, np.asarray(samples, np.float32)])
+        size = self._stream.codec_context.frame_size
+        for start in range(0, len(values) - size + 1, size):
+            self._encode(values[start : start + size])
+        self._rest = values[len(values) // size * size :]
+
+    def _encode(self, values: NDArray[np.float32]) -> None:
+        layout = values.T if self._sample == "fltp" else values.reshape(1, -1)
+        frame = self._av.AudioFrame.from_ndarray(np.ascontiguousarray(layout), self._sample, self._layout)
+        frame.sample_rate, frame.time_base = self._rate, Fraction(1, self._rate)
+        frame.pts = self.samples
+        self.samples += len(values)
+        self._mux(frame)
+
+    def _mux(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+
+def _layout(mask: int, channels: int) -> str:
+    """Return FFmpeg's name of a layout; that of an unknown one is the default of its number of channels."""
+    if channels == 1:
+        return "mono"
+    names = names_of(mask if mask > 0 else DEFAULT_MASKS.get(channels, 0))
+    if len(names) != channels:
+        raise ValueError(f"there is no standard layout of {channels} channels")
+    return "+".join(names)
