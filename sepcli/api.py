@@ -11,6 +11,7 @@ The functions are attributes of ``sepcli``, imported when they are first used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -193,8 +194,14 @@ def evaluate(
         on_progress: called with (steps done, steps in all).
 
     Raises:
-        UsageError: the separator does not fit the items, or a metric is unknown.
+        UsageError: the items are a path, the separator does not fit them, or a metric is unknown.
     """
+    if isinstance(items, str | os.PathLike):
+        raise UsageError(
+            f"the items are the path {items}, not those of a data set",
+            "open the folder with a reader, for example sepcli.datasets.mnist(folder).pairs(100)",
+            argument="items",
+        )
     from sepcli.evaluation.run import run
     from sepcli.evaluation.tasks import task_of
 

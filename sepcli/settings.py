@@ -1,8 +1,9 @@
 """Settings: dataclasses whose ranges hold in the constructor, for ``key=value`` pairs and for card entries.
 
-A field states its range in its type::
+A field states its range in its type, and a name for None where that has a special meaning::
 
     steps: Annotated[int, Meta(ge=1, le=100_000)] = 50
+    eta: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(extra={"none": "ancestral"})] = 1.0
 
 ``parse`` converts what a command line or a card says to the types of the fields; ``check`` is called by
 ``__post_init__``.
@@ -11,15 +12,23 @@ A field states its range in its type::
 from __future__ import annotations
 
 import math
+import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import Meta
 
 from sepcli.errors import UsageError
 
 T = TypeVar("T")
+NONE = "none"
+"""How None is written."""
+KINDS: Mapping[Any, str] = {int: "a whole number", float: "a number", bool: "1 or 0", str: "text"}
+"""Type of a field → description of its values."""
+LIMITS = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
+"""Constraint of a range → its preposition."""
 
 
 def parse(kind: type[T], options: Mapping[str, Any]) -> T:
@@ -52,7 +61,8 @@ def typed(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
                 f"settings: {', '.join(hints) or 'none'}",
                 argument=f"settings.{key}",
             )
-    return {key: _convert(kind, key, value, strict=False) for key, value in options.items()}
+    given = {key: None if _is_none(hints[key], value) else value for key, value in options.items()}
+    return {key: _convert(kind, key, value, strict=False) for key, value in given.items()}
 
 
 def check(settings: Any) -> None:
@@ -75,6 +85,36 @@ def defaults(kind: type[Any]) -> dict[str, Any]:
     return values
 
 
+def allowed(hint: Any) -> str:
+    """Describe the values that a field's type allows, as in ``a whole number from 1 up to 50``."""
+    base, metas = _unwrapped(hint)
+    parts = get_args(base)
+    if get_origin(base) in (Union, types.UnionType):
+        none = [none_name(hint) or NONE] if types.NoneType in parts else []
+        return ", or ".join([*(allowed(part) for part in parts if part is not types.NoneType), *none])
+    if get_origin(base) is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if get_origin(base) is tuple:
+        return f"{allowed(parts[0])}, repeatable"
+    limits = [
+        f"{preposition} {number(limit)}"
+        for meta in metas
+        for key, preposition in LIMITS.items()
+        if (limit := getattr(meta, key)) is not None
+    ]
+    return " ".join([KINDS.get(base, str(base)), *limits])
+
+
+def none_name(hint: Any) -> str | None:
+    """Return how None is written for a type of a field; None: there is no special name."""
+    return next((str(meta.extra["none"]) for meta in _unwrapped(hint)[1] if meta.extra), None)
+
+
+def number(value: float) -> str:
+    """Return a limit as text."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
+
+
 def _convert(kind: type[Any], key: str, value: Any, *, strict: bool) -> Any:
     try:
         converted = msgspec.convert(value, _hints(kind)[key], strict=strict)
@@ -82,10 +122,9 @@ def _convert(kind: type[Any], key: str, value: Any, *, strict: bool) -> Any:
             raise msgspec.ValidationError("Expected a finite number")
         return converted
     except msgspec.ValidationError as error:
-        reason = str(error).partition(" - at")[0]
         raise UsageError(
-            f"{key}={value} is not valid: {reason[:1].lower()}{reason[1:]}",
-            f"see the range of {key}",
+            f"{key}={value} is not valid",
+            f"use {allowed(_hints(kind)[key])}",
             argument=f"settings.{key}",
         ) from error
 
@@ -93,3 +132,18 @@ def _convert(kind: type[Any], key: str, value: Any, *, strict: bool) -> Any:
 def _hints(kind: type[Any]) -> dict[str, Any]:
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in fields(kind) if field.init}
+
+
+def _unwrapped(hint: Any) -> tuple[Any, list[Meta]]:
+    """Return a type without its annotations, and these."""
+    if get_origin(hint) is not Annotated:
+        return hint, []
+    base, *metas = get_args(hint)
+    return base, [meta for meta in metas if isinstance(meta, Meta)]
+
+
+def _is_none(hint: Any, value: Any) -> bool:
+    """Return whether a text stands for None, which the type of a field allows."""
+    parts = get_args(_unwrapped(hint)[0])
+    optional = types.NoneType in parts and str not in parts
+    return optional and isinstance(value, str) and value.strip().lower() in (NONE, none_name(hint))

@@ -68,3 +68,12 @@ def test_every_sampler_samples_the_prior(sampler: str | None) -> None:
 def test_an_empty_range_is_refused(low: float, high: float) -> None:
     with pytest.raises(sepcli.UsageError):
         sepcli.from_denoiser(score, low, high)
+
+
+@pytest.mark.parametrize("items", ["songs", Path("songs")])
+def test_a_folder_is_no_items(items: str | Path) -> None:
+    separator = sepcli.Separator(sepcli.from_score(score, 0.01, 3.0))
+    with pytest.raises(sepcli.UsageError) as error:
+        sepcli.evaluate(separator, items)
+    assert error.value.argument == "items"
+    assert "sepcli.datasets" in error.value.hint

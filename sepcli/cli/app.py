@@ -30,7 +30,7 @@ from sepcli.cli.fetch import fetch_priors
 from sepcli.cli.help import Command, Group
 from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
-from sepcli.cli.meanings import meant_command, meant_option, refused_choice
+from sepcli.cli.meanings import meant_command, meant_option, refused_choice, refused_number
 from sepcli.cli.numba_cache import ensure_numba_cache
 from sepcli.cli.old_flags import missing_command, twin
 from sepcli.cli.options import in_option_words
@@ -147,7 +147,7 @@ def _usage(problem: Any, argv: Sequence[str]) -> tuple[str, str]:
     elif command == "sepcli" and first and not first.startswith("-"):
         hint = meant_command(first, COMMANDS)
         message, hint = missing_command(argv, COMMANDS) or (f"there is no command '{first}'", hint)
-    elif lines := refused_choice(message):
+    elif lines := refused_choice(message) or refused_number(problem, argv):
         message, hint = lines
     return message, hint or f"run `{command} --help` for its options"
 

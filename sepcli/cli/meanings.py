@@ -5,8 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from sepcli.errors import nearest
+from sepcli.settings import allowed
 
 _OUT, _PRIOR, _STEPS = ("--out",), ("--prior", "--family"), ("--steps", "--time-budget", "--set steps=N")
 _SAMPLES, _WORKERS, _DATA = ("--samples", "--pairs"), ("--workers", "--set batch=N"), ("--data",)
@@ -50,6 +54,10 @@ COMMANDS: Mapping[str, str] = {
     "count": "build-likelihood",
 }
 """Command of other programs → command here."""
+NUMBER = re.compile(r"-.*[ <](int|float)", re.IGNORECASE)
+"""The head of a number's row in a help text."""
+RULES: Mapping[str, str] = {"ge": "min", "le": "max"}
+"""Constraint of a range → its name in an option."""
 CHOICE = re.compile(r"Invalid value for '([^']+)'.*?'([^']*)' is not one of (.+)", re.DOTALL)
 
 
@@ -77,3 +85,21 @@ def refused_choice(message: str) -> tuple[str, str] | None:
         return None
     choices = re.findall(r"'([^']+)'", match[3])
     return f"{match[1]} has no choice '{match[2]}'", nearest(match[2], choices)
+
+
+def refused_number(problem: Any, arguments: Sequence[str]) -> tuple[str, str] | None:
+    """Return the two lines for an option whose value is no number, or out of range; None: another error."""
+    option: Any = getattr(problem, "param", None)
+    record = option.get_help_record(problem.ctx) if option else None
+    kind = NUMBER.match(record[0]) if record else None
+    if kind is None:
+        return None
+    kinds = (option, getattr(option, "type", None))  # where typer keeps a range, by its version
+    rules = {
+        sign: next((getattr(one, name) for one in kinds if hasattr(one, name)), None)
+        for sign, name in RULES.items()
+    }
+    numbers: Any = int if kind[1].lower() == "int" else float
+    given = re.findall(rf"(?:^| )({option.opts[-1]})[ =](\S+)", " ".join(arguments))
+    named = " ".join(given[-1]) if given else option.opts[-1]
+    return f"{named} is not valid", f"use {allowed(Annotated[numbers, Meta(**rules)])}"

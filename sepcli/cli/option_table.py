@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from msgspec import Meta
 
-from sepcli.settings import defaults
+from sepcli.settings import defaults, none_name, number
 
 NAMES = {int: "integer", float: "number", bool: "0 or 1", str: "text"}
 """Type → its name in a table."""
@@ -56,13 +56,15 @@ def _type(hint: Any) -> str:
     if get_origin(hint) is Annotated:
         base, *metas = get_args(hint)
         bounds = [
-            f"{sign} {_number(value)}"
+            f"{sign} {number(value)}"
             for meta in metas
             if isinstance(meta, Meta)
             for key, sign in BOUNDS.items()
             if (value := getattr(meta, key)) is not None
         ]
-        return " ".join([_type(base), ", ".join(bounds)]).strip()
+        none = none_name(hint)
+        parts = (_type(base), ", ".join(bounds), f"| {none}" if none else "")
+        return " ".join(part for part in parts if part)
     if get_origin(hint) is Literal:
         return " | ".join(str(value) for value in get_args(hint))
     if get_origin(hint) in (Union, types.UnionType):
@@ -70,10 +72,6 @@ def _type(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"{_type(get_args(hint)[0])}, repeatable"
     return NAMES.get(hint, str(hint))
-
-
-def _number(value: float) -> str:
-    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
 
 
 def _default(value: Any) -> str:

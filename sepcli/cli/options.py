@@ -143,5 +143,7 @@ def in_option_words(message: str, argument: str | None) -> str:
         return message
     name, _, key = argument.partition(".")
     option = NAMES.get(name, f"--{name.replace('_', '-')}")
+    if option == "--set" and key not in KEYS and message.startswith(f"{key}="):
+        return f"{option} {message}"
     option += f" {KEYS.get(key, key)}" if key and option == "--set" else ""
     return message if option in message else f"{option}: {message}"

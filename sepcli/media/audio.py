@@ -17,11 +17,10 @@ from sepcli.media.ogg import find_links
 from sepcli.media.sndfile import SndfileDecoder
 from sepcli.media.stream_errors import ChangeError, TruncatedError
 from sepcli.media.tags import NO_TAGS, Tags
+from sepcli.signal.windows import RATES
 
 COUNT_BLOCK = 1 << 16
 """Samples decoded at once when the samples of a file are counted."""
-RATES = (1_000, 1_000_000)
-"""Sample rates of recordings, the least and the greatest."""
 MOST_SAMPLES = 25_000_000
 """The most samples per second of all channels: 512 channels at 48 kHz, whose windows take a few gigabytes."""
 SLACK = 4096

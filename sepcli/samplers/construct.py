@@ -11,7 +11,7 @@ from sepcli.protocols import Sampler
 from sepcli.samplers import SAMPLERS, name_of, names
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
-from sepcli.settings import parse, typed
+from sepcli.settings import parse
 
 TokenSampler = Ancestral | Beam | Greedy
 
@@ -22,15 +22,13 @@ TOP_K = 32
 
 
 def signal_sampler(name: str, settings: Mapping[str, Any]) -> Sampler:
-    """Make a sampler of signals; ``eta=ancestral`` stands for None.
+    """Make a sampler of signals.
 
     Raises:
         UsageError: an unknown sampler or setting, or a value out of range.
     """
     check_name(name, "signal")
-    kind = SAMPLERS[name].load()
-    ancestral = {"eta": None} if settings.get("eta") == "ancestral" else {}
-    sampler: Sampler = kind(**typed(kind, {**settings, **ancestral}))
+    sampler: Sampler = parse(SAMPLERS[name].load(), settings)
     return sampler
 
 

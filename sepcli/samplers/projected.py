@@ -42,7 +42,7 @@ class Projected:
         sigma_max: First noise level: 1.5 to 3 for images in [0, 1], 20 or more to vary a global tint.
         sigma_min: Last noise level.
         rho: Spacing of the noise levels; 1 is even.
-        eta: Fraction η of fresh noise, in [0, 1]; None: that of ancestral sampling.
+        eta: Fraction η of fresh noise; ancestral (None): that of ancestral sampling.
 
     Raises:
         UsageError: a setting is out of range.
@@ -52,7 +52,7 @@ class Projected:
     sigma_max: Annotated[float, Meta(gt=0, le=1e6)] = 2.0
     sigma_min: Annotated[float, Meta(gt=0, le=1e6)] = 0.01
     rho: Annotated[float, Meta(gt=0, le=1e3)] = 3.0
-    eta: Annotated[float, Meta(ge=0, le=1)] | None = 1.0
+    eta: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(extra={"none": "ancestral"})] = 1.0
 
     def __post_init__(self) -> None:
         check(self)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -12,13 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.errors import InputError, UsageError
-from sepcli.signal.windows import Signal
+from sepcli.signal.windows import RATES, Signal
 
 Medium = Literal["audio", "image"]
 AXES: Mapping[Medium, int] = {"audio": 1, "image": 2}
 """Numbers of axes of a channel."""
 COLORS = (1, 3)
 """Numbers of channels that an image may have."""
+READING: Mapping[Medium, str] = {
+    "audio": "mixture, sample_rate = soundfile.read(path), then separate(mixture, sample_rate=sample_rate)",
+    "image": "mixture = numpy.asarray(PIL.Image.open(path)), then separate(mixture)",
+}
+"""How a file becomes a mixture."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +74,18 @@ def channels_first(signal: Any, medium: Medium, channel_axis: int | None = None)
     axis of length 1 or 3, first or last. Integers are divided by their full scale.
 
     Raises:
-        UsageError: the channel axis is ambiguous or absent, or there are too many axes.
+        UsageError: the signal is the path of a file, the channel axis is ambiguous or absent, or there are
+            too many axes.
         InputError: the array is empty, or holds values that are not finite numbers.
     """
     device = signal.device if isinstance(signal, Tensor) else None
     array = signal.detach().cpu().numpy() if isinstance(signal, Tensor) else np.asarray(signal)
+    if array.dtype.kind in "US" or isinstance(signal, os.PathLike):
+        raise UsageError(
+            f"the mixture is {reprlib.repr(signal)}, not an array of samples",
+            f"read a file: {READING[medium]}",
+            argument="signal",
+        )
     if array.dtype.kind not in "fiu" or array.size == 0:
         raise InputError(
             f"a mixture of type {array.dtype} and shape {array.shape} holds no samples",
@@ -88,6 +103,32 @@ def channels_first(signal: Any, medium: Medium, channel_axis: int | None = None)
     if device is not None:
         kind = signal.dtype if signal.dtype.is_floating_point else torch.float32
     return np.ascontiguousarray(first), Layout(axis, kind, device, medium)
+
+
+def checked_rate(medium: Medium, sample_rate: int | None, of_prior: int) -> int:
+    """Return the sample rate of mixtures in Hz, 0 for images.
+
+    Args:
+        medium: of the mixtures.
+        sample_rate: that the caller gives; None: none.
+        of_prior: the prior's, for the advice.
+
+    Raises:
+        UsageError: audio has no sample rate, or one out of range, or images have one.
+    """
+    given: Any = sample_rate
+    if medium == "image":
+        if given is not None:
+            raise UsageError("images have no sample rate", "leave it out", argument="sample_rate")
+        return 0
+    if given is None:
+        hint = f"pass sample_rate, in Hz as its file says; that of the prior is {of_prior}"
+        raise UsageError("the sample rate of the mixture is missing", hint, argument="sample_rate")
+    low, high = RATES
+    if isinstance(given, Real) and low <= float(given) <= high and float(given).is_integer():
+        return round(float(given))
+    hint = f"use a whole number from {low:,} to {high:,} Hz"
+    raise UsageError(f"the sample rate is {given!r}", hint, argument="sample_rate")
 
 
 def _floats(array: NDArray[Any]) -> Signal:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sepcli.errors import UsageError
 from sepcli.protocols import Engine, ProgressCallback, Sampler, ScorePrior
-from sepcli.separation.arrays import Layout, Medium, channels_first
+from sepcli.separation.arrays import Layout, Medium, channels_first, checked_rate
 from sepcli.separation.audio_samples import keeping, sample_audio, sample_audio_batch
 from sepcli.separation.blocks import BlockReader, BlockWriter
 from sepcli.separation.colorize import STEM, Colorizer, ColorSamples, sample_colors
@@ -160,7 +160,8 @@ class Separator:
             signal: numpy array or tensor. Audio: (T,), or two axes, the shorter of which is the channels.
                 Images: (H, W), or with a channel axis of length 1 or 3, values in [0, 1]. Integers are
                 divided by their full scale.
-            sample_rate: Hz of the mixture; required for audio unless it is the separator's.
+            sample_rate: Hz of the mixture, which need not be the prior's; required for audio: a wrong
+                one gives wrong sources, without an error.
             samples: S, posterior samples to keep.
             seed: at least 0; the same seed gives the same samples.
             channel_axis: the axis of the channels, where it is not evident.
@@ -178,13 +179,9 @@ class Separator:
         array, layout = channels_first(signal, self.medium, channel_axis)
         if hint is not None and self.colorizer is None:
             raise UsageError("a hint is for colorization", "leave it out", argument="hint")
+        rate = checked_rate(self.medium, sample_rate, self.sample_rate)
         if self.medium == "image":
-            if sample_rate is not None:
-                raise UsageError("images have no sample rate", "leave it out", argument="sample_rate")
             return self._separate_images([(array, layout)], [seed], samples, hint, on_progress)[0]
-        rate = self.sample_rate if sample_rate is None else sample_rate
-        if rate < 1:
-            raise UsageError(f"a sample rate of {rate} Hz", "use a positive one", argument="sample_rate")
         audio = sample_audio(self.engine, keeping(self.stream, samples), array, rate, seed, on_progress)
         return audio.result(layout, self.names, self.describe() | {"seed": seed}, rate)
 
@@ -203,13 +200,16 @@ class Separator:
             mixtures: tensors (C, *D): audio (C, T), or images (C, H, W) in [0, 1].
             seeds: one per mixture; each result is that of ``separate`` with this seed.
             samples: S, posterior samples to keep of each.
-            sample_rate: Hz of audio; None: the separator's.
+            sample_rate: Hz of the mixtures; required for audio.
             on_progress: called with (steps done, steps in all).
         """
         laid = [channels_first(mixture, self.medium, 0) for mixture in mixtures]
+        rate, settings = (
+            checked_rate(self.medium, sample_rate, self.sample_rate),
+            keeping(self.stream, samples),
+        )
         if self.medium == "image":
             return self._separate_images(laid, seeds, samples, None, on_progress)
-        rate, settings = sample_rate or self.sample_rate, keeping(self.stream, samples)
         signals = [signal for signal, _ in laid]
         sampled = sample_audio_batch(self.engine, settings, signals, rate, seeds, on_progress)
         each, described = zip(sampled, laid, seeds, strict=True), self.describe()

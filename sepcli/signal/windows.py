@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Signal = NDArray[np.float64]
+RATES = (1_000, 1_000_000)
+"""The lowest and the highest sample rate of recordings, in Hz."""
 
 
 @dataclass(frozen=True)

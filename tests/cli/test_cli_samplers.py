@@ -35,6 +35,8 @@ def test_a_row_states_type_range_default_and_meaning(capsys: Captured) -> None:
         "default": "50",
         "meaning": "Number of noise levels, one evaluation each.",
     }
+    (eta,) = (row["type"] for row in projected["settings"] if row["name"] == "eta")
+    assert eta == "number ≥ 0, ≤ 1 | ancestral"
     assert [row["name"] for row in projected["posterior_settings"]] == [f.name for f in fields(DiracSettings)]
     assert langevin["posterior"] == "gaussian"
     (preset,) = (row for row in langevin["settings"] if row["name"] == "preset")

@@ -64,3 +64,22 @@ def test_what_is_meant_exists() -> None:
     options = {name for command in group.commands.values() for p in command.params for name in p.opts}
     for twins in meanings.OPTIONS.values():
         assert {twin.split()[0] for twin in twins} <= options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "allowed"),
+    [
+        (["separate", "a.wav", "--samples", "None"], "--samples None", "a whole number from 1 up to 1,000"),
+        (["separate", "a.wav", "--samples=0"], "--samples 0", "a whole number from 1 up to 1,000"),
+        (["separate", "a.wav", "--sources", "1.5"], "--sources 1.5", "a whole number from 2 up to 256"),
+        (["evaluate", "--noise", "loud"], "--noise loud", "a number"),
+    ],
+    ids=str,
+)
+def test_numbers_are_explained(
+    arguments: list[str], given: str, allowed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(arguments) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert given in first
+    assert second == f"  → use {allowed}"

@@ -161,9 +161,9 @@ def test_several_samples_and_batches_agree_with_one_by_one() -> None:
     mixtures = [torch.from_numpy(np.stack([low + high, low - sign * high])) for sign in (1, -1)]
     separator = Separator.of(Bands())
     for samples in (1, 3):
-        results = separator.separate_batch(mixtures, seeds=[4, 5], samples=samples)
+        results = separator.separate_batch(mixtures, seeds=[4, 5], samples=samples, sample_rate=RATE)
         for mixture, seed, result in zip(mixtures, (4, 5), results, strict=True):
-            alone = separator.separate(mixture, seed=seed, samples=samples, channel_axis=0)
+            alone = separator.separate(mixture, sample_rate=RATE, seed=seed, samples=samples, channel_axis=0)
             torch.testing.assert_close(result.samples, alone.samples, rtol=0, atol=1e-12)
             assert result.samples.shape == (samples, 2, 2, 3000)
             torch.testing.assert_close(

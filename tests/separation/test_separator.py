@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from fake_engine import FakeEngine
 from torch import Tensor
@@ -158,12 +160,46 @@ def test_audio_keeps_layout_length_and_sum(shape: tuple[int, ...], samples: int)
 def test_short_recordings_share_a_call_and_keep_their_seeds() -> None:
     separator = Separator.of(Halves(), stream=StreamSettings(window=3.0, samples=2))
     signals = [torch.from_numpy(np.random.default_rng(n).uniform(-0.5, 0.5, (1, 8000))) for n in range(3)]
-    together = separator.separate_batch(signals, seeds=[1, 2, 3])
+    together = separator.separate_batch(signals, seeds=[1, 2, 3], sample_rate=8000)
     for signal, seed, result in zip(signals, (1, 2, 3), together, strict=True):
-        alone = separator.separate(signal, seed=seed, channel_axis=0)
+        alone = separator.separate(signal, sample_rate=8000, seed=seed, channel_axis=0)
         torch.testing.assert_close(alone.samples, result.samples)
         torch.testing.assert_close(alone.raw, result.raw)
     assert not torch.equal(together[0].raw, together[0].samples[0])
+
+
+@pytest.mark.parametrize("rate", [None, 0, 999, 1_000_001, 44100.5, float("nan"), "44100"])
+def test_audio_has_a_sample_rate(rate: Any) -> None:
+    """The prior's is no default: a file of another rate would be separated at a wrong pitch."""
+    separator, mixture = Separator.of(Halves()), np.ones(100)
+    for separate in (
+        lambda: separator.separate(mixture, sample_rate=rate),
+        lambda: separator.separate_batch([torch.ones(1, 100)], seeds=[0], sample_rate=rate),
+    ):
+        with pytest.raises(UsageError) as error:
+            separate()
+        assert error.value.argument == "sample_rate"
+        assert rate is not None or str(separator.sample_rate) in error.value.hint
+    assert separator.separate(mixture, sample_rate=np.int64(8000)).sample_rate == 8000
+
+
+@pytest.mark.parametrize("signal", ["song.wav", Path("song.wav"), b"RIFF" * 100, ["a.wav", "b.wav"]])
+@pytest.mark.parametrize("medium", ["audio", "image"])
+def test_a_path_is_no_mixture(signal: Any, medium: str) -> None:
+    separator = Separator.of(Halves()) if medium == "audio" else Separator(gaussian())
+    with pytest.raises(UsageError) as error:
+        separator.separate(signal)
+    assert error.value.argument == "signal"
+    assert ("soundfile.read" if medium == "audio" else "PIL.Image.open") in error.value.hint
+    assert len(error.value.message) < 100
+
+
+def test_a_file_is_read_as_the_hint_says(tmp_path: Path) -> None:
+    path, sound = tmp_path / "song.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (900, 2))
+    soundfile.write(path, sound, 8000, subtype="FLOAT")
+    mixture, sample_rate = soundfile.read(path)
+    result = Separator.of(Halves()).separate(mixture, sample_rate=sample_rate)
+    np.testing.assert_allclose(result["low"] + result["high"], sound, atol=1e-6)
 
 
 def test_colorization_is_the_same_call() -> None:
