@@ -25,8 +25,13 @@ UNCOMPRESSED = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 """Codings whose samples have a constant size."""
 W64_HEADER = 24
 """Bytes of a chunk of W64 that its size counts besides its data."""
-INEXACT = ("MPEG_LAYER_III",)
-"""Codings of WAV that libsndfile decodes to another length than FFmpeg."""
+INEXACT = (("WAV", "MPEG_LAYER_III"), ("AIFF", "IMA_ADPCM"))
+"""Container and coding that libsndfile decodes less exactly than FFmpeg: to another length, or with coarse
+starts of packets.
+
+It is the other way round for MS ADPCM, whose predictions FFmpeg rounds otherwise than encoders do; for G.721
+and G.723, whose bits it takes in another order; and for ALAC in CAF, of which it drops the end.
+"""
 BLOCK = 1 << 24
 """Values decoded at once: headers may announce any length, and memory is allocated before it is filled."""
 UNKNOWN = 1 << 48
@@ -55,7 +60,7 @@ class SndfileDecoder:
         try:
             self.sample_rate, self.channels = int(self._file.samplerate), int(self._file.channels)
             self.format, self.subtype = str(self._file.format), str(self._file.subtype)
-            if self.format == "WAV" and self.subtype in INEXACT:
+            if (self.format, self.subtype) in INEXACT:
                 raise ValueError("libsndfile does not decode this coding exactly")
             self.frames = self._check(path)
             self.mask = _mask(path, self.format, self.channels)
