@@ -21,7 +21,7 @@ from sepcli.cli.samples import Quality
 if TYPE_CHECKING:
     from sepcli.cli.separate import SeparateOptions
     from sepcli.media.audio import AudioInfo
-    from sepcli.media.stems import Encoding
+    from sepcli.media.stems import Encoding, StemFormat
     from sepcli.separation.stem_report import StreamReport
 
 
@@ -65,8 +65,8 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, par
     options = work.options
     with ExitStack() as stack:
         reader = part.open(job.source, stack)
-        _note(job, reader.info, options.quiet)
         files, writers = part.writers(job, reader, encoding, options.overwrite, stack)
+        _note(job, reader.info, files[0].format, options.quiet)
         bar = stack.enter_context(console.progress(title, options.quiet))
 
         def progress(done: float, total: float) -> None:
@@ -85,11 +85,13 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, par
     return Outcome({**_describe(report, options.seed), "report": measured}, (line, *_summary(report)))
 
 
-def _note(job: Job, info: AudioInfo, quiet: bool) -> None:
-    """Say what of a file is not read or kept."""
+def _note(job: Job, info: AudioInfo, form: StemFormat, quiet: bool) -> None:
+    """Say what of a file is not read, or not kept in stems of a format."""
+    from sepcli.media.covers import holds_cover
+
     if info.streams > 1:
         console.note(f"{job.track}: the first of {info.streams} audio streams is separated", quiet)
-    if info.tags.cover:
+    if info.tags.cover is not None and not holds_cover(form.format, info.tags.cover):
         console.note(f"{job.track}: its cover image is not copied to the stems", quiet)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sepcli.media.covers import read_cover
 from sepcli.media.speakers import mask_of
 from sepcli.media.stream_errors import ChangeError
-from sepcli.media.tags import Tags, from_libav, has_cover, read_bext
+from sepcli.media.tags import Tags, from_libav, read_bext
 
 FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,matroska,webm,mov,mp4,m4a,mp3,mpc,mpc8,mpeg,mpegts,"
@@ -68,7 +69,7 @@ class LibavDecoder:
             self.streams = len(streams)
             self.format = _name(self._container.format.name)
             texts = from_libav({**self._container.metadata, **self._stream.metadata})
-            self.tags = Tags(texts, read_bext(path), has_cover(path))
+            self.tags = Tags(texts, read_bext(path), read_cover(path))
             self._end: int | None = None
             self._frames: Iterator[NDArray[np.float64]] = self._decode()
             self._rest = next(self._frames, np.zeros((0, 1)))

@@ -9,6 +9,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from sepcli.media.covers import add_cover
 from sepcli.media.file_format import FileFormat
 from sepcli.media.ogg import clear_serials
 from sepcli.media.speakers import DEFAULT_MASKS, names_of
@@ -71,6 +72,8 @@ class LibavEncoder:
         self._mux(None)
         self._container.close()
         self._container = None
+        if (cover := self._format.tags.cover) is not None:
+            add_cover(self._file, self._format.container, cover)
         if self._format.container == "OPUS":
             clear_serials(self._file)
 

@@ -12,10 +12,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sepcli.media.covers import read_cover
 from sepcli.media.ogg import Link, find_links
 from sepcli.media.speakers import DEFAULT_MASKS, flac_mask, from_vorbis_order, wav_mask
 from sepcli.media.stream_errors import ChangeError, TruncatedError
-from sepcli.media.tags import TEXTS, Tags, has_cover, read_bext
+from sepcli.media.tags import TEXTS, Tags, read_bext
 
 TOLERANCE = 1024
 """Bytes by which a whole file may be shorter than announced, because some programs miscount their headers."""
@@ -65,7 +66,7 @@ class SndfileDecoder:
             self.frames = self._check(path)
             self.mask = _mask(path, self.format, self.channels)
             texts = {name: str(text) for name, text in self._file.copy_metadata().items() if name in TEXTS}
-            self.tags = Tags(texts, read_bext(path), has_cover(path))
+            self.tags = Tags(texts, read_bext(path), read_cover(path))
         except BaseException:
             self.close()
             raise

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sepcli.media.covers import add_cover
 from sepcli.media.file_format import FileFormat
 from sepcli.media.ogg import clear_serials
 from sepcli.media.riff import wav_chunks
@@ -54,6 +55,8 @@ class SndfileEncoder:
         with self._sink.errors():
             self._encoder.close()
         form, file = self._format, self._sink.file
+        if form.tags.cover is not None:
+            add_cover(file, form.container, form.tags.cover)
         if form.container == "OGG":
             clear_serials(file)
         elif form.container in ("WAVEX", "RF64"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from sepcli.media.covers import Cover
 from sepcli.media.riff import append_chunk, wav_chunks
 
 TEXTS = ("title", "artist", "album", "date", "genre", "comment", "copyright", "tracknumber")
@@ -28,12 +29,12 @@ class Tags:
     Attributes:
         texts: values by name, see ``TEXTS``.
         bext: the chunk of broadcast WAV; empty if there is none.
-        cover: whether the file holds an image.
+        cover: the cover image; None if there is none.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     bext: bytes = b""
-    cover: bool = False
+    cover: Cover | None = None
 
 
 NO_TAGS = Tags()
@@ -74,18 +75,3 @@ def starting_later(tags: Tags, samples: int) -> Tags:
     time = int.from_bytes(tags.bext[span], "little") + samples
     changed = time.to_bytes(9, "little")[:8]
     return replace(tags, bext=tags.bext[: span.start] + changed + tags.bext[span.stop :])
-
-
-def has_cover(path: Path) -> bool:
-    """Return whether a file holds an image, as far as its tags can be read."""
-    import mutagen
-
-    read: Any = mutagen.File  # untyped
-    try:
-        file = read(path)
-    except (mutagen.MutagenError, OSError):
-        return False
-    names = () if file is None or file.tags is None else tuple(file.tags.keys())
-    return bool(getattr(file, "pictures", None)) or any(
-        name.startswith("APIC") or name.lower() in ("covr", "metadata_block_picture") for name in names
-    )

@@ -129,7 +129,7 @@ def test_the_stream_that_is_read_and_a_cover_are_noted(
     assert capsys.readouterr().err == ""
 
 
-def test_a_cover_is_noted(here: Path, tiny_prior: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cover_is_copied_or_noted(here: Path, tiny_prior: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import mutagen.flac
 
     Path("mix.flac").write_bytes(sound())
@@ -141,4 +141,7 @@ def test_a_cover_is_noted(here: Path, tiny_prior: Path, capsys: pytest.CaptureFi
     tagged.add_picture(picture)
     tagged.save()
     assert run(["separate", "mix.flac", "--prior", str(tiny_prior)]) == 0
+    assert capsys.readouterr().err == ""
+    assert mutagen.flac.FLAC("separated/mix/drums.flac").pictures[0].data == image.getvalue()
+    assert run(["separate", "mix.flac", "--prior", str(tiny_prior), "--format", "wav", "-o", "wav"]) == 0
     assert capsys.readouterr().err == "mix: its cover image is not copied to the stems\n"
