@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NoReturn
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepcli.errors import PriorError
@@ -46,9 +48,20 @@ def generator_of(rng: np.random.Generator) -> torch.Generator:
     return torch.Generator().manual_seed(int(rng.integers(2**62)))
 
 
-def noise_like(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return standard normal noise like x, the same on every device."""
-    return torch.randn(x.shape, generator=generator_of(rng)).to(x)
+def noise_seeds(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return random seeds (N,) of the noise of N items, for ``noise_rows``."""
+    return rng.integers(2**62, size=count)
+
+
+def noise_rows(x: Tensor, seeds: NDArray[np.int64], sample: Callable[..., Tensor] = torch.randn) -> Tensor:
+    """Return noise like x (N, ...), the same on every device; that of item n depends on seed n only.
+
+    ``sample`` is ``torch.randn`` for standard normal noise, or ``torch.rand``.
+    """
+    noise = torch.empty(x.shape)
+    for row, seed in zip(noise, seeds, strict=True):
+        sample(row.shape, generator=torch.Generator().manual_seed(int(seed)), out=row)
+    return noise.to(x)
 
 
 def stratified_sigmas(

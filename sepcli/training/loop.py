@@ -30,6 +30,9 @@ from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import CHECKPOINT, FINISHED, Progress, forget, restore, save_run
 from sepcli.training.stopping import deferred
 
+Batch = tuple[Any, ...]
+"""What a step computes its loss from: arrays and tensors have a row per item; all else is of all items."""
+
 
 class Task(Protocol):
     """A training task: a module, its loss on a random batch, and its loss on held-out data."""
@@ -38,8 +41,11 @@ class Task(Protocol):
     def model(self) -> nn.Module:
         """The module whose parameters are trained."""
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss () of a random batch, and figures to log."""
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Sample the items of a step and all random numbers of their loss, on the CPU."""
+
+    def loss(self, *batch: Any) -> tuple[Tensor, dict[str, float]]:
+        """Return the mean loss () of a batch on the model's device, and figures to log."""
 
     def validate(self) -> dict[str, float]:
         """Return figures on fixed held-out data; ``loss`` is the one to minimise."""
@@ -223,13 +229,18 @@ def _step(run: _Run, progress: Progress) -> dict[str, float]:
         group["lr"] = rate * min(1.0, (progress.step + 1) / settings.warmup)
     if run.average is not None:
         run.average.update_parameters(task.model)
+    batch = _on(run.device, task.sample(np.random.default_rng([settings.seed, progress.step])))
     with torch.autocast(run.device.type, torch.bfloat16):
-        loss, figures = task.loss(np.random.default_rng([settings.seed, progress.step]))
+        loss, figures = task.loss(*batch)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
     run.optimizer.step()
     return {"loss": float(loss.detach()), **figures}
+
+
+def _on(device: torch.device, batch: Batch) -> Batch:
+    return tuple(entry.to(device) if isinstance(entry, Tensor) else entry for entry in batch)
 
 
 def _validate(run: _Run, progress: Progress) -> dict[str, float]:

@@ -32,8 +32,10 @@ class Line:
             torch.manual_seed(0)
             self.model: nn.Module = nn.Linear(1, 1)
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        x = torch.from_numpy(rng.standard_normal((8, 1)).astype(np.float32))
+    def sample(self, rng: np.random.Generator) -> tuple[Tensor]:
+        return (torch.from_numpy(rng.standard_normal((8, 1)).astype(np.float32)),)
+
+    def loss(self, x: Tensor) -> tuple[Tensor, dict[str, float]]:
         return (self.model(x).float() - 2 * x).square().mean(), {}
 
     def validate(self) -> dict[str, float]:

@@ -34,7 +34,10 @@ class Growing:
         self.model = nn.Linear(1, 1, bias=False)
         self.model.weight.data.zero_()
 
-    def loss(self, rng: object) -> tuple[Tensor, dict[str, float]]:
+    def sample(self, rng: object) -> tuple[()]:
+        return ()
+
+    def loss(self) -> tuple[Tensor, dict[str, float]]:
         return -self.model.weight.sum(), {}
 
     def validate(self) -> dict[str, float]:

@@ -37,8 +37,10 @@ class Line:
         self.scores = iter(scores) if scores is not None else None
         self.weights: list[Tensor] = []
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        x = torch.from_numpy(rng.standard_normal((8, 1)).astype(np.float32))
+    def sample(self, rng: np.random.Generator) -> tuple[Tensor]:
+        return (torch.from_numpy(rng.standard_normal((8, 1)).astype(np.float32)),)
+
+    def loss(self, x: Tensor) -> tuple[Tensor, dict[str, float]]:
         loss = (self.model(x).float() - 2 * x).square().mean()
         return loss, {"first": float(x[0, 0])}
 
@@ -245,9 +247,9 @@ def test_validations_that_are_late_are_not_caught_up_with(
     monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
 
     class Slow(Line):
-        def loss(self, rng: np.random.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        def loss(self, x: Tensor) -> tuple[Tensor, dict[str, float]]:
             now[0] += 1.0
-            return super().loss(rng)
+            return super().loss(x)
 
         def validate(self) -> dict[str, float]:
             now[0] += 30.0  # three times what lies between two of them

@@ -42,12 +42,13 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepcli.errors import InputError
 from sepcli.priors.audio.frame_net import Block, FrameConv, FrameNorm, arsinh
 from sepcli.priors.audio.low_band_net import LowBandNet
-from sepcli.priors.noise import NoiseEmbedding, noise_like, without_variance
+from sepcli.priors.noise import NoiseEmbedding, noise_rows, noise_seeds, without_variance
 
 LINEAR_RANGE = 8.0
 """Amplitudes in standard deviations of the band above which the input is compressed logarithmically:
@@ -207,7 +208,13 @@ class SpectralPrior(nn.Module):
         are ``mse`` (the first term), ``wiener`` (the same for the Wiener filter, which is the initial
         network) and ``nll`` (the second term, of the variance head).
         """
-        sigma, noisy = self.corrupt(x, rng, interference)
+        return self.batch_loss(x, *self.sample_noise(len(x), rng), interference)
+
+    def batch_loss(
+        self, x: Tensor, sigma: Tensor, seeds: NDArray[np.int64], interference: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the same for given σ (B,) and seeds (B,) of the noise."""
+        noisy = self.corrupt(x, sigma, seeds, interference)
         mse, wiener, nll = self.errors(x, noisy, sigma, interference is not None)
         metrics = {"mse": float(mse.detach()), "wiener": float(wiener)}
         if not self.config.variance:
@@ -222,19 +229,28 @@ class SpectralPrior(nn.Module):
         Arguments are those of ``loss``; metrics are ``error`` (the first term in dB, relative to the clean
         audio) and ``nll`` (the second term, of the variance).
         """
-        sigma, noisy = self.corrupt(x, rng, interference)
+        return self.low_batch_loss(x, *self.sample_noise(len(x), rng), interference)
+
+    def low_batch_loss(
+        self, x: Tensor, sigma: Tensor, seeds: NDArray[np.int64], interference: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the same for given σ (B,) and seeds (B,) of the noise."""
+        noisy = self.corrupt(x, sigma, seeds, interference)
         error, nll = self.low_errors(x, noisy, sigma)
         metrics = {"error": 10 / float(np.log(10)) * float(error.detach()), "nll": float(nll.detach())}
         return error + (0.1 * nll if self.config.variance else 0.0), metrics
 
+    def sample_noise(self, count: int, rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64]]:
+        """Sample σ (B,) and seeds (B,) of the noise of B items."""
+        sigmas = np.exp(self.config.p_mean + self.config.p_std * rng.standard_normal(count))
+        return torch.from_numpy(sigmas).float().to(self.band_std.device), noise_seeds(count, rng)
+
     def corrupt(
-        self, x: Tensor, rng: np.random.Generator, interference: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return a random σ for each item (B,), and the items (B, M, N) with noise and interference."""
-        sigmas = np.exp(self.config.p_mean + self.config.p_std * rng.standard_normal(len(x)))
-        sigma = torch.from_numpy(sigmas).float().to(x.device)
-        noisy = x + sigma[:, None, None] * noise_like(x, rng)
-        return sigma, noisy + (0.0 if interference is None else interference)
+        self, x: Tensor, sigma: Tensor, seeds: NDArray[np.int64], interference: Tensor | None
+    ) -> Tensor:
+        """Return items (B, M, N) with noise of σ (B,) and interference."""
+        noisy = x + sigma[:, None, None] * noise_rows(x, seeds)
+        return noisy + (0.0 if interference is None else interference)
 
     def errors(
         self, x: Tensor, noisy: Tensor, sigma: Tensor, interference: bool

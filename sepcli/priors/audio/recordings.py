@@ -107,11 +107,21 @@ def open_banks(
 def sample_coefficients(
     bank: StemBank, rng: np.random.Generator, count: int, frames: int, bins: int
 ) -> Tensor:
-    """Sample MDCT coefficients of chunks (count, bins, frames) at random positions, gains and polarities."""
-    chunks = draw_chunks(bank, rng, count, frames * bins, GAINS)[:, 0]
+    """Return MDCT coefficients (count, bins, frames) of random chunks; see ``sample_waves``."""
+    return coefficients(sample_waves(bank, rng, count, frames * bins), bins)
+
+
+def sample_waves(bank: StemBank, rng: np.random.Generator, count: int, length: int) -> Tensor:
+    """Sample chunks (count, length) at random positions, gains and polarities."""
+    chunks = draw_chunks(bank, rng, count, length, GAINS)[:, 0]
     chunks *= rng.choice(np.array([-1.0, 1.0], np.float32), (count, 1))
-    with torch.autocast("cpu", enabled=False):  # the transform is as exact as the samples
-        return mdct(torch.from_numpy(chunks), bins)
+    return torch.from_numpy(chunks)
+
+
+def coefficients(waves: Tensor, bins: int) -> Tensor:
+    """Return MDCT coefficients (B, bins, frames) of signals (B, T), as exact as their samples."""
+    with torch.autocast(waves.device.type, enabled=False):
+        return mdct(waves, bins)
 
 
 def measure_bands(bank: StemBank, frames: int, bins: int) -> list[float]:

@@ -29,6 +29,7 @@ from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
+from sepcli.training.loop import Batch
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
 from sepcli.training.run import Recipe, Setup, Stage, seeded
 
@@ -78,9 +79,15 @@ class AudioTask:
     low: bool = False
     validated: int = 64
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss () of a random batch, and its figures."""
-        return self._loss(self.model, 0, rng, self.batch)
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Sample chunks (B, T), interference (B, T) or None, σ (B,) and seeds (B,) of the noise."""
+        return self._sample(0, rng, self.batch)
+
+    def loss(
+        self, waves: Tensor, others: Tensor | None, sigma: Tensor, seeds: NDArray[np.int64]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss () of chunks, and its figures."""
+        return self._loss(self.model, waves, others, sigma, seeds)
 
     def validate(self) -> dict[str, float]:
         """Return figures on the same held-out chunks, with the same noise, every time.
@@ -101,29 +108,41 @@ class AudioTask:
 
     def _rows(self, rng: np.random.Generator, repeats: int, count: int) -> dict[str, NDArray[np.float64]]:
         """Return the figures of the evaluated network on repeated batches of held-out chunks."""
-        rows = [self._loss(self.evaluated, 1, rng, count)[1] for _ in range(repeats)]
+        rows = [self._loss(self.evaluated, *self._sample(1, rng, count))[1] for _ in range(repeats)]
         return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
-    def _loss(
-        self, network: SpectralPrior, part: int, rng: np.random.Generator, count: int
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss and its figures on chunks of training (0) or validation (1)."""
-        x = self._sample((self.train, self.held_out)[part], rng, count)
-        others = self._sample_interference(part, rng, count)
-        return network.low_loss(x, rng, others) if self.low else network.loss(x, rng, others)
+    def _sample(self, part: int, rng: np.random.Generator, count: int) -> Batch:
+        """Sample chunks of training (0) or validation (1)."""
+        length = self.frames * self.model.config.bins
+        waves = recordings.sample_waves((self.train, self.held_out)[part], rng, count, length)
+        others = self._sample_interference(part, rng, count, length)
+        return waves, others, *self.model.sample_noise(count, rng)
 
-    def _sample_interference(self, part: int, rng: np.random.Generator, count: int) -> Tensor | None:
+    def _sample_interference(
+        self, part: int, rng: np.random.Generator, count: int, length: int
+    ) -> Tensor | None:
         """Sample interference for training (0) or validation (1), zero in the chunks without it."""
         if not self.interference:
             return None
         bank = self.interference[int(rng.integers(len(self.interference)))][part]
         share = LOW_INTERFERENCE if self.low else INTERFERENCE
-        present = torch.from_numpy(rng.random((count, 1, 1)) < share)
-        return present.to(self.model.band_std.device) * self._sample(bank, rng, count)
+        present = torch.from_numpy(rng.random((count, 1)) < share)
+        return present * recordings.sample_waves(bank, rng, count, length)
 
-    def _sample(self, bank: StemBank, rng: np.random.Generator, count: int) -> Tensor:
-        chunks = recordings.sample_coefficients(bank, rng, count, self.frames, self.model.config.bins)
-        return chunks.to(self.model.band_std.device)
+    def _loss(
+        self,
+        network: SpectralPrior,
+        waves: Tensor,
+        others: Tensor | None,
+        sigma: Tensor,
+        seeds: NDArray[np.int64],
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a network, and its figures."""
+        device, bins = self.model.band_std.device, self.model.config.bins
+        x = recordings.coefficients(waves.to(device), bins)
+        interference = None if others is None else recordings.coefficients(others.to(device), bins)
+        loss = network.low_batch_loss if self.low else network.batch_loss
+        return loss(x, sigma.to(device), seeds, interference)
 
 
 def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.atomic import MORE_SPACE, write_whole
@@ -35,11 +36,12 @@ from sepcli.priors.audio.options import EncodersOptions
 from sepcli.priors.audio.recordings import SampleChunks, card_of, mixtures_of
 from sepcli.priors.audio.train_flow import STREAM, VALIDATED
 from sepcli.priors.audio.wave_flow import WaveFlow
-from sepcli.priors.noise import device_of, noise_like
+from sepcli.priors.noise import device_of, noise_rows, noise_seeds
 from sepcli.priors.select import is_single, source_names
 from sepcli.priors.selection import VARIATIONAL
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
+from sepcli.training.loop import Batch
 from sepcli.training.previews import CURVE, save_curve
 from sepcli.training.run import Recipe, Setup, Stage
 
@@ -63,12 +65,17 @@ class VariationalTask:
     held_out: SampleChunks
     batch: int
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss () of a random batch, and its figures."""
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Sample mixtures (B, T), seeds (B,) of their samples, and the noise level of all."""
         config = self.model.config
         noise = config.noise * (config.noise_max / config.noise) ** rng.random()
-        mixtures = self.train(rng, self.batch).to(device_of(self.model))
-        loss = -bound(self.model, self.priors, mixtures, noise, rng).mean()
+        return self.train(rng, self.batch), noise_seeds(self.batch, rng), noise
+
+    def loss(
+        self, mixtures: Tensor, seeds: NDArray[np.int64], noise: float
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss () of mixtures, and its figures."""
+        loss = -bound(self.model, self.priors, mixtures, noise, seeds).mean()
         return loss, {"bound": float(loss.detach())}
 
     def validate(self) -> dict[str, float]:
@@ -76,7 +83,8 @@ class VariationalTask:
         rng, config, values = np.random.default_rng(0), self.evaluated.config, []
         for _ in range(VALIDATED // 8):
             mixtures = self.held_out(rng, 8).to(device_of(self.evaluated))
-            values.append(-float(bound(self.evaluated, self.priors, mixtures, config.noise, rng).mean()))
+            seeds = noise_seeds(len(mixtures), rng)
+            values.append(-float(bound(self.evaluated, self.priors, mixtures, config.noise, seeds).mean()))
         nats = float(np.mean(values))
         return {"loss": nats, "bound": nats}
 
@@ -86,12 +94,15 @@ def bound(
     priors: Sequence[WaveFlow],
     mixtures: Tensor,
     noise: float,
-    rng: np.random.Generator,
+    seeds: NDArray[np.int64],
 ) -> Tensor:
-    """Return the lower bound on log p(m) of mixtures (B, T) by one sample, in nats per sample, (B,)."""
+    """Return the lower bound on log p(m) of mixtures (B, T), in nats per sample, (B,).
+
+    It is estimated by one sample of the sources of every mixture, from its seed (B,).
+    """
     with torch.autocast(mixtures.device.type, enabled=False):
         q = posterior(encoders, mixtures[:, None], noise)
-        x = q.sample(noise_like(q.mean, rng))
+        x = q.sample(noise_rows(q.mean, seeds))
         values = [
             prior.log_prob(one, math.sqrt(max(0.0, noise**2 - prior.config.noise**2)))
             for prior, one in zip(priors, torch.split(x, 1, dim=1), strict=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sepcli.datasets.detect import Kind, kind_of
@@ -17,9 +18,10 @@ from sepcli.priors.audio.load_flows import DEFAULTS, PART, load_wave_flow
 from sepcli.priors.audio.options import FlowOptions
 from sepcli.priors.audio.recordings import SampleChunks, card_of, source_names, waves_of
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
-from sepcli.priors.noise import device_of
+from sepcli.priors.noise import device_of, noise_seeds
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
+from sepcli.training.loop import Batch
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
 from sepcli.training.run import Recipe, Setup, Stage
 
@@ -45,9 +47,16 @@ class WaveTask:
     held_out: SampleChunks
     batch: int
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss () of a random batch, and its figures."""
-        return self.model.loss(self.train(rng, self.batch).to(device_of(self.model)), rng)
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Sample chunks (B, T), σ (B,) and seeds (B,) of the noise."""
+        chunks = self.train(rng, self.batch)
+        return chunks, self.model.training_sigmas(self.batch, rng), noise_seeds(self.batch, rng)
+
+    def loss(
+        self, chunks: Tensor, sigma: Tensor, seeds: NDArray[np.int64]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss () of chunks, and its figures."""
+        return self.model.batch_loss(chunks, sigma, seeds)
 
     def validate(self) -> dict[str, float]:
         """Return the negative log-likelihood of the same held-out chunks, with the same noise, every time."""

@@ -36,13 +36,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepcli.errors import InputError
 from sepcli.priors.audio.mel import HOP, MAX_BANDS, MelFrames
 from sepcli.priors.audio.wavenet import MAX_LAYERS, WaveNet
 from sepcli.priors.flows import Chain, MultiScale, Split, score_of
-from sepcli.priors.noise import NoiseEmbedding, noise_like, stratified_sigmas, without_variance
+from sepcli.priors.noise import NoiseEmbedding, noise_rows, noise_seeds, stratified_sigmas, without_variance
 from sepcli.priors.transforms import ActNorm, Coupling, Flip, Invertible1x1, Lapped, Linear, Squeeze
 
 VARIANTS = ("flowavenet", "waveglow", "spectral")
@@ -179,9 +180,15 @@ class WaveFlow(nn.Module):
 
     def loss(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of the module's docstring on clean audio (B, T), and the metric ``nats``."""
-        sigma = self.training_sigmas(len(x), rng).to(x.device)
+        return self.batch_loss(x, self.training_sigmas(len(x), rng), noise_seeds(len(x), rng))
+
+    def batch_loss(
+        self, x: Tensor, sigma: Tensor, seeds: NDArray[np.int64]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the same for given σ (B,) and seeds (B,) of the noise."""
+        sigma = sigma.to(x.device)
         with torch.autocast(x.device.type, enabled=False):
-            y = self.noisy(x[:, None], sigma, rng)
+            y = self.noisy(x[:, None], sigma, seeds)
             context = self.context(sigma, self.mel_frames(x))
             nats = -self.layers.log_prob(y, context).mean() / x.shape[-1]
         return nats, {"nats": float(nats.detach())}
@@ -191,7 +198,7 @@ class WaveFlow(nn.Module):
         """Initialize every ``ActNorm`` to unit variance on audio (B, T) with the noise of training."""
         sigma = self.training_sigmas(len(x), rng).to(x.device)
         context = self.context(sigma, self.mel_frames(x))
-        self.layers.initialize(self.noisy(x[:, None], sigma, rng), context)
+        self.layers.initialize(self.noisy(x[:, None], sigma, noise_seeds(len(x), rng)), context)
 
     @torch.no_grad()
     def sample(
@@ -223,9 +230,9 @@ class WaveFlow(nn.Module):
         """Return s(σ), the standard deviation of the total noise."""
         return (sigma.square() + self.config.noise**2).sqrt()
 
-    def noisy(self, x: Tensor, sigma: Tensor, rng: np.random.Generator) -> Tensor:
-        """Add noise of s(σ) to signals (B, 1, T) for σ (B,)."""
-        return x + self.noise_at(sigma)[:, None, None] * noise_like(x, rng)
+    def noisy(self, x: Tensor, sigma: Tensor, seeds: NDArray[np.int64]) -> Tensor:
+        """Add noise of s(σ) to signals (B, 1, T) for σ (B,) and seeds (B,)."""
+        return x + self.noise_at(sigma)[:, None, None] * noise_rows(x, seeds)
 
     def training_sigmas(self, count: int, rng: np.random.Generator) -> Tensor:
         """Return random σ (B,) of training, stratified in ln σ."""

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepcli.priors.images.rows import column, drop_classes, rows_of
-from sepcli.priors.noise import NoiseEmbedding, noise_like, without_variance
+from sepcli.priors.noise import NoiseEmbedding, noise_rows, noise_seeds, without_variance
 
 
 @dataclass(frozen=True)
@@ -233,11 +234,24 @@ class DenoiserPrior(nn.Module):
 
         Classes are (N,) int64. Metrics are ``mse``, the first term, and ``nll``, that of the variance head.
         """
-        config, s = self.config, self.config.data_std
+        return self.batch_loss(*self.prepare(images, rng, labels))
+
+    def prepare(
+        self, images: Tensor, rng: np.random.Generator, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor, NDArray[np.int64]]:
+        """Sample the random numbers of the loss; return the arguments of ``batch_loss``, each by image."""
+        config = self.config
         sigmas = np.exp(config.p_mean + config.p_std * rng.standard_normal(len(images)))
-        sigma = torch.from_numpy(sigmas).float().to(images.device)
         labels = drop_classes(labels, len(config.classes), config.class_dropout, rng)
-        noise = noise_like(images, rng) * column(sigma)
+        return images, labels, torch.from_numpy(sigmas).float(), noise_seeds(len(images), rng)
+
+    def batch_loss(
+        self, images: Tensor, labels: Tensor | None, sigma: Tensor, seeds: NDArray[np.int64]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the same for classes after dropout (N,), given σ (N,) and seeds (N,) of the noise."""
+        config, s = self.config, self.config.data_std
+        sigma = sigma.to(images.device)
+        noise = noise_rows(images, seeds) * column(sigma)
         total = column(sigma**2 + s**2)
         clean = images - config.data_mean
         target = (clean - (s**2 / total) * (clean + noise)) * total.sqrt() / (column(sigma) * s)

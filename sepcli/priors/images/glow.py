@@ -26,13 +26,22 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepcli.errors import InputError
 from sepcli.priors.flows import Chain, MultiScale, Split, score_of
 from sepcli.priors.images.denoiser import zero_init
 from sepcli.priors.images.rows import column, drop_classes, rows_of
-from sepcli.priors.noise import NoiseEmbedding, device_of, generator_of, stratified_sigmas, without_variance
+from sepcli.priors.noise import (
+    NoiseEmbedding,
+    device_of,
+    generator_of,
+    noise_rows,
+    noise_seeds,
+    stratified_sigmas,
+    without_variance,
+)
 from sepcli.priors.transforms import ActNorm, Coupling, Invertible1x1, Squeeze
 
 STEP = 1 / 255
@@ -166,12 +175,27 @@ class GlowPrior(nn.Module):
 
         Images are (N, C, H, W) in [0, 1], classes (N,) int64; of several copies a random one is trained.
         """
-        config, device = self.config, images.device
+        return self.batch_loss(*self.prepare(images, rng, labels))
+
+    def prepare(
+        self, images: Tensor, rng: np.random.Generator, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor, NDArray[np.int64], int]:
+        """Sample the random numbers of the loss; return the arguments of ``batch_loss``, and the copy."""
+        config = self.config
         labels = drop_classes(labels, len(config.classes), config.class_dropout, rng)
         copy = int(rng.integers(len(self.flows)))
-        sigma = self.training_sigmas(len(images), copy, rng).to(device)
+        sigma = self.training_sigmas(len(images), copy, rng)
+        return images, labels, sigma, noise_seeds(2 * len(images), rng).reshape(-1, 2), copy
+
+    def batch_loss(
+        self, images: Tensor, labels: Tensor | None, sigma: Tensor, seeds: NDArray[np.int64], copy: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the same for classes after dropout (N,), given σ (N,), seeds (N, 2), and the copy."""
+        device = images.device
+        sigma = sigma.to(device)
         with torch.autocast(device.type, enabled=False):  # the least noise is below bfloat16 resolution
-            log_prob = self.flows[copy](noisy(images, sigma, rng), sigma, labels)
+            uniform, normal = noise_rows(images, seeds[:, 0], torch.rand), noise_rows(images, seeds[:, 1])
+            log_prob = self.flows[copy](_with_noise(images, sigma, uniform, normal), sigma, labels)
         bits = bits_per_dim(log_prob, images).mean()
         return bits, {"bits": float(bits.detach())}
 
@@ -246,9 +270,13 @@ def noise_at(sigma: Tensor) -> Tensor:
 def noisy(images: Tensor, sigma: Tensor, rng: np.random.Generator) -> Tensor:
     """Dequantize images (N, C, H, W) and add noise of standard deviation σ (N,)."""
     generator = generator_of(rng)
-    uniform = torch.rand(images.shape, generator=generator).to(images) - 0.5
+    uniform = torch.rand(images.shape, generator=generator).to(images)
     normal = torch.randn(images.shape, generator=generator).to(images)
-    return images + STEP * uniform + column(sigma) * normal
+    return _with_noise(images, sigma, uniform, normal)
+
+
+def _with_noise(images: Tensor, sigma: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
+    return images + STEP * (uniform - 0.5) + column(sigma) * normal
 
 
 def bits_per_dim(log_prob: Tensor, images: Tensor) -> Tensor:

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepcli.priors.images.refinenet import RefineNet
 from sepcli.priors.images.rows import column, drop_classes, rows_of
-from sepcli.priors.noise import noise_like, without_variance
+from sepcli.priors.noise import noise_rows, noise_seeds, without_variance
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,22 @@ class NcsnPrior(nn.Module):
 
         Images are (N, C, H, W) in [0, 1], classes (N,) int64; each image has a random noise level.
         """
+        return self.batch_loss(*self.prepare(images, rng, labels))
+
+    def prepare(
+        self, images: Tensor, rng: np.random.Generator, labels: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor, NDArray[np.int64]]:
+        """Sample the random numbers of the loss; return the arguments of ``batch_loss``, each by image."""
         config = self.config
-        levels = torch.from_numpy(rng.integers(0, config.levels, len(images))).to(images.device)
+        levels = torch.from_numpy(rng.integers(0, config.levels, len(images)))
         labels = drop_classes(labels, len(config.classes), config.class_dropout, rng)
-        noise, sigma = noise_like(images, rng), column(self.sigmas[levels])
+        return images, labels, levels, noise_seeds(len(images), rng)
+
+    def batch_loss(
+        self, images: Tensor, labels: Tensor | None, levels: Tensor, seeds: NDArray[np.int64]
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the same for classes after dropout (N,), given noise levels (N,), int64, and seeds (N,)."""
+        levels = levels.to(images.device)
+        noise, sigma = noise_rows(images, seeds), column(self.sigmas[levels])
         mse = (sigma * self(images + sigma * noise, levels, labels) + noise).square().mean()
         return 0.5 * mse, {"mse": float(mse.detach())}

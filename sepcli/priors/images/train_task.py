@@ -19,6 +19,7 @@ from sepcli.priors.images.options import ImageOptions
 from sepcli.priors.noise import device_of
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
+from sepcli.training.loop import Batch
 from sepcli.training.run import OnMessage
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
@@ -57,15 +58,20 @@ class ImageTask:
     data: ImageData
     batch: int
 
-    def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss () of a random batch, and its figures."""
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Sample images and the random numbers of their loss; see the network's ``prepare``."""
         train = self.data.train
         chosen = rng.integers(0, len(train.images), self.batch)
         images = to_float_images(train.images[chosen])
         if self.data.flip:
             mirrored = torch.from_numpy(rng.random(self.batch) < 0.5)[:, None, None, None]
             images = torch.where(mirrored, images.flip(-1), images)
-        return _loss(self.model, images, train.labels[chosen], rng)
+        labels = torch.from_numpy(train.labels[chosen]) if self.model.config.classes else None
+        return self.model.prepare(images, rng, labels)
+
+    def loss(self, *batch: Any) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss () of images, and its figures."""
+        return self.model.batch_loss(*batch)
 
     def validate(self) -> dict[str, float]:
         """Return the loss on held-out images, with the same noise every time."""

@@ -140,7 +140,8 @@ def _open_codec(
     def task(model: LassCodec, _: LassCodec) -> CodecTask:
         result = CodecTask(model, data, config.batch)
         if isinstance(model, Vqvae2d):
-            model.initialize(result.sample(np.random.default_rng(config.loop.seed)))
+            sources, _ = result.sample(np.random.default_rng(config.loop.seed))
+            model.initialize(result.signals(sources))
         return result
 
     stage = Stage(partial(make_codec, shape), task, average=False)

@@ -17,6 +17,7 @@ from sepcli.priors.lass.load import LassCodec
 from sepcli.priors.lass.quantizer import perplexity
 from sepcli.priors.lass.transformer import TransformerPrior
 from sepcli.signal.mixing import WeightedSum
+from sepcli.training.loop import Batch
 
 HELD_OUT = 64
 """Held-out mixtures by which a likelihood is validated."""
@@ -38,15 +39,18 @@ class CodecTask:
     data: Data
     batch: int
 
-    def loss(self, rng: np.random.Generator) -> Loss:
-        """Return the loss of random sources and their mixtures."""
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        return self.model.loss(self.sample(rng), generator)
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Sample sources (B, K, C, *D), and a seed for the codes that nothing uses."""
+        seed, items = int(rng.integers(2**31)), -(-self.batch // (len(self.data.weights) + 1))
+        return self.data.train.sample(rng, items), seed
 
-    def sample(self, rng: np.random.Generator) -> Tensor:
-        """Sample random sources and their mixtures (N, C, *D), on the model's device."""
-        items = -(-self.batch // (len(self.data.weights) + 1))
-        return self._with_mixtures(self.data.train.sample(rng, items)).flatten(0, 1)
+    def loss(self, sources: Tensor, seed: int) -> Loss:
+        """Return the loss of sources and their mixtures."""
+        return self.model.loss(self.signals(sources), torch.Generator().manual_seed(seed))
+
+    def signals(self, sources: Tensor) -> Tensor:
+        """Return sources (B, K, C, *D) and their mixtures (N, C, *D), on the model's device."""
+        return self._with_mixtures(sources).flatten(0, 1)
 
     def validate(self) -> dict[str, float]:
         """Return the reconstruction quality (dB) of held-out sources and mixtures, and perplexity."""
@@ -88,9 +92,13 @@ class TransformerTask:
     data: Data
     batch: int
 
-    def loss(self, rng: np.random.Generator) -> Loss:
-        """Return the loss of random sequences."""
-        return self.model.loss(*self._encode(*self.data.train.labelled(rng, self.batch)))
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Sample signals (N, C, *D) and their sources (N,)."""
+        return self.data.train.labelled(rng, self.batch)
+
+    def loss(self, signals: Tensor, sources: Tensor) -> Loss:
+        """Return the loss of the tokens of signals."""
+        return self.model.loss(*self._encode(signals, sources))
 
     def validate(self) -> dict[str, float]:
         """Return the negative log-likelihood of held-out sequences in nats per token: all, and by part."""
@@ -129,9 +137,13 @@ class LikelihoodTask:
     data: Data
     batch: int
 
-    def loss(self, rng: np.random.Generator) -> Loss:
-        """Return the loss of random mixtures."""
-        return self._loss(self.data.train.sample(rng, self.batch))
+    def sample(self, rng: np.random.Generator) -> Batch:
+        """Sample sources (B, K, C, *D)."""
+        return (self.data.train.sample(rng, self.batch),)
+
+    def loss(self, sources: Tensor) -> Loss:
+        """Return the loss of the mixtures of sources."""
+        return self._loss(sources)
 
     def validate(self) -> dict[str, float]:
         """Return the loss of held-out mixtures."""

@@ -187,7 +187,7 @@ def test_a_task_learns_to_tell_a_tone_from_noise() -> None:
     assert before["mse"] == pytest.approx(before["wiener"], rel=1e-4)
     for step in range(120):
         mean.update_parameters(network)
-        loss, _ = task.loss(np.random.default_rng(step))
+        loss, _ = task.loss(*task.sample(np.random.default_rng(step)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -214,7 +214,7 @@ def test_sounds_of_another_kind_are_learnt_not_to_be_taken_for_its_own() -> None
         task = train_denoiser.AudioTask(network, network, own, own, 16, 16, interference)
         optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
         for step in range(150):
-            loss, _ = task.loss(np.random.default_rng(step))
+            loss, _ = task.loss(*task.sample(np.random.default_rng(step)))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

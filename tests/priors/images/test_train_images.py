@@ -67,7 +67,7 @@ def test_a_task_trains_the_weights_and_validates_the_mean() -> None:
     digits, held_out = open_data(DIGITS)
     network = DenoiserPrior(TINY)
     task = ImageTask(network, averaged(network).module, ImageData(digits, held_out), 4)
-    loss, _ = task.loss(np.random.default_rng(0))
+    loss, _ = task.loss(*task.sample(np.random.default_rng(0)))
     loss.backward()
     assert all(p.grad is not None for p in network.net.parameters())
     assert all(p.grad is None for p in task.evaluated.parameters())
@@ -155,12 +155,12 @@ def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatc
         seen.append(images)
         return images.sum(), {}
 
-    monkeypatch.setattr(DenoiserPrior, "loss", loss)
+    monkeypatch.setattr(DenoiserPrior, "batch_loss", loss)
     plain, mirrored = to_float_images(ramp)[0], to_float_images(ramp)[0].flip(-1)
     for flip, expected in ((True, 0.5), (False, 0.0)):
         network = DenoiserPrior(TINY)
         task = ImageTask(network, network, ImageData(image_set, image_set, flip), 400)
-        task.loss(np.random.default_rng(0))
+        task.loss(*task.sample(np.random.default_rng(0)))
         share = np.mean([torch.equal(image, mirrored) for image in seen[-1]])
         assert share == pytest.approx(expected, abs=0.1)
         assert share + np.mean([torch.equal(image, plain) for image in seen[-1]]) == 1
