@@ -13,6 +13,8 @@ from encoding import encode
 from PIL import Image
 
 from sepcli.media.file_format import FileFormat
+from sepcli.media.png16 import write_png16
+from sepcli.media.tiff16 import write_tiff16
 
 RATE = 8000
 FRAMES = 12_000
@@ -76,6 +78,11 @@ def image_seeds() -> list[Seed]:
         data = io.BytesIO()
         deep.save(data, format=form)
         seeds.append(Seed(f"deep.{form.lower()}", data.getvalue()))
+    colors = rng.integers(0, 65536, (12, 12, 4), np.uint16)
+    for name, write in (("png", write_png16), ("tif", write_tiff16)):
+        data = io.BytesIO()
+        write(data, colors, exif=_exif())
+        seeds.append(Seed(f"deep-color.{name}", data.getvalue()))
     return seeds
 
 

@@ -73,7 +73,8 @@ def colorize_image(
     """Colorize one image and write all its files."""
     import torch
 
-    from sepcli.media.images import find_gray, has_colors, read_image, write_images
+    from sepcli.media.image_writer import write_images
+    from sepcli.media.images import find_gray, has_colors, read_image
     from sepcli.signal.chroma import GRAYS, diversity
 
     started = time.monotonic()
@@ -152,7 +153,6 @@ def _read_hint(path: Path, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: it cannot be read, has another size than the image, or holds no strokes.
     """
-    import numpy as np
     import torch
 
     from sepcli.media.images import as_channels, read_image
@@ -163,12 +163,12 @@ def _read_hint(path: Path, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         raise InputError(
             f"the hint {path} has {w} x {h} pixels, the image {width} x {height}", "give both the same size"
         )
-    if strokes.alpha is None or not strokes.alpha.any():
+    opacity = strokes.opacity
+    if opacity is None or not opacity.any():
         raise InputError(
             f"the hint {path} holds no strokes on transparency", "paint colors on a transparent layer"
         )
-    colors, alpha = as_channels(strokes, 3, path), strokes.alpha.astype(np.float32) / 255
-    return torch.from_numpy(colors), torch.from_numpy(alpha)
+    return torch.from_numpy(as_channels(strokes, 3, path)), torch.from_numpy(opacity)
 
 
 def _results(

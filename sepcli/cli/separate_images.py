@@ -39,7 +39,8 @@ def separate_image(work: Work, job: Job, title: str, quality: int) -> Outcome:
     """Separate an image and write its sources and the contact sheet."""
     import torch
 
-    from sepcli.media.images import as_channels, read_image, write_images
+    from sepcli.media.image_writer import write_images
+    from sepcli.media.images import as_channels, read_image
 
     started = time.monotonic()
     separator, options = work.separator, work.options

@@ -22,7 +22,7 @@ class AudioFormat(StrEnum):
 
 
 class ImageFormat(StrEnum):
-    """What ``--format`` takes for images; see ``sepcli.media.images.WRITERS``."""
+    """What ``--format`` takes for images; see ``sepcli.media.image_writer.WRITERS``."""
 
     PNG = "png"
     JPG = "jpg"

@@ -30,9 +30,8 @@ def read_pixels(path: Path) -> Pixels:
         InputError: it cannot be read.
     """
     image = read_image(path, first=True)
-    if image.alpha is None:
-        return image.pixels
-    return 1.0 - (1.0 - image.pixels) * np.divide(image.alpha, 255, dtype=np.float32)
+    opacity = image.opacity
+    return image.pixels if opacity is None else 1.0 - (1.0 - image.pixels) * opacity
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,20 @@
-"""Image input and output: gray and color, 8 and 16 bits, upright, in sRGB, transparency aside."""
+"""Image input: gray and color, 8 and 16 bits, upright, in sRGB, transparency aside."""
 
 from __future__ import annotations
 
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from sepcli.atomic import failed_write, write_many
-from sepcli.errors import InputError, OutputError
-from sepcli.media.color_profiles import to_srgb
-from sepcli.media.names import refuse_existing
-from sepcli.media.png16 import write_png16
+from sepcli.errors import InputError
+from sepcli.media.color_profiles import deep_to_srgb, to_srgb
+from sepcli.media.deep_images import Storage, read_deep, storage
 
 FORMATS = (
     "PNG",
@@ -42,10 +38,6 @@ FORMATS = (
 """Formats of Pillow that are opened: those that it decodes by itself, without another program."""
 SEVERAL_OF_ONE = ("MPO", "ICO", "PSD")
 """Formats whose further frames are previews, layers or other sizes of the first."""
-QUALITY = 95
-"""Default quality of JPEG and WebP, 1 to 100."""
-WRITERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-"""Formats that are written, by suffix."""
 LOST_BITS = "16 bits per value are read as 8"
 """Note on color and transparent images, which Pillow reduces."""
 GRAY16_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -68,8 +60,6 @@ DEFAULT_GRAY = "luma"
 """The weights that cameras, scanners and libraries use."""
 TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 """Exceptions of Pillow for images of more pixels than ``Image.MAX_IMAGE_PIXELS``."""
-STRIP = 256
-"""Rows rounded at once."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +68,8 @@ class RasterImage:
 
     Attributes:
         pixels: (C, H, W) float32 in [0, 1]; C is 1 for gray, 3 for color (red, green, blue).
-        alpha: opacity (H, W) uint8; None if there is no transparency.
-        bits: 8 or 16 bits per value, as stored; color of 16 bits is read as 8.
+        alpha: opacity (H, W), uint8 or uint16; None if there is no transparency.
+        bits: 8 or 16 bits per value, as stored; more than 8 count as 16.
         frames: number of images in the file, of which this is the first.
         gray: the text chunk ``GRAY`` of the file, unchecked; "" if it has none.
         dpi: pixels per inch, horizontal and vertical, if the file says so.
@@ -88,13 +78,20 @@ class RasterImage:
     """
 
     pixels: NDArray[np.float32]
-    alpha: NDArray[np.uint8] | None = None
+    alpha: NDArray[np.uint8 | np.uint16] | None = None
     bits: int = 8
     frames: int = 1
     gray: str = ""
     dpi: tuple[float, float] | None = None
     exif: bytes = b""
     notes: tuple[str, ...] = ()
+
+    @property
+    def opacity(self) -> NDArray[np.float32] | None:
+        """Opacity (H, W) in [0, 1]; None if there is no transparency."""
+        if self.alpha is None:
+            return None
+        return np.divide(self.alpha, np.iinfo(self.alpha.dtype).max, dtype=np.float32)
 
     def with_pixels(self, pixels: NDArray[np.float32]) -> RasterImage:
         """Return an image of other pixels (C, H, W) with all else of this one."""
@@ -132,19 +129,19 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
                 frames = 1 if image.format in SEVERAL_OF_ONE else getattr(image, "n_frames", 1)
                 if frames > 1 and not first:
                     raise InputError(f"{path} contains {frames} images", "use one file per image")
-                deep = any("16" in _raw_mode(tile[3]) for tile in getattr(image, "tile", ()))
+                stored = storage(image)
                 image.load()
                 upright = ImageOps.exif_transpose(image)
-                upright, notes = to_srgb(upright)
-                decoded = _decode(upright, path)
+                decoded = _decoded(image, upright, stored, path)
                 return replace(
                     decoded,
                     frames=frames,
                     gray=str(image.info.get(GRAY, "")),
                     dpi=_dpi(image),
                     exif=_exif(upright),
-                    notes=(*notes, *([LOST_BITS] if deep and decoded.bits == 8 else [])),
                 )
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist", "check the name") from error
     except TOO_LARGE as error:
@@ -155,34 +152,6 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
         raise InputError(
             f"{path} is not a readable image: {error}", "check that the file is complete"
         ) from error
-
-
-def write_images(
-    images: Iterable[tuple[Path, RasterImage]], *, overwrite: bool = False, quality: int = QUALITY
-) -> None:
-    """Write image files, all of them or none; missing folders are created. Values are clipped to [0, 1].
-
-    Args:
-        images: paths and images; each is stored before the next is requested. The suffix decides the format,
-            see ``WRITERS``; JPEG has no transparency, and like WebP and color in TIFF 8 bits per value.
-        quality: of JPEG and WebP, 1 to 100; WebP of 100 is lossless.
-        overwrite: replace existing files.
-
-    Raises:
-        OutputError: a file exists or cannot be written.
-    """
-    path = Path()
-    try:
-        with write_many() as part_of:
-            for path, raster in images:
-                refuse_existing(path, overwrite)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _encode(raster, part_of(path), WRITERS.get(path.suffix.lower(), "PNG"), quality)
-                del raster  # free the memory before the next is requested
-    except OutputError:
-        raise
-    except OSError as error:
-        raise failed_write(path, error) from error
 
 
 def has_colors(pixels: NDArray[np.float32]) -> bool:
@@ -240,15 +209,9 @@ def _register_heif(path: Path) -> None:
     pillow_heif.register_heif_opener()
 
 
-def _raw_mode(arguments: Any) -> str:
-    """Return the name of the stored values among the arguments of a decoder of Pillow."""
-    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return first if isinstance(first, str) else ""
-
-
 def _dpi(image: Image.Image) -> tuple[float, float] | None:
     dpi = image.info.get("dpi")
-    if not isinstance(dpi, tuple) or len(dpi) != 2 or not all(1 <= float(value) <= 1e5 for value in dpi):
+    if not isinstance(dpi, tuple) or len(dpi) != 2 or not all(1 < float(value) <= 1e5 for value in dpi):
         return None
     return float(dpi[0]), float(dpi[1])
 
@@ -256,6 +219,34 @@ def _dpi(image: Image.Image) -> tuple[float, float] | None:
 def _exif(image: Image.Image) -> bytes:
     """Return the EXIF data of an upright image, from which Pillow has removed the orientation."""
     return bytes(image.getexif().tobytes()) if image.getexif() else b""
+
+
+def _decoded(image: Image.Image, upright: Image.Image, stored: Storage, path: Path) -> RasterImage:
+    """Return the pixels of a loaded image in sRGB, with 16 bits where it has them."""
+    deep = _deep(image, upright, stored, path)
+    in_srgb = None if deep is None else deep_to_srgb(deep.pixels, upright)
+    if deep is not None and in_srgb is not None:
+        pixels, notes = in_srgb
+        return replace(deep, pixels=pixels, notes=notes)
+    if stored.planar:
+        raise InputError(f"{path} has planes of 16 bits that cannot be decoded", "store it as PNG")
+    converted, notes = to_srgb(upright)
+    decoded = _decode(converted, path)
+    lost = (LOST_BITS,) if stored.deep and decoded.bits == 8 else ()
+    return replace(decoded, notes=(*notes, *lost))
+
+
+def _deep(image: Image.Image, upright: Image.Image, stored: Storage, path: Path) -> RasterImage | None:
+    """Return the pixels of an image of 16 bits as they are stored; None if it has 8, or they are not read."""
+    if upright.mode in GRAY16_MODES:
+        return _decode(upright, path)
+    if not stored.deep:
+        return None
+    deep = read_deep(path, image, stored, upright)
+    if deep is None:
+        return None
+    colors = np.divide(np.moveaxis(deep.colors, -1, 0), 65535, dtype=np.float32, order="C")
+    return RasterImage(colors, deep.alpha, bits=16)
 
 
 def _decode(image: Image.Image, path: Path) -> RasterImage:
@@ -281,29 +272,3 @@ def _decode(image: Image.Image, path: Path) -> RasterImage:
     values = np.moveaxis(data[..., : 1 if gray else 3], -1, 0)
     pixels = np.divide(values, 255, dtype=np.float32, order="C")
     return RasterImage(pixels, data[..., -1].copy() if transparent else None)
-
-
-def _encode(raster: RasterImage, path: Path, form: str, quality: int) -> None:
-    channels, height, width = raster.pixels.shape
-    deep = raster.bits == 16 and (
-        form == "PNG" or (form == "TIFF" and channels == 1 and raster.alpha is None)
-    )
-    alpha = None if form == "JPEG" else raster.alpha
-    top, kind = (65535, np.uint16) if deep else (255, np.uint8)
-    data = np.empty((height, width, channels + (alpha is not None)), kind)
-    for start in range(0, height, STRIP):
-        rows = slice(start, start + STRIP)
-        values = np.moveaxis(raster.pixels[:, rows], 0, -1).astype(np.float64)
-        data[rows, :, :channels] = np.rint(np.clip(values, 0.0, 1.0) * top)
-    if alpha is not None:
-        data[..., -1] = alpha.astype(kind) * (top // 255)
-    if deep and form == "PNG":
-        write_png16(path, data, dpi=raster.dpi, exif=raster.exif)
-        return
-    options: dict[str, Any] = {"dpi": raster.dpi} if raster.dpi else {}
-    options |= {"exif": raster.exif} if raster.exif else {}
-    if form in ("JPEG", "WEBP"):
-        options |= (
-            {"quality": quality, "lossless": quality == 100} if form == "WEBP" else {"quality": quality}
-        )
-    Image.fromarray(data[..., 0] if data.shape[-1] == 1 else data).save(path, format=form, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,12 @@ STRIP = 64
 
 
 def write_png16(
-    path: Path, values: NDArray[np.uint16], *, dpi: tuple[float, float] | None = None, exif: bytes = b""
+    file: BinaryIO, values: NDArray[np.uint16], *, dpi: tuple[float, float] | None = None, exif: bytes = b""
 ) -> None:
-    """Write an image of 16 bits per value.
+    """Write an image of 16 bits per value to an empty file.
 
     Args:
-        path: the file.
+        file: the file.
         values: (H, W, C), gray (C = 1) or color (C = 3), plus one channel for opacity.
         dpi: pixels per inch, horizontal and vertical.
         exif: EXIF data.
@@ -39,24 +39,23 @@ def write_png16(
     height, width, channels = values.shape
     compressor = zlib.compressobj(6)
     above = np.zeros((1, width * channels * 2), np.uint8)
-    with path.open("wb") as stream:
-        stream.write(b"\x89PNG\r\n\x1a\n")
-        header = struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPE[channels], 0, 0, 0)
-        stream.write(_chunk(b"IHDR", header))
-        if dpi is not None:
-            per_meter = (round(value / METERS_PER_INCH) for value in dpi)
-            stream.write(_chunk(b"pHYs", struct.pack(">IIB", *per_meter, 1)))
-        if exif:
-            stream.write(_chunk(b"eXIf", exif.removeprefix(EXIF_HEADER)))
-        for start in range(0, height, STRIP):
-            rows = np.ascontiguousarray(values[start : start + STRIP], dtype=">u2")
-            data = rows.view(np.uint8).reshape(len(rows), -1)
-            filtered = np.diff(data, axis=0, prepend=above)  # modulo 256, as bytes are
-            above = data[-1:]
-            compressed = compressor.compress(np.insert(filtered, 0, UP, axis=1).tobytes())
-            stream.write(_chunk(b"IDAT", compressed))
-        stream.write(_chunk(b"IDAT", compressor.flush()))
-        stream.write(_chunk(b"IEND", b""))
+    file.write(b"\x89PNG\r\n\x1a\n")
+    header = struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPE[channels], 0, 0, 0)
+    file.write(_chunk(b"IHDR", header))
+    if dpi is not None:
+        per_meter = (round(value / METERS_PER_INCH) for value in dpi)
+        file.write(_chunk(b"pHYs", struct.pack(">IIB", *per_meter, 1)))
+    if exif:
+        file.write(_chunk(b"eXIf", exif.removeprefix(EXIF_HEADER)))
+    for start in range(0, height, STRIP):
+        rows = np.ascontiguousarray(values[start : start + STRIP], dtype=">u2")
+        data = rows.view(np.uint8).reshape(len(rows), -1)
+        filtered = np.diff(data, axis=0, prepend=above)  # modulo 256, as bytes are
+        above = data[-1:]
+        compressed = compressor.compress(np.insert(filtered, 0, UP, axis=1).tobytes())
+        file.write(_chunk(b"IDAT", compressed))
+    file.write(_chunk(b"IDAT", compressor.flush()))
+    file.write(_chunk(b"IEND", b""))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

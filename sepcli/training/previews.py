@@ -51,7 +51,8 @@ def save_sheet(path: Path, images: Tensor, columns: int) -> None:
         OutputError: the file cannot be written.
     """
     from sepcli.media.contact_sheet import contact_sheet
-    from sepcli.media.images import RasterImage, write_images
+    from sepcli.media.image_writer import write_images
+    from sepcli.media.images import RasterImage
 
     rows = images.view(-1, columns, *images.shape[1:]).numpy()
     sheet = contact_sheet(list(map(list, rows)), [""] * columns, [""] * len(rows))

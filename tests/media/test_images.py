@@ -14,7 +14,8 @@ from PIL import Image, ImageCms
 
 from sepcli.errors import InputError, OutputError
 from sepcli.media.contact_sheet import contact_grid, contact_sheet
-from sepcli.media.images import RasterImage, as_channels, is_image, read_image, write_images
+from sepcli.media.image_writer import write_images
+from sepcli.media.images import RasterImage, as_channels, is_image, read_image
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 
@@ -261,13 +262,6 @@ def test_deep_gray_is_kept_in_tiff(tmp_path: Path) -> None:
     write_images([(tmp_path / "a.tiff", RasterImage(values, bits=16))])
     assert read_image(tmp_path / "a.tiff").bits == 16
     np.testing.assert_allclose(read_image(tmp_path / "a.tiff").pixels, values, atol=0.6 / 65535)
-
-
-def test_deep_color_is_read_with_a_note(tmp_path: Path) -> None:
-    write_images([(tmp_path / "a.png", RasterImage(np.full((3, 4, 4), 0.5, np.float32), bits=16))])
-    raster = read_image(tmp_path / "a.png")
-    assert raster.bits == 8
-    assert raster.notes
 
 
 def test_a_photograph_with_a_preview_is_one_image(tmp_path: Path) -> None:

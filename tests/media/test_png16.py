@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sepcli.media.images import RasterImage, write_images
+from sepcli.media.image_writer import write_images
+from sepcli.media.images import RasterImage
 from sepcli.media.png16 import write_png16
 
 
@@ -40,7 +41,8 @@ def unpacked(path: Path) -> np.ndarray:
 @pytest.mark.parametrize(("channels", "mode"), [(1, "I;16"), (2, "RGBA"), (3, "RGB"), (4, "RGBA")])
 def test_nothing_is_lost(tmp_path: Path, channels: int, mode: str) -> None:
     deep = values(channels)
-    write_png16(tmp_path / "a.png", deep)
+    with (tmp_path / "a.png").open("xb") as file:
+        write_png16(file, deep)
     assert np.array_equal(unpacked(tmp_path / "a.png"), deep)
     with Image.open(tmp_path / "a.png") as image:
         assert image.mode == mode
