@@ -14,6 +14,7 @@ The command line catches ``SepError`` once and prints two lines: what is wrong, 
 
 from collections.abc import Collection
 from difflib import get_close_matches
+from typing import Any
 
 from sepcli import __version__
 
@@ -40,6 +41,10 @@ class SepError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how another process restores the error."""
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class UsageError(SepError, ValueError):
@@ -88,6 +93,13 @@ def nearest(name: str, names: Collection[str]) -> str:
     plain = {_letters(one): one for one in reversed([*names])}
     near = get_close_matches(_letters(name), plain, n=1, cutoff=0.7)
     return f"did you mean {plain[near[0]]}?" if near else f"one of: {', '.join(names)}"
+
+
+def _restored(kind: type[SepError], args: tuple[Any, ...], state: dict[str, Any]) -> SepError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 def _letters(name: str) -> str:

@@ -20,7 +20,7 @@ ERRORS = {
     if isinstance(kind, type) and issubclass(kind, errors.SepError)
 }
 OPTION = re.compile(r"(?<![\w-])--[a-z]")
-CAPITAL = re.compile(r"(?!(?:Langevin|Pillow|Slakh|Demucs)\b)[A-Z][a-z]+ |A ")
+CAPITAL = re.compile(r"(?!(?:Langevin|Pillow|Ray|Slakh|Demucs)\b)[A-Z][a-z]+ |A ")
 """A first word that is capitalized and not a name."""
 ROOMS = sorted({path.relative_to(ROOT).parts[0] for path in MODULES})
 """Folders and modules of the package."""

@@ -44,9 +44,9 @@ def evaluate(options: EvaluateOptions) -> None:
     if request.kind is FINISHED:
         work = _finished(request)
         if options.workers > 1:
-            from sepcli.separation.executor import Processes
+            from sepcli.separation.processes import Processes
 
-            executor = Processes(options.workers)
+            executor = Processes(("cpu",) * options.workers)
     else:
         fetch_if_new(request.priors, quiet)
         work = make_task(request)

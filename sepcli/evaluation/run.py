@@ -6,7 +6,7 @@ Tasks are small classes in ``sepcli.evaluation.tasks``; metrics are rows of ``ME
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.task import Members, Plan, Scored, Task
 from sepcli.metrics import METRICS, Metric, find
 from sepcli.protocols import ProgressCallback
-from sepcli.separation.executor import Executor
+from sepcli.separation.executor import STEPS, Executor, Serial
 from sepcli.separation.seeds import item_seed
 
 
@@ -36,6 +36,7 @@ def run(
     journal: Path | None = None,
     replace_journal: bool = False,
     executor: Executor | None = None,
+    make: Callable[[str], Task[Any]] | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> Report:
     """Evaluate a task.
@@ -48,6 +49,7 @@ def run(
         journal: keeps finished items; a run continues the journal of the same protocol, to the same report.
         replace_journal: start over when the journal belongs to a run with other settings.
         executor: of batches; None: this process.
+        make: makes the task in a worker, from its device; None: workers get a copy.
         on_progress: called with thousandths of items, then with images of the sets that are compared.
 
     Returns:
@@ -72,9 +74,9 @@ def run(
     keeping: AbstractContextManager[ImageFile | None] = nullcontext()
     if sets is not None:
         keeping = keep_images(sets.rows, shape, path, bool(finished))
-    work = _Work(task, plan, protocol.tracks, journal, executor, on_progress)
+    work = _Work(task, plan, protocol.tracks, journal, executor or Serial(), on_progress)
     with keeping as kept:
-        work.score_all(finished, kept)
+        work.score_all(make or partial(_same, task), finished, kept)
         of_sets, remarks = sets.score(kept.sets(), on_progress) if sets and kept else ([], [])
     scores = [score for scores in work.scores.values() for score in scores] + of_sets
     failures = [*setup.failures, *work.failures]
@@ -129,38 +131,40 @@ def _clips(task: Task[Any], plan: Plan, name: str) -> list[Clip]:
 
 @dataclass
 class _Work:
-    """Batches and their results: finished ones are not scored again, new ones go into the journal."""
+    """Batches and their results: finished ones are not scored again, new ones go into the journal.
+
+    ``batches`` has the numbers and names of the items of the new batches; ``skipped`` counts other items.
+    """
 
     task: Task[Any]
     plan: Plan
     total: int
     journal: Path | None
-    executor: Executor | None
+    executor: Executor
     on_progress: ProgressCallback | None
     names: list[str] = field(default_factory=list)
+    batches: list[list[tuple[int, str]]] = field(default_factory=list)
+    skipped: int = 0
     scores: dict[str, Sequence[TrackScore]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
     separated: int = 0
 
-    def score_all(self, finished: Finished, kept: ImageFile | None) -> None:
-        batches, scored = self._batches(), None
-        if self.executor is not None:
-            batches = iter(every := list(batches))
-            new = [members for members in every if not _known(members, finished)]
-            scored = self.executor.map(partial(_state, self.task, self.plan), _score, new)
-        for members in batches:
-            within = self._within(len(self.names), len(members))
-            self.names += [item.id for _, item in members]
-            if _known(members, finished):
-                self.scores |= {item.id: finished[item.id] for _, item in members}
-            else:
-                result = next(scored) if scored else _score((self.task, self.plan), members, within)
-                self._take(result, members, kept)
-            if self.on_progress is not None:
-                self.on_progress(1000 * len(self.names), 1000 * max(self.total, len(self.names)))
+    def score_all(self, make: Callable[[str], Task[Any]], finished: Finished, kept: ImageFile | None) -> None:
+        """Score the batches that are not finished, by executors that may finish them in any order."""
+        setup = partial(_state, make, self.plan)
+        for number, result in self.executor.map(setup, _score, self._new(finished), self._progress):
+            members = self.batches[number]
+            if isinstance(result, SepError):
+                if not self.task.one_by_one:
+                    raise result
+                result = Scored({}, failures=(Failure(members[0][1], result.message),))
+            self._take(result, members, kept)
+        self.scores = {name: self.scores[name] for name in self.names if name in self.scores}
+        numbers = {name: number for number, name in enumerate(self.names)}
+        self.failures.sort(key=lambda failure: numbers.get(failure.track, 0))
 
-    def _take(self, result: Scored, members: Members[Any], kept: ImageFile | None) -> None:
+    def _take(self, result: Scored, members: Sequence[tuple[int, str]], kept: ImageFile | None) -> None:
         """Add a result; images are kept before the journal has the scores."""
         if kept is not None:
             for row, images in result.images.items():
@@ -173,35 +177,33 @@ class _Work:
         self.seconds += result.seconds
         self.separated += len(members)
 
-    def _batches(self) -> Iterator[list[tuple[int, Any]]]:
+    def _new(self, finished: Finished) -> Iterator[Members[Any]]:
+        """Yield the batches that are not finished; take the scores of the others."""
         numbered = enumerate(self.task.items(self.plan))
         while members := list(itertools.islice(numbered, self.plan.batch)):
-            yield members
+            self.names += [item.id for _, item in members]
+            if all(item.id in finished for _, item in members):
+                self.scores |= {item.id: finished[item.id] for _, item in members}
+                self.skipped += len(members)
+            else:
+                self.batches.append([(number, item.id) for number, item in members])
+                yield members
 
-    def _within(self, start: int, count: int) -> ProgressCallback | None:
-        """Progress within a batch as progress of the whole, in thousandths of an item."""
-        whole = self.on_progress
-        if whole is None:
-            return None
-        total = 1000 * max(self.total, start + count)
-        return lambda done, steps: whole(int(1000 * (start + count * done / max(steps, 1))), total)
-
-
-def _known(members: Members[Any], finished: Finished) -> bool:
-    return all(item.id in finished for _, item in members)
-
-
-def _state(task: Task[Any], plan: Plan) -> tuple[Task[Any], Plan]:
-    return task, plan
+    def _progress(self, done: int, steps: int) -> None:
+        """Report steps of batches as steps of items."""
+        if self.on_progress is not None:
+            every = STEPS * max(self.total, len(self.names))
+            self.on_progress(min(STEPS * self.skipped + done * self.plan.batch, every), every)
 
 
-def _score(
-    state: tuple[Task[Any], Plan], members: Members[Any], on_progress: ProgressCallback | None = None
-) -> Scored:
+def _state(make: Callable[[str], Task[Any]], plan: Plan, device: str) -> tuple[Task[Any], Plan]:
+    return make(device), plan
+
+
+def _same(task: Task[Any], device: str) -> Task[Any]:
+    return task
+
+
+def _score(state: tuple[Task[Any], Plan], members: Members[Any], on_progress: ProgressCallback) -> Scored:
     task, plan = state
-    try:
-        return task.score(members, plan, on_progress)
-    except SepError as error:
-        if not task.one_by_one:
-            raise
-        return Scored({}, failures=(Failure(members[0][1].id, error.message),))
+    return task.score(members, plan, on_progress)

@@ -1,99 +1,174 @@
-"""Executors of independent pieces of work: this process or several; the interface for other backends."""
+"""Executors of independent items: in this process, in several processes, or on a Ray cluster.
+
+``EXECUTORS`` is the table of executors; this module imports no torch.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from importlib import import_module
+from typing import Protocol, TypeVar
 
-from sepcli.errors import SepError
+from sepcli.errors import SepError, UsageError
 from sepcli.protocols import ProgressCallback
 
 State = TypeVar("State")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+STEPS = 1000
+"""Steps of progress per item."""
+
 
 class Executor(Protocol):
-    """Maps a function over items."""
+    """Maps a function over independent items."""
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """The device of every worker, such as ``cpu`` or ``cuda:0``."""
 
     def map(
         self,
-        setup: Callable[[], State],
-        fn: Callable[[State, Item], Result],
+        setup: Callable[[str], State],
+        fn: Callable[[State, Item, ProgressCallback], Result],
         items: Iterable[Item],
         on_progress: ProgressCallback | None = None,
-    ) -> Iterator[Result]:
-        """Yield ``fn(state, item)`` of every item, in order.
+        on_lost: Callable[[Item], None] | None = None,
+    ) -> Iterator[tuple[int, Result | SepError]]:
+        """Yield the number of every item, from 0, and its result, in the order in which they are finished.
+
+        A worker that is killed is replaced, and its item is tried once more.
 
         Args:
-            setup: makes the state, once per worker.
-            fn: the work; with several processes a module's function, as are its items and results picklable.
-            items: what is worked on.
-            on_progress: called with (items done, all items).
+            setup: makes a worker's state, once, from its device.
+            fn: (state, item, progress) → result. Other processes import it, as they do ``setup``; items and
+                results are pickled.
+            items: what is worked on; an iterable is read as workers become free.
+            on_progress: called with (steps done, steps in all), ``STEPS`` per item.
+            on_lost: called with an item whose worker was killed, before it is tried again or given up.
+
+        Yields:
+            Numbers, and results or errors: the ``SepError`` that ``fn`` raised, or ``WorkerLost`` for an item
+            whose workers were killed.
 
         Raises:
-            SepError: a worker was killed.
+            SepError: ``setup`` raised it, or no worker survives it.
         """
 
 
-@dataclass(frozen=True)
-class Processes:
-    """At most so many processes, with one thread each; one worker is this process."""
+class WorkerLost(SepError):
+    """A worker process has ended without a result."""
 
-    workers: int
+    def __init__(self) -> None:
+        super().__init__("its worker was killed, as happens when memory is short", "use fewer workers")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an executor is to have.
+
+    Attributes:
+        devices: names of devices; ``auto`` and ``cuda`` stand for all GPUs, or for processors.
+        workers: largest number of workers; None: the executor's default.
+        address: of a cluster; "": a new one on this machine.
+    """
+
+    devices: tuple[str, ...] = ("auto",)
+    workers: int | None = None
+    address: str = ""
+
+
+@dataclass(frozen=True)
+class ExecutorRow:
+    """A row of ``EXECUTORS``.
+
+    Attributes:
+        name: on the command line.
+        summary: one line.
+        open: ``module:function`` from ``Wanted`` to an executor.
+        addresses: whether it takes the address of a cluster.
+    """
+
+    name: str
+    summary: str
+    open: str
+    addresses: bool = False
+
+    def make(self, wanted: Wanted) -> Executor:
+        """Make the executor.
+
+        Raises:
+            SepError: it cannot have these devices or workers, or a package or cluster is missing.
+        """
+        module, _, attribute = self.open.partition(":")
+        executor: Executor = getattr(import_module(module), attribute)(wanted)
+        return executor
+
+
+_ROWS = (
+    ExecutorRow("serial", "this process", "sepcli.separation.executor:open_serial"),
+    ExecutorRow("processes", "processes of this machine", "sepcli.separation.processes:open_processes"),
+    ExecutorRow("ray", "a Ray cluster", "sepcli.separation.ray_workers:open_ray", addresses=True),
+)
+EXECUTORS: Mapping[str, ExecutorRow] = {row.name: row for row in _ROWS}
+"""Name → executor."""
+
+
+@dataclass(frozen=True)
+class Serial:
+    """This process, which is one worker on one device."""
+
+    device: str = "cpu"
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """See ``Executor``."""
+        return (self.device,)
 
     def map(
         self,
-        setup: Callable[[], State],
-        fn: Callable[[State, Item], Result],
+        setup: Callable[[str], State],
+        fn: Callable[[State, Item, ProgressCallback], Result],
         items: Iterable[Item],
         on_progress: ProgressCallback | None = None,
-    ) -> Iterator[Result]:
+        on_lost: Callable[[Item], None] | None = None,
+    ) -> Iterator[tuple[int, Result | SepError]]:
         """See ``Executor``."""
-        every = list(items)
-        if self.workers == 1 or len(every) < 2:
-            state = setup()
-            yield from _counted((fn(state, item) for item in every), len(every), on_progress)
-            return
-        context = multiprocessing.get_context("spawn")  # forking a process that has threads may hang
-        count = min(self.workers, len(every))
-        pool = ProcessPoolExecutor(count, context, initializer=_start, initargs=(setup,))
-        try:
-            yield from _counted(pool.map(partial(_work, fn), every), len(every), on_progress)
-        except BrokenProcessPool as error:
-            raise SepError(
-                "a worker process was killed, as happens when memory is short", "use fewer workers"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+        total = len(items) if isinstance(items, Sized) else None
+        state, report = setup(self.device), on_progress or (lambda done, steps: None)
+        for number, item in enumerate(items):
+            every = STEPS * (number + 1 if total is None else total)
+
+            def within(done: int, steps: int, number: int = number, every: int = every) -> None:
+                report(int(STEPS * (number + min(done / max(steps, 1), 1.0))), every)
+
+            outcome: Result | SepError
+            try:
+                outcome = fn(state, item, within)
+            except SepError as error:
+                outcome = error
+            report(STEPS * (number + 1), every)
+            yield number, outcome
 
 
-def _counted(results: Iterable[Result], total: int, on_progress: ProgressCallback | None) -> Iterator[Result]:
-    for number, result in enumerate(results, start=1):
-        yield result
-        if on_progress is not None:
-            on_progress(number, total)
+def open_serial(wanted: Wanted) -> Serial:
+    """Return this process on one device.
+
+    Raises:
+        UsageError: several devices or workers are wanted.
+    """
+    if len(wanted.devices) > 1 or wanted.workers not in (None, 1):
+        raise UsageError("serial is one worker on one device", "use processes", argument="executor")
+    return Serial(wanted.devices[0])
 
 
-_STATE: list[Any] = []
-"""A worker's state; empty in the process that maps."""
-
-
-def _start(setup: Callable[[], Any]) -> None:
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it silently: the parent reports
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-    _STATE[:] = [setup()]
-
-
-def _work(fn: Callable[[Any, Item], Result], item: Item) -> Result:
-    return fn(_STATE[0], item)
+def in_order(numbered: Iterable[tuple[int, Result]]) -> Iterator[Result]:
+    """Yield results by their numbers, from 0: those that come early wait for the others."""
+    waiting: dict[int, Result] = {}
+    following = 0
+    for number, result in numbered:
+        waiting[number] = result
+        while following in waiting:
+            yield waiting.pop(following)
+            following += 1

@@ -1,4 +1,4 @@
-"""Laws of the five tables: rows load without torch, name things that exist, and are documented."""
+"""Laws of the tables: rows load without torch, name things that exist, and are documented."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sepcli.media import MEDIA
 from sepcli.metrics import METRICS
 from sepcli.priors import FAMILIES, resolve
 from sepcli.samplers import SAMPLERS, name_of
+from sepcli.separation.executor import EXECUTORS
 from sepcli.settings import defaults
 
 TABLES: Mapping[str, Mapping[str, Any]] = {
@@ -26,6 +27,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "sepcli.metrics": METRICS,
     "sepcli.priors": FAMILIES,
     "sepcli.samplers": SAMPLERS,
+    "sepcli.separation.executor": EXECUTORS,
 }
 ROWS = [(module, name, row) for module, table in TABLES.items() for name, row in table.items()]
 
