@@ -1,4 +1,4 @@
-"""Atomic writing: files are written under temporary names and renamed when all are complete."""
+"""Atomic writing, under temporary names that become final when all files are complete; locks on folders."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from sepcli.errors import OutputError
 
 TEMPORARY = re.compile(r"\.sepcli-([0-9a-f]{6})-(\d+)-([0-9a-f]{6})-[0-9a-f]{8}\.part")
 """Temporary names: machine, process and run, and a number."""
+LOCK = re.compile(r"\.sepcli-[0-9a-f]{8}\.lock")
+"""Names of locks on the outputs of a run."""
 FOREIGN_SECONDS = 86400
 """Age from which temporary files of other machines are leftovers."""
 MORE_SPACE = "check the folder and its free space"
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+NO_LOCKS = tuple(getattr(errno, name, errno.ENOSYS) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP"))
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 FULL_BYTES = 1 << 20
 """Free bytes below which a write that failed without a reason is reported as a full disk."""
@@ -34,14 +37,17 @@ def temporary(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files in a folder that killed runs left: of processes that have ended.
+    """Remove the temporary files and locks in a folder that killed runs left: of processes that have ended.
 
-    Those of other machines, whose processes cannot be seen, are removed when they are a day old.
+    Temporary files of other machines, whose processes cannot be seen, are removed when they are a day old.
     """
     with suppress(OSError):
         for path in folder.iterdir():
             if (match := TEMPORARY.fullmatch(path.name)) and _is_left(path, *match.groups()):
                 path.unlink()
+            elif LOCK.fullmatch(path.name):
+                with suppress(OSError), locked(path, OutputError("", "")):
+                    pass
 
 
 def _is_left(path: Path, machine: str, process: str, run: str) -> bool:
@@ -137,6 +143,48 @@ def make_folder(folder: Path, hint: str = MORE_SPACE, argument: str | None = Non
         raise OutputError(
             f"cannot create the folder {folder}: {error.strerror}", hint, argument=argument
         ) from error
+
+
+def lock_of(path: Path) -> Path:
+    """Return the lock of a file beside it; see ``locked``."""
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    return path.with_name(f".sepcli-{digest[:8]}.lock")
+
+
+@contextmanager
+def locked(lock: Path, busy: OutputError) -> Iterator[None]:
+    """Hold a lock in a folder, which is created; a folder that stays empty is removed.
+
+    On file systems without locks nothing is held.
+
+    Raises:
+        OutputError: ``busy``, if another process holds the lock; or the folder cannot be created or written.
+    """
+    from filelock import FileLock, Timeout
+
+    created = [path for path in (lock.parent, *lock.parent.parents) if not path.exists()]
+    held = FileLock(lock)
+    try:
+        make_folder(lock.parent, "choose another folder", busy.argument)
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise busy from error
+    except NotImplementedError:
+        pass
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        if error.errno not in NO_LOCKS:
+            raise failed_write(lock.parent, error) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # an open file of Windows, which goes with the lock
+            lock.unlink()
+        held.release()
+        with suppress(OSError):
+            for path in created:
+                path.rmdir()
 
 
 def failed_write(path: Path, error: Exception) -> OutputError:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from sepcli.errors import UsageError
+from sepcli.errors import UsageError, nearest
 
 T = TypeVar("T")
 NONE = "none"
@@ -58,7 +58,7 @@ def typed(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
         if key not in hints:
             raise UsageError(
                 f"unknown setting '{key}'",
-                f"settings: {', '.join(hints) or 'none'}",
+                nearest(key, hints) if hints else "there is none",
                 argument=f"settings.{key}",
             )
     given = {key: None if _is_none(hints[key], value) else value for key, value in options.items()}

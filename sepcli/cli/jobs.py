@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sepcli.atomic import remove_leftovers
+from sepcli.atomic import lock_of, locked, remove_leftovers
 from sepcli.cli import console
 from sepcli.cli.dry_run import describe
 from sepcli.cli.options import BatchOptions
-from sepcli.cli.outputs import Job, collisions, existing, left_to_do, plan
-from sepcli.cli.records import find_record
+from sepcli.cli.outputs import Job, in_use, linked_folders
+from sepcli.cli.planning import finished_since, left_to_do, note_skipped, plan_all
 from sepcli.cli.resolve import Choice
-from sepcli.cli.run_record import as_entries, assemble, replace_record, unlike
-from sepcli.errors import OutputError, PriorError, SepError, UsageError
+from sepcli.cli.run_record import as_entries, assemble, replace_record
+from sepcli.errors import PriorError, SepError, UsageError
 
 if TYPE_CHECKING:
     from sepcli.cli.cost import Cost
@@ -156,92 +156,58 @@ def run_batch(batch: Batch) -> None:
         typer.Exit: some inputs failed.
     """
     options = batch.options
-    jobs = _plan(batch)
+    jobs = plan_all(batch)
     for folder in {path.parent for job in jobs for path in job.files if not options.dry_run}:
         remove_leftovers(folder)
     made_with: dict[Work, Mapping[str, Any]] = {}
-    todo = _to_do(batch, jobs, made_with)
+    todo = left_to_do(batch, jobs, made_with)
     done = [job for job in jobs if job not in todo and job.source not in batch.failed]
+    for folder, target in linked_folders(todo, options.out).items():
+        console.note(f"{folder} is a link: its outputs go to {target}", options.quiet)
     if options.dry_run:
         planned = {job: jobs[job] for job in jobs if job in todo or job in done}
         entries = describe(planned, todo, options.as_json, options.quiet)
         return finish("dry_run", entries, batch.failed, options.as_json, batch.total)
-    if done and not todo and not batch.failed:
-        console.note(f"nothing to do: {len(done)} of {len(done)} inputs are finished", options.quiet)
+    note_skipped(done, batch)
     records = [_entry(job, {"skipped": True}) for job in done]
     for number, job in enumerate(todo, 1):
         title = job.track if len(todo) == 1 else f"{job.track} ({number}/{len(todo)})"
-        work = jobs[job]
         try:
-            with enough_memory(job.source, work.smaller):
-                outcome = work.run(work, job, title)
-            choice = work.choice
-            libraries = (*work.libraries, *choice.libraries)
-            record = assemble(job, made_with[work], outcome.details, choice.references, libraries)
-            replace_record(job, record, options.quiet)
+            records.append(_entry(job, _do(job, jobs[job], title, batch, made_with[jobs[job]])))
         except SepError as error:
             batch.refuse(job.source, error, UsageError, PriorError)  # the other inputs would fail alike
-            continue
-        verdict = {} if batch.replay is None else batch.replay.compare(job, record)
-        records.append(_entry(job, as_entries(record) | verdict))
-        if not (options.as_json or options.quiet):
-            for line in outcome.lines:
-                console.emit(line)
-    finish("results", records, batch.failed, options.as_json, batch.total)
+    counts = "" if options.quiet or batch.total == max(1, len(done)) else _counts(records, len(batch.failed))
+    finish("results", records, batch.failed, options.as_json, batch.total, counts)
 
 
-def _plan(batch: Batch) -> dict[Job, Work]:
-    """Name all outputs; inputs that cannot be read, or clash, fail now, before anything is computed."""
-    jobs: dict[Job, Work] = {}
-    for source, work in batch.inputs.items():
-        try:
-            extension = work.extension(source)
-            folder = batch.folders.get(source, "")
-            jobs[plan(source, folder, extension, work.template, work.choice, batch.options)] = work
-        except SepError as error:
-            batch.refuse(source, error, OutputError, UsageError)
-    for job, collision in collisions([*jobs]).items():
-        batch.refuse(job.source, collision)
-        del jobs[job]
-    for job in [*jobs]:
-        try:
-            find_record(job.record)
-        except SepError as error:  # a record that can be neither compared nor replaced
-            batch.refuse(job.source, error)
-            del jobs[job]
-    return jobs
+def _do(job: Job, work: Work, title: str, batch: Batch, made_with: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Do a job, print what came of it, and return its record; that of a job which is finished says so.
 
-
-def _to_do(batch: Batch, jobs: Mapping[Job, Work], made_with: dict[Work, Mapping[str, Any]]) -> list[Job]:
-    """Return the jobs that are left; those that would replace files fail, unless they may.
-
-    Works that have such a job are prepared, and ``made_with`` is filled with their entries of records.
+    Raises:
+        OutputError: another run does it, or has written its files.
+        SepError: it failed.
     """
-    options = batch.options
-    todo = []
-    for job in left_to_do([*jobs], resume=options.resume):
-        error = (
-            None
-            if options.overwrite
-            else existing(job, resume=options.resume, replayed=batch.replay is not None)
-        )
-        if error is None:
-            todo.append(job)
-        else:
-            batch.refuse(job.source, error)
-    finished = [job for job in jobs if job not in todo and job.source not in batch.failed]
-    for work in dict.fromkeys(jobs[job] for job in (*todo, *finished)):
-        with console.progress("loading", options.quiet):
-            made_with[work] = work.prepare()
-        if batch.replay is not None:
-            batch.replay.check(made_with[work])
-    for job in finished:
-        error = unlike(job, made_with[jobs[job]])
-        if error is not None and options.overwrite:
-            todo.append(job)
-        elif error is not None:
-            batch.refuse(job.source, error)
-    return [job for job in jobs if job in todo]
+    options, choice = batch.options, work.choice
+    with locked(lock_of(job.record), in_use(job)):
+        if finished_since(job, batch, made_with):
+            return {"skipped": True}
+        with enough_memory(job.source, work.smaller):
+            outcome = work.run(work, job, title)
+        libraries = (*work.libraries, *choice.libraries)
+        record = assemble(job, made_with, outcome.details, choice.references, libraries)
+        replace_record(job, record, options.quiet)
+    verdict = {} if batch.replay is None else batch.replay.compare(job, record)
+    if not (options.as_json or options.quiet):
+        for line in outcome.lines:
+            console.emit(line)
+    return as_entries(record) | verdict
+
+
+def _counts(records: Sequence[Mapping[str, Any]], failed: int) -> str:
+    """Return the line on all inputs, as in ``2 done, 1 failed, 3 skipped``."""
+    skipped = sum(1 for record in records if record.get("skipped"))
+    counts = {"done": len(records) - skipped, "failed": failed, "skipped": skipped}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "done")
 
 
 def _entry(job: Job, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,8 +236,9 @@ def finish(
     failed: Mapping[Path, SepError] | Mapping[str, SepError],
     as_json: bool,
     total: int,
+    last: str = "",
 ) -> None:
-    """Print what was done (as JSON, under the key ``kind``) and what failed.
+    """Print what was done (as JSON, under the key ``kind``), what failed, and a last note.
 
     Raises:
         typer.Exit: 3 if some of the ``total`` inputs failed; if all did, the greatest code of their errors.
@@ -282,5 +249,6 @@ def finish(
     for path, error in failed.items():
         named = str(path) in error.message
         console.error(error.message if named else f"{path}: {error.message}", error.hint)
+    console.note(last, quiet=not last)
     if failed:
         raise typer.Exit(max(e.exit_code for e in failed.values()) if len(failed) == total else 3)

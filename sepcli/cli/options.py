@@ -65,6 +65,7 @@ class BatchOptions:
 
     out: Path
     filename: str | None = None
+    sampler: str | None = None
     settings: Set = None
     samples: Annotated[int, model("Number of posterior samples to write.", min=1, max=1000)] = 1
     seed: Annotated[int, model("Seed; it decides the samples.", min=0)] = 0

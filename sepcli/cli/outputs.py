@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import string
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Job:
     Attributes:
         source: the file.
         track: its name, safe as one path component.
+        folder: ``{folder}`` in the names of its outputs.
         stems: per sample the K output paths.
         record: the run.json.
         beside: per name in ``BESIDE`` the K output paths; () if there are none.
@@ -35,6 +36,7 @@ class Job:
 
     source: Path
     track: str
+    folder: str
     stems: tuple[tuple[Path, ...], ...]
     record: Path
     beside: tuple[tuple[Path, ...], ...] = ()
@@ -107,12 +109,12 @@ def plan(
     if folder and "{folder}" in template and f"/{folder}/" not in f"/{within.as_posix()}/":
         prefix = f"{folder.replace('/', '-')}.{prefix}"
     sheet = together / f"{prefix}contact.png" if images else None
-    return Job(source, track, stems, together / f"{prefix}run.json", beside, sheet)
+    return Job(source, track, folder, stems, together / f"{prefix}run.json", beside, sheet)
 
 
-def left_to_do(jobs: Sequence[Job], *, resume: bool) -> list[Job]:
-    """Return the jobs that are left: all, or with ``resume`` those whose files are not all there."""
-    return [job for job in jobs if not (resume and all(path.is_file() for path in job.files))]
+def is_complete(job: Job) -> bool:
+    """Return whether all files of a job are there."""
+    return all(path.is_file() for path in job.files)
 
 
 def existing(job: Job, *, resume: bool, replayed: bool = False) -> OutputError | None:
@@ -127,32 +129,69 @@ def existing(job: Job, *, resume: bool, replayed: bool = False) -> OutputError |
     return None
 
 
-def collisions(jobs: Sequence[Job]) -> dict[Job, OutputError]:
-    """Return the jobs that would write a file of an earlier one, or a file twice, or replace an input."""
-    owner: dict[str, Path] = {}
+def unwritable(job: Job) -> OutputError | None:
+    """Return why a folder of a job cannot be written; None if their rights allow it."""
+    for folder in dict.fromkeys(path.parent for path in job.files):
+        there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        if not there.is_dir():
+            return OutputError(f"{there} is not a folder", "choose another --out folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            return OutputError(f"the folder {there} may not be written", "choose another --out folder")
+    return None
+
+
+def in_use(job: Job) -> OutputError:
+    """Return the error of a job that another run is doing."""
+    return OutputError(
+        f"another run is writing {job.record.parent}", "wait until it ends, or choose another --out folder"
+    )
+
+
+def linked_folders(jobs: Iterable[Job], out: Path) -> dict[Path, Path]:
+    """Return the folders of jobs, below the folder of outputs, that are links, and where they lead."""
+    folders = {parent for job in jobs for path in job.files for parent in path.parents}
+    links = (folder for folder in sorted(folders) if out in folder.parents and folder.is_symlink())
+    return {folder: folder.resolve() for folder in links}
+
+
+def collisions(jobs: Mapping[Job, str]) -> dict[Job, OutputError]:
+    """Return the jobs that would write a file of an earlier one, or a file twice, or replace an input.
+
+    Args:
+        jobs: job → template of its file names.
+    """
+    owner: dict[str, Job] = {}
     inputs = {os.path.realpath(job.source) for job in jobs}
     refused: dict[Job, OutputError] = {}
-    for job in jobs:
+    for job, template in jobs.items():
         keys = [os.path.normcase(os.path.abspath(path)) for path in job.files]
-        error = _collision(job, keys, owner, inputs)
+        error = _collision(job, keys, owner, inputs, template)
         if error is None:
-            owner |= dict.fromkeys(keys, job.source)
+            owner |= dict.fromkeys(keys, job)
         else:
             refused[job] = error
     return refused
 
 
 def _collision(
-    job: Job, keys: Sequence[str], owner: Mapping[str, Path], inputs: Set[str]
+    job: Job, keys: Sequence[str], owner: Mapping[str, Job], inputs: Set[str], template: str
 ) -> OutputError | None:
     for path, key in zip(job.files, keys, strict=True):
         if os.path.realpath(path) in inputs:
             message = f"a stem of {job.source} would replace the input {path}"
             return OutputError(message, "choose another --out folder")
         if key in owner:
-            message = f"{owner[key]} and {job.source} would both write {path}"
-            return OutputError(message, "use {folder} in --filename, or separate them into two --out folders")
+            message = f"{owner[key].source} and {job.source} would both write {path}"
+            return OutputError(message, _apart(job, owner[key], template))
         if keys.count(key) > 1:
             message = f"two outputs of {job.source} would both be {path}"
             return OutputError(message, "choose another --filename")
     return None
+
+
+def _apart(job: Job, other: Job, template: str) -> str:
+    """Return how two jobs get different outputs: by a field that the template lacks, or by hand."""
+    differs = {"{folder}": job.folder != other.folder, "{track}": job.track != other.track}
+    for field in (field for field, helps in differs.items() if helps and field not in template):
+        return f"use {field} in --filename, or separate them into two --out folders"
+    return "separate them into two --out folders, or rename one of them"

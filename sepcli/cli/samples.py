@@ -42,6 +42,13 @@ class Quality:
         several = {"rank": RULE, "medoid": self.medoid} if len(samples) > 1 else {}
         return {"samples": samples, **several}
 
+    def summary(self) -> tuple[str, ...]:
+        """Return one line on several samples: what they are ranked by, and the number of the medoid."""
+        if len(self.seeds) == 1:
+            return ()
+        by = "agreement" if self.log_prior is None else "log prior"
+        return (f"  {len(self.seeds)} samples, best first by {by}, medoid: {self.medoid:02d}",)
+
     def labels(self) -> list[str]:
         """Return what a contact sheet says of every sample, a few lines each; nothing of a single one."""
         if len(self.seeds) == 1:

@@ -81,7 +81,8 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, par
         _warn(job, report, part.written)
     measured = {key: value for key, value in asdict(report).items() if key != "samples"}
     stems = ", ".join(work.choice.names)
-    line = f"{job.stems[0][0].parent}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
+    folder = job.record.parent if len(job.stems) > 1 else job.stems[0][0].parent
+    line = f"{folder}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
     return Outcome({**_describe(report, options.seed), "report": measured}, (line, *_summary(report)))
 
 

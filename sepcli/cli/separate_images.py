@@ -65,9 +65,12 @@ def separate_image(work: Work, job: Job, title: str, quality: int) -> Outcome:
         "evaluations": separator.engine.evaluations,
         "elapsed": time.monotonic() - started,
     }
-    sheet = job.sheet.name if job.sheet else ""
-    line = f"{job.stems[0][0].parent}: {', '.join(separator.names)}, {sheet}"
-    return Outcome({**ranks.describe(), "report": report}, (line,))
+    outputs = [*separator.names, *([job.sheet.name] if job.sheet else [])]
+    if job.beside:
+        outputs[:1] = [f"{len(job.stems)} samples of {outputs[0]}"]
+        outputs[-1:-1] = ["mean", "standard deviation"]
+    line = f"{job.record.parent}: {', '.join(outputs)}"
+    return Outcome({**ranks.describe(), "report": report}, (line, *ranks.summary()))
 
 
 def _images(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from filelock import FileLock, Timeout
-
-from sepcli.atomic import make_folder
+from sepcli.atomic import locked
 from sepcli.errors import OutputError
 
 LOCK = ".lock"
@@ -53,27 +51,8 @@ def only_run(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: another run is there, or the folder cannot be written.
     """
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    make_folder(folder, "choose another folder", "out")
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(
-            f"another run is training in {folder}",
-            "wait until it ends, or choose another folder",
-            argument="out",
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        raise OutputError(
-            f"cannot write in {folder}: {error}", "choose another folder", argument="out"
-        ) from error
-    try:
+    busy = OutputError(
+        f"another run is training in {folder}", "wait until it ends, or choose another folder", argument="out"
+    )
+    with locked(folder / LOCK, busy):
         yield
-    finally:
-        with suppress(OSError):  # an open file of Windows, which goes with the lock
-            (folder / LOCK).unlink()
-        lock.release()
-        with suppress(OSError):
-            for path in created:
-                path.rmdir()

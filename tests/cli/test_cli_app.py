@@ -70,7 +70,7 @@ def test_main_exits_with_the_code() -> None:
         (["separrate"], "separrate", "`sepcli"),
         (["evaluate", "--nonsense"], "--nonsense", "`sepcli"),
         (["evaluate", "--metric", "loudness"], "'loudness'", "sdr"),
-        (["evaluate", "--pairs", "many"], "--pairs", "`sepcli"),
+        (["evaluate", "--pairs", "many"], "--pairs many", "number"),
     ],
 )
 def test_usage_errors_are_two_lines(

@@ -31,7 +31,7 @@ def separate(image: Path, prior: Path, out: Path, *more: str) -> int:
 
 
 def two_lines(text: str) -> bool:
-    first, second = text.splitlines()
+    first, second, *_ = text.splitlines()  # and the counts of a batch
     return first.startswith("error: ") and second.startswith("  → ") and "SEPCLI_DEBUG" not in second
 
 

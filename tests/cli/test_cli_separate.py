@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -57,7 +58,9 @@ def files(folder: str | Path = ".") -> list[str]:
 
 
 def two_lines(text: str) -> tuple[str, str]:
-    first, second = text.splitlines()
+    """The two lines of an error, which the counts of a batch may follow."""
+    first, second, *counts = text.splitlines()
+    assert not counts or re.fullmatch(r"\d+ done, \d+ failed", *counts)
     assert first.startswith("error: ")
     assert second.startswith("  → ")
     assert len(second) > 6
@@ -320,7 +323,8 @@ def test_folders_are_searched_but_not_those_of_outputs_and_devices(separate) -> 
     assert len(out.splitlines()) == 3
     folders = {Path(name).parent.as_posix() for name in files("in/stems")}
     assert folders == {"a", "deep/b", "deep/er/a"}
-    (note,) = err.splitlines()
+    note, counts = err.splitlines()
+    assert counts == "3 done"
     assert "3 entries" in note
     assert all(name in note for name in ("#recycle", ".hidden", "@eaDir"))
     code, out, err = separate("in", "-o", "in/stems", "--resume")
@@ -370,7 +374,7 @@ def test_leftovers_of_killed_runs_go(separate) -> None:
 def test_records_of_tracks_that_share_a_folder_do_not_collide(separate) -> None:
     write("in/all.wav")
     write("in/b.wav")
-    code, _, err = separate("in", "-o", "b/out", "--filename", "all/{track} {stem}.{ext}")
+    code, _, err = separate("in", "-o", "b/out", "--filename", "all/{track} {stem}.{ext}", "-q")
     assert (code, err) == (0, "")
     assert files("b/out") == [
         "all/all bass.wav",
@@ -654,8 +658,7 @@ def test_one_bad_file_does_not_stop_the_others(separate) -> None:
     assert code == 3
     assert [line.split(":")[0] for line in out.splitlines()] == ["separated/a", "separated/d"]
     lines = err.splitlines()
-    assert len(lines) == 4
-    assert [line[:4] for line in lines] == ["erro", "  → ", "erro", "  → "]
+    assert [line[:4] for line in lines] == ["erro", "  → ", "erro", "  → ", "2 do"]
     assert "in/b.wav" in lines[0]
     assert "in/c.wav" in lines[2]
     assert lines[0].count("in/b.wav") == 1
@@ -667,7 +670,7 @@ def test_nothing_but_bad_files_is_a_failure(separate) -> None:
         Path(f"{name}.wav").write_text("no audio")
     code, out, err = separate("a.wav", "b.wav")
     assert (code, out) == (1, "")
-    assert len(err.splitlines()) == 4
+    assert len(err.splitlines()) == 5
     assert files() == ["a.wav", "b.wav"]
 
 
