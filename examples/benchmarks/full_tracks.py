@@ -1,6 +1,6 @@
 """Time and peak memory of ``sepcli evaluate`` on folders of full stereo tracks.
 
-    python examples/benchmarks/full_tracks.py --tracks 50 --minutes 3.5 --workers 2
+    python examples/benchmarks/full_tracks.py --tracks 50 --minutes 3.5 --jobs 2
 
 The tracks are generated in a temporary folder: four stems of tones and noise at 44.1 kHz and 16 bits, and
 estimates with additional noise. Only ``--distinct`` tracks are written, the others are hard links to them: 50
@@ -84,13 +84,13 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=50)
     parser.add_argument("--distinct", type=int, default=5, help="number of different tracks")
     parser.add_argument("--minutes", type=float, default=3.5, help="length of every track")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--metric", default="sdr")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         distinct = max(1, min(arguments.distinct, arguments.tracks))
         folders = write_tracks(Path(name), arguments.tracks, distinct, 60 * arguments.minutes)
-        options = ["--metric", arguments.metric, "--workers", str(arguments.workers)]
+        options = ["--metric", arguments.metric, "--jobs", str(arguments.jobs)]
         few = cost(*write_tracks(Path(name) / "few", 1, 1, 60 * arguments.minutes), options)
         report = {
             **vars(arguments),

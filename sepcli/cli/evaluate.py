@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,19 +11,20 @@ import typer
 from sepcli.cli import console
 from sepcli.cli.evaluate_kinds import FINISHED, Request, request_of
 from sepcli.cli.evaluate_options import EvaluateOptions
-from sepcli.cli.evaluate_tasks import make_task, open_songs
+from sepcli.cli.evaluate_tasks import in_workers, make_task, open_songs
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.options import takes
 from sepcli.cli.reports import check_targets, document_of, drop, resumable, show, write_files
 from sepcli.cli.run_record import write_record
 from sepcli.cli.runner import run_program
 from sepcli.cli.tables import check_style
+from sepcli.cli.workers import open_executor
 from sepcli.errors import UsageError
+from sepcli.separation.executor import Executor, Serial
 
 if TYPE_CHECKING:
     from sepcli.datasets.songs import Songs
     from sepcli.evaluation.task import Task
-    from sepcli.separation.executor import Executor
 
 
 @takes(EvaluateOptions)
@@ -40,16 +42,7 @@ def evaluate(options: EvaluateOptions) -> None:
     journal = None if out is None else out.parent / f"{out.name}.partial"
     check_targets(targets, options.overwrite, journal)
     console.load("torch", quiet)
-    executor: Executor | None = None
-    if request.kind is FINISHED:
-        work = _finished(request)
-        if options.workers > 1:
-            from sepcli.separation.processes import Processes
-
-            executor = Processes(("cpu",) * options.workers)
-    else:
-        fetch_if_new(request.priors, quiet)
-        work = make_task(request)
+    work, make, executor = _work(request)
     from sepcli.evaluation.run import NothingScored, run
 
     try:
@@ -62,6 +55,7 @@ def evaluate(options: EvaluateOptions) -> None:
                 journal=journal,
                 replace_journal=options.overwrite,
                 executor=executor,
+                make=make,
                 on_progress=on_progress,
             )
     except NothingScored as error:
@@ -80,6 +74,19 @@ def evaluate(options: EvaluateOptions) -> None:
     show(report, document, options.as_json, options.table, quiet)
     if report.failures:
         raise typer.Exit(3)
+
+
+def _work(request: Request) -> tuple[Task[Any], Callable[[str], Task[Any]] | None, Executor]:
+    """Return the task, what makes it in another process unless it is copied there, and the executor."""
+    options = request.options
+    device = "cpu" if options.device == "auto" and not request.has_networks else options.device
+    executor = open_executor(device, options.jobs, options.executor, options.quiet)
+    if request.kind == FINISHED:
+        return _finished(request), None, executor
+    fetch_if_new(request.priors, options.quiet)
+    if isinstance(executor, Serial):
+        return make_task(request, executor.device), None, executor
+    return *in_workers(request, executor.devices[0]), executor
 
 
 def _finished(request: Request) -> Task[Any]:

@@ -12,7 +12,10 @@ from sepcli.errors import UsageError
 from sepcli.metrics import METRICS, find
 
 COMMON = frozenset(
-    {"metric", "seed", "device", "out", "plot", "csv", "html", "overwrite", "table", "as_json", "quiet"}
+    {
+        *("metric", "seed", "device", "jobs", "executor"),
+        *("out", "plot", "csv", "html", "overwrite", "table", "as_json", "quiet"),
+    }
 )
 _SEPARATING = frozenset(
     {"prior", "method", "dataset", "data", "pairs", "samples", "sampler", "settings", "batch"}
@@ -43,7 +46,7 @@ def _datasets(medium: str) -> str:
 FINISHED = Kind(
     "finished estimates",
     "ESTIMATES and REFERENCES, or --estimates",
-    frozenset({"folders", "estimates", "runner", "dataset", "data", "split", "workers", "any_order"}),
+    frozenset({"folders", "estimates", "runner", "dataset", "data", "split", "any_order"}),
     (*metrics_of("audio", "track"), *metrics_of("image", "item")),
 )
 AUDIO = Kind(
@@ -101,6 +104,13 @@ class Request:
         """Names or folders."""
         return self.options.prior or ()
 
+    @property
+    def has_networks(self) -> bool:
+        """Whether anything but baselines, which compute on processors, is evaluated."""
+        methods = self.options.method or ()
+        blind = bool(methods) and all(method.is_baseline for method in methods) and not self.priors
+        return self.kind != FINISHED and not (self.kind == AUDIO and blind)
+
 
 def request_of(options: EvaluateOptions) -> Request:
     """Return what is evaluated, after a check of options that must fit each other.
@@ -129,7 +139,7 @@ def request_of(options: EvaluateOptions) -> Request:
             raise UsageError(
                 f"--metric {metric} is not for {kind.name}", f"metrics: {', '.join(kind.metrics)}"
             )
-    if kind is not LIKELIHOOD:
+    if kind != LIKELIHOOD:
         _check_data(request)
     _check_metrics(request)
     _check_choices(request)
@@ -151,15 +161,15 @@ def _check_data(request: Request) -> None:
     if bool(data) != row.needs_folder:
         folders = ", ".join(name for name, row in DATASETS.items() if row.needs_folder)
         raise UsageError(f"--data DIR and --dataset {folders} go together", "give both, or neither")
-    if kind is FINISHED and "dataset" in request.given and not (row.finished and row.splits):
+    if kind == FINISHED and "dataset" in request.given and not (row.finished and row.splits):
         raise UsageError(
             f"finished estimates are not scored against --dataset {row.name}",
             "give the folder of references",
         )
-    if kind is COLORS and not row.colors:
+    if kind == COLORS and not row.colors:
         colored = ", ".join(name for name, row in DATASETS.items() if row.colors)
         raise UsageError(f"--task {COLORIZE} is not for --dataset {row.name}", f"use --dataset {colored}")
-    most = 1 if kind is COLORS else row.folders
+    most = 1 if kind == COLORS else row.folders
     if len(data) > max(most, 1):
         raise UsageError(f"{len(data)} --data for --dataset {row.name}", f"give at most {most}")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sepcli.cli import completion
-from sepcli.cli.options import Overwrite, Quiet, files, model, panel, report
+from sepcli.cli.options import Devices, ExecutorName, Jobs, Overwrite, Quiet, files, model, panel, report
 from sepcli.cli.resolve import DEFAULT_PRIOR, Method
 from sepcli.cli.settings import CONSISTENCY, Consistency
 from sepcli.cli.tables import Table, TableStyle
@@ -134,10 +134,9 @@ class EvaluateOptions:
         Consistency | None, model(f"For audio that is separated with a prior. {CONSISTENCY}")
     ] = None
     batch: Annotated[int, model("Mixtures that are separated together.", min=1)] = 8
-    device: Annotated[str, model("auto, cpu, cuda, cuda:N or mps.", autocompletion=completion.devices)] = (
-        "auto"
-    )
-    workers: Annotated[int, on_data("Processes that compare finished estimates.", min=1)] = 1
+    device: Devices = "auto"
+    jobs: Jobs = None
+    executor: ExecutorName = None
     any_order: Annotated[
         bool, on_data("Compare a track's finished estimates in their best order.", "--any-order")
     ] = False

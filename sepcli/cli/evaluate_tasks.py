@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,8 @@ from sepcli.datasets import resolve
 from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from sepcli.datasets.image_pairs import LabelledImages
     from sepcli.datasets.songs import SongSet
     from sepcli.evaluation.task import Task
@@ -28,15 +30,32 @@ ITEMS = 100
 """Test items of cross-likelihood where no number is given."""
 
 
-def make_task(request: Request) -> Task[Any]:
-    """Open the data and load the priors.
+def make_task(request: Request, device: str) -> Task[Any]:
+    """Open the data, and load the priors on a device.
 
     Raises:
         SepError: the options do not fit, or priors or data cannot be used.
     """
-    if request.kind is LIKELIHOOD:
-        return _likelihood(request)
-    return _audio(request) if request.kind is AUDIO else _images(request)
+    if request.kind == LIKELIHOOD:
+        return _likelihood(request, device)
+    return _audio(request, device) if request.kind == AUDIO else _images(request, device)
+
+
+def in_workers(request: Request, device: str) -> tuple[Task[Any], Callable[[str], Task[Any]]]:
+    """Return a task for a process that computes nothing, and what makes the same task on a worker's device.
+
+    Args:
+        request: what is evaluated.
+        device: of a worker; the report names its kind.
+
+    Raises:
+        SepError: the options do not fit, or priors or data cannot be used.
+    """
+    task: Any = make_task(request, "cpu")
+    kind = device.partition(":")[0]
+    settings = {**task.settings, **({"device": kind} if "device" in task.settings else {})}
+    options = replace(request.options, context=None, quiet=True)  # type: ignore[arg-type]
+    return replace(task, settings=settings), partial(make_task, replace(request, options=options))
 
 
 def open_songs(request: Request) -> SongSet:
@@ -49,7 +68,7 @@ def open_songs(request: Request) -> SongSet:
     return songs
 
 
-def _audio(request: Request) -> Task[Any]:
+def _audio(request: Request, device: str) -> Task[Any]:
     """Return the separation of pairs or songs with a prior's engine, baselines, or both."""
     options, row, priors = request.options, request.dataset, request.priors
     methods = dict.fromkeys(options.method or ())
@@ -72,7 +91,7 @@ def _audio(request: Request) -> Task[Any]:
         raise UsageError("--consistency is not used: no prior separates recordings here", "leave it out")
     if options.consistency == "none" and options.samples:
         raise UsageError("--consistency none scores the bare first sample", "leave out --samples")
-    separator = _separator(request, next(iter(engines if with_prior else methods), None))
+    separator = _separator(request, next(iter(engines if with_prior else methods), None), device)
     from sepcli.datasets.songs import SongSet
     from sepcli.evaluation.tasks.pairs import Pairs
     from sepcli.evaluation.tasks.songs import WholeSongs
@@ -93,7 +112,7 @@ def _audio(request: Request) -> Task[Any]:
     return Pairs(data, engine, baselines, stream, about, row.metrics or ("sdr",))
 
 
-def _separator(request: Request, leading: Method | None) -> Separator:
+def _separator(request: Request, leading: Method | None, device: str) -> Separator:
     """Return what separates with the priors, or with the first baseline."""
     options, count = request.options, len(request.priors)
     method, sampler = engine_of(leading, options.sampler)
@@ -109,17 +128,16 @@ def _separator(request: Request, leading: Method | None) -> Separator:
         sampler=sampler,
         settings=settings,
         samples=options.samples or 1,
-        device=options.device,
     )
-    return find(request.priors, wanted).load()
+    return find(request.priors, wanted).load(device)
 
 
-def _images(request: Request) -> Task[Any]:
+def _images(request: Request, device: str) -> Task[Any]:
     """Return the separation of pairs of images, or the colorization of images."""
     options, row, priors = request.options, request.dataset, request.priors
     if not priors:
         raise UsageError(f"--dataset {row.name} needs a prior of images", "give --prior NAME or FOLDER")
-    colors = request.kind is COLORS
+    colors = request.kind == COLORS
     most = 2 if row.folders > 1 and not colors else 1
     if len(priors) > most:
         raise UsageError(
@@ -136,6 +154,7 @@ def _images(request: Request) -> Task[Any]:
     for engine in engines or [None]:  # a misspelt name is answered before torch is imported
         choose(priors, engine=engine)
     settings = parse_settings(options.settings or ())
+    from sepcli.api import choose_device
     from sepcli.priors.load import describe_images
 
     shape, classes = describe_images(priors[0])
@@ -144,14 +163,18 @@ def _images(request: Request) -> Task[Any]:
         raise UsageError(f"prior {priors[0]} is of {kind} images, {row.name} is not", "choose another prior")
     given: dict[str, Any] = {"sampler": options.sampler, "settings": settings}
     if colors:
-        return _colorization(request, shape, given)
-    return _sums(request, shape, classes, given | {"engine": next(iter(engines), None)})
+        return _colorization(request, shape, given, choose_device(device))
+    given["engine"] = next(iter(engines), None)
+    return _sums(request, shape, classes, given, choose_device(device))
 
 
 def _sums(
-    request: Request, shape: tuple[int, int, int], classes: tuple[str, ...], given: Mapping[str, Any]
+    request: Request,
+    shape: tuple[int, int, int],
+    classes: tuple[str, ...],
+    given: Mapping[str, Any],
+    device: torch.device,
 ) -> Task[Any]:
-    from sepcli.api import choose_device
     from sepcli.evaluation.distribution import open_networks
     from sepcli.evaluation.tasks.images import ImageSums
     from sepcli.priors.load import load_selection
@@ -164,7 +187,6 @@ def _sums(
     pairing = options.pairing or "any"
     pairs = opened[0].pairs(options.pairs or request.dataset.items, pairing, *opened[1:])
     conditional = pairing == "class" and classes == pairs.names
-    device = choose_device(options.device)
     labels = (0, 1) if conditional else None
     selection = choose(request.priors, weights=(1.0, 1.0), labels=labels, **given)
     separator = load_selection(selection, device)
@@ -173,14 +195,15 @@ def _sums(
     return ImageSums(pairs, separator.engine, options.samples or 1, about, networks)
 
 
-def _colorization(request: Request, shape: tuple[int, int, int], given: Mapping[str, Any]) -> Task[Any]:
-    from sepcli.api import choose_device
+def _colorization(
+    request: Request, shape: tuple[int, int, int], given: Mapping[str, Any], device: torch.device
+) -> Task[Any]:
     from sepcli.evaluation.distribution import open_networks
     from sepcli.evaluation.tasks.colorization import WEIGHTS, Colorization
     from sepcli.priors.load import load_selection
     from sepcli.priors.select import choose
 
-    options, device = request.options, choose_device(request.options.device)
+    options = request.options
     selection = choose(request.priors[0], colorize=WEIGHTS, **given)
     separator = load_selection(selection, device)
     images = _open_images(request, request.data[0], shape)
@@ -203,7 +226,7 @@ def _open_images(request: Request, folder: Path, shape: tuple[int, int, int]) ->
     return images
 
 
-def _likelihood(request: Request) -> Task[Any]:
+def _likelihood(request: Request, device_name: str) -> Task[Any]:
     options = request.options
     if not request.data or not 0 <= options.noise < 1:
         raise UsageError(
@@ -217,7 +240,7 @@ def _likelihood(request: Request) -> Task[Any]:
     from sepcli.evaluation.density_evaluators import items_of, open_evaluators
     from sepcli.evaluation.tasks.likelihood import Likelihood
 
-    device, data = choose_device(options.device), request.data[0]
+    device, data = choose_device(device_name), request.data[0]
     evaluators = open_evaluators(request.priors, options.noise, device)
     names = [evaluator.source for evaluator in evaluators]
     rate = int(evaluators[0].kind["sample_rate"])

@@ -76,7 +76,7 @@ class Work:
     @cached_property
     def separator(self) -> Separator:
         """What separates, which keeps the samples of recordings if several are written."""
-        loaded = self.choice.load()
+        loaded = self.choice.load(self.options.device)
         if self.options.samples == 1 or self.choice.medium == "image":
             return loaded
         return loaded.configured(replace(loaded.stream, samples=self.options.samples, keep_samples=True))

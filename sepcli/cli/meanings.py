@@ -5,17 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from sepcli.errors import nearest
-from sepcli.media import MEDIA
 from sepcli.settings import allowed
 
 _OUT, _PRIOR, _STEPS = ("--out",), ("--prior", "--family"), ("--steps", "--time-budget", "--set steps=N")
-_SAMPLES, _WORKERS, _DATA = ("--samples", "--pairs"), ("--workers", "--set batch=N"), ("--data",)
+_SAMPLES, _WORKERS, _DATA = ("--samples", "--pairs"), ("--jobs", "--set batch=N"), ("--data",)
 _DEVICE, _OVERWRITE, _TABLE = ("--device",), ("--overwrite",), ("--table", "--format", "--json")
 _BATCH = ("--batch", "--set batch=N")
 OPTIONS: Mapping[str, Sequence[str]] = {
@@ -29,7 +27,7 @@ OPTIONS: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("--limit", "--num-items", "--count"), ("--pairs",)),
     **dict.fromkeys(("--gpu", "--cuda", "--cpu", "--mps"), _DEVICE),
     **dict.fromkeys(("--force", "--replace", "-f", "-y"), _OVERWRITE),
-    **dict.fromkeys(("--jobs", "--num-workers", "--threads", "-j"), _WORKERS),
+    **dict.fromkeys(("--workers", "--jobs", "--num-workers", "--num-processes", "--threads", "-j"), _WORKERS),
     **dict.fromkeys(("--input", "--data-dir", "--dataset-dir", "--root"), _DATA),
     **dict.fromkeys(("--ext", "--codec", "--output-format"), ("--format",)),
     **dict.fromkeys(("--markdown", "--latex"), _TABLE),
@@ -72,19 +70,6 @@ def meant_option(option: str, available: Collection[str]) -> str | None:
     typed = option.removeprefix("--")
     near = difflib.get_close_matches(typed, long, n=1, cutoff=0.7) if typed != option else []
     return f"did you mean --{near[0]}?" if near else None
-
-
-def dashed_file(arguments: Sequence[str]) -> tuple[str, str] | None:
-    """Return the two lines for a file whose name begins with a dash, as options do; None: there is none."""
-    suffixes = {suffix for row in MEDIA.values() for suffix in row.suffixes}
-    for argument in arguments:
-        path = Path(argument)
-        is_media = path.suffix.lower() in suffixes and "=" not in argument
-        if argument == "--":
-            break
-        if argument.startswith("-") and argument != "-" and (is_media or path.exists()):
-            return f"{argument} begins with a dash, as options do", f"write ./{argument}, or -- before it"
-    return None
 
 
 def meant_command(command: str, commands: Collection[str]) -> str | None:

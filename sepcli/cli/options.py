@@ -14,6 +14,7 @@ import typer
 
 from sepcli.catalog.card import DEFAULT_STORAGE, STORAGES, Storage
 from sepcli.cli import completion
+from sepcli.separation.executor import EXECUTORS, ExecutorRow
 
 T = TypeVar("T")
 
@@ -27,13 +28,17 @@ def panel(title: str) -> Callable[..., Any]:
     return option
 
 
-files, model, report = panel("Files"), panel("Model"), panel("Report")
+files, model, report, workers = panel("Files"), panel("Model"), panel("Report"), panel("Workers")
 
 
 def template(one: str, several: str) -> Any:
     """Return ``--filename``; the arguments are its defaults for one sample and for several."""
     text = "Template of file names with {folder} {track} {stem} {ext} {sample} {prior}. Default:"
     return files(f"{text} {one}, {several} for several samples.")
+
+
+def _executor(row: ExecutorRow) -> str:
+    return f"{row.name}{'[:ADDRESS]' if row.addresses else ''} ({row.summary})"
 
 
 Set = Annotated[
@@ -46,6 +51,33 @@ Set = Annotated[
 ]
 Device = Annotated[
     str, model("Compute on auto, cpu, cuda, cuda:N or mps.", autocompletion=completion.devices)
+]
+Devices = Annotated[
+    str,
+    workers(
+        "Compute on auto, cpu, cuda, cuda:N or mps; on several GPUs with cuda:0,1.",
+        "--device",
+        autocompletion=completion.devices,
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    workers(
+        "Number of workers: processes with one thread each, or one per GPU. Default: 1, this process; of a"
+        " cluster all it has.",
+        "-j",
+        "--jobs",
+        min=1,
+    ),
+]
+ExecutorName = Annotated[
+    str | None,
+    workers(
+        f"Where the workers run: {', '.join(map(_executor, EXECUTORS.values()))}. Default: serial; for"
+        " several jobs processes.",
+        "--executor",
+        metavar="NAME",
+    ),
 ]
 Overwrite = Annotated[bool, files("Replace files that exist.", "--overwrite")]
 Quality = Annotated[int, files("Quality of jpg and webp, 1 to 100; webp of 100 is lossless.", min=1, max=100)]

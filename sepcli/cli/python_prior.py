@@ -6,14 +6,13 @@ in a card, a fetched repository or a record.
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sepcli.catalog.card import HUB
 from sepcli.cli.resolve import Choice, Method, SeparatorOptions
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import PriorError, UsageError
@@ -23,53 +22,10 @@ if TYPE_CHECKING:
     from sepcli.separation.separator import Separator
 
 
-FORM = "write --prior path.py:object"
-LONGEST = 1 << 20
-"""Bytes of a file that is parsed for its objects."""
-
-
 def is_python(reference: str) -> bool:
     """Return whether an argument names an object of a Python file: ``path.py:object``."""
     file, colon, name = reference.rpartition(":")
     return bool(colon) and file.endswith(".py") and name.isidentifier()
-
-
-def refuse_files(references: Sequence[str]) -> None:
-    """Refuse Python files without the name of an object; the file is parsed for candidates, not executed.
-
-    Raises:
-        PriorError: there is one, and it does not exist.
-        UsageError: there is one.
-    """
-    for reference in references:
-        file, colon, _ = reference.rpartition(":")
-        path = Path(file if colon and file.endswith(".py") else reference)
-        if path.suffix != ".py" or reference.startswith(HUB) or is_python(reference) or path.is_dir():
-            continue
-        if not path.is_file():
-            raise PriorError(f"there is no file {path}", FORM)
-        names = objects_of(path)
-        hint = f"write --prior {path}:OBJECT" + (f"; OBJECT may be {' or '.join(names)}" if names else "")
-        raise UsageError(f"--prior {reference} names no object of the Python file", hint)
-
-
-def objects_of(path: Path) -> list[str]:
-    """Return the public names that a Python file assigns the result of a call to; [] if it cannot be parsed.
-
-    Nothing is executed.
-    """
-    try:
-        if path.stat().st_size > LONGEST:
-            return []
-        body = ast.parse(path.read_bytes()).body
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    names: list[str] = []
-    for node in body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if isinstance(getattr(node, "value", None), ast.Call):
-            names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 
 
 def load_object(reference: str) -> ScorePrior:
@@ -84,13 +40,13 @@ def load_object(reference: str) -> ScorePrior:
     file, _, name = reference.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise PriorError(f"there is no file {path}", FORM)
+        raise PriorError(f"there is no file {path}", "write --prior path.py:object")
     module_name = f"_sepcli_prior_{abs(hash(str(path.resolve())))}"
     module: Any = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:
-            raise PriorError(f"{path} is not a Python file", FORM)
+            raise PriorError(f"{path} is not a Python file", "write --prior path.py:object")
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module  # dataclasses look their module up
         try:
@@ -137,9 +93,7 @@ def choose_objects(references: Sequence[str], options: SeparatorOptions) -> Choi
         for k, title in enumerate(every)
     )
 
-    def load() -> Separator:
-        return _separator(references, priors, options, weights=weights, names=names, sample_rate=rate)
-
+    load = partial(_separator, references, options, rate, {"weights": weights, "names": names})
     prior = "+".join(dict.fromkeys(titles))
     return Choice("audio" if rate else "image", prior, names, load, references=tuple(references))
 
@@ -152,40 +106,40 @@ def choose_colorizing_object(
     Raises:
         PriorError: it cannot be loaded.
     """
-    prior = load_object(reference)
-
-    def load() -> Separator:
-        from sepcli.signal.mixing import ChannelSum
-
-        return _separator([reference], [prior], options, mixing=ChannelSum(tuple(weights)))
-
+    load_object(reference)
+    load = partial(_separator, [reference], options, 0, {"gray": tuple(weights)})
     return Choice("image", reference.rpartition(":")[2], (stem,), load, references=(reference,))
 
 
 def _separator(
     references: Sequence[str],
-    priors: Sequence[ScorePrior],
     options: SeparatorOptions,
-    *,
-    sample_rate: int = 0,
-    **more: Any,
+    sample_rate: int,
+    mixing: Mapping[str, Any],
+    device: str,
 ) -> Separator:
-    """Return what separates with objects of Python files, whose names and hashes are for records."""
+    """Return what separates with objects of Python files, whose names and hashes are for records.
+
+    ``mixing`` has weights and names of the sources, or the weights of a gray. Every process executes the
+    files.
+    """
     from sepcli.api import choose_device
     from sepcli.catalog.card import sha256
     from sepcli.priors.load import split_settings
     from sepcli.separation.separator import Separator
     from sepcli.separation.settings import StreamSettings
     from sepcli.settings import parse
+    from sepcli.signal.mixing import ChannelSum
 
     stream, settings = split_settings(options.settings) if sample_rate else ({}, options.settings)
+    arguments = {"mixing": ChannelSum(mixing["gray"])} if "gray" in mixing else mixing
     separator = Separator(
-        priors,
+        [load_object(reference) for reference in references],
         sampler=options.sampler,
         settings=settings,
         sample_rate=sample_rate,
-        device=choose_device(options.device),
-        **more,
+        device=choose_device(device),
+        **arguments,
     )
     split = [(Path(file), name) for file, _, name in (reference.rpartition(":") for reference in references)]
     names = [f"{path.name}:{name}" for path, name in split]

@@ -43,7 +43,7 @@ else:
 
 @dataclass(frozen=True)
 class SeparatorOptions:
-    """What the options say of engine, sources, sampler and device; see ``sepcli.priors.select.choose``."""
+    """What the options say of engine, sources and sampler; see ``sepcli.priors.select.choose``."""
 
     method: Method | None = None
     weights: str | None = None
@@ -52,7 +52,6 @@ class SeparatorOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     samples: int = 1
     other: bool = False
-    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -63,17 +62,19 @@ class Choice:
         medium: audio or image.
         prior: what stands for ``{prior}`` in file names.
         names: of the sources.
-        load: returns what separates.
+        load: returns what separates on a device.
         libraries: distributions that it needs besides the common ones.
         references: of the priors: names, folders, ``hf:owner/name@commit`` or objects of Python files.
+        on_cpu: whether it computes on no other device.
     """
 
     medium: MediumName
     prior: str
     names: tuple[str, ...]
-    load: Callable[[], Separator]
+    load: Callable[[str], Separator]
     libraries: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    on_cpu: bool = False
 
 
 def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:

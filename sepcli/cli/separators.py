@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sepcli import baselines
-from sepcli.cli.python_prior import choose_colorizing_object, choose_objects, is_python, refuse_files
+from sepcli.cli.python_prior import choose_colorizing_object, choose_objects, is_python
 from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import UsageError
@@ -28,7 +29,6 @@ def choose(priors: Sequence[str], options: SeparatorOptions) -> Choice:
         PriorError: there is no such prior.
         UsageError: the options do not fit the priors or each other.
     """
-    refuse_files(priors)
     return choose_objects(priors, options) if any(map(is_python, priors)) else find(priors, options)
 
 
@@ -51,7 +51,7 @@ def find(priors: Sequence[str], options: SeparatorOptions) -> Choice:
         other=options.other,
         samples=options.samples,
     )
-    return _selected(selection, selection.names, options.device, priors or (DEFAULT_PRIOR,))
+    return _selected(selection, selection.names, priors or (DEFAULT_PRIOR,))
 
 
 def choose_colorizer(prior: str, gray: str | None, options: SeparatorOptions) -> Choice:
@@ -63,21 +63,22 @@ def choose_colorizer(prior: str, gray: str | None, options: SeparatorOptions) ->
     """
     from sepcli.priors.select import choose as choose_cards
 
-    refuse_files([prior])
     weights = MEAN if gray == "mean" else LUMA
     if is_python(prior):
         return choose_colorizing_object(prior, weights, COLORIZED, options)
     selection = choose_cards(prior, colorize=weights, sampler=options.sampler, settings=options.settings)
-    return _selected(selection, (COLORIZED,), options.device, (prior,))
+    return _selected(selection, (COLORIZED,), (prior,))
 
 
-def _selected(selection: Selection, names: tuple[str, ...], device: str, references: Sequence[str]) -> Choice:
-    def load() -> Separator:
-        from sepcli.api import choose_device
-        from sepcli.priors.load import load_selection
+def _load_selection(selection: Selection, device: str) -> Separator:
+    from sepcli.api import choose_device
+    from sepcli.priors.load import load_selection
 
-        return load_selection(selection, choose_device(device))
+    return load_selection(selection, choose_device(device))
 
+
+def _selected(selection: Selection, names: tuple[str, ...], references: Sequence[str]) -> Choice:
+    load = partial(_load_selection, selection)
     pinned = tuple(_pinned(reference) for reference in references)
     return Choice(selection.medium, selection.prior, names, load, references=pinned)
 
@@ -107,27 +108,27 @@ def _baseline(method: Method, priors: Sequence[str], options: SeparatorOptions) 
             f"--method {method} has no use for --{option}: it has no prior", f"leave out --{option}"
         )
 
-    def load() -> Separator:
-        from sepcli.baselines.engine import BaselineEngine
-        from sepcli.priors.load import split_settings
-        from sepcli.separation.separator import Separator
-        from sepcli.separation.settings import StreamSettings
-        from sepcli.settings import parse
-
-        if options.device not in ("auto", "cpu"):
-            raise UsageError(
-                f"--method {method} computes on the CPU, not on {options.device}", "leave out --device"
-            )
-        stream, unknown = split_settings(options.settings)
-        for key in unknown:
-            raise UsageError(
-                f"unknown setting '{key}'", f"--method {method} has only settings of windows and masks"
-            )
-        return Separator.of(
-            BaselineEngine(method.value),
-            stream=parse(StreamSettings, {**baselines.STREAM, **stream}),
-            provenance={"prior": None, "rule": baselines.BASELINES[method].rule},
-        )
-
     libraries = ("librosa", "scipy", "scikit-learn")
-    return Choice("audio", method.value, baselines.SOURCES, load, libraries)
+    load = partial(_load_baseline, method, dict(options.settings))
+    return Choice("audio", method.value, baselines.SOURCES, load, libraries, on_cpu=True)
+
+
+def _load_baseline(method: Method, settings: Mapping[str, str], device: str) -> Separator:
+    from sepcli.baselines.engine import BaselineEngine
+    from sepcli.priors.load import split_settings
+    from sepcli.separation.separator import Separator
+    from sepcli.separation.settings import StreamSettings
+    from sepcli.settings import parse
+
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"--method {method} computes on the CPU, not on {device}", "leave out --device")
+    stream, unknown = split_settings(settings)
+    for key in unknown:
+        raise UsageError(
+            f"unknown setting '{key}'", f"--method {method} has only settings of windows and masks"
+        )
+    return Separator.of(
+        BaselineEngine(method.value),
+        stream=parse(StreamSettings, {**baselines.STREAM, **stream}),
+        provenance={"prior": None, "rule": baselines.BASELINES[method].rule},
+    )

@@ -340,7 +340,7 @@ def test_an_existing_report_is_kept(
         (["--estimates", "a", "--dataset", "mnist", "--data", "."], 2, "mnist"),
         (["a", "b", "--split", "test"], 2, "--split"),
         (["--dataset", "pairs", "--data", ".", "--metric", "ssim"], 2, "ssim"),
-        (["--workers", "2"], 2, "--workers"),
+        (["--jobs", "2", "--executor", "serial"], 2, "--executor"),
         (["a", "b", "--consistency", "wiener"], 2, "--consistency"),
         (["--dataset", "mnist", "--data", ".", "--consistency", "none"], 2, "--consistency"),
         (["--method", "hpss", "--consistency", "project"], 2, "--consistency"),

@@ -24,7 +24,7 @@ def test_tracks_are_scored(
         info = soundfile.info(folder / "track 002" / "vocals.wav")
         assert (info.channels, info.samplerate, info.frames) == (2, 44100, 66150)
         assert (folder / "track 002" / "bass.wav").samefile(folder / "track 000" / "bass.wav")
-    words = ["--tracks", "2", "--distinct", "1", "--minutes", "0.03", "--workers", "1"]
+    words = ["--tracks", "2", "--distinct", "1", "--minutes", "0.03", "--jobs", "1"]
     monkeypatch.setattr(sys, "argv", [str(PROGRAM), *words])
     program["main"]()
     report = json.loads(capsys.readouterr().out)
