@@ -18,7 +18,8 @@ from fake_engine import FakeEngine
 
 from sepcli.errors import InputError, OutputError, SepError, UsageError
 from sepcli.media.audio import AudioReader
-from sepcli.media.stems import StemWriter, reorder, stem_format
+from sepcli.media.stem_format import stem_format
+from sepcli.media.stems import StemWriter, reorder
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.levels import cutoff
 from sepcli.separation.settings import StreamSettings

@@ -29,6 +29,7 @@ EXAMPLES: Mapping[str, str] = {
         sepcli separate duet.wav --prior violin --prior cello --samples 4
         sepcli separate digits.png --prior mnist
         sepcli separate song.mp3 --method hpss --format flac
+        sepcli separate song.mp3 --other --format stem.mp4
     """,
     "colorize": """
         sepcli colorize photo.jpg

@@ -28,7 +28,7 @@ class Job:
         source: the file.
         track: its name, safe as one path component.
         folder: ``{folder}`` in the names of its outputs.
-        stems: per sample the K output paths.
+        stems: per sample the K output paths, or that of the one file that holds all.
         record: the run.json.
         beside: per name in ``BESIDE`` the K output paths; () if there are none.
         sheet: the contact sheet, if there is to be one.
@@ -49,12 +49,14 @@ class Job:
         return (*stems, *([self.sheet] if self.sheet else []), self.record)
 
 
-def template_of(choice: Choice, options: BatchOptions, defaults: tuple[str, str]) -> str:
+def template_of(
+    choice: Choice, options: BatchOptions, defaults: tuple[str, str], *, together: bool = False
+) -> str:
     """Return the template of file names; the defaults are those of one sample and of several.
 
     Raises:
-        UsageError: the template has an unknown field, a conversion or a format, or cannot give every stem a
-            different name.
+        UsageError: the template has an unknown field, a conversion or a format, cannot give every stem a
+            different name, or names stems that are ``together`` in one file.
     """
     template = options.filename or defaults[options.samples > 1]
     try:
@@ -66,7 +68,10 @@ def template_of(choice: Choice, options: BatchOptions, defaults: tuple[str, str]
         raise UsageError(
             f"--filename {template} is not a template", f"fields: {', '.join(f'{{{f}}}' for f in FIELDS)}"
         )
-    needed = ({"stem"} if len(choice.names) > 1 else set()) | ({"sample"} if options.samples > 1 else set())
+    if together and "stem" in fields:
+        raise UsageError(f"--filename {template} has {{stem}}, but one file holds all stems", "leave it out")
+    needed = {"stem"} if len(choice.names) > 1 and not together else set()
+    needed |= {"sample"} if options.samples > 1 else set()
     for field in needed - fields:
         raise UsageError(f"--filename {template} lacks {{{field}}}", "every stem needs a different name")
     return template
@@ -87,13 +92,15 @@ def plan(
     def paths(sample: str) -> tuple[Path, ...]:
         fields = {"track": track, "ext": extension, "sample": sample, "prior": safe_name(choice.prior)}
         form = template if folder else template.replace("{folder}/", "")
-        names = [form.format(stem=safe_name(stem), folder=folder, **fields) for stem in choice.names]
+        stems = choice.names if "{stem}" in form else choice.names[:1]  # else one file holds all
+        names = [form.format(stem=safe_name(stem), folder=folder, **fields) for stem in stems]
         return tuple(inside(options.out, name) for name in names)
 
     images = choice.medium == "image"
     track = safe_name(source.stem)
     suffix = Path(template).suffix.lower()
-    if suffix in {suffix for row in MEDIA.values() for suffix in row.suffixes} and suffix != f".{extension}":
+    media = {suffix for row in MEDIA.values() for suffix in row.suffixes}
+    if suffix in media and not template.lower().endswith(f".{extension}"):
         wrong = UsageError if images else OutputError  # images have one format for all inputs
         raise wrong(
             f"--filename {template}: outputs of {source} are {extension.upper()} files, not {suffix}",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from sepcli.cli.outputs import Job
     from sepcli.media.audio import AudioReader
     from sepcli.media.excerpt import Excerpt, TwoStems
-    from sepcli.media.stems import Encoding, StemWriter
+    from sepcli.media.stem_format import Encoding
+    from sepcli.media.stems import StemWriter
 
 CLOCK = re.compile(r"\s*(?:(?:(\d{1,4}):)?(\d{1,5}):)?(\d{1,9}(?:\.\d{1,12})?)\s*", re.ASCII)
 """Hours, minutes and seconds."""
@@ -73,7 +74,14 @@ class Part:
         only = None if self.only is None else [self.names.index(name) for name in self.only]
         files = [
             stack.enter_context(
-                StemWriter(paths, reader.info, encoding=encoding, overwrite=overwrite, only=only)
+                StemWriter(
+                    paths,
+                    reader.info,
+                    encoding=encoding,
+                    overwrite=overwrite,
+                    only=only,
+                    names=self.written,
+                )
             )
             for paths in job.stems
         ]

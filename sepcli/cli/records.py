@@ -24,7 +24,7 @@ FORMAT = 1
 MOST_BYTES = 1 << 26
 """The largest record that is read."""
 RELEASE = re.compile(r"\d{1,4}(\.\d{1,4}){1,3}")
-Container = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a", "png", "jpg", "webp", "tiff"]
+Container = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a", "stem.mp4", "png", "jpg", "webp", "tiff"]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(max_length=10_000)]
@@ -117,7 +117,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         input: path of the mixture; the name alone if the path would name a home folder or another drive.
         input_sha256: its hash.
         sources: names of the K sources.
-        stems: per sample the K files, the best sample first.
+        stems: per sample the K files, or the one that holds all; the best sample first.
         mean: of images with several samples, the K files.
         std: likewise, the standard deviation.
         contact_sheet: of images.

@@ -234,10 +234,12 @@ def greatest_difference(first: Path, second: Path) -> float | None:
         if first.suffix.lower() in MEDIA["image"].suffixes:
             one, other = (read_image(path).pixels for path in (first, second))
             return float(np.abs(one - other).max()) if one.shape == other.shape else None
-        greatest = 0.0
-        with AudioReader(first) as reader, AudioReader(second) as earlier:
-            while (block := reader.read(BLOCK)).size:
-                greatest = max(greatest, float(np.abs(block - earlier.read(BLOCK)).max()))
+        greatest, track, tracks = 0.0, 0, 1
+        while track < tracks:
+            with AudioReader(first, track) as reader, AudioReader(second, track) as earlier:
+                tracks, track = reader.info.streams, track + 1
+                while (block := reader.read(BLOCK)).size:
+                    greatest = max(greatest, float(np.abs(block - earlier.read(BLOCK)).max()))
         return greatest
     except (SepError, ValueError):  # not alike in shape
         return None

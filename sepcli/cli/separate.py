@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sepcli.media import MediumName
 
 TEMPLATES = ("{folder}/{track}/{stem}.{ext}", "{folder}/{track}/{sample}/{stem}.{ext}")
+TOGETHER = ("{folder}/{track}.{ext}", "{folder}/{track}.{sample}.{ext}")
+"""The default templates of a file that holds all stems."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +95,22 @@ class SeparateOptions(BatchOptions):
     filename: Annotated[str | None, template(*TEMPLATES)] = None
     container: Annotated[
         Format | None,
-        files("Format of the stems. Default: png, and for audio the input's if it is lossless.", "--format"),
+        files(
+            "Format of the stems. Default: png, and for audio the input's if it is lossless. stem.mp4: one"
+            " file TRACK.stem.mp4 for DJ software and DAWs, with the mixture and its stems as stereo tracks"
+            " in AAC; such software demands four stems, fewer are filled up with silent ones.",
+            "--format",
+        ),
     ] = None
     quality: Quality = 95
     bitrate: Annotated[
         int | None,
-        files("Kilobits per second of mp3 [320], ogg [192], opus [160] or m4a [256].", min=8, max=2000),
+        files(
+            "Kilobits per second of mp3 [320], ogg [192], opus [160], m4a [256] or each track of stem.mp4"
+            " [256].",
+            min=8,
+            max=2000,
+        ),
     ] = None
     bit_depth: Annotated[
         BitDepth | None, files("Bits per sample of wav or flac, 32f: floating point. Default: the input's.")
@@ -276,7 +288,7 @@ def _work(choice: Choice, options: SeparateOptions) -> Work:
         )
     from sepcli.cli.part import parse_part
     from sepcli.cli.separate_audio import audio_work
-    from sepcli.media.stems import Encoding
+    from sepcli.media.stem_format import Encoding
 
     container = None if form is None else AudioFormat(form)
     bitrate = None if options.bitrate is None else 1000 * options.bitrate
@@ -287,7 +299,14 @@ def _work(choice: Choice, options: SeparateOptions) -> Work:
     )
     part = parse_part(choice.names, options.only, options.two_stems, options.start, options.length)
     choice = replace(choice, names=part.written)
-    return audio_work(choice, template_of(choice, options, TEMPLATES), options, encoding, part)
+    together = container is AudioFormat.STEM_MP4
+    if together and options.consistency is Consistency.NONE:
+        raise UsageError(
+            f"--format {form} holds stems that sum to the mixture, and --consistency none gives others",
+            "leave out one of them",
+        )
+    template = template_of(choice, options, TOGETHER if together else TEMPLATES, together=together)
+    return audio_work(choice, template, options, encoding, part)
 
 
 def _without_work(

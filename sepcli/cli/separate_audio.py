@@ -21,7 +21,7 @@ from sepcli.cli.samples import Quality
 if TYPE_CHECKING:
     from sepcli.cli.separate import SeparateOptions
     from sepcli.media.audio import AudioInfo
-    from sepcli.media.stems import Encoding, StemFormat
+    from sepcli.media.stem_format import Encoding, StemFormat
     from sepcli.separation.stem_report import StreamReport
 
 
@@ -39,7 +39,7 @@ def audio_work(
 
     def extension(source: Path) -> str:
         from sepcli.media.audio import AudioReader
-        from sepcli.media.stems import stem_format
+        from sepcli.media.stem_format import stem_format
 
         with AudioReader(source) as reader:
             return stem_format(reader.info, encoding).extension
@@ -66,7 +66,7 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, par
     with ExitStack() as stack:
         reader = part.open(job.source, stack)
         files, writers = part.writers(job, reader, encoding, options.overwrite, stack)
-        _note(job, reader.info, files[0].format, options.quiet)
+        _note(job, reader.info, files[0].format, part.written, options.quiet)
         bar = stack.enter_context(console.progress(title, options.quiet))
 
         def progress(done: float, total: float) -> None:
@@ -80,16 +80,22 @@ def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, par
     if not options.quiet:
         _warn(job, report, part.written)
     measured = {key: value for key, value in asdict(report).items() if key != "samples"}
-    stems = ", ".join(work.choice.names)
-    folder = job.record.parent if len(job.stems) > 1 else job.stems[0][0].parent
-    line = f"{folder}: {stems}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
+    stem, names = job.stems[0][0], ", ".join(work.choice.names)
+    where = stem if files[0].format.together else stem.parent
+    where = job.record.parent if len(job.stems) > 1 else where
+    line = f"{where}: {names}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
     return Outcome({**_describe(report, options.seed), "report": measured}, (line, *_summary(report)))
 
 
-def _note(job: Job, info: AudioInfo, form: StemFormat, quiet: bool) -> None:
-    """Say what of a file is not read, or not kept in stems of a format."""
+def _note(job: Job, info: AudioInfo, form: StemFormat, names: Sequence[str], quiet: bool) -> None:
+    """Say what of a file is not read or kept, and whether its format demands another number of stems."""
     from sepcli.media.covers import holds_cover
+    from sepcli.media.stem_box import STEMS
 
+    if form.together and len(names) != STEMS:
+        extra = f" and {STEMS - len(names)} silent" if len(names) < STEMS else ""
+        players = f"players demand {STEMS} stems"
+        console.note(f"{job.track}: {players}, the file has {', '.join(names)}{extra}", quiet)
     if info.streams > 1:
         console.note(f"{job.track}: the first of {info.streams} audio streams is separated", quiet)
     if info.tags.cover is not None and not holds_cover(form.format, info.tags.cover):

@@ -11,7 +11,7 @@ from sepcli.media import MediumName
 
 
 class AudioFormat(StrEnum):
-    """What ``--format`` takes for audio; see ``sepcli.media.stems.Container``."""
+    """What ``--format`` takes for audio; see ``sepcli.media.stem_format.Container``."""
 
     WAV = "wav"
     FLAC = "flac"
@@ -19,6 +19,7 @@ class AudioFormat(StrEnum):
     OGG = "ogg"
     OPUS = "opus"
     M4A = "m4a"
+    STEM_MP4 = "stem.mp4"
 
 
 class ImageFormat(StrEnum):
@@ -35,7 +36,7 @@ Format = StrEnum("Format", {form.name: form.value for kind in (AudioFormat, Imag
 
 
 class BitDepth(StrEnum):
-    """What ``--bit-depth`` takes; see ``sepcli.media.stems.Depth``."""
+    """What ``--bit-depth`` takes; see ``sepcli.media.stem_format.Depth``."""
 
     PCM_16 = "16"
     PCM_24 = "24"

@@ -23,11 +23,14 @@ from sepcli.datasets.songs import Recording, Signal, Songs, SongSet, Stored
 from sepcli.errors import InputError
 from sepcli.media.audio import AudioReader
 from sepcli.media.folders import data_entries, is_data, passed_over
+from sepcli.media.stem_box import read_stem_names
 
 SUBSETS = ("train", "valid", "test")
 STEMS = ("mixture", "drums", "bass", "other", "vocals")
-"""In the order of the streams of an MP4 file."""
+"""In the order of the streams of an MP4 file that does not name them."""
 SUFFIX = ".stem.mp4"
+NAMES = {"vox": "vocals"}
+"""Names that other programs give to stems."""
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,19 @@ def find_songs(root: Path, subset: str) -> Songs:
     return {song: stems for song, stems in songs.items() if (song in valid) == (subset == "valid")}
 
 
+def _streams(path: Path) -> tuple[str, ...]:
+    """Return the names of the streams of an MP4 file."""
+    lower = [name.lower() for name in read_stem_names(path)]
+    return ("mixture", *(NAMES.get(name, name) for name in lower)) if lower else STEMS
+
+
 def _songs(folder: Path) -> Songs:
     songs: dict[str, dict[str, Stored]] = {}
     for path in data_entries(folder):
         name, stems = path.name, dict[str, Stored]()
         if path.name.endswith(SUFFIX) and path.is_file():
             name = name.removesuffix(SUFFIX)
-            stems = {stem: MusdbStem(path, stream) for stream, stem in enumerate(STEMS)}
+            stems = {stem: MusdbStem(path, stream) for stream, stem in enumerate(_streams(path))}
         elif path.is_dir():
             files = {stem: path / f"{stem}.wav" for stem in STEMS}
             stems = {stem: Recording((file,)) for stem, file in files.items() if file.is_file()}

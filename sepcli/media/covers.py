@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sepcli.media.stem_box import STEM_MP4
+
 FRONT = 3
 """Type of an image in ID3 and FLAC (RFC 9639, section 8.8): the front cover."""
 MOST_BYTES = (1 << 24) - (1 << 10)
@@ -52,7 +54,7 @@ def read_cover(path: Path) -> Cover | None:
 
 def holds_cover(container: str, cover: Cover) -> bool:
     """Return whether files of a container, in the names of ``FileFormat``, can hold an image."""
-    mimes = MP4_FORMATS if container == "M4A" else MAGIC.values()
+    mimes = MP4_FORMATS if container in ("M4A", STEM_MP4) else MAGIC.values()
     return container in WRITERS and cover.mime in mimes and len(cover.data) <= MOST_BYTES
 
 
@@ -150,5 +152,6 @@ WRITERS: Mapping[str, Callable[[BinaryIO, Cover], Any]] = {
     "OPUS": _with_ogg,
     "MP3": _with_id3,
     "M4A": _with_mp4,
+    STEM_MP4: _with_mp4,
 }
 """Container → what adds an image to the tags of a file, and returns them."""

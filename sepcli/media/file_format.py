@@ -15,7 +15,7 @@ class FileFormat:
     """What a file holds, and how.
 
     Attributes:
-        container: WAV, WAVEX, RF64, FLAC or OGG, in the names of libsndfile; or MP3, OPUS or M4A.
+        container: WAV, WAVEX, RF64, FLAC or OGG, in the names of libsndfile, MP3, OPUS, M4A or ``STEM_MP4``.
         rate: Hz; Opus is resampled to 48,000.
         channels: C.
         subtype: sample format as libsndfile names it; empty for FFmpeg's.
@@ -34,7 +34,10 @@ class FileFormat:
 
 
 class Encoder(Protocol):
-    """Writes a file block by block; its owner opens it for reading and writing, and closes it."""
+    """Writes a file block by block; its owner opens it for reading and writing, and closes it.
+
+    Of several tracks, samples are (N, T, C).
+    """
 
     @property
     def samples(self) -> int:

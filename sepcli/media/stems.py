@@ -5,102 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sepcli.atomic import failed_write, remove, rename_all, temporary
-from sepcli.errors import OutputError, UsageError
+from sepcli.errors import OutputError
 from sepcli.media.audio import DECODE_ERRORS, AudioInfo, AudioReader
 from sepcli.media.encoders import open_encoder
 from sepcli.media.file_format import Encoder, FileFormat
 from sepcli.media.names import refuse_existing
 from sepcli.media.pcm_rounding import round_floats, round_integers
-
-Container = Literal["wav", "flac", "mp3", "ogg", "opus", "m4a"]
-Depth = Literal["16", "24", "32f"]
-
-INTEGER_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
-SUBTYPES: dict[Depth, str] = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
-BITRATES: dict[Container, int] = {"mp3": 320_000, "ogg": 192_000, "opus": 160_000, "m4a": 256_000}
-"""Default bits per second of lossy containers, of up to two channels."""
-PLAIN_MASKS = (0, 0x3, 0x4)
-"""Masks of WAV files that need no extensible header: unknown, stereo, mono."""
-MAX_WAV_BYTES = (1 << 32) - (1 << 20)
-"""Bytes of samples up to which a WAV file has no 64-bit header (RF64)."""
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """The user's choice of how stems are stored.
-
-    Attributes:
-        container: None: that of the mixture's file if it is lossless, otherwise WAV.
-        bitrate: bits per second of lossy containers; None: see ``BITRATES``.
-        depth: sample format of WAV and FLAC, ``32f`` is floating point; None: that of the mixture.
-    """
-
-    container: Container | None = None
-    bitrate: int | None = None
-    depth: Depth | None = None
-
-
-@dataclass(frozen=True)
-class StemFormat:
-    """Container and sample format of stems, in the names of libsndfile; lossy ones have a bit rate."""
-
-    format: str
-    subtype: str
-    extension: Container
-    bitrate: int | None = None
-
-    @property
-    def bits(self) -> int | None:
-        """Bits per integer sample; None for floating-point samples."""
-        return INTEGER_BITS.get(self.subtype)
-
-
-def stem_format(info: AudioInfo, encoding: Encoding = Encoding()) -> StemFormat:
-    """Choose the format of stems.
-
-    FLAC has integers of at most 24 bits: there, stems of a float, lossy or 32-bit mixture are stored as
-    PCM_24, and sum to the mixture rounded to 24 bits and clipped to full scale.
-
-    Raises:
-        UsageError: the container has no such sample format or bit rate.
-    """
-    container = encoding.container or (
-        "flac" if info.format == "FLAC" and info.subtype != "PCM_32" else "wav"
-    )
-    lossy = container in BITRATES
-    if encoding.bitrate is not None and not lossy:
-        raise UsageError(f"{container} has no bit rate", "choose mp3, ogg, opus or m4a", argument="bitrate")
-    if encoding.depth is not None and (lossy or (container == "flac" and encoding.depth == "32f")):
-        raise UsageError(
-            f"{container} has no samples of {encoding.depth} bits", "choose wav", argument="depth"
-        )
-    if lossy:
-        bitrate = encoding.bitrate or BITRATES[container] * max(1, -(-info.channels // 2))
-        return StemFormat(container.upper(), "VORBIS" if container == "ogg" else "", container, bitrate)
-    bits = INTEGER_BITS.get(info.subtype)
-    if container == "flac":
-        chosen = SUBTYPES[encoding.depth] if encoding.depth else None
-        return StemFormat("FLAC", chosen or {8: "PCM_S8", 16: "PCM_16"}.get(bits or 0, "PCM_24"), "flac")
-    if encoding.depth:
-        subtype = SUBTYPES[encoding.depth]
-    elif bits is None:
-        subtype = "DOUBLE" if info.subtype == "DOUBLE" else "FLOAT"
-    else:
-        subtype = "PCM_U8" if bits == 8 else info.subtype
-    size = (
-        info.frames * info.channels * (INTEGER_BITS.get(subtype) or (64 if subtype == "DOUBLE" else 32)) // 8
-    )
-    wav = "WAVEX" if info.format == "WAVEX" or info.mask not in PLAIN_MASKS else "WAV"
-    return StemFormat("RF64" if size >= MAX_WAV_BYTES else wav, subtype, "wav")
+from sepcli.media.stem_format import AS_MIXTURE, Encoding, stem_format
+from sepcli.media.stem_mp4 import StemMp4Encoder
 
 
 class StemWriter:
@@ -116,6 +36,7 @@ class StemWriter:
         encoding: what the user chose.
         overwrite: replace existing files.
         only: which of the stems that are written to it the paths are for, by index; None: all.
+        names: of these; they are needed, and there is one path, where all stems are in one file.
 
     Raises:
         OutputError: on entering: a file exists, two paths are equal, or a file cannot be created; on
@@ -127,11 +48,12 @@ class StemWriter:
         paths: Sequence[Path],
         info: AudioInfo,
         *,
-        encoding: Encoding = Encoding(),
+        encoding: Encoding = AS_MIXTURE,
         overwrite: bool = False,
         only: Sequence[int] | None = None,
+        names: Sequence[str] = (),
     ) -> None:
-        self._only = only
+        self._only, self._names = only, names
         self.paths = tuple(paths)
         self.info = info
         self.format = stem_format(info, encoding)
@@ -160,7 +82,8 @@ class StemWriter:
         Args:
             stems: (K, C, T), full scale is 1.
             mixture: (C, T), the sum of the stored stems: exact for integer samples, within one rounding for
-                floats. None: every stem is stored as it is, clipped to full scale for integer samples.
+                floats. None: every stem is stored as it is, clipped to full scale for integer samples; not
+                where the mixture is stored with them.
 
         Returns:
             (K, C, T), the samples as stored.
@@ -175,10 +98,14 @@ class StemWriter:
             integers = round_integers(stems, mixture, bits)
             values = integers / 2.0 ** (bits - 1)
             data = (integers << 32 - bits).astype(np.int32)  # libsndfile stores the upper bits
-        stored = data if self._only is None else data[list(self._only)]
-        for path, encoder, stem in zip(self.paths, self._encoders, stored, strict=True):
+        tracks = (data if self._only is None else data[list(self._only)]).swapaxes(1, 2)
+        if self.format.together:
+            if mixture is None:
+                raise ValueError("the mixture is missing, which is stored with its stems")
+            tracks = np.concatenate([mixture.T[None], tracks])[None]
+        for path, encoder, samples in zip(self.paths, self._encoders, tracks, strict=True):
             try:
-                encoder.write(stem.T)
+                encoder.write(samples)
             except (*DECODE_ERRORS, AssertionError) as error:
                 raise failed_write(path, error) from error
         self._frames += stems.shape[-1]
@@ -222,15 +149,22 @@ class StemWriter:
             self._make_folder(path.parent)
             self._parts.append(part)
             self._files.append(part.open("x+b"))
-            self._encoders.append(open_encoder(self._files[-1], _file_format(self.info, self.format)))
+            self._encoders.append(self._encoder(self._files[-1]))
         except OSError as error:
             raise failed_write(path, error) from error
         except DECODE_ERRORS as error:
+            container, channels, rate = self.format.extension, self.info.channels, self.info.sample_rate
             raise OutputError(
-                f"cannot write {path}: {self.format.format} does not support {self.info.channels} channels at"
-                f" {self.info.sample_rate} Hz",
+                f"cannot write {path}: {container.upper()} does not support {channels} channels at {rate} Hz",
                 "convert the input to another number of channels, rate or container first",
             ) from error
+
+    def _encoder(self, file: BinaryIO) -> Encoder:
+        info, form = self.info, self.format
+        target = FileFormat(
+            form.format, info.sample_rate, info.channels, form.subtype, form.bitrate, info.mask, info.tags
+        )
+        return StemMp4Encoder(file, target, self._names) if form.together else open_encoder(file, target)
 
     def _make_folder(self, folder: Path) -> None:
         self._new_folders += [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -244,7 +178,7 @@ class StemWriter:
             try:
                 encoder.close()
                 file.close()
-                if self._frames and _count_samples(part) != encoder.samples:
+                if self._frames and _count_samples(part) != {encoder.samples}:
                     raise OSError("the file is incomplete")
             except DECODE_ERRORS as error:
                 raise failed_write(path, error) from error
@@ -268,12 +202,12 @@ def reorder(writers: Sequence[StemWriter], order: Sequence[int]) -> None:
         writers[number].paths = names
 
 
-def _file_format(info: AudioInfo, form: StemFormat) -> FileFormat:
-    rate, channels = info.sample_rate, info.channels
-    return FileFormat(form.format, rate, channels, form.subtype, form.bitrate, info.mask, info.tags)
-
-
-def _count_samples(path: Path) -> int:
-    """Return the length of a file in samples, as a reader finds it."""
-    with AudioReader(path) as reader:
-        return reader.info.frames
+def _count_samples(path: Path) -> set[int]:
+    """Return the lengths of the tracks of a file in samples, as a reader finds them."""
+    lengths, track, tracks = set[int](), 0, 1
+    while track < tracks:
+        with AudioReader(path, track) as reader:
+            tracks = reader.info.streams
+            lengths.add(reader.info.frames)
+        track += 1
+    return lengths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -70,6 +71,16 @@ def test_the_mp4_form_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     bank = open_songs(tmp_path, "validation", ("other", "bass"), RATE, tmp_path / "cache")
     assert read == [("train", f"{valid}.stem.mp4", name) for name in ("other", "bass")]
     np.testing.assert_allclose(recordings(bank, 1)[0], PEAK / 0.2 * tone("bass", 0.1), atol=1e-3)
+
+
+def test_streams_are_told_by_the_names_that_a_file_gives_them(tmp_path: Path) -> None:
+    (folder,) = importlib.util.find_spec("stempeg").submodule_search_locations  # type: ignore[union-attr]
+    (file,) = Path(folder, "data").glob("*.stem.mp4")  # by Stem Creator of Native Instruments
+    (tmp_path / "test").mkdir()
+    shutil.copy(file, tmp_path / "test" / "a.stem.mp4")
+    (stems,) = open_musdb(tmp_path).songs.values()
+    assert list(stems) == list(STEMS)
+    assert [stem.stream for stem in stems.values()] == [0, 1, 2, 3, 4]  # type: ignore[attr-defined]
 
 
 def test_the_cache_holds_the_same_until_a_file_changes(

@@ -22,7 +22,8 @@ from PIL import Image
 from sepcli.media.audio import AudioInfo, AudioReader
 from sepcli.media.covers import MOST_BYTES, Cover, add_cover, holds_cover, read_cover
 from sepcli.media.file_format import FileFormat
-from sepcli.media.stems import Container, Encoding, StemWriter
+from sepcli.media.stem_format import Container, Encoding
+from sepcli.media.stems import StemWriter
 from sepcli.media.tags import Tags
 
 RATE = 44100

@@ -9,7 +9,8 @@ import pytest
 
 from sepcli.media.audio import AudioInfo, AudioReader
 from sepcli.media.ogg import checksum
-from sepcli.media.stems import Container, Encoding, StemWriter
+from sepcli.media.stem_format import Container, Encoding
+from sepcli.media.stems import StemWriter
 
 
 def write(path: Path, container: Container) -> bytes:

@@ -12,7 +12,8 @@ from encoding import encode
 from sepcli.media.audio import AudioReader
 from sepcli.media.file_format import FileFormat
 from sepcli.media.speakers import AMBISONIC, flac_mask, mask_of, names_of, set_flac_mask, set_wav_mask
-from sepcli.media.stems import Encoding, StemWriter
+from sepcli.media.stem_format import Encoding
+from sepcli.media.stems import StemWriter
 
 
 def levels(channels: int) -> np.ndarray:

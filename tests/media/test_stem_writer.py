@@ -19,7 +19,8 @@ import soxr
 
 from sepcli.errors import OutputError, UsageError
 from sepcli.media.audio import AudioInfo, AudioReader
-from sepcli.media.stems import Container, Encoding, StemWriter, stem_format
+from sepcli.media.stem_format import Container, Encoding, stem_format
+from sepcli.media.stems import StemWriter
 from sepcli.media.tags import Tags
 
 LOSSLESS = [("wav", name) for name in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")] + [
@@ -287,32 +288,33 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, kind: str, frames: int) -> N
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize("container", ["wav", "flac", "mp3", "ogg", "opus", "m4a"])
+@pytest.mark.parametrize("container", ["wav", "flac", "mp3", "ogg", "opus", "m4a", "stem.mp4"])
 @pytest.mark.usefixtures("small_files")
 def test_a_full_disk_is_named_by_the_system(tmp_path: Path, container: Container, capfd) -> None:
     signal = np.random.default_rng(0).uniform(-1, 1, (1, 2, 200_000))
     with (
         pytest.raises(OutputError, match=os.strerror(errno.EFBIG)),
-        StemWriter([tmp_path / "a"], info(), encoding=Encoding(container)) as writer,
+        StemWriter([tmp_path / "a"], info(), encoding=Encoding(container), names=("a",)) as writer,
     ):
-        writer.write(signal)
+        writer.write(signal, signal[0])
     assert files(tmp_path) == []
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("container", ["wav", "flac", "mp3", "ogg", "opus", "m4a"])
+@pytest.mark.parametrize("container", ["wav", "flac", "mp3", "ogg", "opus", "m4a", "stem.mp4"])
 def test_a_link_put_in_place_is_not_written_through(tmp_path: Path, container: Container) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
     layout = replace(info(kind="WAVEX", frames=60_000), mask=0x3, tags=Tags({"title": "x"}, bytes(602)))
 
     def swap() -> None:
-        with StemWriter([tmp_path / "out" / "a"], layout, encoding=Encoding(container)) as writer:
-            writer.write(np.zeros((1, 2, 30_000)))
+        silence, encoding = np.zeros((1, 2, 30_000)), Encoding(container)
+        with StemWriter([tmp_path / "out" / "a"], layout, encoding=encoding, names=("a",)) as writer:
+            writer.write(silence, silence[0])
             (part,) = (tmp_path / "out").iterdir()
             part.unlink()
             part.symlink_to(precious)
-            writer.write(np.zeros((1, 2, 30_000)))
+            writer.write(silence, silence[0])
 
     with pytest.raises(OutputError, match=r"out/a"):
         swap()

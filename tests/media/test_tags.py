@@ -12,7 +12,8 @@ import soundfile
 
 from sepcli.media.audio import AudioReader
 from sepcli.media.riff import append_chunk, wav_chunks
-from sepcli.media.stems import Encoding, StemWriter
+from sepcli.media.stem_format import Encoding
+from sepcli.media.stems import StemWriter
 
 TEXTS = {"title": "Tïtle", "artist": "Someone", "album": "All", "date": "2024", "tracknumber": "3"}
 
