@@ -1,7 +1,7 @@
 """The box ``moov/udta/stem`` of a ``.stem.mp4``: names and colors of its stems as JSON.
 
-Source: Stem File Specification 1.0 (Native Instruments, 2015), and a file that its Stem Creator wrote; boxes:
-ISO/IEC 14496-12, section 4.2.
+Sources: a file that Native Instruments' Stem Creator wrote (in the package stempeg), and the reader of Mixxx,
+which demands five stereo tracks; not the specification (1.0, 2015) itself. Boxes: ISO/IEC 14496-12, 4.2.
 """
 
 from __future__ import annotations
