@@ -99,7 +99,7 @@ def train_here(out: Path, resume: bool) -> None:
     import torch
     from train_request import run
 
-    from sepcli.training.loop import LoopSettings
+    from sepcli.training.task import LoopSettings
 
     loop = LoopSettings(seconds=None, steps=150, warmup=10, validations=3, checkpoint_seconds=0.0)
     request = {"family": "denoiser", "data": out.parent / "data", "out": out, "preset": "tiny", "batch": 4}

@@ -29,7 +29,8 @@ from sepcli.priors.audio.train_denoiser import AudioTask
 from sepcli.priors.images.denoiser import DenoiserConfig, UNet
 from sepcli.priors.precision import fastest
 from sepcli.training.ema import averaged
-from sepcli.training.loop import LoopSettings, train
+from sepcli.training.loop import train
+from sepcli.training.task import LoopSettings
 
 RATE = 22050
 SIGMAS = (0.003, 0.01, 0.03, 0.1)

@@ -39,6 +39,7 @@ from sepcli.cli.samplers import list_samplers
 from sepcli.cli.separate import separate
 from sepcli.cli.train import train_prior
 from sepcli.errors import SepError, UsageError
+from sepcli.training.distributed import ReportedError, part, started
 
 # click's base class, wherever this version of typer keeps it: BadParameter → UsageError → ClickException
 _ClickException: Any = typer.BadParameter.__mro__[2]
@@ -108,8 +109,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def run(argv: Sequence[str]) -> int:
     """Run the command line, ``--help`` if it is empty, and return its exit code; errors are printed.
 
-    ``SEPCLI_DEBUG=1`` in the environment prints the traceback above an error.
+    ``SEPCLI_DEBUG=1`` in the environment prints the traceback above an error. Of several processes that train
+    together, the first one prints.
     """
+    silent = [*argv[:1]] == ["train-prior"] and not started().first
     try:
         result = get_command(app).main(list(argv) or ["--help"], prog_name="sepcli", standalone_mode=False)
         sys.stdout.flush()
@@ -118,8 +121,14 @@ def run(argv: Sequence[str]) -> int:
         return 1
     except (KeyboardInterrupt, typer.Abort):
         result = 130
+    except ReportedError as problem:
+        part()
+        return problem.exit_code
     except _ClickException as problem:
-        console.error(*_usage(problem, argv))
+        if silent:
+            part()
+        else:
+            console.error(*_usage(problem, argv))
         return int(problem.exit_code)
     except Exception as problem:
         if os.environ.get("SEPCLI_DEBUG", "") not in ("", "0"):
@@ -130,7 +139,7 @@ def run(argv: Sequence[str]) -> int:
         console.error(message, hint)
         return problem.exit_code if isinstance(problem, SepError) else 1
     if result == 130:
-        console.note("interrupted")
+        console.note("interrupted", silent)
     return result if isinstance(result, int) else 0
 
 

@@ -50,6 +50,7 @@ EXAMPLES: Mapping[str, str] = {
         sepcli train-prior --family ncsn --data mnist/ -o digits --set classes=halves
         sepcli train-prior --family vqvae --data slakh/ --out my-codec --steps 1000
         sepcli train-prior --family flow --list-options
+        torchrun --nproc_per_node=8 -m sepcli train-prior --data slakh/ -o my-codec
     """,
     "import-prior": """
         sepcli import-prior checkpoint.pth --out my-prior

@@ -16,7 +16,10 @@ from sepcli.errors import UsageError
 from sepcli.priors import FAMILIES, Family, resolve
 
 if TYPE_CHECKING:
+    import torch
+
     from sepcli.training.config import TrainConfig
+    from sepcli.training.distributed import World
 
 NAMES = ", ".join(family.name for family in FAMILIES.values() if family.training)
 training = panel("Training")
@@ -61,7 +64,9 @@ class TrainOptions:
     ] = False
     time_budget: Annotated[str, training("Training time, all runs together: 90s, 40m, 2h.")] = "40m"
     steps: Annotated[int | None, training("Training steps, instead of --time-budget.", min=1)] = None
-    batch: Annotated[int | None, training("Items per step. Default: the family's.", min=1)] = None
+    batch: Annotated[
+        int | None, training("Items per step, of all processes together. Default: the family's.", min=1)
+    ] = None
     tokens: Annotated[
         int | None,
         training(
@@ -99,15 +104,25 @@ class TrainOptions:
 
 @takes(TrainOptions)
 def train_prior(options: TrainOptions) -> None:
-    """Train a prior on clean sources; a run can be stopped and resumed."""
+    """Train a prior on clean sources; a run can be stopped and resumed, and torchrun shares it among GPUs."""
+    from sepcli.priors.train import family_named
+    from sepcli.training.distributed import joined
+
+    if options.list_options:
+        _list_options(family_named(options.family), options.as_json)
+        return
+    with joined() as world:
+        _train(options, world)
+
+
+def _train(options: TrainOptions, world: World) -> None:
+    """Train in one of several processes, or alone; the first one talks."""
     from sepcli.priors.train import family_named, train
 
-    row, quiet = family_named(options.family), options.quiet
-    if options.list_options:
-        _list_options(row, options.as_json)
-        return
-    settings = _settings(options)
-    config = _config(options)
+    quiet = options.quiet or not world.first
+    row, settings, config = world.together(
+        lambda: (family_named(options.family), _settings(options), _config(options, world))
+    )
 
     def log(entry: dict[str, float]) -> None:
         console.note("  ".join(f"{key} {value:g}" for key, value in entry.items()), quiet)
@@ -121,6 +136,8 @@ def train_prior(options: TrainOptions) -> None:
         if any((config.out / row.part).rglob(CHECKPOINT)):
             console.note("finished steps are kept; the same command with --resume continues", quiet)
         raise
+    if not world.first:
+        return
     if options.as_json:
         console.emit_json(
             {"out": str(config.out), "family": row.name, "steps": progress.step, "history": progress.history}
@@ -138,7 +155,7 @@ def _settings(options: TrainOptions) -> dict[str, Any]:
     return settings | ({"prior": tuple(options.prior)} if options.prior else {})
 
 
-def _config(options: TrainOptions) -> TrainConfig:
+def _config(options: TrainOptions, world: World) -> TrainConfig:
     """Return what is trained.
 
     Raises:
@@ -153,10 +170,9 @@ def _config(options: TrainOptions) -> TrainConfig:
     seconds = None if options.steps else parse_duration(options.time_budget)
     sources = () if options.sources is None else _parse_sources(options.sources)
     console.load("torch", options.quiet)
-    from sepcli.api import choose_device
     from sepcli.priors.train import training_of
     from sepcli.training.config import TrainConfig
-    from sepcli.training.loop import LoopSettings
+    from sepcli.training.task import LoopSettings
 
     defaults = training_of(options.family, data)
     if options.tokens is not None and not defaults.tokens:
@@ -174,7 +190,8 @@ def _config(options: TrainOptions) -> TrainConfig:
         tokens=options.tokens or defaults.tokens,
         cache=options.cache or out / "cache",
         init=options.init,
-        device=choose_device(options.device),
+        device=_device(options.device, world),
+        world=world,
         loop=LoopSettings(
             seconds=seconds,
             steps=options.steps,
@@ -187,6 +204,35 @@ def _config(options: TrainOptions) -> TrainConfig:
         command=recorded_command(sys.argv[1:]),
         note=options.note,
     )
+
+
+def _device(name: str, world: World) -> torch.device:
+    """Return the device of a process: of several on one machine, each has a GPU to itself.
+
+    Raises:
+        UsageError: not a device, or there are fewer of them than processes.
+    """
+    import torch
+
+    from sepcli.api import choose_device
+
+    if world.size == 1:
+        return choose_device(name)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name} cannot be shared by processes", "use auto, cpu or cuda")
+    choose_device(name)
+    if name == "cpu":
+        return torch.device(name)
+    count = torch.cuda.device_count()
+    if world.local_rank >= count:
+        raise UsageError(
+            f"process {world.local_rank + 1} of this machine has no GPU: there are {count}",
+            f"start {count} processes per machine: torchrun --nproc_per_node={count}",
+        )
+    torch.cuda.set_device(world.local_rank)
+    return torch.device("cuda", world.local_rank)
 
 
 def recorded_command(arguments: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sepcli.training.checkpoints import Progress
     from sepcli.training.config import TrainConfig
-    from sepcli.training.run import Log, OnMessage
+    from sepcli.training.run import Log, OnMessage, Recipe
 
 SONGS = ("vqvae", "transformer", "latent", "context")
 """Families that are trained on songs with stems of all sources, if the data are audio."""
@@ -84,12 +84,22 @@ def train(
 ) -> Progress:
     """Train a part of a prior with options of its family, by name; see ``sepcli.training.run.run``.
 
+    Of several processes (``config.world``) only the first one calls the callbacks.
+
     Raises:
         UsageError: an unknown family, preset or option, or options that do not go together.
         SepError: see ``sepcli.training.run.run``.
     """
     from sepcli.training.run import run
 
+    world = config.world
+    if not world.first:
+        on_progress = log = on_message = None
+    recipe = world.together(lambda: _recipe(config, options or {}, on_message))
+    return run(recipe, config, on_progress, log, on_message)
+
+
+def _recipe(config: TrainConfig, options: Mapping[str, Any], on_message: OnMessage | None) -> Recipe:
     row, training = family_named(config.family), training_of(config.family, config.data)
     if config.preset not in row.presets:
         raise UsageError(
@@ -104,8 +114,8 @@ def train(
     if on_message is not None and _medium(row, config.data) == "audio" and config.data.is_dir():
         for note in audio_notes(config.data):
             on_message(note)
-    recipe = resolve(training.task)(parse_options(training, options or {}), config)
-    return run(recipe, config, on_progress, log, on_message)
+    recipe: Recipe = resolve(training.task)(parse_options(training, options), config)
+    return recipe
 
 
 def _medium(row: Family, data: Path) -> Medium:

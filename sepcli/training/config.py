@@ -12,7 +12,8 @@ import torch
 
 from sepcli.errors import OutputError
 from sepcli.training.checkpoints import CHECKPOINT, FINISHED
-from sepcli.training.loop import LoopSettings
+from sepcli.training.distributed import ALONE, World
+from sepcli.training.task import LoopSettings
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,13 @@ class TrainConfig:
         out: the prior's folder.
         preset: size of the network, one of the family's presets.
         sources: names of the sources; () for the family's default.
-        batch: items per step.
+        batch: items per step, of all processes together.
         tokens: tokens or frames per item; 0: items have a fixed length.
         cache: folder for decoded recordings and images; None: decode again.
         init: a trained prior, name or folder, whose weights training starts from.
         loop: budget and rates.
         device: where to train.
+        world: the processes that train together; each gets its share of every batch.
         resume: continue an unfinished run.
         overwrite: replace a finished one.
         command: how the run was called, for the card.
@@ -48,6 +50,7 @@ class TrainConfig:
     init: str | None = None
     loop: LoopSettings = field(default_factory=LoopSettings)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    world: World = ALONE
     resume: bool = False
     overwrite: bool = False
     command: str = ""

@@ -2,9 +2,10 @@
 
 The learning rate follows a cosine over the *budget* (seconds or steps, whichever is given), so that a run of
 any length ends annealed. All randomness of step n comes from (seed, n): a resumed run is the same as one
-without a stop. The folder holds ``model.safetensors`` (the best validation so far), ``history.json`` and
-``checkpoint.safetensors`` while the run is unfinished, ``finished.safetensors`` afterwards, from which a
-larger budget extends it.
+without a stop, and so, but for rounding, is one that several processes share (see
+``sepcli.training.distributed``). The folder holds ``model.safetensors`` (the best validation so far),
+``history.json`` and ``checkpoint.safetensors`` while the run is unfinished, ``finished.safetensors``
+afterwards, from which a larger budget extends it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,63 +28,9 @@ from sepcli.catalog.card import DEFAULT_STORAGE, Storage
 from sepcli.errors import InputError, SepError
 from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import CHECKPOINT, FINISHED, Progress, forget, restore, save_run
+from sepcli.training.distributed import ALONE, World
 from sepcli.training.stopping import deferred
-
-Batch = tuple[Any, ...]
-"""What a step computes its loss from: arrays and tensors have a row per item; all else is of all items."""
-
-
-class Task(Protocol):
-    """A training task: a module, its loss on a random batch, and its loss on held-out data."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The module whose parameters are trained."""
-
-    def sample(self, rng: np.random.Generator) -> Batch:
-        """Sample the items of a step and all random numbers of their loss, on the CPU."""
-
-    def loss(self, *batch: Any) -> tuple[Tensor, dict[str, float]]:
-        """Return the mean loss () of a batch on the model's device, and figures to log."""
-
-    def validate(self) -> dict[str, float]:
-        """Return figures on fixed held-out data; ``loss`` is the one to minimise."""
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """Budget, learning rate and schedule of the training loop.
-
-    Attributes:
-        seconds: time budget of all runs together; None to count steps instead.
-        steps: step budget; None to count seconds instead.
-        learning_rate: peak of the schedule.
-        warmup: steps of linear warm-up.
-        weight_decay: AdamW's, on matrices only.
-        clip: largest gradient norm.
-        validations: how many validations over the budget.
-        checkpoint_seconds: a checkpoint at least this often.
-        seed: of all randomness.
-        storage: of the weights that are kept.
-        run: what determines the weights, ready for JSON; a checkpoint of another run is not continued.
-    """
-
-    seconds: float | None = 600.0
-    steps: int | None = None
-    learning_rate: float = 1e-3
-    warmup: int = 100
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    validations: int = 10
-    checkpoint_seconds: float = 60.0
-    seed: int = 0
-    storage: Storage = DEFAULT_STORAGE
-    run: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Settings that must match when a run is resumed; the budget may change."""
-        return {**self.run, "seed": self.seed, "learning rate": self.learning_rate}
+from sepcli.training.task import LoopSettings, Task, spent_share
 
 
 def train(
@@ -96,6 +42,7 @@ def train(
     on_progress: ProgressCallback | None = None,
     log: Callable[[dict[str, float]], None] | None = None,
     average: AveragedModel | None = None,
+    world: World = ALONE,
 ) -> Progress:
     """Train ``task.model`` until the budget is spent.
 
@@ -109,8 +56,10 @@ def train(
         log: called with the figures of every validation.
         average: the running mean of the weights of ``task.model``, which is saved instead of them; every step
             begins by adding the current weights.
+        world: the processes that train together, of which the first one writes.
 
-    On Ctrl-C the step is finished and the checkpoint written; a second one stops at once.
+    On Ctrl-C the step is finished and the checkpoint written; in a process that trains alone, a second one
+    stops at once.
 
     Raises:
         OutputError: the folder cannot be written.
@@ -118,34 +67,17 @@ def train(
         SepError: no validation gave a number.
         KeyboardInterrupt: the run is stopped.
     """
-    make_folder(folder, "choose another folder", "out")
-    run = _Run(task, _optimizer(task.model, settings), average, folder, settings, device)
-    progress = restore(run.folder, run.modules, run.optimizer, settings.identity) if resume else Progress()
-    if not progress.best_step and spent_share(progress, settings) >= 1.0:
-        raise InputError(
-            f"the checkpoint in {folder} is past this budget, and no weights of it are kept",
-            "resume it with a larger budget, or overwrite it",
-            argument="resume",
-        )
+    world.from_first(lambda: make_folder(folder, "choose another folder", "out"))
+    run = _Run(task, _optimizer(task.model, settings), average, folder, settings, device, world)
+    progress = _restored(run) if resume else Progress()
+    world.copy_from_first(run.modules.values())
     progress.identity = settings.identity
     if not progress.step:
-        save_run(
-            run.folder, run.modules, run.optimizer, progress
-        )  # from now on the folder holds an unfinished run
-        (folder / FINISHED).unlink(missing_ok=True)
+        world.from_first(lambda: _begin(run, progress))
     before = progress.step
-    with deferred() as interrupted:
+    with deferred(patient=world.size > 1) as interrupted:
         _train(run, progress, interrupted, on_progress, log)
-    if not math.isfinite(progress.best):
-        forget(folder)
-        raise SepError(
-            f"the training diverged at learning rate {settings.learning_rate:g}: no validation was finite",
-            "choose a smaller learning rate",
-            argument="learning_rate",
-        )
-    if progress.step > before or (folder / CHECKPOINT).exists() or not (folder / FINISHED).exists():
-        save_run(run.folder, run.modules, run.optimizer, progress)
-        (folder / CHECKPOINT).replace(folder / FINISHED)
+    world.from_first(lambda: _finish(run, progress, before))
     return progress
 
 
@@ -159,6 +91,7 @@ class _Run:
     folder: Path
     settings: LoopSettings
     device: torch.device
+    world: World
 
     @property
     def kept(self) -> nn.Module:
@@ -171,6 +104,60 @@ class _Run:
         return {"model": self.task.model} | ({} if self.average is None else {"average": self.average})
 
 
+def _restored(run: _Run) -> Progress:
+    """Return the progress of the checkpoint that is resumed, with its state in modules and optimizer."""
+    world = run.world
+    progress = world.together(lambda: restore(run.folder, run.modules, run.optimizer, run.settings.identity))
+    steps = world.gather(progress.step)
+    world.from_first(lambda: _check_resumed(run, progress, steps))
+    return progress
+
+
+def _check_resumed(run: _Run, progress: Progress, steps: Sequence[int]) -> None:
+    """Check a checkpoint against the budget, and the ``steps`` of it that the processes read.
+
+    Raises:
+        InputError: the budget is spent, and nothing was kept; or processes do not share the folder.
+    """
+    if len(set(steps)) > 1:
+        raise InputError(
+            f"processes read different checkpoints in {run.folder}: of {min(steps)} and {max(steps)} steps",
+            "choose a folder that all machines share",
+            argument="out",
+        )
+    if not progress.best_step and spent_share(progress, run.settings) >= 1.0:
+        raise InputError(
+            f"the checkpoint in {run.folder} is past this budget, and no weights of it are kept",
+            "resume it with a larger budget, or overwrite it",
+            argument="resume",
+        )
+
+
+def _begin(run: _Run, progress: Progress) -> None:
+    """Mark the folder as that of an unfinished run."""
+    save_run(run.folder, run.modules, run.optimizer, progress)
+    (run.folder / FINISHED).unlink(missing_ok=True)
+
+
+def _finish(run: _Run, progress: Progress, before: int) -> None:
+    """Mark the folder as that of a finished run, which had taken ``before`` steps when it was resumed.
+
+    Raises:
+        SepError: no validation was finite.
+    """
+    folder, rate = run.folder, run.settings.learning_rate
+    if not math.isfinite(progress.best):
+        forget(folder)
+        raise SepError(
+            f"the training diverged at learning rate {rate:g}: no validation was finite",
+            "choose a smaller learning rate",
+            argument="learning_rate",
+        )
+    if progress.step > before or (folder / CHECKPOINT).exists() or not (folder / FINISHED).exists():
+        save_run(folder, run.modules, run.optimizer, progress)
+        (folder / CHECKPOINT).replace(folder / FINISHED)
+
+
 def _train(
     run: _Run,
     progress: Progress,
@@ -179,8 +166,8 @@ def _train(
     log: Callable[[dict[str, float]], None] | None,
 ) -> None:
     """Train until the budget is spent, with validations and checkpoints."""
-    settings = run.settings
-    saved = started = time.monotonic() - progress.elapsed
+    settings, world = run.settings, run.world
+    saved, started = progress.elapsed, time.monotonic() - progress.elapsed
     # fewer than before where the budget has grown
     progress.validated = min(progress.validated, int(spent_share(progress, settings) * settings.validations))
     while spent_share(progress, settings) < 1.0:
@@ -188,27 +175,34 @@ def _train(
             progress.running.setdefault(key, []).append(value)
         progress.step += 1
         progress.elapsed = time.monotonic() - started
-        spent = spent_share(progress, settings)
         if on_progress:
-            on_progress(min(1000, int(1000 * spent)), 1000)
+            on_progress(min(1000, int(1000 * spent_share(progress, settings))), 1000)
+        progress.elapsed, stopping = world.agree(progress.elapsed, interrupted())
+        spent = spent_share(progress, settings)
         if spent >= 1.0 or spent * settings.validations >= progress.validated + 1:
             entry = _validate(run, progress)
-            progress.elapsed = time.monotonic() - started
+            progress.elapsed, stopping = world.agree(time.monotonic() - started, interrupted())
             missed = int(spent_share(progress, settings) * settings.validations)  # while this one went on
             progress.validated = max(progress.validated, missed)
             if log:
                 log(entry)
-        if interrupted() or time.monotonic() - saved > settings.checkpoint_seconds:
-            save_run(run.folder, run.modules, run.optimizer, progress)
-            saved = time.monotonic()
-        if interrupted():
+        if stopping or progress.elapsed - saved > settings.checkpoint_seconds:
+            _average_figures(run, progress)
+            world.from_first(lambda: save_run(run.folder, run.modules, run.optimizer, progress))
+            saved = progress.elapsed
+        if stopping:
             raise KeyboardInterrupt
 
 
-def spent_share(progress: Progress, settings: LoopSettings) -> float:
-    """Return the share of the budget that is spent, 1 or more when the run is finished."""
-    pairs = ((progress.elapsed, settings.seconds), (progress.step, settings.steps))
-    return max((done / budget for done, budget in pairs if budget is not None), default=0.0)
+def _average_figures(run: _Run, progress: Progress) -> None:
+    """Replace the figures of every step since the last validation by their means over the processes."""
+    parts = run.world.gather(progress.running)
+    for name in dict.fromkeys(name for part in parts for name in part):
+        values = [part.get(name, []) for part in parts]
+        if len({len(each) for each in values}) == 1:
+            progress.running[name] = [float(np.mean(step)) for step in zip(*values, strict=True)]
+        else:  # a figure of items that not every share has
+            progress.running[name] = [value for each in values for value in each]
 
 
 def _optimizer(model: nn.Module, settings: LoopSettings) -> torch.optim.AdamW:
@@ -229,36 +223,49 @@ def _step(run: _Run, progress: Progress) -> dict[str, float]:
         group["lr"] = rate * min(1.0, (progress.step + 1) / settings.warmup)
     if run.average is not None:
         run.average.update_parameters(task.model)
-    batch = _on(run.device, task.sample(np.random.default_rng([settings.seed, progress.step])))
+    batch = run.world.share(task.sample(np.random.default_rng([settings.seed, progress.step])))
+    batch = tuple(entry.to(run.device) if isinstance(entry, Tensor) else entry for entry in batch)
     with torch.autocast(run.device.type, torch.bfloat16):
         loss, figures = task.loss(*batch)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    run.world.average_gradients(task.model.parameters())
     nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip)
     run.optimizer.step()
     return {"loss": float(loss.detach()), **figures}
 
 
-def _on(device: torch.device, batch: Batch) -> Batch:
-    return tuple(entry.to(device) if isinstance(entry, Tensor) else entry for entry in batch)
-
-
 def _validate(run: _Run, progress: Progress) -> dict[str, float]:
-    run.kept.eval()
-    with torch.inference_mode(), torch.autocast(run.device.type, torch.bfloat16):
-        figures = run.task.validate()
-    run.kept.train()
+    """Validate in the first process, and add the figures to the history of all; return them."""
+    world = run.world
+    _average_figures(run, progress)
+    figures = world.from_first(lambda: _figures(run))
     progress.validated += 1
     entry = {"step": float(progress.step), "elapsed": round(progress.elapsed, 1)}
+    entry |= {"world_size": float(world.size)} if world.size > 1 else {}
     entry |= {f"train_{key}": round(float(np.mean(values)), 4) for key, values in progress.running.items()}
     progress.running = {}
     entry |= {f"valid_{key}": round(value, 4) for key, value in figures.items()}
     progress.history.append(entry)
-    if figures["loss"] < progress.best:
+    better = figures["loss"] < progress.best
+    if better:
         progress.best, progress.best_step = figures["loss"], progress.step
+    world.from_first(lambda: _write(run, progress, better))
+    return entry
+
+
+def _figures(run: _Run) -> dict[str, float]:
+    run.kept.eval()
+    with torch.inference_mode(), torch.autocast(run.device.type, torch.bfloat16):
+        figures = run.task.validate()
+    run.kept.train()
+    return figures
+
+
+def _write(run: _Run, progress: Progress, weights: bool) -> None:
+    if weights:
         write_weights(run.kept, run.folder / "model.safetensors", run.settings.storage)
     write_text(run.folder / "history.json", json.dumps(progress.history, indent=1))
-    return entry
 
 
 def write_weights(model: nn.Module, path: Path, storage: Storage = DEFAULT_STORAGE) -> None:

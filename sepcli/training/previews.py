@@ -20,7 +20,7 @@ def save_curve(
     """Plot figures of training and of held-out data over the steps; write the plot as PNG, atomically.
 
     Args:
-        history: entries of ``sepcli.training.loop.Progress``.
+        history: entries of ``sepcli.training.checkpoints.Progress``.
         path: of the plot.
         labels: figure → its name in the legend.
         what: label of the vertical axis.

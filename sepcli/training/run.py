@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import Progress, check_identity, finished
 from sepcli.training.config import TrainConfig, check_alone, check_free
 from sepcli.training.ema import averaged
-from sepcli.training.loop import LoopSettings, Task, spent_share, train
+from sepcli.training.loop import train
 from sepcli.training.stopping import only_run
+from sepcli.training.task import LoopSettings, Task, spent_share
 
 Log = Callable[[dict[str, float]], None]
 """Called with the figures of every validation."""
@@ -115,7 +116,8 @@ def run(
         InputError: the data cannot be read or are too little, or the checkpoint is of another run.
         PriorError: a part that this one needs is missing, or of another network.
     """
-    with only_run(config.out):
+    with ExitStack() as stack:
+        config.world.from_first(lambda: stack.enter_context(only_run(config.out)))
         return _run(recipe, config, on_progress, log, on_message)
 
 
@@ -126,26 +128,45 @@ def _run(
     log: Log | None,
     on_message: OnMessage | None,
 ) -> Progress:
-    folder = config.out / recipe.part
-    if not recipe.in_place:
-        check_free(folder, config.resume, config.overwrite)
-        if config.resume and (done := _whole(recipe, config)) is not None:
-            if on_message is not None:
-                on_message(f"nothing is left to do: {done.step} steps; a larger budget extends the run")
-            return done
-    if recipe.alone:
-        check_alone(folder)
-    setup = recipe.open(on_progress, on_message)
+    folder, world = config.out / recipe.part, config.world
+    if (done := world.from_first(lambda: _checked(recipe, config))) is not None:
+        if on_message is not None:
+            on_message(f"nothing is left to do: {done.step} steps; a larger budget extends the run")
+        return done
+    setup = world.in_turn(lambda: recipe.open(on_progress, on_message))
     identity = config.identity(recipe.sources, {**recipe.options, **setup.identity})
     config = replace(config, loop=replace(config.loop, run=identity))
     if isinstance(setup.weights, Stage):
         progress = fit(setup.weights, folder, config.loop, config, on_progress, log)
     else:
         progress = setup.weights(config, on_progress, log)
-    write_config(folder, setup.config)
+    world.from_first(lambda: _describe(recipe, setup, config, progress))
+    return progress
+
+
+def _checked(recipe: Recipe, config: TrainConfig) -> Progress | None:
+    """Check the folder of a part; return the progress of a finished run that has nothing left to do.
+
+    Raises:
+        UsageError: the batch cannot be shared by the processes.
+        SepError: see ``check_free``, ``check_alone`` and ``_whole``.
+    """
+    folder = config.out / recipe.part
+    config.world.check_shared(config.batch)
+    if not recipe.in_place:
+        check_free(folder, config.resume, config.overwrite)
+        if config.resume and (done := _whole(recipe, config)) is not None:
+            return done
+    if recipe.alone:
+        check_alone(folder)
+    return None
+
+
+def _describe(recipe: Recipe, setup: Setup, config: TrainConfig, progress: Progress) -> None:
+    """Write config, card and previews of a part."""
+    write_config(config.out / recipe.part, setup.config)
     _write_card(recipe, setup, config, {**training_entry(config, progress), **setup.finish()})
     setup.preview(progress)
-    return progress
 
 
 def _whole(recipe: Recipe, config: TrainConfig) -> Progress | None:
@@ -188,7 +209,7 @@ def fit(
     network = network.to(config.device).train()
     average = averaged(network) if stage.average else None
     task = stage.task(network, network if average is None else average.module)
-    return train(task, folder, loop, config.device, config.resume, on_progress, log, average)
+    return train(task, folder, loop, config.device, config.resume, on_progress, log, average, config.world)
 
 
 @contextmanager
@@ -209,6 +230,7 @@ def training_entry(config: TrainConfig, progress: Progress) -> dict[str, Any]:
         "steps": progress.step,
         "seconds": round(progress.elapsed),
         "device": f"{config.device.type}, {torch.get_num_threads()} threads, {platform.machine()}",
+        **({"world_size": config.world.size} if config.world.size > 1 else {}),
         "torch": torch.__version__.split("+")[0],
         "best_step": progress.best_step,
         "validation": {

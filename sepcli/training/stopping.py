@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from sepcli.atomic import locked
 from sepcli.errors import OutputError
@@ -18,16 +19,17 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @contextmanager
-def deferred() -> Iterator[Callable[[], bool]]:
+def deferred(patient: bool = False) -> Iterator[Callable[[], bool]]:
     """Yield a function: whether Ctrl-C was pressed; a second one raises ``KeyboardInterrupt`` at once.
 
-    All signals that would raise it are deferred, in the main thread.
+    All signals that would raise it are deferred, in the main thread. With ``patient`` further ones are
+    ignored, and all after a ``KeyboardInterrupt``: schedulers and ``torchrun`` send several to one process.
     """
     received: list[int] = []
     replaced: list[signal.Signals] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if received:
+        if received and not patient:
             signal.default_int_handler(number, frame)
         received.append(number)
 
@@ -37,11 +39,15 @@ def deferred() -> Iterator[Callable[[], bool]]:
             if number is not None and signal.getsignal(number) is signal.default_int_handler:
                 signal.signal(number, handle)
                 replaced.append(number)
+    after: Callable[[int, FrameType | None], Any] | signal.Handlers = signal.default_int_handler
     try:
         yield lambda: bool(received)
+    except KeyboardInterrupt:
+        after = signal.SIG_IGN if patient else after
+        raise
     finally:
         for number in replaced:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, after)
 
 
 @contextmanager

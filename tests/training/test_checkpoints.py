@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from sepcli.errors import InputError
 from sepcli.training.checkpoints import write_tensors
-from sepcli.training.loop import LoopSettings, train
+from sepcli.training.loop import train
+from sepcli.training.task import LoopSettings
 
 CPU = torch.device("cpu")
 SETTINGS = LoopSettings(seconds=None, steps=12, validations=4, warmup=2, checkpoint_seconds=0)

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sepcli.training.ema import POWER, averaged
-from sepcli.training.loop import LoopSettings, train
+from sepcli.training.loop import train
+from sepcli.training.task import LoopSettings
 
 
 def test_the_mean_weighs_late_weights_most() -> None:

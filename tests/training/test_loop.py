@@ -20,7 +20,8 @@ from sepcli.atomic import write_text
 from sepcli.errors import InputError, OutputError, SepError
 from sepcli.training import loop
 from sepcli.training.checkpoints import FINISHED, finished, write_tensors
-from sepcli.training.loop import LoopSettings, train, write_weights
+from sepcli.training.loop import train, write_weights
+from sepcli.training.task import LoopSettings
 
 CPU = torch.device("cpu")
 SETTINGS = LoopSettings(seconds=None, steps=12, validations=4, warmup=2, checkpoint_seconds=1e9)

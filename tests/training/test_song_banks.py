@@ -24,7 +24,7 @@ from sepcli.priors.lass import count as likelihood
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table_job import open_job
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import LoopSettings
+from sepcli.training.task import LoopSettings
 
 SPLITS = ("train", "validation", "test")
 

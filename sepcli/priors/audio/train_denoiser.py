@@ -29,9 +29,9 @@ from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Batch
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
 from sepcli.training.run import Recipe, Setup, Stage, seeded
+from sepcli.training.task import Batch
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 32, "blocks": 2, "embedding": 16},
@@ -59,7 +59,7 @@ LABELS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class AudioTask:
-    """Denoising score matching on chunks of recordings; fulfils ``sepcli.training.loop.Task``.
+    """Denoising score matching on chunks of recordings; fulfils ``sepcli.training.task.Task``.
 
     Attributes:
         frames: MDCT frames per chunk.

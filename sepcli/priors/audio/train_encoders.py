@@ -41,9 +41,9 @@ from sepcli.priors.select import is_single, source_names
 from sepcli.priors.selection import VARIATIONAL
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Batch
 from sepcli.training.previews import CURVE, save_curve
 from sepcli.training.run import Recipe, Setup, Stage
+from sepcli.training.task import Batch
 
 KEPT = "priors"
 """The folder, inside the prior's, of copies of the flows."""
@@ -56,7 +56,7 @@ Flows = Sequence[tuple[Card, Path]]
 
 @dataclass(frozen=True)
 class VariationalTask:
-    """The lower bound on log p of mixtures, under fixed flows; fulfils ``sepcli.training.loop.Task``."""
+    """The lower bound on log p of mixtures, under fixed flows; fulfils ``sepcli.training.task.Task``."""
 
     model: Encoders
     evaluated: Encoders

@@ -21,9 +21,9 @@ from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
 from sepcli.priors.noise import device_of, noise_seeds
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Batch
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
 from sepcli.training.run import Recipe, Setup, Stage
+from sepcli.training.task import Batch
 
 STREAM = {"window": 1.5, "overlap": 0.25, "batch": 1}
 """The card's stream: a score takes the memory of all that the flow computes on the way."""
@@ -39,7 +39,7 @@ LABELS = {"train_nats": "training, current weights", "valid_nats": "held out, me
 
 @dataclass(frozen=True)
 class WaveTask:
-    """Maximum likelihood on chunks of audio; fulfils ``sepcli.training.loop.Task``."""
+    """Maximum likelihood on chunks of audio; fulfils ``sepcli.training.task.Task``."""
 
     model: WaveFlow
     evaluated: WaveFlow

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -113,12 +113,13 @@ class _Levels:
 
     def train(self, config: TrainConfig, on_progress: ProgressCallback | None, log: Log | None) -> Progress:
         """Train the levels that are not finished; the budget is shared evenly. Leave all as one file."""
-        work = self.folder / LEVELS
+        work, world = self.folder / LEVELS, config.world
         if config.overwrite:
-            shutil.rmtree(work, ignore_errors=True)
+            world.from_first(lambda: shutil.rmtree(work, ignore_errors=True))
         states, total = [_state(self.folder / "model.safetensors")], Progress()
-        for number in range(len(self.sigmas)):
-            if not (work / f"{number}.json").is_file():
+        done = world.from_first(lambda: [(work / f"{n}.json").is_file() for n in range(len(self.sigmas))])
+        for number, finished in enumerate(done):
+            if not finished:
                 self._train_level(number, states[-1], config, on_progress, log)
             state, level = _finished(work, number)
             states.append(state)
@@ -126,13 +127,17 @@ class _Levels:
             total.elapsed += level.elapsed
             total.history += level.history
         total.best_step = total.step
+        world.from_first(lambda: self._write(states, total, config.loop.storage))
+        return total
+
+    def _write(self, states: Sequence[Mapping[str, Tensor]], total: Progress, storage: cards.Storage) -> None:
+        """Write the tensors of all flows as one file."""
         forget(self.folder)  # of the clean flow
         whole = GlowPrior(replace(self.clean.config, sigmas=(0.0, *self.sigmas)))
         for flow, state in zip(whole.flows, states, strict=True):
             flow.load_state_dict(state)
-        write_weights(whole, self.folder / "model.safetensors", config.loop.storage)
+        write_weights(whole, self.folder / "model.safetensors", storage)
         write_text(self.folder / "history.json", json.dumps(total.history, indent=1))
-        return total
 
     def _train_level(
         self,
@@ -169,9 +174,14 @@ class _Levels:
         )
         progress = fit(Stage(network, task), work, share, config, step, logged)
         progress.history = [{"sigma": sigma, **entry} for entry in progress.history]
-        write_tensors(work / f"{number}.safetensors", _state(work / "model.safetensors"))
-        forget(work)  # the next level starts anew
-        write_text(work / f"{number}.json", json.dumps(asdict(progress)))
+        config.world.from_first(lambda: _finish(work, number, progress))
+
+
+def _finish(work: Path, number: int, progress: Progress) -> None:
+    """Keep the tensors and the progress of a level; the next level starts anew."""
+    write_tensors(work / f"{number}.safetensors", _state(work / "model.safetensors"))
+    forget(work)
+    write_text(work / f"{number}.json", json.dumps(asdict(progress)))
 
 
 def _flow(out: Path) -> GlowPrior:

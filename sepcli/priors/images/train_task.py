@@ -19,8 +19,8 @@ from sepcli.priors.images.options import ImageOptions
 from sepcli.priors.noise import device_of
 from sepcli.protocols import ProgressCallback
 from sepcli.training.config import TrainConfig
-from sepcli.training.loop import Batch
 from sepcli.training.run import OnMessage
+from sepcli.training.task import Batch
 
 PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "denoiser": {
@@ -51,7 +51,7 @@ class ImageData:
 
 @dataclass(frozen=True)
 class ImageTask:
-    """Denoising score matching, or likelihood, of images; fulfils ``sepcli.training.loop.Task``."""
+    """Denoising score matching, or likelihood, of images; fulfils ``sepcli.training.task.Task``."""
 
     model: Trainable
     evaluated: Trainable

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sepcli.priors.lass.quantizer import ordered_weights
 from sepcli.priors.lass.vqvae1d import Residual
+from sepcli.training.distributed import ALONE, World
 
 MOST_LAYERS, MOST_TOKENS = 64, 65_536
 """Largest number of layers, and dilation of one of them in tokens."""
@@ -77,10 +78,10 @@ class ContextLikelihood(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     @torch.no_grad()
-    def count(self, tokens: Tensor) -> None:
-        """Add tokens (B, K, L) of clean sources to the counts behind the marginals p_k(z)."""
+    def count(self, tokens: Tensor, world: World = ALONE) -> None:
+        """Add all processes' tokens (B, K, L) of clean sources to the counts behind the marginals p_k(z)."""
         for source, counts in zip(tokens.unbind(1), self.counts, strict=True):
-            counts += torch.bincount(source.flatten(), minlength=self.config.vocabulary)
+            counts += world.sum(torch.bincount(source.flatten(), minlength=self.config.vocabulary))
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, L, F) of mixtures to a description of every token's surroundings, (B, L, dim)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -92,7 +93,7 @@ def context(config: TrainConfig, data: Data, codec: LassCodec, _: str) -> Part:
         likelihood.order_codes(codec.quantizer.codebook)
         return likelihood
 
-    return shape, _likelihood(network, context_nll, config, data, codec)
+    return shape, _likelihood(network, partial(context_nll, world=config.world), config, data, codec)
 
 
 def _likelihood(

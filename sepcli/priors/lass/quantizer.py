@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sepcli.training.distributed import ALONE, World
+
 INITIAL_STD = 0.06
 """Standard deviation of a token's initial weights where they depend on its code."""
 
@@ -50,10 +52,12 @@ class VectorQuantizer(nn.Module):
         """Tokens (...) to unit codes (..., D)."""
         return F.embedding(tokens, self.codebook)
 
-    def forward(self, latents: Tensor, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, latents: Tensor, rng: torch.Generator | None = None, world: World = ALONE
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Quantise latents (..., D), any length, with a straight-through gradient.
 
-        While training, with ``rng``, the codebook follows.
+        While training, with ``rng``, the codebook follows, by the latents of all processes.
 
         Returns:
             codes (..., D) whose gradient goes to the latents, tokens (...), and the commitment loss ().
@@ -63,28 +67,35 @@ class VectorQuantizer(nn.Module):
         codes = self.lookup(tokens)
         commitment = (unit - codes.detach()).square().sum(-1).mean()
         if self.training and rng is not None:
-            self.follow(latents, tokens, rng)
+            self.follow(latents, tokens, rng, world)
         return unit + (codes - unit).detach(), tokens, commitment
 
     @torch.no_grad()
-    def follow(self, latents: Tensor, tokens: Tensor, rng: torch.Generator) -> None:
-        """Move the codebook towards the latents (..., D) assigned to it; revive codes that nothing uses."""
+    def follow(self, latents: Tensor, tokens: Tensor, rng: torch.Generator, world: World = ALONE) -> None:
+        """Move the codebook towards the latents (..., D) assigned to it; revive codes that nothing uses.
+
+        Latents are those of all processes, equally many in each; ``rng`` is the same in all.
+        """
         unit = F.normalize(latents.float(), dim=-1).flatten(0, -2)
         flat = tokens.flatten()
-        counts = torch.bincount(flat, minlength=len(self.codebook)).float()
-        totals = torch.zeros_like(self.sums).index_add_(0, flat, unit)
+        counts = world.sum(torch.bincount(flat, minlength=len(self.codebook)).float())
+        totals = world.sum(torch.zeros_like(self.sums).index_add_(0, flat, unit))
         self.usage.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(totals, 1 - self.decay)
         dead = self.usage < self.revive_below
-        chosen = torch.randint(len(unit), (len(self.codebook),), generator=rng).to(unit.device)
-        self.sums.copy_(torch.where(dead[:, None], 5 * self.revive_below * unit[chosen], self.sums))
+        chosen = torch.randint(world.size * len(unit), (len(self.codebook),), generator=rng).to(unit.device)
+        revived = 5 * self.revive_below * world.take(unit, chosen)
+        self.sums.copy_(torch.where(dead[:, None], revived, self.sums))
         self.usage.copy_(torch.where(dead, torch.full_like(self.usage, 5 * self.revive_below), self.usage))
         self.codebook.copy_(F.normalize(self.sums, dim=-1))
 
 
-def perplexity(tokens: Tensor, vocabulary: int) -> float:
-    """Return the number of codes in effective use, exp of the entropy of the tokens' histogram, in [1, V]."""
-    p = torch.bincount(tokens.flatten(), minlength=vocabulary).double()
+def perplexity(tokens: Tensor, vocabulary: int, world: World = ALONE) -> float:
+    """Return the number of codes in effective use, in [1, V].
+
+    It is exp of the entropy of the histogram of the tokens of all processes.
+    """
+    p = world.sum(torch.bincount(tokens.flatten(), minlength=vocabulary)).double()
     p = p / p.sum()
     return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
 

@@ -138,7 +138,7 @@ def _open_codec(
             raise UsageError(f"{error}", "choose a multiple of the patch", "settings.size") from error
 
     def task(model: LassCodec, _: LassCodec) -> CodecTask:
-        result = CodecTask(model, data, config.batch)
+        result = CodecTask(model, data, config.batch, config.world)
         if isinstance(model, Vqvae2d):
             sources, _ = result.sample(np.random.default_rng(config.loop.seed))
             model.initialize(result.signals(sources))

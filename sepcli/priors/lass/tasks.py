@@ -17,7 +17,8 @@ from sepcli.priors.lass.load import LassCodec
 from sepcli.priors.lass.quantizer import perplexity
 from sepcli.priors.lass.transformer import TransformerPrior
 from sepcli.signal.mixing import WeightedSum
-from sepcli.training.loop import Batch
+from sepcli.training.distributed import ALONE, World
+from sepcli.training.task import Batch
 
 HELD_OUT = 64
 """Held-out mixtures by which a likelihood is validated."""
@@ -33,11 +34,13 @@ class CodecTask:
         model: the codec, on its device.
         data: sources.
         batch: signals per step, rounded up to a multiple of K + 1.
+        world: the processes that train together.
     """
 
     model: LassCodec
     data: Data
     batch: int
+    world: World = ALONE
 
     def sample(self, rng: np.random.Generator) -> Batch:
         """Sample sources (B, K, C, *D), and a seed for the codes that nothing uses."""
@@ -46,7 +49,7 @@ class CodecTask:
 
     def loss(self, sources: Tensor, seed: int) -> Loss:
         """Return the loss of sources and their mixtures."""
-        return self.model.loss(self.signals(sources), torch.Generator().manual_seed(seed))
+        return self.model.loss(self.signals(sources), torch.Generator().manual_seed(seed), self.world)
 
     def signals(self, sources: Tensor) -> Tensor:
         """Return sources (B, K, C, *D) and their mixtures (N, C, *D), on the model's device."""
@@ -165,13 +168,15 @@ def latent_nll(model: LatentLikelihood, codec: LassCodec, mixing: WeightedSum, s
     return nll, {"nll": float(nll.detach())}
 
 
-def context_nll(model: ContextLikelihood, codec: LassCodec, mixing: WeightedSum, sources: Tensor) -> Loss:
+def context_nll(
+    model: ContextLikelihood, codec: LassCodec, mixing: WeightedSum, sources: Tensor, world: World = ALONE
+) -> Loss:
     """-log q_k(z_k | c), the mean of K sources (B, K, C, *D); while training, their tokens are counted."""
     with torch.no_grad():
         tokens = _tokens(codec, sources)
         features = codec.features(mixing(sources))
     if model.training:
-        model.count(tokens)
+        model.count(tokens, world)
     logits = model.logits(model(features))
     targets = tokens.transpose(1, 2)
     nll = F.cross_entropy(logits.flatten(0, 2), targets.flatten(), reduction="none").view_as(targets)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepcli.priors.lass.quantizer import VectorQuantizer, perplexity
+from sepcli.training.distributed import ALONE, World
 
 SPECTRAL_SIZES = (2048, 1024, 256)
 """Windows of the spectral loss in samples; a signal is longer than half the largest."""
@@ -118,32 +119,39 @@ class Vqvae1d(nn.Module):
         error = (decoded - signal).flatten(1).square().sum(-1).clamp_min(1e-9)
         return "sdr", float(10 * torch.log10(signal.flatten(1).square().sum(-1) / error).median())
 
-    def loss(self, signal: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, signal: Tensor, rng: torch.Generator, world: World = ALONE
+    ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of signals (B, 1, T), T a multiple of the hop, and figures to log.
 
         The figures are ``sdr`` (dB over the batch), ``perplexity`` and the loss terms. While training, the
-        codebook follows.
+        codebook follows. Sums over the batch are over all processes; the mean of their losses is the batch's.
         """
-        codes, tokens, commitment = self.quantizer(self.latents(signal), rng)
+        codes, tokens, commitment = self.quantizer(self.latents(signal), rng, world)
         estimate = self.synthesise(codes)
-        energy = signal.square().sum().clamp_min(1e-6)
+        energy = world.mean(signal.square().sum()).clamp_min(1e-6)
         wave = (signal - estimate).square().sum() / energy
-        spectral = spectral_distance(signal[:, 0], estimate[:, 0])
+        spectral = spectral_distance(signal[:, 0], estimate[:, 0], world=world)
         total = wave + self.config.spectral * spectral + self.config.commitment * commitment
         figures = {
-            "sdr": float(-10 * torch.log10(wave.detach().clamp_min(1e-9))),
+            "sdr": float(-10 * torch.log10(world.mean(wave.detach()).clamp_min(1e-9))),
             "spectral": float(spectral.detach()),
             "commitment": float(commitment.detach()),
-            "perplexity": perplexity(tokens, self.config.vocabulary),
+            "perplexity": perplexity(tokens, self.config.vocabulary, world),
         }
         return total, figures
 
 
-def spectral_distance(x: Tensor, y: Tensor, sizes: tuple[int, ...] = SPECTRAL_SIZES) -> Tensor:
-    """Mean over STFT sizes of Σ||X| - |Y|| / Σ|X|, sums over the batch; x, y (B, T), returns ()."""
+def spectral_distance(
+    x: Tensor, y: Tensor, sizes: tuple[int, ...] = SPECTRAL_SIZES, world: World = ALONE
+) -> Tensor:
+    """Mean over STFT sizes of Σ||X| - |Y|| / Σ|X|, sums over the batch; x, y (B, T), returns ().
+
+    Σ|X| is the mean over the processes.
+    """
     terms = []
     for size in sizes:
         window = torch.hann_window(size, device=x.device)
         spectra = [torch.stft(s, size, size // 4, window=window, return_complex=True).abs() for s in (x, y)]
-        terms.append((spectra[0] - spectra[1]).abs().sum() / spectra[0].sum().clamp_min(1e-6))
+        terms.append((spectra[0] - spectra[1]).abs().sum() / world.mean(spectra[0].sum()).clamp_min(1e-6))
     return torch.stack(terms).mean()

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sepcli.priors.lass.quantizer import VectorQuantizer, perplexity
+from sepcli.training.distributed import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -157,18 +158,20 @@ class Vqvae2d(nn.Module):
         error = (decoded - signal).square().flatten(1).mean(-1).clamp_min(1e-9)
         return "psnr", float((-10 * torch.log10(error)).mean())
 
-    def loss(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def loss(
+        self, images: Tensor, rng: torch.Generator, world: World = ALONE
+    ) -> tuple[Tensor, dict[str, float]]:
         """Return the loss () of images (B, C, H, W) and figures to log.
 
         The figures are ``psnr`` (dB over the batch), ``perplexity`` and ``commitment``. While training, the
-        codebook follows.
+        codebook follows. Sums over the batch are over all processes; the mean of their losses is the batch's.
         """
-        codes, tokens, commitment = self.quantizer(self.latents(images), rng)
+        codes, tokens, commitment = self.quantizer(self.latents(images), rng, world)
         error = (images - self.synthesise(codes)).square()
-        variance = (images - images.mean()).square().sum().clamp_min(1e-6)
+        variance = world.mean((images - world.mean(images.mean())).square().sum()).clamp_min(1e-6)
         figures = {
-            "psnr": float(-10 * torch.log10(error.detach().mean().clamp_min(1e-9))),
+            "psnr": float(-10 * torch.log10(world.mean(error.detach().mean()).clamp_min(1e-9))),
             "commitment": float(commitment.detach()),
-            "perplexity": perplexity(tokens, self.config.vocabulary),
+            "perplexity": perplexity(tokens, self.config.vocabulary, world),
         }
         return error.sum() / variance + self.config.commitment * commitment, figures

@@ -29,8 +29,8 @@ from sepcli.signal.mdct import mdct
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
 from sepcli.training.ema import averaged
-from sepcli.training.loop import LoopSettings
 from sepcli.training.run import training_entry
+from sepcli.training.task import LoopSettings
 
 
 def bank(seconds: float = 30.0, hertz: float = 1000.0) -> StemBank:

@@ -24,7 +24,7 @@ from sepcli.datasets.image_splits import open_data, to_float_images
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
 from sepcli.priors.images.load import load_image_prior
-from sepcli.training.loop import LoopSettings
+from sepcli.training.task import LoopSettings
 
 
 @pytest.fixture

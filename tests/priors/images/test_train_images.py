@@ -25,7 +25,7 @@ from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig
 from sepcli.priors.images.train_task import ImageData, ImageTask
 from sepcli.training.ema import POWER, averaged
-from sepcli.training.loop import LoopSettings
+from sepcli.training.task import LoopSettings
 
 DIGITS = Path(__file__).parents[2] / "data" / "digits"
 TINY = DenoiserConfig(widths=(8,), blocks=1, embedding=8)

@@ -18,7 +18,7 @@ from sepcli.errors import InputError, OutputError, PriorError, UsageError
 from sepcli.priors.lass.context import ContextConfig
 from sepcli.priors.lass.latent import LatentConfig
 from sepcli.priors.lass.load import load_codec, load_context, load_latent, load_transformer
-from sepcli.training.loop import LoopSettings
+from sepcli.training.task import LoopSettings
 
 LOOP = LoopSettings(seconds=None, steps=6, validations=1, warmup=2, learning_rate=2e-3)
 

@@ -20,7 +20,7 @@ from sepcli.priors.lass.load import load_codec, load_transformer
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.priors.lass.table_job import encode, open_job
-from sepcli.training.loop import LoopSettings
+from sepcli.training.task import LoopSettings
 
 DIGITS = Path(__file__).parents[2] / "data" / "digits"
 LOOP = LoopSettings(seconds=None, steps=4, validations=2, warmup=2, learning_rate=2e-3)
