@@ -84,63 +84,59 @@ def test_a_share_is_a_part_of_the_rows() -> None:
     assert refused.value.argument == "batch"
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """What two processes exchanged."""
-    out = tmp_path_factory.mktemp("world")
-    done = torchrun(TESTS / "world_program.py", out)
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    done = torchrun(TESTS / "world_program.py", tmp_path)
     assert done.returncode == 0, done.stderr
-    return out, [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
+    results = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    check_exchange(results)
+    check_steps(*results, tmp_path)
+    check_resumed(tmp_path)
 
 
-def test_what_two_processes_exchange(results: tuple[Path, list[dict[str, Any]]]) -> None:
-    _, both = results
-    assert [one["world"] for one in both] == [{"size": 2, "rank": r, "local_rank": r} for r in range(2)]
-    for one in both:
+def check_exchange(results: list[dict[str, Any]]) -> None:
+    """Check what two processes exchanged, and their errors."""
+    assert [one["world"] for one in results] == [{"size": 2, "rank": r, "local_rank": r} for r in range(2)]
+    for one in results:
         assert (one["sum"], one["mean"]) == ([[3.0], [21.0]], [[1.5], [10.5]])
         assert one["take"] == [11.0, 1.0, 2.0, 2.0]
         assert one["gather"] == ["from 0", "from 1"]
         assert (one["agree"], one["gradient"], one["from_first"]) == ([5.0, True], [0.5], "made by 0")
         assert (one["order"], one["stopped"]) == ("01", True)
-    assert [one["usage"] for one in both] == [["SepError", "broken", 2], ["ReportedError", "broken", 2]]
-    assert [one["first"] for one in both] == [["UsageError", "broken", 2], ["ReportedError", "broken", 2]]
-    assert [one["odd"][0] for one in both] == ["UsageError", "ReportedError"]
-    for one in both:
         assert "ZeroDivisionError: broken" in one["bug"][1]
         np.testing.assert_allclose(one["codebook"], codebook(ALONE), atol=1e-6)
+    assert [one["usage"] for one in results] == [["SepError", "broken", 2], ["ReportedError", "broken", 2]]
+    assert [one["first"] for one in results] == [["UsageError", "broken", 2], ["ReportedError", "broken", 2]]
+    assert [one["odd"][0] for one in results] == ["UsageError", "ReportedError"]
 
 
-def test_two_processes_take_the_steps_of_one(
-    results: tuple[Path, list[dict[str, Any]]], tmp_path: Path
-) -> None:
-    out, (first, second) = results
+def check_steps(first: dict[str, Any], second: dict[str, Any], folder: Path) -> None:
+    """Check the steps of two processes by those of one."""
     assert first["extended"] == second["extended"]
     assert first["weights"] == second["weights"]
-    assert first["history"] == json.loads((out / "whole" / "history.json").read_text())[:2]
+    assert first["history"] == json.loads((folder / "whole" / "history.json").read_text())[:2]
     assert {entry["world_size"] for entry in first["extended"]} == {2.0}
     task = Line()
-    train(task, tmp_path / "one", SETTINGS, CPU)
-    extended = train(task, tmp_path / "one", replace(SETTINGS, steps=24), CPU, resume=True).history
+    train(task, folder / "one", SETTINGS, CPU)
+    extended = train(task, folder / "one", replace(SETTINGS, steps=24), CPU, resume=True).history
     assert first["weights"] == pytest.approx([p.item() for p in task.model.parameters()], rel=1e-5)
     for ours, theirs in zip(first["extended"], extended, strict=True):
         assert [ours[key] for key in KEYS] == pytest.approx([theirs[key] for key in KEYS], abs=2e-4)
         assert (ours["train_items"], theirs["train_items"]) == (4.0, 8.0)
 
 
-def test_one_process_continues_what_two_began(
-    results: tuple[Path, list[dict[str, Any]]], tmp_path: Path
-) -> None:
-    assert [path.name for path in (results[0] / "stopped").iterdir()] == [CHECKPOINT]
+def check_resumed(folder: Path) -> None:
+    """Check that one process continues what two began as if it had taken all steps."""
+    assert [path.name for path in (folder / "stopped").iterdir()] == [CHECKPOINT]
     steps: list[int] = []
-    task = Line()
+    task, whole = Line(), Line()
     resumed = train(
-        task, results[0] / "stopped", SETTINGS, CPU, resume=True, on_progress=lambda n, _: steps.append(n)
+        task, folder / "stopped", SETTINGS, CPU, resume=True, on_progress=lambda n, _: steps.append(n)
     )
-    straight = train(whole := Line(), tmp_path / "straight", SETTINGS, CPU)
+    straight = train(whole, folder / "straight", SETTINGS, CPU)
     assert len(steps) == SETTINGS.steps - STOPPED
     for ours, theirs in zip(task.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
-    for ours, theirs in zip(timeless(resumed.history), timeless(straight.history), strict=True):
+    for ours, theirs in zip(resumed.history, straight.history, strict=True):
         assert [ours[key] for key in KEYS] == pytest.approx([theirs[key] for key in KEYS], abs=2e-4)
 
 
