@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 from sepcli.catalog import card as cards
@@ -90,6 +91,11 @@ def _find_local(prior: str) -> tuple[Card, Path]:
             raise reason
         raise PriorError(
             f"the folder {prior} holds no {CARD}", "train a prior into it with `sepcli train-prior`"
+        )
+    if re.search(r"\.py(:|$)", prior):
+        raise PriorError(
+            f"'{prior}' is not the name or the folder of a prior",
+            "`sepcli separate` and colorize take FILE.py:OBJECT; in Python, pass it to sepcli.Separator",
         )
     far = (*index.remote_names(), *index.UNPINNED)
     near = difflib.get_close_matches(prior, (*index.names(), *far), n=1, cutoff=0.5)

@@ -30,10 +30,10 @@ from sepcli.cli.fetch import fetch_priors
 from sepcli.cli.help import Command, Group
 from sepcli.cli.importer import import_prior
 from sepcli.cli.likelihood import build_likelihood
-from sepcli.cli.meanings import meant_command, meant_option, refused_choice, refused_number
+from sepcli.cli.meanings import dashed_file, meant_command, meant_option, refused_choice, refused_number
 from sepcli.cli.numba_cache import ensure_numba_cache
 from sepcli.cli.old_flags import missing_command, twin
-from sepcli.cli.options import in_option_words
+from sepcli.cli.options import NO_INPUT, in_option_words
 from sepcli.cli.push import push_prior
 from sepcli.cli.samplers import list_samplers
 from sepcli.cli.separate import separate
@@ -133,7 +133,7 @@ def run(argv: Sequence[str]) -> int:
     except Exception as problem:
         if os.environ.get("SEPCLI_DEBUG", "") not in ("", "0"):
             traceback.print_exc()
-        message, hint = _explained(problem)
+        message, hint = _explained(problem, argv)
         if "--json" in argv and isinstance(problem, SepError) and not isinstance(problem, UsageError):
             console.emit_json({"failed": [{"error": message, "hint": hint}]})
         console.error(message, hint)
@@ -149,7 +149,9 @@ def _usage(problem: Any, argv: Sequence[str]) -> tuple[str, str]:
     command = context.command_path if context else f"sepcli {first}" if first in COMMANDS else "sepcli"
     message, hint = problem.format_message().strip().rstrip("."), None
     option = getattr(problem, "option_name", "")
-    if "such option" in message and context:
+    if "such option" in message and (lines := dashed_file(argv)):
+        message, hint = lines
+    elif "such option" in message and context:
         message = f"there is no option {option}"
         names = {name for one in context.command.params for name in one.opts}
         hint = twin(option, command) or meant_option(option, names)
@@ -161,9 +163,11 @@ def _usage(problem: Any, argv: Sequence[str]) -> tuple[str, str]:
     return message, hint or f"run `{command} --help` for its options"
 
 
-def _explained(problem: Exception) -> tuple[str, str]:
+def _explained(problem: Exception, argv: Sequence[str]) -> tuple[str, str]:
     """Return the two lines of an error: what is wrong, what to do."""
     if isinstance(problem, SepError):
+        if problem.message == NO_INPUT[0] and (lines := dashed_file(argv)):
+            return lines
         return in_option_words(problem.message, problem.argument), problem.hint
     if isinstance(problem, MemoryError):
         return "there is not enough memory", "ask for less at once, such as a smaller batch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -15,10 +16,11 @@ from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.options import NO_INPUT, BatchOptions, Quality, files, model, takes, template
 from sepcli.cli.resolve import COLORIZE_PRIOR as DEFAULT_PRIOR
 from sepcli.cli.settings import ImageFormat
-from sepcli.errors import UsageError
+from sepcli.errors import InputError, UsageError
 from sepcli.samplers import names as sampler_names
 
 if TYPE_CHECKING:
+    from sepcli.cli.inputs import Inputs
     from sepcli.cli.replay import Replay
 
 COARSE = (
@@ -110,15 +112,35 @@ def _colorize(options: ColorizeOptions, replay: Replay | None = None) -> None:
     settings = parse_settings(options.settings or ())
     wanted = SeparatorOptions(sampler=options.sampler, settings=settings)
     choice = choose_colorizer(options.prior, gray, wanted)
-    if options.prior == DEFAULT_PRIOR:
-        console.note(COARSE, options.quiet)
     named = template_of(choice, options, TEMPLATES)
     stored = (options.container.value, options.quality)
     work = colorizing_work(choice, named, options, stored, gray, options.hint)
     inputs = collect(options.inputs, ("image",), options.out, partial(console.note, quiet=options.quiet))
+    _refuse_audio(inputs)
+    if options.prior == DEFAULT_PRIOR and inputs.folders:
+        console.note(COARSE, options.quiet)
     if options.hint is not None and len(inputs.folders) > 1:
         raise UsageError(f"one --hint for {len(inputs.folders)} images", "colorize the images one by one")
     run_batch(Batch.of(inputs, work, options, replay))
+
+
+def _refuse_audio(inputs: Inputs) -> None:
+    """Let the inputs that are audio fail.
+
+    Raises:
+        UsageError: all are.
+    """
+    from sepcli.cli.inputs import medium_of
+
+    audio = [path for path in inputs.folders if medium_of(path) == "audio"]
+    for path in audio:
+        command = shlex.join(["sepcli", "separate", str(path)])
+        inputs.failed[path] = InputError(f"{path} is audio, which has no colors", f"run: {command}")
+    if audio and len(audio) == len(inputs.folders):
+        first = inputs.failed[audio[0]]
+        raise UsageError(first.message, first.hint)
+    for path in audio:
+        del inputs.folders[path]
 
 
 def _recorded(replay: Replay, options: ColorizeOptions) -> ColorizeOptions:

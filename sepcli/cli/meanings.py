@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from sepcli.errors import nearest
+from sepcli.media import MEDIA
 from sepcli.settings import allowed
 
 _OUT, _PRIOR, _STEPS = ("--out",), ("--prior", "--family"), ("--steps", "--time-budget", "--set steps=N")
@@ -70,6 +72,19 @@ def meant_option(option: str, available: Collection[str]) -> str | None:
     typed = option.removeprefix("--")
     near = difflib.get_close_matches(typed, long, n=1, cutoff=0.7) if typed != option else []
     return f"did you mean --{near[0]}?" if near else None
+
+
+def dashed_file(arguments: Sequence[str]) -> tuple[str, str] | None:
+    """Return the two lines for a file whose name begins with a dash, as options do; None: there is none."""
+    suffixes = {suffix for row in MEDIA.values() for suffix in row.suffixes}
+    for argument in arguments:
+        path = Path(argument)
+        is_media = path.suffix.lower() in suffixes and "=" not in argument
+        if argument == "--":
+            break
+        if argument.startswith("-") and argument != "-" and (is_media or path.exists()):
+            return f"{argument} begins with a dash, as options do", f"write ./{argument}, or -- before it"
+    return None
 
 
 def meant_command(command: str, commands: Collection[str]) -> str | None:

@@ -6,6 +6,7 @@ in a card, a fetched repository or a record.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sepcli.catalog.card import HUB
 from sepcli.cli.resolve import Choice, Method, SeparatorOptions
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import PriorError, UsageError
@@ -22,10 +24,53 @@ if TYPE_CHECKING:
     from sepcli.separation.separator import Separator
 
 
+FORM = "write --prior path.py:object"
+LONGEST = 1 << 20
+"""Bytes of a file that is parsed for its objects."""
+
+
 def is_python(reference: str) -> bool:
     """Return whether an argument names an object of a Python file: ``path.py:object``."""
     file, colon, name = reference.rpartition(":")
     return bool(colon) and file.endswith(".py") and name.isidentifier()
+
+
+def refuse_files(references: Sequence[str]) -> None:
+    """Refuse Python files without the name of an object; the file is parsed for candidates, not executed.
+
+    Raises:
+        PriorError: there is one, and it does not exist.
+        UsageError: there is one.
+    """
+    for reference in references:
+        file, colon, _ = reference.rpartition(":")
+        path = Path(file if colon and file.endswith(".py") else reference)
+        if path.suffix != ".py" or reference.startswith(HUB) or is_python(reference) or path.is_dir():
+            continue
+        if not path.is_file():
+            raise PriorError(f"there is no file {path}", FORM)
+        names = objects_of(path)
+        hint = f"write --prior {path}:OBJECT" + (f"; OBJECT may be {' or '.join(names)}" if names else "")
+        raise UsageError(f"--prior {reference} names no object of the Python file", hint)
+
+
+def objects_of(path: Path) -> list[str]:
+    """Return the public names that a Python file assigns the result of a call to; [] if it cannot be parsed.
+
+    Nothing is executed.
+    """
+    try:
+        if path.stat().st_size > LONGEST:
+            return []
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    names: list[str] = []
+    for node in body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if isinstance(getattr(node, "value", None), ast.Call):
+            names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 
 
 def load_object(reference: str) -> ScorePrior:
@@ -40,13 +85,13 @@ def load_object(reference: str) -> ScorePrior:
     file, _, name = reference.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise PriorError(f"there is no file {path}", "write --prior path.py:object")
+        raise PriorError(f"there is no file {path}", FORM)
     module_name = f"_sepcli_prior_{abs(hash(str(path.resolve())))}"
     module: Any = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:
-            raise PriorError(f"{path} is not a Python file", "write --prior path.py:object")
+            raise PriorError(f"{path} is not a Python file", FORM)
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module  # dataclasses look their module up
         try:

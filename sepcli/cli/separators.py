@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sepcli import baselines
-from sepcli.cli.python_prior import choose_colorizing_object, choose_objects, is_python
+from sepcli.cli.python_prior import choose_colorizing_object, choose_objects, is_python, refuse_files
 from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions
 from sepcli.cli.settings import parse_weights
 from sepcli.errors import UsageError
@@ -29,6 +29,7 @@ def choose(priors: Sequence[str], options: SeparatorOptions) -> Choice:
         PriorError: there is no such prior.
         UsageError: the options do not fit the priors or each other.
     """
+    refuse_files(priors)
     return choose_objects(priors, options) if any(map(is_python, priors)) else find(priors, options)
 
 
@@ -63,6 +64,7 @@ def choose_colorizer(prior: str, gray: str | None, options: SeparatorOptions) ->
     """
     from sepcli.priors.select import choose as choose_cards
 
+    refuse_files([prior])
     weights = MEAN if gray == "mean" else LUMA
     if is_python(prior):
         return choose_colorizing_object(prior, weights, COLORIZED, options)

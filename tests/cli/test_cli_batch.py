@@ -190,3 +190,16 @@ def test_samples_are_mentioned(separate: Separate) -> None:
     _, (first, second), _ = separate("a.png", "--samples", "3")
     assert first.startswith(f"{Path('separated/a')}: 3 samples of digit-1, digit-2, ")
     assert second.startswith("  3 samples, best first by ")
+
+
+def test_a_file_of_another_medium_than_the_prior(
+    separate: Separate, tiny_prior: Path, tiny_images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("photo.png")
+    assert run(["separate", "photo.png", "--prior", str(tiny_prior)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "photo.png is an image" in first
+    assert "mnist" in second
+    Path("song.wav").touch()
+    assert run(["separate", "song.wav", "--prior", str(tiny_images)]) == 2
+    assert "song.wav is audio" in capsys.readouterr().err

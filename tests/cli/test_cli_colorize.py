@@ -387,3 +387,18 @@ def test_a_text_that_is_too_large_is_not_unpacked(
     assert "photo.png" in err
     assert len(err.splitlines()) == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_audio_has_no_colors(tiny_colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The default prior's remark does not come first."""
+    (tmp_path / "a song.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
+    song = str(tmp_path / "a song.wav")
+    for prior in ([], ["--prior", str(tiny_colors)]):
+        assert run(["colorize", song, *prior]) == 2
+        first, second = capsys.readouterr().err.splitlines()
+        assert song in first
+        assert f"sepcli separate '{song}'" in second
+    Image.fromarray(GRAY).save(tmp_path / "gray.png")
+    assert colorize(tiny_colors, tmp_path / "gray.png", tmp_path / "out", song) == 3
+    assert song in capsys.readouterr().err
+    assert (tmp_path / "out/gray/colorized.png").is_file()

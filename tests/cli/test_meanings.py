@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sepcli.cli import app, meanings
@@ -83,3 +85,26 @@ def test_numbers_are_explained(
     first, second = capsys.readouterr().err.splitlines()
     assert given in first
     assert second == f"  → use {allowed}"
+
+
+@pytest.mark.parametrize("name", ["-dash.wav", "-out.wav", "--dash.WAV", "-song", "-q.png"])
+@pytest.mark.parametrize("command", ["separate", "colorize"])
+def test_a_file_that_begins_with_a_dash(
+    command: str,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).touch()
+    assert app.run([command, name]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert name in first
+    assert f"./{name}" in second
+    assert "--" in second
+
+
+def test_other_wrong_options_are_no_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["separate", "a.wav", "--hints=b.png"]) == 2
+    assert "./" not in capsys.readouterr().err

@@ -13,9 +13,10 @@ import soundfile
 from msgspec import structs
 from PIL import Image
 
+import sepcli
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.cli.python_prior import is_python, load_object
+from sepcli.cli.python_prior import is_python, load_object, objects_of
 from sepcli.errors import PriorError
 
 MODULE = """
@@ -68,6 +69,39 @@ def test_an_object_of_a_file_is_loaded_once(module: Path) -> None:
     assert prior.variance == 0.1  # type: ignore[attr-defined]
     module.with_name("executed").unlink()
     assert load_object(f"{module}:white") is prior
+    assert not module.with_name("executed").exists()
+
+
+@pytest.mark.parametrize("command", ["separate", "colorize"])
+@pytest.mark.parametrize("ending", ["", ":", ":not an identifier"])
+def test_a_file_without_an_object_is_not_executed(
+    command: str, ending: str, module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([command, "a.png", "--prior", f"{module}{ending}"]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"{module}{ending}" in first
+    assert "white" in second
+    assert all(name not in second for name in ("number", "White", "executed"))
+    assert not module.with_name("executed").exists()
+
+
+@pytest.mark.parametrize("text", ["", "x = (", "x = 1", "(" * 10_000, "x = '\0'"])
+def test_a_file_without_candidates(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "prior.py"
+    path.write_text(text)
+    assert objects_of(path) == []
+    assert run(["separate", "a.png", "--prior", str(path)]) == 2
+    assert f"{path}:" in capsys.readouterr().err.splitlines()[1]
+    assert run(["separate", "a.png", "--prior", str(tmp_path / "gone.py")]) == 4
+    assert "gone.py" in capsys.readouterr().err
+
+
+def test_other_doors_name_those_that_take_objects(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", "--prior", f"{module}:white"]) == 4
+    assert "`sepcli separate`" in capsys.readouterr().err
+    with pytest.raises(PriorError) as error:
+        sepcli.load(f"{module}:white")
+    assert "sepcli.Separator" in error.value.hint
     assert not module.with_name("executed").exists()
 
 
