@@ -11,6 +11,7 @@ The functions are attributes of ``sepcli``, imported when they are first used.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,8 @@ def load(
         other=other,
         colorize=gray,
     )
+    for note in selection.notes:
+        logging.getLogger("sepcli").warning(note)
     return load_selection(selection, choose_device(device))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -129,7 +129,14 @@ def _separator(request: Request, leading: Method | None, device: str) -> Separat
         settings=settings,
         samples=options.samples or 1,
     )
-    return find(request.priors, wanted).load(device)
+    choice = find(request.priors, wanted)
+    _note(request, choice.notes)
+    return choice.load(device)
+
+
+def _note(request: Request, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.note(note, request.options.quiet)
 
 
 def _images(request: Request, device: str) -> Task[Any]:
@@ -189,6 +196,7 @@ def _sums(
     conditional = pairing == "class" and classes == pairs.names
     labels = (0, 1) if conditional else None
     selection = choose(request.priors, weights=(1.0, 1.0), labels=labels, **given)
+    _note(request, selection.notes)
     separator = load_selection(selection, device)
     about = separator.describe() | {"class_conditional": conditional}
     networks = open_networks(request.metrics, options.inception_weights, device)
@@ -205,6 +213,7 @@ def _colorization(
 
     options = request.options
     selection = choose(request.priors[0], colorize=WEIGHTS, **given)
+    _note(request, selection.notes)
     separator = load_selection(selection, device)
     images = _open_images(request, request.data[0], shape)
     about = separator.describe() | {"task": "colorize", "gray": "mean"}

@@ -63,6 +63,7 @@ EXAMPLES: Mapping[str, str] = {
     "samplers": """
         sepcli samplers
         sepcli samplers projected halving
+        sepcli samplers --prior mnist
     """,
     "env": """
         sepcli env

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,24 +89,34 @@ def fetch_priors(
     records: list[dict[str, Any]] = []
     failed: dict[str, SepError] = {}
     given = len(queue)
+    labels = {name: name for name in queue}
     for number, name in enumerate(queue):
         cache = Cache(revision if number < given else None, cache_dir, offline)
         try:
-            record = work(name, cache, quiet, bool(names))
+            record = work(name, cache, quiet, bool(names)) | {"name": labels[name]}
         except SepError as error:
             if len(queue) == 1 or isinstance(error, UsageError):
                 raise
-            failed[name] = error
+            failed[labels[name]] = error
             continue
         records.append(record)
         if number < given and work not in (_list, _card_text):
             # the score priors of the given priors follow, and have none
-            queue += [part for part in record.get("score_priors", ()) if part not in queue]
+            parts = [part for part in record.get("score_priors", ()) if part not in queue]
+            labels |= {part: _inner_name(part, record) for part in parts}
+            queue += parts
         if not (as_json or as_list):
             console.emit(_sentence(record))
     if as_list and not as_json:
         show(records, table)
     finish("priors", records, failed, as_json, len(queue))
+
+
+def _inner_name(part: str, record: Mapping[str, Any]) -> str:
+    """Return the name of a score prior of a prior: as in ``toy-waves/priors/1`` if it is in its folder."""
+    folder = Path(record.get("folder", part))
+    inside = Path(part) != folder and Path(part).is_relative_to(folder)
+    return f"{record['name']}/{Path(part).relative_to(folder).as_posix()}" if inside else part
 
 
 def fetch_if_new(names: Sequence[str], quiet: bool) -> None:

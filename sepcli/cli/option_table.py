@@ -29,7 +29,7 @@ def rows(kind: type[Any]) -> list[dict[str, str]]:
         {
             "name": field.name,
             "type": _type(hints[field.name]),
-            "default": _default(values[field.name]),
+            "default": default_text(values[field.name]),
             "meaning": meanings.get(field.name, ""),
         }
         for field in fields(kind)
@@ -74,7 +74,8 @@ def _type(hint: Any) -> str:
     return NAMES.get(hint, str(hint))
 
 
-def _default(value: Any) -> str:
+def default_text(value: Any) -> str:
+    """Return a value as ``--set`` takes it; "" of None and ()."""
     if value is None or value == ():
         return ""
     return str(int(value)) if isinstance(value, bool) else f"{value}"

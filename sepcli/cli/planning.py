@@ -101,6 +101,8 @@ def _prepare(batch: Batch, works: Iterable[Work], made_with: dict[Work, Mapping[
     for work in dict.fromkeys(works):
         if work in made_with:
             continue
+        for note in work.choice.notes:
+            console.note(note, batch.options.quiet)
         with console.progress("loading", batch.options.quiet):
             made_with[work] = work.prepare()
         if batch.replay is not None:

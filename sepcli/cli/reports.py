@@ -137,11 +137,12 @@ def _print_tables(report: Report, style: TableStyle) -> None:
     for number, metric in enumerate(shown):
         if number:
             console.emit("")
-        tables.show(*table(report.results, metric), caption(metric), style)
+        head, rows = table(report.results, metric)
+        tables.show(head, rows, caption(metric, rows), style)
         if metric in report.differences:
             console.emit("")
-            below = caption(metric, differences=True)
-            tables.show(*difference_table(report.differences, metric), below, style)
+            head, rows = difference_table(report.differences, metric)
+            tables.show(head, rows, caption(metric, rows, differences=True), style)
 
 
 def _cross(report: Report) -> CrossLikelihood | None:

@@ -66,6 +66,7 @@ class Choice:
         libraries: distributions that it needs besides the common ones.
         references: of the priors: names, folders, ``hf:owner/name@commit`` or objects of Python files.
         on_cpu: whether it computes on no other device.
+        notes: what is to be said before it separates.
     """
 
     medium: MediumName
@@ -75,6 +76,7 @@ class Choice:
     libraries: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     on_cpu: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:

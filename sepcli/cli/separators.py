@@ -82,7 +82,7 @@ def _load_selection(selection: Selection, device: str) -> Separator:
 def _selected(selection: Selection, names: tuple[str, ...], references: Sequence[str]) -> Choice:
     load = partial(_load_selection, selection)
     pinned = tuple(_pinned(reference) for reference in references)
-    return Choice(selection.medium, selection.prior, names, load, references=pinned)
+    return Choice(selection.medium, selection.prior, names, load, references=pinned, notes=selection.notes)
 
 
 def _pinned(reference: str) -> str:

@@ -85,7 +85,8 @@ class CrossLikelihood:
         verdicts = self.verdicts()
         least = min(verdicts, key=lambda v: v.margin)
         low, high = least.ci95
-        size = f"{least.margin:.3g} nats per sample (95 % interval {low:.3g} to {high:.3g})"
+        interval = "" if np.isnan(low) else f" (95 % interval {low:.3g} to {high:.3g})"
+        size = f"{least.margin:.3g} nats per sample{interval}"
         rival = f"{size}, {least.source} against the prior of {least.against}."
         if not least.wins:
             return (

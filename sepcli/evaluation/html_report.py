@@ -92,9 +92,11 @@ def _words(value: Any) -> str:
 
 def _metric(report: Report, name: str) -> dict[str, Any]:
     """The tables of a metric with their captions, and its figures; a whole set has one value."""
-    tables = [(caption(name), *table(report.results, name))]
+    head, rows = table(report.results, name)
+    tables = [(caption(name, rows), head, rows)]
     if name in report.differences:
-        tables.append((caption(name, differences=True), *difference_table(report.differences, name)))
+        head, rows = difference_table(report.differences, name)
+        tables.append((caption(name, rows, differences=True), head, rows))
     plots = () if METRICS[name].scope == "set" else (box_plots, stem_histograms)
     figures = [_data("image/svg+xml", as_svg(plot(report, name))) for plot in plots]
     return {"name": name, "tables": tables, "figures": figures}

@@ -168,16 +168,18 @@ def difference_table(differences: Differences, metric: str) -> tuple[list[str], 
     return [f"{metric} minus that of {against}", *stems, "better", "tracks"], rows
 
 
-def caption(metric: str, differences: bool = False) -> str:
-    """Return the caption of a metric's table, or of its table of differences."""
+def caption(metric: str, rows: Sequence[Sequence[str]], differences: bool = False) -> str:
+    """Return the caption of the rows of a metric's table, or of its table of differences.
+
+    A single track has no intervals.
+    """
     row = METRICS[metric]
     unit = f"{row.unit}, " if row.unit else ""
+    interval = " [95 % interval]" if any("[" in cell for _, *cells in rows for cell in cells) else ""
     if differences:
-        return (
-            f"{unit}mean of the paired differences [95 % interval], share of the tracks in which the row is "
-            "better."
-        )
-    return f"{unit}mean [95 % interval], median of the column before. {row.rule}."
+        share = "share of the tracks in which the row is better"
+        return f"{unit}mean of the paired differences{interval}, {share}."
+    return f"{unit}mean{interval}, median of the column before. {row.rule}."
 
 
 def _cell(value: Summary | Difference, digits: int, sign: str = "") -> str:

@@ -16,6 +16,8 @@ SCORE, LASS, VARIATIONAL = "score", "lass", "variational"
 """The engines with priors: separation among signals, among tokens, and by encoders of the mixture."""
 
 Network = TypeVar("Network")
+FEW_STEPS, FEW_SECONDS = 200, 30
+"""Steps and seconds below which a network is barely trained."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ class Selection:
     labels: tuple[int | None, ...] = ()
     other: bool = False
     colorize: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said before they are used: a sentence per prior that was barely trained."""
+        notes = (barely_trained(card) for card in {card.name: card for card in self.cards}.values())
+        return tuple(note for note in notes if note is not None)
 
     @property
     def medium(self) -> Literal["audio", "image"]:
@@ -113,3 +121,20 @@ class Selection:
                 f"{source}/{name}": digest for source, hashes in each for name, digest in hashes.items()
             },
         }
+
+
+def barely_trained(card: Card) -> str | None:
+    """Return a sentence on a network of a card that was barely trained; None: there is none.
+
+    Trainings that a network started from count, too; a network without a record of its training does not.
+    """
+    for part in card.parts.values():
+        trainings = (part.training, *part.history)
+        steps, seconds = (sum(_number(one.get(key)) for one in trainings) for key in ("steps", "seconds"))
+        if steps and (steps < FEW_STEPS or seconds < FEW_SECONDS):
+            return f"prior {card.name} was trained for {steps:,} steps in {seconds:,} s: expect poor results"
+    return None
+
+
+def _number(value: object) -> int:
+    return round(value) if isinstance(value, int | float) and 0 <= value < 1e12 else 0

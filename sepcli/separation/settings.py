@@ -27,9 +27,9 @@ class StreamSettings:
             project: estimates, and equal parts of that; none: bare estimates.
         exponent: of the masks.
         fft_seconds: the short-time window of the masks, rounded to the next power of two in samples.
-        side: separate what the mean of the channels lacks, too, where it exceeds -25 dB of the mean; False:
+        side: separate what the mean of the channels lacks, too, where it exceeds -25 dB of the mean; 0:
             the mean alone, in half the time.
-        reference_rms: level that the mixture is brought to for the engine; None leaves it as it is.
+        reference_rms: level that the mixture is brought to for the engine; none leaves it as it is.
 
     Raises:
         UsageError: a value is out of range.

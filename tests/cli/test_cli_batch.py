@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from msgspec import structs
 from PIL import Image
 
+import sepcli
 from sepcli.atomic import lock_of
+from sepcli.catalog import card as cards
 from sepcli.cli import separate_images
 from sepcli.cli.app import run
 from sepcli.cli.jobs import Outcome, Work
@@ -190,6 +194,35 @@ def test_samples_are_mentioned(separate: Separate) -> None:
     _, (first, second), _ = separate("a.png", "--samples", "3")
     assert first.startswith(f"{Path('separated/a')}: 3 samples of digit-1, digit-2, ")
     assert second.startswith("  3 samples, best first by ")
+
+
+def test_a_barely_trained_prior_gets_one_note(
+    separate: Separate,
+    tiny_images: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    prior = Path(shutil.copytree(tiny_images, "prior"))
+    write("a.png", "b.png")
+    for training, history, noted in (
+        ({"steps": 20, "seconds": 900}, (), True),
+        ({"steps": 2000, "seconds": 9}, (), True),
+        ({"steps": 20, "seconds": 9}, ({"steps": 5000, "seconds": 600},), False),
+        ({"steps": 2000, "seconds": 600}, (), False),
+        ({"steps": "many", "seconds": float("nan")}, (), False),
+        ({}, (), False),
+    ):
+        part = cards.Part("denoiser", training, history)
+        cards.write(structs.replace(cards.read(prior), parts={"denoiser": part}), prior)
+        words = ["separate", "a.png", "b.png", "--prior", str(prior), "--set", "steps=2", "--overwrite"]
+        assert run(words) == 0
+        *notes, _ = capsys.readouterr().err.splitlines()
+        assert ["prior images" in note for note in notes] == [True] * noted
+        assert run([*words, "-q"]) == 0
+        assert capsys.readouterr().err == ""
+        caplog.clear()
+        sepcli.load(prior)
+        assert [record.name for record in caplog.records] == ["sepcli"] * noted
 
 
 def test_a_file_of_another_medium_than_the_prior(

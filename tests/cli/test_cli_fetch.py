@@ -86,6 +86,18 @@ def test_all_are_fetched_and_verified(hub: Hub, catalog: Path, capsys: Captured)
     assert hub.asked == []
 
 
+def test_priors_in_a_prior_are_named_by_it(tmp_path: Path, capsys: Captured) -> None:
+    inner = [f"toy-waves/priors/{number}" for number in (1, 2, 3, 4)]
+    assert run(["fetch-priors", "--verify", "toy-waves"]) == 0
+    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["toy-waves", *inner]
+    assert run(["fetch-priors", "--verify", "toy-waves", "--json"]) == 0
+    assert [entry["name"] for entry in document(capsys)] == ["toy-waves", *inner]
+    folder = shutil.copytree(index.BUNDLED / "toy-waves", tmp_path / "waves")
+    assert run(["fetch-priors", "--verify", str(folder)]) == 0
+    names = [line.partition(": folder")[0] for line in capsys.readouterr().out.splitlines()]
+    assert names[1] == f"{folder}/priors/1"
+
+
 def test_model_cards_are_shown(hub: Hub, catalog: Path, capsys: Captured) -> None:
     assert fetch("--show", "far") == 0
     text = capsys.readouterr().out

@@ -62,6 +62,14 @@ def test_a_column_that_another_prior_wins_does_not() -> None:
     assert found.sentence() != table((3.0, 0.0), (0.0, 2.0)).sentence()
 
 
+def test_a_single_item_has_no_interval() -> None:
+    values = np.array([[3.0, 0.0], [0.0, 2.0]])[..., None]
+    found = CrossLikelihood(("a", "b"), ("a", "b"), values, {"seed": 0})
+    assert "nan" not in found.sentence()
+    assert "%" not in found.sentence()
+    assert not found.discriminates
+
+
 def test_nor_does_a_diagonal_that_wins_by_chance() -> None:
     found = table((1.0, 0.0), (0.998, 1.0), spread=1.0)
     chance = next(v for v in found.verdicts() if v.source == "a")

@@ -14,7 +14,7 @@ import pytest
 from sepcli import metrics
 from sepcli.evaluation.journal import append_journal, read_journal, start_journal
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.report import difference_table, make_report, table
+from sepcli.evaluation.report import caption, difference_table, make_report, table
 from sepcli.evaluation.score import TrackScore, score_track
 from sepcli.evaluation.summary import AVERAGE, difference, summarise
 
@@ -65,6 +65,22 @@ def test_table_has_methods_as_rows_and_stems_as_columns() -> None:
     columns, rows = table(make_report(PROTOCOL, scores).results, "sdr")
     assert columns == ["sdr", "bass", "drums", AVERAGE, "median", "tracks"]
     assert rows == [["ours", "5.00", "5.00", "5.00", "5.00", "1"], ["average", "-", "-", "-", "-", "0"]]
+
+
+@pytest.mark.parametrize("tracks", ["a", "abc"])
+def test_a_caption_promises_the_intervals_that_there_are(tracks: str) -> None:
+    """One track has none."""
+    scores = [
+        _score(track, stem, n + shift, method)
+        for method, shift in (("ours", 0.0), ("average", -2.0))
+        for n, track in enumerate(tracks)
+        for stem in ("bass", "drums")
+    ]
+    report = make_report(PROTOCOL, scores)
+    _, rows = table(report.results, "sdr")
+    _, apart = difference_table(report.differences, "sdr")
+    for text in (caption("sdr", rows), caption("sdr", apart, differences=True)):
+        assert ("95 %" in text) == (len(tracks) > 1)
 
 
 def test_the_median_is_that_of_the_average() -> None:
