@@ -53,28 +53,29 @@ def wiener(
 
     Returns:
         (K, C, T), which sums over K to the mixture up to rounding. Where all estimates are silent the mixture
-        is distributed equally.
+        is distributed equally. Spectra are computed in float32: the last stem is what the others leave.
     """
-    window = torch.hann_window(n_fft, dtype=mixture.dtype, device=mixture.device)
+    window = torch.hann_window(n_fft, device=mixture.device)
     frames: dict[str, Any] = {"n_fft": n_fft, "hop_length": hop, "window": window, "center": True}
 
     def transform(signal: Tensor) -> Tensor:
-        return torch.stft(signal, **frames, pad_mode="constant", return_complex=True)
+        return torch.stft(signal.float(), **frames, pad_mode="constant", return_complex=True)
 
-    def invert(spectrum: Tensor) -> Tensor:
-        return torch.istft(spectrum, **frames, length=mixture.shape[-1])
-
-    mask = torch.zeros((), dtype=mixture.dtype, device=mixture.device)
-    for sample in estimates.to(mixture.dtype):
-        magnitude = torch.stack([transform(stem).abs() for stem in sample])
-        mask = mask + _mask(magnitude, exponent, cutoff) / len(estimates)  # (K, F, N)
-    groups = []
-    for channels in torch.split(mixture, TOGETHER):
-        spectrum = transform(channels)  # (C, F, N)
-        groups.append(
-            torch.stack([invert(part * spectrum) for part in mask])
-        )  # one at a time: they are large
-    return groups[0] if len(groups) == 1 else torch.cat(groups, dim=1)
+    mask = torch.zeros((), device=mixture.device)
+    for sample in estimates:
+        scale = _peak(sample)
+        power = torch.stack([_power(transform(stem / scale)) for stem in sample])
+        mask = mask + _mask(power, exponent, cutoff) / len(estimates)  # (K, F, N)
+    stems, scale = mixture.new_empty(len(mask), *mixture.shape), _peak(mixture)
+    for first in range(0, len(mixture), TOGETHER):
+        group = slice(first, first + TOGETHER)
+        spectrum, rest = transform(mixture[group] / scale), mixture[group].clone()  # (C, F, N)
+        for stem, part in zip(stems[:-1, group], mask[:-1], strict=True):  # one at a time: they are large
+            stem[:] = torch.istft(part * spectrum, **frames, length=mixture.shape[-1])
+            stem *= scale
+            rest -= stem
+        stems[-1, group] = rest
+    return stems
 
 
 def completed(estimates: Tensor, kept: Tensor, mixture: Tensor, **masks: Any) -> Tensor:
@@ -83,21 +84,30 @@ def completed(estimates: Tensor, kept: Tensor, mixture: Tensor, **masks: Any) ->
     return kept + wiener(estimates, mixture - kept.sum(dim=0), **masks)
 
 
-def _mask(magnitude: Tensor, exponent: float, cutoff: float) -> Tensor:
-    """Return masks (K, F, N), which sum to one over K, for magnitudes (K, F, N)."""
-    loudest = magnitude.amax()
+def _peak(signal: Tensor) -> Tensor:
+    peak = signal.abs().amax()
+    return torch.where(peak > 0, peak, 1.0)
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+
+
+def _mask(power: Tensor, exponent: float, cutoff: float) -> Tensor:
+    """Return masks (K, F, N), which sum to one over K, for squared magnitudes (K, F, N)."""
+    loudest = power.amax()
     if loudest <= 0:
-        return torch.full_like(magnitude, 1 / magnitude.shape[0])
+        return torch.full_like(power, 1 / len(power))
     # in the log domain, since powers may underflow for all stems
-    log_power = exponent * (magnitude / loudest).clamp(min=FLOOR).log()
+    log_power = 0.5 * exponent * (power / loudest).clamp_(min=FLOOR**2).log_()
     mask = log_power.softmax(dim=0)
-    last = magnitude.shape[1] - 1  # the Nyquist bin
+    last = power.shape[1] - 1  # the Nyquist bin
     top = max(1, int(2 * cutoff * last))
     if top >= last:
         return mask
     band = log_power[:, min(int(BAND * top), top - 1) : top].logsumexp(dim=1, keepdim=True)  # (K, 1, N)
-    above = band.softmax(dim=0).expand(-1, last + 1 - top, -1)
-    return torch.cat([mask[:, :top], above], dim=1)
+    mask[:, top:] = band.softmax(dim=0)
+    return mask
 
 
 def project(estimates: Tensor, mixture: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from sepcli.signal.consistency import project, wiener
 
+SINGLE = 1e-6
+"""Error of spectra in float32, of signals of about full scale."""
+
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
@@ -45,11 +48,12 @@ def test_wiener_stems_sum_to_the_mixture(
     torch.testing.assert_close(stems.sum(0), mixture, atol=1e-12 * max(level, 1e-140), rtol=1e-9)
 
 
+@pytest.mark.parametrize("level", [1e-150, 1.0, 1e150])
 @pytest.mark.parametrize("length", [1, 2, 63, 64, 65, 1000])
-def test_silent_estimates_give_equal_parts(length: int) -> None:
+def test_silent_estimates_give_equal_parts(length: int, level: float) -> None:
     mixture = normal(2, length)
-    stems = wiener(torch.zeros(1, 4, length), mixture, n_fft=64, hop=16)
-    torch.testing.assert_close(stems, (mixture / 4).expand(4, -1, -1))
+    stems = wiener(torch.zeros(1, 4, length), level * mixture, n_fft=64, hop=16) / level
+    torch.testing.assert_close(stems, (mixture / 4).expand(4, -1, -1), atol=SINGLE, rtol=0)
     assert not wiener(normal(1, 2, length), torch.zeros(2, length), n_fft=64, hop=16).any()
 
 
@@ -80,7 +84,15 @@ def test_draws_are_averaged_in_the_mask() -> None:
     draws = normal(2, 2, 4000, seed=1)
     options = {"n_fft": 256, "hop": 64}
     each = torch.stack([wiener(draw[None], mixture, **options) for draw in draws])
-    torch.testing.assert_close(wiener(draws, mixture, **options), each.mean(0))
+    torch.testing.assert_close(wiener(draws, mixture, **options), each.mean(0), atol=SINGLE, rtol=0)
+
+
+@pytest.mark.parametrize("level", [1e-150, 1e150])
+def test_masks_do_not_depend_on_the_level(level: float) -> None:
+    mixture, estimates = normal(1, 1000), normal(1, 2, 1000, seed=1)
+    options = {"n_fft": 256, "hop": 64}
+    stems = wiener(level * estimates, level * mixture, **options) / level
+    torch.testing.assert_close(stems, wiener(estimates, mixture, **options), atol=SINGLE, rtol=0)
 
 
 def test_a_louder_exponent_is_more_decided() -> None:

@@ -7,6 +7,7 @@ appears at the two ends only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sepcli.errors import UsageError
+from sepcli.priors.audio.frame_net import FrameConv
 from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.priors.precision import fastest
 from sepcli.priors.selection import Selection
@@ -118,6 +120,17 @@ class FastPrior:
         """Return mean D and variance C of the clean coefficients, each like x."""
         with fastest(x.device):
             return self.prior.moments(x, sigma)
+
+
+def for_inference(prior: SpectralPrior, device: torch.device) -> FastPrior:
+    """Return a copy of a prior on a device, with the weights in the type and layout of its products."""
+    network = deepcopy(prior).to(device)
+    with fastest(device):
+        enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+    for module in network.modules():
+        if isinstance(module, FrameConv):
+            module.freeze(dtype if enabled else torch.float32)
+    return FastPrior(network)
 
 
 def check_alike(selection: Selection, kinds: Sequence[tuple[int, ...]]) -> None:

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class FrameNorm(nn.LayerNorm):
-    """Layer normalization over the channels of each frame, in float32 also under autocast."""
+    """Layer normalization over the channels of each frame, in the input's type, with sums in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize (B, N, W); float32."""
+        """Normalize (B, N, W)."""
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+            return super().forward(x)
 
 
 class FrameConv(nn.Conv1d):
@@ -24,6 +24,11 @@ class FrameConv(nn.Conv1d):
 
     def __init__(self, inner: int, outer: int, taps: int = 1, dilation: int = 1) -> None:
         super().__init__(inner, outer, taps, dilation=dilation)
+        self._matrix: Tensor | None = None
+
+    def freeze(self, dtype: torch.dtype) -> None:
+        """Convert the weights to a matrix once, of a type, instead of at every call: for inference."""
+        self._matrix = self._laid_out().detach().to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, inner) to (B, N, outer)."""
@@ -32,7 +37,10 @@ class FrameConv(nn.Conv1d):
             reach, length = taps // 2 * dilation, x.shape[1]
             padded = F.pad(x, (0, 0, reach, reach))
             x = torch.cat([padded[:, n * dilation : n * dilation + length] for n in range(taps)], dim=-1)
-        return F.linear(x, self.weight.mT.flatten(1), self.bias)
+        return F.linear(x, self._laid_out() if self._matrix is None else self._matrix, self.bias)
+
+    def _laid_out(self) -> Tensor:
+        return self.weight.mT.flatten(1)
 
 
 class Block(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sepcli.catalog.bounded import Files
 from sepcli.catalog.network import load_network
-from sepcli.priors.audio.engine import AudioEngine, FastPrior, check_alike
+from sepcli.priors.audio.engine import AudioEngine, check_alike, for_inference
 from sepcli.priors.audio.gaussian_bands import SECONDS, fit_other
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.selection import Selection
@@ -64,7 +64,7 @@ def mdct_engine(selection: Selection, device: torch.device) -> AudioEngine:
         PriorError: a prior is damaged.
         UsageError: priors of different rates or bands; an unknown sampler or setting.
     """
-    priors = selection.networks(lambda _, folder: FastPrior(load_mdct_denoiser(folder).to(device)))
+    priors = selection.networks(lambda _, folder: for_inference(load_mdct_denoiser(folder), device))
     networks = [prior.prior for prior in priors]
     config, other, weights = networks[0].config, selection.other, selection.weights
     check_alike(selection, [(network.config.sample_rate, network.config.bins) for network in networks])
