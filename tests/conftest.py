@@ -32,6 +32,17 @@ def tiny_prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_lass_prior(tmp_path_factory.mktemp("priors") / "tiny")
 
 
+@pytest.fixture
+def four_threads() -> Iterator[int]:
+    """Four threads of PyTorch, whatever the machine has, in one test."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield 4
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_slakh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set in Slakh2100's layout: sines as bass, bursts of noise as drums, 4 s each, at 22,050 Hz."""

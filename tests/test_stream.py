@@ -294,7 +294,8 @@ def test_draws_are_kept_or_merged(tmp_path: Path, consistency: str) -> None:
     assert (kept[0] != kept[1]).any()
     report, merged = separate(path, Noise(), **options)
     assert len(report.sets) == 1
-    np.testing.assert_allclose(merged[0], kept.mean(axis=0), atol=1e-12)
+    single = 1e-6 if consistency == "wiener" else 1e-12  # spectra in float32
+    np.testing.assert_allclose(merged[0], kept.mean(axis=0), atol=single, rtol=0)
     _, first = separate(path, Noise(), **{**options, "samples": 1})
     assert report.samples is not None
     np.testing.assert_array_equal(first[0], kept[report.samples.order.index(0)])

@@ -37,6 +37,7 @@ from sepcli.cli.options import NO_INPUT, in_option_words
 from sepcli.cli.push import push_prior
 from sepcli.cli.samplers import list_samplers
 from sepcli.cli.separate import separate
+from sepcli.cli.threads import allow_threads
 from sepcli.cli.train import train_prior
 from sepcli.errors import SepError, UsageError
 from sepcli.training.distributed import ReportedError, part, started
@@ -99,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
+    allow_threads(os.environ)
     ensure_numba_cache()
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by whoever started this

@@ -12,14 +12,13 @@ import typer
 
 from sepcli import __version__
 from sepcli.cli import console
+from sepcli.cli.threads import QUOTA, container_share, processors
 
 VARIABLES = (
     *("CUDA_VISIBLE_DEVICES", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"),
-    *("MKL_NUM_THREADS", "OMP_NUM_THREADS", "SEPCLI_DEBUG"),
+    *("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "SEPCLI_DEBUG"),
 )
 """Variables of the environment that change results or errors."""
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Share of the processors that a container may use: microseconds, or max, per period."""
 
 
 def show_environment(
@@ -124,13 +123,10 @@ def _devices() -> dict[str, str]:
 def _threads(quota: Path) -> dict[str, Any]:
     """Return the processors, those that this process may use, and the threads of PyTorch."""
     threads: dict[str, Any] = {"processors": os.cpu_count()}
-    affinity = getattr(os, "sched_getaffinity", None)
-    if affinity is not None:
-        threads["affinity"] = len(affinity(0))
-    with suppress(OSError, ValueError):
-        share, period = quota.read_text(encoding="ascii").split()
-        if share != "max":
-            threads["cgroup"] = round(int(share) / int(period), 2)
+    if hasattr(os, "sched_getaffinity"):
+        threads["affinity"] = processors()
+    if (share := container_share(quota)) is not None:
+        threads["cgroup"] = share
     with suppress(ImportError, OSError):
         import torch
 

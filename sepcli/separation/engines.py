@@ -22,6 +22,7 @@ from sepcli.protocols import DenoisingPrior, DensityPrior, Posterior, ProgressCa
 from sepcli.samplers import name_of
 from sepcli.samplers.construct import check_name, describe_sampler, signal_sampler
 from sepcli.samplers.langevin import Langevin
+from sepcli.separation.parallel import side_by_side, threads_of
 from sepcli.settings import check, parse
 from sepcli.signal.mixing import WeightedSum
 
@@ -131,13 +132,16 @@ class ScoreEngine:
         Mixtures of images in [0, 1] are up to Σ α_k; for seeds (B, S, Z) see ``sepcli.samplers.rng``.
         """
         repeated = (self.scale * mixture).to(self.device).repeat_interleave(seeds.shape[1], dim=0)
-        rows, parts = torch.split(repeated, self.batch), torch.split(seeds.flatten(0, 1), self.batch)
-        samples = []
-        for number, (part, part_seeds) in enumerate(zip(rows, parts, strict=True)):
-            posterior = self.posterior(part)
-            progress = None if on_progress is None else part_of(on_progress, number, len(rows))
-            samples.append(posterior.sources(self.sampler(posterior, part_seeds, progress)).cpu())
-        joined = torch.cat(samples)
+        threads = threads_of(self.device)
+        size = min(self.batch, -(-len(repeated) // threads))
+        rows, parts = torch.split(repeated, size), torch.split(seeds.flatten(0, 1), size)
+
+        def sampled(part: tuple[Tensor, Tensor], progress: ProgressCallback) -> Tensor:
+            posterior = self.posterior(part[0])
+            with torch.no_grad():
+                return posterior.sources(self.sampler(posterior, part[1], progress)).cpu()
+
+        joined = torch.cat(side_by_side(sampled, [*zip(rows, parts, strict=True)], threads, on_progress))
         return joined.reshape(*seeds.shape[:2], *joined.shape[1:])
 
     def log_prior(self, sources: Tensor, sigma_max: float = 1.0, sigma_min: float = 0.05) -> Tensor | None:

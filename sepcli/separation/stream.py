@@ -16,8 +16,8 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.blocks import BlockReader, BlockWriter
-from sepcli.separation.engines import part_of
-from sepcli.separation.levels import Direction, measure_gain, side_level
+from sepcli.separation.levels import measure_gain, side_level
+from sepcli.separation.parallel import side_by_side, threads_of
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.spread import SampleTally
 from sepcli.separation.stem_report import DirectionReport, StreamReport, Tally
@@ -27,6 +27,8 @@ from sepcli.signal.windows import Joiner, Signal
 
 OnSeconds = Callable[[float, float], None]
 """Progress: called with (seconds of audio done, seconds in all)."""
+WINDOWS = 8
+"""Windows that several threads are given at once, at most, however small the batch is."""
 CHANNELS = 128
 """Channels of all windows that are in memory at once: those of many channels are not batched."""
 
@@ -69,11 +71,10 @@ def separate_stream(
     mixtures, bare = Joiner(windows, info.frames), Joiner(windows, info.frames)
     tallies = [Tally(engine.names) for _ in writers]
     silent = 0
-    for mixture, samples in job.run(on_progress or (lambda done, total: None)):
+    for mixture, samples, sets in job.run(on_progress or (lambda done, total: None)):
         silent += not mixture.any()
         block = mixtures.push(mixture)
-        sets = zip(writers, joiners, tallies, job.sets(mixture, samples), strict=True)
-        for writer, joiner, tally, stems in sets:
+        for writer, joiner, tally, stems in zip(writers, joiners, tallies, sets, strict=True):
             joined = joiner.push(stems)
             tally.add(writer.write(joined, None if settings.consistency == "none" else block), block)
         if raw is not None:
@@ -123,13 +124,15 @@ class _Recording:
         mid, side = self._energies
         return round(float(10 * np.log10(side / mid)), 1) if mid > 0 and side > 0 else None
 
-    def run(self, on_progress: OnSeconds) -> Iterator[tuple[Signal, list[Tensor]]]:
-        """Yield every window (C, samples) and, per direction, its stems (S, K, N) at the engine's rate; none
-        for silence."""
+    def run(self, on_progress: OnSeconds) -> Iterator[tuple[Signal, list[Tensor], list[Signal]]]:
+        """Yield every window (C, samples); per direction, its stems (S, K, N) at the engine's rate, none for
+        silence; and its set of consistent stems (K, C, samples), or S sets."""
         info, windows = self.reader.info, self.plan.windows
         source = windows.split(self.reader.read, info.frames)
         hop = float((windows.length - windows.overlap) * windows.block / info.sample_rate)
-        first, together = 0, max(1, min(self.settings.batch, CHANNELS // info.channels))
+        first, threads = 0, threads_of(self.engine.device)
+        together = max(self.settings.batch, min(threads, WINDOWS))
+        together = max(1, min(together, CHANNELS // info.channels))
         while chunk := list(islice(source, together)):
             start, share = first * hop, len(chunk) * hop
 
@@ -139,72 +142,69 @@ class _Recording:
             audible = [index for index, window in enumerate(chunk) if window.any()]
             samples = self._sample([chunk[i] for i in audible], [first + i for i in audible], inside)
             by_window = dict(zip(audible, samples, strict=True))
-            for index, window in enumerate(chunk):
+            parts = [(window, by_window.get(index, [])) for index, window in enumerate(chunk)]
+            for (window, of_window), sets in zip(
+                parts, side_by_side(self._sets, parts, threads), strict=True
+            ):
                 self._energies += side_level(window)
-                yield window, by_window.get(index, [])
+                yield window, of_window, sets
             first += len(chunk)
             on_progress(min(info.seconds, first * hop), info.seconds)
         on_progress(info.seconds, info.seconds)
 
-    def sets(self, window: Signal, samples: Sequence[Tensor]) -> Iterator[Signal]:
-        """Yield the set of consistent stems of a window (C, samples), or S, from (S, K, N) per direction."""
+    def _sets(self, part: tuple[Signal, Sequence[Tensor]], _: object) -> list[Signal]:
+        """A window (C, samples) and its stems per direction to its set of consistent stems, or S sets."""
+        window, samples = part
         sets = self.settings.samples if self.settings.keep_samples else 1
         if not samples:
-            yield from (np.zeros((len(self.engine.names), *window.shape)) for _ in range(sets))
-            return
-        for group in zip(*(of_direction.chunk(sets) for of_direction in samples), strict=True):
-            estimates = [self.sampler.resampled(stems, window.shape[-1]) for stems in group]
-            yield self.sampler.consistent(estimates, window)
+            return [np.zeros((len(self.engine.names), *window.shape))] * sets
+        groups = zip(*(of_direction.chunk(sets) for of_direction in samples), strict=True)
+        return [
+            self.sampler.consistent(
+                [self.sampler.resampled(stems, window.shape[-1]) for stems in group], window
+            )
+            for group in groups
+        ]
 
     def _sample(
         self, windows: list[Signal], numbers: list[int], on_progress: ProgressCallback
     ) -> list[list[Tensor]]:
         """Windows and their numbers in the recording to stems (S, K, N) at the engine's rate, per direction.
 
-        The first directions of all windows share a call of the engine, then the second ones, and so on.
+        The directions of all windows share a call of the engine, with separate seeds; so do its seconds.
         """
+        if not windows:
+            return []
+        started, samples = time.perf_counter(), self.settings.samples
         parts = [self.sampler.directions(window) for window in windows]
-        sampled: list[list[Tensor]] = [[] for _ in windows]
-        calls = max(map(len, parts), default=0)
-        for rank in range(calls):
-            started = time.perf_counter()
-            chosen = [index for index, directions in enumerate(parts) if len(directions) > rank]
-            stems = self._sample_directions(
-                [parts[index] for index in chosen],
-                [numbers[index] for index in chosen],
-                rank,
-                part_of(on_progress, rank, calls),
-            )
-            for index, of_window in zip(chosen, stems, strict=True):
-                sampled[index].append(of_window)
-            self._count(rank, len(chosen), time.perf_counter() - started)
-        return sampled
+        rows = [(index, rank) for index, of_window in enumerate(parts) for rank in range(len(of_window))]
+        gains = [self.sampler.gain(parts[index], rank, self.gain) for index, rank in rows]
+        mixtures, sources = self.sampler.sample(
+            [parts[index][rank].signal for index, rank in rows],
+            gains,
+            torch.tensor([self.plan.seeds(self.seed, numbers[i], samples, rank) for i, rank in rows]),
+            self.plan.engine_length,
+            on_progress,
+        )
+        elapsed = time.perf_counter() - started
+        stems: list[list[Tensor]] = [[] for _ in windows]
+        for (index, rank), mixture, sampled, gain in zip(rows, mixtures, sources, gains, strict=True):
+            stems[index].append(self.sampler.stems_of(sampled, gain))
+            self._add(numbers[index], mixture, sampled, gain / self.gain)
+            self._count(rank, elapsed / len(rows))
+        return stems
 
-    def _sample_directions(
-        self,
-        parts: Sequence[Sequence[Direction]],
-        numbers: Sequence[int],
-        rank: int,
-        on_progress: ProgressCallback,
-    ) -> list[Tensor]:
-        """Stems (S, K, N) of one direction of each window, of the given rank, with separate seeds."""
-        samples = self.settings.samples
-        seeds = torch.tensor([self.plan.seeds(self.seed, n, samples, rank) for n in numbers])
-        signals = [directions[rank].signal for directions in parts]
-        gains = [self.sampler.gain(directions, rank, self.gain) for directions in parts]
-        mixtures, sources = self.sampler.sample(signals, gains, seeds, self.plan.engine_length, on_progress)
+    def _add(self, number: int, mixture: Tensor, sampled: Tensor, level: float) -> None:
+        """Count samples (S, K, 1, N) of a window's direction, at a level relative to the recording's."""
         if self.tally is not None:
-            for number, mixture, sampled, gain in zip(numbers, mixtures, sources, gains, strict=True):
-                start = self.plan.start(number) / self.reader.info.sample_rate
-                log_prior = self.engine.log_prior(sampled) if self.settings.keep_samples else None
-                level = gain / self.gain
-                stems = self.sampler.stems_of(sampled, level)
-                self.tally.add(start, mixture[0].double() / level, stems, log_prior)
-        return [self.sampler.stems_of(one, gain) for one, gain in zip(sources, gains, strict=True)]
+            start = self.plan.start(number) / self.reader.info.sample_rate
+            log_prior = self.engine.log_prior(sampled) if self.settings.keep_samples else None
+            stems = self.sampler.stems_of(sampled, level)
+            self.tally.add(start, mixture[0].double() / level, stems, log_prior)
 
-    def _count(self, rank: int, windows: int, seconds: float) -> None:
+    def _count(self, rank: int, seconds: float) -> None:
         if rank == len(self.sampled):
             self.sampled.append(0)
             self.elapsed.append(0.0)
-        self.sampled[rank] += windows
+        self.sampled[rank] += 1
         self.elapsed[rank] += seconds

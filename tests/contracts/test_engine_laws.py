@@ -121,6 +121,17 @@ def test_a_sample_depends_on_its_own_mixture_and_seed(case: Case) -> None:
         assert not torch.equal(together[:, 0], together[:, 1])
 
 
+def test_samples_and_progress_do_not_depend_on_the_threads(case: Case, four_threads: int) -> None:
+    engine, x, seeds = case.make(), case.mixture, torch.arange(6).view(3, 2)
+    steps: list[tuple[int, int]] = []
+    several = engine.sample(x, seeds, lambda done, total: steps.append((done, total)))
+    assert torch.get_num_threads() == four_threads
+    assert steps == sorted(steps)
+    assert steps[-1][0] <= steps[-1][1]
+    torch.set_num_threads(1)
+    torch.testing.assert_close(several, engine.sample(x, seeds), atol=1e-4, rtol=0)
+
+
 def test_log_priors_are_per_item(case: Case) -> None:
     engine = case.make()
     sources = engine.sample(case.mixture, torch.arange(3)[:, None])[:, 0]

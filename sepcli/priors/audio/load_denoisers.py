@@ -33,10 +33,10 @@ NEAR = 0.19
 
 EXTRACTING: Mapping[str, Any] = {
     "from_mixture": 1,
-    "steps": 13,
-    "sigma_max": 0.1,
+    "steps": 8,
+    "sigma_max": 0.08,
     "sigma_min": 3e-3,
-    "rho": 3.0,
+    "rho": 2.0,
 }
 """Defaults of ``projected`` where all priors were trained beside interference: these extract their source
 from the mixture, so that little noise and few steps suffice. Chosen on validation songs."""

@@ -176,7 +176,7 @@ def sample_audio(
 def overlap_for(config: SpectralConfig) -> float:
     """Return the overlap of windows in seconds: ends of a quarter each, where a network lacks context."""
     reach = config.reach * config.bins / config.sample_rate
-    return float(min(max(STREAM["overlap"], round(4 * reach, 2)), STREAM["window"] / 4))
+    return float(min(max(STREAM["overlap"], round(4 * reach, 2)), STREAM["window"] / 8))
 
 
 def _interference(data: Path, name: str) -> tuple[Path, str]:

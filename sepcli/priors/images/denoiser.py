@@ -65,15 +65,15 @@ class DenoiserConfig:
 
 
 class Norm(nn.GroupNorm):
-    """Group normalization in float32 also under autocast: in bfloat16 it is slow on CPUs and inexact."""
+    """Group normalization in float32: in bfloat16 it is slow on CPUs and inexact."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(next(g for g in (32, 16, 8, 4, 2, 1) if channels % g == 0), channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize (N, C, H, W); float32."""
+        """Normalize (N, C, H, W), of any type, which the result has, too."""
         with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+            return super().forward(x.float()).to(x.dtype)
 
 
 class Residual(nn.Module):

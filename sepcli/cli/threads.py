@@ -1,0 +1,38 @@
+"""Threads of the libraries, chosen before they are loaded: by the machine, not by its load."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""The file of a container's share of the processors: microseconds, and the period of these."""
+
+
+def allow_threads(environment: MutableMapping[str, str], quota: Path = QUOTA) -> None:
+    """Set what is not set of the environment that libraries of threads read when they are loaded.
+
+    OpenMP knows the processors that a process may run on, but not a container's share of them: with a thread
+    for each processor, they wait for their turns. Threads that wait for others sleep, since spinning takes
+    the time of those that they wait for where processors are shared.
+    """
+    environment.setdefault("OMP_WAIT_POLICY", "passive")
+    share = container_share(quota)
+    if share is not None and share < processors():
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, round(share))))
+
+
+def processors() -> int:
+    """Return the number of processors that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def container_share(quota: Path = QUOTA) -> float | None:
+    """Return a container's share of the processors, such as 1.5; None: all."""
+    try:
+        share, period = quota.read_text(encoding="ascii").split()
+        return None if share == "max" else round(int(share) / int(period), 2)
+    except (OSError, ValueError):
+        return None

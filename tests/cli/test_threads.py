@@ -1,0 +1,39 @@
+"""Threads are chosen by the machine's share, and never against what the user has set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sepcli.cli.threads import allow_threads, processors
+
+
+@pytest.mark.parametrize(
+    ("quota", "given", "threads"),
+    [
+        ("50000 100000", {}, "1"),
+        ("50000 100000", {"OMP_NUM_THREADS": "3"}, "3"),
+        ("100000000 100000", {}, None),
+        ("max 100000", {}, None),
+        ("", {}, None),
+    ],
+)
+def test_threads_fit_the_share_of_a_container(
+    quota: str, given: dict[str, str], threads: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota)
+    environment = dict(given)
+    allow_threads(environment, tmp_path / "cpu.max")
+    assert environment.get("OMP_NUM_THREADS") == threads
+    assert environment["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_the_policy_of_the_user_is_kept(tmp_path: Path) -> None:
+    environment = {"OMP_WAIT_POLICY": "active"}
+    allow_threads(environment, tmp_path / "none")
+    assert environment == {"OMP_WAIT_POLICY": "active"}
+
+
+def test_processors_are_those_of_this_process() -> None:
+    assert processors() >= 1
