@@ -13,7 +13,7 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 def allow_threads(environment: MutableMapping[str, str], quota: Path = QUOTA) -> None:
     """Set what is not set of the environment that libraries of threads read when they are loaded.
 
-    OpenMP knows the processors that a process may run on, but not a container's share of them: with a thread
+    OpenMP counts the processors that a process may run on, not a container's share of them: with a thread
     for each processor, they wait for their turns. Threads that wait for others sleep, since spinning takes
     the time of those that they wait for where processors are shared.
     """

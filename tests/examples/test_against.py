@@ -31,6 +31,7 @@ def test_a_version_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_time_and_memory_are_those_of_the_process(tmp_path: Path) -> None:
     (tmp_path / "sepcli").mkdir()
+    (tmp_path / "sepcli" / "__init__.py").touch()
     code = "import sys, time\nkept = bytearray(b'x' * 300_000_000)\ntime.sleep(0.5)\nopen(sys.argv[1], 'x')\n"
     (tmp_path / "sepcli" / "__main__.py").write_text(code)
     took = runpy.run_path(str(PROGRAM))["run"](tmp_path, ["OUT.json", "--quiet"], tmp_path / "result", False)
