@@ -184,7 +184,7 @@ def interrupted(journal: Path, at: int) -> None:
 
 def test_a_run_is_continued_with_its_images(tmp_path: Path) -> None:
     whole, journal = evaluate(engine(), 6), tmp_path / "journal"
-    interrupted(journal, 2000)
+    interrupted(journal, 4000)
     assert len(journal.read_text().splitlines()) == 3
     assert image_place(journal).is_file()
     other = Rounded()
@@ -196,7 +196,7 @@ def test_a_run_is_continued_with_its_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lost", ["all", "some"])
 def test_scores_without_their_images_are_made_again(tmp_path: Path, lost: str) -> None:
     whole, journal = evaluate(engine(), 6), tmp_path / "journal"
-    interrupted(journal, 2000)
+    interrupted(journal, 4000)
     place = image_place(journal)
     if lost == "all":
         place.unlink()
