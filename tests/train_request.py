@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from sepcli.priors.train import train
@@ -12,6 +14,11 @@ from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
 
 COMMON = {field.name for field in fields(TrainConfig)}
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The figures of the validations that a part's folder holds."""
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text("utf-8").splitlines()]
 
 
 def run(

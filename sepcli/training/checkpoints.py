@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from sepcli.atomic import write_whole
+from sepcli.atomic import write_text, write_whole
 from sepcli.catalog.storage import read_tensors
 from sepcli.errors import InputError
 
@@ -28,6 +28,8 @@ FINISHED = "finished.safetensors"
 STARTED = "use the options that the run was started with, or overwrite it"
 WEIGHTS = "model.safetensors"
 """The best weights so far, beside the checkpoint."""
+HISTORY = "history.jsonl"
+"""The figures of every validation, a line of JSON each."""
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """State of AdamW for every parameter."""
 LONGEST = 1e12
@@ -183,6 +185,15 @@ def forget(folder: Path) -> None:
     """Remove the checkpoints: they belong to a run that is not to be continued."""
     for name in (CHECKPOINT, FINISHED):
         (folder / name).unlink(missing_ok=True)
+
+
+def write_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write the figures of the validations so far, atomically.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    write_text(folder / HISTORY, "".join(f"{json.dumps(entry)}\n" for entry in history))
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

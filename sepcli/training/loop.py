@@ -4,13 +4,12 @@ The learning rate follows a cosine over the *budget* (seconds or steps, whicheve
 any length ends annealed. All randomness of step n comes from (seed, n): a resumed run is the same as one
 without a stop, and so, but for rounding, is one that several processes share (see
 ``sepcli.training.distributed``). The folder holds ``model.safetensors`` (the best validation so far),
-``history.json`` and ``checkpoint.safetensors`` while the run is unfinished, ``finished.safetensors``
+``history.jsonl`` and ``checkpoint.safetensors`` while the run is unfinished, ``finished.safetensors``
 afterwards, from which a larger budget extends it.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,12 +21,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from sepcli.atomic import make_folder, write_text
+from sepcli.atomic import make_folder
 from sepcli.catalog import storage as storages
 from sepcli.catalog.card import DEFAULT_STORAGE, Storage
 from sepcli.errors import InputError, SepError
 from sepcli.protocols import ProgressCallback
-from sepcli.training.checkpoints import CHECKPOINT, FINISHED, Progress, forget, restore, save_run
+from sepcli.training.checkpoints import (
+    CHECKPOINT,
+    FINISHED,
+    Progress,
+    forget,
+    restore,
+    save_run,
+    write_history,
+)
 from sepcli.training.distributed import ALONE, World
 from sepcli.training.stopping import deferred
 from sepcli.training.task import LoopSettings, Task, spent_share
@@ -265,7 +272,7 @@ def _figures(run: _Run) -> dict[str, float]:
 def _write(run: _Run, progress: Progress, weights: bool) -> None:
     if weights:
         write_weights(run.kept, run.folder / "model.safetensors", run.settings.storage)
-    write_text(run.folder / "history.json", json.dumps(progress.history, indent=1))
+    write_history(run.folder, progress.history)
 
 
 def write_weights(model: nn.Module, path: Path, storage: Storage = DEFAULT_STORAGE) -> None:

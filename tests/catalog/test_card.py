@@ -222,7 +222,7 @@ def test_what_is_not_found(
 def test_the_files_of_a_folder_are_listed_and_verified(tiny_prior: Path, tmp_path: Path) -> None:
     folder = tmp_path / "p"
     shutil.copytree(tiny_prior, folder)
-    (folder / "codec" / "history.json").write_text("[]")  # not part of the prior
+    (folder / "codec" / "history.jsonl").write_text("[]")  # not part of the prior
     card = cards.with_files(cards.read(folder), folder)
     assert set(card.files) == {
         "codec/config.json",

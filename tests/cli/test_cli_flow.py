@@ -35,7 +35,7 @@ def test_a_toy_prior_has_all_that_a_prior_has(flows: dict[str, Path]) -> None:
         "flow",
         "flow/config.json",
         "flow/finished.safetensors",
-        "flow/history.json",
+        "flow/history.jsonl",
         "flow/model.safetensors",
         "samples",
         "samples/01.flac",

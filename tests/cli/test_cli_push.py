@@ -28,7 +28,7 @@ def folder(tiny_images: Path, tmp_path: Path) -> Path:
     """A prior with a licence, and what a training leaves beside it."""
     prior = Path(shutil.copytree(tiny_images, tmp_path / "prior"))
     cards.write(structs.replace(cards.read(prior), licence="MIT", title="Small digits"), prior)
-    (prior / "denoiser" / "history.json").write_text("[]")
+    (prior / "denoiser" / "history.jsonl").write_text("[]")
     return prior
 
 
@@ -58,11 +58,11 @@ def test_without_yes_it_lists_what_would_be_uploaded(hub: Hub, folder: Path, cap
     assert [row[0] for row in rows[1:-1]] == ["card.toml", CONFIG, WEIGHTS, "README.md"]
     assert rows[3][-1] == f"{(folder / WEIGHTS).stat().st_size:,}"
     assert WORD in captured.out.splitlines()[-1]
-    assert "denoiser/history.json" in captured.err
+    assert "denoiser/history.jsonl" in captured.err
     assert "--yes" in captured.err
     assert push(folder, "--json", "-q") == 0
     document = json.loads(capsys.readouterr().out)
-    assert (document["commit"], document["left_out"]) == (None, ["denoiser/history.json"])
+    assert (document["commit"], document["left_out"]) == (None, ["denoiser/history.jsonl"])
     assert document["bytes"] == sum(document["files"].values())
     assert hub.asked == []
 

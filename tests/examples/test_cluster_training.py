@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from torchrun import LONGEST, environment, wait_for
+from train_request import read_history
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "cluster" / "train_prior.sbatch"
 DIGITS = Path(__file__).parents[1] / "data" / "digits"
@@ -60,7 +60,7 @@ def test_a_job_that_is_stopped_is_queued_again_and_goes_on(tmp_path: Path) -> No
     words = ["--family", "denoiser", "--data", DIGITS, "--out", tmp_path / "p", "--preset", "tiny"]
     words += ["--batch", 8, "--steps", steps, "--device", "cpu"]
     job = start(tmp_path, words)
-    wait_for((part / "history.json").exists, job)
+    wait_for((part / "history.jsonl").exists, job)
     time.sleep(0.1)
     job.send_signal(signal.SIGTERM)  # to the script only, as by --signal=B:TERM
     _, text = job.communicate(timeout=LONGEST)
@@ -69,7 +69,7 @@ def test_a_job_that_is_stopped_is_queued_again_and_goes_on(tmp_path: Path) -> No
     assert sum("--resume" in line for line in text.splitlines()) == 1
     assert {path.name for path in part.iterdir()} == {
         "checkpoint.safetensors",
-        "history.json",
+        "history.jsonl",
         "model.safetensors",
     }
     (tmp_path / "requeued").unlink()
@@ -78,7 +78,7 @@ def test_a_job_that_is_stopped_is_queued_again_and_goes_on(tmp_path: Path) -> No
     assert job.returncode == 0, text
     assert f"{steps} " in out
     assert not (tmp_path / "requeued").exists()
-    history = json.loads((part / "history.json").read_text())
+    history = read_history(part)
     assert [entry["step"] for entry in history] == list(range(steps // 10, steps + 1, steps // 10))
     sizes = [entry.get("world_size", 1.0) for entry in history]
     assert sizes == sorted(sizes, reverse=True)

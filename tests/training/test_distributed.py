@@ -18,6 +18,7 @@ from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file
 from torchrun import TRAIN, running, torchrun, workers
+from train_request import read_history
 from world_program import SETTINGS, STOPPED, Line, codebook
 
 from sepcli.catalog import card as cards
@@ -113,7 +114,7 @@ def check_steps(first: dict[str, Any], second: dict[str, Any], folder: Path) -> 
     """Check the steps of two processes by those of one."""
     assert first["extended"] == second["extended"]
     assert first["weights"] == second["weights"]
-    assert first["history"] == json.loads((folder / "whole" / "history.json").read_text())[:2]
+    assert first["history"] == read_history(folder / "whole")[:2]
     assert {entry["world_size"] for entry in first["extended"]} == {2.0}
     task = Line()
     train(task, folder / "one", SETTINGS, CPU)
@@ -182,7 +183,7 @@ def test_every_family_is_trained_as_by_one_process(
         ours, theirs = (tmp_path / name / part for name in ("two", "one"))
         name = FINISHED if (theirs / FINISHED).exists() else "model.safetensors"
         assert distance(ours / name, theirs / name) < 1e-5, part
-        histories = [json.loads((folder / "history.json").read_text()) for folder in (ours, theirs)]
+        histories = [read_history(folder) for folder in (ours, theirs)]
         for one, other in zip(*map(timeless, histories), strict=True):
             assert one == pytest.approx(other, rel=2e-2), part
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from train_request import read_history
 
 from sepcli.atomic import write_text
 from sepcli.errors import InputError, OutputError, SepError
@@ -86,8 +86,8 @@ def test_a_budget_of_steps(tmp_path: Path) -> None:
     assert progress.history == logged
     assert set(logged[0]) == {"step", "elapsed", "train_loss", "train_first", "valid_loss", "valid_weight"}
     assert logged[-1]["train_loss"] < logged[0]["train_loss"]
-    assert files(tmp_path / "new" / "part") == [FINISHED, "history.json", "model.safetensors"]
-    assert json.loads((tmp_path / "new" / "part" / "history.json").read_text()) == logged
+    assert files(tmp_path / "new" / "part") == [FINISHED, "history.jsonl", "model.safetensors"]
+    assert read_history(tmp_path / "new" / "part") == logged
     assert task.model.training
 
 
@@ -122,7 +122,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path: Path, stop:
     assert timeless[0] == timeless[1]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("straight", "halves"))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert files(tmp_path / "halves") == [FINISHED, "history.json", "model.safetensors"]
+    assert files(tmp_path / "halves") == [FINISHED, "history.jsonl", "model.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -181,7 +181,7 @@ def test_a_finished_run_is_extended(tmp_path: Path) -> None:
     assert [entry["step"] for entry in second.history] == [3, 6, 9, 12, 18, 24]
     assert second.history[:4] == first.history
     assert second.best < first.best
-    assert files(tmp_path) == [FINISHED, "history.json", "model.safetensors"]
+    assert files(tmp_path) == [FINISHED, "history.jsonl", "model.safetensors"]
     assert train(Line(), tmp_path, settings, CPU, resume=True).history == second.history  # nothing to do
     with pytest.raises(KeyboardInterrupt):
         train(Line(), tmp_path, SETTINGS, CPU, on_progress=stop_at(2))

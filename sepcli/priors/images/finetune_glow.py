@@ -30,7 +30,7 @@ from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.options import GlowOptions
 from sepcli.priors.images.train_task import ImageData, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
-from sepcli.training.checkpoints import Progress, forget, progress_of, write_tensors
+from sepcli.training.checkpoints import Progress, forget, progress_of, write_history, write_tensors
 from sepcli.training.config import TrainConfig
 from sepcli.training.loop import write_weights
 from sepcli.training.run import Log, OnMessage, Setup, Stage, fit
@@ -137,7 +137,7 @@ class _Levels:
         for flow, state in zip(whole.flows, states, strict=True):
             flow.load_state_dict(state)
         write_weights(whole, self.folder / "model.safetensors", storage)
-        write_text(self.folder / "history.json", json.dumps(total.history, indent=1))
+        write_history(self.folder, total.history)
 
     def _train_level(
         self,

@@ -16,7 +16,7 @@ import torch
 from loading import engine_of
 from PIL import Image
 from safetensors.torch import load_file
-from train_request import run
+from train_request import read_history, run
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
@@ -147,7 +147,7 @@ def test_a_clean_flow_becomes_a_copy_per_level(data: Path, tmp_path: Path) -> No
     assert progress.step == 6
     assert done[-1] == (3000, 3000)
     assert {round(entry["sigma"], 3) for entry in logged} == {0.1, 1.0}  # that of 0.01 was done before
-    history = json.loads((out / "glow" / "history.json").read_text())
+    history = read_history(out / "glow")
     assert sorted({round(entry["sigma"], 3) for entry in history}) == [0.01, 0.1, 1.0]
     assert not (out / "glow" / "levels").exists()
     card = cards.read(out)

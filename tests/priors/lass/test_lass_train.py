@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from train_request import run
+from train_request import read_history, run
 
 from sepcli.catalog import card as cards
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
@@ -53,10 +52,10 @@ def trained(tiny_slakh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_codec_and_a_prior_are_trained_and_described(trained: Path) -> None:
     for part in ("codec", "transformer"):
         names = sorted(path.name for path in (trained / part).iterdir())
-        assert names == ["config.json", "finished.safetensors", "history.json", "model.safetensors"]
+        assert names == ["config.json", "finished.safetensors", "history.jsonl", "model.safetensors"]
         with safe_open(trained / part / "model.safetensors", "pt") as weights:
             assert len(list(weights.keys())) > 5
-        assert json.loads((trained / part / "history.json").read_text())[-1]["step"] == 6
+        assert read_history(trained / part)[-1]["step"] == 6
     codec, digest = load_codec(trained)
     prior = load_transformer(trained)
     assert (codec.vocabulary, codec.config.dim) == (256, 64)
