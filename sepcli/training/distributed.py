@@ -222,10 +222,11 @@ ALONE = World()
 
 def started() -> World:
     """Return the processes that ``torchrun`` started, as the environment has them; ``ALONE`` without."""
-    if not all(os.environ.get(name) for name in VARIABLES):
+    numbers = [os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK")]
+    numbers.append(os.environ.get("LOCAL_RANK", numbers[1]))
+    if not all(os.environ.get(name) for name in VARIABLES) or not all(map(str.isdecimal, numbers)):
         return ALONE
-    rank = int(os.environ["RANK"])
-    return World(int(os.environ["WORLD_SIZE"]), rank, int(os.environ.get("LOCAL_RANK", rank)))
+    return World(*map(int, numbers))
 
 
 @contextmanager

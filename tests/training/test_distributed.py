@@ -69,6 +69,8 @@ def test_a_process_alone_has_nobody_to_wait_for(monkeypatch: pytest.MonkeyPatch)
     for name, value in (("RANK", "5"), ("LOCAL_RANK", "1"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "1")):
         monkeypatch.setenv(name, value)
     assert started() == World(8, 5, 1)
+    monkeypatch.setenv("LOCAL_RANK", "first")
+    assert started() == ALONE
     monkeypatch.setenv("WORLD_SIZE", "1")
     with joined() as world:
         assert world == ALONE
