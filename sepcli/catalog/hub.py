@@ -24,7 +24,7 @@ LARGEST_SMALL = 1_000_000
 """Largest size, in bytes, of a file that is fetched by its name before its hash is available."""
 
 INCOMPLETE = re.compile(r"([0-9a-f]{40,64})\.[0-9a-f]{8}\.incomplete")
-"""Names of what the client downloads, after the hash of the file: every download has one of its own."""
+"""Names of unfinished downloads: the hash of the file, and a number of the download."""
 
 
 @dataclass(frozen=True)
