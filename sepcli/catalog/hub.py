@@ -169,10 +169,9 @@ def remove_leftovers(repo: str, cache_dir: Path | None = None) -> None:
     """
     from filelock import FileLock, Timeout
     from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
 
     cache = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
-    name = repo_folder_name(repo_id=repo, repo_type="model")
+    name = f"models--{repo.replace('/', '--')}"
     for path in (cache / name / "blobs").glob("*.incomplete"):
         if match := INCOMPLETE.fullmatch(path.name):
             lock = cache / ".locks" / name / f"{match[1]}.lock"
