@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sepcli.errors import InputError, UsageError
-from sepcli.protocols import ProgressCallback
+from sepcli.separation.executor import OnPart
 
 
 def state_of(folder: Path, device: str) -> Mapping[str, Any]:
@@ -20,9 +20,9 @@ def state_of(folder: Path, device: str) -> Mapping[str, Any]:
     return {"folder": folder, "device": device}
 
 
-def square(state: Mapping[str, Any], number: int, on_progress: ProgressCallback) -> int:
+def square(state: Mapping[str, Any], number: int, on_part: OnPart) -> int:
     """The square; of -1 and -2 errors; 13 kills its worker always, 12 the first time."""
-    on_progress(1, 2)
+    on_part(1, 2)
     if number == -1:
         raise InputError("minus one", "give another", argument="number")
     if number == -2:
@@ -43,7 +43,7 @@ def die(device: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def threads_of(state: Mapping[str, Any], item: int, on_progress: ProgressCallback) -> tuple[int, str]:
+def threads_of(state: Mapping[str, Any], item: int, on_part: OnPart) -> tuple[int, str]:
     """The threads that the libraries of a worker compute with."""
     import torch
 

@@ -30,6 +30,7 @@ PRIOR = "".join(
 )
 """``prior.py`` of the recipes."""
 SMALLER = {
+    "--jobs 8": "--jobs 1",
     "--time-budget 1h": "--steps 1 --batch 2 --preset tiny --time-budget 1h",
     "evaluate --metric sdr": "evaluate --metric sdr --pairs 1 --method hpss",
     "--other": "--other --set steps=2",

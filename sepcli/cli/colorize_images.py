@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
-from sepcli.cli.jobs import Outcome, Work
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job
 from sepcli.cli.resolve import Choice
 from sepcli.cli.run_record import path_from
 from sepcli.cli.samples import Quality, beside_labels, std_scale
+from sepcli.cli.work import Loaded, Outcome, Work, fixed
 from sepcli.errors import InputError
+from sepcli.separation.executor import OnPart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +61,7 @@ def colorizing_work(
         options,
         "colorize",
         run,
-        lambda source: extension,
+        partial(fixed, extension),
         kept={"container": extension, "quality": quality, "gray": gray or "auto"},
         made_with=made_with,
         varying=("weights",) if gray is None else (),
@@ -68,7 +69,12 @@ def colorizing_work(
 
 
 def colorize_image(
-    work: Work, job: Job, title: str, quality: int, gray_kind: str | None, hint_file: Path | None
+    loaded: Loaded,
+    job: Job,
+    on_part: OnPart,
+    quality: int,
+    gray_kind: str | None,
+    hint_file: Path | None,
 ) -> Outcome:
     """Colorize one image and write all its files."""
     import torch
@@ -78,22 +84,21 @@ def colorize_image(
     from sepcli.signal.chroma import GRAYS, diversity
 
     started = time.monotonic()
-    options, separator = work.options, work.separator
+    options, separator = loaded.work.options, loaded.separator
     image = read_image(job.source, first=True)
     kind, why = (gray_kind, "as --gray says") if gray_kind else find_gray(image)
     weights, had_colors = GRAYS[kind], has_colors(image.pixels)
     image = _in_gray(job, image, weights, options.quiet)
     gray = torch.from_numpy(image.pixels[0])
     hint = None if hint_file is None else _read_hint(hint_file, gray.shape)
-    with console.progress(title, options.quiet) as on_progress:
-        colors = separator.sample_colors(
-            gray,
-            weights=weights,
-            samples=options.samples,
-            seed=options.seed,
-            hint=hint,
-            on_progress=on_progress,
-        )
+    colors = separator.sample_colors(
+        gray,
+        weights=weights,
+        samples=options.samples,
+        seed=options.seed,
+        hint=hint,
+        on_progress=on_part,
+    )
     ranks = _quality(colors, options.seed)
     images = _results(job, image, colors, ranks, options.quiet)
     write_images(images, overwrite=options.overwrite, quality=quality)

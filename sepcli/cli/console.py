@@ -10,8 +10,9 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -64,11 +65,34 @@ def load(module: str, quiet: bool = False) -> Any:
         return import_module(module)
 
 
+def pass_on(messages: str) -> None:
+    """Print what a worker printed to its stderr."""
+    if messages:
+        _print(messages.removesuffix("\n"), sys.stderr)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A progress bar, which is called with (steps done, steps in all).
+
+    Attributes:
+        update: shows progress.
+        paused: context in which the bar is hidden, so that data can be printed.
+    """
+
+    update: ProgressCallback = lambda done, total: None
+    paused: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show progress."""
+        self.update(done, total)
+
+
 @contextmanager
-def progress(title: str, quiet: bool = False) -> Iterator[ProgressCallback]:
-    """Show a progress bar with the time left, on stderr, if that is a terminal; yield its callback."""
+def progress(title: str, quiet: bool = False) -> Iterator[Bar]:
+    """Show a progress bar with the time left, on stderr, if that is a terminal; yield it."""
     if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield Bar()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -77,7 +101,16 @@ def progress(title: str, quiet: bool = False) -> Iterator[ProgressCallback]:
     columns = (named, BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(_one_line(title), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        @contextmanager
+        def paused() -> Iterator[None]:
+            bar.stop()
+            try:
+                yield
+            finally:
+                bar.start()
+
+        yield Bar(lambda done, total: bar.update(task, completed=done, total=total), paused)
 
 
 def finite_or_null(value: Any) -> Any:

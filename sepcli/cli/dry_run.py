@@ -11,24 +11,31 @@ from sepcli.cli import console
 
 if TYPE_CHECKING:
     from sepcli.cli.cost import Cost
-    from sepcli.cli.jobs import Work
     from sepcli.cli.outputs import Job
+    from sepcli.cli.work import Work
 
 
 def describe(
-    jobs: Mapping[Job, Work], todo: Sequence[Job], as_json: bool, quiet: bool
+    jobs: Mapping[Job, Work],
+    todo: Sequence[Job],
+    costs: Mapping[Work, tuple[str, Cost | None]],
+    workers: int,
+    silent: bool,
 ) -> list[dict[str, Any]]:
-    """Print what would be done, unless a document is wanted; return its entries, one per job."""
-    costs: dict[Work, Cost] = {}
-    for work in dict.fromkeys(jobs[job] for job in todo):
-        if work.estimate is not None:
-            with console.progress("estimating", quiet):
-                costs[work] = work.estimate(work.separator, [job.source for job in todo if jobs[job] is work])
-    entries = [_entry(job, work, job in todo, costs.get(work)) for job, work in jobs.items()]
-    if not (as_json or quiet):
+    """Print what would be done, unless ``silent``; return the entries of the document, one per job.
+
+    Args:
+        jobs: all that are finished or would be done.
+        todo: those that would be done.
+        costs: of every work its device and, of audio, its cost.
+        workers: number of jobs that are done side by side.
+        silent: nothing is printed.
+    """
+    entries = [_entry(job, work, job in todo, *costs[work]) for job, work in jobs.items()]
+    if not silent:
         for job, entry in zip(jobs, entries, strict=True):
             console.emit(_line(job, entry))
-        console.emit(_total(entries))
+        console.emit(_total(entries, workers))
     return entries
 
 
@@ -39,7 +46,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def _entry(job: Job, work: Work, todo: bool, cost: Cost | None) -> dict[str, Any]:
+def _entry(job: Job, work: Work, todo: bool, device: str, cost: Cost | None) -> dict[str, Any]:
     estimated = cost if todo else None
     return {
         "input": str(job.source),
@@ -50,7 +57,7 @@ def _entry(job: Job, work: Work, todo: bool, cost: Cost | None) -> dict[str, Any
         "duration": None if estimated is None else estimated.durations[job.source],
         "estimated_seconds": None if estimated is None else round(estimated.seconds[job.source], 1),
         "estimated_memory": None if estimated is None else estimated.memory,
-        "device": str(work.separator.engine.device),
+        "device": device,
     }
 
 
@@ -63,12 +70,13 @@ def _line(job: Job, entry: Mapping[str, Any]) -> str:
     return f"{job.source}: {entry['medium']}{length}, {entry['prior']}\n  → {folder}: {names}"
 
 
-def _total(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return the line on all inputs; images have no estimate."""
+def _total(entries: Sequence[Mapping[str, Any]], workers: int) -> str:
+    """Return the line on all inputs; images have no estimate, and memory is that of one worker."""
     todo = [entry for entry in entries if not entry["skipped"]]
     text = f"{len(todo)} of {len(entries)} inputs would be done"
     if estimates := [entry for entry in todo if entry["estimated_seconds"] is not None]:
-        seconds = sum(entry["estimated_seconds"] for entry in estimates)
+        each = [entry["estimated_seconds"] for entry in estimates]
+        seconds = max(sum(each) / workers, *each, 0)
         text += f", audio in about {clock(seconds)} on {estimates[0]['device']}"
         if memory := max(entry["estimated_memory"] or 0 for entry in estimates):
             text += f" with {memory / 1e9:.1f} GB of memory"

@@ -23,7 +23,8 @@ EXAMPLES: Mapping[str, str] = {
     """,
     "separate": """
         sepcli separate song.flac
-        sepcli separate songs/ --out stems --resume
+        sepcli separate songs/ --out stems --resume --jobs 8
+        sepcli separate songs/ --executor ray:auto --device cuda
         sepcli separate song.flac --only drums --start 1:30 --length 20
         sepcli separate song.wav --prior slakh-drums --other
         sepcli separate duet.wav --prior violin --prior cello --samples 4
@@ -42,7 +43,7 @@ EXAMPLES: Mapping[str, str] = {
         sepcli evaluate --dataset mnist --data mnist/ --prior mnist --pairs 100
         sepcli evaluate --dataset musdb --data musdb18hq/ --split test --method hpss
         sepcli evaluate --method nmf --method hpss --out report.json
-        sepcli evaluate --method hpss --table latex
+        sepcli evaluate --method hpss --table latex --jobs 4
     """,
     "train-prior": """
         sepcli train-prior --family denoiser --data photos/ --out my-prior

@@ -3,96 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from sepcli.atomic import lock_of, locked, remove_leftovers
+from sepcli.atomic import remove_leftovers
 from sepcli.cli import console
 from sepcli.cli.dry_run import describe
 from sepcli.cli.options import BatchOptions
-from sepcli.cli.outputs import Job, in_use, linked_folders
-from sepcli.cli.planning import finished_since, left_to_do, note_skipped, plan_all
-from sepcli.cli.resolve import Choice
-from sepcli.cli.run_record import as_entries, assemble, replace_record
+from sepcli.cli.outputs import Job, linked_folders
+from sepcli.cli.planning import left_to_do, note_skipped, plan_all
+from sepcli.cli.run_record import as_entries
+from sepcli.cli.threads import processors
+from sepcli.cli.work import Finished, Loaded, Work, clear, do_elsewhere, do_job, estimate_all, load_all
+from sepcli.cli.workers import open_executor
 from sepcli.errors import PriorError, SepError, UsageError
+from sepcli.separation.executor import Executor, Serial, in_order
 
 if TYPE_CHECKING:
     from sepcli.cli.cost import Cost
     from sepcli.cli.inputs import Inputs
     from sepcli.cli.replay import Replay
-    from sepcli.separation.separator import Separator
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one job, whose stems have been written.
-
-    Attributes:
-        details: the entries of the record that are the input's.
-        lines: what is printed of it.
-    """
-
-    details: Mapping[str, Any]
-    lines: Sequence[str]
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """What a command does with the inputs of one medium.
-
-    Attributes:
-        choice: what separates.
-        template: of the names of outputs.
-        options: of the command.
-        command: its name.
-        run: does a job and writes its outputs but the record; the text is the title of a progress bar.
-        extension: input, which is opened for a first check → extension of its stems.
-        kept: options that records keep in ``options``.
-        made_with: other entries of all records, besides those of the separator.
-        varying: entries of the separator that depend on the input.
-        smaller: the hint for an input that needs too much memory.
-        libraries: distributions whose versions are recorded, beside the common ones and those of the choice.
-        estimate: estimates the cost of inputs; None: of images, whose cost is not.
-    """
-
-    choice: Choice
-    template: str
-    options: BatchOptions
-    command: str
-    run: Callable[[Work, Job, str], Outcome]
-    extension: Callable[[Path], str] = lambda source: "png"
-    kept: Mapping[str, Any] = field(default_factory=dict)
-    made_with: Mapping[str, Any] = field(default_factory=dict)
-    varying: Sequence[str] = ()
-    smaller: str = "make the image smaller"
-    libraries: Sequence[str] = ("pillow",)
-    estimate: Callable[[Separator, Sequence[Path]], Cost] | None = None
-
-    @cached_property
-    def separator(self) -> Separator:
-        """What separates, which keeps the samples of recordings if several are written."""
-        loaded = self.choice.load(self.options.device)
-        if self.options.samples == 1 or self.choice.medium == "image":
-            return loaded
-        return loaded.configured(replace(loaded.stream, samples=self.options.samples, keep_samples=True))
-
-    def prepare(self) -> dict[str, Any]:
-        """Load the separator; return what the records of all inputs say alike."""
-        described = self.separator.describe()
-        return {
-            "command": self.command,
-            "medium": self.choice.medium,
-            "sources": list(self.separator.names),
-            **{key: value for key, value in described.items() if key not in self.varying},
-            "seed": self.options.seed,
-            "options": {"filename": self.template, **self.kept},
-            **self.made_with,
-        }
+Result = TypeVar("Result")
+Setup = Callable[[str], Sequence[Loaded]]
+"""Device → what a worker has loaded."""
 
 
 @dataclass
@@ -156,51 +94,114 @@ def run_batch(batch: Batch) -> None:
         typer.Exit: some inputs failed.
     """
     options = batch.options
+    executor = _executor(batch)
     jobs = plan_all(batch)
     for folder in {path.parent for job in jobs for path in job.files if not options.dry_run}:
         remove_leftovers(folder)
-    made_with: dict[Work, Mapping[str, Any]] = {}
-    todo = left_to_do(batch, jobs, made_with)
+    loaded: dict[Work, Loaded] = {}
+    todo = left_to_do(batch, jobs, loaded, executor)
     done = [job for job in jobs if job not in todo and job.source not in batch.failed]
+    for note in (note for work in dict.fromkeys(jobs[job] for job in todo) for note in work.choice.notes):
+        console.note(note, options.quiet)
     for folder, target in linked_folders(todo, options.out).items():
         console.note(f"{folder} is a link: its outputs go to {target}", options.quiet)
     if options.dry_run:
         planned = {job: jobs[job] for job in jobs if job in todo or job in done}
-        entries = describe(planned, todo, options.as_json, options.quiet)
+        costs = _estimate(planned, todo, loaded, executor, options.quiet)
+        entries = describe(planned, todo, costs, len(executor.devices), options.as_json or options.quiet)
         return finish("dry_run", entries, batch.failed, options.as_json, batch.total)
     note_skipped(done, batch)
     records = [_entry(job, {"skipped": True}) for job in done]
-    for number, job in enumerate(todo, 1):
-        title = job.track if len(todo) == 1 else f"{job.track} ({number}/{len(todo)})"
-        try:
-            records.append(_entry(job, _do(job, jobs[job], title, batch, made_with[jobs[job]])))
-        except SepError as error:
-            batch.refuse(job.source, error, UsageError, PriorError)  # the other inputs would fail alike
+    records += _work_through(batch, {job: jobs[job] for job in todo}, loaded, executor)
     counts = "" if options.quiet or batch.total == max(1, len(done)) else _counts(records, len(batch.failed))
     finish("results", records, batch.failed, options.as_json, batch.total, counts)
 
 
-def _do(job: Job, work: Work, title: str, batch: Batch, made_with: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Do a job, print what came of it, and return its record; that of a job which is finished says so.
+def _executor(batch: Batch) -> Executor:
+    """Return who works on a batch; a run is repeated with the threads that it had, if there are so many."""
+    options = batch.options
+    on_cpu = options.device == "auto" and all(work.choice.on_cpu for work in batch.inputs.values())
+    executor = open_executor(
+        "cpu" if on_cpu else options.device, options.jobs, options.executor, options.quiet
+    )
+    threads = batch.replay.record.threads if batch.replay is not None else None
+    if isinstance(executor, Serial) and threads is not None and threads <= processors():
+        return replace(executor, threads=threads)
+    return executor
+
+
+def _setup(works: Sequence[Work], loaded: Mapping[Work, Loaded], executor: Executor) -> Setup:
+    """Return what gives a worker its works; this process has loaded them already."""
+    if isinstance(executor, Serial):
+        return lambda device: [loaded[work] for work in works]
+    return partial(load_all, works)
+
+
+def _estimate(
+    jobs: Mapping[Job, Work],
+    todo: Sequence[Job],
+    loaded: Mapping[Work, Loaded],
+    executor: Executor,
+    quiet: bool,
+) -> dict[Work, tuple[str, Cost | None]]:
+    """Return the device of every work and, of audio, the cost of its inputs."""
+    works = [*dict.fromkeys(jobs.values())]
+    items = [(k, [job.source for job in todo if jobs[job] is work]) for k, work in enumerate(works)]
+    with console.progress("estimating", quiet):
+        results = in_order(executor.map(_setup(works, loaded, executor), estimate_all, items))
+        return {work: _checked(result) for work, result in zip(works, results, strict=True)}
+
+
+def _checked(result: Result | SepError) -> Result:
+    if isinstance(result, SepError):
+        raise result
+    return result
+
+
+def _work_through(
+    batch: Batch, jobs: Mapping[Job, Work], loaded: Mapping[Work, Loaded], executor: Executor
+) -> Iterator[dict[str, Any]]:
+    """Do jobs, print what came of each in their order, and yield their entries of the document."""
+    if not jobs:
+        return
+    options, works = batch.options, [*dict.fromkeys(jobs.values())]
+    do = do_job if isinstance(executor, Serial) else do_elsewhere
+    items = [(works.index(work), job) for job, work in jobs.items()]
+    only = next(iter(jobs)).track
+    with console.progress(only if len(jobs) == 1 else f"{len(jobs)} inputs", options.quiet) as bar:
+        results = executor.map(
+            _setup(works, loaded, executor), do, items, bar, None if options.overwrite else _clear
+        )
+        for job, result in zip(jobs, in_order(results), strict=True):
+            with bar.paused():
+                try:
+                    yield _entry(job, _report(job, result, batch))
+                except SepError as error:
+                    batch.refuse(job.source, error, UsageError, PriorError)  # the others would fail alike
+
+
+def _report(job: Job, result: Finished | SepError, batch: Batch) -> Mapping[str, Any]:
+    """Print what came of a job, and return its record; that of a job which is finished says so.
 
     Raises:
-        OutputError: another run does it, or has written its files.
         SepError: it failed.
     """
-    options, choice = batch.options, work.choice
-    with locked(lock_of(job.record), in_use(job)):
-        if finished_since(job, batch, made_with):
-            return {"skipped": True}
-        with enough_memory(job.source, work.smaller):
-            outcome = work.run(work, job, title)
-        libraries = (*work.libraries, *choice.libraries)
-        record = assemble(job, made_with, outcome.details, choice.references, libraries)
-        replace_record(job, record, options.quiet)
-    verdict = {} if batch.replay is None else batch.replay.compare(job, record)
-    if not (options.as_json or options.quiet):
-        for line in outcome.lines:
+    if isinstance(result, SepError):
+        raise result
+    console.pass_on(result.messages)
+    if result.error is not None:
+        raise result.error
+    if result.record is None:
+        return {"skipped": True}
+    if not (batch.options.as_json or batch.options.quiet):
+        for line in result.lines:
             console.emit(line)
-    return as_entries(record) | verdict
+    verdict = {} if batch.replay is None else batch.replay.compare(job, result.record)
+    return as_entries(result.record) | verdict
+
+
+def _clear(item: tuple[int, Job]) -> None:
+    clear(item[1])
 
 
 def _counts(records: Sequence[Mapping[str, Any]], failed: int) -> str:
@@ -213,21 +214,6 @@ def _counts(records: Sequence[Mapping[str, Any]], failed: int) -> str:
 def _entry(job: Job, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the JSON document says of a job: its record, and where that and the input are."""
     return {**record, "input": str(job.source), "record": str(job.record)}
-
-
-@contextmanager
-def enough_memory(source: Path, hint: str) -> Iterator[None]:
-    """Name the file that needs too much memory; PyTorch raises a bare RuntimeError.
-
-    Raises:
-        SepError: the memory did not suffice.
-    """
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        raise SepError(f"there is not enough memory for {source}", hint) from error
 
 
 def finish(

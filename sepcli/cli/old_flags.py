@@ -30,8 +30,6 @@ TWINS: Mapping[str, str] = {
     "--segment": "--set window=3, in seconds",
     "--no-split": "--set window=600, in seconds",
     "-d": "--device cuda, or --length TIME for a duration",
-    "-j": "--set batch=8, the number of windows that are separated at once",
-    "--jobs": "--set batch=8, the number of windows that are separated at once",
     "-s": _START,
     "--offset": _START,
     "--duration": _LENGTH,

@@ -101,7 +101,9 @@ class BatchOptions:
     settings: Set = None
     samples: Annotated[int, model("Number of posterior samples to write.", min=1, max=1000)] = 1
     seed: Annotated[int, model("Seed; it decides the samples.", min=0)] = 0
-    device: Device = "auto"
+    device: Devices = "auto"
+    jobs: Jobs = None
+    executor: ExecutorName = None
     overwrite: Overwrite = False
     resume: Annotated[bool, files("Skip inputs that are finished, with the same options.", "--resume")] = (
         False

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
+from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job, collisions, existing, is_complete, plan, unwritable
 from sepcli.cli.records import find_record
 from sepcli.cli.run_record import unlike
 from sepcli.errors import OutputError, SepError, UsageError
+from sepcli.separation.executor import Executor, Serial
 
 if TYPE_CHECKING:
-    from sepcli.cli.jobs import Batch, Work
+    from sepcli.cli.jobs import Batch
+    from sepcli.cli.work import Loaded, Work
 
 NAMED = 3
 """Inputs that a note names."""
@@ -40,28 +43,32 @@ def plan_all(batch: Batch) -> dict[Job, Work]:
     return jobs
 
 
-def left_to_do(batch: Batch, jobs: Mapping[Job, Work], made_with: dict[Work, Mapping[str, Any]]) -> list[Job]:
+def left_to_do(
+    batch: Batch, jobs: Mapping[Job, Work], loaded: dict[Work, Loaded], executor: Executor
+) -> list[Job]:
     """Return the jobs that are left; those that cannot write or would replace files fail, unless they may.
 
-    Works that have such a job are prepared, and ``made_with`` is filled with their entries of records. A
+    ``loaded`` is filled with the works that have such a job and are done here, or one that is finished. A
     given sampler or setting is checked first.
     """
     options = batch.options
+    here = isinstance(executor, Serial)
+    device = executor.devices[0] if here else "cpu"
     if options.settings or options.sampler:
-        _prepare(batch, jobs.values(), made_with)
+        _load(batch, jobs.values(), loaded, device)
     todo = []
     for job in jobs:
         if options.resume and is_complete(job):
             continue
-        error = _replacing(job, batch) or unwritable(job)
+        error = _replacing(job, options, batch.replay is not None) or unwritable(job)
         if error is None:
             todo.append(job)
         else:
             batch.refuse(job.source, error)
     finished = [job for job in jobs if job not in todo and job.source not in batch.failed]
-    _prepare(batch, [jobs[job] for job in (*todo, *finished)], made_with)
+    _load(batch, [jobs[job] for job in (*(todo if here else ()), *finished)], loaded, device)
     for job in finished:
-        error = unlike(job, made_with[jobs[job]])
+        error = unlike(job, loaded[jobs[job]].made_with)
         if error is not None and options.overwrite:
             todo.append(job)
         elif error is not None:
@@ -69,16 +76,16 @@ def left_to_do(batch: Batch, jobs: Mapping[Job, Work], made_with: dict[Work, Map
     return [job for job in jobs if job in todo]
 
 
-def finished_since(job: Job, batch: Batch, made_with: Mapping[str, Any]) -> bool:
+def finished_since(job: Job, options: BatchOptions, made_with: Mapping[str, Any]) -> bool:
     """Return whether another run has finished a job since the start of this one, which skips it.
 
     Raises:
         OutputError: it has written files of the job, which this run may not replace.
     """
-    if batch.options.overwrite:
+    if options.overwrite:
         return False
-    complete = batch.options.resume and is_complete(job)
-    error = unlike(job, made_with) if complete else _replacing(job, batch)
+    complete = options.resume and is_complete(job)
+    error = unlike(job, made_with) if complete else _replacing(job, options)
     if error is not None:
         raise error
     return complete
@@ -96,22 +103,17 @@ def note_skipped(done: Sequence[Job], batch: Batch) -> None:
     console.note(f"skipped, finished already: {named}{others}", batch.options.quiet)
 
 
-def _prepare(batch: Batch, works: Iterable[Work], made_with: dict[Work, Mapping[str, Any]]) -> None:
+def _load(batch: Batch, works: Iterable[Work], loaded: dict[Work, Loaded], device: str) -> None:
     """Load what separates, once per work, and compare it with that of a run that is repeated."""
     for work in dict.fromkeys(works):
-        if work in made_with:
+        if work in loaded:
             continue
-        for note in work.choice.notes:
-            console.note(note, batch.options.quiet)
         with console.progress("loading", batch.options.quiet):
-            made_with[work] = work.prepare()
+            loaded[work] = work.load(device)
         if batch.replay is not None:
-            batch.replay.check(made_with[work])
+            batch.replay.check(loaded[work].made_with)
 
 
-def _replacing(job: Job, batch: Batch) -> OutputError | None:
+def _replacing(job: Job, options: BatchOptions, replayed: bool = False) -> OutputError | None:
     """Return why a job would replace files, unless it may."""
-    options = batch.options
-    if options.overwrite:
-        return None
-    return existing(job, resume=options.resume, replayed=batch.replay is not None)
+    return None if options.overwrite else existing(job, resume=options.resume, replayed=replayed)

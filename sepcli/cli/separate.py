@@ -29,8 +29,8 @@ from sepcli.samplers import names as sampler_names
 
 if TYPE_CHECKING:
     from sepcli.cli.inputs import Inputs
-    from sepcli.cli.jobs import Work
     from sepcli.cli.replay import Replay
+    from sepcli.cli.work import Work
     from sepcli.media import MediumName
 
 TEMPLATES = ("{folder}/{track}/{stem}.{ext}", "{folder}/{track}/{sample}/{stem}.{ext}")

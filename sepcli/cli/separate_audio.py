@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
 from sepcli.cli.cost import estimate
-from sepcli.cli.jobs import Outcome, Work
 from sepcli.cli.outputs import Job
 from sepcli.cli.part import Part
 from sepcli.cli.resolve import Choice
 from sepcli.cli.samples import Quality
+from sepcli.cli.work import Loaded, Outcome, Work
+from sepcli.separation.executor import OnPart
 
 if TYPE_CHECKING:
     from sepcli.cli.separate import SeparateOptions
@@ -37,20 +38,13 @@ def audio_work(
         **part.describe(),
     }
 
-    def extension(source: Path) -> str:
-        from sepcli.media.audio import AudioReader
-        from sepcli.media.stem_format import stem_format
-
-        with AudioReader(source) as reader:
-            return stem_format(reader.info, encoding).extension
-
     return Work(
         choice,
         template,
         options,
         "separate",
         partial(separate_recording, encoding=encoding, part=part),
-        extension,
+        partial(_extension, encoding),
         kept=kept,
         smaller="reduce it: --set batch=1, fewer samples",
         libraries=("soundfile", "soxr", "av"),
@@ -58,22 +52,25 @@ def audio_work(
     )
 
 
-def separate_recording(work: Work, job: Job, title: str, encoding: Encoding, part: Part) -> Outcome:
+def _extension(encoding: Encoding, source: Path) -> str:
+    from sepcli.media.audio import AudioReader
+    from sepcli.media.stem_format import stem_format
+
+    with AudioReader(source) as reader:
+        return stem_format(reader.info, encoding).extension
+
+
+def separate_recording(loaded: Loaded, job: Job, on_part: OnPart, encoding: Encoding, part: Part) -> Outcome:
     """Separate a part of a recording and write its stems."""
     from sepcli.media.stems import reorder
 
-    options = work.options
+    work, options = loaded.work, loaded.work.options
     with ExitStack() as stack:
         reader = part.open(job.source, stack)
         files, writers = part.writers(job, reader, encoding, options.overwrite, stack)
         _note(job, reader.info, files[0].format, part.written, options.quiet)
-        bar = stack.enter_context(console.progress(title, options.quiet))
-
-        def progress(done: float, total: float) -> None:
-            bar(round(done), round(total))
-
-        report = work.separator.separate_blocks(
-            reader, writers, samples=options.samples, seed=options.seed, on_progress=progress
+        report = loaded.separator.separate_blocks(
+            reader, writers, samples=options.samples, seed=options.seed, on_progress=on_part
         )
         if report.samples is not None and len(writers) > 1:
             reorder(files, report.samples.order)

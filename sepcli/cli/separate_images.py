@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sepcli.cli import console
-from sepcli.cli.jobs import Outcome, Work
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job
 from sepcli.cli.resolve import Choice
 from sepcli.cli.samples import Quality, beside_labels, std_scale
+from sepcli.cli.work import Loaded, Outcome, Work, fixed
+from sepcli.separation.executor import OnPart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +31,12 @@ def image_work(choice: Choice, template: str, options: BatchOptions, extension: 
         options,
         "separate",
         partial(separate_image, quality=quality),
-        lambda source: extension,
+        partial(fixed, extension),
         kept={"container": extension, "quality": quality},
     )
 
 
-def separate_image(work: Work, job: Job, title: str, quality: int) -> Outcome:
+def separate_image(loaded: Loaded, job: Job, on_part: OnPart, quality: int) -> Outcome:
     """Separate an image and write its sources and the contact sheet."""
     import torch
 
@@ -43,16 +44,15 @@ def separate_image(work: Work, job: Job, title: str, quality: int) -> Outcome:
     from sepcli.media.images import as_channels, read_image
 
     started = time.monotonic()
-    separator, options = work.separator, work.options
+    separator, options = loaded.separator, loaded.work.options
     image = read_image(job.source)
     for note in image.notes:
         console.note(f"{job.track}: {note}", options.quiet)
     channels = separator.engine.channels or image.pixels.shape[0]
     mixture = torch.from_numpy(as_channels(image, channels, job.source))
-    with console.progress(title, options.quiet) as on_progress:
-        result = separator.separate(
-            mixture, samples=options.samples, seed=options.seed, channel_axis=0, on_progress=on_progress
-        )
+    result = separator.separate(
+        mixture, samples=options.samples, seed=options.seed, channel_axis=0, on_progress=on_part
+    )
     for k, name in enumerate(separator.names):
         if result.samples[:, k].std(correction=0) < 1 / 255 <= mixture.std(correction=0):
             console.warn(f"{job.track}: the source {name} is empty", options.quiet)

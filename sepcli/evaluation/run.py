@@ -23,7 +23,7 @@ from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.task import Members, Plan, Scored, Task
 from sepcli.metrics import METRICS, Metric, find
 from sepcli.protocols import ProgressCallback
-from sepcli.separation.executor import STEPS, Executor, Serial
+from sepcli.separation.executor import STEPS, Executor, OnPart, Serial
 from sepcli.separation.seeds import item_seed
 
 
@@ -204,6 +204,6 @@ def _same(task: Task[Any], device: str) -> Task[Any]:
     return task
 
 
-def _score(state: tuple[Task[Any], Plan], members: Members[Any], on_progress: ProgressCallback) -> Scored:
+def _score(state: tuple[Task[Any], Plan], members: Members[Any], on_part: OnPart) -> Scored:
     task, plan = state
-    return task.score(members, plan, on_progress)
+    return task.score(members, plan, on_part)

@@ -12,11 +12,14 @@ from typing import Protocol, TypeVar
 
 from sepcli.errors import SepError, UsageError
 from sepcli.protocols import ProgressCallback
+from sepcli.separation.threads import limited
 
 State = TypeVar("State")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+OnPart = Callable[[float, float], None]
+"""Progress on an item: called with what is done and the whole, in any unit."""
 STEPS = 1000
 """Steps of progress per item."""
 
@@ -31,7 +34,7 @@ class Executor(Protocol):
     def map(
         self,
         setup: Callable[[str], State],
-        fn: Callable[[State, Item, ProgressCallback], Result],
+        fn: Callable[[State, Item, OnPart], Result],
         items: Iterable[Item],
         on_progress: ProgressCallback | None = None,
         on_lost: Callable[[Item], None] | None = None,
@@ -42,7 +45,7 @@ class Executor(Protocol):
 
         Args:
             setup: makes a worker's state, once, from its device.
-            fn: (state, item, progress) → result. Other processes import it, as they do ``setup``; items and
+            fn: (state, item, on_part) → result. Other processes import it, as they do ``setup``; items and
                 results are pickled.
             items: what is worked on; an iterable is read as workers become free.
             on_progress: called with (steps done, steps in all), ``STEPS`` per item.
@@ -117,9 +120,15 @@ EXECUTORS: Mapping[str, ExecutorRow] = {row.name: row for row in _ROWS}
 
 @dataclass(frozen=True)
 class Serial:
-    """This process, which is one worker on one device."""
+    """This process, which is one worker on one device.
+
+    Attributes:
+        device: of ``setup``.
+        threads: of the libraries that compute, while it works; None: as before.
+    """
 
     device: str = "cpu"
+    threads: int | None = None
 
     @property
     def devices(self) -> Sequence[str]:
@@ -129,23 +138,26 @@ class Serial:
     def map(
         self,
         setup: Callable[[str], State],
-        fn: Callable[[State, Item, ProgressCallback], Result],
+        fn: Callable[[State, Item, OnPart], Result],
         items: Iterable[Item],
         on_progress: ProgressCallback | None = None,
         on_lost: Callable[[Item], None] | None = None,
     ) -> Iterator[tuple[int, Result | SepError]]:
         """See ``Executor``."""
         total = len(items) if isinstance(items, Sized) else None
-        state, report = setup(self.device), on_progress or (lambda done, steps: None)
+        report = on_progress or (lambda done, steps: None)
+        with limited(self.threads):
+            state = setup(self.device)
         for number, item in enumerate(items):
             every = STEPS * (number + 1 if total is None else total)
 
-            def within(done: int, steps: int, number: int = number, every: int = every) -> None:
-                report(int(STEPS * (number + min(done / max(steps, 1), 1.0))), every)
+            def within(done: float, whole: float, number: int = number, every: int = every) -> None:
+                report(int(STEPS * (number + share_of(done, whole))), every)
 
             outcome: Result | SepError
             try:
-                outcome = fn(state, item, within)
+                with limited(self.threads):
+                    outcome = fn(state, item, within)
             except SepError as error:
                 outcome = error
             report(STEPS * (number + 1), every)
@@ -161,6 +173,11 @@ def open_serial(wanted: Wanted) -> Serial:
     if len(wanted.devices) > 1 or wanted.workers not in (None, 1):
         raise UsageError("serial is one worker on one device", "use processes", argument="executor")
     return Serial(wanted.devices[0])
+
+
+def share_of(done: float, whole: float) -> float:
+    """Return the share that is done, from 0 to 1."""
+    return min(done / whole, 1.0) if whole > 0 else 1.0
 
 
 def in_order(numbered: Iterable[tuple[int, Result]]) -> Iterator[Result]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from sepcli.errors import SepError, UsageError
 from sepcli.protocols import ProgressCallback
-from sepcli.separation.executor import Wanted
+from sepcli.separation.executor import OnPart, Wanted
 from sepcli.separation.workers import (
     Event,
     Failed,
@@ -47,7 +47,7 @@ class Processes:
     def map(
         self,
         setup: Callable[[str], State],
-        fn: Callable[[State, Item, ProgressCallback], Result],
+        fn: Callable[[State, Item, OnPart], Result],
         items: Iterable[Item],
         on_progress: ProgressCallback | None = None,
         on_lost: Callable[[Item], None] | None = None,

@@ -5,6 +5,7 @@ Inputs, priors and outputs are files: all machines of the cluster need them unde
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 
 from sepcli.errors import SepError, UsageError
 from sepcli.protocols import ProgressCallback
-from sepcli.separation.executor import Wanted
+from sepcli.separation.executor import OnPart, Wanted
 from sepcli.separation.workers import (
     Event,
     Failed,
@@ -42,8 +43,10 @@ ADDRESSES = "its address is HOST:PORT, ray://HOST:PORT, or auto"
 CONNECT_SECONDS = 5.0
 WAIT_SECONDS = 0.5
 """Time between two looks at the progress of the workers."""
+STOP_SECONDS = 10.0
+"""Time that the workers have to remove half-written files."""
 WATCH = "watch"
-"""The concurrency group of the method that says how far a worker is."""
+"""The concurrency group of the methods that are called while a worker works."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class RayWorkers:
     def map(
         self,
         setup: Callable[[str], State],
-        fn: Callable[[State, Item, ProgressCallback], Result],
+        fn: Callable[[State, Item, OnPart], Result],
         items: Iterable[Item],
         on_progress: ProgressCallback | None = None,
         on_lost: Callable[[Item], None] | None = None,
@@ -94,9 +97,12 @@ def open_ray(wanted: Wanted) -> RayWorkers:
             argument="device",
         )
     ray = _imported()
+    address = wanted.address or os.environ.get("RAY_ADDRESS", "")
+    if address not in ("", "auto"):
+        _check_reachable(address)
     connects = not ray.is_initialized()
     if connects:
-        _connect(ray, wanted)
+        _connect(ray, address, wanted.workers)
     resources = ray.cluster_resources()
     gpus, processors = (int(resources.get(name, 0)) for name in ("GPU", "CPU"))
     device = "cuda" if wanted.devices == ("cuda",) or (gpus and wanted.devices == ("auto",)) else "cpu"
@@ -117,13 +123,10 @@ def _imported() -> ModuleType:
     return module
 
 
-def _connect(ray: ModuleType, wanted: Wanted) -> None:
-    address = wanted.address or os.environ.get("RAY_ADDRESS", "")
+def _connect(ray: ModuleType, address: str, workers: int | None) -> None:
     options: dict[str, Any] = {"address": address}
     if not address:
-        options = {"address": "local", "num_cpus": wanted.workers, "include_dashboard": False}
-    elif address != "auto":
-        _check_reachable(address)
+        options = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), _same_signals():
@@ -196,13 +199,21 @@ class RayWorker:
         return Ready()
 
     def work(self, item: Any) -> Event:
-        """Work on an item."""
-        self._share = 0.0
-        return attempt(self._fn, self._state, item, self._report)
+        """Work on an item, unless ``stop`` is called meanwhile."""
+        self._share, self._thread = 0.0, threading.get_ident()
+        try:
+            return attempt(self._fn, self._state, item, self._report)
+        except KeyboardInterrupt:
+            return Lost()
 
     def share(self) -> Event:
         """Return how far the work is; it is called meanwhile."""
         return Progress(self._share)
+
+    def stop(self) -> None:
+        """Interrupt the work, so that half-written files are removed."""
+        thread = ctypes.c_ulong(self._thread)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(KeyboardInterrupt))
 
     def _report(self, share: float) -> None:
         self._share = share
@@ -220,6 +231,7 @@ class _Pool:
         actors: worker → actor.
         tasks: reference of what an actor does → worker.
         looks: reference of the progress of an actor → worker.
+        working: workers with an item.
         looked: time of the last look at progress.
     """
 
@@ -270,6 +282,11 @@ class _Pool:
         return events
 
     def close(self) -> None:
+        for worker in self.working:
+            self.actors[worker].stop.options(concurrency_group=WATCH).remote()
+        tasks = [task for task, worker in self.tasks.items() if worker in self.working]
+        if tasks:
+            self.ray.wait(tasks, num_returns=len(tasks), timeout=STOP_SECONDS)
         for actor in self.actors.values():
             self.ray.kill(actor)
         self.actors.clear()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 import time
 import traceback
 from collections import deque
@@ -17,7 +16,8 @@ from typing import Any, Protocol
 
 from sepcli.errors import SepError
 from sepcli.protocols import ProgressCallback
-from sepcli.separation.executor import STEPS, WorkerLost
+from sepcli.separation.executor import STEPS, OnPart, WorkerLost, share_of
+from sepcli.separation.threads import set_threads
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 REPORT_SECONDS = 0.1
@@ -58,7 +58,7 @@ class Lost:
 
 
 Event = Ready | Progress | Done | Failed | Lost
-Work = Callable[[Any, Any, ProgressCallback], Any]
+Work = Callable[[Any, Any, OnPart], Any]
 """(state, item, progress) → result."""
 
 
@@ -215,9 +215,9 @@ def begin(packed: bytes, device: str, threads: int) -> tuple[Any, Work]:
     """
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     setup, fn = unpack(packed)
-    _limit(threads)
+    set_threads(threads)
     state = setup(device)
-    _limit(threads)  # of what setup has imported
+    set_threads(threads)  # of what setup has imported
     return state, fn
 
 
@@ -225,14 +225,14 @@ def attempt(fn: Work, state: Any, item: Any, report: Callable[[float], None]) ->
     """Work on an item; ``report`` is called now and then with the share that is done."""
     reported = 0.0
 
-    def on_progress(done: int, steps: int) -> None:
+    def on_part(done: float, whole: float) -> None:
         nonlocal reported
         if time.monotonic() - reported > REPORT_SECONDS:
             reported = time.monotonic()
-            report(min(done / max(steps, 1), 1.0))
+            report(share_of(done, whole))
 
     try:
-        return Done(fn(state, item, on_progress))
+        return Done(fn(state, item, on_part))
     except SepError as error:
         return Done(error)
     except Exception as error:
@@ -247,12 +247,3 @@ def portable(error: Exception) -> Exception:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}", *error.__notes__)
     return error
-
-
-def _limit(threads: int) -> None:
-    """Let the libraries that this process has imported compute with so many threads."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)

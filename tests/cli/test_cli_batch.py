@@ -20,7 +20,7 @@ from sepcli.atomic import lock_of
 from sepcli.catalog import card as cards
 from sepcli.cli import separate_images
 from sepcli.cli.app import run
-from sepcli.cli.jobs import Outcome, Work
+from sepcli.cli.work import Loaded, Outcome
 
 Separate = Callable[..., tuple[int, list[str], list[str]]]
 
@@ -126,9 +126,9 @@ def test_what_another_run_has_written_meanwhile_is_not_replaced(
     real = separate_images.separate_image
     tracks = []
 
-    def meanwhile(work: Work, job: Any, title: str, **options: Any) -> Outcome:
+    def meanwhile(loaded: Loaded, job: Any, on_part: Any, **options: Any) -> Outcome:
         tracks.append(job.track)
-        outcome = real(work, job, title, **options)
+        outcome = real(loaded, job, on_part, **options)
         if job.track == "a":
             assert separate("b.png", *more)[0] == 0
         return outcome

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from sepcli.catalog import card as cards
 from sepcli.cli import separate_images
 from sepcli.cli.app import run
-from sepcli.cli.jobs import Outcome, Work
+from sepcli.cli.work import Loaded, Outcome
 from sepcli.errors import InputError, PriorError
 from sepcli.media.images import read_image
 from sepcli.priors.images.load import load_image_prior
@@ -100,10 +100,10 @@ def test_too_little_memory_fails_one_image(
     shutil.copy(image, tmp_path / "small.png")
     whole = separate_images.separate_image
 
-    def fails(work: Work, job: Any, title: str, **more: Any) -> Outcome:
+    def fails(loaded: Loaded, job: Any, on_part: Any, **more: Any) -> Outcome:
         if job.track == "mix":
             raise trouble
-        return whole(work, job, title, **more)
+        return whole(loaded, job, on_part, **more)
 
     monkeypatch.setattr(separate_images, "separate_image", fails)
     assert separate(image, tiny_images, tmp_path / "out") == 1

@@ -106,6 +106,147 @@ def test_an_evaluation_on_a_ray_cluster_is_that_of_one_process(
     assert report(several[1]) == report(alone[1])
 
 
+DEADLY = """
+import os, signal
+from pathlib import Path
+
+
+class Deadly:
+    def score(self, x, sigma):
+        for order in sorted(Path(__file__).parent.glob("kill*")):
+            order.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return -x / (0.1 + sigma**2)
+
+
+own = Deadly()
+"""
+"""A prior that kills its process once for every file ``kill…`` beside it."""
+IMAGES = ("--sampler", "projected", "--set", "steps=3", "--set", "sigma_max=1")
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
+    """Three images, and the words that separate them with a prior that can kill its process."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prior").mkdir()
+    (tmp_path / "prior" / "deadly.py").write_text(DEADLY)
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(60, 190, (8, 9, 1 if number else 3), np.uint8)
+        Image.fromarray(pixels.squeeze()).save(f"{number}.png")
+    return ("0.png", "1.png", "2.png", "--prior", "prior/deadly.py:own", *IMAGES)
+
+
+def loads(text: str) -> Any:
+    """A document without times."""
+    return json.loads(text, object_hook=lambda entries: {k: v for k, v in entries.items() if k != "elapsed"})
+
+
+def outputs(folder: str) -> dict[str, Any]:
+    """All files of a folder, also hidden ones, records without times."""
+    return {
+        path.relative_to(folder).as_posix(): loads(path.read_text())
+        if path.name == "run.json"
+        else path.read_bytes()
+        for path in sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    }
+
+
+def results(text: str) -> dict[str, Any]:
+    """A document without times and the folder of outputs."""
+    document: dict[str, Any] = loads(text)
+    for entry in document["results"]:
+        del entry["record"]
+    return document
+
+
+def test_workers_write_the_bytes_of_one_process_also_when_one_is_killed(
+    sepcli: Call, images: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "text.png").write_text("no image")
+    words = ("separate", *images, "text.png", "--json")
+    alone = sepcli(*words, "-o", "alone")
+    (tmp_path / "prior" / "kill").touch()
+    several = sepcli(*words, "-o", "several", "-j", "2")
+    assert not (tmp_path / "prior" / "kill").exists()
+    assert (alone[0], several[0]) == (3, 3)
+    assert results(several[1]) == results(alone[1])
+    assert several[2] == alone[2]
+    assert outputs("several") == outputs("alone")
+    assert {record["threads"] for name, record in outputs("several").items() if "run" in name} == {1}
+
+
+@pytest.mark.slow
+def test_an_item_that_loses_two_workers_fails_and_resume_completes(
+    sepcli: Call, images: tuple[object, ...], tmp_path: Path
+) -> None:
+    for number in range(2):
+        (tmp_path / "prior" / f"kill{number}").touch()
+    words = ("separate", *images, "--executor", "processes")
+    code, out, err = sepcli(*words)
+    error, _, counts = err.splitlines()
+    assert (code, len(out.splitlines())) == (3, 2)
+    assert "0.png" in error
+    assert counts == "2 done, 1 failed"
+    assert {path.name for path in Path("separated").iterdir()} == {"1", "2"}
+    assert sepcli(*words, "--resume", "-q") == (0, "", "")
+    assert sepcli("separate", *images, "-o", "alone", "-q") == (0, "", "")
+    assert outputs("separated") == outputs("alone")
+
+
+@pytest.mark.slow
+def test_colorizations_by_workers_with_messages_and_replay(
+    sepcli: Call, images: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("colorize", *images, "--samples", "2")
+    alone, several = sepcli(*words, "-o", "out"), None
+    Path("out").rename("alone")
+    several = sepcli(*words, "-o", "out", "-j", "2")
+    assert several == alone
+    assert "0" in several[2].splitlines()[0]
+    assert outputs("out") == outputs("alone")
+    again = ("colorize", "--replay", "out/1/run.json", "--prior", "prior/deadly.py:own", "-o", "again")
+    assert sepcli(*again, "-q") == (0, "", "")
+    code, _, err = sepcli(*again, "-j", "2")
+    assert code == 2
+    assert "--jobs" in two_lines(err)[0]
+
+
+@pytest.mark.slow
+def test_recordings_by_workers_and_what_they_will_take(
+    sepcli: Call, tiny_prior: Path, tmp_path: Path
+) -> None:
+    for seed in range(2):
+        noise(tmp_path / "in" / f"{seed}.wav", seed)
+    words = ("separate", "in", "--prior", tiny_prior)
+    assert sepcli(*words, "-o", "alone", "-q") == (0, "", "")
+    code, out, err = sepcli(*words, "-o", "out", "-j", "2", "--dry-run", "--json")
+    assert (code, err) == (0, "")
+    for entry in json.loads(out)["dry_run"]:
+        assert entry["device"] == "cpu"
+        assert entry["estimated_seconds"] is not None
+    assert not Path("out").exists()
+    assert sepcli(*words, "-o", "out", "-j", "2", "-q") == (0, "", "")
+    assert outputs("out") == outputs("alone")
+    code, out, err = sepcli(*words, "-o", "out", "-j", "2", "--resume", "--set", "lam=2")
+    assert (code, out) == (1, "")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_ray_cluster_writes_the_bytes_of_one_process_also_when_a_worker_is_killed(
+    sepcli: Call, images: tuple[object, ...], tmp_path: Path
+) -> None:
+    words = ("separate", *images)
+    alone = sepcli(*words, "-o", "out")
+    Path("out").rename("alone")
+    (tmp_path / "prior" / "kill").touch()
+    assert sepcli(*words, "-o", "out", "--executor", "ray", "-j", "2") == alone
+    assert not (tmp_path / "prior" / "kill").exists()
+    assert outputs("out") == outputs("alone")
+
+
+@pytest.mark.parametrize("command", ["separate", "colorize", "evaluate"])
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -122,9 +263,9 @@ def test_an_evaluation_on_a_ray_cluster_is_that_of_one_process(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_workers_that_cannot_be(
-    words: list[str], code: int, message: str, sepcli: Call, tiny_prior: Path
+    words: list[str], code: int, message: str, command: str, sepcli: Call, images: tuple[object, ...]
 ) -> None:
-    found, out, err = sepcli("evaluate", "--prior", tiny_prior, *words)
+    found, out, err = sepcli(command, *(() if command == "evaluate" else images), *words)
     assert (found, out) == (code, "")
     assert message in two_lines(err)[0]
 

@@ -201,7 +201,7 @@ def test_it_says_that_the_files_are_identical(finished: Path, capsys: pytest.Cap
     ("entry", "change"),
     [
         ("versions", lambda value: value | {"torch": "1.0.0"}),
-        ("threads", lambda value: value + 7),
+        ("threads", lambda value: value + 100_000),
         ("machine", lambda value: value | {"instructions": "ABACUS"}),
         ("plan", lambda value: value | {"samples": 9}),
     ],
@@ -234,7 +234,7 @@ def test_other_files_are_named_with_their_difference(
     expected = abs(2 * int(pixels[0, 0]) - 255) / 255
     assert result["replay"]["files"] == {"digit-1.png": pytest.approx(expected, abs=1e-6)}
     assert shown.err.startswith("error: ")
-    edit(finished, threads=100)  # which may explain it
+    edit(finished, threads=100_000)  # which may explain it
     assert replay("separate", str(finished), "--overwrite") == 0
     assert "1 of 3 files" in capsys.readouterr().out
 
