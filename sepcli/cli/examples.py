@@ -60,6 +60,7 @@ EXAMPLES: Mapping[str, str] = {
     "build-likelihood": """
         sepcli build-likelihood --prior my-prior --data slakh/
         sepcli build-likelihood --prior my-prior --data slakh/ --resume
+        sepcli build-likelihood --prior my-prior --data slakh/ --jobs 8
     """,
     "samplers": """
         sepcli samplers

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from sepcli.cli import console, tables
-from sepcli.cli.options import Device, Json, Quiet, files, model, panel, takes
+from sepcli.cli.options import Devices, ExecutorName, Jobs, Json, Quiet, files, model, panel, takes
 from sepcli.cli.settings import parse_duration, parse_settings
+from sepcli.cli.workers import open_executor
 from sepcli.errors import UsageError
+from sepcli.separation.executor import Executor, Serial
 from sepcli.settings import parse
+
+if TYPE_CHECKING:
+    import torch
 
 counting = panel("Counting")
 
@@ -48,7 +53,9 @@ class LikelihoodOptions:
         ),
     ] = None
     seed: Annotated[int, counting("Seed of the pairs; shards need different ones.", min=0)] = 0
-    device: Device = "auto"
+    device: Devices = "auto"
+    jobs: Jobs = None
+    executor: ExecutorName = None
     cache: Annotated[
         Path | None, files("Folder for decoded recordings and images. Default: PRIOR/cache.")
     ] = None
@@ -62,7 +69,6 @@ class LikelihoodOptions:
 def build_likelihood(options: LikelihoodOptions) -> None:
     """Count p(mixture token | source tokens) over random pairs of clean sources."""
     console.load("torch", options.quiet)
-    from sepcli.api import choose_device
     from sepcli.priors.lass import count as likelihood
     from sepcli.priors.lass.settings import CountSettings
     from sepcli.priors.lass.table_job import open_job
@@ -80,19 +86,37 @@ def build_likelihood(options: LikelihoodOptions) -> None:
     if twice := given.keys() & more:
         raise UsageError(f"--set {min(twice)} duplicates an option", "use the option")
     settings = parse(CountSettings, {**given, **more})
-    device = "cpu" if options.merge else choose_device(options.device)
+    executor, device = _workers(options)
     job = open_job(options.prior, options.data, settings, options.cache or options.prior / "cache", device)
     if options.merge:
         summary = likelihood.merge(job, options.merge, options.overwrite)
     else:
         with console.progress("count", options.quiet) as on_progress:
             summary = likelihood.count(
-                job, resume=options.resume, overwrite=options.overwrite, on_progress=on_progress
+                job,
+                resume=options.resume,
+                overwrite=options.overwrite,
+                executor=executor,
+                on_progress=on_progress,
             )
     if options.as_json:
         console.emit_json(summary)
     else:
         _show(summary)
+
+
+def _workers(options: LikelihoodOptions) -> tuple[Executor | None, torch.device]:
+    """Return who counts, None for this process, and the device of this process."""
+    import torch
+
+    from sepcli.api import choose_device
+
+    if options.merge:
+        return None, choose_device("cpu")
+    executor = open_executor(options.device, options.jobs, options.executor, options.quiet)
+    serial = isinstance(executor, Serial)
+    here = serial or torch.cuda.is_available()
+    return None if serial else executor, choose_device(executor.devices[0] if here else "cpu")
 
 
 def _show(summary: dict[str, Any]) -> None:

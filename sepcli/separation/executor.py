@@ -64,7 +64,7 @@ class WorkerLost(SepError):
     """A worker process has ended without a result."""
 
     def __init__(self) -> None:
-        super().__init__("its worker was killed, as happens when memory is short", "use fewer workers")
+        super().__init__("a worker was killed, as happens when memory is short", "use fewer workers")
 
 
 @dataclass(frozen=True)

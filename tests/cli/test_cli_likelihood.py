@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from sepcli.cli.app import run
 
+HAS_RAY = importlib.util.find_spec("ray") is not None
 BATCH = 4 * 32
 SMALL = ("--set", "pairs=4", "--set", "chunk_tokens=32", "--set", "held_out=1")
 
@@ -73,6 +75,21 @@ def test_shards_are_merged(build, prior: Path, tmp_path: Path) -> None:
     assert json.loads(out)["tokens"] == 2 * BATCH
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "executor", ["processes", pytest.param("ray", marks=pytest.mark.skipif(not HAS_RAY, reason="needs Ray"))]
+)
+def test_workers_count_the_same_table(build, prior: Path, tmp_path: Path, executor: str) -> None:
+    def table() -> list[bytes]:
+        return [path.read_bytes() for path in sorted((prior / "table").iterdir())]
+
+    assert build("--tokens", 20 * BATCH, "--json")[0] == 0
+    alone = table()
+    assert build("--tokens", 10 * BATCH, "--overwrite", "-j", 2, "--executor", executor)[0] == 0
+    assert build("--tokens", 20 * BATCH, "--resume", "-j", 2, "--executor", executor)[0] == 0
+    assert table() == alone
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -82,6 +99,7 @@ def test_shards_are_merged(build, prior: Path, tmp_path: Path) -> None:
         (["--seed", "-1"], 2, "--seed"),
         (["--resume", "--overwrite"], 2, "--resume"),
         (["--device", "toaster"], 2, "toaster"),
+        (["--executor", "dask"], 2, "dask"),
         (["--prior", "nowhere"], 4, "nowhere"),
         (["--data", "nowhere"], 1, "nowhere"),
         (["--merge", "nowhere"], 4, "nowhere"),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from sepcli.priors.lass.load import load_codec
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.priors.lass.table_job import nearest_seen, open_job
+from sepcli.separation.executor import WorkerLost
 
 BATCH = 8 * 32
 SETTINGS = CountSettings(
@@ -132,6 +133,52 @@ def test_shards_add_up(
     both = [prior, Path(shutil.copytree(shards[0], tmp_path / "three"))]  # its own counts may be among them
     merge(open_job(prior, tiny_slakh, SETTINGS, tiny_slakh / "cache"), both)
     assert counts(prior).pairs == 6 * BATCH
+
+
+@dataclass(frozen=True)
+class Scrambled:
+    """Two workers that are done in the opposite order; those of one item are killed."""
+
+    lost: int | None = None
+    devices: tuple[str, ...] = ("cpu", "cpu")
+
+    def map(
+        self, setup: Callable[..., Any], fn: Callable[..., Any], items: Iterable[Any], *options: Any
+    ) -> Iterator[tuple[int, Any]]:
+        state = setup("cpu")
+        for number, item in reversed([*enumerate(items)]):
+            yield number, WorkerLost() if number == self.lost else fn(state, item, lambda done, whole: None)
+
+
+def test_workers_count_the_same_table_in_any_order(
+    prior: Path, tmp_path: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    other = Path(shutil.copytree(prior, tmp_path / "other"))
+    more = replace(SETTINGS, tokens=18 * BATCH + 1)
+    told: list[tuple[int, int]] = []
+    alone = counting(prior, more)
+    several = counting(other, more, executor=Scrambled(), on_progress=lambda *done: told.append(done))
+    assert alone["tokens"] == 19 * BATCH
+    assert told == sorted(told)
+    assert told[-1] == (18 * BATCH + 1, 18 * BATCH + 1)
+    for name in ("counts", "table"):
+        file = f"table/{name}.safetensors"
+        assert (prior / file).read_bytes() == (other / file).read_bytes()
+    del several["kept"]["file_bytes"], alone["kept"]["file_bytes"]
+    assert several == alone
+
+
+def test_what_was_counted_before_a_lost_shard_is_kept(
+    prior: Path, tmp_path: Path, counting: Callable[..., dict[str, Any]]
+) -> None:
+    other = Path(shutil.copytree(prior, tmp_path / "other"))
+    more = replace(SETTINGS, tokens=20 * BATCH)
+    with pytest.raises(WorkerLost):
+        counting(other, more, executor=Scrambled(lost=1))
+    assert counts(other).pairs == 8 * BATCH
+    counting(other, more, executor=Scrambled(), resume=True)
+    counting(prior, more)
+    assert same(counts(prior), counts(other))
 
 
 def test_both_orders(prior: Path, counting: Callable[..., dict[str, Any]]) -> None:

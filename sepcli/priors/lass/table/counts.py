@@ -130,6 +130,15 @@ class TripleCounter:
             self._wait((base + b) * self.vocabulary + a)
         self.pairs += m.numel()
 
+    def join(self, other: TripleCounter) -> None:
+        """Add what another counter of as many codes has counted; it is not used any more."""
+        self._runs += other._runs
+        self._waiting += other._waiting
+        self._held += other._held
+        self.pairs += other.pairs
+        if self._held >= self._buffer:
+            self._sort()
+
     def triples(self) -> Counts:
         """Return all counts so far; counting may go on afterwards."""
         self._sort()
