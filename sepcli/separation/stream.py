@@ -17,7 +17,7 @@ from sepcli.errors import UsageError
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.blocks import BlockReader, BlockWriter
 from sepcli.separation.levels import measure_gain, side_level
-from sepcli.separation.parallel import side_by_side, threads_of
+from sepcli.separation.parallel import threads_of
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.spread import SampleTally
 from sepcli.separation.stem_report import DirectionReport, StreamReport, Tally
@@ -71,10 +71,11 @@ def separate_stream(
     mixtures, bare = Joiner(windows, info.frames), Joiner(windows, info.frames)
     tallies = [Tally(engine.names) for _ in writers]
     silent = 0
-    for mixture, samples, sets in job.run(on_progress or (lambda done, total: None)):
+    for mixture, samples in job.run(on_progress or (lambda done, total: None)):
         silent += not mixture.any()
         block = mixtures.push(mixture)
-        for writer, joiner, tally, stems in zip(writers, joiners, tallies, sets, strict=True):
+        sets = zip(writers, joiners, tallies, job.sets(mixture, samples), strict=True)
+        for writer, joiner, tally, stems in sets:
             joined = joiner.push(stems)
             tally.add(writer.write(joined, None if settings.consistency == "none" else block), block)
         if raw is not None:
@@ -124,9 +125,9 @@ class _Recording:
         mid, side = self._energies
         return round(float(10 * np.log10(side / mid)), 1) if mid > 0 and side > 0 else None
 
-    def run(self, on_progress: OnSeconds) -> Iterator[tuple[Signal, list[Tensor], list[Signal]]]:
-        """Yield every window (C, samples); per direction, its stems (S, K, N) at the engine's rate, none for
-        silence; and its set of consistent stems (K, C, samples), or S sets."""
+    def run(self, on_progress: OnSeconds) -> Iterator[tuple[Signal, list[Tensor]]]:
+        """Yield every window (C, samples) and, per direction, its stems (S, K, N) at the engine's rate; none
+        for silence."""
         info, windows = self.reader.info, self.plan.windows
         source = windows.split(self.reader.read, info.frames)
         hop = float((windows.length - windows.overlap) * windows.block / info.sample_rate)
@@ -142,29 +143,22 @@ class _Recording:
             audible = [index for index, window in enumerate(chunk) if window.any()]
             samples = self._sample([chunk[i] for i in audible], [first + i for i in audible], inside)
             by_window = dict(zip(audible, samples, strict=True))
-            parts = [(window, by_window.get(index, [])) for index, window in enumerate(chunk)]
-            for (window, of_window), sets in zip(
-                parts, side_by_side(self._sets, parts, threads), strict=True
-            ):
+            for index, window in enumerate(chunk):
                 self._energies += side_level(window)
-                yield window, of_window, sets
+                yield window, by_window.get(index, [])
             first += len(chunk)
             on_progress(min(info.seconds, first * hop), info.seconds)
         on_progress(info.seconds, info.seconds)
 
-    def _sets(self, part: tuple[Signal, Sequence[Tensor]], _: object) -> list[Signal]:
-        """A window (C, samples) and its stems per direction to its set of consistent stems, or S sets."""
-        window, samples = part
+    def sets(self, window: Signal, samples: Sequence[Tensor]) -> Iterator[Signal]:
+        """Yield the set of consistent stems of a window (C, samples), or S, from (S, K, N) per direction."""
         sets = self.settings.samples if self.settings.keep_samples else 1
         if not samples:
-            return [np.zeros((len(self.engine.names), *window.shape))] * sets
-        groups = zip(*(of_direction.chunk(sets) for of_direction in samples), strict=True)
-        return [
-            self.sampler.consistent(
-                [self.sampler.resampled(stems, window.shape[-1]) for stems in group], window
-            )
-            for group in groups
-        ]
+            yield from (np.zeros((len(self.engine.names), *window.shape)) for _ in range(sets))
+            return
+        for group in zip(*(of_direction.chunk(sets) for of_direction in samples), strict=True):
+            estimates = [self.sampler.resampled(stems, window.shape[-1]) for stems in group]
+            yield self.sampler.consistent(estimates, window)
 
     def _sample(
         self, windows: list[Signal], numbers: list[int], on_progress: ProgressCallback

@@ -17,8 +17,6 @@ from torch import Tensor
 
 FLOOR = 1e-6
 """Floor of magnitudes relative to the loudest bin (-120 dB); below it all stems get equal parts."""
-TOGETHER = 8
-"""Channels whose spectra are in memory at once."""
 BAND = 0.7
 """Masks above the cutoff are those of the band from this fraction of the cutoff to the cutoff."""
 
@@ -67,14 +65,13 @@ def wiener(
         power = torch.stack([_power(transform(stem / scale)) for stem in sample])
         mask = mask + _mask(power, exponent, cutoff) / len(estimates)  # (K, F, N)
     stems, scale = mixture.new_empty(len(mask), *mixture.shape), _peak(mixture)
-    for first in range(0, len(mixture), TOGETHER):
-        group = slice(first, first + TOGETHER)
-        spectrum, rest = transform(mixture[group] / scale), mixture[group].clone()  # (C, F, N)
-        for stem, part in zip(stems[:-1, group], mask[:-1], strict=True):  # one at a time: they are large
-            stem[:] = torch.istft(part * spectrum, **frames, length=mixture.shape[-1])
+    for number, channel in enumerate(mixture):  # one at a time: spectra are large
+        spectrum, rest = transform(channel / scale), channel.clone()  # (F, N)
+        for stem, part in zip(stems[:-1, number], mask[:-1], strict=True):
+            stem[:] = torch.istft(part * spectrum, **frames, length=len(channel))
             stem *= scale
             rest -= stem
-        stems[-1, group] = rest
+        stems[-1, number] = rest
     return stems
 
 
@@ -94,12 +91,12 @@ def _power(spectrum: Tensor) -> Tensor:
 
 
 def _mask(power: Tensor, exponent: float, cutoff: float) -> Tensor:
-    """Return masks (K, F, N), which sum to one over K, for squared magnitudes (K, F, N)."""
+    """Return masks (K, F, N), which sum to one over K, for squared magnitudes (K, F, N); these are lost."""
     loudest = power.amax()
     if loudest <= 0:
         return torch.full_like(power, 1 / len(power))
     # in the log domain, since powers may underflow for all stems
-    log_power = 0.5 * exponent * (power / loudest).clamp_(min=FLOOR**2).log_()
+    log_power = power.div_(loudest).clamp_(min=FLOOR**2).log_().mul_(0.5 * exponent)
     mask = log_power.softmax(dim=0)
     last = power.shape[1] - 1  # the Nyquist bin
     top = max(1, int(2 * cutoff * last))
