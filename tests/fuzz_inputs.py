@@ -12,8 +12,13 @@ import soundfile
 from encoding import encode
 from PIL import Image
 
+from sepcli.media.audio import AudioInfo
+from sepcli.media.covers import Cover
 from sepcli.media.file_format import FileFormat
 from sepcli.media.png16 import write_png16
+from sepcli.media.stem_format import Encoding
+from sepcli.media.stems import StemWriter
+from sepcli.media.tags import Tags
 from sepcli.media.tiff16 import write_tiff16
 
 RATE = 8000
@@ -54,7 +59,26 @@ def audio_seeds(folder: Path) -> list[Seed]:
         rate = 48_000 if kind == "opus" else 16_000
         data = encode(path, samples, FileFormat(kind.upper(), rate, 2, bitrate=64_000))
         seeds.append(Seed(path.name, data))
-    return seeds
+    return [*seeds, *tagged_seeds(folder, samples)]
+
+
+def tagged_seeds(folder: Path, samples: np.ndarray) -> list[Seed]:
+    """Audio files with texts and a cover, each in the tags of its container, and one with stems."""
+    cover = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (8, 8, 3), np.uint8)).save(cover, "PNG")
+    tags = Tags({"title": "Tïtle", "artist": "Someone"}, cover=Cover(cover.getvalue()))
+    seeds = []
+    for kind, subtype in {"flac": "PCM_16", "ogg": "VORBIS", **dict.fromkeys(LOSSY, "")}.items():
+        path = folder / f"tagged.{kind}"
+        rate = 48_000 if kind == "opus" else 16_000
+        bitrate = None if kind == "flac" else 64_000
+        data = encode(path, samples, FileFormat(kind.upper(), rate, 2, subtype, bitrate, tags=tags))
+        seeds.append(Seed(path.name, data))
+    mixture = AudioInfo(folder / "mix", 44_100, 2, FRAMES, "WAV", "PCM_16", tags=tags)
+    path, stems = folder / "song.stem.mp4", np.stack([samples.T / 2] * 2)
+    with StemWriter([path], mixture, encoding=Encoding("stem.mp4", 64_000), names=("a", "b")) as writer:
+        writer.write(stems, samples.T)
+    return [*seeds, Seed(path.name, path.read_bytes())]
 
 
 def image_seeds() -> list[Seed]:

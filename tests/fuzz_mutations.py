@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 
@@ -85,6 +86,18 @@ def swap_lines(data: bytes, rng: np.random.Generator) -> bytes:
     else:
         lines.insert(first, lines[second])
     return b"".join(lines)
+
+
+def change_progress(data: bytes, rng: np.random.Generator) -> bytes:
+    """Damage the progress in the header of a checkpoint, which stays a safetensors file."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    mutation = TEXT[str(rng.choice([*TEXT]))]
+    progress = mutation(header["__metadata__"]["progress"].encode(), rng)
+    header["__metadata__"]["progress"] = progress.decode(errors="replace")
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 BINARY: Mapping[str, Mutation] = {
