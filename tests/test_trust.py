@@ -39,7 +39,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +60,7 @@ from sepcli.errors import PriorError, UsageError
 from sepcli.media.file_format import FileFormat
 from sepcli.priors.complete import check_complete
 from sepcli.priors.images.load import load_image_prior
+from sepcli.priors.load import load_selection
 from sepcli.priors.select import choose
 
 CONFIG, WEIGHTS = "denoiser/config.json", "denoiser/model.safetensors"
@@ -167,6 +170,32 @@ def test_a_card_lists_every_file_that_its_engine_reads(
     assert not list(tmp_path.glob("out/**/*.png"))
     with pytest.raises(PriorError, match=r"denoiser/"):
         load_image_prior(Verified(cards.read(prior), prior))
+
+
+def test_loading_reads_every_file_once(prior: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, opened, extra = cards.read(prior), Counter[str](), prior / "extra" / "model.safetensors"
+    extra.parent.mkdir()
+    extra.write_bytes(b"no engine reads this")
+    cards.write(
+        structs.replace(card, files={**card.files, "extra/model.safetensors": cards.entry(extra)}), prior
+    )
+    whole = Path.open
+
+    def counted(path: Path, *options: Any, **named: Any) -> Any:
+        opened[path.name if path.parent == prior else path.relative_to(prior).as_posix()] += 1
+        return whole(path, *options, **named)
+
+    selection = choose(str(prior))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", counted)
+        load_selection(selection)
+    assert opened == dict.fromkeys((*card.files, "extra/model.safetensors"), 1)
+    for name in (*card.files, "extra/model.safetensors"):
+        data = (prior / name).read_bytes()
+        (prior / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(PriorError, match=name):
+            load_selection(selection)
+        (prior / name).write_bytes(data)
 
 
 @pytest.mark.parametrize("fixture", ["tiny_prior", "tiny_images", "tiny_flow"])

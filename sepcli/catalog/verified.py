@@ -7,9 +7,11 @@ Nothing is read that the card does not list, whatever else lies in the folder.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+from msgspec import structs
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.bounded import Files
@@ -25,11 +27,13 @@ class Verified:
         card: lists the files with size and sha256.
         folder: the prior's.
         path: inside the folder.
+        intact: the files that were read, shared by the folders and files in a folder.
     """
 
     card: Card
     folder: Path
     path: str = ""
+    intact: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -41,7 +45,7 @@ class Verified:
 
     def __truediv__(self, name: str, /) -> Self:
         """Return a file or folder in this one."""
-        return type(self)(self.card, self.folder, f"{self.path}/{name}".lstrip("/"))
+        return type(self)(self.card, self.folder, f"{self.path}/{name}".lstrip("/"), self.intact)
 
     def listed(self) -> list[str]:
         """Return the paths, in this folder, of the files that the card lists."""
@@ -67,7 +71,18 @@ class Verified:
                 f"the card of prior {self.card.name} does not list {self.path}, which is not verified",
                 "fetch or train the prior again",
             )
-        return cards.read_intact(self.card, self.folder, self.path)
+        data = cards.read_intact(self.card, self.folder, self.path)
+        self.intact.add(self.path)
+        return data
+
+    def verify_others(self) -> None:
+        """Verify the listed files that were not read, so that every file is hashed once.
+
+        Raises:
+            PriorError: see ``card.verify``.
+        """
+        others = {name: entry for name, entry in self.card.files.items() if name not in self.intact}
+        cards.verify(structs.replace(self.card, files=others), self.folder)
 
 
 def verified(card: Card, folder: Path) -> Verified:

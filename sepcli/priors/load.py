@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from sepcli.catalog import card as cards
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors import resolve
 from sepcli.priors.complete import check_complete, family_of
@@ -27,7 +26,7 @@ STREAM = tuple(field.name for field in fields(StreamSettings) if field.name != "
 
 
 def load_selection(selection: Selection, device: str | torch.device = "cpu") -> Separator:
-    """Verify the files of the priors that ``choose`` chose, load them, and make what separates with them.
+    """Load the priors that ``choose`` chose, verify all of their files, and make what separates with them.
 
     Raises:
         PriorError: a prior is damaged or incomplete.
@@ -39,10 +38,11 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
     parse(StreamSettings, stream)  # before anything is loaded
     chosen = replace(selection, settings=others)
     make = resolve(_separator(chosen))
-    for folder, card in dict(zip(chosen.folders, chosen.cards, strict=True)).items():
+    for card in chosen.cards:
         check_complete(card, chosen.engine)
-        cards.verify(card, folder)
     loaded = make(chosen, torch.device(device))
+    for files in chosen.files:
+        files.verify_others()
     colorizer = loaded if isinstance(loaded, Colorizer) else None
     engine = loaded if colorizer is None else colorizer.engine(chosen.weights)
     if audio:

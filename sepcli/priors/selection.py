@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -76,10 +77,12 @@ class Selection:
         sampler = self.sampler if self.sampler is not None else self.defaults.get("sampler")
         return None if sampler is None else str(sampler)
 
-    @property
+    @cached_property
     def files(self) -> tuple[Verified, ...]:
-        """The folders of the cards, whose files are verified as they are read."""
-        return tuple(map(Verified, self.cards, self.folders))
+        """The folders of the cards, verified as they are read; equal folders are one object."""
+        pairs = zip(self.folders, self.cards, strict=True)
+        shared = {folder: Verified(card, folder) for folder, card in pairs}
+        return tuple(shared[folder] for folder in self.folders)
 
     def options(self) -> dict[str, Any]:
         """Return the settings that run: the defaults are those of the default sampler."""
@@ -94,9 +97,8 @@ class Selection:
     def networks(self, load: Callable[[Card, Files], Network]) -> list[Network]:
         """Return the network of every source's prior; those of one folder are one object."""
         entries = self.per_source()
-        loaded = {
-            folder: load(card, Verified(card, folder)) for folder, card in {f: c for c, f in entries}.items()
-        }
+        folders = dict(zip(self.folders, self.files, strict=True))
+        loaded = {folder: load(files.card, files) for folder, files in folders.items()}
         return [loaded[folder] for _, folder in entries]
 
     def groups(self) -> tuple[Hashable, ...] | None:
