@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import json
 import os
+import platform
 import select
 import signal
 import subprocess
@@ -26,8 +27,12 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from sepcli import __version__
 
 LIMIT = 20.0
 """Seconds for one input."""
@@ -55,6 +60,7 @@ class Tally:
         kinds = sorted({kind for kind, _ in self.counts})
         return {
             "seed": seed,
+            "measured": measured(),
             "inputs": self.counts.total(),
             "seconds": round(seconds, 1),
             "slowest_input_seconds": round(self.slowest, 2),
@@ -64,6 +70,14 @@ class Tally:
             },
             "failed": self.failures,
         }
+
+
+def measured() -> dict[str, Any]:
+    """The date, and the versions of what read the inputs."""
+    names = ("torch", "numpy", "av", "soundfile", "pillow", "safetensors")
+    versions = {"sepcli": __version__, "python": platform.python_version()}
+    versions |= {name: version(name) for name in names}
+    return {"date": datetime.now(UTC).date().isoformat(), "versions": versions}
 
 
 def read_numbers(seed: int, numbers: Iterator[int], limit: float) -> Iterator[dict[str, Any]]:

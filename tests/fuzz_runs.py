@@ -13,7 +13,7 @@ from fuzz_mutations import BINARY, TEXT, change_progress
 
 from sepcli.catalog import card as cards
 from sepcli.catalog.verified import verified
-from sepcli.errors import SepError
+from sepcli.errors import InputError, SepError
 from sepcli.media.audio import AudioReader
 from sepcli.media.images import read_image
 from sepcli.priors.images.load import load_image_prior
@@ -69,7 +69,7 @@ def separate_to_format(bench: Bench, rng: np.random.Generator) -> str:
     written = [file for file in folder.rglob("*") if file.is_file() and file != path]
     if code:
         assert not written, f"exit code {code}, and {written[0].name}"
-        return f"{seed.name} {name} refused"
+        raise InputError(f"{seed.name} {name}", "it is refused")
     (record,) = (file for file in written if file.name.endswith("run.json"))
     stems = {
         (record.parent / stem).resolve()

@@ -126,6 +126,43 @@ def storage(document: Mapping[str, Any]) -> str:
     return "\n".join(["## Weights in 8 bits\n", about, markdown(heads, rows) + "\n"])
 
 
+def fuzz(document: Mapping[str, Any]) -> str:
+    """Return the section on damaged inputs and killed runs, from the report of ``tests/fuzz.py``."""
+    measured = document["measured"]
+    versions = ", ".join(f"{name} {text}" for name, text in measured["versions"].items())
+    ends = ("read", "refused", "failed")
+    rows = [
+        (kind, str(sum(counts.values())), *(str(counts[end]) for end in ends))
+        for kind, counts in document["kinds"].items()
+    ]
+    about = (
+        f"{document['inputs']:,} damaged inputs in {document['seconds'] / 60:.0f} minutes, seed "
+        f"{document['seed']}, by `tests/fuzz.py`: {document['failures']} failed (a traceback, a hang, an output "
+        f"that is not whole, or a file cut short and read without a word); the slowest took "
+        f"{document['slowest_input_seconds']:.1f} s ({measured['date']}; {versions}).\n"
+    )
+    table = markdown(("input", "number", *ends), rows) + "\n"
+    return "\n".join(["## Damaged inputs and killed runs\n", about, table, *kills(document.get("kills"))])
+
+
+def kills(document: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield the texts on killed runs, from the report of ``tests/kill_runs.py``."""
+    if document is None:
+        return
+    yield (
+        f"{document['killed']} runs killed by `kill -9` at random moments, seed {document['seed']}, and "
+        f"resumed: {document['failures']} left other bytes than an undisturbed run, or temporary files.\n"
+    )
+    runs = {
+        line["run"]: [one for one in document["each"] if one["run"] == line["run"]]
+        for line in document["each"]
+    }
+    rows = [
+        (run, str(len(each)), str(sum(bool(one["unlike"]) for one in each))) for run, each in runs.items()
+    ]
+    yield markdown(("run", "killed", "unlike"), rows) + "\n"
+
+
 def decoding(document: Mapping[str, Any]) -> str:
     """Return the section on the audio reader, from the report of ``decoding.py``."""
     versions = ", ".join(f"{name} {text}" for name, text in document["versions"].items())

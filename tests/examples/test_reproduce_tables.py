@@ -72,3 +72,29 @@ def test_the_margin_of_flows_is_the_least(program: ModuleType, tmp_path: Path) -
     row = next(row for row in program.ROWS if row.metric == "cross-likelihood")
     assert program.cells(row)[2] == "**1.5** nats per sample [1, 2]"
     assert "| a | 4 [1, 2] |" in program.results()
+
+
+def test_damaged_inputs_and_killed_runs_are_counted(program: ModuleType, tmp_path: Path) -> None:
+    each = [{"run": "fetch", "unlike": []}, {"run": "fetch", "unlike": ["a"]}, {"run": "train", "unlike": []}]
+    kinds = {"audio": {"read": 3, "refused": 4, "failed": 1}, "card": {"read": 0, "refused": 5, "failed": 0}}
+    document = {
+        "seed": 7,
+        "inputs": 1013,
+        "seconds": 121.0,
+        "slowest_input_seconds": 0.52,
+        "failures": 1,
+        "measured": {"date": "2026-01-02", "versions": {"sepcli": "0.1"}},
+        "kinds": kinds,
+        "kills": {"seed": 7, "killed": 3, "failures": 1, "each": each},
+    }
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "fuzz.json").write_text(json.dumps(document))
+    text = program.results()
+    for part in (
+        "1,013 damaged inputs in 2 minutes, seed 7",
+        "| audio | 8 | 3 | 4 | 1 |",
+        "3 runs killed",
+        "| fetch | 2 | 1 |",
+        "| train | 1 | 0 |",
+    ):
+        assert part in text
