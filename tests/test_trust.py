@@ -31,7 +31,20 @@ a record is a pipe                                    test_a_pipe_is_refused_and
 bytes of a file look like a chunk of its header       test_only_a_chunk_of_the_header_is_changed
 a link takes the place of a temporary file            test_a_link_put_in_place_is_not_written_through
                                                       (tests/media/test_stem_writer.py)
-a file with any other damage                          tests/test_trust_fuzz.py
+an image is of a format that starts other programs    test_only_listed_formats_are_tried
+                                                      (tests/media/test_images.py)
+an image claims gigabytes                             test_images_that_would_fill_the_memory_are_refused
+                                                      (tests/media/test_images.py)
+a playlist names other files or servers               test_a_playlist_is_no_audio_file
+                                                      (tests/media/test_whole_files.py)
+a folder of outputs is a link                         test_a_track_folder_that_is_a_link_is_named
+                                                      (tests/cli/test_cli_batch.py)
+an edited record names files to be deleted            test_a_record_cannot_make_it_remove_other_files
+                                                      (tests/cli/test_cli_resume.py)
+samples depend on the threads                         test_samples_and_progress_do_not_depend_on_the_threads
+                                                      (tests/contracts/test_engine_laws.py)
+a run is killed at any moment                         tests/kill_runs.py
+a file with any other damage                          tests/test_trust_fuzz.py, tests/fuzz.py
 ====================================================  ====================================================
 """
 

@@ -135,10 +135,12 @@ def fuzz(document: Mapping[str, Any]) -> str:
         (kind, str(sum(counts.values())), *(str(counts[end]) for end in ends))
         for kind, counts in document["kinds"].items()
     ]
+    failures = (
+        f"{document['failures']} failed (a traceback, a hang, an output that is not whole, or a cut unseen)"
+    )
     about = (
         f"{document['inputs']:,} damaged inputs in {document['seconds'] / 60:.0f} minutes, seed "
-        f"{document['seed']}, by `tests/fuzz.py`: {document['failures']} failed (a traceback, a hang, an output "
-        f"that is not whole, or a file cut short and read without a word); the slowest took "
+        f"{document['seed']}, by `tests/fuzz.py`: {failures}; the slowest took "
         f"{document['slowest_input_seconds']:.1f} s ({measured['date']}; {versions}).\n"
     )
     table = markdown(("input", "number", *ends), rows) + "\n"
