@@ -1,6 +1,6 @@
 """Damage files at random, and see that sepcli reads or refuses each of them.
 
-    python tests/fuzz.py --minutes 30 --kills 20 --seed 1 --out examples/reproduce/results/fuzz.json
+    python tests/fuzz.py --minutes 30 --seed 1 --out examples/reproduce/results/fuzz.json
 
 Inputs are numbered; a seed and a number give the same input again (``--first N --count 1 --here``). They are
 read by another process, which is replaced if it crashes or takes too long: decoders are foreign code. The

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import re
 import shutil
@@ -41,7 +42,8 @@ class Bench:
     whole: dict[Path, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the whole inputs."""
+        """Make the whole inputs; notes in the log are not printed."""
+        logging.getLogger("sepcli").addHandler(logging.NullHandler())
         for name in ("seeds", "work", "sets", "empty"):
             (self.folder / name).mkdir(parents=True)
         self.seeds = {"audio": audio_seeds(self.folder / "seeds"), "image": image_seeds()}

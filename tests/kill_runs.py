@@ -1,6 +1,6 @@
 """Kill runs at random moments, resume them, and compare with runs that nothing disturbed.
 
-    python tests/kill_runs.py --kills 20 --seed 1
+    python tests/kill_runs.py --kills 20 --seed 1 --out examples/reproduce/results/kills.json
 
 Each run is a process of its own; a kill cannot be caught. Prints what was killed when, and what differs.
 """
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,7 @@ def kill_all(kills: int, seed: int, names: Sequence[str] = tuple(COMMANDS)) -> d
                 lines += kill_and_resume(name, rng.uniform(0.0, 1.0, share), Path(folder).resolve())
     return {
         "seed": seed,
+        "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.monotonic() - start, 1),
         "killed": len(lines),
         "failures": sum(bool(line["unlike"]) for line in lines),

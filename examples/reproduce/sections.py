@@ -143,26 +143,21 @@ def fuzz(document: Mapping[str, Any]) -> str:
         f"{document['seed']}, by `tests/fuzz.py`: {failures}; the slowest took "
         f"{document['slowest_input_seconds']:.1f} s ({measured['date']}; {versions}).\n"
     )
-    table = markdown(("input", "number", *ends), rows) + "\n"
-    return "\n".join(["## Damaged inputs and killed runs\n", about, table, *kills(document.get("kills"))])
+    return "\n".join(["## Damaged inputs\n", about, markdown(("input", "number", *ends), rows) + "\n"])
 
 
-def kills(document: Mapping[str, Any] | None) -> Iterator[str]:
-    """Yield the texts on killed runs, from the report of ``tests/kill_runs.py``."""
-    if document is None:
-        return
-    yield (
-        f"{document['killed']} runs killed by `kill -9` at random moments, seed {document['seed']}, and "
-        f"resumed: {document['failures']} left other bytes than an undisturbed run, or temporary files.\n"
+def kills(document: Mapping[str, Any]) -> str:
+    """Return the section on killed runs, from the report of ``tests/kill_runs.py``."""
+    about = (
+        f"{document['killed']} runs killed by `kill -9` at random moments, seed {document['seed']}, by "
+        f"`tests/kill_runs.py`: {document['failures']} of them, resumed, ended in other bytes than an "
+        f"undisturbed run, or with temporary files ({document['date']}).\n"
     )
-    runs = {
-        line["run"]: [one for one in document["each"] if one["run"] == line["run"]]
-        for line in document["each"]
-    }
-    rows = [
-        (run, str(len(each)), str(sum(bool(one["unlike"]) for one in each))) for run, each in runs.items()
-    ]
-    yield markdown(("run", "killed", "unlike"), rows) + "\n"
+    runs: dict[str, list[bool]] = {}
+    for line in document["each"]:
+        runs.setdefault(line["run"], []).append(bool(line["unlike"]))
+    rows = [(run, str(len(unlike)), str(sum(unlike))) for run, unlike in runs.items()]
+    return "\n".join(["## Killed runs\n", about, markdown(("run", "killed", "unlike"), rows) + "\n"])
 
 
 def decoding(document: Mapping[str, Any]) -> str:

@@ -85,10 +85,11 @@ def test_damaged_inputs_and_killed_runs_are_counted(program: ModuleType, tmp_pat
         "failures": 1,
         "measured": {"date": "2026-01-02", "versions": {"sepcli": "0.1"}},
         "kinds": kinds,
-        "kills": {"seed": 7, "killed": 3, "failures": 1, "each": each},
     }
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "fuzz.json").write_text(json.dumps(document))
+    document = {"seed": 7, "date": "2026-01-02", "killed": 3, "failures": 1, "each": each}
+    (tmp_path / "results" / "kills.json").write_text(json.dumps(document))
     text = program.results()
     for part in (
         "1,013 damaged inputs in 2 minutes, seed 7",
