@@ -25,8 +25,8 @@ class NoiseEmbedding(nn.Sequential):
         half = width // 2
         super().__init__(linear(2 * half + more, width), nn.SiLU(), linear(width, width))
         # not torch.logspace, which without data, where only shapes are checked, imports SymPy for a second
-        exponents = torch.arange(half, dtype=torch.float64) * (decades / max(1, half - 1))
-        self.register_buffer("frequencies", (10.0**exponents).float(), False)
+        frequencies = np.logspace(0.0, decades, half, dtype=np.float32)
+        self.register_buffer("frequencies", torch.from_numpy(frequencies), False)
 
     def forward(self, sigma: Tensor, frames: Tensor | None = None) -> Tensor:
         """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and features (B, more, F)."""
