@@ -21,8 +21,8 @@ from sepcli.cli.app import app, run
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
-    line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()
-    if line.startswith("sepcli ")
+    line.removeprefix(".venv/bin/") for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines() if line.startswith(("sepcli ", ".venv/bin/sepcli "))
 ]  # fmt: skip
 (PYTHON,) = re.findall(r"```python\n(.*?)```", README, re.S)
 PRIOR = "".join(
@@ -34,6 +34,7 @@ SMALLER = {
     "--time-budget 1h": "--steps 1 --batch 2 --preset tiny --time-budget 1h",
     "evaluate --metric sdr": "evaluate --metric sdr --pairs 1 --method hpss",
     "--other": "--other --set steps=2",
+    "separate examples/song/mix.flac": "separate examples/song/mix.flac --set steps=2",
     "--prior cello": "--prior cello --set steps=2",
     "--samples 8": "--samples 2 --set steps=3",
     "--samples 4": "--samples 2 --set steps=3",
@@ -72,6 +73,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("ESTIMATES", "REFERENCES"):
         for stem in ("drums", "bass"):
             soundfile.write(f"{folder}/song/{stem}.wav", noise, 22050)
+    shutil.copytree(ROOT / "examples" / "song", "examples/song")
     for name in ("digits.png", "pair.png"):
         shutil.copy(ROOT / "examples" / "digits" / "mix.png", name)
     Image.open(ROOT / "examples" / "photo" / "cat.jpg").resize((40, 32)).save("photo.jpg")
