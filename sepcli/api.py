@@ -28,6 +28,7 @@ from sepcli.separation.from_functions import Denoiser, DenoiserPrior, ScoreFunct
 from sepcli.separation.independent import sigma_range
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.separator import Separator
+from sepcli.settings import Batch, Items, Samples, Seed, require
 from sepcli.signal.chroma import GRAYS
 
 if TYPE_CHECKING:
@@ -162,10 +163,8 @@ def sample(
     Raises:
         UsageError: an unknown sampler or setting, or a value out of range.
     """
-    if n < 1 or seed < 0:
-        raise UsageError(
-            f"{n} samples with seed {seed}", "use n of 1 or more and seed of 0 or more", argument="n"
-        )
+    require(Items, n=n)
+    require(Seed, seed=seed)
     like = torch.empty((n, 1, *shape), device=device)
     posterior = Unconditional(cast(DenoisingPrior, prior), like)
     if sampler is None or isinstance(sampler, str):
@@ -205,6 +204,9 @@ def evaluate(
             "open the folder with a reader, for example sepcli.datasets.mnist(folder).pairs(100)",
             argument="items",
         )
+    require(Samples, samples=samples)
+    require(Seed, seed=seed)
+    require(Batch, batch=batch)
     from sepcli.evaluation.run import run
     from sepcli.evaluation.tasks import task_of
 

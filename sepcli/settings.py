@@ -12,6 +12,7 @@ A field states its range in its type, and a name for None where that has a speci
 from __future__ import annotations
 
 import math
+import operator
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -25,6 +26,19 @@ from sepcli.errors import UsageError, nearest
 T = TypeVar("T")
 NONE = "none"
 """How None is written."""
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Samples = Annotated[int, Meta(ge=1, le=1000)]
+Items = Annotated[int, Meta(ge=1, le=10**9)]
+"""Number of items of a data set, or of unconditional samples."""
+Batch = Annotated[int, Meta(ge=1, le=65_536)]
+"""Number of items that are computed together."""
+Tokens = Annotated[int, Meta(ge=16, le=65_536)]
+"""Tokens or frames per item of training."""
+Steps = Annotated[int, Meta(ge=1, le=100_000_000)]
+"""Steps of training."""
+LONGEST = 366 * 86_400.0
+"""Seconds of the longest time budget: a year."""
+Workers = Annotated[int, Meta(ge=1, le=1024)]
 KINDS: Mapping[Any, str] = {int: "a whole number", float: "a number", bool: "1 or 0", str: "text"}
 """Type of a field → description of its values."""
 LIMITS = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
@@ -74,6 +88,26 @@ def check(settings: Any) -> None:
     for field in fields(settings):
         if field.init:
             _convert(type(settings), field.name, getattr(settings, field.name), strict=True)
+
+
+def require(kind: Any, **values: Any) -> None:
+    """Refuse arguments that are not of a type with a range, such as ``Seed``; integers of numpy are integers.
+
+    Raises:
+        UsageError: one is not; ``argument`` names it.
+    """
+    for name, value in values.items():
+        try:
+            msgspec.convert(operator.index(value) if hasattr(value, "__index__") else value, kind)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise UsageError(f"{name} is {value!r}", f"use {allowed(kind)}", argument=name) from error
+
+
+def limits(kind: Any) -> dict[str, Any]:
+    """Return ``min`` and ``max`` of a type with a range, for an option."""
+    for meta in _unwrapped(kind)[1]:
+        return {"min": meta.ge, "max": meta.le}
+    return {}
 
 
 def defaults(kind: type[Any]) -> dict[str, Any]:

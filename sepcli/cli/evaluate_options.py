@@ -16,6 +16,7 @@ from sepcli.cli.settings import CONSISTENCY, Consistency
 from sepcli.cli.tables import Table, TableStyle
 from sepcli.datasets import DATASETS
 from sepcli.metrics import METRICS
+from sepcli.settings import Batch, Items, Samples, Seed, limits
 
 CROSS, COLORIZE = "cross-likelihood", "colorize"
 TASKS = ("separate", COLORIZE)
@@ -110,8 +111,10 @@ class EvaluateOptions:
             " 5-9, of cifar10 an animal with a machine. Default: any."
         ),
     ] = None
-    pairs: Annotated[int | None, on_data("Only the first N items.", min=1)] = None
-    noise: Annotated[float, on_data("σ of the noise on the test items; for cross-likelihood.")] = 0.0
+    pairs: Annotated[int | None, on_data("Only the first N items.", **limits(Items))] = None
+    noise: Annotated[
+        float, on_data("σ of the noise on the test items; for cross-likelihood.", min=0, max=1000)
+    ] = 0.0
     cache: Annotated[
         Path | None, on_data("Folder for decoded songs (default: memory); for cross-likelihood.")
     ] = None
@@ -120,10 +123,10 @@ class EvaluateOptions:
         model(
             "Posterior samples per mixture; the prior's default if not given. For images, the likeliest of"
             " several has a row.",
-            min=1,
+            **limits(Samples),
         ),
     ] = None
-    seed: Annotated[int, model("Seed of the samples and the bootstrap.", min=0)] = 0
+    seed: Annotated[int, model("Seed of the samples and the bootstrap.", **limits(Seed))] = 0
     sampler: Annotated[
         str | None, model("Sampler; the prior's default if not given.", autocompletion=completion.samplers)
     ] = None
@@ -133,7 +136,7 @@ class EvaluateOptions:
     consistency: Annotated[
         Consistency | None, model(f"For audio that is separated with a prior. {CONSISTENCY}")
     ] = None
-    batch: Annotated[int, model("Mixtures that are separated together.", min=1)] = 8
+    batch: Annotated[int, model("Mixtures that are separated together.", **limits(Batch))] = 8
     device: Devices = "auto"
     jobs: Jobs = None
     executor: ExecutorName = None

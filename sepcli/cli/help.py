@@ -24,6 +24,8 @@ TYPES: Mapping[str, str] = {
 """How versions of typer write the types of values → how help texts write them."""
 CHOICES = re.compile(r"(?:<list)?[<\[{]((?:[\w-]+\|)+[\w-]+)[>\]}]+")
 """The values that an option may have."""
+RANGE = re.compile(r"([-\d.e]+)<=x<=([-\d.e]+)")
+"""How typer writes a range."""
 LONGEST = 200
 """Characters of the sentence on a command, in the help of ``sepcli``."""
 WIDEST = 24
@@ -79,10 +81,15 @@ def _write_examples(text: str | None, formatter: Any) -> None:
 
 
 def _plain(head: str, text: str) -> tuple[str, str]:
-    """Return a row of a help text with short types; long lists of choices go into the text."""
+    """Return a row with short types and plain ranges; long lists of choices go into the text."""
     for written, shown in TYPES.items():
         head = head.replace(f"... {written}", "...").replace(written, shown)
+    text = RANGE.sub(lambda match: f"{_limit(match[1])} to {_limit(match[2])}", text)
     choices = CHOICES.search(head)
     if choices and len(choices[0]) > WIDEST:
         head, text = head.replace(choices[0], "NAME"), f"{text}  [{', '.join(choices[1].split('|'))}]"
     return head, text
+
+
+def _limit(text: str) -> str:
+    return "2^63-1" if text == str(2**63 - 1) else f"{int(text):,}" if text.isdecimal() else text

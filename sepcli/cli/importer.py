@@ -36,7 +36,11 @@ def import_prior(
     ] = "ncsn",
     size: Annotated[
         int | None,
-        model("For ncsn: side of the training images. Default: 28 for gray images, 32 for color.", min=1),
+        model(
+            "For ncsn: side of the training images. Default: 28 for gray images, 32 for color.",
+            min=1,
+            max=4096,
+        ),
     ] = None,
     sources: Annotated[
         str | None,

@@ -11,8 +11,9 @@ from sepcli.cli.options import Devices, ExecutorName, Jobs, Json, Quiet, files, 
 from sepcli.cli.settings import parse_duration, parse_settings
 from sepcli.cli.workers import open_executor
 from sepcli.errors import UsageError
+from sepcli.priors.lass.settings import Count, Entries
 from sepcli.separation.executor import Executor, Serial
-from sepcli.settings import parse
+from sepcli.settings import Seed, limits, parse
 
 if TYPE_CHECKING:
     import torch
@@ -33,12 +34,14 @@ class LikelihoodOptions:
             "--data",
         ),
     ]
-    tokens: Annotated[int, counting("Number of token triples to count.", min=1)] = 20_000_000
+    tokens: Annotated[int, counting("Number of token triples to count.", **limits(Count))] = 20_000_000
     time_budget: Annotated[str | None, counting("Stop after this time at the latest: 90s, 1h.")] = None
     symmetric: Annotated[
         bool, counting("Count both orders of exchangeable sources; images always are.", "--symmetric")
     ] = False
-    max_nonzeros: Annotated[int, counting("Number of triples kept in the table.", min=1)] = 2_000_000
+    max_nonzeros: Annotated[int, counting("Number of triples kept in the table.", **limits(Entries))] = (
+        2_000_000
+    )
     merge: Annotated[
         list[Path] | None,
         counting("Add these counts, files or priors, instead of counting; repeatable.", "--merge"),
@@ -52,7 +55,7 @@ class LikelihoodOptions:
             metavar="KEY=VALUE",
         ),
     ] = None
-    seed: Annotated[int, counting("Seed of the pairs; shards need different ones.", min=0)] = 0
+    seed: Annotated[int, counting("Seed of the pairs; shards need different ones.", **limits(Seed))] = 0
     device: Devices = "auto"
     jobs: Jobs = None
     executor: ExecutorName = None

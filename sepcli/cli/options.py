@@ -15,6 +15,7 @@ import typer
 from sepcli.catalog.card import DEFAULT_STORAGE, STORAGES, Storage
 from sepcli.cli import completion
 from sepcli.separation.executor import EXECUTORS, ExecutorRow
+from sepcli.settings import Samples, Seed, Workers, limits
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ Jobs = Annotated[
         " cluster all it has.",
         "-j",
         "--jobs",
-        min=1,
+        **limits(Workers),
     ),
 ]
 ExecutorName = Annotated[
@@ -99,8 +100,8 @@ class BatchOptions:
     filename: str | None = None
     sampler: str | None = None
     settings: Set = None
-    samples: Annotated[int, model("Number of posterior samples to write.", min=1, max=1000)] = 1
-    seed: Annotated[int, model("Seed; it decides the samples.", min=0)] = 0
+    samples: Annotated[int, model("Number of posterior samples to write.", **limits(Samples))] = 1
+    seed: Annotated[int, model("Seed; it decides the samples.", **limits(Seed))] = 0
     device: Devices = "auto"
     jobs: Jobs = None
     executor: ExecutorName = None
@@ -148,6 +149,7 @@ def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]
 
 
 NAMES: Mapping[str, str] = {
+    "workers": "--jobs",
     "priors": "--prior",
     "engine": "--method",
     "settings": "--set",

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from sepcli.errors import UsageError
 from sepcli.media import MediumName
+from sepcli.settings import LONGEST
 
 
 class AudioFormat(StrEnum):
@@ -106,12 +107,15 @@ def parse_duration(text: str) -> float:
     """Return the seconds of ``90``, ``90s``, ``40m`` or ``1.5h``.
 
     Raises:
-        UsageError: the text is not of that form.
+        UsageError: the text is not of that form, or longer than a year.
     """
     match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d+)?)\s*([smh]?)\s*", text, re.ASCII)
     if not match or float(match[1]) == 0:
         raise UsageError(f"'{text}' is not a duration", "write for example 90s, 40m or 2h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    if seconds > LONGEST:
+        raise UsageError(f"'{text}' is longer than a year", "write for example 90s, 40m or 2h")
+    return seconds
 
 
 def refuse_other_format(chosen: str | None, medium: MediumName) -> None:

@@ -14,6 +14,7 @@ from sepcli.cli.options import BFLOAT16, STORAGE, Device, Json, Quiet, StorageNa
 from sepcli.cli.settings import parse_duration, parse_repeated
 from sepcli.errors import UsageError
 from sepcli.priors import FAMILIES, Family, resolve
+from sepcli.settings import Batch, Seed, Steps, Tokens, limits
 
 if TYPE_CHECKING:
     import torch
@@ -63,18 +64,24 @@ class TrainOptions:
         bool, model("Print the family's options for --set and exit.", "--list-options")
     ] = False
     time_budget: Annotated[str, training("Training time, all runs together: 90s, 40m, 2h.")] = "40m"
-    steps: Annotated[int | None, training("Training steps, instead of --time-budget.", min=1)] = None
+    steps: Annotated[int | None, training("Training steps, instead of --time-budget.", **limits(Steps))] = (
+        None
+    )
     batch: Annotated[
-        int | None, training("Items per step, of all processes together. Default: the family's.", min=1)
+        int | None,
+        training("Items per step, of all processes together. Default: the family's.", **limits(Batch)),
     ] = None
     tokens: Annotated[
         int | None,
         training(
-            "Tokens or frames per item of audio: of 512 samples, or of 256 for flow and variational.", min=16
+            "Tokens or frames per item of audio: of 512 samples, or of 256 for flow and variational.",
+            **limits(Tokens),
         ),
     ] = None
-    learning_rate: Annotated[float | None, training("Initial learning rate. Default: the family's.")] = None
-    seed: Annotated[int, training("Seed of all randomness.", min=0, max=2**63 - 1)] = 0
+    learning_rate: Annotated[
+        float | None, training("Initial learning rate. Default: the family's.", min=1e-12, max=100)
+    ] = None
+    seed: Annotated[int, training("Seed of all randomness.", **limits(Seed))] = 0
     device: Device = "auto"
     storage: Annotated[
         StorageName,

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from sepcli.errors import SepError, UsageError
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.threads import limited
+from sepcli.settings import Workers, require
 
 State = TypeVar("State")
 Item = TypeVar("Item")
@@ -80,6 +81,11 @@ class Wanted:
     devices: tuple[str, ...] = ("auto",)
     workers: int | None = None
     address: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a number out of range; raise ``UsageError``."""
+        if self.workers is not None:
+            require(Workers, workers=self.workers)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
 from sepcli.separation.stem_report import StreamReport
 from sepcli.separation.stream import OnSeconds, separate_stream
+from sepcli.settings import Samples, Seed, require
 from sepcli.signal.mixing import ChannelSum, WeightedSum
 from sepcli.signal.windows import Signal
 
@@ -172,10 +173,8 @@ class Separator:
             UsageError: an argument is out of range or does not fit.
             InputError: the mixture is empty, not finite, or of a size that the engine does not take.
         """
-        if samples < 1:
-            raise UsageError(f"samples is {samples}", "ask for 1 or more", argument="samples")
-        if seed < 0:
-            raise UsageError(f"the seed {seed} is negative", "use 0 or a positive number", argument="seed")
+        require(Samples, samples=samples)
+        require(Seed, seed=seed)
         array, layout = channels_first(signal, self.medium, channel_axis)
         if hint is not None and self.colorizer is None:
             raise UsageError("a hint is for colorization", "leave it out", argument="hint")
@@ -203,6 +202,9 @@ class Separator:
             sample_rate: Hz of the mixtures; required for audio.
             on_progress: called with (steps done, steps in all).
         """
+        require(Samples, samples=samples)
+        for seed in seeds:
+            require(Seed, seeds=seed)
         laid = [channels_first(mixture, self.medium, 0) for mixture in mixtures]
         rate, settings = (
             checked_rate(self.medium, sample_rate, self.sample_rate),
@@ -236,6 +238,8 @@ class Separator:
             seed: at least 0.
             on_progress: called with (seconds done, seconds in all).
         """
+        require(Samples, samples=samples)
+        require(Seed, seed=seed)
         settings = keeping(self.stream, samples)
         return separate_stream(reader, writers, self.engine, settings, seed, on_progress)
 
@@ -258,6 +262,8 @@ class Separator:
             raise UsageError(
                 "this separator does not colorize", "use mixing=ChannelMean()", argument="mixing"
             )
+        require(Samples, samples=samples)
+        require(Seed, seed=seed)
         seeds = torch.tensor([sample_seeds(seed, 0, samples)])
         shades = tuple(weights or self.weights)
         return sample_colors(self.colorizer, gray[None], shades, seeds, hint, on_progress)[0]

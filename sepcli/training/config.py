@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from sepcli.errors import OutputError
+from sepcli.settings import Batch, Tokens, require
 from sepcli.training.checkpoints import CHECKPOINT, FINISHED
 from sepcli.training.distributed import ALONE, World
 from sepcli.training.task import LoopSettings
@@ -55,6 +56,12 @@ class TrainConfig:
     overwrite: bool = False
     command: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range; raise ``UsageError``."""
+        require(Batch, batch=self.batch)
+        if self.tokens:
+            require(Tokens, tokens=self.tokens)
 
     def identity(self, sources: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
         """Settings that determine the weights, ready for JSON: neither output paths nor the budget."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+from msgspec import Meta
 from torch import Tensor, nn
 
 from sepcli.catalog.card import DEFAULT_STORAGE, Storage
+from sepcli.settings import LONGEST, Seed, Steps, check
 from sepcli.training.checkpoints import Progress
 
 Batch = tuple[Any, ...]
@@ -49,19 +51,25 @@ class LoopSettings:
         seed: of all randomness.
         storage: of the weights that are kept.
         run: what determines the weights, ready for JSON; a checkpoint of another run is not continued.
+
+    Raises:
+        UsageError: a value is out of range.
     """
 
-    seconds: float | None = 600.0
-    steps: int | None = None
-    learning_rate: float = 1e-3
-    warmup: int = 100
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    validations: int = 10
-    checkpoint_seconds: float = 60.0
-    seed: int = 0
+    seconds: Annotated[float, Meta(gt=0, le=LONGEST)] | None = 600.0
+    steps: Steps | None = None
+    learning_rate: Annotated[float, Meta(gt=0, le=100)] = 1e-3
+    warmup: Annotated[int, Meta(ge=0, le=100_000_000)] = 100
+    weight_decay: Annotated[float, Meta(ge=0, le=100)] = 0.01
+    clip: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+    validations: Annotated[int, Meta(ge=1, le=100_000)] = 10
+    checkpoint_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 60.0
+    seed: Seed = 0
     storage: Storage = DEFAULT_STORAGE
     run: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check(self)
 
     @property
     def identity(self) -> dict[str, Any]:

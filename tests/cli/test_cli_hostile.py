@@ -51,8 +51,9 @@ def test_one_pixel_and_floating_point(
     assert capsys.readouterr().err == ""
 
 
-def test_a_seed_may_be_any_whole_number(tiny_images: Path, image: Path, tmp_path: Path) -> None:
-    assert separate(image, tiny_images, tmp_path / "out", "--seed", str(2**70), "--samples", "2") == 0
+def test_a_seed_has_63_bits(tiny_images: Path, image: Path, tmp_path: Path) -> None:
+    assert separate(image, tiny_images, tmp_path / "out", "--seed", str(2**63)) == 2
+    assert separate(image, tiny_images, tmp_path / "out", "--seed", str(2**63 - 1), "--samples", "2") == 0
     draws = json.loads((tmp_path / "out" / "mix" / "run.json").read_text())["samples"]
     assert len({draw["seed"] for draw in draws}) == 2
 

@@ -194,22 +194,3 @@ def test_one_folder_is_not_two(tiny_colors: Path, tmp_path: Path, capsys: pytest
     words = ["--dataset", "images", "--data", place, "--data", again, "--prior", tiny_colors]
     assert evaluate(*words) == 2
     assert str(place) in capsys.readouterr().err
-
-
-def test_more_images_than_a_disk_has(
-    tiny_colors: Path, cifar: Path, classifier: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = [
-        "--dataset",
-        "cifar10",
-        "--data",
-        cifar,
-        "--prior",
-        tiny_colors,
-        "-q",
-        "-o",
-        tmp_path / "r.json",
-    ]
-    assert evaluate(*words, "--metric", "fd-cifar", "--pairs", 10**17) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 2
-    assert not (tmp_path / "r.json.partial.images").exists()

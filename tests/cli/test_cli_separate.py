@@ -164,7 +164,7 @@ def test_samples_are_kept_and_differ(separate) -> None:
 
 def test_the_seed_decides(separate) -> None:
     write("mix.flac", 6000)
-    for out, seed in (("a", 1), ("b", 1), ("c", 2), ("d", 10**30)):
+    for out, seed in (("a", 1), ("b", 1), ("c", 2), ("d", 2**63 - 1)):
         assert separate("mix.flac", "-o", out, "--seed", seed)[0] == 0
     for stem in STEMS:
         assert Path(f"a/mix/{stem}.flac").read_bytes() == Path(f"b/mix/{stem}.flac").read_bytes()

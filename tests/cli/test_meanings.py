@@ -74,7 +74,7 @@ def test_what_is_meant_exists() -> None:
         (["separate", "a.wav", "--samples", "None"], "--samples None", "a whole number from 1 up to 1,000"),
         (["separate", "a.wav", "--samples=0"], "--samples 0", "a whole number from 1 up to 1,000"),
         (["separate", "a.wav", "--sources", "1.5"], "--sources 1.5", "a whole number from 2 up to 256"),
-        (["evaluate", "--noise", "loud"], "--noise loud", "a number"),
+        (["evaluate", "--noise", "loud"], "--noise loud", "a number from 0 up to 1,000"),
     ],
     ids=str,
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sepcli.datasets.image_pairs import Group, ImagePairs, random_pairs
-from sepcli.errors import InputError, UsageError
+from sepcli.errors import InputError, OutputError, UsageError
 from sepcli.evaluation.distribution import ORIGINALS, Sets, has_images, image_place, keep_images
 from sepcli.evaluation.report import Report, table
 from sepcli.evaluation.run import run
@@ -85,6 +85,12 @@ def evaluate(
     networks = {"fd-cifar": SEEING}
     task = ImageSums(replace(source(), count=pairs), separator, samples, networks=networks)
     return run(task, metrics, batch=2, **options)
+
+
+def test_more_images_than_a_disk_has(tmp_path: Path) -> None:
+    with pytest.raises(OutputError):
+        evaluate(engine(), 10**17, ("fd-cifar",), journal=tmp_path / "journal")
+    assert not image_place(tmp_path / "journal").exists()
 
 
 def test_images_are_kept_in_eight_bits(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ class DenoiserOptions(ImageOptions):
         noise_std: standard deviation of ln σ in training; default: 1.4 for gray, 1.7 for color.
     """
 
-    noise_mean: float | None = None
-    noise_std: Annotated[float, Meta(gt=0)] | None = None
+    noise_mean: Annotated[float, Meta(ge=-20, le=20)] | None = None
+    noise_std: Annotated[float, Meta(gt=0, le=20)] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from sepcli.settings import check
+from sepcli.settings import Seed, check
 
 Power = Annotated[float, Meta(ge=0.0, le=1e9)]
 Count = Annotated[int, Meta(ge=1, le=10**15)]
+Entries = Annotated[int, Meta(ge=1, le=10**10)]
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ class CountSettings:
     tokens: Count | None = 20_000_000
     seconds: Annotated[float, Meta(gt=0.0, le=1e9)] | None = None
     symmetric: bool = False
-    max_nonzeros: Count = 2_000_000
-    max_marginals: Count = 500_000
-    seed: Annotated[int, Meta(ge=0)] = 0
+    max_nonzeros: Entries = 2_000_000
+    max_marginals: Entries = 500_000
+    seed: Seed = 0
     save_seconds: Annotated[float, Meta(ge=0.0, le=1e9)] = 180.0
     pairs: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     chunk_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
