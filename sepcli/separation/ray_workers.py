@@ -6,22 +6,19 @@ Inputs, priors and outputs are files: all machines of the cluster need them unde
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
-import signal
 import socket
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, TypeVar
 
 from sepcli.errors import SepError, UsageError
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.executor import OnPart, Wanted
+from sepcli.separation.ray_cluster import connect
 from sepcli.separation.workers import (
     Event,
     Failed,
@@ -39,8 +36,6 @@ State = TypeVar("State")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ADDRESSES = "its address is HOST:PORT, ray://HOST:PORT, or auto"
-CONNECT_SECONDS = 5.0
 WAIT_SECONDS = 0.5
 """Time between two looks at the progress of the workers."""
 STOP_SECONDS = 10.0
@@ -72,7 +67,7 @@ class RayWorkers:
         on_lost: Callable[[Item], None] | None = None,
     ) -> Iterator[tuple[int, Result | SepError]]:
         """See ``Executor``."""
-        ray = _imported()
+        ray, _ = connect()
         pool = _Pool(ray, self.devices, self.threads, ray.put(pack((setup, fn))))
         try:
             yield from distribute(pool, items, on_progress, on_lost)
@@ -96,85 +91,14 @@ def open_ray(wanted: Wanted) -> RayWorkers:
             "use cuda or cpu, and a number of workers",
             argument="device",
         )
-    ray = _imported()
-    address = wanted.address or os.environ.get("RAY_ADDRESS", "")
-    if address not in ("", "auto"):
-        _check_reachable(address)
-    connects = not ray.is_initialized()
-    if connects:
-        _connect(ray, address, wanted.workers)
+    ray, connected = connect(wanted.address, wanted.workers)
     resources = ray.cluster_resources()
     gpus, processors = (int(resources.get(name, 0)) for name in ("GPU", "CPU"))
     device = "cuda" if wanted.devices == ("cuda",) or (gpus and wanted.devices == ("auto",)) else "cpu"
     room = gpus if device == "cuda" else processors
     if not room:
         raise UsageError(f"the Ray cluster has no {device}", "use another device", argument="device")
-    return RayWorkers((device,) * min(wanted.workers or room, room), connects)
-
-
-def _imported() -> ModuleType:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import ray
-    except ImportError as error:
-        raise SepError("Ray is not installed", "run `pip install sepcli[ray]`") from error
-    module: ModuleType = ray
-    return module
-
-
-def _connect(ray: ModuleType, address: str, workers: int | None) -> None:
-    options: dict[str, Any] = {"address": address}
-    if not address:
-        options = {"address": "local", "num_cpus": workers, "include_dashboard": False}
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), _same_signals():
-            warnings.simplefilter("ignore")
-            ray.init(**options, log_to_driver=False, configure_logging=False)
-    except Exception as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise SepError(f"cannot use Ray at {address or 'this machine'}: {reason}", ADDRESSES) from error
-    _silence(ray)
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address where nothing listens: Ray itself would try for minutes.
-
-    Raises:
-        SepError: nothing listens there.
-        UsageError: it is not an address.
-    """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and colon and port.isdecimal() and int(port) < 1 << 16):
-        raise UsageError(f"{address} is not the address of a Ray cluster", ADDRESSES, argument="executor")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise SepError(
-            f"there is no Ray cluster at {address}: {error.strerror or error}",
-            "start the cluster, or correct the address",
-        ) from error
-
-
-@contextmanager
-def _same_signals() -> Iterator[None]:
-    """Keep this process's answer to SIGTERM, which Ray replaces."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
-
-
-def _silence(ray: ModuleType) -> None:
-    """Keep Ray from printing the deaths of workers to stdout, where data go; ``log_to_driver`` does not."""
-    worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
-    if hasattr(worker, "_worker_logs_enabled"):
-        worker._worker_logs_enabled = False
+    return RayWorkers((device,) * min(wanted.workers or room, room), connected)
 
 
 class RayWorker:
