@@ -169,3 +169,43 @@ def decoding(document: Mapping[str, Any]) -> str:
     rows = [tuple(f"{entry[key]}" for key in keys) for entry in document["others"]]
     heads = ("file", "samples", "samples of ffmpeg", "largest difference")
     return "\n".join(["## Audio reader\n", about, markdown(heads, rows) + "\n"])
+
+
+def samplers(document: Mapping[str, Any]) -> str:
+    """Return the section on other packages' samplers, from the report of ``posterior_samplers.py``."""
+    measured = document["measured"]
+    versions = ", ".join(f"{name} {text}" for name, text in measured["versions"].items())
+    about = (
+        "By `examples/benchmarks/posterior_samplers.py`: sums 0.5 x_1 + 0.5 x_2 of two digits, the prior "
+        f"`mnist` in float32 for all, {document['budget']} evaluations a pair unless the row says otherwise, "
+        "gradients not limited. PSNR rewards averages: `halving` and `projected` sample at a temperature "
+        "below the posterior's, the others aim at its samples. Settings in a grid are those of greatest "
+        f"PSNR on {document['grid_pairs']} sums of training digits.\n\n"
+        f"- data: {document['dataset']}; half the mixture has {document['half']:.2f} dB\n"
+        f"- date: {measured['date']}\n- versions: {versions}\n- threads: {document['threads']}\n"
+    )
+    if sentence := document["comparison"].get("sentence"):
+        about += f"- result: {sentence}\n"
+    heads = ("sampler", "PSNR, dB", "evaluations", "gradients", "processor, s", "clock, s", "settings (of)")
+    return "\n".join(
+        ["## Samplers of other packages\n", about, markdown(heads, sampler_rows(document)) + "\n"]
+    )
+
+
+def sampler_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the cells of the samplers, the greatest PSNR first."""
+    ordered = sorted(document["rows"], key=lambda row: float(row["psnr"]), reverse=True)
+    return [
+        (
+            f"{row['package']}: {row['sampler']}",
+            figure({"mean": row["psnr"], "ci95": row["ci95"]}, "psnr"),
+            *(f"{row[key]:g}" for key in ("evaluations", "backwards")),
+            *(f"{row[key]:.2f}" for key in ("cpu_seconds", "seconds")),
+            " ".join(
+                f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}"
+                for key, value in row["settings"].items()
+            )
+            + f" ({len(row['grid']) or 1})",
+        )
+        for row in ordered
+    ]

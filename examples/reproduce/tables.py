@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sections import CROSS, cost, decoding, figure, fuzz, kills, markdown, section, storage, summary
+from sections import CROSS, cost, decoding, figure, fuzz, kills, markdown, samplers, section, storage, summary
 
 from sepcli import __version__
 from sepcli.atomic import write_text
@@ -199,7 +199,8 @@ def results() -> str:
     """Return RESULTS.md: the table of all rows, then a section per report."""
     found = {report: document for report in COMMANDS if (document := read(report)) is not None}
     sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
-    others = {"storage": storage, "decoding": decoding, "fuzz": fuzz, "kills": kills}
+    others = {"posterior-samplers": samplers, "storage": storage, "decoding": decoding}
+    others |= {"fuzz": fuzz, "kills": kills}
     sections += [
         write(document) for report, write in others.items() if (document := read(report)) is not None
     ]

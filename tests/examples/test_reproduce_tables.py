@@ -99,3 +99,32 @@ def test_damaged_inputs_and_killed_runs_are_counted(program: ModuleType, tmp_pat
         "| train | 1 | 0 |",
     ):
         assert part in text
+
+
+def test_samplers_of_other_packages_are_in_the_order_of_their_psnr(
+    program: ModuleType, tmp_path: Path
+) -> None:
+    costs = {"evaluations": 64.0, "backwards": 128.0, "cpu_seconds": 1.234, "seconds": 2.0}
+    rows = [
+        {"package": package, "sampler": "S", "psnr": value, "ci95": [1.0, 2.0], **costs}
+        | {"settings": {"eta": 1.0, "steps": 3}, "grid": grid}
+        for package, value, grid in (("azula", 20.0, [{}, {}]), ("sepcli", 30.0, []))
+    ]
+    document = {
+        "measured": {"date": "2026-01-02", "versions": {"azula": "1.2"}},
+        "dataset": "digits",
+        "grid_pairs": 5,
+        "budget": 64,
+        "threads": 1,
+        "half": 14.0,
+        "rows": rows,
+        "comparison": {"sentence": "S is ahead."},
+    }
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "posterior-samplers.json").write_text(json.dumps(document))
+    text = program.results()
+    first = "| sepcli: S | 30.00 [1.00, 2.00] | 64 | 128 | 1.23 | 2.00 | eta=1 steps=3 (1) |"
+    second = "| azula: S | 20.00 [1.00, 2.00] | 64 | 128 | 1.23 | 2.00 | eta=1 steps=3 (2) |"
+    assert f"{first}\n{second}" in text
+    for part in ("- result: S is ahead.", "azula 1.2", "14.00 dB", "5 sums of training digits"):
+        assert part in text
