@@ -14,6 +14,7 @@ from sepcli.cli.evaluate_options import EvaluateOptions
 from sepcli.cli.evaluate_tasks import in_workers, make_task, open_songs
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.options import takes
+from sepcli.cli.outputs import alone
 from sepcli.cli.reports import check_targets, document_of, drop, resumable, show, write_files
 from sepcli.cli.run_record import write_record
 from sepcli.cli.runner import run_program
@@ -46,7 +47,8 @@ def evaluate(options: EvaluateOptions) -> None:
     from sepcli.evaluation.run import NothingScored, run
 
     try:
-        with resumable(journal, quiet), console.progress("evaluating", quiet) as on_progress:
+        lock = alone(out, "choose another --out")
+        with lock, resumable(journal, quiet), console.progress("evaluating", quiet) as on_progress:
             report = run(
                 work,
                 request.metrics,

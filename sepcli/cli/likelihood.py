@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from sepcli.cli import console, tables
 from sepcli.cli.options import Devices, ExecutorName, Jobs, Json, Quiet, files, model, panel, takes
+from sepcli.cli.outputs import alone
 from sepcli.cli.settings import parse_duration, parse_settings
 from sepcli.cli.workers import open_executor
 from sepcli.errors import UsageError
@@ -91,10 +92,12 @@ def build_likelihood(options: LikelihoodOptions) -> None:
     settings = parse(CountSettings, {**given, **more})
     executor, device = _workers(options)
     job = open_job(options.prior, options.data, settings, options.cache or options.prior / "cache", device)
+    lock = alone(options.prior / "table", "count into a copy of the prior, and --merge")
     if options.merge:
-        summary = likelihood.merge(job, options.merge, options.overwrite)
+        with lock:
+            summary = likelihood.merge(job, options.merge, options.overwrite)
     else:
-        with console.progress("count", options.quiet) as on_progress:
+        with lock, console.progress("count", options.quiet) as on_progress:
             summary = likelihood.count(
                 job,
                 resume=options.resume,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import string
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from sepcli.atomic import lock_of, locked
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.resolve import Choice
 from sepcli.errors import OutputError, UsageError
@@ -145,6 +147,19 @@ def unwritable(job: Job) -> OutputError | None:
         if not os.access(there, os.W_OK | os.X_OK):
             return OutputError(f"the folder {there} may not be written", "choose another --out folder")
     return None
+
+
+def alone(path: Path | None, hint: str) -> AbstractContextManager[None]:
+    """Return a context in which no other run writes a file or a folder; None: there is none.
+
+    Raises:
+        OutputError: another run does; its advice is to wait, or ``hint``.
+    """
+    if path is None:
+        return nullcontext()
+    return locked(
+        lock_of(path), OutputError(f"another run is writing {path}", f"wait until it ends, or {hint}")
+    )
 
 
 def in_use(job: Job) -> OutputError:

@@ -15,11 +15,13 @@ import pytest
 import soundfile
 import torch
 from fake_engine import FakeEngine
+from filelock import FileLock
 
 import sepcli.catalog.card
 import sepcli.catalog.resolve
 import sepcli.priors.load
-from sepcli.cli.app import main
+from sepcli.atomic import lock_of
+from sepcli.cli.app import main, run
 from sepcli.priors.selection import Selection
 from sepcli.separation.separator import Separator
 from sepcli.separation.settings import StreamSettings
@@ -125,6 +127,20 @@ def test_folders_as_tables(folders: tuple[Path, Path], capsys: pytest.CaptureFix
     assert {"average", "oracle mask"} <= {line.split("  ")[0] for line in differences}
     assert any(block[0].startswith("usdr") for block in blocks)
     assert err == ""
+
+
+def test_a_second_run_for_one_report_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.json"
+    words = ["evaluate", *map(str, folders), "--metric", "si-sdr", "--out", str(report)]
+    with FileLock(lock_of(report)):
+        assert run(words) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert str(report) in first
+    assert "--out" in second
+    assert run(words) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["est", "ref", "report.json"]
 
 
 def test_folders_as_csv(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

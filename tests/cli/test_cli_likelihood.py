@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from sepcli.atomic import lock_of
 from sepcli.cli.app import run
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -147,3 +149,12 @@ def test_help_lists_the_options(build) -> None:
         "--quiet",
     ):
         assert option in out
+
+
+def test_a_second_run_is_refused(build, prior: Path) -> None:
+    with FileLock(lock_of(prior / "table")):
+        code, _, err = build("--tokens", BATCH)
+        assert code == 1
+        assert str(prior) in two_lines(err)[0]
+    assert build("--tokens", BATCH)[0] == 0
+    assert not lock_of(prior / "table").exists()
