@@ -37,14 +37,17 @@ def temporary(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files and locks in a folder that killed runs left: of processes that have ended.
+    """Remove the temporary files, folders and locks in a folder that killed runs left: of ended processes.
 
     Temporary files of other machines, whose processes cannot be seen, are removed when they are a day old.
     """
     with suppress(OSError):
         for path in folder.iterdir():
             if (match := TEMPORARY.fullmatch(path.name)) and _is_left(path, *match.groups()):
-                path.unlink()
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
             elif LOCK.fullmatch(path.name):
                 with suppress(OSError), locked(path, OutputError("", "")):
                     pass

@@ -33,6 +33,8 @@ from sepcli.priors.images.load import load_image_prior
 
 SLACK = 4096
 """Samples by which a lossy file may end before the length that it announces."""
+STEP = 1.01 / 255
+"""Difference of the values of an image of which a note says that they are read in 8 bits."""
 NAMES = ("drums", "bass")
 
 
@@ -59,7 +61,8 @@ def read_picture(bench: Bench, rng: np.random.Generator) -> str:
     assert 0 <= image.pixels.min() <= image.pixels.max() <= 1
     if name == "truncate":
         path.write_bytes(seed.data)
-        assert np.array_equal(read_image(path, first=True).pixels, image.pixels), f"{seed.name} is cut short"
+        whole, near = read_image(path, first=True).pixels, STEP * bool(image.notes)
+        assert np.abs(whole - image.pixels).max() <= near, f"{seed.name} is cut short"
     return f"{seed.name} {name}"
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,10 @@ class Repo:
         return sha
 
 
+PIECE = 1 << 15
+"""Bytes that are sent at once by a server that is slow."""
+
+
 class Hub:
     """The server's state and switches.
 
@@ -49,6 +54,7 @@ class Hub:
         instead: sha256 → what the delivery network sends instead, of the same announced size or not.
         cut: so many bytes are sent of a file before the connection breaks; None: all.
         cuts: so many answers are cut.
+        pace: seconds from each 32 KiB of a large file to the next.
         status: every answer's status; None: what is true.
         stored: sha256 → large files that were uploaded.
         ignored: paths that a .gitignore of the repository leaves out of commits.
@@ -62,6 +68,7 @@ class Hub:
         self.instead: dict[str, bytes] = {}
         self.cut: int | None = None
         self.cuts = 0
+        self.pace = 0.0
         self.status: int | None = None
         self.stored: dict[str, bytes] = {}
         self.ignored: set[str] = set()
@@ -187,7 +194,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/cdn/") and self.hub.cut is not None and self.hub.cuts > 0:
             self.hub.cuts -= 1
             data = data[: self.hub.cut]
-        self.wfile.write(data)
+        if not (self.path.startswith("/cdn/") and self.hub.pace):
+            self.wfile.write(data)
+            return
+        for start in range(0, len(data), PIECE):
+            self.wfile.write(data[start : start + PIECE])
+            time.sleep(self.hub.pace)
 
 
 def is_large(name: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -108,6 +109,34 @@ def train_here(out: Path, resume: bool) -> None:
     run({**request, "loop": loop, "device": torch.device("cpu"), "resume": resume})
 
 
+def fetch(folder: Path) -> Command:
+    """A prior with two files of a megabyte, from a server that delivers them slowly."""
+    from sepcli.catalog import card as cards
+
+    rng, prior, home = random.Random(0), folder / "prior", folder / "home"
+    for part in ("a", "b"):
+        (prior / part).mkdir(parents=True)
+        (prior / part / "model.safetensors").write_bytes(rng.randbytes(1_000_000))
+    card = cards.Card(name="large", medium="image", engine="score", sources=("x",))
+    cards.write(cards.with_files(card, prior), prior)
+    return Command((__file__, "--fetch", home), home, lambda path: ".locks" not in path.parts)
+
+
+def fetch_here(home: Path) -> None:
+    """Fetch in this process, which also serves: the same command again goes on."""
+    os.environ |= {"HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    from hub_server import running
+
+    with running() as hub:
+        os.environ["HF_ENDPOINT"] = hub.url
+        hub.publish("tester/large", home.parent / "prior")
+        hub.pace = 0.02
+        from sepcli.cli.app import run
+
+        code = run(["fetch-priors", "hf:tester/large", "-q"])
+    sys.exit(code)
+
+
 def count(folder: Path) -> Command:
     """Counts for a LASS prior."""
     rng, prior = np.random.default_rng(0), write_lass_prior(folder / "prior")
@@ -132,13 +161,18 @@ def count(folder: Path) -> Command:
         folder / "data",
         *COUNT_OFTEN,
     )
-    words += ("--cache", folder / "cache", "-q")
-    return Command(words, folder / "out", lambda path: path.parent.name == "table", prior)
+    words += ("--cache", folder / "out" / "cache", "-q")
+    return Command(words, folder / "out", lambda path: {"table", "cache"} & {*path.parts}, prior)
 
 
 SETTINGS = ("pairs=4", "chunk_tokens=32", "held_out=1", "save_seconds=0")
 COUNT_OFTEN = ("--tokens", 1000 * 128, *(word for setting in SETTINGS for word in ("--set", setting)))
-COMMANDS: Mapping[str, Callable[[Path], Command]] = {"separate": separate, "train": train, "count": count}
+COMMANDS: Mapping[str, Callable[[Path], Command]] = {
+    "separate": separate,
+    "train": train,
+    "count": count,
+    "fetch": fetch,
+}
 
 
 def kill_and_resume(name: str, moments: Iterable[float], folder: Path) -> list[dict[str, Any]]:
@@ -219,11 +253,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the report to this file")
     parser.add_argument("--run", action="append", choices=[*COMMANDS], help="default: all")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--fetch", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--resume", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.train:
         train_here(chosen.train, chosen.resume)
         return
+    if chosen.fetch:
+        fetch_here(chosen.fetch)
     report = json.dumps(kill_all(chosen.kills, chosen.seed, chosen.run or [*COMMANDS]), indent=1)
     if chosen.out:
         chosen.out.write_text(report + "\n", "utf-8")

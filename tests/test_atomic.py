@@ -8,10 +8,13 @@ import re
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sepcli.atomic import failed_write, write_whole
+from sepcli.atomic import failed_write, remove_leftovers, temporary, write_whole
+from sepcli.datasets.cache import gather
 from sepcli.errors import OutputError
+from sepcli.training.stopping import only_run
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -84,3 +87,40 @@ def test_a_failed_write_has_its_own_reason(
     assert said in found.message
     assert str(tmp_path / "new" / "a.wav") in found.message
     assert ("space" in found.message) == ("free some" in found.hint) == (said == "space")
+
+
+def ended(path: Path) -> Path:
+    """A temporary name in the folder of a file, of a process that has ended."""
+    name = temporary(path).name.split("-")
+    return path.with_name("-".join([*name[:2], "4194304999", *name[3:]]))
+
+
+def test_leftovers_of_ended_processes_are_removed_with_what_they_hold(tmp_path: Path) -> None:
+    left, kept = ended(tmp_path / "a"), temporary(tmp_path / "a")
+    for folder in (left, kept):
+        folder.mkdir()
+        (folder / "0.i16").write_bytes(b"12")
+    link, target = ended(tmp_path / "a"), tmp_path / "target"
+    target.mkdir()
+    link.symlink_to(target)
+    remove_leftovers(tmp_path)
+    assert {*tmp_path.iterdir()} == {kept, target}
+
+
+def test_training_removes_the_leftovers_of_a_killed_run(tmp_path: Path) -> None:
+    (tmp_path / "denoiser" / "previews").mkdir(parents=True)
+    folders = (tmp_path, tmp_path / "denoiser", tmp_path / "denoiser" / "previews")
+    for folder in folders:
+        ended(folder / "a").write_bytes(b"12")
+        (folder / "kept").touch()
+    with only_run(tmp_path):
+        assert {path for folder in folders for path in folder.glob(".sepcli*")} == set()
+    assert all((folder / "kept").exists() for folder in folders)
+
+
+def test_a_cache_removes_the_leftovers_of_a_killed_run(tmp_path: Path) -> None:
+    left = ended(tmp_path / "songs")
+    left.mkdir()
+    bank = gather([(0, 0, np.arange(3, dtype=np.int16))], ["drums"], 8000, tmp_path / "songs")
+    assert bank.names == ("drums",)
+    assert [path.name for path in tmp_path.iterdir()] == ["songs"]

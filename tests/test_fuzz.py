@@ -28,7 +28,9 @@ def test_damaged_files_are_read_or_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "moment"), [("separate", 0.6), ("count", 0.4)])
+@pytest.mark.parametrize(
+    ("name", "moment"), [("separate", 0.6), ("train", 0.5), ("count", 0.4), ("fetch", 0.4)]
+)
 def test_killed_runs_resume_to_the_same_bytes(name: str, moment: float, tmp_path: Path) -> None:
     (line,) = kill_and_resume(name, [moment], tmp_path)
     assert line["unlike"] == []

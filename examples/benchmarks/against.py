@@ -42,8 +42,6 @@ ROOT = Path(__file__).parents[2]
 SONG = ROOT / "examples" / "song" / "mix.flac"
 RATE = 44100
 BUSY = "while True: pass"
-JOBS, EARLIER_JOBS = "--jobs", "--workers"
-"""The option of workers, and its name in earlier versions."""
 
 
 class Run(NamedTuple):
@@ -69,6 +67,8 @@ class Place(NamedTuple):
         return path
 
 
+EARLIER = {"--jobs": "--workers"}
+"""Options by the names that earlier versions had for them."""
 Work = Callable[[Place], Sequence[str]]
 """Makes the input; returns the arguments of the command, which has OUT where its output goes."""
 
@@ -111,7 +111,7 @@ def estimates(place: Place) -> list[str]:
                 noise = error * rng.standard_normal(signal.shape)
                 soundfile.write(folder / f"{stem}.wav", signal + noise, 8000, "PCM_16")
     folders = [str(place.folder / kind) for kind in ("estimates", "references")]
-    return ["evaluate", *folders, "--metric", "sdr", JOBS, "2", "--out", "OUT.json", "--quiet"]
+    return ["evaluate", *folders, "--metric", "sdr", "--jobs", "2", "--out", "OUT.json", "--quiet"]
 
 
 def training(place: Place) -> list[str]:
@@ -149,9 +149,9 @@ def unpack(commit: str, folder: Path) -> None:
 
 def run(package: Path, arguments: Sequence[str], out: Path, screen: bool) -> Run:
     """Run a command by the package of a folder; with ``screen``, until it says something on a terminal."""
-    jobs = JOBS if (package / "sepcli" / "cli" / "workers.py").exists() else EARLIER_JOBS
-    named = [jobs if argument == JOBS else argument for argument in arguments]
-    filled = [str(out) + argument[3:] if argument.startswith("OUT") else argument for argument in named]
+    if package != ROOT:
+        arguments = [EARLIER.get(argument, argument) for argument in arguments]
+    filled = [str(out) + argument[3:] if argument.startswith("OUT") else argument for argument in arguments]
     command = [sys.executable, "-m", "sepcli", *(a for a in filled if not (screen and a == "--quiet"))]
     environment = {**os.environ, "PYTHONPATH": str(package)}
     if screen:

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.decomposition import NMF, non_negative_factorization
 
 from sepcli.baselines.masks import Array
 
@@ -29,6 +28,8 @@ def learn(examples: Array, atoms: int, iterations: int = ITERATIONS) -> Array:
 
     R is ``atoms``, clipped at N and D.
     """
+    from sklearn.decomposition import NMF  # takes two seconds
+
     count = min(atoms, *examples.shape)
     model = NMF(count, init="nndsvda", tol=0.0, max_iter=iterations, random_state=0)
     return np.asarray(model.fit(examples).components_)
@@ -45,6 +46,8 @@ def separate(mixtures: Array, dictionaries: Sequence[Array], iterations: int = I
     Returns:
         (B, K, D): sources that sum to the mixture; values that no atom explains are divided equally.
     """
+    from sklearn.decomposition import non_negative_factorization  # takes two seconds
+
     atoms = np.concatenate(dictionaries)
     gains, _, _ = non_negative_factorization(
         mixtures, H=atoms, n_components=len(atoms), update_H=False, tol=0.0, max_iter=iterations

@@ -66,6 +66,7 @@ def fetch(
         card, folder = cached(remote, cache_dir)
         cards.verify(with_inner(card, folder), folder)
         return card, folder
+    hub.remove_leftovers(remote.repo, cache_dir)
     with suppress(PriorError):  # a damaged card in the cache is fetched again
         prior = _in_cache(remote, cache_dir) if COMMIT.fullmatch(remote.revision) else None
         if prior is not None:

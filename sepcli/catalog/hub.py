@@ -8,7 +8,9 @@ The client reads them when it is imported, which happens inside the functions be
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +22,9 @@ TIMEOUT = 10.0
 """Timeout of the first response of the Hub, in seconds."""
 LARGEST_SMALL = 1_000_000
 """Largest size, in bytes, of a file that is fetched by its name before its hash is available."""
+
+INCOMPLETE = re.compile(r"([0-9a-f]{40,64})\.[0-9a-f]{8}\.incomplete")
+"""Names of unfinished downloads: the hash of the file, and a number of the download."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def download(
     cache_dir: Path | None = None,
     on_bytes: Callable[[int], None] | None = None,
 ) -> Path:
-    """Fetch a file into the cache, unless it is there; an interrupted download continues where it stopped.
+    """Fetch a file into the cache, unless it is there; a broken connection is resumed where it stopped.
 
     Args:
         repo: owner/name.
@@ -154,6 +159,26 @@ def download_small(
         f"{name} of {repo} differs from the listing of the Hub",
         "nothing was kept; report it to the owner, or choose another repository",
     )
+
+
+def remove_leftovers(repo: str, cache_dir: Path | None = None) -> None:
+    """Remove what killed downloads of a repository left in the cache.
+
+    The client neither resumes nor removes it. Files that another process is downloading stay: it holds their
+    locks.
+    """
+    from filelock import FileLock, Timeout
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
+    name = f"models--{repo.replace('/', '--')}"
+    for path in (cache / name / "blobs").glob("*.incomplete"):
+        if match := INCOMPLETE.fullmatch(path.name):
+            lock = cache / ".locks" / name / f"{match[1]}.lock"
+            with suppress(OSError, NotImplementedError, Timeout):
+                lock.parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(lock, timeout=0):
+                    path.unlink()
 
 
 def recorded(path: Path) -> str | None:

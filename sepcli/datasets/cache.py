@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sepcli.atomic import remove_leftovers, temporary
 from sepcli.datasets.stems import StemBank, concatenate, laid_out
 from sepcli.errors import InputError, OutputError
 
@@ -53,7 +53,9 @@ def _fill(folder: Path, recordings: Recordings, count: int) -> None:
     partial: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        remove_leftovers(folder.parent)
+        partial = temporary(folder)
+        partial.mkdir()
         index: list[list[tuple[int, int]]] = [[] for _ in range(count)]  # per source: (song, length)
         for k, song, samples in recordings:
             with open(partial / f"{k}.i16", "ab") as file:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sepcli.atomic import write_many
+from sepcli.atomic import remove_leftovers, write_many
 from sepcli.datasets.cache import fingerprint
 from sepcli.datasets.image_decoder import Decoder
 from sepcli.datasets.image_pairs import LabelledImages
@@ -172,6 +172,7 @@ def _fill(path: Path, files: Sequence[Path], decoder: Decoder) -> None:
     decoder.say(f"reading {len(files)} images, once, into {path}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         with write_many() as part_of, part_of(path).open("xb") as file:
             shape = decoder.shape(files)
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), *shape)}

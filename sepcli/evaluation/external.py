@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
+from sepcli.atomic import remove_leftovers, temporary
 from sepcli.errors import OutputError, SepError, UsageError
 from sepcli.evaluation.folder_layouts import MIXTURE, Layout, Stems
 from sepcli.evaluation.folders import read_alike
@@ -114,10 +115,15 @@ def _separate(track: str, stems: Stems, out: Path, demucs: Demucs) -> None:
     signals, rate = read_alike(stems, names)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".sepcli-", dir=out) as folder:
-            mixture = Path(folder).absolute() / "track.wav"  # whatever the track is called
+        remove_leftovers(out)
+        folder = temporary(out.absolute() / MIXTURE)
+        folder.mkdir()
+        try:
+            mixture = folder / "track.wav"  # whatever the track is called
             soundfile.write(mixture, signals.sum(axis=0), rate, subtype="FLOAT")
-            os.replace(demucs.separate(mixture, mixture.parent / "out"), target)
+            os.replace(demucs.separate(mixture, folder / "out"), target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except (OSError, soundfile.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(

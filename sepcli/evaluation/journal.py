@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sepcli.atomic import write_whole
+from sepcli.atomic import remove_leftovers, write_whole
 from sepcli.errors import OutputError
 from sepcli.evaluation.score import TrackScore
 
@@ -57,6 +57,7 @@ def resume_journal(
     """
     if journal is None:
         return {}
+    remove_leftovers(journal.parent)
     try:
         finished = read_journal(journal, fingerprint)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 import zlib
@@ -15,6 +16,8 @@ from PIL import Image, ImageOps
 from sepcli.errors import InputError
 from sepcli.media.color_profiles import deep_to_srgb, to_srgb
 from sepcli.media.deep_images import Storage, read_deep, storage
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints what it raises
 
 FORMATS = (
     "PNG",

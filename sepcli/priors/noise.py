@@ -24,7 +24,9 @@ class NoiseEmbedding(nn.Sequential):
     def __init__(self, width: int, decades: float, more: int = 0, linear: type[nn.Linear] = nn.Linear):
         half = width // 2
         super().__init__(linear(2 * half + more, width), nn.SiLU(), linear(width, width))
-        self.register_buffer("frequencies", torch.logspace(0.0, decades, half, dtype=torch.float32), False)
+        # not torch.logspace, which without data, where only shapes are checked, imports SymPy for a second
+        frequencies = np.logspace(0.0, decades, half, dtype=np.float32)
+        self.register_buffer("frequencies", torch.from_numpy(frequencies), False)
 
     def forward(self, sigma: Tensor, frames: Tensor | None = None) -> Tensor:
         """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and features (B, more, F)."""

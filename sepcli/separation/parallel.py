@@ -31,22 +31,25 @@ def side_by_side(
     items: Sequence[Item],
     threads: int,
     on_progress: ProgressCallback | None = None,
+    each: int = 0,
 ) -> list[Result]:
     """Return ``work(item, progress)`` of every item, in order, on several threads.
 
-    Those of PyTorch are divided among the items. With one item, or one thread, nothing is started.
+    Those of PyTorch are divided among the items. Where nothing can be divided, no thread is started.
 
     Args:
         work: done in several threads at once; calls ``progress`` with (steps done, steps in all).
         items: what is worked on.
         threads: at most so many.
         on_progress: called with (steps done, steps in all) of all items, by one thread at a time.
+        each: threads of an item, for operations so small that it is not worth dividing them; 0: its share.
     """
     progress = _Progress(len(items), on_progress)
-    workers, allowed = min(threads, len(items)), torch.get_num_threads()
-    if workers < 2:
+    workers, allowed = max(1, min(threads, len(items))), torch.get_num_threads()
+    share = each or max(1, allowed // workers)
+    if workers == 1 and share == allowed:
         return [work(item, progress.of(number)) for number, item in enumerate(items)]
-    with ThreadPoolExecutor(workers, "sepcli", torch.set_num_threads, (max(1, allowed // workers),)) as pool:
+    with ThreadPoolExecutor(workers, "sepcli", torch.set_num_threads, (share,)) as pool:
         try:
             futures = [pool.submit(work, item, progress.of(number)) for number, item in enumerate(items)]
             return [future.result() for future in futures]

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sepcli.atomic import locked
+from sepcli.atomic import locked, remove_leftovers
 from sepcli.errors import OutputError
 
 LOCK = ".lock"
@@ -54,6 +54,8 @@ def deferred(patient: bool = False) -> Iterator[Callable[[], bool]]:
 def only_run(folder: Path) -> Iterator[None]:
     """Lock a folder, which is created, against other runs; a folder that stays empty is removed.
 
+    What killed runs left in it and in the folders of parts and previews is removed.
+
     Raises:
         OutputError: another run is there, or the folder cannot be written.
     """
@@ -61,4 +63,6 @@ def only_run(folder: Path) -> Iterator[None]:
         f"another run is training in {folder}", "wait until it ends, or choose another folder", argument="out"
     )
     with locked(folder / LOCK, busy):
+        for path in (folder, *folder.glob("*/"), *folder.glob("*/*/")):
+            remove_leftovers(path)
         yield

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+from filelock import FileLock
 from hub_server import Hub, Repo
 from msgspec import structs, to_builtins
 
@@ -124,6 +125,24 @@ def test_a_cut_connection_is_taken_up_where_it_broke(
     cards.verify(card, folder)
     ranges = [asked for method, path, asked, _ in hub.asked if method == "GET" and "/cdn/" in path]
     assert ranges == [None, "bytes=300000-", "bytes=600000-", None]
+
+
+def test_what_killed_downloads_left_is_removed(hub: Hub, commit: str, tmp_path: Path) -> None:
+    _, folder = resolve.fetch(WORD)
+    cache, blob = tmp_path / "hf" / "hub", (folder / WEIGHTS).resolve()
+    locks = cache / ".locks" / "models--tester--tiny"
+    left, busy = (
+        blob.with_name(f"{blob.name}.0123abcd.incomplete"),
+        blob.with_name("0" * 64 + ".0123abcd.incomplete"),
+    )
+    for path in (left, busy):
+        path.write_bytes(b"the start")
+    with FileLock(locks / f"{'0' * 64}.lock"):
+        assert resolve.fetch(f"{WORD}@{commit}")[1] == folder
+        assert not left.exists()
+        assert busy.exists()
+    resolve.fetch(WORD)
+    assert not busy.exists()
 
 
 def test_what_was_fetched_before_a_failure_is_kept(

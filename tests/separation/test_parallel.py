@@ -28,7 +28,16 @@ def test_one_thread_or_one_item_starts_nothing(four_threads: int) -> None:
 
     here = current_thread().name
     assert side_by_side(work, [1, 2], 1) == [(1, here, four_threads), (2, here, four_threads)]
-    assert side_by_side(work, [1], 4) == [(1, here, four_threads)]
+    assert side_by_side(work, [1], four_threads) == [(1, here, four_threads)]
+
+
+def test_small_operations_have_a_thread_each(four_threads: int) -> None:
+    def work(item: int, progress: ProgressCallback) -> tuple[int, int]:
+        return item, torch.get_num_threads()
+
+    assert side_by_side(work, [1], four_threads, each=1) == [(1, 1)]
+    assert side_by_side(work, [1, 2], four_threads, each=1) == [(1, 1), (2, 1)]
+    assert torch.get_num_threads() == four_threads
 
 
 def test_progress_is_of_all_items(four_threads: int) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from sepcli.atomic import remove_leftovers
 from sepcli.errors import OutputError, SepError, UsageError
 from sepcli.priors.lass.chunks import Chunks
 from sepcli.priors.lass.settings import CountSettings
@@ -55,7 +54,7 @@ def count(
     """
     if job.counts.exists() and not (resume or overwrite):
         raise OutputError(f"{job.counts} exists", "resume it to add to it, or overwrite it")
-    remove_leftovers(job.counts.parent)
+    job.remove_leftovers()
     train = job.open("train", on_progress)
     counted = LikelihoodTable.load(job.counts) if resume and job.counts.exists() else None
     if counted is not None:
@@ -98,6 +97,7 @@ def merge(job: TableJob, shards: Sequence[Path], overwrite: bool = False) -> dic
     tables = [LikelihoodTable.load(path) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         _check_codec(job, path, table)
+    job.remove_leftovers()
     held_out = job.open("validation")
     merged = LikelihoodTable.merge(tables)
     job.save(merged)

@@ -35,6 +35,7 @@ from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
 from sepcli.samplers.construct import TokenSampler, describe_sampler
 from sepcli.samplers.refinement import Refinement
+from sepcli.separation.parallel import side_by_side, threads_of
 from sepcli.signal.mixing import WeightedSum
 
 SAMPLING = 0.7
@@ -130,14 +131,16 @@ class LassEngine:
                 f"an image of {given} pixels (height x width) is not for this prior",
                 f"scale it to {size}, or use a score prior",
             )
+        threads = threads_of(self.device)
         together = max(1, self.rows // (seeds.shape[1] * self.settings.candidates))
+        together = min(together, -(-len(mixture) // threads))
         parts = list(zip(torch.split(mixture, together), torch.split(seeds, together), strict=True))
-        samples = []
-        with torch.inference_mode():
-            for number, (part, row) in enumerate(parts):
-                progress = portion(on_progress, number / len(parts), (number + 1) / len(parts))
-                samples.append(self._sample(part.to(self.device), row, progress))
-        return torch.cat(samples)
+
+        def sampled(part: tuple[Tensor, Tensor], progress: ProgressCallback) -> Tensor:
+            with torch.inference_mode():
+                return self._sample(part[0].to(self.device), part[1], progress)
+
+        return torch.cat(side_by_side(sampled, parts, threads, on_progress, each=1))
 
     def hypotheses(
         self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sepcli.atomic import remove_leftovers
 from sepcli.catalog import card as cards
 from sepcli.catalog.verified import Verified
 from sepcli.datasets.image_splits import open_like
@@ -84,6 +85,11 @@ class TableJob:
     def sample(self, chunks: Chunks, rng: np.random.Generator) -> Triples:
         """Sample random pairs of sources and encode them with their mixtures."""
         return encode(self.codec, chunks.sample(rng, self._pairs), mixture_weights(self.card))
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed runs left in the prior's folder and the table's."""
+        for folder in (self.folder, self.counts.parent):
+            remove_leftovers(folder)
 
     def save(self, counted: LikelihoodTable) -> None:
         """Write all counts; OutputError if the folder cannot be written."""

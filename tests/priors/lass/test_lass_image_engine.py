@@ -149,8 +149,8 @@ def test_progress_ends_at_the_end(made: LassEngine) -> None:
     change(made, rows=4).sample(truth(3).sum(1), torch.arange(3)[:, None], lambda d, n: steps.append((d, n)))
     shares = [done for done, _ in steps]
     assert shares == sorted(shares)
-    assert shares[-1] in (999, 1000)  # rounded down
-    assert {total for _, total in steps} == {1000}
+    (total,) = {total for _, total in steps}
+    assert 0.99 * total <= shares[-1] <= total  # rounded down
 
 
 def test_the_nearest_exact_images() -> None:
