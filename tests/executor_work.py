@@ -27,8 +27,9 @@ def square(state: Mapping[str, Any], number: int, on_part: OnPart) -> int:
         raise InputError("minus one", "give another", argument="number")
     if number == -2:
         raise ZeroDivisionError("minus two")
-    if number == 13 or (number == 12 and not (state["folder"] / "killed").exists()):
-        (state["folder"] / "killed").touch()
+    mark = state["folder"] / f"killed {number}"
+    if number == 13 or (number == 12 and not mark.exists()):
+        mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return number**2
 
