@@ -160,6 +160,21 @@ def kills(document: Mapping[str, Any]) -> str:
     return "\n".join(["## Killed runs\n", about, markdown(("run", "killed", "unlike"), rows) + "\n"])
 
 
+def against(document: Mapping[str, Any]) -> str:
+    """Return the section on speed, from the report of ``against.py``."""
+    about = (
+        f"This version and commit {document['before']} in turns, medians of {document['repeats']}, on "
+        f"{document['processors']} processors ({document['machine']}, torch {document['torch']}), by "
+        "`examples/benchmarks/against.py`, which says what the work is. Seconds are those of a whole process.\n"
+    )
+    heads = ("work", "before, s", "now, s", "ratio", "before, MB", "now, MB")
+    keys = ("seconds_before", "seconds_now", "ratio", "megabytes_before", "megabytes_now")
+    rows = [
+        (row["work"], *(f"{row[key]:g}" if row[key] else "–" for key in keys)) for row in document["rows"]
+    ]
+    return "\n".join(["## Speed beside an earlier version\n", about, markdown(heads, rows) + "\n"])
+
+
 def decoding(document: Mapping[str, Any]) -> str:
     """Return the section on the audio reader, from the report of ``decoding.py``."""
     versions = ", ".join(f"{name} {text}" for name, text in document["versions"].items())

@@ -20,7 +20,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sections import CROSS, cost, decoding, figure, fuzz, kills, markdown, samplers, section, storage, summary
+from sections import (
+    CROSS,
+    against,
+    cost,
+    decoding,
+    figure,
+    fuzz,
+    kills,
+    markdown,
+    samplers,
+    section,
+    storage,
+    summary,
+)
 
 from sepcli import __version__
 from sepcli.atomic import write_text
@@ -200,7 +213,7 @@ def results() -> str:
     found = {report: document for report in COMMANDS if (document := read(report)) is not None}
     sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
     others = {"posterior-samplers": samplers, "storage": storage, "decoding": decoding}
-    others |= {"fuzz": fuzz, "kills": kills}
+    others |= {"against": against, "fuzz": fuzz, "kills": kills}
     sections += [
         write(document) for report, write in others.items() if (document := read(report)) is not None
     ]
