@@ -165,7 +165,7 @@ def against(document: Mapping[str, Any]) -> str:
     about = (
         f"This version and commit {document['before']} in turns, medians of {document['repeats']}, on "
         f"{document['processors']} processors ({document['machine']}, torch {document['torch']}), by "
-        "`examples/benchmarks/against.py`, which says what the work is. Seconds are those of a whole process.\n"
+        "`examples/benchmarks/against.py`, which says what the work is. Seconds are of whole processes.\n"
     )
     heads = ("work", "before, s", "now, s", "ratio", "before, MB", "now, MB")
     keys = ("seconds_before", "seconds_now", "ratio", "megabytes_before", "megabytes_now")
