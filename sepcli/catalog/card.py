@@ -65,7 +65,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hex digest and size in bytes of a file of a prior."""
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    size: Annotated[int, Meta(ge=0)]
+    size: Annotated[int, Meta(ge=0, le=1 << 50)]
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,8 @@ COUNT_BLOCK = 1 << 16
 """Samples decoded at once when the samples of a file are counted."""
 MOST_SAMPLES = 25_000_000
 """The most samples per second of all channels: 512 channels at 48 kHz, whose windows take a few gigabytes."""
+LARGEST = 1e10
+"""The largest sample: those of unscaled 32-bit integers are less, and energies of larger ones overflow."""
 SLACK = 4096
 """Samples by which a lossy file may end before the length in its header: two blocks of the longest codecs."""
 SNDFILE_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"dns.")
@@ -108,7 +110,7 @@ class AudioReader:
             (C, T) float64, full scale is 1; T is less than ``frames`` only at the end of the file.
 
         Raises:
-            InputError: The file is cut short or damaged, or contains NaN or infinite samples.
+            InputError: The file is cut short or damaged, or contains NaN, infinite or huge samples.
         """
         count = min(frames, self.info.frames - self._position)
         try:
@@ -117,11 +119,11 @@ class AudioReader:
             _raise_truncated(self.info.path, error)
         if len(block) < count:
             _raise_truncated(self.info.path)
-        bad = ~np.isfinite(block).all(axis=1)
+        bad = ~(np.abs(block) <= LARGEST).all(axis=1)
         if bad.any():
             second = (self._position + int(bad.argmax())) / self.info.sample_rate
             raise InputError(
-                f"{self.info.path} contains NaN or infinite samples, the first at {second:.3f} s",
+                f"{self.info.path} contains NaN, infinite or huge samples, the first at {second:.3f} s",
                 "export the file again, or replace these samples by zeros",
             )
         self._position += len(block)

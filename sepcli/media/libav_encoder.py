@@ -16,6 +16,8 @@ from sepcli.media.ogg import clear_serials
 from sepcli.media.speakers import DEFAULT_MASKS, names_of
 from sepcli.media.tags import to_libav
 
+LOUDEST = 8.0
+"""Samples are clipped to it: encoders end the process at, or do not end with, those that are far beyond 1."""
 OPUS_RATE = 48000
 """Hz; libopus encodes at no other rate that music has."""
 CODECS = {"MP3": "libmp3lame", "OPUS": "libopus", "M4A": "aac"}
@@ -65,7 +67,7 @@ class Track:
 
     def append(self, samples: NDArray[Any]) -> None:
         """Encode all whole frames of the samples (T, C) so far: floating point at full scale 1."""
-        values = np.asarray(samples, np.float32)
+        values = np.clip(np.asarray(samples, np.float32), -LOUDEST, LOUDEST)
         if self._rest is not None:
             values = np.concatenate([self._rest, values])
         size = self._stream.codec_context.frame_size

@@ -133,6 +133,8 @@ def progress_of(fields: dict[str, Any]) -> Progress:
     numbers = (progress.elapsed, progress.step, progress.validated, progress.best_step)
     if len(fields) != len(asdict(progress)) or not all(0 <= number < LONGEST for number in numbers):
         raise ValueError("progress")
+    if any("step" not in entry for entry in progress.history):
+        raise ValueError("history")
     if progress.best_step > progress.step or math.isfinite(progress.best) != bool(progress.best_step):
         raise ValueError("best")
     return progress

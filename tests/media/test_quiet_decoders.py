@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from encoding import encode
 from PIL import Image
 
 from sepcli.errors import InputError
 from sepcli.media.audio import AudioReader
+from sepcli.media.file_format import FileFormat
 
 
 @pytest.mark.parametrize("damage", ["bytes", "end", "start"])
@@ -46,3 +48,20 @@ def test_pillow_prints_nothing(tmp_path: Path) -> None:
     program = "import sys, pathlib, sepcli.media.images as m; print(m.is_image(pathlib.Path(sys.argv[1])))"
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize("form", ["MP3", "M4A", "OPUS"])
+def test_encoders_survive_samples_beyond_full_scale(tmp_path: Path, form: str) -> None:
+    samples = 1e9 * np.random.default_rng(0).standard_normal((6000, 2))
+    assert encode(tmp_path / "a", samples, FileFormat(form, 48000, 2, bitrate=128_000))
+
+
+def test_huge_samples_are_refused(tmp_path: Path) -> None:
+    for largest in (1e9, 1e30):
+        soundfile.write(tmp_path / "a.wav", np.array([0.0, largest]), 8000, "FLOAT")
+        with AudioReader(tmp_path / "a.wav") as reader:
+            if largest == 1e9:
+                reader.read(2)
+                continue
+            with pytest.raises(InputError, match="huge"):
+                reader.read(2)

@@ -92,6 +92,7 @@ def refused(folder: Path, settings: LoopSettings = SETTINGS) -> InputError:
         {"best_step": 100},
         {"more": 1},
         {"history": [[1]]},
+        {"history": [{"loss": 1.0}]},
     ],
 )
 def test_numbers_of_a_checkpoint_are_validated(folder: Path, fields: dict[str, Any]) -> None:
