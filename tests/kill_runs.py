@@ -62,9 +62,12 @@ class Command:
 
     def result(self) -> dict[str, bytes]:
         """The bytes of what it has written; temporary files count, because none may stay."""
+        return {path.relative_to(self.out).as_posix(): _without_times(path) for path in self.files()}
+
+    def files(self) -> list[Path]:
+        """What it has written so far."""
         files = [path for path in self.out.rglob("*") if path.is_file()]
-        kept = (path for path in files if self.compared(path) or path.name.startswith(".sepcli"))
-        return {path.relative_to(self.out).as_posix(): _without_times(path) for path in kept}
+        return [path for path in files if self.compared(path) or path.name.startswith(".sepcli")]
 
 
 def _without_times(path: Path) -> bytes:
@@ -213,7 +216,7 @@ def _killed(command: Command, seconds: float) -> bool:
 
 def _wait_for_files(command: Command, process: subprocess.Popen[bytes]) -> None:
     """Wait until a command has begun to write, or has ended."""
-    while not command.result() and process.poll() is None:
+    while not command.files() and process.poll() is None:
         time.sleep(0.01)
 
 

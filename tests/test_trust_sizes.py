@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import struct
 import tracemalloc
@@ -160,6 +161,7 @@ TOMLS: dict[str, Callable[[str], str]] = {
     "tables in tables": lambda card: card + "\n[figures]\n" + ".".join(["a"] * 3000) + " = 1",
     "size": lambda card: card + "\n# " + "x" * 1_000_000,
     "sources": lambda card: card.replace('"digit"', ", ".join(f'"{n}"' for n in range(300))),
+    "size of a file": lambda card: re.sub("size = .*", f"size = {2**62}", card),
     "resolution": lambda card: "resolution = [1000000000, 1]\n" + card,
 }
 
