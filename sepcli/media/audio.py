@@ -119,7 +119,7 @@ class AudioReader:
             _raise_truncated(self.info.path, error)
         if len(block) < count:
             _raise_truncated(self.info.path)
-        bad = ~(np.abs(block) <= LARGEST).all(axis=1)
+        bad = ~((block <= LARGEST) & (block >= -LARGEST)).all(axis=1)
         if bad.any():
             second = (self._position + int(bad.argmax())) / self.info.sample_rate
             raise InputError(
