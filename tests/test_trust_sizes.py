@@ -108,14 +108,14 @@ def test_many_channels_take_little_memory(tmp_path: Path, monkeypatch: pytest.Mo
     original = torch.istft
 
     def counted(spectrum: torch.Tensor, **options: object) -> torch.Tensor:
-        counts.append(len(spectrum))
+        counts.append(len(spectrum) if spectrum.dim() > 2 else 1)
         return original(spectrum, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(torch, "istft", counted)
     stems = consistency.wiener(estimates, mixture, n_fft=64, hop=16)
     assert max(counts) <= 8
     alone = torch.cat([consistency.wiener(estimates, c[None], n_fft=64, hop=16) for c in mixture], dim=1)
-    torch.testing.assert_close(stems, alone, rtol=0, atol=1e-12)
+    torch.testing.assert_close(stems, alone, rtol=0, atol=1e-6)  # spectra in float32
     torch.testing.assert_close(stems.sum(dim=0), mixture, rtol=0, atol=1e-12)
 
 
