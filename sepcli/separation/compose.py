@@ -61,7 +61,7 @@ def compose(
             )
 
         def engine_of(prior: DenoisingPrior, gray: Sequence[float]) -> ScoreEngine:
-            return make(prior, NAMES, gray, channels=1)
+            return replace(make(prior, NAMES, gray, channels=1), reentrant=False)
 
         colorizer = Colorizer(cast(DenoisingPrior, members[0]), engine_of)
         return Composed(colorizer.engine(mixing.weights), NAMES, colorizer)
@@ -79,7 +79,7 @@ def compose(
     scale = 1.0 if sample_rate else image_scale(alphas)
     engine = make(IndependentPriors(every), titles, alphas, scale=scale)
     groups = tuple((id(prior), weight) for prior, weight in zip(every, alphas, strict=True))
-    return Composed(replace(engine, sample_rate=sample_rate), groups, None)
+    return Composed(replace(engine, sample_rate=sample_rate, reentrant=False), groups, None)
 
 
 def _weights(

@@ -97,6 +97,7 @@ class ScoreEngine:
         density: the same as a density, if it is one: it ranks samples exactly.
         likelihood: the settings of the posterior.
         scale: factor on a mixture before the posterior, which mixes with the weights scale · α_k.
+        reentrant: whether several threads may evaluate the prior at once.
     """
 
     posterior: Callable[[Tensor], Posterior]
@@ -111,6 +112,7 @@ class ScoreEngine:
     density: DensityPrior | None = None
     likelihood: Mapping[str, Any] = field(default_factory=dict)
     scale: float = 1.0
+    reentrant: bool = True
 
     hop: ClassVar[None] = None
     interference_trained: ClassVar[bool] = False
@@ -132,7 +134,7 @@ class ScoreEngine:
         Mixtures of images in [0, 1] are up to Σ α_k; for seeds (B, S, Z) see ``sepcli.samplers.rng``.
         """
         repeated = (self.scale * mixture).to(self.device).repeat_interleave(seeds.shape[1], dim=0)
-        threads = threads_of(self.device)
+        threads = threads_of(self.device) if self.reentrant else 1
         size = min(self.batch, -(-len(repeated) // threads))
         rows, parts = torch.split(repeated, size), torch.split(seeds.flatten(0, 1), size)
 

@@ -7,6 +7,7 @@ from threading import Barrier, current_thread
 import pytest
 import torch
 
+import sepcli
 from sepcli.protocols import ProgressCallback
 from sepcli.separation.parallel import side_by_side, threads_of
 
@@ -69,3 +70,15 @@ def test_the_first_failure_ends_the_others(four_threads: int) -> None:
 def test_one_thread_computes_for_a_gpu(four_threads: int) -> None:
     assert threads_of(torch.device("cpu")) == four_threads
     assert threads_of(torch.device("cuda")) == 1
+
+
+def test_a_function_of_the_user_is_called_by_one_thread(four_threads: int) -> None:
+    callers = set()
+
+    def denoiser(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        callers.add(current_thread().name)
+        return x / (1 + sigma**2)
+
+    prior = sepcli.from_denoiser(denoiser, 0.01, 10.0)
+    sepcli.Separator([prior, prior]).separate(torch.rand(8, 8), samples=4, seed=0)
+    assert callers == {current_thread().name}
