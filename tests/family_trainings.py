@@ -33,7 +33,7 @@ def requests(slakh: Path, images: Path, out: Path) -> Iterator[tuple[str, dict[s
     songs = {"data": slakh, "cache": slakh / "cache", "sources": ("drums", "bass"), "tokens": 32}
     pictures = {"data": images, "classes": "folders"}
     drums = {**songs, "sources": ("drums",)}
-    toys = {"data": Path("toy-waves"), "tokens": 4}
+    toys = {"data": Path("toy-waves"), "tokens": 16}
     flows = tuple(str(out / shape) for shape in ("sine", "square"))
     for name, part, family, fields in (
         ("images", "denoiser", "denoiser", pictures),
