@@ -16,7 +16,7 @@ from sepcli.cli.threads import QUOTA, container_share, processors
 
 VARIABLES = (
     *("CUDA_VISIBLE_DEVICES", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_TOKEN"),
-    *("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "SEPCLI_DEBUG"),
+    *("GOMP_SPINCOUNT", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "SEPCLI_DEBUG"),
 )
 """Variables of the environment that change results or errors."""
 

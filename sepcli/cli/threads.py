@@ -6,6 +6,8 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
+SPINS = "1000"
+"""How often a thread that waits looks again before it sleeps, in GNU's OpenMP."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """The file of a container's share of the processors: microseconds, and the period of these."""
 
@@ -14,10 +16,12 @@ def allow_threads(environment: MutableMapping[str, str], quota: Path = QUOTA) ->
     """Set what is not set of the environment that libraries of threads read when they are loaded.
 
     OpenMP counts the processors that a process may run on, not a container's share of them: with a thread
-    for each processor, they wait for their turns. Threads that wait for others sleep, since spinning takes
-    the time of those that they wait for where processors are shared.
+    for each processor, they wait for their turns. Threads that wait for others sleep soon: where processors
+    are shared, spinning takes the time of those that they wait for; sleeping at once, time to wake up.
     """
-    environment.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in environment:
+        environment["OMP_WAIT_POLICY"] = "passive"
+        environment.setdefault("GOMP_SPINCOUNT", SPINS)
     share = container_share(quota)
     if share is not None and share < processors():
         environment.setdefault("OMP_NUM_THREADS", str(max(1, round(share))))

@@ -238,4 +238,5 @@ def _samples(frame: Any) -> NDArray[np.float64]:
         return np.asarray((values - 128.0) / 128)
     if values.dtype.kind == "i":
         return np.asarray(values / 2.0 ** (8 * values.dtype.itemsize - 1))
-    return values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of values that are not numbers, which the reader refuses
+        return values.astype(np.float64)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sepcli.cli.threads import allow_threads, processors
+from sepcli.cli.threads import SPINS, allow_threads, processors
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def test_threads_fit_the_share_of_a_container(
     allow_threads(environment, tmp_path / "cpu.max")
     assert environment.get("OMP_NUM_THREADS") == threads
     assert environment["OMP_WAIT_POLICY"] == "passive"
+    assert environment["GOMP_SPINCOUNT"] == SPINS
 
 
 def test_the_policy_of_the_user_is_kept(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -65,3 +66,17 @@ def test_huge_samples_are_refused(tmp_path: Path) -> None:
                 continue
             with pytest.raises(InputError, match="huge"):
                 reader.read(2)
+
+
+def test_values_that_are_no_numbers_are_refused_without_a_warning(tmp_path: Path) -> None:
+    values = np.zeros((1, 2048), np.uint32)
+    values[0, 100] = 0x7FA00000  # a signaling NaN, whose conversion raises a flag
+    path = tmp_path / "mix.mka"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("pcm_f32le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(values.view(np.float32), format="flt", layout="mono")
+        frame.sample_rate = 8000
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    with pytest.raises(InputError), AudioReader(path) as reader:
+        reader.read(2048)

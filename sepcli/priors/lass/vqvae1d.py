@@ -76,6 +76,8 @@ class Vqvae1d(nn.Module):
         super().__init__()
         self.config = config
         self.vocabulary = config.vocabulary
+        if not 1 <= config.hop <= config.window:
+            raise ValueError(f"a hop of {config.hop} samples does not fit a window of {config.window}")
         pad = (config.window - config.hop) // 2
         self.analysis = nn.Conv1d(1, config.dim, config.window, stride=config.hop, padding=pad)
         self.encoder = nn.Sequential(*(Residual(config.dim, d) for d in config.encoder_dilations))

@@ -134,6 +134,15 @@ def test_tampered_sizes_of_a_context_likelihood_are_refused(prior: Path, fields:
         build(prior)
 
 
+@pytest.mark.parametrize("hop", [0, -1, 10**6])
+def test_a_codec_whose_hop_does_not_fit_is_refused(prior: Path, hop: int) -> None:
+    path = prior / "codec" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hop": hop}))
+    change(prior)
+    with pytest.raises(PriorError, match="codec/"):
+        build(prior)
+
+
 def test_an_unfinished_context_likelihood_is_no_matter_where_it_is_not_asked_for(prior: Path) -> None:
     add_context(prior)
     (prior / "context" / "config.json").unlink()
