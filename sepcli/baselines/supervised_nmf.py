@@ -28,7 +28,7 @@ def learn(examples: Array, atoms: int, iterations: int = ITERATIONS) -> Array:
 
     R is ``atoms``, clipped at N and D.
     """
-    from sklearn.decomposition import NMF  # takes two seconds
+    from sklearn.decomposition import NMF  # slow to import
 
     count = min(atoms, *examples.shape)
     model = NMF(count, init="nndsvda", tol=0.0, max_iter=iterations, random_state=0)
@@ -46,7 +46,7 @@ def separate(mixtures: Array, dictionaries: Sequence[Array], iterations: int = I
     Returns:
         (B, K, D): sources that sum to the mixture; values that no atom explains are divided equally.
     """
-    from sklearn.decomposition import non_negative_factorization  # takes two seconds
+    from sklearn.decomposition import non_negative_factorization  # slow to import
 
     atoms = np.concatenate(dictionaries)
     gains, _, _ = non_negative_factorization(

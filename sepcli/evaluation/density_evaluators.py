@@ -26,7 +26,7 @@ from sepcli.datasets.song_banks import held_out_split, holds_songs, open_songs
 from sepcli.datasets.waves import SAMPLE_RATE, ToyWaves
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.posterior.elbo import log_density_bound
-from sepcli.priors.audio.engine import AUDIBLE, FastPrior
+from sepcli.priors.audio.engine import AUDIBLE, for_inference
 from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
 from sepcli.priors.audio.load_flows import is_flow, load_wave_flow
 from sepcli.priors.select import is_single
@@ -205,8 +205,8 @@ def _flow(card: Card, folder: Files, noise: float, device: torch.device) -> Made
 
 
 def _denoiser(card: Card, folder: Files, noise: float, device: torch.device) -> Made:
-    network = load_mdct_denoiser(folder).to(device)
-    prior, bins, (most, least) = FastPrior(network), network.config.bins, AUDIBLE
+    network = load_mdct_denoiser(folder)
+    prior, bins, (most, least) = for_inference(network, device), network.config.bins, AUDIBLE
     finest = noise or least
     if finest >= most:
         raise UsageError(f"noise of {finest:g} hides every signal", f"use less than {most:g}")

@@ -24,7 +24,7 @@ class NoiseEmbedding(nn.Sequential):
     def __init__(self, width: int, decades: float, more: int = 0, linear: type[nn.Linear] = nn.Linear):
         half = width // 2
         super().__init__(linear(2 * half + more, width), nn.SiLU(), linear(width, width))
-        # not torch.logspace, which without data, where only shapes are checked, imports SymPy for a second
+        # not torch.logspace, which on the meta device, where shapes are checked, imports SymPy
         frequencies = np.logspace(0.0, decades, half, dtype=np.float32)
         self.register_buffer("frequencies", torch.from_numpy(frequencies), False)
 

@@ -206,10 +206,8 @@ class Separator:
         for seed in seeds:
             require(Seed, seeds=seed)
         laid = [channels_first(mixture, self.medium, 0) for mixture in mixtures]
-        rate, settings = (
-            checked_rate(self.medium, sample_rate, self.sample_rate),
-            keeping(self.stream, samples),
-        )
+        rate = checked_rate(self.medium, sample_rate, self.sample_rate)
+        settings = keeping(self.stream, samples)
         if self.medium == "image":
             return self._separate_images(laid, seeds, samples, None, on_progress)
         signals = [signal for signal, _ in laid]

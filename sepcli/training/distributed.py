@@ -29,8 +29,6 @@ VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables of a process that others train with."""
 PATIENCE = timedelta(days=1)
 """Longest wait for a process, which may be decoding recordings; one that has ended is noticed at once."""
-
-
 PARTING = 2.0
 """Seconds in which an error is reported."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from two_lines import two_lines
 
 from sepcli.cli.app import run
 from sepcli.cli.workers import open_executor
@@ -33,13 +34,6 @@ def sepcli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         return code, *capsys.readouterr()
 
     return call
-
-
-def two_lines(text: str) -> tuple[str, str]:
-    first, second = text.splitlines()
-    assert first.startswith("error: ")
-    assert second.startswith("  → ")
-    return first, second
 
 
 def noise(path: Path, seed: int, seconds: float = 0.5) -> None:

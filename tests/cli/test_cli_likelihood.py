@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from two_lines import two_lines
 
 from sepcli.atomic import lock_of
 from sepcli.cli.app import run
@@ -41,13 +42,6 @@ def build(tiny_slakh: Path, prior: Path, capsys: pytest.CaptureFixture[str]):
         return code, *capsys.readouterr()
 
     return call
-
-
-def two_lines(text: str) -> tuple[str, str]:
-    first, second = text.splitlines()
-    assert first.startswith("error: ")
-    assert second.startswith("  → ")
-    return first, second
 
 
 def test_a_table_is_counted_and_shown(build, prior: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from two_lines import two_lines
 
 from sepcli.catalog import card as cards
 from sepcli.cli import console
@@ -37,13 +38,6 @@ def train(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
         return code, *capsys.readouterr()
 
     return call
-
-
-def two_lines(text: str) -> tuple[str, str]:
-    first, second = text.splitlines()
-    assert first.startswith("error: ")
-    assert second.startswith("  → ")
-    return first, second
 
 
 def test_a_codec_then_a_prior(train, tiny_slakh: Path, tmp_path: Path) -> None:
