@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["mido", "numpy", "pyyaml", "soundfile", "soxr"]
+# dependencies = ["mido", "numpy", "pyyaml", "scipy", "soundfile", "soxr"]
 # ///
 """Render a folder of MIDI songs into the folder layout of Slakh2100, with free General MIDI SoundFonts.
 
@@ -29,10 +29,11 @@ import uuid
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import hydrogen_kits
 import mido
 import numpy as np
 import soundfile
@@ -63,7 +64,11 @@ class RenderError(Exception):
 
 @dataclass(frozen=True)
 class Part:
-    """One stem: its notes and their instrument; ``program`` None: the instruments of the song."""
+    """One stem: its notes and their instrument; ``program`` None: the instruments of the song.
+
+    With ``varied`` each of the 128 programs of the song is played by ``varied[program]``, and with ``kit``
+    the notes of the drums by recorded samples instead of the SoundFont.
+    """
 
     inst_class: str
     keep: Keep
@@ -71,6 +76,8 @@ class Part:
     shift: int
     soundfont: Path
     gain: float
+    varied: tuple[int, ...] | None = None
+    kit: hydrogen_kits.Kit | None = None
 
 
 def drums(channel: int, program: int) -> bool:
@@ -81,6 +88,11 @@ def drums(channel: int, program: int) -> bool:
 def family(name: str) -> Keep:
     """Return a function that selects the pitched notes of one General MIDI family."""
     return lambda channel, program: channel != DRUM_CHANNEL and FAMILIES[program // 8] == name
+
+
+def accompaniment(channel: int, program: int) -> bool:
+    """Return whether a note is neither on the drum channel nor of a bass."""
+    return channel != DRUM_CHANNEL and FAMILIES[program // 8] != "Bass"
 
 
 def read_song(path: Path) -> tuple[int, list[Event]]:
@@ -119,7 +131,13 @@ def stretch(events: Sequence[Event], factor: float) -> list[Event]:
     return [(tick, mido.MetaMessage("set_tempo", tempo=tempo)) for tick, tempo in scaled]
 
 
-def pick(events: Sequence[Event], keep: Keep, program: int | None, shift: int) -> list[Event]:
+def pick(
+    events: Sequence[Event],
+    keep: Keep,
+    program: int | None,
+    shift: int,
+    varied: Sequence[int] | None = None,
+) -> list[Event]:
     """Return the notes that ``keep`` selects, with the controllers and pitch bends of their channels.
 
     A note belongs to the program of its channel at its start. With ``program``, the selected channels use
@@ -141,6 +159,7 @@ def pick(events: Sequence[Event], keep: Keep, program: int | None, shift: int) -
             continue
         if message.type == "program_change":
             programs[channel] = message.program
+            message = message if varied is None else message.copy(program=varied[message.program])
         chooses = message.type == "program_change" or (message.is_cc() and message.control in BANK_SELECT)
         if message.type != "polytouch" and not (chooses and program is not None):
             kept.append((tick, message))
@@ -186,9 +205,20 @@ def synthesize(song: mido.MidiFile, soundfont: Path, rate: int, stereo: bool) ->
 
 
 def sample_parts(
-    rng: np.random.Generator, soundfonts: Sequence[Path], other: bool
+    rng: np.random.Generator,
+    soundfonts: Sequence[Path],
+    kits: Sequence[hydrogen_kits.Kit],
+    options: argparse.Namespace,
 ) -> tuple[list[Part], float, int]:
-    """Sample the parts, the tempo factor and the transposition in semitones of one rendering."""
+    """Sample the parts, the tempo factor and the transposition in semitones of one rendering.
+
+    Args:
+        rng: source of all choices.
+        soundfonts: one is chosen for each part.
+        kits: a share of the renderings take their drums from one of these, if there are any.
+        options: with ``other`` there is a part for each family of other instruments, with ``accompaniment``
+            one for all of them, half of which are replaced by others of their families.
+    """
     tempo, shift = round(float(rng.uniform(0.85, 1.15)), 4), int(rng.integers(-5, 7))
 
     def part(inst_class: str, keep: Keep, program: int | None, transposition: int) -> Part:
@@ -199,9 +229,52 @@ def sample_parts(
 
     parts = [part("Drums", drums, int(rng.choice(DRUM_KITS)), 0)]
     parts += [part("Bass", family("Bass"), int(rng.choice(tuple(BASSES))), shift)]
-    if other:
+    if options.other:
         parts += [part(name, family(name), None, shift) for name in FAMILIES if name != "Bass"]
+    if options.accompaniment:
+        rest = part("Other", accompaniment, None, shift)
+        other_programs = [8 * (n // 8) + int(rng.integers(8)) for n in range(128)]
+        kept = rng.random(128) < 0.5
+        parts += [replace(rest, varied=tuple(n if kept[n] else other_programs[n] for n in range(128)))]
+    if kits and rng.random() < options.kit_share:
+        parts[0] = replace(parts[0], kit=kits[int(rng.integers(len(kits)))])
     return parts, tempo, shift
+
+
+def play_drums(
+    notes: Sequence[Event],
+    tempos: Sequence[Event],
+    beat: int,
+    end: int,
+    kit: hydrogen_kits.Kit,
+    options: argparse.Namespace,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return audio (T, channels), float64, of the drum notes until the tick ``end``."""
+    seconds = clock(tempos, beat)
+    hits = [
+        (seconds(tick), m.note, m.velocity) for tick, m in notes if m.type == "note_on" and m.velocity > 0
+    ]
+    signal = hydrogen_kits.play(hits, kit, seconds(end), rng)
+    signal = signal if options.stereo else signal.mean(axis=1, keepdims=True)
+    return np.asarray(
+        signal
+        if options.rate == SYNTH_RATE
+        else soxr.resample(signal, SYNTH_RATE, options.rate, quality="VHQ")
+    )
+
+
+def clock(tempos: Sequence[Event], beat: int) -> Callable[[int], float]:
+    """Return the function from ticks to seconds."""
+    ticks = np.array([tick for tick, _ in tempos], dtype=float)
+    rates = np.array([message.tempo / 1_000_000 / beat for _, message in tempos])
+    starts = np.concatenate([[0.0], np.cumsum(np.diff(ticks) * rates[:-1])])
+
+    def seconds(tick: int) -> float:
+        index = int(np.searchsorted(ticks, tick, side="right")) - 1
+        return float(starts[index] + (tick - ticks[index]) * rates[index])
+
+    return seconds
 
 
 def mix_down(
@@ -235,13 +308,19 @@ def describe(part: Part) -> dict[str, Any]:
         "midi_program_name": part.inst_class if is_drum else BASSES.get(part.program or 0, part.inst_class)
     }
     entry |= {"plugin_name": part.soundfont.name, "audio_rendered": True, "midi_saved": False}
-    return (
-        entry | {"gain": part.gain, "transpose": part.shift} | ({"drum_kit": part.program} if is_drum else {})
-    )
+    entry |= {"gain": part.gain, "transpose": part.shift}
+    if part.kit is not None:
+        return entry | {"plugin_name": part.kit.name}
+    return entry | ({"drum_kit": part.program} if is_drum else {})
 
 
 def render(
-    song: Path, number: int, track: Path, soundfonts: Sequence[Path], options: argparse.Namespace
+    song: Path,
+    number: int,
+    track: Path,
+    soundfonts: Sequence[Path],
+    kits: Sequence[hydrogen_kits.Kit],
+    options: argparse.Namespace,
 ) -> str:
     """Render a song for the ``number``-th time; return "done", "kept" (it exists) or "empty" (no notes)."""
     identity = {"song": song.name, "seed": options.seed, "rendering": number, "rate": options.rate}
@@ -252,18 +331,24 @@ def render(
             raise RenderError(f"{track} contains another rendering", hint)
         return "kept"
     rng = np.random.default_rng([options.seed, zlib.crc32(song.name.encode()), number])
-    parts, tempo, shift = sample_parts(rng, soundfonts, options.other)
+    parts, tempo, shift = sample_parts(rng, soundfonts, kits, options)
     beat, events = read_song(song)
     tempos = stretch(events, tempo)
     selected = [
-        (part, notes) for part in parts if (notes := pick(events, part.keep, part.program, part.shift))
+        (part, notes)
+        for part in parts
+        if (notes := pick(events, part.keep, part.program, part.shift, part.varied))
     ]
     if not selected:
         return "empty"
     last = max(tick for _, notes in selected for tick, _ in notes)
     end = last + mido.second2tick(TAIL_SECONDS, beat, tempos[-1][1].tempo)
-    songs = [(part.soundfont, to_midi([*tempos, *notes], beat, end)) for part, notes in selected]
-    signals = [synthesize(midi, soundfont, options.rate, options.stereo) for soundfont, midi in songs]
+    signals = [
+        synthesize(to_midi([*tempos, *notes], beat, end), part.soundfont, options.rate, options.stereo)
+        if part.kit is None
+        else play_drums(notes, tempos, beat, end, part.kit, options, rng)
+        for part, notes in selected
+    ]
     stems, mix, overall = mix_down(signals, [part.gain for part, _ in selected])
     (track / "stems").mkdir(parents=True, exist_ok=True)
     for index, stem in enumerate(stems):
@@ -300,6 +385,7 @@ def find_soundfonts(given: Sequence[Path]) -> list[Path]:
 def render_all(options: argparse.Namespace) -> list[str]:
     """Render all songs and return their outcomes; fewer renderings are a prefix of more."""
     soundfonts = find_soundfonts(options.soundfont)
+    kits = hydrogen_kits.find_kits(options.drumkits)
     songs = [options.midi] if options.midi.is_file() else sorted(options.midi.rglob("*.[mM][iI][dD]"))
     if not songs:
         raise RenderError(f"{options.midi} contains no .mid files", "use a folder of MIDI songs")
@@ -308,7 +394,7 @@ def render_all(options: argparse.Namespace) -> list[str]:
     def work(index: int) -> str:
         number, song = tasks[index]
         track = options.out / options.split / f"Track{index + 1:05d}"
-        outcome = render(song, number, track, soundfonts, options)
+        outcome = render(song, number, track, soundfonts, kits, options)
         print(f"{track.name} {outcome}: {song.name}, rendering {number + 1}", file=sys.stderr, flush=True)
         return outcome
 
@@ -350,6 +436,20 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--other", action="store_true", help="also render all other instruments, one stem per GM family"
+    )
+    parser.add_argument(
+        "--accompaniment", action="store_true", help="also render all other instruments, as one stem Other"
+    )
+    parser.add_argument(
+        "--drumkits",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a Hydrogen kit, or a folder of kits, for the drums of some renderings; repeatable",
+    )
+    parser.add_argument(
+        "--kit-share", type=float, default=0.5, help="share of renderings with drums of --drumkits (0.5)"
     )
     parser.add_argument("--jobs", type=positive, default=1, help="number of parallel renderings (1)")
     return parser

@@ -30,18 +30,26 @@ class Gains:
 
 
 def draw_chunks(
-    bank: StemBank, rng: np.random.Generator, batch: int, length: int, gains: Gains | None
+    bank: StemBank,
+    rng: np.random.Generator,
+    batch: int,
+    length: int,
+    gains: Gains | None,
+    related: bool = False,
 ) -> NDArray[np.float32]:
-    """Draw unrelated chunks (B, K, T) of all sources at random gains.
+    """Draw chunks (B, K, T) of all sources at random gains: unrelated ones, or those of a song at one time.
 
-    Without ``gains``, chunks keep the gain of the recordings, and none is quiet.
+    Without ``gains``, unrelated chunks keep the gain of the recordings, and none is quiet.
 
     Raises:
         InputError: a source has no recording of ``length`` samples.
     """
     if gains is None:
         return bank.sample(rng, batch, length, Gains().min_rms)
-    chunks = bank.sample(rng, batch, length, 0.0 if rng.random() < gains.quiet else gains.min_rms)
+    if related:
+        chunks = bank.together(rng, batch, length)
+    else:
+        chunks = bank.sample(rng, batch, length, 0.0 if rng.random() < gains.quiet else gains.min_rms)
     factors = 10 ** (rng.uniform(gains.low, gains.high, chunks.shape[:2]) / 20)
     factors *= rng.random(chunks.shape[:2]) >= gains.silent
     return (chunks * factors[..., None]).astype(np.float32)

@@ -48,6 +48,18 @@ class StemBank:
         """Total duration of each source, in seconds."""
         return tuple(float((spans[:, 1] - spans[:, 0]).sum()) / self.sample_rate for spans in self.spans)
 
+    def of(self, names: Sequence[str]) -> StemBank:
+        """Return the bank of some of the sources, in this order."""
+        rows = [self.names.index(name) for name in names]
+        return StemBank(
+            tuple(names),
+            self.sample_rate,
+            tuple(self.samples[row] for row in rows),
+            tuple(self.spans[row] for row in rows),
+            tuple(self.songs[row] for row in rows),
+            tuple(self.gains[row] for row in rows),
+        )
+
     def sample(
         self, rng: np.random.Generator, batch: int, length: int, min_rms: float = 0.0
     ) -> NDArray[np.float32]:

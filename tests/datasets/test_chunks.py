@@ -8,6 +8,7 @@ import numpy as np
 
 from sepcli.datasets.chunks import Gains, draw_chunks
 from sepcli.datasets.song_banks import open_songs
+from sepcli.datasets.stems import concatenate
 
 
 def test_chunks_come_at_random_gains(tiny_slakh: Path) -> None:
@@ -21,3 +22,10 @@ def test_chunks_come_at_random_gains(tiny_slakh: Path) -> None:
     assert peaks.max() <= 0.91
     plain = draw_chunks(bank, np.random.default_rng(0), 50, 512, None)
     assert np.sqrt((plain**2).mean(-1)).min() > Gains().min_rms
+
+
+def test_related_chunks_are_of_one_song_at_one_time() -> None:
+    ramp = np.arange(1000, 1100, dtype=np.int16)
+    bank = concatenate(("a", "b"), 10, [[(0, ramp)], [(0, ramp)]])
+    chunks = draw_chunks(bank, np.random.default_rng(0), 20, 10, Gains(low=0, high=0, silent=0), related=True)
+    np.testing.assert_array_equal(chunks[:, 0], chunks[:, 1])

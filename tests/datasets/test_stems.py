@@ -94,3 +94,11 @@ def test_sources_without_a_common_song_are_an_error() -> None:
 def test_a_bank_cannot_be_changed(bank: StemBank) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         bank.sample_rate = 1  # type: ignore[misc]
+
+
+def test_some_sources_in_another_order(bank: StemBank) -> None:
+    assert bank.of(("bass", "drums")).of(bank.names) == bank
+    only = bank.of(("bass",))
+    assert only.names == ("bass",)
+    chunks = np.round(only.sample(np.random.default_rng(0), 50, 20) * SCALE).astype(int)
+    assert set(np.unique(chunks // 1000)) == {10, 12, 13}

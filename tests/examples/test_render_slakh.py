@@ -235,3 +235,22 @@ def test_what_is_missing_is_said_in_two_lines(
     assert "one.mid" in error(songs, "--soundfont", tmp_path / "some.sf2")[0]
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "fluidsynth" in error(songs)[0]
+
+
+def test_a_clock_follows_all_tempos(program: ModuleType) -> None:
+    tempos = [
+        (0, mido.MetaMessage("set_tempo", tempo=500_000)),
+        (0, mido.MetaMessage("set_tempo", tempo=400_000)),
+        (960, mido.MetaMessage("set_tempo", tempo=1_000_000)),
+    ]
+    seconds = program.clock(tempos, BEAT)
+    assert [seconds(tick) for tick in (0, 480, 960, 1440)] == pytest.approx([0.0, 0.4, 0.8, 1.8])
+
+
+def test_programs_may_be_replaced_by_others_of_the_accompaniment(
+    program: ModuleType, events: list[tuple[int, Any]]
+) -> None:
+    varied = [(number + 1) % 128 for number in range(128)]
+    picked = program.pick(events, program.accompaniment, None, 0, varied)
+    assert pitches(picked) == [(0, 100, 60), (600, 700, 64)]
+    assert [(tick, m.program) for tick, m in picked if m.type == "program_change"] == [(200, 34), (500, 28)]

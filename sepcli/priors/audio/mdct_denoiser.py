@@ -58,7 +58,11 @@ MAX_RATIO = 200.0
 MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -12.0, 6.0
 """Range of R, and of the correction by the network of the lowest bands."""
 ERROR_FLOOR = 1e-3
-"""Floor of the error relative to the power of the input in the loss of the lowest bands."""
+"""Floor of the error relative to the power of the input in logarithmic losses."""
+BAND_SHARE = 0.25
+"""Weight of the error of all bands alike in the loss of excerpts of songs."""
+DECIBELS = 10 / float(np.log(10))
+"""Factor from natural logarithms of power to decibels."""
 
 
 @dataclass(frozen=True)
@@ -237,8 +241,23 @@ class SpectralPrior(nn.Module):
         """Return the same for given σ (B,) and seeds (B,) of the noise."""
         noisy = self.corrupt(x, sigma, seeds, interference)
         error, nll = self.low_errors(x, noisy, sigma)
-        metrics = {"error": 10 / float(np.log(10)) * float(error.detach()), "nll": float(nll.detach())}
+        metrics = {"error": DECIBELS * float(error.detach()), "nll": float(nll.detach())}
         return error + (0.1 * nll if self.config.variance else 0.0), metrics
+
+    def song_loss(
+        self, x: Tensor, sigma: Tensor, seeds: NDArray[np.int64], interference: Tensor
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss () of excerpts of songs, and its metrics; see ``sepcli.priors.audio.song_task``.
+
+        Metrics are ``error`` (in dB, relative to the clean audio), ``bands`` (that of all bands alike, in dB,
+        relative to the Wiener filter) and ``nll``.
+        """
+        error, weighted, nll = self.song_errors(x, self.corrupt(x, sigma, seeds, interference), sigma)
+        metrics = {
+            key: DECIBELS * float(value.detach()) for key, value in (("error", error), ("bands", weighted))
+        }
+        loss = error + BAND_SHARE * weighted + (0.1 * nll if self.config.variance else 0.0)
+        return loss, {**metrics, "nll": float(nll.detach())}
 
     def sample_noise(self, count: int, rng: np.random.Generator) -> tuple[Tensor, NDArray[np.int64]]:
         """Sample σ (B,) and seeds (B,) of the noise of B items."""
@@ -259,24 +278,34 @@ class SpectralPrior(nn.Module):
 
         Coefficients are clean and noisy (B, M, N) for σ (B,); the noisy ones may contain interference.
         """
-        s, level = self.band_std, sigma[:, None, None]
         mean, variance = self.denoise(noisy, sigma)
-        error = (mean - x).square()
+        squares, level = (mean - x).square(), sigma[:, None, None]
+        weighted, wiener = self._weighted(squares, x, noisy, level)
+        scale = wiener.clamp(min=1.0) if interference else 1.0  # else loud interference dominates at low σ
+        return (weighted / scale).mean(), (wiener / scale).mean(), self._nll(squares, variance, level)
+
+    def _weighted(self, squares: Tensor, x: Tensor, noisy: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted squared errors of D and of the Wiener filter, each (B,)."""
+        s = self.band_std
         weight = s / (s**3 / (s**2 + level**2)).mean(dim=1, keepdim=True) / level**2
         wiener = (noisy * s**2 / (level**2 + s**2) - x).square()
-        if interference:  # loud interference would dominate at low noise levels
-            weight = weight / (weight * wiener).mean(dim=(1, 2), keepdim=True).clamp(min=1.0)
-        nll = self._nll(error, variance, level)
-        return (weight * error).mean(), (weight * wiener).mean(), nll
+        return (weight * squares).mean(dim=(1, 2)), (weight * wiener).mean(dim=(1, 2))
 
     def low_errors(self, x: Tensor, noisy: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean log error of D in the lowest bands, and its negative log-likelihood; each ()."""
         bands = slice(0, self.config.low)
         mean, variance = (y[:, bands] for y in self.denoise(noisy, sigma))
-        error, power = (mean - x[:, bands]).square(), x[:, bands].square().mean(dim=(1, 2))
-        floor = ERROR_FLOOR * noisy[:, bands].square().mean(dim=(1, 2))
-        ratio = (error.mean(dim=(1, 2)) + floor) / (power + floor)
-        return ratio.log().mean(), self._nll(error, variance, sigma[:, None, None])
+        squares = (mean - x[:, bands]).square()
+        ratio = _log_ratio(squares, x[:, bands], noisy[:, bands])
+        return ratio.mean(), self._nll(squares, variance, sigma[:, None, None])
+
+    def song_errors(self, x: Tensor, noisy: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean log errors of D, plain and weighted, and the negative log-likelihood; each ()."""
+        mean, variance = self.denoise(noisy, sigma)
+        squares, level = (mean - x).square(), sigma[:, None, None]
+        weighted, wiener = self._weighted(squares, x, noisy, level)
+        relative = ((weighted + ERROR_FLOOR) / (wiener + ERROR_FLOOR)).log()
+        return _log_ratio(squares, x, noisy).mean(), relative.mean(), self._nll(squares, variance, level)
 
     def _nll(self, error: Tensor, variance: Tensor, level: Tensor) -> Tensor:
         """Return the negative log-likelihood () of squared errors (B, L, N) of the lowest L bands under C."""
@@ -295,3 +324,9 @@ class SpectralPrior(nn.Module):
         rows = x.flatten(0, 2)
         mean, variance = self.denoise(rows.float(), sigma.to(rows).float().expand(len(rows)))
         return mean.to(x.dtype).view_as(x), variance.to(x.dtype).view_as(x)
+
+
+def _log_ratio(squares: Tensor, x: Tensor, noisy: Tensor) -> Tensor:
+    """Return the logarithm (B,) of squared errors relative to the power of clean audio, all (B, L, N)."""
+    floor = ERROR_FLOOR * noisy.square().mean(dim=(1, 2))
+    return ((squares.mean(dim=(1, 2)) + floor) / (x.square().mean(dim=(1, 2)) + floor)).log()

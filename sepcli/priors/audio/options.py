@@ -20,21 +20,32 @@ class DenoiserOptions:
             classes of the songs in the data set.
         low_bands: whether only a second network for the waveform of the lowest bands is trained, added to the
             prior that training starts from; needs ``interference``.
+        songs: whether the networks of all bands and of the lowest bands are trained together on excerpts of
+            songs with stems: ``interference`` is some or all of the named stems at once, half of the time of
+            the same song; starts from a prior that has both networks.
+        equalization: with ``songs``, standard deviation in dB of random changes of the spectrum of each stem.
         compile: whether the loss is compiled first, which takes a minute and a C++ compiler.
         validated: held-out chunks per validation, four times as many with ``interference``.
     """
 
     interference: tuple[str, ...] = ()
     low_bands: bool = False
+    songs: bool = False
+    equalization: Annotated[float, Meta(ge=0, le=24)] = 0.0
     compile: bool = False
     validated: Annotated[int, Meta(ge=1, le=100_000)] = 64
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, and ``low_bands`` without interference."""
+        """Refuse values out of range, ``low_bands`` or ``songs`` without interference, and both."""
         check(self)
-        if self.low_bands and not self.interference:
+        for name in ("low_bands", "songs"):
+            if getattr(self, name) and not self.interference:
+                raise UsageError(
+                    f"{name} needs sources to reject", "add interference", argument=f"settings.{name}"
+                )
+        if self.low_bands and self.songs:
             raise UsageError(
-                "low_bands needs sources to reject", "add interference", argument="settings.low_bands"
+                "low_bands trains one network and songs both", "choose one of them", argument="settings.songs"
             )
 
 

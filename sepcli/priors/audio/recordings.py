@@ -98,10 +98,30 @@ def open_banks(
     """
     if not holds_songs(data):
         return split(levelled(open_folder(data, source, rate, cache), REFERENCE), length)
-    bank = levelled(open_songs(data, "train", (source,), rate, cache), REFERENCE)
     if not has_split(data, "validation"):
-        return split(bank, length)
-    return bank, levelled(open_songs(data, "validation", (source,), rate, cache), REFERENCE)
+        return split(_song_bank(data, "train", (source,), rate, cache), length)
+    return open_stems(data, (source,), rate, cache)
+
+
+def open_stems(
+    data: Path, sources: tuple[str, ...], rate: int, cache: Path | None = None
+) -> tuple[StemBank, StemBank]:
+    """Open the stems of training songs and of validation songs, each stem brought to one loudness.
+
+    Sources in another order share their decoded recordings.
+
+    Raises:
+        InputError: there are no songs of both splits, or they cannot be read.
+    """
+    return (
+        _song_bank(data, "train", sources, rate, cache),
+        _song_bank(data, "validation", sources, rate, cache),
+    )
+
+
+def _song_bank(data: Path, part: str, sources: tuple[str, ...], rate: int, cache: Path | None) -> StemBank:
+    bank = open_songs(data, part, tuple(sorted(sources)), rate, cache)
+    return levelled(bank.of(sources), REFERENCE)
 
 
 def sample_coefficients(

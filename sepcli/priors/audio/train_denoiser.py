@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from sepcli.priors.audio import recordings
 from sepcli.priors.audio.load_denoisers import PART, load_mdct_denoiser, sigma_range
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.options import DenoiserOptions
+from sepcli.priors.audio.song_task import SPECTRUM, SongTask
 from sepcli.priors.select import is_single
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
@@ -31,7 +32,7 @@ from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
 from sepcli.training.run import Recipe, Setup, Stage, seeded
-from sepcli.training.task import Batch
+from sepcli.training.task import Batch, Task
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"width": 32, "blocks": 2, "embedding": 16},
@@ -49,6 +50,8 @@ LOW_INTERFERENCE = 0.9
 LOW: Mapping[str, Any] = {"low": 32, "p_mean": -3.5, "p_std": 1.2}
 """Bands of the second network, up to 690 Hz, and the noise of its training: that of a separation by
 interference-trained priors."""
+OpenTask = Callable[[SpectralPrior, SpectralPrior], Task]
+"""(network, its average) → what is trained."""
 LABELS: Mapping[str, str] = {
     "train_mse": "training, current weights",
     "valid_mse": "held out, mean of the weights",
@@ -152,13 +155,13 @@ def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
         UsageError: several sources, ``low_bands`` without a trained prior, or interference that is neither a
             folder nor a class of the songs.
     """
-    if options.low_bands and config.init is None:
-        raise UsageError(
-            "low_bands adds a network to a trained prior", "name the prior to start from", argument="init"
-        )
+    if (options.low_bands or options.songs) and config.init is None:
+        name = "low_bands adds a network to" if options.low_bands else "songs continues the training of"
+        raise UsageError(f"{name} a trained prior", "name the prior to start from", argument="init")
     config = replace(config, sources=recordings.source_names(config))
     others = tuple(_interference(config.data, name) for name in options.interference)
-    identity = {key: value for key, value in asdict(options).items() if key not in ("compile", "validated")}
+    left_out = {"compile", "validated", *(() if options.songs else ("songs", "equalization"))}
+    identity = {key: value for key, value in asdict(options).items() if key not in left_out}
     return Recipe(PART, config.sources, identity, partial(_open, options, config, others))
 
 
@@ -195,25 +198,21 @@ def _open(
 ) -> Setup:
     fields = PRESETS[config.preset]
     shape = SpectralConfig(**fields)
-    length, rate = config.tokens * shape.bins, shape.sample_rate
-    train, held_out = recordings.open_banks(config.data, config.sources[0], rate, length, config.cache)
+    rate = shape.sample_rate
+    train, open_task = _data(options, config, others, shape)
     stds = recordings.measure_bands(train, config.tokens, shape.bins)
-    low = LOW if options.low_bands else {}
+    low = {**(LOW if options.low_bands else {}), **(SPECTRUM if options.songs else {})}
     network_config = SpectralConfig(
         **fields, **low, band_std=tuple(stds), interference_trained=bool(options.interference)
     )
     with seeded(config.loop.seed):
         started = None if config.init is None else _start_from(network_config, config.init)
     network_config = network_config if started is None else started.config
-    interference = tuple(
-        recordings.open_banks(folder, source, rate, length, config.cache) for folder, source in others
-    )
 
-    def task(network: SpectralPrior, evaluated: SpectralPrior) -> AudioTask:
+    def task(network: SpectralPrior, evaluated: SpectralPrior) -> Task:
         if options.compile:
             _compile_losses(network, config.device)
-        banks = (train, held_out, config.batch, config.tokens, interference)
-        return AudioTask(network, evaluated, *banks, options.low_bands, options.validated)
+        return open_task(network, evaluated)
 
     def preview(progress: Progress) -> None:
         save_curve(progress.history, config.out / CURVE, LABELS, "denoising error")
@@ -229,6 +228,33 @@ def _open(
     )
 
 
+def _data(
+    options: DenoiserOptions,
+    config: TrainConfig,
+    others: tuple[tuple[Path, str], ...],
+    shape: SpectralConfig,
+) -> tuple[StemBank, OpenTask]:
+    """Open the recordings of the source, and what makes the task of a network and its average."""
+    length, rate, data, cache = config.tokens * shape.bins, shape.sample_rate, config.data, config.cache
+    if options.songs:
+        stems = (config.sources[0], *(name for _, name in others))
+        banks = recordings.open_stems(data, stems, rate, cache)
+
+        def songs(network: SpectralPrior, evaluated: SpectralPrior) -> Task:
+            sizes, equalization = (config.batch, config.tokens), options.equalization
+            return SongTask(network, evaluated, *banks, *sizes, equalization, options.validated)
+
+        return banks[0], songs
+    train, held_out = recordings.open_banks(data, config.sources[0], rate, length, cache)
+    interference = tuple(recordings.open_banks(folder, name, rate, length, cache) for folder, name in others)
+
+    def chunks(network: SpectralPrior, evaluated: SpectralPrior) -> Task:
+        given = (train, held_out, config.batch, config.tokens, interference)
+        return AudioTask(network, evaluated, *given, options.low_bands, options.validated)
+
+    return train, chunks
+
+
 def _network(config: SpectralConfig, started: SpectralPrior | None, low_bands: bool) -> SpectralPrior:
     prior = SpectralPrior(config) if started is None else started
     if low_bands and prior.low is not None:
@@ -239,7 +265,7 @@ def _network(config: SpectralConfig, started: SpectralPrior | None, low_bands: b
 
 def _compile_losses(prior: SpectralPrior, device: torch.device) -> None:
     check_compiler(device)
-    for name in ("errors", "low_errors"):
+    for name in ("errors", "low_errors", "song_errors"):
         setattr(prior, name, torch.compile(getattr(prior, name), dynamic=False))
 
 
