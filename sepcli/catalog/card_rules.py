@@ -38,7 +38,7 @@ def contradictions(card: Card) -> dict[str, str]:
     if unknown := card.settings.keys() - KEYS:
         reasons["settings"] = f"'{min(unknown)}' is neither an engine nor colorize"
     multi_source = [engine for engine in card.engines if engine != "score"]
-    if card.priors and (not multi_source or len(card.priors) != len(card.sources)):
+    if card.priors and (len(card.sources) < 2 or len(card.priors) != len(card.sources)):
         reasons["priors"] = "a prior of all sources together has one score prior per source"
     if multi_source and card.engine == "score" and not card.priors:
         reasons["engine"] = "score needs score priors"

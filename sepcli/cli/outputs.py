@@ -76,7 +76,13 @@ def template_of(
     needed |= {"sample"} if options.samples > 1 else set()
     for field in needed - fields:
         raise UsageError(f"--filename {template} lacks {{{field}}}", "every stem needs a different name")
-    return template
+    named = "ext" in fields or Path(template).suffix.lower() in media_suffixes()
+    return template if named else f"{template}.{{ext}}"
+
+
+def media_suffixes() -> set[str]:
+    """Return the suffixes of all media."""
+    return {suffix for row in MEDIA.values() for suffix in row.suffixes}
 
 
 def plan(
@@ -101,8 +107,7 @@ def plan(
     images = choice.medium == "image"
     track = safe_name(source.stem)
     suffix = Path(template).suffix.lower()
-    media = {suffix for row in MEDIA.values() for suffix in row.suffixes}
-    if suffix in media and not template.lower().endswith(f".{extension}"):
+    if suffix in media_suffixes() and not template.lower().endswith(f".{extension}"):
         wrong = UsageError if images else OutputError  # images have one format for all inputs
         raise wrong(
             f"--filename {template}: outputs of {source} are {extension.upper()} files, not {suffix}",

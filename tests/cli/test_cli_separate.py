@@ -391,7 +391,8 @@ def test_records_of_tracks_that_share_a_folder_do_not_collide(separate) -> None:
     [
         ("{prior}/{track} - {stem}.{ext}", ["mix.run.json", "mix - bass.wav", "mix - drums.wav"]),
         ("{track}/{sample}-{stem}.{ext}", ["run.json", "01-bass.wav", "01-drums.wav"]),
-        ("{stem}", ["bass", "drums", "mix.run.json"]),
+        ("{stem}", ["bass.wav", "drums.wav", "mix.run.json"]),
+        ("{track}.{stem}", ["mix.bass.wav", "mix.drums.wav", "mix.run.json"]),
         ("{{x}}{stem}.wav", ["{x}bass.wav", "{x}drums.wav", "mix.run.json"]),
         ("./a/../{stem}.wav", ["bass.wav", "drums.wav", "mix.run.json"]),
     ],

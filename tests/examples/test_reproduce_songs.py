@@ -1,0 +1,96 @@
+"""``slakh-songs.sh`` and ``combine_priors.py``: from songs to a prior of all their sources."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from example_scripts import EXAMPLES, run_script
+from tiny_sound import make_dual, make_sound
+from train_request import run
+
+from sepcli import load
+from sepcli.catalog import card as cards
+from sepcli.training.task import LoopSettings
+
+CLASSES = ("Drums", "Bass", "Other")
+
+
+@pytest.fixture(scope="module")
+def program() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "combine_priors", EXAMPLES / "reproduce" / "combine_priors.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_priors_of_one_source_become_one_prior(program: ModuleType, tmp_path: Path) -> None:
+    folder = tmp_path / "band"
+    sounds = {name: make_sound(folder / name, name) for name in ("kit", "low", "rest")}
+    assert program.main([str(folder), *sounds, "--title", "All of it", "--limit", "Only tests."]) == 0
+    card = cards.read(folder)
+    assert (card.name, card.title, card.sources) == ("band", "All of it", ("kit", "low", "rest"))
+    assert (card.priors, card.weights, card.files) == (("kit", "low", "rest"), (1.0, 1.0, 1.0), {})
+    assert card.limits[0] == "Only tests."
+    mixture = torch.randn(2048, generator=torch.Generator().manual_seed(0))
+    together, alone = (
+        load(prior).separate(mixture, sample_rate=8000) for prior in (folder, [*sounds.values()])
+    )
+    assert list(together.sources) == ["kit", "low", "rest"]
+    for name in together.sources:
+        torch.testing.assert_close(together[name], alone[name])
+
+
+def test_other_priors_are_refused(
+    program: ModuleType, tmp_path: Path, tiny_prior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dual = make_dual(tmp_path / "dual", tiny_prior)
+    make_sound(tmp_path / "kit", "kit")
+    for bad in (dual, tmp_path / "nothing"):
+        assert program.main([str(tmp_path / "p"), str(tmp_path / "kit"), str(bad), "--title", "p"]) == 1
+        assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.slow
+def test_the_script_trains_combines_and_measures(tmp_path: Path) -> None:
+    rng, data = np.random.default_rng(0), tmp_path / "slakh"
+    for split in ("train", "validation", "test"):
+        track = data / split / "Track00001"
+        (track / "stems").mkdir(parents=True)
+        stems = {f"S{n:02d}": {"inst_class": name, "audio_rendered": True} for n, name in enumerate(CLASSES)}
+        for stem in stems:
+            soundfile.write(track / "stems" / f"{stem}.flac", 0.1 * rng.standard_normal(22050 * 4), 22050)
+        (track / "metadata.yaml").write_text(json.dumps({"audio_dir": "stems", "stems": stems}))
+    first, out = tmp_path / "first", tmp_path / "out"
+    loop = LoopSettings(seconds=None, steps=1, validations=1)
+    words = {
+        "family": "denoiser",
+        "preset": "tiny",
+        "sources": ("drums",),
+        "batch": 2,
+        "tokens": 16,
+        "validated": 2,
+    }
+    run({**words, "data": data, "out": first, "cache": None, "device": torch.device("cpu"), "loop": loop})
+    settings = {"PRESET": "tiny", "BUDGET": "2s", "SONGS_INIT": f"{first} {first} {first}", "SONGS": "1"}
+    run_script("reproduce/slakh-songs.sh", data, out, **settings)
+    card = cards.read(out / "slakh-drums-bass-other")
+    assert card.sources == ("drums", "bass", "other")
+    results = json.loads((out / "songs.json").read_text())["results"]
+    assert {"sepcli", "average", "oracle mask"} <= set(results["sdr"])
+    shutil.rmtree(out / "slakh-drums-bass-other" / "slakh-other")
+    (out / "songs.json").unlink()
+    run_script("reproduce/slakh-songs.sh", data, out, **settings)  # goes on where it was
+    assert (out / "songs.json").is_file()
