@@ -112,7 +112,7 @@ def test_an_earlier_training_precedes_the_ones_before_it() -> None:
         (PLAIN + "priors = [1, 2]\n", "priors"),
         (PLAIN + 'priors = ["a", "\\u001b[2J"]\n', r"card\.toml"),
         (PLAIN + 'priors = ["a"]\n', "priors"),
-        (PLAIN.replace('"lass"', '"score"') + 'priors = ["a", "b"]\n', "priors"),
+        (PLAIN.replace('"lass"', '"score"') + 'priors = ["a", "b", "c"]\n', "priors"),
         (PLAIN + 'priors = ["a", "../b"]\n', r"card\.toml"),
         (PLAIN + 'priors = ["/a", "b"]\n', r"card\.toml"),
         (PLAIN.replace('"lass"', '"score"') + "settings = {lass = {}}\n", "engine"),
