@@ -78,13 +78,14 @@ def refuse_newer(what: str, version: object, newest: int, writer: str | None = N
         what: the file, for the message.
         version: its entry ``format``; what is not a whole number is not refused here.
         newest: the newest format that this version of sepcli reads.
-        writer: the version of sepcli that wrote the file; None: unknown.
+        writer: the version of sepcli that wrote the file, as the file says; None: unknown.
 
     Raises:
         FormatError: the format is newer.
     """
     if isinstance(version, int) and version > newest:
-        needed = f"a newer sepcli than {__version__}" if writer is None else f"sepcli >= {writer}"
+        unknown = writer in (None, __version__)
+        needed = f"a newer sepcli than {__version__}" if unknown else f"sepcli >= {writer}"
         raise FormatError(f"{what} has format {version}, which needs {needed}", "update sepcli")
 
 

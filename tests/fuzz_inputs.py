@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -26,6 +28,13 @@ FRAMES = 12_000
 LOSSLESS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 LOSSY = ("mp3", "m4a", "opus")
 IMAGES = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "TGA", "ICO", "PCX", "SGI", "JPEG2000")
+CODED: Sequence[tuple[str, str, Mapping[str, Any]]] = (
+    ("lzw.tif", "TIFF", {"compression": "tiff_lzw"}),
+    ("jpeg.tif", "TIFF", {"compression": "jpeg"}),
+    ("palette.pcx", "PCX", {}),
+    ("tiles.jp2", "JPEG2000", {"tile_size": (8, 8)}),
+)
+"""Images in color that are stored in other ways: name, format and options of Pillow."""
 SUFFIXES = {"JPEG2000": "jp2", "W64": "w64", "WAVEX": "wav", "RF64": "wav"}
 
 
@@ -97,6 +106,11 @@ def image_seeds() -> list[Seed]:
                 continue
             suffix = SUFFIXES.get(form, form.lower())
             seeds.append(Seed(f"{mode}.{suffix}", data.getvalue()))
+    for name, form, options in CODED:
+        data = io.BytesIO()
+        whole = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8))
+        (whole.quantize(200) if form == "PCX" else whole).save(data, form, **options)
+        seeds.append(Seed(name, data.getvalue()))
     deep = Image.fromarray(rng.integers(0, 65536, (12, 12)).astype(np.uint16))
     for form in ("PNG", "TIFF"):
         data = io.BytesIO()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import struct
 import warnings
 import zlib
@@ -16,29 +15,8 @@ from PIL import Image, ImageOps
 from sepcli.errors import InputError
 from sepcli.media.color_profiles import deep_to_srgb, to_srgb
 from sepcli.media.deep_images import Storage, read_deep, storage
+from sepcli.media.open_images import open_image, refuse_cut
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints what it raises
-
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "MPO",
-    "GIF",
-    "TIFF",
-    "WEBP",
-    "BMP",
-    "DIB",
-    "PPM",
-    "AVIF",
-    "JPEG2000",
-    "HEIF",
-    "ICO",
-    "PCX",
-    "TGA",
-    "PSD",
-    "SGI",
-)
-"""Formats of Pillow that are opened: those that it decodes by itself, without another program."""
 SEVERAL_OF_ONE = ("MPO", "ICO", "PSD")
 """Formats whose further frames are previews, layers or other sizes of the first."""
 LOST_BITS = "16 bits per value are read as 8"
@@ -106,7 +84,7 @@ def is_image(path: Path) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with _open(path):
+            with open_image(path):
                 return True
     except Image.DecompressionBombError:
         return True
@@ -118,7 +96,7 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
     """Read an image file; palettes are converted to colors, and the orientation tag is applied.
 
     Args:
-        path: a file in one of ``FORMATS``.
+        path: a file in one of ``sepcli.media.open_images.FORMATS``.
         first: read the first of several frames instead of raising.
 
     Raises:
@@ -128,11 +106,12 @@ def read_image(path: Path, *, first: bool = False) -> RasterImage:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _open(path) as image:
+            with open_image(path) as image:
                 frames = 1 if image.format in SEVERAL_OF_ONE else getattr(image, "n_frames", 1)
                 if frames > 1 and not first:
                     raise InputError(f"{path} contains {frames} images", "use one file per image")
                 stored = storage(image)
+                refuse_cut(path, image)
                 image.load()
                 upright = ImageOps.exif_transpose(image)
                 decoded = _decoded(image, upright, stored, path)
@@ -191,25 +170,6 @@ def as_channels(raster: RasterImage, channels: int, path: Path) -> NDArray[np.fl
     if has_colors(pixels):
         raise InputError(f"{path} is in color, but the prior models gray images", "convert it to gray first")
     return pixels[:1]
-
-
-def _open(path: Path) -> Image.Image:
-    if path.suffix.lower() in (".heic", ".heif"):
-        _register_heif(path)
-    with path.open("rb") as file:
-        file.read(1)  # OSErrors of the file itself, before formats are tried
-    Image.init()
-    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
-
-
-def _register_heif(path: Path) -> None:
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise InputError(
-            f"{path} needs a plug-in", "pip install pillow-heif, or convert it to JPEG"
-        ) from error
-    pillow_heif.register_heif_opener()
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:

@@ -20,6 +20,8 @@ from sepcli.media.tags import append_bext
 
 VORBIS_BLOCK = 4096
 """Samples given at once to libsndfile's Vorbis encoder, which is not safe with blocks of any length."""
+VORBIS_CHANNELS, VORBIS_RATE = 255, 200_000
+"""Most channels of Vorbis, and the highest rate of libvorbis in Hz; libsndfile ends the process on more."""
 VORBIS_BITRATES = [1000 * kilo for kilo in (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)]
 """Nominal bits per second of libvorbis' qualities 0, 1, … 10."""
 
@@ -28,6 +30,8 @@ class SndfileEncoder:
     """A file written by libsndfile; see ``open_encoder``."""
 
     def __init__(self, file: BinaryIO, form: FileFormat) -> None:
+        if form.container == "OGG" and (form.channels > VORBIS_CHANNELS or form.rate > VORBIS_RATE):
+            raise ValueError(f"Vorbis has at most {VORBIS_CHANNELS} channels and {VORBIS_RATE} Hz")
         self._sink, self._format = _Sink(file), form
         level = {} if form.bitrate is None else {"compression_level": 1 - _vorbis_quality(form)}
         self._encoder = soundfile.SoundFile(

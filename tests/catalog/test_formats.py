@@ -11,6 +11,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from sepcli import __version__
 from sepcli.catalog import card as cards
 from sepcli.catalog.network import read_config, write_config
 from sepcli.cli.app import run
@@ -73,3 +74,11 @@ def test_other_formats_are_not_newer(version: object) -> None:
 def test_the_version_that_wrote_it_is_named() -> None:
     with pytest.raises(FormatError, match=r"format 3.*sepcli >= 2\.0"):
         refuse_newer("it", 3, 1, "2.0")
+
+
+def test_this_version_is_not_asked_for() -> None:
+    with pytest.raises(FormatError) as unknown:
+        refuse_newer("it", 3, 1)
+    with pytest.raises(FormatError) as caught:
+        refuse_newer("it", 3, 1, __version__)
+    assert caught.value.message == unknown.value.message

@@ -19,6 +19,7 @@ from PIL import Image
 from sepcli.errors import InputError
 from sepcli.media.audio import AudioReader
 from sepcli.media.file_format import FileFormat
+from sepcli.media.images import read_image
 
 
 @pytest.mark.parametrize("damage", ["bytes", "end", "start"])
@@ -49,6 +50,27 @@ def test_pillow_prints_nothing(tmp_path: Path) -> None:
     program = "import sys, pathlib, sepcli.media.images as m; print(m.is_image(pathlib.Path(sys.argv[1])))"
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+FAX = (struct.pack("<HHIH", 259, 3, 1, 5), struct.pack("<HHIH", 259, 3, 1, 4))
+"""Compression of a TIFF file by LZW, and as a fax, which has one bit."""
+TABLES = (struct.pack("<HH", 347, 7), struct.pack("<HH", 60000, 7))
+"""Quantization tables of JPEG in a TIFF file, and an entry of no meaning."""
+
+
+@pytest.mark.parametrize(("compression", "damage"), [("tiff_lzw", FAX), ("jpeg", TABLES)])
+def test_libtiff_prints_nothing(
+    tmp_path: Path, compression: str, damage: tuple[bytes, bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, rng = tmp_path / "a.tif", np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8)).save(path, compression=compression)
+    data = path.read_bytes()
+    assert data.count(damage[0]) == 1
+    for damaged in (data.replace(*damage), data[: len(data) // 2], data[:-30]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError):
+            read_image(path)
+        assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("form", ["MP3", "M4A", "OPUS"])

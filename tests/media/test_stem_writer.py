@@ -259,11 +259,14 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize(("kind", "channels"), [("FLAC", 9)])
-def test_what_a_container_cannot_hold_is_refused(tmp_path: Path, kind: str, channels: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "channels", "rate"), [("FLAC", 9, 8000), ("OGG", 256, 8000), ("OGG", 1, 200_001)]
+)
+def test_what_a_container_cannot_hold_is_refused(tmp_path: Path, kind: str, channels: int, rate: int) -> None:
+    mixture = replace(info(kind=kind, channels=channels), sample_rate=rate)
     with (
-        pytest.raises(OutputError, match=r"(?=.*FLAC)(?=.*\b9\b)"),
-        StemWriter([tmp_path / "a"], info(kind=kind, channels=channels)),
+        pytest.raises(OutputError, match=rf"(?=.*{kind})(?=.*\b{channels}\b)(?=.*\b{rate}\b)"),
+        StemWriter([tmp_path / "a"], mixture, encoding=Encoding(kind.lower())),
     ):
         pass
     assert files(tmp_path) == []
