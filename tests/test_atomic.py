@@ -5,15 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 from sepcli.atomic import failed_write, remove_leftovers, temporary, write_whole
 from sepcli.datasets.cache import gather
+from sepcli.datasets.image_decoder import Decoder
+from sepcli.datasets.image_folder import open_images
 from sepcli.errors import OutputError
+from sepcli.evaluation.external import Demucs, separate_tracks
+from sepcli.evaluation.folder_layouts import read_references
+from sepcli.evaluation.journal import resume_journal
 from sepcli.training.stopping import only_run
 
 
@@ -124,3 +132,46 @@ def test_a_cache_removes_the_leftovers_of_a_killed_run(tmp_path: Path) -> None:
     bank = gather([(0, 0, np.arange(3, dtype=np.int16))], ["drums"], 8000, tmp_path / "songs")
     assert bank.names == ("drums",)
     assert [path.name for path in tmp_path.iterdir()] == ["songs"]
+
+
+def test_a_cache_of_images_removes_the_leftovers_of_a_killed_run(tmp_path: Path) -> None:
+    images, cache = tmp_path / "images", tmp_path / "cache"
+    images.mkdir()
+    cache.mkdir()
+    Image.new("L", (8, 8)).save(images / "a.png")
+    ended(cache / "a").write_bytes(b"12")
+    assert len(open_images(images, "train", Decoder(), cache=cache).images) == 1
+    assert [path.suffix for path in cache.iterdir()] == [".npy"]
+
+
+def test_an_evaluation_removes_the_leftovers_of_a_killed_run(tmp_path: Path) -> None:
+    ended(tmp_path / "report.json").write_bytes(b"12")
+    journal = tmp_path / "report.json.partial"
+    assert resume_journal(journal, "fingerprint", replace=False, images=True) == {}
+    assert [*tmp_path.iterdir()] == [journal]
+
+
+DEMUCS = """
+import pathlib, shutil, sys
+model, out, mixture = sys.argv[2], pathlib.Path(sys.argv[4]), pathlib.Path(sys.argv[6])
+stems = out / model / mixture.stem
+stems.mkdir(parents=True)
+shutil.copy(mixture, stems / "drums.wav")
+"""
+"""A program with the command line of demucs."""
+
+
+def test_estimates_of_another_program_are_complete_or_missing(tmp_path: Path) -> None:
+    track, out = tmp_path / "references" / "song", tmp_path / "estimates"
+    track.mkdir(parents=True)
+    for stem in ("drums", "bass"):
+        soundfile.write(track / f"{stem}.wav", np.full(100, 0.25), 8000)
+    left = ended(out / "mixture")
+    (left / "out").mkdir(parents=True)
+    (tmp_path / "demucs.py").write_text(DEMUCS)
+    demucs = Demucs((sys.executable, str(tmp_path / "demucs.py")), "htdemucs", None, os.environ)
+    assert separate_tracks(read_references(tmp_path / "references"), out, demucs) == []
+    written = out / "htdemucs" / "song" / "drums.wav"
+    assert {path for path in out.rglob("*") if path.is_file()} == {written}
+    assert [*out.iterdir()] == [out / "htdemucs"]
+    np.testing.assert_allclose(soundfile.read(written)[0], 0.5)

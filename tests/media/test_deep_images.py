@@ -124,6 +124,30 @@ def tiles(data: np.ndarray, planes: bool) -> bytes:
     return parts.astype("<u2").tobytes()
 
 
+def big_tiff(data: np.ndarray) -> bytes:
+    """A BigTIFF file of one strip, with positions of 64 bits (Adobe's and Aware Systems' extension)."""
+    body, (height, width, channels) = data.astype("<u2").tobytes(), data.shape
+    numbers = {256: [width], 257: [height], 258: [16] * channels, 259: [1], 262: [2], 277: [channels]}
+    start = 16 + 8 + 20 * 9 + 8
+    rows = [(tag, 3, struct.pack(f"<{len(value)}H", *value)) for tag, value in numbers.items()]
+    rows[5:5] = [(273, 16, struct.pack("<Q", start))]
+    rows += [(278, 3, struct.pack("<H", height)), (279, 16, struct.pack("<Q", len(body)))]
+    entries = b"".join(
+        struct.pack("<HHQ8s", tag, kind, len(value) // (8 if kind == 16 else 2), value)
+        for tag, kind, value in rows
+    )
+    return b"II" + struct.pack("<HHHQQ", 43, 8, 0, 16, len(rows)) + entries + bytes(8) + body
+
+
+def test_a_large_tiff_is_read_with_a_note(tmp_path: Path) -> None:
+    data = values(3)
+    (tmp_path / "a.tif").write_bytes(big_tiff(data))
+    raster = read_image(tmp_path / "a.tif")
+    assert raster.bits == 8
+    assert raster.notes
+    assert np.abs(np.moveaxis(raster.pixels, 0, -1) - data / 65535).max() < 1 / 255
+
+
 @pytest.mark.parametrize("planes", [False, True])
 def test_tiles_are_not_read_wrongly(tmp_path: Path, planes: bool) -> None:
     data, count, size = values(3), 36 if planes else 12, 512 if planes else 1536
