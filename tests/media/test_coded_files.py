@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import scipy.signal
@@ -87,3 +88,25 @@ def test_alac_in_caf_is_read_to_its_end(tmp_path: Path, bits: int) -> None:
     values = np.rint(signal(44_100) * scale) / scale
     soundfile.write(path, values, RATE, f"ALAC_{bits}")
     np.testing.assert_array_equal(read(path), values)
+
+
+def test_layer_two_is_read_alone_and_in_wav(tmp_path: Path) -> None:
+    phases = np.outer(np.arange(8 * 1152), [2 * np.pi * 440 / RATE, 2 * np.pi * 997 / RATE])
+    samples, alone = 0.3 * np.sin(phases), tmp_path / "x.mp2"
+    with av.open(str(alone), "w", format="mp2") as file:
+        stream = file.add_stream("mp2", rate=RATE, layout="stereo")
+        values = (samples.ravel() * 32767).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(values, format="s16", layout="stereo")
+        frame.sample_rate = RATE
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            file.mux(packet)
+    data = alone.read_bytes()
+    header = struct.pack("<HHIIHHH", 0x50, 2, RATE, 48_000, 1, 0, 0)
+    chunks = b"fmt " + struct.pack("<I", len(header)) + header + b"data" + struct.pack("<I", len(data)) + data
+    (tmp_path / "x.wav").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
+    for name in ("x.mp2", "x.wav"):
+        found = read(tmp_path / name)
+        lag = 481  # of the coder's filters
+        assert len(found) == len(samples)
+        error = found[lag : len(samples)] - samples[: len(samples) - lag]
+        assert np.square(error).mean() < 0.01 * np.square(samples).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from sepcli.errors import InputError, OutputError
+from sepcli.media import MEDIA
 from sepcli.media.contact_sheet import contact_grid, contact_sheet
+from sepcli.media.folders import find_files
 from sepcli.media.image_writer import write_images
 from sepcli.media.images import RasterImage, as_channels, is_image, read_image
 
@@ -288,3 +291,24 @@ def test_a_grid_shows_everything_without_empty_thirds(count: int) -> None:
     assert all(pixels >= 200 * 300 for pixels in found)
     paper = (sheet == 1).all(0).mean()
     assert paper < 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"), [("jfif", "JPEG"), ("jpe", "JPEG"), ("avif", "AVIF"), ("jp2", "JPEG2000")]
+)
+def test_other_suffixes_are_found_in_folders_and_read(tmp_path: Path, suffix: str, form: str) -> None:
+    image = Image.fromarray(np.repeat(np.repeat(RAMP, 8, 0), 8, 1))
+    image.save(tmp_path / f"a.{suffix}", form)
+    files, others = find_files(tmp_path, MEDIA["image"].suffixes)
+    assert (files, others) == ([tmp_path / f"a.{suffix}"], [])
+    pixels = read_image(files[0]).pixels
+    assert pixels.shape[1:] == (48, 64)
+    assert np.abs(pixels - np.asarray(image) / 255).mean() < 0.03
+
+
+def test_the_plug_in_of_a_format_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError) as caught:
+        read_image(tmp_path / "a.heic")
+    assert "pillow-heif" in caught.value.hint
