@@ -34,6 +34,7 @@ from sepcli.cli.meanings import dashed_file, meant_command, meant_option, refuse
 from sepcli.cli.numba_cache import ensure_numba_cache
 from sepcli.cli.old_flags import missing_command, twin
 from sepcli.cli.options import NO_INPUT, in_option_words
+from sepcli.cli.page import page
 from sepcli.cli.push import push_prior
 from sepcli.cli.samplers import list_samplers
 from sepcli.cli.separate import separate
@@ -58,6 +59,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "separate": separate,
     "colorize": colorize,
     "evaluate": evaluate,
+    "page": page,
     "samplers": list_samplers,
     "fetch-priors": fetch_priors,
     "train-prior": train_prior,
@@ -68,7 +70,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
 }
 """Name → function."""
 PANELS: Mapping[str, Sequence[str]] = {
-    "Separation": ("separate", "colorize", "evaluate", "samplers"),
+    "Separation": ("separate", "colorize", "evaluate", "page", "samplers"),
     "Priors": ("fetch-priors", "train-prior", "build-likelihood", "import-prior", "push-prior"),
     "Installation": ("env",),
 }

@@ -52,7 +52,7 @@ def _entry(job: Job, work: Work, todo: bool, device: str, cost: Cost | None) -> 
         "input": str(job.source),
         "medium": work.choice.medium,
         "prior": work.choice.prior,
-        "outputs": [str(path) for path in job.files],
+        "outputs": [str(path) for path in (*job.files, *([job.page] if job.page else []))],
         "skipped": not todo,
         "duration": None if estimated is None else estimated.durations[job.source],
         "estimated_seconds": None if estimated is None else round(estimated.seconds[job.source], 1),
@@ -65,7 +65,7 @@ def _line(job: Job, entry: Mapping[str, Any]) -> str:
     if entry["skipped"]:
         return f"{job.source}: finished, it would be skipped"
     folder = Path(os.path.commonpath([path.parent for path in job.files]))
-    names = ", ".join(str(path.relative_to(folder)) for path in job.files)
+    names = ", ".join(os.path.relpath(path, folder) for path in entry["outputs"])
     length = "" if entry["duration"] is None else f" of {clock(entry['duration'])}"
     return f"{job.source}: {entry['medium']}{length}, {entry['prior']}\n  → {folder}: {names}"
 

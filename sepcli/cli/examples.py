@@ -62,6 +62,11 @@ EXAMPLES: Mapping[str, str] = {
         sepcli build-likelihood --prior my-prior --data slakh/ --resume
         sepcli build-likelihood --prior my-prior --data slakh/ --jobs 8
     """,
+    "page": """
+        sepcli page separated/song
+        sepcli page separated/
+        sepcli page colorized/photo --out photo.html
+    """,
     "samplers": """
         sepcli samplers
         sepcli samplers projected halving

@@ -109,6 +109,10 @@ class BatchOptions:
     resume: Annotated[bool, files("Skip inputs that are finished, with the same options.", "--resume")] = (
         False
     )
+    html: Annotated[
+        bool,
+        files("Also write a page of HTML to listen to or look at the results; see sepcli page.", "--html"),
+    ] = False
     replay: Annotated[
         Path | None,
         files(

@@ -34,6 +34,7 @@ class Job:
         record: the run.json.
         beside: per name in ``BESIDE`` the K output paths; () if there are none.
         sheet: the contact sheet, if there is to be one.
+        page: the page of HTML, likewise; it is made of the other outputs.
     """
 
     source: Path
@@ -43,6 +44,7 @@ class Job:
     record: Path
     beside: tuple[tuple[Path, ...], ...] = ()
     sheet: Path | None = None
+    page: Path | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -123,7 +125,14 @@ def plan(
     if folder and "{folder}" in template and f"/{folder}/" not in f"/{within.as_posix()}/":
         prefix = f"{folder.replace('/', '-')}.{prefix}"
     sheet = together / f"{prefix}contact.png" if images else None
-    return Job(source, track, folder, stems, together / f"{prefix}run.json", beside, sheet)
+    record = together / f"{prefix}run.json"
+    page = page_beside(record) if options.html else None
+    return Job(source, track, folder, stems, record, beside, sheet, page)
+
+
+def page_beside(record: Path) -> Path:
+    """Return the path of the page of a record."""
+    return record.with_name(record.name.removesuffix("run.json") + "page.html")
 
 
 def is_complete(job: Job) -> bool:
@@ -137,7 +146,7 @@ def existing(job: Job, *, resume: bool, replayed: bool = False) -> OutputError |
     hint = f"use --overwrite to replace it, {skip}or another --out folder"
     if resume:
         hint = "it is not of a finished run: add --overwrite to replace it, or choose another --out folder"
-    for path in job.files:
+    for path in (*job.files, *([job.page] if job.page else [])):
         if os.path.lexists(path):
             return OutputError(f"{path} exists already", hint)
     return None

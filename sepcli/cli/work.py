@@ -139,6 +139,7 @@ def do_job(loaded: Sequence[Loaded], item: tuple[int, Job], on_part: OnPart) -> 
         SepError: it failed.
     """
     from sepcli.cli.planning import finished_since
+    from sepcli.cli.record_pages import write_page
     from sepcli.cli.run_record import assemble, replace_record
 
     number, job = item
@@ -152,6 +153,8 @@ def do_job(loaded: Sequence[Loaded], item: tuple[int, Job], on_part: OnPart) -> 
         libraries = (*work.libraries, *choice.libraries)
         record = assemble(job, chosen.made_with, outcome.details, choice.references, libraries)
         replace_record(job, record, work.options.quiet)
+        if job.page is not None:
+            write_page(job.record, job.page, overwrite=True)
     return Finished(record, outcome.lines)
 
 

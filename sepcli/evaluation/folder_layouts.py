@@ -33,7 +33,7 @@ SPLITS = frozenset({"train", "test", "valid", "validation"})
 """Folders of these names hold tracks, not stems or models."""
 ESTIMATES = "estimates"
 """The row of estimates that no model gives a name."""
-RECORDS = frozenset({"run.json"})
+RECORDS = frozenset({"run.json", "page.html"})
 """Names of files that `sepcli separate` writes beside stems."""
 
 Source = Path | Stored
