@@ -116,7 +116,13 @@ def _finished(request: Request) -> Task[Any]:
     from sepcli.evaluation.tasks.folders import open_folders
 
     task = open_folders(
-        estimates, reference, request.metrics, title=title, any_order=options.any_order, notes=notes
+        estimates,
+        reference,
+        request.metrics,
+        title=title,
+        any_order=options.any_order,
+        notes=notes,
+        limit=options.pairs,
     )
     for warning in task.pairing.warnings:
         console.warn(warning)

@@ -46,7 +46,7 @@ def _datasets(medium: str) -> str:
 FINISHED = Kind(
     "finished estimates",
     "ESTIMATES and REFERENCES, or --estimates",
-    frozenset({"folders", "estimates", "runner", "dataset", "data", "split", "any_order"}),
+    frozenset({"folders", "estimates", "runner", "dataset", "data", "split", "any_order", "pairs"}),
     (*metrics_of("audio", "track"), *metrics_of("image", "item")),
 )
 AUDIO = Kind(

@@ -111,7 +111,10 @@ class EvaluateOptions:
             " 5-9, of cifar10 an animal with a machine. Default: any."
         ),
     ] = None
-    pairs: Annotated[int | None, on_data("Only the first N items.", **limits(Items))] = None
+    pairs: Annotated[
+        int | None,
+        on_data("Only the first N items or tracks.", "--only", "--pairs", metavar="N", **limits(Items)),
+    ] = None
     noise: Annotated[
         float, on_data("σ of the noise on the test items; for cross-likelihood.", min=0, max=1000)
     ] = 0.0

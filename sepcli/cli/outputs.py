@@ -34,7 +34,7 @@ class Job:
         record: the run.json.
         beside: per name in ``BESIDE`` the K output paths; () if there are none.
         sheet: the contact sheet, if there is to be one.
-        page: the page of HTML, likewise; it is made of the other outputs.
+        page: the page of HTML, likewise; it shows the other outputs.
     """
 
     source: Path

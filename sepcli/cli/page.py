@@ -75,10 +75,10 @@ def _records(folders: Sequence[Path]) -> list[Path]:
     Raises:
         InputError: a folder is missing, or holds none.
     """
-    found: dict[Path, None] = {}
+    records: dict[Path, None] = {}
     for folder in folders:
         if folder.is_file():
-            found[folder] = None
+            records[folder] = None
             continue
         if not folder.is_dir():
             raise InputError(f"there is no folder {folder}", "give one that separate or colorize has written")
@@ -87,5 +87,5 @@ def _records(folders: Sequence[Path]) -> list[Path]:
             raise InputError(
                 f"{folder} holds no {RECORD}", "give a folder that separate or colorize has written"
             )
-        found |= dict.fromkeys(inside)
-    return list(found)
+        records |= dict.fromkeys(inside)
+    return list(records)

@@ -16,9 +16,9 @@ from sepcli.atomic import write_text
 from sepcli.cli.records import RunRecord, read_record
 from sepcli.cli.run_record import is_file_of
 from sepcli.errors import InputError, OutputError, PriorError
+from sepcli.pages.audio import Signal
 from sepcli.pages.image import Pixels
 from sepcli.pages.separation import About, Group, Row, Voice, audio_page, image_page
-from sepcli.pages.sound import Signal
 
 MIXTURE = "mixture"
 NAMES = {

@@ -131,7 +131,7 @@ def _page(report: Report, quiet: bool) -> str:
 
 
 def _print_tables(report: Report, style: TableStyle) -> None:
-    from sepcli.evaluation.report import caption, difference_table, table
+    from sepcli.evaluation.report import MEDIANS, caption, difference_table, median_table, table
 
     shown = [metric for metric in report.results if METRICS[metric].scope != "check"]
     for number, metric in enumerate(shown):
@@ -139,6 +139,9 @@ def _print_tables(report: Report, style: TableStyle) -> None:
             console.emit("")
         head, rows = table(report.results, metric)
         tables.show(head, rows, caption(metric, rows), style)
+        if (medians := median_table(report.results, metric)) is not None:
+            console.emit("")
+            tables.show(*medians, MEDIANS, style)
         if metric in report.differences:
             console.emit("")
             head, rows = difference_table(report.differences, metric)

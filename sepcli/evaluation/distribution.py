@@ -20,15 +20,19 @@ from sepcli.evaluation.inception import NAME as INCEPTION
 from sepcli.evaluation.inception import open_inception
 from sepcli.evaluation.score import TrackScore
 from sepcli.metrics import METRICS
-from sepcli.metrics.distribution import Features, Moments, merged, moments
+from sepcli.metrics.distribution import Features, Moments, frechet_interval, merged, moments
 from sepcli.metrics.features import Extractor, open_classifier
 from sepcli.protocols import ProgressCallback
 
 ORIGINALS, WHOLE, STEM = "originals", "all", "images"
 """A row; track and stem of the scores of a set."""
+MOST_FEATURES = 512
+"""Features up to which a distance has an interval: with more, it would take hours."""
 PART = 128
 """Images per call of a network."""
 
+Intervals = dict[tuple[str, str], tuple[float, float]]
+"""Metric and row → interval of the value of a set."""
 Images = NDArray[np.uint8]  # (N, C, H, W)
 
 
@@ -132,11 +136,12 @@ class Sets:
             raise UsageError("a distance of sets needs several images", "use more of them")
 
     def score(
-        self, rows: Mapping[str, Images], on_progress: ProgressCallback | None
-    ) -> tuple[list[TrackScore], list[str]]:
-        """Return scores of every row and of the originals, and notes.
+        self, rows: Mapping[str, Images], on_progress: ProgressCallback | None, seed: int = 0
+    ) -> tuple[list[TrackScore], list[str], Intervals]:
+        """Return scores of every row and of the originals, notes, and the intervals of distances.
 
-        The originals' distance is that of two random halves of them: the effect of chance alone.
+        The seed is that of the bootstrap. The originals' distance is that of two random halves of them: the
+        effect of chance alone.
         """
         halves = np.array_split(np.random.default_rng(0).permutation(len(self.originals)), 2)
         steps = len(self.networks) * (len(self.originals) + sum(map(len, rows.values())))
@@ -148,7 +153,7 @@ class Sets:
             if on_progress is not None:
                 on_progress(done, steps)
 
-        scores, notes = [], []
+        scores, notes, intervals = [], [], {}
         for network in self.networks.values():
             metrics = [metric for metric in self.metrics if METRICS[metric].network == network.name]
             first, second = (_look(network, self.originals[np.sort(half)], progress) for half in halves)
@@ -159,12 +164,17 @@ class Sets:
             for metric in metrics:
                 for row, (features, against) in seen.items():
                     scores += _scores(metric, row, features, against)
+                    if METRICS[metric].higher_is_better or features.values is None:
+                        continue
+                    intervals[metric, row] = frechet_interval(
+                        features.values, against, self.images, seed=seed
+                    )
             least, width = min(features.moments.count for features, _ in seen.values()), len(whole.mean)
             if least <= width and not all(METRICS[metric].higher_is_better for metric in metrics):
                 notes.append(
                     f"{least} images for {width} features of {network.name}: distances are far too large"
                 )
-        return scores, notes
+        return scores, notes, intervals
 
 
 def open_networks(metrics: Sequence[str], weights: Path | None, device: torch.device) -> dict[str, Extractor]:
@@ -183,17 +193,19 @@ def open_networks(metrics: Sequence[str], weights: Path | None, device: torch.de
 
 
 def _look(network: Extractor, images: Images, progress: Callable[[int], None]) -> Features:
-    """The features of a set, part by part; only their moments are kept, which do not grow with the set."""
+    """The features of a set, part by part; of networks with many, only their moments are kept."""
     total: Moments | None = None
-    classes = []
+    classes, values = [], []
     for start in range(0, len(images), PART):
         features, probabilities = network.extract(images[start : start + PART])
         total = moments(features) if total is None else merged(total, moments(features))
         classes.append(probabilities)
+        if features.shape[1] <= MOST_FEATURES:
+            values.append(np.asarray(features, np.float32))
         progress(len(features))
     if total is None:
         raise ValueError("a set of no images")
-    return Features(total, np.concatenate(classes))
+    return Features(total, np.concatenate(classes), np.concatenate(values) if values else None)
 
 
 def _scores(metric: str, row: str, features: Features, against: Moments) -> list[TrackScore]:

@@ -7,6 +7,7 @@ Estimates lie where programs write them (T track, S stem)::
     S.wav                        of a single track
     MODEL/T/S.wav                demucs' folder ``separated``; every model becomes a row
     test/T/S.wav, train/T/S.wav  MUSDB18, also as what musdb writes
+    T_(S)_MODEL.wav              audio-separator, UVR; every model becomes a row
 
 References likewise, but for models. Audio files beside such folders are no stems if no stem is called like
 them.
@@ -14,6 +15,7 @@ them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +37,9 @@ ESTIMATES = "estimates"
 """The row of estimates that no model gives a name."""
 RECORDS = frozenset({"run.json", "page.html"})
 """Names of files that `sepcli separate` writes beside stems."""
+
+NAMED = re.compile(r"(?P<track>.+)_\((?P<stem>[^()]+)\)(?:_(?P<model>.+))?")
+"""Names of files that say track, stem and model, as audio-separator and UVR write them."""
 
 Source = Path | Stored
 """A file, or a stem that the reader of a data set opens."""
@@ -98,11 +103,28 @@ def parts_of(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Layout]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder", "give a folder of {track}/{stem}.wav (or .flac …)")
     folders = [path for path in _entries(folder) if path.is_dir()]
+    if named := _named(folder, suffixes):
+        return named
     if not any(_stems(path, suffixes) for path in folders):
         deep = [sub for sub in folders if any(_stems(p, suffixes) for p in _entries(sub) if p.is_dir())]
         if deep:  # an audio file beside them belongs to none
             return {sub.name: _layout(sub, suffixes) for sub in deep}
     return {"": _layout(folder, suffixes)}
+
+
+def _named(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Layout]:
+    """Return the layout by model of a folder of files called ``TRACK_(STEM)_MODEL``; {} if one is not."""
+    files = [path for path in _entries(folder) if path.suffix.lower() in suffixes and path.is_file()]
+    matches = [NAMED.fullmatch(path.stem) for path in files]
+    parts: dict[str, dict[str, dict[str, Source]]] = {}
+    for path, match in zip(files, matches, strict=True):
+        if match is None:
+            return {}
+        stems = parts.setdefault(match["model"] or "", {}).setdefault(match["track"], {})
+        if match["stem"] in stems:
+            raise InputError(f"{folder} holds {path.stem} twice", f"keep {path.name} or the other one")
+        stems[match["stem"]] = path
+    return {model: layout for model, layout in parts.items()}
 
 
 def _layout(folder: Path, suffixes: tuple[str, ...]) -> Layout:

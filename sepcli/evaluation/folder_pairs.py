@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sepcli.datasets.songs import Recording
 from sepcli.errors import InputError
 from sepcli.evaluation.folder_layouts import (
     ESTIMATES,
@@ -22,6 +23,8 @@ from sepcli.evaluation.folder_layouts import (
 )
 from sepcli.evaluation.report import Failure
 
+RESTS = {"accompaniment": "vocals", "instrumental": "vocals"}
+"""Name of a rest → the stem that it lacks; others are called ``no_STEM``."""
 SWAPPED = "only the estimates hold a mixture: are estimates and references swapped?"
 
 
@@ -76,6 +79,7 @@ def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str
     where = references if isinstance(references, Path) else "the data set"
     for row, est in rows.items():
         rows[row], ref = _match(est, ref, name)
+    ref = _with_rests(ref, rows)
     common = [_common(est, ref) - {MIXTURE} for est in rows.values()]
     stems = tuple(sorted(set.intersection(*common)))
     if not stems:
@@ -97,6 +101,28 @@ def pair_folders(estimates: Path, references: Path | Layout, suffixes: tuple[str
             *(note for folder in folders for note in notes_on(folder, suffixes)),
         ),
     )
+
+
+def _with_rests(ref: Layout, rows: Mapping[str, Layout]) -> Layout:
+    """Add references of "everything but one stem", where all estimates are that stem and such a rest.
+
+    That is what the two-stem modes of programs write: ``no_vocals`` beside ``vocals``. The reference is the
+    sum of the other stems.
+    """
+    estimated = {stem for est in rows.values() for stems in est.values() for stem in stems} - {MIXTURE}
+    rests = {stem: RESTS.get(stem, stem.removeprefix("no_")) for stem in estimated}
+    rests = {rest: stem for rest, stem in rests.items() if rest != stem and {rest, stem} == estimated}
+    added: dict[str, Stems] = {}
+    for track, stems in ref.items():
+        others = {name: source for name, source in stems.items() if name not in (*estimated, MIXTURE)}
+        paths = [p for s in others.values() for p in ([s] if isinstance(s, Path) else s.paths)]
+        sums = {
+            rest: Recording(tuple(paths))
+            for rest, stem in rests.items()
+            if stem in stems and rest not in stems and paths
+        }
+        added[track] = {name: stems[name] for name in stems if not sums or name not in others} | sums
+    return added
 
 
 def _matched(

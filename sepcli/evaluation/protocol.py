@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 from sepcli import __version__
 from sepcli.metrics import METRICS
+from sepcli.metrics.distribution import RESAMPLES
 
 CI_LEVEL = 0.95
 CI_RESAMPLES = 2000
@@ -54,7 +55,8 @@ class Protocol:
             **asdict(self),
             "aggregation": {metric: METRICS[metric].rule for metric in self.metrics},
             "left_out": SILENCE,
-            "ci95": f"percentile bootstrap of the mean over tracks, {CI_RESAMPLES} resamples",
+            "ci95": f"percentile bootstrap of the mean over tracks, {CI_RESAMPLES} resamples; of distances "
+            f"of sets over items, {RESAMPLES} resamples, shifted to the distance",
             "version": __version__,
         }
 

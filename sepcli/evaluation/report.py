@@ -8,7 +8,8 @@ keys of ``Document``::
                   aggregation (a sentence per metric), left_out and ci95 (the rules), version
     results       [metric][method][stem]: mean, median, ci95 [low, high] of the mean, n (tracks)
     differences   [metric][method][stem], of all methods but the first: against (the first), mean and ci95 of
-                  the differences over the tracks that both have, better (share of these tracks), n
+                  the differences over the tracks that both have, better (share of these tracks), n, p_value
+                  of the signed-rank test, p_holm (the same, adjusted for all comparisons of the metric)
     tracks        a list of single scores: track, method, stem, metric, value, left_out (windows),
                   excess (samples that were cut from an estimate, or if < 0 added)
     failed        a list of tracks that have no scores: track, reason
@@ -26,7 +27,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -35,6 +36,7 @@ from sepcli.evaluation.previews import ClipsOf
 from sepcli.evaluation.protocol import SILENCE, Protocol, ProtocolEntries
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.summary import (
+    AVERAGE,
     Difference,
     Differences,
     Results,
@@ -46,6 +48,10 @@ from sepcli.metrics import METRICS
 
 FORMAT = 1
 """The format of the reports that this version writes."""
+MEDIANS = "Median over tracks of the medians over windows, as museval reports."
+"""The caption of a table of medians."""
+SIGNIFICANT = 0.05
+"""Adjusted p-values below it have a star."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of cells that spreadsheets interpret as a formula (OWASP, "CSV injection")."""
 
@@ -109,8 +115,17 @@ def make_report(
     scores: Sequence[TrackScore],
     failures: Sequence[Failure] = (),
     notes: Sequence[str] = (),
+    intervals: Mapping[tuple[str, str], tuple[float, float]] | None = None,
 ) -> Report:
-    """Summarise scores; a note is added when windows were left out or values are infinite."""
+    """Summarise scores; a note is added when windows were left out or values are infinite.
+
+    Args:
+        protocol: of the run.
+        scores: of all items.
+        failures: items without scores.
+        notes: sentences.
+        intervals: of values of whole sets, by metric and method.
+    """
     remarks = list(notes)
     silent = {score.track for score in scores if score.left_out}
     if silent:
@@ -130,6 +145,9 @@ def make_report(
             f"{count} value(s) of {metric} are missing, and in no mean: there is silence, or no number"
         )
     results = summarise_scores(scores, protocol.seed)
+    for (metric, method), interval in (intervals or {}).items():
+        stems = results[metric][method]
+        results[metric][method] = {stem: replace(value, ci95=interval) for stem, value in stems.items()}
     differences = paired_differences(scores, protocol.seed)
     return Report(protocol, tuple(scores), results, differences, tuple(failures), tuple(remarks))
 
@@ -151,11 +169,29 @@ def table(results: Results, metric: str) -> tuple[list[str], list[list[str]]]:
     return [metric, *stems, "median", "tracks"], rows
 
 
+def median_table(results: Results, metric: str) -> tuple[list[str], list[list[str]]] | None:
+    """Return head and rows of the medians over tracks of a metric whose values are medians over windows.
+
+    That is the median of medians that museval reports; the columns are stems, without their average. None:
+    the metric has no windows, or there is a single track.
+    """
+    methods, digits = results[metric], METRICS[metric].decimals
+    stems = [stem for stem in next(iter(methods.values())) if stem != AVERAGE]
+    if not METRICS[metric].windows or max(s.n for stems in methods.values() for s in stems.values()) < 2:
+        return None
+    rows = [
+        [method, *(f"{by[stem].median:.{digits}f}" if by[stem].n else "-" for stem in stems)]
+        for method, by in methods.items()
+    ]
+    return [f"{metric}, median", *stems], rows
+
+
 def difference_table(differences: Differences, metric: str) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of a metric's table of differences, a row per method.
 
-    The columns are stems and their average, as ``mean [ci95]``; the share of the tracks in which the method
-    is better in the last of these; and the number of tracks.
+    The columns are stems and their average, as ``mean [ci95]``, with a star where the adjusted p-value is
+    below ``SIGNIFICANT``; of the last of these the share of the tracks in which the method is better, and the
+    adjusted p-value; and the number of tracks.
     """
     methods, digits = differences[metric], METRICS[metric].decimals
     stems = list(next(iter(methods.values())))
@@ -163,9 +199,15 @@ def difference_table(differences: Differences, metric: str) -> tuple[list[str], 
     rows = []
     for method, by_stem in methods.items():
         last = by_stem[stems[-1]]
-        cells = [_cell(difference, digits, "+") for difference in by_stem.values()]
-        rows.append([method, *cells, f"{100 * last.better:.0f} %" if last.n else "-", str(last.n)])
-    return [f"{metric} minus that of {against}", *stems, "better", "tracks"], rows
+        cells = [_cell(difference, digits, "+", starred=True) for difference in by_stem.values()]
+        better = f"{100 * last.better:.0f} %" if last.n else "-"
+        rows.append([method, *cells, better, p_text(last.p_holm), str(last.n)])
+    return [f"{metric} minus that of {against}", *stems, "better", "p", "tracks"], rows
+
+
+def p_text(value: float) -> str:
+    """Return a p-value in two digits."""
+    return "-" if np.isnan(value) else "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
 def caption(metric: str, rows: Sequence[Sequence[str]], differences: bool = False) -> str:
@@ -178,16 +220,18 @@ def caption(metric: str, rows: Sequence[Sequence[str]], differences: bool = Fals
     interval = " [95 % interval]" if any("[" in cell for _, *cells in rows for cell in cells) else ""
     if differences:
         share = "share of the tracks in which the row is better"
-        return f"{unit}mean of the paired differences{interval}, {share}."
+        test = f"p: signed-rank test, adjusted by Holm's method; * below {SIGNIFICANT:g}"
+        return f"{unit}mean of the paired differences{interval}, {share}, {test}."
     return f"{unit}mean{interval}, median of the column before. {row.rule}."
 
 
-def _cell(value: Summary | Difference, digits: int, sign: str = "") -> str:
+def _cell(value: Summary | Difference, digits: int, sign: str = "", starred: bool = False) -> str:
     """``mean [low, high]``; without the interval where there is none, with signs if ``sign`` is ``+``."""
     if not value.n:
         return "-"
     low, high = (f"{end:{sign}.{digits}f}" for end in value.ci95)
-    return f"{value.mean:{sign}.{digits}f}" + ("" if np.isnan(value.ci95[0]) else f" [{low}, {high}]")
+    star = "*" if starred and isinstance(value, Difference) and value.p_holm < SIGNIFICANT else ""
+    return f"{value.mean:{sign}.{digits}f}{star}" + ("" if np.isnan(value.ci95[0]) else f" [{low}, {high}]")
 
 
 def csv_text(report: Report) -> str:

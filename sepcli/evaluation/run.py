@@ -77,12 +77,14 @@ def run(
     work = _Work(task, plan, protocol.tracks, journal, executor or Serial(), on_progress)
     with keeping as kept:
         work.score_all(make or partial(_same, task), finished, kept)
-        of_sets, remarks = sets.score(kept.sets(), on_progress) if sets and kept else ([], [])
+        of_sets, remarks, intervals = (
+            sets.score(kept.sets(), on_progress, seed) if sets and kept else ([], [], {})
+        )
     scores = [score for scores in work.scores.values() for score in scores] + of_sets
     failures = [*setup.failures, *work.failures]
     if not scores:
         raise _nothing(protocol, failures)
-    report = make_report(protocol, scores, failures, [*setup.notes, *remarks])
+    report = make_report(protocol, scores, failures, [*setup.notes, *remarks], intervals)
     seeds = {name: item_seed(seed, n) for n, name in enumerate(work.names)} if task.separates else {}
     cost = setup.cost(work.seconds, work.separated)
     return replace(report, cost=cost, seeds=seeds, clips_of=partial(_clips, task, plan))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sepcli.evaluation.protocol import CI_LEVEL, CI_RESAMPLES
 from sepcli.evaluation.score import TrackScore
 from sepcli.metrics import METRICS
-from sepcli.metrics.statistics import bootstrap_ci
+from sepcli.metrics.statistics import bootstrap_ci, holm, signed_rank
 
 AVERAGE = "average"
 """The name of the column that averages each track's stems."""
@@ -39,6 +39,10 @@ class Difference:
     better: float
     """Share of the tracks for which this method has the better value, from 0 to 1."""
     n: int
+    p_value: float = float("nan")
+    """Two-sided signed-rank test of the differences; see ``sepcli.metrics.statistics.signed_rank``."""
+    p_holm: float = float("nan")
+    """The same, adjusted by Holm's method for all comparisons of the metric."""
 
 
 Values = dict[str, dict[str, dict[str, dict[str, float]]]]
@@ -103,7 +107,16 @@ def paired_differences(scores: Sequence[TrackScore], seed: int = 0) -> Differenc
                 }
                 for method, stems in others
             }
+            _adjust(differences[metric])
     return differences
+
+
+def _adjust(methods: dict[str, dict[str, Difference]]) -> None:
+    """Set the adjusted p-values of all comparisons of a metric."""
+    keys = [(method, stem) for method, stems in methods.items() for stem in stems]
+    adjusted = holm([methods[method][stem].p_value for method, stem in keys])
+    for (method, stem), p in zip(keys, adjusted, strict=True):
+        methods[method][stem] = replace(methods[method][stem], p_holm=float(p))
 
 
 def difference(
@@ -123,4 +136,6 @@ def difference(
     summary = summarise(pairs[:, 0] - pairs[:, 1], seed)
     sign = 1 if higher_is_better else -1
     better = float(np.mean(sign * pairs[:, 0] > sign * pairs[:, 1])) if len(pairs) else float("nan")
-    return Difference(against, summary.mean, summary.ci95, better, summary.n)
+    with np.errstate(invalid="ignore"):
+        p_value = signed_rank(pairs[:, 0] - pairs[:, 1])
+    return Difference(against, summary.mean, summary.ci95, better, summary.n, p_value)

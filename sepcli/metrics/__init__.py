@@ -38,6 +38,7 @@ class Metric:
         network: of a metric of sets, the network whose features it uses.
         smallest: least height and width of images, in pixels.
         selectable: whether a user chooses it; else it comes with a run.
+        windows: whether a track's value is the median over windows, as museval has it.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Metric:
     network: str = ""
     smallest: int = 1
     selectable: bool = True
+    windows: bool = False
 
     @property
     def decimals(self) -> int:
@@ -74,7 +76,8 @@ _LIBRARY = "the Inception network of torch-fidelity, with the weights that were 
 
 
 def _track(name: str, rule: str) -> Metric:
-    return Metric(name, "audio", "track", f"{_TRACKS}:{name.replace('-', '_')}", rule)
+    fn = f"{_TRACKS}:{name.replace('-', '_')}"
+    return Metric(name, "audio", "track", fn, rule, windows="over 1 s windows" in rule)
 
 
 def _item(name: str, rule: str, unit: str = DECIBEL, smallest: int = 1) -> Metric:
@@ -97,6 +100,19 @@ METRICS: Mapping[str, Metric] = {
         _track("si-sdr", "SI-SDR of the whole track, then mean over tracks"),
         _track("usdr", "SDR of the whole track, then mean over tracks"),
         _track("si-sdri", "SI-SDR of the whole track minus that of the mixture, then mean over tracks"),
+        _track(
+            "si-sar",
+            "SI-SAR of the whole track (what of the estimate no true source explains), then mean over tracks",
+        ),
+        Metric(
+            "mrstft",
+            "audio",
+            "track",
+            f"{_TRACKS}:mrstft",
+            "multi-resolution STFT distance (lower is better) of the whole track, then mean over tracks",
+            unit="",
+            higher_is_better=False,
+        ),
         _track("isr", f"ISR {_BSS}"),
         _track("sir", f"SIR {_BSS}"),
         _track("sar", f"SAR {_BSS}"),

@@ -14,6 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))
+"""FFT size, hop and window of the multi-resolution STFT distance, in samples; the paper's, at 24 kHz."""
+LEAST_MAGNITUDE = 1e-7
+FRAMES = 1024
+"""Frames that are transformed at once."""
+
 
 def sdr(reference: ArrayLike, estimate: ArrayLike, window: int, hop: int | None = None) -> Array:
     """Signal-to-distortion ratio per source and window, exactly museval's (BSS Eval v4, image version).
@@ -87,6 +93,66 @@ def si_sdr_improvement(reference: ArrayLike, estimate: ArrayLike, mixture: Array
         raise ValueError(f"the mixture {m.shape} has not the shape of a source {s.shape[-2:]}")
     with np.errstate(invalid="ignore"):  # of infinite values of the same sign: NaN
         return np.asarray(si_sdr(s, estimate) - si_sdr(s, np.broadcast_to(m, s.shape)))
+
+
+def si_sar(references: ArrayLike, estimates: ArrayLike) -> Array:
+    """Scale-invariant signal-to-artifacts ratio (Le Roux et al. 2019).
+
+    An estimate ŝ_k is a_k s_k, plus interference in the span of all references, plus artifacts, which are
+    orthogonal to them: 10 log10(‖a_k s_k‖² / ‖ŝ_k - P ŝ_k‖²) with P the projection on the span.
+
+    From (K, T, C) to (K,): samples and channels together are one vector. NaN where the reference or the
+    estimate is silent; inf without artifacts, as of the mixture itself.
+    """
+    s, s_hat = _checked(references, estimates)
+    if s.ndim != 3:
+        raise ValueError(f"need (K, T, C), not {s.shape}")
+    basis = s.reshape(len(s), -1).astype(np.float64)
+    gram = basis @ basis.T
+    values = np.full(len(s), np.nan)
+    for k, estimate in enumerate(s_hat.reshape(len(s), -1).astype(np.float64)):
+        if gram[k, k] == 0 or not estimate.any():
+            continue
+        products = basis @ estimate
+        target = products[k] ** 2 / gram[k, k]
+        shares, *_ = np.linalg.lstsq(gram, products, rcond=None)
+        error = estimate - shares @ basis
+        artifacts = float(error @ error)
+        with np.errstate(divide="ignore"):
+            values[k] = 10 * np.log10(target / artifacts) if artifacts else np.inf
+    return values
+
+
+def mrstft(reference: ArrayLike, estimate: ArrayLike) -> float:
+    """Multi-resolution STFT distance (Yamamoto, Song & Kim 2020, Parallel WaveGAN): 0 for equal signals.
+
+    The mean over the ``RESOLUTIONS`` of ‖ |S| - |Ŝ| ‖ / ‖ |S| ‖ (spectral convergence) plus the mean of
+    |log |S| - log |Ŝ||, with magnitudes of 1e-7 at least; the mean over channels.
+
+    From (T, C) to one number; NaN where the reference is silent.
+    """
+    s, s_hat = _checked(reference, estimate)
+    if s.ndim != 2:
+        raise ValueError(f"need (T, C), not {s.shape}")
+    if not s.any():
+        return float("nan")
+    channels = [k for k in range(s.shape[1]) if s[:, k].any()]
+    each = [_distance(s[:, k], s_hat[:, k], *sizes) for k in channels for sizes in RESOLUTIONS]
+    return float(np.mean(each))
+
+
+def _distance(s: NDArray[Any], s_hat: NDArray[Any], size: int, hop: int, length: int) -> float:
+    """The distance at one resolution: FFT size, hop and length of the Hann window."""
+    padded = [np.pad(x, (size // 2, size)) for x in (s, s_hat)]
+    window = np.pad(np.hanning(length), (size - length) // 2)
+    starts = np.arange(0, len(s) + 1, hop)
+    apart = energy = logs = 0.0
+    for first in range(0, len(starts), FRAMES):
+        index = starts[first : first + FRAMES, None] + np.arange(size)
+        a, b = (np.maximum(np.abs(np.fft.rfft(x[index] * window)), LEAST_MAGNITUDE) for x in padded)
+        apart, energy = apart + float(np.sum((a - b) ** 2)), energy + float(np.sum(a**2))
+        logs += float(np.abs(np.log(a / b)).sum())
+    return float(np.sqrt(apart / energy)) + logs / (len(starts) * (size // 2 + 1))
 
 
 def _as_pair(reference: ArrayLike, estimate: ArrayLike) -> tuple[Array, Array]:

@@ -21,6 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+RESAMPLES = 200
+"""Resampled sets for the interval of a distance."""
 SPLITS = 10
 """Parts of a set that have an Inception score each."""
 
@@ -47,10 +49,17 @@ class Moments:
 
 @dataclass(frozen=True)
 class Features:
-    """Moments of the features of a set of images, and (N, Y), the probabilities of their classes."""
+    """Features of a set of images.
+
+    Attributes:
+        moments: of the features.
+        classes: (N, Y), probabilities of the classes.
+        values: (N, F), the features themselves; None if they are too many.
+    """
 
     moments: Moments
     classes: NDArray[np.float32]
+    values: NDArray[np.float32] | None = None
 
 
 def frechet(features: Features, originals: Moments) -> Array:
@@ -95,6 +104,45 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ c_b @ root), 0.0)).sum()
     apart = first.mean - second.mean
     return max(0.0, float(apart @ apart + np.trace(c_a) + np.trace(c_b) - 2.0 * shared))
+
+
+def frechet_interval(
+    values: ArrayLike,
+    originals: Moments,
+    group: int = 1,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Bootstrap interval of the Fréchet distance of a set of features to the originals, which stay the same.
+
+    Groups of images, those of one item, are resampled together. A resampled set has fewer different images,
+    which adds to its distance: the distances are shifted so that their mean is the set's, and the interval is
+    that of chance in the choice of items; the bias of a set of this size stays in it.
+
+    Args:
+        values: (N, F), ``group`` rows per item.
+        originals: moments of the others.
+        group: rows that are resampled together.
+        level: coverage.
+        resamples: number of resampled sets.
+        seed: of numpy's default generator.
+
+    Returns:
+        Lower, at least 0, and upper end; both NaN of fewer than two groups.
+    """
+    x = np.asarray(values)
+    x = x.reshape(-1, group, x.shape[-1])
+    if len(x) < 2:
+        return (float("nan"), float("nan"))
+    rng = np.random.default_rng(seed)
+    distances = [
+        frechet_distance(moments(x[rng.integers(0, len(x), len(x))].reshape(-1, x.shape[-1])), originals)
+        for _ in range(resamples)
+    ]
+    shift = frechet_distance(moments(x.reshape(-1, x.shape[-1])), originals) - float(np.mean(distances))
+    low, high = np.quantile(distances, [(1 - level) / 2, (1 + level) / 2]) + shift
+    return (max(0.0, float(low)), float(high))
 
 
 def inception_scores(probabilities: ArrayLike, splits: int = SPLITS) -> Array:

@@ -1,4 +1,4 @@
-"""Statistics of values: medians over windows and bootstrap intervals of means."""
+"""Statistics of values: medians over windows, bootstrap intervals of means, and paired tests."""
 
 from __future__ import annotations
 
@@ -47,3 +47,38 @@ def bootstrap_ci(
         part[:] = v[rng.integers(0, v.size, (len(part), v.size))].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return (float(low), float(high))
+
+
+def signed_rank(differences: ArrayLike) -> float:
+    """Two-sided p-value of the signed-rank test of paired differences (Wilcoxon 1945).
+
+    Args:
+        differences: (n,); NaNs and zeros are left out, infinite ones have the highest ranks. Exact for up to
+            50 without ties, else by the normal approximation.
+
+    Returns:
+        The p-value; 1 if all differences are zero, NaN without any.
+    """
+    from scipy.stats import wilcoxon
+
+    d = np.asarray(differences, dtype=np.float64).ravel()
+    d = d[~np.isnan(d)]
+    if not d.size:
+        return float("nan")
+    d = d[d != 0]
+    if not d.size:
+        return 1.0
+    finite = np.abs(d[np.isfinite(d)]).max(initial=0.0)
+    return float(wilcoxon(np.where(np.isinf(d), np.sign(d) * (2 * finite + 1), d)).pvalue)
+
+
+def holm(p_values: ArrayLike) -> Array:
+    """Adjust p-values (n,) of a family of tests for their number (Holm 1979); NaNs are not counted."""
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    order = [k for k in np.argsort(p, kind="stable") if not np.isnan(p[k])]
+    least = 0.0
+    for rank, k in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * float(p[k])))
+        adjusted[k] = least
+    return adjusted

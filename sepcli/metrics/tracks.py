@@ -1,4 +1,4 @@
-"""One track, as the metrics of audio in ``METRICS`` take it: ``fn(track) -> (K,) or (K, windows)`` in dB."""
+"""One track, as the metrics of audio in ``METRICS`` take it: ``fn(track) -> (K,) or (K, windows)``."""
 
 from __future__ import annotations
 
@@ -60,6 +60,16 @@ def si_sdr(track: Track) -> Array:
 def si_sdri(track: Track) -> Array:
     """Scale-invariant SDR minus that of the mixture."""
     return track.by_source(lambda s, s_hat: audio.si_sdr_improvement(s, s_hat, track.mixture))
+
+
+def si_sar(track: Track) -> Array:
+    """Scale-invariant signal-to-artifacts ratio."""
+    return audio.si_sar(track.references, track.estimates)
+
+
+def mrstft(track: Track) -> Array:
+    """Multi-resolution STFT distance."""
+    return track.by_source(lambda s, s_hat: np.asarray(audio.mrstft(s, s_hat)))
 
 
 def isr(track: Track) -> Array:

@@ -1,6 +1,6 @@
 """The page of one separation: its stems to listen to, or its images to look at.
 
-All stems of a page start together on one clock, and are drawn on the scale of the mixture.
+All stems of a page start together on one clock, and are shown on the scale of the mixture.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sepcli.pages.image import Encoded, Pixels, encode_all, zoom_of
-from sepcli.pages.shell import data_url, render, text_of
-from sepcli.pages.sound import (
+from sepcli.pages.audio import (
     HIGHEST,
     LOWEST,
     RANGE,
@@ -26,6 +24,8 @@ from sepcli.pages.sound import (
     steps,
     waveform,
 )
+from sepcli.pages.image import Encoded, Pixels, encode_all, zoom_of
+from sepcli.pages.shell import data_url, render, text_of
 
 ROOM = 24_000_000
 """Bytes of clips, or of images, in a page."""
@@ -106,7 +106,7 @@ def audio_page(about: About, groups: Sequence[Group], rate: int, seconds: float,
 
     Args:
         about: what the page says.
-        groups: the mixture first, if there is one; the next is heard at first.
+        groups: the mixture first, if there is one; the next is audible at first.
         rate: sample rate, Hz.
         seconds: duration.
         room: bytes of all clips; longer recordings have a lower bit rate, and are cut at last.
@@ -135,7 +135,7 @@ def audio_page(about: About, groups: Sequence[Group], rate: int, seconds: float,
                     "confidence": json.dumps(list(voice.confidence)) if voice.confidence else "",
                     "steps": steps(voice.confidence, kept, GREATEST) if voice.confidence else "",
                     "error": "",
-                    "sound": text_of(encode_mp3(signal, rate, bitrate)),
+                    "data": text_of(encode_mp3(signal, rate, bitrate)),
                 }
             )
             number += 1
@@ -161,8 +161,8 @@ def audio_page(about: About, groups: Sequence[Group], rate: int, seconds: float,
 def _legend(bitrate: int, rate: int, kept: float, seconds: float, groups: Sequence[Group]) -> str:
     top = min(HIGHEST, rate / 2)
     parts = [
-        f"Clips are MP3 of {bitrate // 1000} kbit/s (mono: three quarters of that), made for this page; the "
-        "files beside it are the result.",
+        f"Clips are MP3 of {bitrate // 1000} kbit/s (mono: three quarters of that), encoded for this page; "
+        "the files beside it are the result.",
         f"Spectrograms: {LOWEST:g} to {top:,.0f} Hz, logarithmic; what is {RANGE:g} dB below the mixture's "
         "maximum is dark.",
     ]

@@ -117,7 +117,10 @@ def test_folders_as_tables(folders: tuple[Path, Path], capsys: pytest.CaptureFix
     blocks = [
         [line for line in block.splitlines() if not line.startswith(" ")] for block in out.split("\n\n")
     ]
-    scores, differences = blocks[0], [line for block in blocks[1:] for line in block]
+    scores, medians, *rest = blocks
+    differences = [line for block in rest for line in block]
+    assert medians[0].split() == ["sdr,", "median", "bass", "drums"]
+    assert medians[1].split() == ["estimates", "20.00", "20.00"]
     assert scores[0].split() == ["sdr", "bass", "drums", "average", "median", "tracks"]
     assert scores[1].split()[:2] == ["estimates", "20.00"]
     assert [line.split("  ")[0] for line in scores[2:4]] == ["average", "oracle mask"]
@@ -151,7 +154,16 @@ def test_folders_as_csv(folders: tuple[Path, Path], capsys: pytest.CaptureFixtur
     assert scores[0] == ["usdr", "bass", "drums", "average", "median", "tracks"]
     assert [row[0] for row in scores[1:]] == ["estimates", "average", "oracle mask"]
     assert scores[1][1].startswith("20.00")
-    assert [len(row) for row in (*scores, *differences)] == [6] * 7
+    assert [len(row) for row in (*scores, *differences)] == [6] * 4 + [7] * 3
+
+
+def test_the_first_finished_track_alone(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(*folders, "--json", "--metric", "usdr", "--only", "1") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {score["track"] for score in document["tracks"]} == {"one"}
+    assert document["protocol"]["tracks"] == 1
 
 
 def test_folders_as_json(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import soundfile
 from sepcli.errors import InputError
 from sepcli.evaluation.folder_layouts import ESTIMATES, IMAGES, SOUNDS, holds
 from sepcli.evaluation.folder_pairs import pair_folders
+from sepcli.evaluation.tasks.folders import open_folders
 
 
 def _write(root: Path, *names: str) -> Path:
@@ -165,3 +166,56 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "iterdir", locked)
     with pytest.raises(InputError, match=r"\btwo\b"):
         pair_folders(folder, folder)
+
+
+def test_names_of_audio_separator_are_tracks_stems_and_models(tmp_path: Path) -> None:
+    ref = _write(tmp_path / "ref", *_tracks("{t}/{s}.wav", ("vocals", "drums", "bass")), "one/mixture.wav")
+    names = [
+        f"{t}_({s})_{m}.wav" for t in ("one", "two") for s in ("Vocals", "Drums") for m in ("UVR_MDX", "b-2")
+    ]
+    pairing = pair_folders(_write(tmp_path / "est", *names), ref)
+    assert pairing.stems == ("drums", "vocals")
+    assert [(track.id, sorted(track.estimates)) for track in pairing.tracks] == [
+        ("one", ["UVR_MDX", "b-2"]),
+        ("two", ["UVR_MDX", "b-2"]),
+    ]
+    assert not pairing.failures
+    assert pairing.tracks[0].estimates["b-2"]["vocals"] == tmp_path / "est" / "one_(Vocals)_b-2.wav"
+
+
+@pytest.mark.parametrize(
+    ("estimates", "rest"),
+    [
+        (("{t}/vocals.wav", "{t}/no_vocals.wav"), "no_vocals"),
+        (("{t}/vocals.wav", "{t}/accompaniment.wav"), "accompaniment"),
+        (("{t}_(Vocals)_x.wav", "{t}_(Instrumental)_x.wav"), "instrumental"),
+    ],
+)
+def test_the_rest_is_the_sum_of_the_other_stems(
+    tmp_path: Path, estimates: tuple[str, ...], rest: str
+) -> None:
+    est = _write(tmp_path / "est", *(_.format(t=t) for _ in estimates for t in ("one", "two")))
+    ref = _write(tmp_path / "ref", *_tracks("{t}/{s}.wav", ("vocals", "drums", "bass", "mixture")))
+    pairing = pair_folders(est, ref)
+    assert pairing.stems == tuple(sorted(("vocals", rest)))
+    assert pairing.ignored == ()
+    assert sorted(pairing.tracks[0].references) == sorted(("mixture", "vocals", rest))
+    signal, rate = pairing.tracks[0].references[rest].read()  # type: ignore[union-attr]
+    assert (signal.tolist(), rate) == ([[0.0], [1.0]], 1000)  # twice 0.5
+
+
+def test_other_stems_beside_the_rest_are_scored_themselves(tmp_path: Path) -> None:
+    est = _write(tmp_path / "est", *_tracks("{t}/{s}.wav", ("vocals", "drums", "no_vocals")))
+    ref = _write(tmp_path / "ref", *_tracks("{t}/{s}.wav", ("vocals", "drums", "bass")))
+    pairing = pair_folders(est, ref)
+    assert (pairing.stems, pairing.ignored) == (("drums", "vocals"), ("bass", "no_vocals"))
+
+
+def test_the_first_tracks_alone(tmp_path: Path) -> None:
+    est, ref = (_write(tmp_path / name, *_tracks("{t}/{s}.wav")) for name in ("est", "ref"))
+    _write(est, "zero/bass.wav")
+    task = open_folders(est, ref, limit=1)
+    assert [track.id for track in task.pairing.tracks] == ["one"]
+    assert not task.pairing.failures
+    assert re.search(r"(?=.*\b1\b)(?=.*\b2\b)", task.notes[-1])
+    assert len(open_folders(est, ref, limit=5).pairing.tracks) == 2

@@ -14,7 +14,7 @@ import pytest
 from sepcli import metrics
 from sepcli.evaluation.journal import append_journal, read_journal, start_journal
 from sepcli.evaluation.protocol import Protocol
-from sepcli.evaluation.report import caption, difference_table, make_report, table
+from sepcli.evaluation.report import caption, difference_table, make_report, median_table, table
 from sepcli.evaluation.score import TrackScore, score_track
 from sepcli.evaluation.summary import AVERAGE, difference, summarise
 
@@ -132,11 +132,43 @@ def test_every_method_is_compared_with_the_first() -> None:
         "ci95": (-2.0, -2.0),
         "better": 0.0,
         "n": 3,
+        "p_value": 0.25,  # the least of three tracks: two of eight orders of signs
+        "p_holm": 1.0,
     }
     columns, rows = difference_table(report.differences, "sdr")
-    assert columns == ["sdr minus that of ours", "bass", "drums", AVERAGE, "better", "tracks"]
-    assert rows[1] == ["oracle", *["+3.00 [+3.00, +3.00]"] * 3, "100 %", "3"]
+    assert columns == ["sdr minus that of ours", "bass", "drums", AVERAGE, "better", "p", "tracks"]
+    assert rows[1] == ["oracle", *["+3.00 [+3.00, +3.00]"] * 3, "100 %", "1", "3"]
     assert not make_report(PROTOCOL, scores[:6]).differences
+
+
+def test_significant_differences_have_a_star() -> None:
+    apart = {"bass": lambda track: 0.001 * track * (-1) ** track, "drums": lambda track: 3.0 + 0.01 * track}
+    scores = [
+        _score(str(track), stem, scale * apart[stem](track), method)
+        for method, scale in (("ours", 0.0), ("oracle", 1.0))
+        for track in range(1, 21)
+        for stem in apart
+    ]
+    report = make_report(PROTOCOL, scores)
+    (row,) = difference_table(report.differences, "sdr")[1]
+    assert [("*" in cell) for cell in row[1:4]] == [False, True, True]
+    assert row[5] == "<0.001"
+    by_stem = report.differences["sdr"]["oracle"]
+    assert by_stem["drums"].p_value == pytest.approx(2 / 2**20)
+    assert by_stem["drums"].p_holm == pytest.approx(3 * 2 / 2**20)
+    assert by_stem["bass"].p_holm == by_stem["bass"].p_value > 0.5
+
+
+def test_medians_of_medians_are_museval_s() -> None:
+    values = {"a": (0.0, 2.0), "b": (10.0, 0.0), "c": (3.0, 5.0)}
+    scores = [
+        _score(t, s, v) for t, row in values.items() for s, v in zip(("bass", "drums"), row, strict=True)
+    ]
+    results = make_report(PROTOCOL, scores).results
+    assert median_table(results, "sdr") == (["sdr, median", "bass", "drums"], [["ours", "3.00", "2.00"]])
+    assert median_table(make_report(PROTOCOL, scores[:2]).results, "sdr") is None
+    whole = make_report(PROTOCOL, [dataclasses.replace(score, metric="usdr") for score in scores]).results
+    assert median_table(whole, "usdr") is None
 
 
 def test_a_note_on_values_that_are_missing() -> None:

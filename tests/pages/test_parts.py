@@ -14,9 +14,7 @@ import soundfile
 from PIL import Image
 
 import sepcli.pages
-from sepcli.pages.image import EXACT, encode_all, zoom_of
-from sepcli.pages.separation import About, Group, Row, Voice, audio_page, image_page
-from sepcli.pages.sound import (
+from sepcli.pages.audio import (
     HIGHEST,
     LOWEST,
     ROWS,
@@ -29,6 +27,8 @@ from sepcli.pages.sound import (
     steps,
     waveform,
 )
+from sepcli.pages.image import EXACT, encode_all, zoom_of
+from sepcli.pages.separation import About, Group, Row, Voice, audio_page, image_page
 
 FOLDER = Path(sepcli.pages.__file__).parent
 NASTY = "<script>alert(1)</script> & \"'{{ 7 * 7 }}"

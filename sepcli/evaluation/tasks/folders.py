@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sepcli.errors import InputError, UsageError
@@ -93,6 +93,7 @@ def open_folders(
     title: str | None = None,
     any_order: bool = False,
     notes: Sequence[str] = (),
+    limit: int | None = None,
 ) -> Folders:
     """Match finished estimates with references.
 
@@ -103,6 +104,7 @@ def open_folders(
         title: of the references; their folder's name if None.
         any_order: put the estimates of a track in the order that fits best.
         notes: sentences on the references, for the report.
+        limit: tracks that are scored, the first by name of those that have all files; None: all.
 
     Raises:
         InputError: the folders have no stem of a track in common, or a model or stem has the name of a row or
@@ -116,6 +118,9 @@ def open_folders(
         )
     images = media == {"image"} if media else holds(estimates, IMAGES) and not holds(estimates, SOUNDS)
     pairing = pair_folders(estimates, references, IMAGES if images else SOUNDS)
+    if limit is not None and limit < len(pairing.tracks):
+        notes = (*notes, f"only the first {limit} of {len(pairing.tracks)} tracks are scored")
+        pairing = replace(pairing, tracks=pairing.tracks[:limit], failures=())
     rows = {row for track in pairing.tracks for row in track.estimates}
     for taken in sorted(rows & {AVERAGE, ORACLE} | set(pairing.stems) & {COLUMN}):
         raise InputError(

@@ -39,7 +39,7 @@ Power = NDArray[np.float64]  # (F, columns)
 
 @dataclass(frozen=True)
 class Scale:
-    """What a clip is drawn against, so that its stems can be compared by eye.
+    """Reference of the drawings of clips, so that its stems can be compared by eye.
 
     Attributes:
         peak: largest absolute sample.
