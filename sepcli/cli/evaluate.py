@@ -71,7 +71,7 @@ def evaluate(options: EvaluateOptions) -> None:
     if out is not None:
         write_record(out, document)
         console.note(f"wrote {out}", quiet)
-    write_files(report, targets, quiet)
+    write_files(report, targets, quiet, options.previews)
     drop(journal)
     show(report, document, options.as_json, options.table, quiet)
     if report.failures:

@@ -14,7 +14,7 @@ from sepcli.metrics import METRICS, find
 COMMON = frozenset(
     {
         *("metric", "seed", "device", "jobs", "executor"),
-        *("out", "plot", "csv", "html", "overwrite", "table", "as_json", "quiet"),
+        *("out", "plot", "csv", "html", "overwrite", "table", "as_json", "quiet", "previews"),
     }
 )
 _SEPARATING = frozenset(

@@ -159,7 +159,16 @@ class EvaluateOptions:
     csv: Annotated[Path | None, files("Write a row per track, method, stem and metric.")] = None
     html: Annotated[
         Path | None,
-        files("Write one HTML page with tables, plots, and the best, median and worst item."),
+        files("Write one HTML page with tables, plots, a list of all items, and previews of some or all."),
+    ] = None
+    previews: Annotated[
+        int | None,
+        files(
+            "Items with players or images in the HTML page: best, median and worst first. Default: 3 where"
+            " items are separated again for it, else all that fit.",
+            metavar="N",
+            **limits(Items),
+        ),
     ] = None
     overwrite: Overwrite = False
     table: Table = TableStyle.TEXT

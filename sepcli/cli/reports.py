@@ -96,8 +96,12 @@ def show(report: Report, document: Mapping[str, Any], as_json: bool, style: Tabl
         console.note(f"note: {text}", quiet)
 
 
-def write_files(report: Report, targets: Mapping[str, Path | None], quiet: bool) -> None:
+def write_files(
+    report: Report, targets: Mapping[str, Path | None], quiet: bool, previews: int | None = None
+) -> None:
     """Write the plot of the first metric, the scores as CSV and the page, as far as their options are given.
+
+    ``previews`` is the number of tracks with previews in the page; None: its default.
 
     Raises:
         OutputError: a file cannot be written.
@@ -110,7 +114,7 @@ def write_files(report: Report, targets: Mapping[str, Path | None], quiet: bool)
         else:
             from sepcli.evaluation.report import csv_text
 
-            text = csv_text(report) if option == "--csv" else _page(report, quiet)
+            text = csv_text(report) if option == "--csv" else _page(report, quiet, previews)
             write_text(path, text, "choose another file")
         console.note(f"wrote {path}", quiet)
 
@@ -123,11 +127,11 @@ def _plot(report: Report, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _page(report: Report, quiet: bool) -> str:
+def _page(report: Report, quiet: bool, previews: int | None) -> str:
     from sepcli.evaluation.html_report import html_page
 
-    with console.progress("making the page", quiet):  # tracks to be listened to may be separated again
-        return html_page(report)
+    with console.progress("making the page", quiet) as bar:  # tracks may be separated again for it
+        return html_page(report, previews, on_progress=bar)
 
 
 def _print_tables(report: Report, style: TableStyle) -> None:

@@ -14,7 +14,7 @@ from sepcli.baselines.engine import BaselineEngine
 from sepcli.datasets.pair_folder import Pair
 from sepcli.errors import UsageError
 from sepcli.evaluation.baselines import score_rows
-from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_audio
+from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows
 from sepcli.evaluation.samples import mix
 from sepcli.evaluation.score import TrackScore
 from sepcli.metrics.tracks import Signals
@@ -84,7 +84,7 @@ def sound_clips(
     rows = {REFERENCE: torch.from_numpy(pair.sources), **_estimates(pair, frame, samples_by_row, refine)}
     mixture = mix(rows[REFERENCE], frame.weights)
     signals = {row: _frames(signals) for row, signals in rows.items()}
-    return clips_of_rows(frame.names, _frames(mixture), signals, partial(encode_audio, rate=pair.sample_rate))
+    return clips_of_rows(frame.names, _frames(mixture), signals, pair.sample_rate)
 
 
 def refine_as(sample_rate: int, stream: StreamSettings, weights: Sequence[float]) -> Refine | None:

@@ -14,7 +14,7 @@ from sepcli.errors import InputError
 from sepcli.evaluation.baselines import AVERAGE, average, score_rows
 from sepcli.evaluation.folder_layouts import MIXTURE, Source, Stems
 from sepcli.evaluation.folder_pairs import FolderTrack
-from sepcli.evaluation.previews import REFERENCE, Clip, encode_audio, encode_image
+from sepcli.evaluation.previews import REFERENCE, Clip, clip
 from sepcli.evaluation.score import TrackScore, image_values, in_best_order
 from sepcli.media.audio import AudioReader
 from sepcli.media.images import read_image
@@ -53,13 +53,13 @@ def score_track_files(
 
 def track_clips(track: FolderTrack, images: bool) -> list[Clip]:
     """Return previews of a track's files: its mixture if there is a file, the references, the estimates."""
-    load = _image_clip if images else _sound_clip
+    load = _image_signal if images else _read_sound
     wanted = []
     if MIXTURE in track.references and not images:
         wanted.append((MIXTURE, MIXTURE, track.references[MIXTURE]))
     for row, stems in {REFERENCE: track.references, **track.estimates}.items():
         wanted += [(row, stem, stems[stem]) for stem in track.stems]
-    return [Clip(row, stem, *load(source)) for row, stem, source in wanted]
+    return [clip(row, stem, *load(source)) for row, stem, source in wanted]
 
 
 def _score_sounds(track: FolderTrack, metrics: Sequence[str], any_order: bool) -> list[TrackScore]:
@@ -168,14 +168,10 @@ def _read_sound(source: Source) -> tuple[Signals, int]:
         return reader.read(reader.info.frames).T.astype(np.float32), reader.info.sample_rate
 
 
-def _sound_clip(source: Source) -> tuple[str, bytes]:
-    return encode_audio(*_read_sound(source))
-
-
-def _image_clip(source: Source) -> tuple[str, bytes]:
+def _image_signal(source: Source) -> tuple[Signals, int]:
     if not isinstance(source, Path):
         raise InputError(f"{source.paths[0]} is no image", "give folders of images")
-    return encode_image(read_image(source).pixels)
+    return read_image(source).pixels, 0
 
 
 def _unlike(message: str) -> InputError:

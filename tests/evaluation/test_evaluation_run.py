@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from sepcli.errors import InputError, UsageError
@@ -54,7 +55,7 @@ class Numbers:
         return Scored(made, seconds=1.0)
 
     def clips(self, number: int, item: Named, plan: Plan) -> list[Clip]:
-        return [Clip("m", item.id, "image/png", bytes([number]))]
+        return [Clip("m", item.id, np.full((1, 1, 1), number, np.float32))]
 
 
 def test_finished_batches_are_taken_and_others_are_kept(tmp_path: Path) -> None:
@@ -93,7 +94,8 @@ def test_items_that_fail_alone_are_failures(executor: Executor | None) -> None:
 def test_clips_are_of_the_item_by_its_name() -> None:
     report = run(Numbers(separates=False))
     assert report.clips_of is not None
-    assert report.clips_of("3") == [Clip("m", "3", "image/png", b"\x03")]
+    (clip,) = report.clips_of("3")
+    assert (clip.row, clip.stem, clip.signal.item(), clip.rate) == ("m", "3", 3.0, 0)
     assert report.clips_of("all") == []
     assert report.seeds == {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +90,7 @@ def test_songs_can_be_heard(songs: Songs) -> None:
     report = evaluate_songs(songs, Scaled())
     assert report.clips_of is not None
     clips = report.clips_of("song 1")
-    assert [clip[:2] for clip in clips] == [
+    assert [(clip.row, clip.stem) for clip in clips] == [
         ("mixture", "mixture"),
         ("reference", "drums"),
         ("reference", "bass"),
@@ -99,7 +98,7 @@ def test_songs_can_be_heard(songs: Songs) -> None:
         ("sepcli", "bass"),
     ]
     pair = next(song_pairs({"song 1": songs["song 1"]}, ("drums", "bass"), RATE))
-    heard = [soundfile.read(io.BytesIO(clip.data))[0] for clip in clips]
+    heard = [clip.signal[:, 0] for clip in clips]
     np.testing.assert_allclose(heard[1], pair.sources[0], atol=1e-4)
     np.testing.assert_allclose(heard[0], 0.5 * pair.sources[0] + 0.25 * pair.sources[1], atol=1e-4)
     np.testing.assert_allclose(heard[3], heard[0], atol=1e-4)

@@ -23,7 +23,7 @@ from sepcli.errors import UsageError
 from sepcli.evaluation import images
 from sepcli.evaluation.distribution import Sets
 from sepcli.evaluation.images import MIXTURE, OURS, RESIDUAL
-from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
+from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows
 from sepcli.evaluation.score import TrackScore, image_values
 from sepcli.evaluation.task import Members, Plan, Scored, Setup
 from sepcli.metrics.features import Extractor
@@ -101,7 +101,7 @@ class Colorization:
         _, rows, _ = self._colorize([(number, item)], plan, None)
         shown = {row: estimates[0].numpy() for row, estimates in rows.items()}
         gray = shown.pop(GRAY)[0]
-        return clips_of_rows((STEM,), gray, {REFERENCE: item.sources, **shown}, encode_image)
+        return clips_of_rows((STEM,), gray, {REFERENCE: item.sources, **shown})
 
     @property
     def _rows(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from sepcli.evaluation.baselines import AVERAGE, average
 from sepcli.evaluation.dictionaries import NMF, describe_dictionaries, dictionaries_of
 from sepcli.evaluation.distribution import Sets
 from sepcli.evaluation.images import MIXTURE, NLL, OURS, RESIDUAL
-from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows, encode_image
+from sepcli.evaluation.previews import REFERENCE, Clip, clips_of_rows
 from sepcli.evaluation.samples import describe_mixture
 from sepcli.evaluation.score import Pixels, TrackScore, image_values, in_best_order
 from sepcli.evaluation.task import Members, Plan, Scored, Setup
@@ -107,7 +107,7 @@ class ImageSums:
         rows, _ = self._separate([(number, item)], plan, None)
         shown = {row: ordered(item, estimates[0]) for row, estimates in rows.items()}
         half = item.sources.mean(0)
-        return clips_of_rows(self.data.names, half, {REFERENCE: item.sources, **shown}, encode_image)
+        return clips_of_rows(self.data.names, half, {REFERENCE: item.sources, **shown})
 
     def learned(self, seed: int) -> tuple[list[Array], tuple[str, ...]]:
         """Return the dictionaries of the two sources, learned once, and notes."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sepcli.datasets.pair_folder import Pair
 from sepcli.evaluation.density_evaluators import DensityEvaluator
-from sepcli.evaluation.previews import Clip, encode_audio
+from sepcli.evaluation.previews import Clip, clip
 from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.score import TrackScore
 from sepcli.evaluation.task import Members, Plan, Scored, Setup
@@ -70,7 +70,7 @@ class Likelihood:
     def clips(self, number: int, item: Pair, plan: Plan) -> list[Clip]:
         """Return the sources."""
         return [
-            Clip("test item", evaluator.source, *encode_audio(signal[:, None], item.sample_rate))
+            clip("test item", evaluator.source, signal[:, None], item.sample_rate)
             for evaluator, signal in zip(self.evaluators, item.sources, strict=True)
         ]
 
