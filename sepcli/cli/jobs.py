@@ -16,7 +16,6 @@ from sepcli.cli.dry_run import describe
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job, linked_folders
 from sepcli.cli.planning import left_to_do, note_skipped, plan_all
-from sepcli.cli.record_pages import write_page
 from sepcli.cli.run_record import as_entries
 from sepcli.cli.threads import processors
 from sepcli.cli.work import Finished, Loaded, Work, clear, do_elsewhere, do_job, estimate_all, load_all
@@ -112,13 +111,20 @@ def run_batch(batch: Batch) -> None:
         entries = describe(planned, todo, costs, len(executor.devices), options.as_json or options.quiet)
         return finish("dry_run", entries, batch.failed, options.as_json, batch.total)
     note_skipped(done, batch)
-    for job in done:
-        if job.page is not None and not job.page.exists():
-            write_page(job.record, job.page)
+    _write_pages(done)
     records = [_entry(job, {"skipped": True}) for job in done]
     records += _work_through(batch, {job: jobs[job] for job in todo}, loaded, executor)
     counts = "" if options.quiet or batch.total == max(1, len(done)) else _counts(records, len(batch.failed))
     finish("results", records, batch.failed, options.as_json, batch.total, counts)
+
+
+def _write_pages(done: Sequence[Job]) -> None:
+    """Write the pages that finished jobs lack."""
+    from sepcli.cli.record_pages import write_page
+
+    for job in done:
+        if job.page is not None and not job.page.exists():
+            write_page(job.record, job.page)
 
 
 def _executor(batch: Batch) -> Executor:
