@@ -113,7 +113,7 @@ class EvaluateOptions:
     ] = None
     pairs: Annotated[
         int | None,
-        on_data("Only the first N items or tracks.", "--only", "--pairs", metavar="N", **limits(Items)),
+        on_data("Only the first N items or tracks.", "--only", "--pairs", **limits(Items)),
     ] = None
     noise: Annotated[
         float, on_data("σ of the noise on the test items; for cross-likelihood.", min=0, max=1000)
@@ -166,7 +166,6 @@ class EvaluateOptions:
         files(
             "Items with players or images in the HTML page: best, median and worst first. Default: 3 where"
             " items are separated again for it, else all that fit.",
-            metavar="N",
             **limits(Items),
         ),
     ] = None

@@ -115,6 +115,6 @@ def refused_number(problem: Any, arguments: Sequence[str]) -> tuple[str, str] | 
         for sign, name in RULES.items()
     }
     numbers: Any = int if kind[1].lower() == "int" else float
-    given = re.findall(rf"(?:^| )({option.opts[-1]})[ =](\S+)", " ".join(arguments))
+    given = re.findall(rf"(?:^| )({'|'.join(option.opts)})[ =](\S+)", " ".join(arguments))
     named = " ".join(given[-1]) if given else option.opts[-1]
     return f"{named} is not valid", f"use {allowed(Annotated[numbers, Meta(**rules)])}"

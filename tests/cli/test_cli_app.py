@@ -71,6 +71,7 @@ def test_main_exits_with_the_code() -> None:
         (["evaluate", "--nonsense"], "--nonsense", "`sepcli"),
         (["evaluate", "--metric", "loudness"], "'loudness'", "sdr"),
         (["evaluate", "--pairs", "many"], "--pairs many", "number"),
+        (["evaluate", "--only", "many"], "--only many", "number"),
     ],
 )
 def test_usage_errors_are_two_lines(
