@@ -121,7 +121,7 @@ def test_sets_are_compared_with_all_originals() -> None:
     originals, ours = images(0, 301), images(1, 290)  # more than one part each
     seen: list[tuple[int, int]] = []
     sets = Sets(("fd-cifar", "cs-cifar"), {"fd-cifar": SEEING}, originals)
-    scores, notes = sets.score({"sepcli": ours}, lambda *step: seen.append(step))
+    scores, notes, intervals = sets.score({"sepcli": ours}, lambda *step: seen.append(step))
     found = {(s.metric, s.method): s.value for s in scores if s.metric == "fd-cifar"}
     direct = frechet_distance(moments(see(ours)[0]), moments(see(originals)[0]))
     assert found["fd-cifar", "sepcli"] == pytest.approx(direct, rel=1e-4)
@@ -129,6 +129,9 @@ def test_sets_are_compared_with_all_originals() -> None:
     parts = [s.value for s in scores if (s.metric, s.method) == ("cs-cifar", "sepcli")]
     assert len(parts) == 10
     assert np.mean(parts) == pytest.approx(inception_scores(see(ours)[1]).mean(), rel=0.05)
+    low, high = intervals["fd-cifar", "sepcli"]
+    assert low < direct < high
+    assert list(intervals) == [("fd-cifar", "sepcli")]
     assert seen[-1] == (591, 591)
     assert not notes
 
@@ -142,7 +145,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 
 def test_few_images_have_a_note() -> None:
-    _, notes = Sets(("fd-cifar",), {"fd-cifar": SEEING}, images(0, 6)).score({"a": images(1, 9)}, None)
+    _, notes, _ = Sets(("fd-cifar",), {"fd-cifar": SEEING}, images(0, 6)).score({"a": images(1, 9)}, None)
     (note,) = notes
     assert "fd-cifar" in note
     assert note.count("3") == 2  # images and features
