@@ -65,10 +65,17 @@ class Visit:
         width: of the window in pixels.
         scheme: light or dark.
         script: runs before those of the page.
+        quiet: types of messages that are problems; (): all.
     """
 
     def __init__(
-        self, browser: Any, where: Path | str, width: int = 1200, scheme: str = "light", script: str = ""
+        self,
+        browser: Any,
+        where: Path | str,
+        width: int = 1200,
+        scheme: str = "light",
+        script: str = "",
+        quiet: tuple[str, ...] = (),
     ) -> None:
         self.page = browser.new_page(
             viewport={"width": width, "height": 800},
@@ -78,12 +85,16 @@ class Visit:
         self.url = where if isinstance(where, str) else where.absolute().as_uri()
         self.problems: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.problems.append(message.text))
+        self.page.on("console", lambda message: self._note(message, quiet))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         if script:
             self.page.add_init_script(script)
         self.page.goto(self.url)
+
+    def _note(self, message: Any, quiet: tuple[str, ...]) -> None:
+        if not quiet or message.type in quiet:
+            self.problems.append(message.text)
 
     def check_quiet(self) -> None:
         """Assert that the page has no problem, and has asked for nothing but itself and what is in it."""

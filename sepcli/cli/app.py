@@ -40,6 +40,7 @@ from sepcli.cli.samplers import list_samplers
 from sepcli.cli.separate import separate
 from sepcli.cli.threads import allow_threads
 from sepcli.cli.train import train_prior
+from sepcli.cli.ui import open_ui
 from sepcli.errors import SepError, UsageError
 from sepcli.training.distributed import ReportedError, part, started
 
@@ -60,6 +61,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
     "colorize": colorize,
     "evaluate": evaluate,
     "page": page,
+    "ui": open_ui,
     "samplers": list_samplers,
     "fetch-priors": fetch_priors,
     "train-prior": train_prior,
@@ -70,7 +72,7 @@ COMMANDS: Mapping[str, Callable[..., Any]] = {
 }
 """Name → function."""
 PANELS: Mapping[str, Sequence[str]] = {
-    "Separation": ("separate", "colorize", "evaluate", "page", "samplers"),
+    "Separation": ("separate", "colorize", "evaluate", "page", "ui", "samplers"),
     "Priors": ("fetch-priors", "train-prior", "build-likelihood", "import-prior", "push-prior"),
     "Installation": ("env",),
 }

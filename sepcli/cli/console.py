@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TextIO
@@ -20,6 +21,8 @@ from sepcli.protocols import ProgressCallback
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What a terminal obeys, but tabs and line ends: ESC and its kin, and what turns the reading direction."""
+_LISTENER: ContextVar[ProgressCallback | None] = ContextVar("listener", default=None)
+"""Gets all progress of its context, if there is one."""
 _STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[33m"}
 
 
@@ -89,8 +92,21 @@ class Bar:
 
 
 @contextmanager
+def progress_to(callback: ProgressCallback) -> Iterator[None]:
+    """Send all progress within the block to a callback, not to the terminal."""
+    token = _LISTENER.set(callback)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+@contextmanager
 def progress(title: str, quiet: bool = False) -> Iterator[Bar]:
     """Show a progress bar with the time left, on stderr, if that is a terminal; yield it."""
+    if (listener := _LISTENER.get()) is not None:
+        yield Bar(listener)
+        return
     if quiet or not sys.stderr.isatty():
         yield Bar()
         return

@@ -67,6 +67,10 @@ EXAMPLES: Mapping[str, str] = {
         sepcli page separated/
         sepcli page colorized/photo --out photo.html
     """,
+    "ui": """
+        sepcli ui
+        sepcli ui --port 8000 --no-browser
+    """,
     "samplers": """
         sepcli samplers
         sepcli samplers projected halving

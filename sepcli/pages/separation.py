@@ -146,7 +146,7 @@ def audio_page(about: About, groups: Sequence[Group], rate: int, seconds: float,
                 "note": group.note,
                 "voices": voices,
                 "chosen": index == chosen,
-                "whole": index == 0 and len(groups) != 1 and len(group.voices) == 1,
+                "whole": len(groups) <= 2 or (index == 0 and len(group.voices) == 1),
             }
         )
     return render(
@@ -209,7 +209,7 @@ def image_page(
     ]
     choices = [{**_shown(name, name, next(left)), "note": note} for name, note, _ in samples]
     if any(not one.exact for one in encoded):
-        about = _reduced(about)
+        about = _compressed(about)
     return render(
         "images.html.j2",
         rows=shown,
@@ -224,6 +224,6 @@ def _shown(name: str, label: str, image: Encoded) -> dict[str, Any]:
     return {"name": name, "label": label, "source": image.source, "width": image.width}
 
 
-def _reduced(about: About) -> About:
-    lead = f"{about.lead} Large images are reduced in this page; the files beside it are the result."
+def _compressed(about: About) -> About:
+    lead = f"{about.lead} Larger images are compressed in this page; the files beside it are the result."
     return About(about.title, lead, about.warnings, about.settings, about.cards)

@@ -13,6 +13,7 @@ import soundfile
 from PIL import Image
 
 from sepcli.cli.app import run
+from sepcli.cli.record_about import fit_warning
 
 RATE = 8000
 
@@ -121,6 +122,14 @@ def test_samples_of_audio_have_groups_and_confidence(tiny_prior: Path) -> None:
     record = json.loads(Path("separated/a/run.json").read_text("utf-8"))
     found = [json.loads(one.replace("&#34;", '"')) for one in re.findall(r'data-confidence="(.*?)"', text)]
     assert found == [record["confidence"][name] for name in ("drums", "bass")]
+
+
+def test_a_prior_that_does_not_fit_is_a_warning() -> None:
+    assert fit_warning(None) == fit_warning(0.5) == ()
+    (text,) = fit_warning(0.001)
+    assert "0.001" in text
+    assert separate("--html") == 0
+    assert "not assessed" in Path("separated/a/page.html").read_text("utf-8")
 
 
 def test_pages_of_images_and_colors(tiny_images: Path, tiny_colors: Path) -> None:

@@ -143,7 +143,9 @@ def test_small_images_are_exact_and_large_ones_fit() -> None:
     assert sum(len(one.source) for one in encode_all([noise] * 4, 200_000)) <= 200_000
 
 
-def test_a_page_of_images_says_that_they_are_reduced() -> None:
+def test_a_page_of_images_says_that_they_are_compressed() -> None:
     row = Row("Sources", [("a", np.zeros((1, 8, 8), np.float32))])
-    assert "reduced" not in image_page(About("t", "x."), [row])
-    assert "reduced" in image_page(About("t", "x."), [Row("S", [("a", np.zeros((1, 8, 999), np.float32))])])
+    assert "compressed" not in image_page(About("t", "x."), [row])
+    assert "compressed" in image_page(
+        About("t", "x."), [Row("S", [("a", np.zeros((1, 8, 999), np.float32))])]
+    )
