@@ -22,6 +22,8 @@ from sepcli.pages.image import Pixels
 from sepcli.pages.separation import Group, Row, Voice, audio_page, image_page
 
 MIXTURE = "mixture"
+BLOCK = 1 << 20
+"""Samples that are decoded at once."""
 
 
 def write_page(record: Path, page: Path, overwrite: bool = False) -> None:
@@ -63,7 +65,9 @@ def _audio(record: RunRecord, folder: Path) -> str:
         voices = [
             Voice(
                 name,
-                partial(read_sound, folder / files[0 if together else k], k + 1 if together else 0),
+                partial(
+                    read_audio, folder / files[0 if together else k], k + 1 if together else 0, 0.0, None
+                ),
                 () if number else confidence.get(name, ()),
             )
             for k, name in enumerate(names)
@@ -80,11 +84,13 @@ def _mixture(record: RunRecord, folder: Path) -> Group | None:
     """Return the mixture, from its file if that is there and has not changed."""
     source = folder / record.input
     if len(record.stems[0]) < len(written(record)):
-        return Group("Mixture", [Voice(MIXTURE, partial(read_sound, folder / record.stems[0][0], 0))])
+        return Group(
+            "Mixture", [Voice(MIXTURE, partial(read_audio, folder / record.stems[0][0], 0, 0.0, None))]
+        )
     if not is_file_of(source, record.input_sha256):
         return None
     start, length = record.options.start or 0.0, record.options.length or None
-    return Group("Mixture", [Voice(MIXTURE, partial(read_sound, source, 0, float(start), length))])
+    return Group("Mixture", [Voice(MIXTURE, partial(read_audio, source, 0, float(start), length))])
 
 
 def _sums(record: RunRecord) -> bool:
@@ -93,15 +99,22 @@ def _sums(record: RunRecord) -> bool:
     return not record.options.only and stream.get("consistency") != "none"
 
 
-def _sum(voices: Sequence[Voice]) -> Signal:
-    first, *others = (voice.read() for voice in voices)
+def _sum(voices: Sequence[Voice], frames: int) -> Signal:
+    first, *others = (voice.read(frames) for voice in voices)
     for other in others:
         first = first + other
     return first
 
 
-def read_sound(path: Path, stream: int = 0, start: float = 0.0, length: float | None = None) -> Signal:
-    """Return samples (T, C) of a part of a file, from a second on.
+def read_audio(path: Path, stream: int, start: float, length: float | None, frames: int) -> Signal:
+    """Return the first samples (T, C) of a part of a file, which is decoded block by block.
+
+    Args:
+        path: the file.
+        stream: index of its audio stream.
+        start: seconds before the part.
+        length: seconds of the part; None: to the end.
+        frames: samples that are read at most.
 
     Raises:
         InputError: the file cannot be read.
@@ -111,8 +124,12 @@ def read_sound(path: Path, stream: int = 0, start: float = 0.0, length: float | 
     with AudioReader(path, stream) as reader:
         rate = reader.info.sample_rate
         reader.skip(round(start * rate))
-        frames = reader.info.frames if length is None else max(1, round(length * rate))
-        return np.ascontiguousarray(reader.read(frames).T, dtype=np.float32)
+        left = frames if length is None else min(frames, max(1, round(length * rate)))
+        blocks = [np.zeros((0, reader.info.channels), np.float32)]
+        while left > 0 and (block := reader.read(min(left, BLOCK))).size:
+            blocks.append(block.T.astype(np.float32))
+            left -= block.shape[1]
+        return np.concatenate(blocks)
 
 
 def _images(record: RunRecord, folder: Path) -> str:

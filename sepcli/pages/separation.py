@@ -68,12 +68,12 @@ class Voice:
 
     Attributes:
         name: of the stem.
-        read: returns its samples (T, C).
+        read: returns its first samples (T, C), of a number of them.
         confidence: per second, dB; None where it is silent; () if unknown.
     """
 
     name: str
-    read: Callable[[], Signal]
+    read: Callable[[int], Signal]
     confidence: Sequence[float | None] = ()
 
 
@@ -119,7 +119,7 @@ def audio_page(about: About, groups: Sequence[Group], rate: int, seconds: float,
     for index, group in enumerate(groups):
         voices = []
         for voice in group.voices:
-            signal = voice.read()[:frames]
+            signal = voice.read(frames)
             power = spectrum(signal, rate)
             scale = scale or scale_of(signal, power)
             label = f"{voice.name}, {group.title}" if len(groups) > 1 else voice.name

@@ -34,9 +34,9 @@ def click(second: float) -> np.ndarray:
 @pytest.fixture(scope="module")
 def audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stems = {name: click(second) for name, second in CLICKS.items()}
-    groups = [Group("Mixture", [Voice("mixture", lambda: sum(stems.values()))])]
+    groups = [Group("Mixture", [Voice("mixture", lambda frames: sum(stems.values()))])]
     for title in ("Sample 1, the best", "Sample 2", "Sample 3"):
-        voices = [Voice(name, lambda name=name: stems[name], (12.0, None, 7.5)) for name in stems]
+        voices = [Voice(name, lambda frames, name=name: stems[name], (12.0, None, 7.5)) for name in stems]
         groups.append(Group(title, voices, "agreement with the others 12.0 dB"))
     about = About("A song", "One sentence.", ["The prior does not fit."], [("seed", "0")], [("prior", "# x")])
     path = tmp_path_factory.mktemp("audio") / "page.html"

@@ -41,8 +41,11 @@ def sine(hertz: float, rate: int = 22050, seconds: float = 2.0, channels: int = 
 
 def page_of(*names: str, room: int = 10_000_000, seconds: float = 2.0) -> str:
     groups = [
-        Group("Mixture", [Voice(names[0], lambda: sine(300, seconds=seconds))]),
-        Group("Stems", [Voice(name, lambda: sine(300, seconds=seconds), (3.0, None)) for name in names]),
+        Group("Mixture", [Voice(names[0], lambda frames: sine(300, seconds=seconds)[:frames])]),
+        Group(
+            "Stems",
+            [Voice(name, lambda frames: sine(300, seconds=seconds)[:frames], (3.0, None)) for name in names],
+        ),
     ]
     return audio_page(About(NASTY, NASTY, [NASTY], [(NASTY, NASTY)]), groups, 22050, seconds, room)
 
