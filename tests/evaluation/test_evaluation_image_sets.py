@@ -162,7 +162,9 @@ def test_a_report_has_one_value_per_set() -> None:
     assert report.protocol.metrics == ("psnr", "fd-cifar", "cs-cifar", "residual")
     assert report.protocol.settings["networks"] == {"fd-cifar": {"sha256": "0"}}
     assert "lower" in report.protocol.as_dict()["aggregation"]["fd-cifar"]
-    assert table(report.results, "fd-cifar")[1][0][1].count(".") == 1  # a value without an interval
+    values = {row: value for row, value, *_ in table(report.results, "fd-cifar")[1]}
+    assert values["sepcli"].count(".") == 3  # a value and its interval
+    assert values[ORIGINALS].count(".") == 1  # the two halves have none
     # half of a sum is nobody's color: the mean image of both, twice
     halves = [pair.sources.mean(0) for pair in random_pairs(source().groups, 5, 0)]
     kept = np.rint(np.repeat(np.stack(halves), 2, 0) * 255).astype(np.uint8)
