@@ -48,6 +48,14 @@ class GaussianFields:
         mean = torch.randn(sources, pixels, generator=g, dtype=torch.float64)
         return cls(mean, root @ root.mT + floor)
 
+    def posterior(self, weights: Sequence[float], mixture: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (K n,) and covariance (K n, K n) given Σ α_k x_k = mixture (n,)."""
+        cov, mean = torch.block_diag(*self.cov), self.mean.flatten()
+        eye = torch.eye(self.cov.shape[-1], dtype=cov.dtype)
+        a = torch.kron(torch.tensor([list(weights)], dtype=cov.dtype), eye)
+        gain = cov @ a.T @ torch.linalg.inv(a @ cov @ a.T)
+        return mean + gain @ (mixture - a @ mean), cov - gain @ a @ cov
+
     def log_prob(self, x: Tensor, sigma: Tensor) -> Tensor:
         noisy = self.cov + sigma**2 * torch.eye(self.cov.shape[-1], dtype=x.dtype)
         gap = x.flatten(2) - self.mean
@@ -56,7 +64,7 @@ class GaussianFields:
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         noisy = (self.cov + sigma**2 * torch.eye(self.cov.shape[-1], dtype=self.cov.dtype)).to(x)
         gap = self.mean.to(x) - x.flatten(2)
-        return torch.linalg.solve(noisy, gap[..., None])[..., 0].view_as(x)
+        return torch.einsum("kij,bkj->bki", torch.linalg.inv(noisy), gap).view_as(x)
 
 
 @dataclass

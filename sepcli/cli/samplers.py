@@ -19,8 +19,8 @@ COLUMNS = ("sampler", "setting", "type", "default", "meaning")
 """Head of the table of settings."""
 SCORE = "score priors of audio and images"
 POSTERIORS: Mapping[str, tuple[str, str]] = {
-    "dirac": (SCORE, "sepcli.separation.engines:DiracSettings"),
-    "gaussian": (SCORE, "sepcli.separation.engines:GaussianSettings"),
+    "dirac": (SCORE, "sepcli.separation.likelihood:DiracSettings"),
+    "gaussian": (SCORE, "sepcli.separation.likelihood:GaussianSettings"),
     "token": ("LASS of audio and images", "sepcli.priors.lass.settings:LassSettings"),
 }
 """Posterior that a sampler follows → its priors and media, ``module:attribute`` of its settings."""

@@ -34,55 +34,21 @@ Source: Mariani et al. 2023 (multi-source diffusion), section 3.3, whose Dirac p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from sepcli.errors import UsageError
+from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.box_projection import project
-from sepcli.posterior.gaussian import check_mixture, local_misfit, misfit
+from sepcli.posterior.gaussian import MIN_VARIANCE, check_mixture, local_misfit, misfit
+from sepcli.posterior.jacobian import JacobianSolver
+from sepcli.posterior.null_space import NullSpace
 from sepcli.protocols import ScorePrior
 from sepcli.signal.mixing import WeightedSum
 
 Moments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(x (B, K, C, *D), σ ()) → mean D and variance C of the clean sources, each of the shape of x."""
-
-
-class NullSpace:
-    """The null space of a weighted sum of K sources.
-
-    Args:
-        weights: a, K ≥ 2 finite numbers, not all of them zero.
-
-    Raises:
-        UsageError: there are fewer than two weights, all are zero, or one is not finite.
-    """
-
-    def __init__(self, weights: Sequence[float]) -> None:
-        a = torch.tensor(list(weights), dtype=torch.float64)
-        if len(a) < 2 or not torch.isfinite(a).all() or not a.any():
-            raise UsageError(
-                f"weights {tuple(weights)} are not those of a mixture",
-                "use two or more finite weights, at least one of them non-zero",
-                argument="weights",
-            )
-        self._a = a
-        self._basis = _complement(a)
-
-    @property
-    def free(self) -> int:
-        """The number of free coordinates, K-1."""
-        return self._basis.shape[1]
-
-    def lift(self, free: Tensor, mixture: Tensor) -> Tensor:
-        """Return the sources (B, K, C, *D) at free coordinates z (B, K-1, C, *D) that sum to m (B, C, *D)."""
-        fixed = (self._a / self._a.square().sum()).to(mixture)
-        return _combine(self._basis, free) + torch.einsum("b...,k->bk...", mixture, fixed)
-
-    def coordinates(self, sources: Tensor) -> Tensor:
-        """Return Nᵀ x (B, K-1, C, *D): sources or gradients (B, K, C, *D) in free coordinates."""
-        return _combine(self._basis.T, sources)
 
 
 class DiracPosterior:
@@ -104,6 +70,9 @@ class DiracPosterior:
             to either side.
         from_mixture: whether sampling starts from m/α_k in every source instead of zeros, for priors that
             extract their source from the mixture.
+        products: 0: C alone; n > 0: the covariance of the clean sources from the denoiser's Jacobian, by n
+            vector-Jacobian products per evaluation (see ``sepcli.posterior.jacobian``). C distributes what
+            they leave of the residual.
 
     Raises:
         UsageError: σ_y or w is negative, the weights are not those of a mixture, correlated errors with a
@@ -125,6 +94,7 @@ class DiracPosterior:
         bounds: tuple[float, float] | None = None,
         local: int = 0,
         from_mixture: bool = False,
+        products: int = 0,
     ) -> None:
         if not 0.0 <= sigma_y < float("inf"):
             raise UsageError(
@@ -157,6 +127,7 @@ class DiracPosterior:
         self._noise, self._isotropic, self._alike = sigma_y**2, isotropic or sigma_y > 0.0, alike
         self._bounds, self._local, self._from_mixture = bounds, local, from_mixture
         self._null = NullSpace(mixing.weights)
+        self._solver = JacobianSolver(mixing, products, self._noise) if products else None
 
     @property
     def like(self) -> Tensor:
@@ -178,10 +149,16 @@ class DiracPosterior:
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Return the score, and the misfit ‖m - A D‖²/σ² (B,) or L (B, F) of the prior's estimates D."""
         x = self.sources(state)
-        mean, variance = self._denoised(x, sigma)
-        mean = self._clipped(mean)
-        residual = self._mixture - self._mixing(mean)
-        score: Tensor = (self._posterior_mean(mean, variance, residual) - x) / sigma**2
+        with torch.set_grad_enabled(self._solver is not None):
+            x = x.detach().requires_grad_() if self._solver is not None else x
+            mean, variance = self._denoised(x, sigma)
+        moved, variance = self._clipped(mean.detach()), variance.detach()
+        residual = left = self._mixture - self._mixing(moved)
+        if self._solver is not None:
+            scale = self._mixture_variance(variance).clamp(min=MIN_VARIANCE)
+            step, left = self._solver.correct(x, mean, residual, scale, sigma)
+            moved = moved + step
+        score: Tensor = (self._posterior_mean(moved, variance, left) - x.detach()) / sigma**2
         if self._local:
             cost = local_misfit(residual, self._mixture_variance(variance), self._local)
         else:
@@ -223,19 +200,15 @@ class DiracPosterior:
 
     def _denoised(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         if self._moments is not None:
-            return self._moments(x, sigma)
-        variance = (sigma**2).expand_as(x)
-        return x + variance * self._prior.score(x, sigma), variance
-
-
-def _complement(a: Tensor) -> Tensor:
-    """Return an orthonormal basis (K, K-1) of the complement of a (K,), by a Householder reflection."""
-    v = a / a.norm()
-    v[0] += 1.0 if v[0] >= 0 else -1.0
-    reflection: Tensor = torch.eye(len(a), dtype=a.dtype) - 2.0 * torch.outer(v, v) / v.square().sum()
-    return reflection[:, 1:].contiguous()
-
-
-def _combine(matrix: Tensor, x: Tensor) -> Tensor:
-    """Apply a matrix (J, K) to the sources of x (B, K, C, *D): (B, J, C, *D)."""
-    return torch.einsum("jk,bk...->bj...", matrix.to(x), x)
+            result, variance = self._moments(x, sigma)
+            mean = result
+        else:
+            result, variance = self._prior.score(x, sigma), (sigma**2).expand_as(x)
+            mean = x + variance * result
+        if self._solver is not None and not result.requires_grad:
+            raise PriorError(
+                "the prior is not a differentiable function of its input",
+                "use moments=diagonal, or compute the prior without torch.no_grad",
+                argument="settings.moments",
+            )
+        return mean, variance

@@ -128,9 +128,14 @@ class MultiScale(nn.Module):
 
 
 def score_of(log_prob: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return ∇ log p at x by autograd, in full precision, also in inference mode and under autocast."""
+    """Return ∇ log p at x by autograd, in full precision, also in inference mode and under autocast.
+
+    Where gradients are recorded and x needs one, the result is differentiable.
+    """
     full_precision = torch.autocast(x.device.type, enabled=False)
+    differentiable = torch.is_grad_enabled() and x.requires_grad
     with torch.inference_mode(False), torch.enable_grad(), full_precision:
-        variable = x.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(log_prob(variable).sum(), variable)
+        variable = x if differentiable else x.detach().clone().requires_grad_()
+        total = log_prob(variable).sum()
+        (gradient,) = torch.autograd.grad(total, variable, create_graph=differentiable)
     return gradient

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from msgspec import Meta
 from torch import Tensor
 
 from sepcli.errors import UsageError
@@ -22,8 +21,9 @@ from sepcli.protocols import DenoisingPrior, DensityPrior, Posterior, ProgressCa
 from sepcli.samplers import name_of
 from sepcli.samplers.construct import check_name, describe_sampler, signal_sampler
 from sepcli.samplers.langevin import Langevin
+from sepcli.separation.likelihood import DiracSettings, GaussianSettings
 from sepcli.separation.parallel import side_by_side, threads_of
-from sepcli.settings import check, parse
+from sepcli.settings import parse
 from sepcli.signal.mixing import WeightedSum
 
 LANGEVIN_PRESETS: Mapping[str, Mapping[str, float]] = {
@@ -35,49 +35,8 @@ LANGEVIN_PRESETS: Mapping[str, Mapping[str, float]] = {
 """``preset=NAME`` of Langevin dynamics: the paper's settings, those of its released runs, and smaller noise
 steps that end without noise."""
 
-
-@dataclass(frozen=True)
-class GaussianSettings:
-    """Settings of a Gaussian posterior.
-
-    Attributes:
-        width: c = γ²/σ²; 1 is the paper's.
-    """
-
-    width: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
-
-    def __post_init__(self) -> None:
-        check(self)
-
-
-@dataclass(frozen=True)
-class DiracSettings:
-    """Settings of a posterior on the constraint.
-
-    Attributes:
-        weigh: whether the sources are weighted by their posterior variance; needs a prior that provides it.
-        sigma_y: σ_y, the standard deviation of the mixture's noise.
-        isotropic: whether the sampler's noise has all directions, not only those that the mixture leaves
-            open.
-        alike: whether the errors of the sources' estimates are fully correlated, as those of an image's
-            channels.
-        bounded: whether the sources' values are kept to the range of their medium; audio has none.
-        local: of ``halving`` of audio: 0: chains compete as a whole; w > 0: at every frame (of a flow:
-            sample), judged by w to either side.
-        from_mixture: whether sampling starts with all of the mixture in every source, for
-            interference-trained priors; needs ``isotropic``.
-    """
-
-    weigh: bool = False
-    sigma_y: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
-    isotropic: bool = False
-    alike: bool = False
-    bounded: bool = True
-    local: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    from_mixture: bool = False
-
-    def __post_init__(self) -> None:
-        check(self)
+ELSEWHERE = ("weigh", "bounded", "moments", "products")
+"""Settings of a posterior on the constraint that are no arguments of ``DiracPosterior``."""
 
 
 @dataclass(frozen=True)
@@ -217,12 +176,16 @@ def score_engine(
 
     def posterior(mixture: Tensor) -> Posterior:
         joint = prior if fitted is None else fitted(mixture)
-        if isinstance(likelihood, GaussianSettings):
+        products = likelihood.products if likelihood.moments == "jacobian" else 0
+        if isinstance(likelihood, GaussianSettings) and not products:
             return GaussianPosterior(joint, mixing, mixture, len(names), width=likelihood.width)
-        chosen = {key: value for key, value in vars(likelihood).items() if key not in ("weigh", "bounded")}
+        if isinstance(likelihood, GaussianSettings):
+            return DiracPosterior(joint, mixing, mixture, isotropic=True, products=products)
+        chosen = {key: value for key, value in vars(likelihood).items() if key not in ELSEWHERE}
         moments = joint.moments if likelihood.weigh else None
+        limits = bounds if likelihood.bounded else None
         return DiracPosterior(
-            joint, mixing, mixture, moments=moments, bounds=bounds if likelihood.bounded else None, **chosen
+            joint, mixing, mixture, moments=moments, bounds=limits, products=products, **chosen
         )
 
     return ScoreEngine(

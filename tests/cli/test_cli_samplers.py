@@ -11,7 +11,8 @@ import pytest
 import sepcli
 from sepcli.cli.app import run
 from sepcli.samplers import SAMPLERS
-from sepcli.separation.engines import LANGEVIN_PRESETS, DiracSettings
+from sepcli.separation.engines import LANGEVIN_PRESETS
+from sepcli.separation.likelihood import DiracSettings
 from sepcli.separation.settings import StreamSettings
 
 Captured = pytest.CaptureFixture[str]
