@@ -45,6 +45,7 @@ def load(
     engine: str | None = None,
     sampler: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    preset: str | None = None,
     other: bool = False,
     colorize: bool | str = False,
 ) -> Separator:
@@ -61,6 +62,8 @@ def load(
         engine: score, lass or variational, for priors that offer several; None: the prior's default.
         sampler: None: the prior's default; see ``sepcli samplers``.
         settings: of sampler, posterior and engine, over the prior's defaults.
+        preset: of score priors: estimate (default; sharp, for one answer) or draws (samples of the posterior,
+            for several).
         other: add a source ``other`` for what no prior explains; score priors of audio only.
         colorize: separate the channels of one image instead: True or ``mean`` for their mean, ``luma``.
 
@@ -81,6 +84,7 @@ def load(
         engine=engine,
         sampler=sampler,
         settings=settings,
+        preset=preset,
         other=other,
         colorize=gray,
     )

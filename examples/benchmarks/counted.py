@@ -30,17 +30,22 @@ class Counted:
     def score(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return ∇ log p_σ at x (B, K, C, H, W) for σ ()."""
         self.evaluations += len(x)
-        return self.prior.score(x, sigma)
+        return self.tallied(self.prior.score(x, sigma))
 
     def moments(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean D and variance C of the clean images."""
         self.evaluations += len(x)
-        return self.prior.moments(x, sigma)
+        mean, variance = self.prior.moments(x, sigma)
+        return self.tallied(mean), variance
 
     def mean(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Return D at gray images side by side (B, K, H, W) for σ (); it can be differentiated."""
-        tallied: Tensor = _Tally.apply(self.moments(x[:, :, None], sigma)[0][:, :, 0], self)
-        return tallied
+        return self.moments(x[:, :, None], sigma)[0][:, :, 0]
+
+    def tallied(self, x: Tensor) -> Tensor:
+        """Return a result of the network; the gradients that pass it are counted."""
+        result: Tensor = _Tally.apply(x, self)
+        return result
 
 
 class _Tally(torch.autograd.Function):

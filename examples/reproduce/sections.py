@@ -207,6 +207,41 @@ def samplers(document: Mapping[str, Any]) -> str:
     )
 
 
+def exactness(document: Mapping[str, Any]) -> str:
+    """Return the section on closed-form posteriors, from the report of ``posterior_exactness.py``."""
+    measured = document["measured"]
+    versions = ", ".join(f"{name} {text}" for name, text in measured["versions"].items())
+    about = (
+        "By `examples/benchmarks/posterior_exactness.py`: the posterior of two signals of 8 values given "
+        "their mean, in closed form, and the same exact prior for every sampler. The error of the mean is a "
+        "root mean square over the values, to be compared with the posterior's standard deviation; the trace "
+        "of the covariance is divided by the true one; the last column is the error of the probability of "
+        f"the first component.\n\n- samples: {document['samples']:,} of each posterior\n"
+        f"- date: {measured['date']}\n- versions: {versions}\n"
+    )
+    heads = (
+        "posterior",
+        "sampler",
+        "error of mean (std)",
+        "trace",
+        "evaluations",
+        "backward",
+        "error of weight",
+    )
+    rows = [
+        (
+            row["problem"],
+            f"{row['package']}: {row['sampler']}",
+            f"{row['mean']:.3f} ({row['std']:.2f})",
+            f"{row['trace']:.2f}",
+            *(f"{row[key]:g}" for key in ("evaluations", "backwards")),
+            f"{row['share']:+.3f}" if row["problem"] == "two components" else "–",
+        )
+        for row in document["rows"]
+    ]
+    return "\n".join(["## Posteriors in closed form\n", about, markdown(heads, rows) + "\n"])
+
+
 def sampler_rows(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return the cells of the samplers, the greatest PSNR first."""
     ordered = sorted(document["rows"], key=lambda row: float(row["psnr"]), reverse=True)

@@ -25,6 +25,7 @@ from sections import (
     against,
     cost,
     decoding,
+    exactness,
     figure,
     fuzz,
     kills,
@@ -213,7 +214,7 @@ def results() -> str:
     found = {report: document for report in COMMANDS if (document := read(report)) is not None}
     sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
     others = {"posterior-samplers": samplers, "storage": storage, "decoding": decoding}
-    others |= {"against": against, "fuzz": fuzz, "kills": kills}
+    others |= {"posterior-exactness": exactness, "against": against, "fuzz": fuzz, "kills": kills}
     sections += [
         write(document) for report, write in others.items() if (document := read(report)) is not None
     ]

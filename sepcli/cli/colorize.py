@@ -110,7 +110,7 @@ def _colorize(options: ColorizeOptions, replay: Replay | None = None) -> None:
         raise UsageError(*NO_INPUT)
     gray = None if options.gray is Gray.AUTO else options.gray.value
     settings = parse_settings(options.settings or ())
-    wanted = SeparatorOptions(sampler=options.sampler, settings=settings)
+    wanted = SeparatorOptions(sampler=options.sampler, settings=settings, preset=options.preset)
     choice = choose_colorizer(options.prior, gray, wanted)
     named = template_of(choice, options, TEMPLATES)
     stored = (options.container.value, options.quality)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from sepcli.metrics import selectable
 from sepcli.priors import FAMILIES
 from sepcli.samplers import SAMPLERS
+from sepcli.separation.presets import PRESETS
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 IMPORTED = ("ncsn", "diffusers")
@@ -25,6 +26,11 @@ def priors(incomplete: str) -> list[str]:
 
     folders = sorted(path.parent.as_posix() for path in Path().glob(f"*/{CARD}"))
     return _starting((*index.names(), *index.remote_names(), *index.UNPINNED, *folders), incomplete)
+
+
+def sampling(incomplete: str) -> list[str]:
+    """Return the names of what score priors sample from."""
+    return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 def samplers(incomplete: str) -> list[str]:

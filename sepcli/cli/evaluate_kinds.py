@@ -18,7 +18,7 @@ COMMON = frozenset(
     }
 )
 _SEPARATING = frozenset(
-    {"prior", "method", "dataset", "data", "pairs", "samples", "sampler", "settings", "batch"}
+    {"prior", "method", "dataset", "data", "pairs", "samples", "sampler", "preset", "settings", "batch"}
 )
 
 

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from sepcli.cli import completion
-from sepcli.cli.options import Devices, ExecutorName, Jobs, Overwrite, Quiet, files, model, panel, report
+from sepcli.cli.options import (
+    Devices,
+    ExecutorName,
+    Jobs,
+    Overwrite,
+    PresetName,
+    Quiet,
+    files,
+    model,
+    panel,
+    report,
+)
 from sepcli.cli.resolve import DEFAULT_PRIOR, Method
 from sepcli.cli.settings import CONSISTENCY, Consistency
 from sepcli.cli.tables import Table, TableStyle
@@ -133,6 +144,7 @@ class EvaluateOptions:
     sampler: Annotated[
         str | None, model("Sampler; the prior's default if not given.", autocompletion=completion.samplers)
     ] = None
+    preset: PresetName = None
     settings: Annotated[
         list[str] | None, model("A sampler setting; repeatable.", "--set", metavar="KEY=VALUE")
     ] = None

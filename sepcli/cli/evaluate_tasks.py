@@ -15,6 +15,7 @@ from sepcli.cli.separators import find
 from sepcli.cli.settings import parse_settings
 from sepcli.datasets import resolve
 from sepcli.errors import UsageError
+from sepcli.separation.presets import ESTIMATE
 
 if TYPE_CHECKING:
     import torch
@@ -128,6 +129,7 @@ def _separator(request: Request, leading: Method | None, device: str) -> Separat
         sampler=sampler,
         settings=settings,
         samples=options.samples or 1,
+        preset=options.preset or ESTIMATE,
     )
     choice = find(request.priors, wanted)
     _note(request, choice.notes)
@@ -168,7 +170,7 @@ def _images(request: Request, device: str) -> Task[Any]:
     if row.channels not in (0, shape[0]):
         kind = "gray" if shape[0] == 1 else "color"
         raise UsageError(f"prior {priors[0]} is of {kind} images, {row.name} is not", "choose another prior")
-    given: dict[str, Any] = {"sampler": options.sampler, "settings": settings}
+    given: dict[str, Any] = {"sampler": options.sampler, "settings": settings, "preset": options.preset}
     if colors:
         return _colorization(request, shape, given, choose_device(device))
     given["engine"] = next(iter(engines), None)

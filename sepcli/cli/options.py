@@ -50,6 +50,14 @@ Set = Annotated[
         metavar="KEY=VALUE",
     ),
 ]
+PresetName = Annotated[
+    str | None,
+    model(
+        "What score priors sample from: estimate (sharp, for one answer) or draws (samples of the posterior,"
+        " for several). Default: draws for several --samples without --sampler, else estimate.",
+        autocompletion=completion.sampling,
+    ),
+]
 Device = Annotated[
     str, model("Compute on auto, cpu, cuda, cuda:N or mps.", autocompletion=completion.devices)
 ]
@@ -99,6 +107,7 @@ class BatchOptions:
     out: Path
     filename: str | None = None
     sampler: str | None = None
+    preset: PresetName = None
     settings: Set = None
     samples: Annotated[int, model("Number of posterior samples to write.", **limits(Samples))] = 1
     seed: Annotated[int, model("Seed; it decides the samples.", **limits(Seed))] = 0

@@ -181,6 +181,7 @@ def _separator(
     separator = Separator(
         [load_object(reference) for reference in references],
         sampler=options.sampler,
+        preset=options.preset,
         settings=settings,
         sample_rate=sample_rate,
         device=choose_device(device),

@@ -52,6 +52,7 @@ class SeparatorOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     samples: int = 1
     other: bool = False
+    preset: str | None = None
 
 
 @dataclass(frozen=True)

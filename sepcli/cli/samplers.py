@@ -14,6 +14,7 @@ from sepcli.cli.prior_settings import describe_priors, lines_of, window_rows
 from sepcli.cli.tables import Table, TableStyle, check_style
 from sepcli.errors import UsageError, nearest
 from sepcli.samplers import SAMPLERS, SamplerEntry
+from sepcli.separation.presets import PRESETS
 
 COLUMNS = ("sampler", "setting", "type", "default", "meaning")
 """Head of the table of settings."""
@@ -55,7 +56,8 @@ def list_samplers(
         _list_of_priors(priors, names or (), rows, table, as_json)
         return
     if as_json:
-        console.emit_json({"samplers": rows, "windows": window_rows()})
+        presets = [{"name": row.name, "summary": row.summary} for row in PRESETS.values()]
+        console.emit_json({"samplers": rows, "windows": window_rows(), "presets": presets})
         return
     if table is not TableStyle.TEXT:
         windows = {"name": "windows", "settings": window_rows(), "posterior_settings": ()}
@@ -69,6 +71,9 @@ def list_samplers(
     if not names:
         title = "windows: settings of recordings, with every sampler. For audio."
         console.emit("\n".join([title, *(f"  {line}" for line in lines(window_rows(), WIDTH - 2)), ""]))
+    if not names:
+        console.emit("presets: what score priors sample from, by --preset.")
+        console.emit("\n".join([*_presets(), ""]))
     console.emit("A prior may have other defaults: sepcli samplers --prior NAME")
 
 
@@ -123,6 +128,14 @@ def _table_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
     for row in rows:
         for setting in (*row["settings"], *row["posterior_settings"]):
             yield [row["name"], *(setting[key] for key in ("name", "type", "default", "meaning"))]
+
+
+def _presets() -> Iterator[str]:
+    """Yield the lines of the presets."""
+    for row in PRESETS.values():
+        settings = ", ".join(f"{key}={value}" for key, value in row.settings.items())
+        text = f"{row.name}: {row.summary}" + (f"; {row.sampler} with {settings}" if settings else "")
+        yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=f"  {INDENT}")
 
 
 def _entry(name: str) -> SamplerEntry:

@@ -258,7 +258,7 @@ def _wanted(options: SeparateOptions) -> SeparatorOptions:
         settings["consistency"] = consistency.value
         settings |= {"samples": "1"} if consistency == "none" and samples == 1 else {}
     return SeparatorOptions(
-        method, options.weights, options.sources, sampler, settings, samples, options.other
+        method, options.weights, options.sources, sampler, settings, samples, options.other, options.preset
     )
 
 

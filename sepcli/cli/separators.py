@@ -51,6 +51,7 @@ def find(priors: Sequence[str], options: SeparatorOptions) -> Choice:
         settings=options.settings,
         other=options.other,
         samples=options.samples,
+        preset=options.preset,
     )
     return _selected(selection, selection.names, priors or (DEFAULT_PRIOR,))
 
@@ -68,7 +69,13 @@ def choose_colorizer(prior: str, gray: str | None, options: SeparatorOptions) ->
     weights = MEAN if gray == "mean" else LUMA
     if is_python(prior):
         return choose_colorizing_object(prior, weights, COLORIZED, options)
-    selection = choose_cards(prior, colorize=weights, sampler=options.sampler, settings=options.settings)
+    selection = choose_cards(
+        prior,
+        colorize=weights,
+        sampler=options.sampler,
+        settings=options.settings,
+        preset=options.preset,
+    )
     return _selected(selection, (COLORIZED,), (prior,))
 
 
@@ -103,6 +110,7 @@ def _baseline(method: Method, priors: Sequence[str], options: SeparatorOptions) 
         "sources": options.sources,
         "sampler": options.sampler,
         "samples": options.samples > 1,
+        "preset": options.preset,
         "other": options.other,
     }
     for option in (option for option, present in given.items() if present):

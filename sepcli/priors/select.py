@@ -18,6 +18,7 @@ from sepcli.catalog.index import score_priors
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.selection import LASS, SCORE, VARIATIONAL, Selection
 from sepcli.samplers import names as sampler_names
+from sepcli.separation.presets import ESTIMATE, preset_of
 from sepcli.separation.weights import mixing_weights
 
 OTHER = "other"
@@ -39,6 +40,7 @@ def choose(
     labels: Sequence[int | None] | None = None,
     colorize: Sequence[float] | None = None,
     samples: int = 1,
+    preset: str | None = None,
 ) -> Selection:
     """Choose what separates.
 
@@ -56,6 +58,8 @@ def choose(
         labels: a class per source, of priors with classes; None: any.
         colorize: weights of red, green and blue in a gray image, whose colors are sampled.
         samples: number of samples; greedy search has one.
+        preset: of score priors, draws or estimate; None: draws for several samples, if neither a sampler nor
+            a setting of another sampler is given. Colorization keeps its defaults.
 
     Raises:
         PriorError: no such prior, it has not been fetched, or it does not colorize.
@@ -85,6 +89,11 @@ def choose(
         raise UsageError(
             f"greedy search finds one answer, not {samples}", "choose another sampler", argument="samples"
         )
+    if selection.engine == SCORE:
+        several = samples if colorize is None else 1
+        selection = replace(selection, preset=preset_of(preset, sampler, several, dict(settings or {})))
+    elif preset not in (None, ESTIMATE):
+        raise UsageError(f"the engine {selection.engine} has no presets", "leave it out", argument="preset")
     return _renamed(selection, names)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Card
 from sepcli.catalog.verified import Verified
+from sepcli.separation.presets import ESTIMATE, PRESETS, Preset
 
 SCORE, LASS, VARIATIONAL = "score", "lass", "variational"
 """The engines with priors: separation among signals, among tokens, and by encoders of the mixture."""
@@ -39,6 +40,8 @@ class Selection:
         labels: a class per source, or None for any; () for any of all.
         other: whether the last source is what no prior explains.
         colorize: whether the channels of one image are separated.
+        preset: of score priors: what is sampled from, where no sampler is given; see
+            ``sepcli.separation.presets``.
     """
 
     engine: str
@@ -54,6 +57,7 @@ class Selection:
     labels: tuple[int | None, ...] = ()
     other: bool = False
     colorize: bool = False
+    preset: Preset = PRESETS[ESTIMATE]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -73,8 +77,9 @@ class Selection:
 
     @property
     def default_sampler(self) -> str | None:
-        """The sampler that is given or is the card's default; None: the engine decides."""
-        sampler = self.sampler if self.sampler is not None else self.defaults.get("sampler")
+        """The sampler that is given, or the preset's or card's; None: the engine decides."""
+        chosen = self.preset.sampler if self.sampler is None else self.sampler
+        sampler = chosen if chosen is not None else self.defaults.get("sampler")
         return None if sampler is None else str(sampler)
 
     @cached_property
@@ -86,8 +91,9 @@ class Selection:
 
     def options(self) -> dict[str, Any]:
         """Return the settings that run: the defaults are those of the default sampler."""
-        defaults = {k: v for k, v in self.defaults.items() if k != "sampler"} if self.sampler is None else {}
-        return {**defaults, **self.settings}
+        if self.sampler is not None or self.preset.sampler is not None:
+            return {**self.preset.settings, **self.settings}
+        return {**{k: v for k, v in self.defaults.items() if k != "sampler"}, **self.settings}
 
     def per_source(self) -> list[tuple[Card, Path]]:
         """Return card and folder of every source's prior, without ``other``."""

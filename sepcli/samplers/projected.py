@@ -20,8 +20,12 @@ extrapolated to the middle of the step in ln σ, from that of the level σ₋ be
 
 and it is of second order, without further evaluations.
 
+``repeats`` at a noise level, x ← h + σ ε in between, are Predict-Project-Renoise: an early error is corrected
+at the level where it was made, but the temperature is that of η = 1, one half.
+
 Source: Song et al. 2021 (DDIM), equation 12; Ho et al. 2020 (ancestral sampling); Karras et al. 2022
-    (levels); Lu et al. 2022 (DPM-Solver++), algorithm 2 and, with noise, appendix A.2.
+    (levels); Lu et al. 2022 (DPM-Solver++), algorithm 2 and, with noise, appendix A.2;
+    Predict-Project-Renoise (arXiv 2601.21033).
 """
 
 from __future__ import annotations
@@ -45,12 +49,14 @@ class Projected:
     """Ancestral sampling on the constraint; fulfils ``sepcli.protocols.Sampler``.
 
     Attributes:
-        steps: Number of noise levels, one evaluation each.
+        steps: Number of noise levels.
         sigma_max: First noise level: 1.5 to 3 for images in [0, 1], 20 or more to vary a global tint.
         sigma_min: Last noise level.
         rho: Spacing of the noise levels; 1 is even.
         eta: Fraction η of fresh noise; ancestral (None): that of ancestral sampling.
         order: Order of the error in the number of noise levels, 1 or 2.
+        repeats: Evaluations R per noise level; between them all noise is replaced, as by η = 1, which
+            corrects errors and lowers the temperature.
 
     Raises:
         UsageError: a setting is out of range.
@@ -62,6 +68,7 @@ class Projected:
     rho: Annotated[float, Meta(gt=0, le=1e3)] = 3.0
     eta: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(extra={"none": "ancestral"})] = 1.0
     order: Annotated[int, Meta(ge=1, le=2)] = 1
+    repeats: Annotated[int, Meta(ge=1, le=1_000)] = 1
 
     def __post_init__(self) -> None:
         check(self)
@@ -69,8 +76,8 @@ class Projected:
 
     @property
     def evaluations(self) -> int:
-        """Number of scores: one per noise level."""
-        return self.steps
+        """Number of scores."""
+        return self.steps * self.repeats
 
     def sigmas(self) -> Tensor:
         """Return the noise levels (steps,), float64."""
@@ -88,10 +95,14 @@ class Projected:
         before: tuple[float, Tensor] | None = None
         with torch.no_grad():
             x: Tensor = posterior.start + sigmas[0] * rng.normal(like)
-            for step, (sigma, next_sigma) in enumerate(zip(sigmas, [*sigmas[1:], 0.0], strict=True), 1):
-                direction = -sigma * posterior.score(x, torch.tensor(sigma).to(like))  # (x - h)/σ
-                estimate = x - sigma * direction
-                x = estimate
+            for step, (sigma, next_sigma) in enumerate(zip(sigmas, [*sigmas[1:], 0.0], strict=True)):
+                for repeat in range(self.repeats):
+                    x = x + sigma * rng.normal(like) if repeat else x
+                    direction = -sigma * posterior.score(x, torch.tensor(sigma).to(like))  # (x - h)/σ
+                    x = x - sigma * direction
+                    if on_progress is not None:
+                        on_progress(step * self.repeats + repeat + 1, self.evaluations)
+                estimate = x
                 if next_sigma:
                     if before is not None and self.order == 2:
                         x = extrapolated(*before, estimate, sigma, next_sigma)
@@ -100,8 +111,6 @@ class Projected:
                     x = x + next_sigma * math.sqrt(1.0 - eta**2) * direction
                     x = x + next_sigma * eta * rng.normal(like) if eta else x
                 before = sigma, estimate
-                if on_progress is not None:
-                    on_progress(step, self.steps)
         return x
 
 

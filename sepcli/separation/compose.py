@@ -11,9 +11,11 @@ import torch
 
 from sepcli.errors import UsageError
 from sepcli.protocols import DenoisingPrior, Engine, Sampler, ScorePrior
+from sepcli.samplers import name_of
 from sepcli.separation.colorize import NAMES, Colorizer
 from sepcli.separation.engines import ScoreEngine, score_engine
-from sepcli.separation.independent import IndependentPriors, sigma_range
+from sepcli.separation.independent import IndependentPriors, provides_variance, sigma_range
+from sepcli.separation.presets import preset_of
 from sepcli.separation.weights import image_scale, mixing_weights
 from sepcli.signal.mixing import ChannelSum, WeightedSum
 
@@ -36,6 +38,7 @@ def compose(
     names: Sequence[str] | None,
     sampler: str | Sampler | None,
     settings: Mapping[str, Any],
+    preset: str | None,
     sample_rate: int,
     device: torch.device,
 ) -> Composed:
@@ -45,11 +48,16 @@ def compose(
         UsageError: see there.
     """
     members = list(priors) if isinstance(priors, Sequence) else [priors]
+    chosen = preset_of(preset, sampler if sampler is None or isinstance(sampler, str) else name_of(sampler))
+    general: dict[str, Any] = {}
+    if sampler is None:
+        weigh = {"weigh": 1} if chosen.sampler and all(map(provides_variance, members)) else {}
+        general = {**sigma_range(members), **weigh, **chosen.settings}
     make = partial(
         score_engine,
         device=device,
         sampler="projected" if sampler is None else sampler,
-        settings={**(sigma_range(members) if sampler is None else {}), **settings},
+        settings={**general, **settings},
         bounds=None if sample_rate else UNIT,
     )
     if isinstance(mixing, ChannelSum):

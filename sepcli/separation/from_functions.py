@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from sepcli.errors import UsageError
+from sepcli.errors import PriorError, UsageError
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """(x (N, C, *D), sigma ()) → the mean or the variance of the clean signals, or the score; like x."""
@@ -74,7 +75,14 @@ class ScoreFunctionPrior:
 
 
 def _each(network: Denoiser, x: Tensor, sigma: Tensor) -> Tensor:
-    return network(x.flatten(0, 1), sigma).view_as(x)
+    result = network(x.flatten(0, 1), sigma).view_as(x)
+    if torch.is_grad_enabled() and x.requires_grad and not result.requires_grad:
+        raise PriorError(
+            "the function of the prior is not differentiable",
+            "set moments=diagonal, or compute it without torch.no_grad",
+            argument="settings.moments",
+        )
+    return result
 
 
 def _check_range(sigma_min: float, sigma_max: float) -> None:

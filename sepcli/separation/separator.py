@@ -45,6 +45,8 @@ class Separator:
         sampler: a sampler of signals, or its command-line name; None: projected, within the prior's range of
             σ.
         settings: of the sampler, if it is given by name, and of the posterior (see ``sepcli samplers``).
+        preset: estimate (None; sharp, for one answer) or draws (samples of the posterior, by a sampler of
+            its own, for several); see ``sepcli.separation.presets``.
         sample_rate: Hz, of audio; 0: images.
         device: where to compute; None: the CPU.
 
@@ -71,12 +73,13 @@ class Separator:
         names: Sequence[str] | None = None,
         sampler: str | Sampler | None = None,
         settings: Mapping[str, Any] | None = None,
+        preset: str | None = None,
         sample_rate: int = 0,
         device: str | torch.device | None = None,
     ) -> None:
         torch_device = torch.device(device or "cpu")
         self.engine, self._groups, self.colorizer = compose(
-            priors, weights, mixing, names, sampler, settings or {}, sample_rate, torch_device
+            priors, weights, mixing, names, sampler, settings or {}, preset, sample_rate, torch_device
         )
         self.stream, self._provenance = StreamSettings(), dict[str, Any]()
 

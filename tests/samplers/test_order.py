@@ -77,3 +77,20 @@ def test_samplers_draw_the_posterior_of_correlated_fields(
 def test_independent_pixels_are_a_bias_where_there_are_none() -> None:
     error, _ = moments("projected", {**DRAWS, "eta": "ancestral", "order": 2})
     assert error > 0.08
+
+
+def test_repeats_lower_the_temperature_and_correct_the_start() -> None:
+    """On the constraint, many repeats at a level of σ² = v/9 leave half of v + σ² there."""
+    prior = GaussianPixels((0.5, 0.5), (0.18, 0.18))
+    m = torch.full((1, 1, 20_000), 0.8, dtype=torch.float64)
+    posterior = DiracPosterior(prior, WeightedSum((1.0, 1.0)), m, moments=prior.moments)
+    v, sigma = 0.18, 0.18**0.5 / 3
+    keep = v / (v + sigma**2)
+    spread = {}
+    for repeats in (1, 100):
+        sampler = Projected(1, sigma_max=sigma, sigma_min=sigma, repeats=repeats)
+        assert sampler.evaluations == repeats
+        spread[repeats] = float(sampler(posterior, torch.tensor([1])).var())
+    assert spread[1] == pytest.approx(keep**2 * sigma**2, rel=0.05)
+    stationary = sigma**2 / (1 - keep**2)  # of x = h + σ ε
+    assert spread[100] == pytest.approx(keep**2 * stationary, rel=0.05)

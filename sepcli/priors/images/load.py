@@ -29,6 +29,9 @@ from sepcli.settings import take
 
 UNIT = (0.0, 1.0)
 """The range of images' values."""
+LEAST, MOST = 0.01, 20.0
+"""Noise levels between which images in [0, 1] are sampled: below the first, less than three of 255 values
+are undecided; above the second, everything is."""
 BATCH = 64
 """Samples computed at once."""
 PIXELS = 2 * 256 * 256
@@ -82,7 +85,7 @@ def image_engine(selection: Selection, device: torch.device) -> ScoreEngine:
             "choose priors of one kind",
             argument="priors",
         )
-    options = selection.options()
+    options = {**_defaults(selection, networks), **selection.options()}
     pairs = list(zip(networks, selection.labels or (None,) * len(networks), strict=True))
     compiled = prepare(dict.fromkeys(networks), options, device)
     engine = score_engine(
@@ -143,6 +146,33 @@ def samples_at_once(network: ImagePrior) -> int:
     if not isinstance(network, DiffusionUnetPrior | GlowPrior):
         return BATCH
     return max(1, min(BATCH, PIXELS // math.prod(network.config.size)))
+
+
+def _defaults(selection: Selection, networks: Sequence[ImagePrior]) -> dict[str, Any]:
+    """Return the defaults of a preset with a sampler: the noise of the training, and weights by variance."""
+    if selection.sampler is not None or selection.preset.sampler is None:
+        return {}
+    weigh = int(all(network.has_variance for network in networks))
+    return {**trained_range(networks), "rho": 7.0, "weigh": weigh}
+
+
+def trained_range(networks: Iterable[ImagePrior]) -> dict[str, float]:
+    """Return ``sigma_max`` and ``sigma_min`` within the noise that all networks were trained on.
+
+    Of denoisers, whose ln σ is normal, they are two standard deviations away from the mean.
+    """
+    ranges = []
+    for network in networks:
+        if isinstance(network, DenoiserPrior):
+            config = network.config
+            ends = (config.p_mean - 2.0 * config.p_std, config.p_mean + 2.0 * config.p_std)
+            ranges.append((math.exp(ends[0]), math.exp(ends[1])))
+        else:
+            ranges.append((float(network.sigma_min), float(network.sigma_max)))
+    return {
+        "sigma_min": round(max(LEAST, *(low for low, _ in ranges)), 4),
+        "sigma_max": round(min(MOST, *(high for _, high in ranges)), 3),
+    }
 
 
 def _joint(pairs: Pairs) -> IndependentPriors:

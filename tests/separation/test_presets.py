@@ -1,0 +1,102 @@
+"""Presets by name: what they set, where they apply, and that an estimate keeps today's defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_priors import write_image_prior
+from tiny_sound import make_sound
+
+import sepcli
+from sepcli.errors import UsageError
+from sepcli.priors.images.denoiser import DenoiserConfig
+from sepcli.priors.select import choose
+from sepcli.samplers import Projected
+from sepcli.separation.presets import DRAWS, ESTIMATE, PRESETS, preset_of
+
+USED = {"eta": "ancestral", "order": 2, "moments": "jacobian", "products": 2, "steps": 64}
+
+
+def test_several_samples_are_draws_unless_a_sampler_or_its_setting_is_given() -> None:
+    assert preset_of(None, None).name == ESTIMATE
+    assert preset_of(None, None, samples=2).name == DRAWS
+    assert preset_of(None, None, 2, ["steps", "sigma_y"]).name == DRAWS
+    assert preset_of(None, None, 2, ["candidates"]).name == ESTIMATE
+    assert preset_of(None, "halving", samples=2).name == ESTIMATE
+    assert preset_of("draws", None).name == DRAWS
+    assert preset_of("estimate", None, samples=2).name == ESTIMATE
+
+
+@pytest.mark.parametrize(("name", "sampler"), [("sharp", None), ("draws", "halving")])
+def test_presets_that_do_not_fit_are_refused(name: str, sampler: str | None) -> None:
+    with pytest.raises(UsageError) as error:
+        preset_of(name, sampler)
+    assert error.value.argument == "preset"
+
+
+def test_a_prior_of_images_draws_within_the_noise_of_its_training(tiny_images: Path) -> None:
+    draws = sepcli.load(tiny_images, preset="draws").describe()
+    assert draws["sampler"] == "projected"
+    assert {key: draws["settings"][key] for key in USED} == USED
+    config = DenoiserConfig()
+    sigma_max = torch.tensor(config.p_mean + 2 * config.p_std).exp()
+    assert draws["settings"]["sigma_max"] == pytest.approx(float(sigma_max), abs=1e-3)
+    assert draws["settings"]["sigma_min"] >= 0.01
+    assert sepcli.load(tiny_images, preset="estimate").describe() == sepcli.load(tiny_images).describe()
+    shorter = sepcli.load(tiny_images, preset="draws", settings={"steps": 3, "moments": "diagonal"})
+    assert (shorter.engine.evaluations, shorter.describe()["settings"]["moments"]) == (3, "diagonal")
+
+
+def test_priors_of_audio_draw_too(tmp_path: Path) -> None:
+    sounds = [str(make_sound(tmp_path / name, name)) for name in ("violin", "cello")]
+    separator = sepcli.load(sounds, preset="draws", settings={"steps": 2})
+    assert separator.describe()["settings"]["moments"] == "jacobian"
+    mixture = torch.linspace(-0.5, 0.5, 4000).sin()
+    result = separator.separate(mixture, sample_rate=separator.sample_rate, samples=2)
+    assert torch.isfinite(result.samples).all()
+
+
+def test_the_number_of_samples_chooses_on_cards(tiny_images: Path) -> None:
+    assert choose(str(tiny_images), samples=2).preset is PRESETS[DRAWS]
+    assert choose(str(tiny_images)).preset is PRESETS[ESTIMATE]
+
+
+def test_tokens_have_no_draws(tiny_prior: Path) -> None:
+    assert choose(str(tiny_prior), preset="estimate").preset is PRESETS[ESTIMATE]
+    with pytest.raises(UsageError) as error:
+        choose(str(tiny_prior), preset="draws")
+    assert error.value.argument == "preset"
+
+
+def test_a_separator_of_a_function_has_presets() -> None:
+    prior = sepcli.from_denoiser(lambda x, sigma: x / (1 + sigma**2), 0.02, 8.0)
+    draws = sepcli.Separator([prior, prior], preset="draws")
+    settings = draws.describe()["settings"]
+    assert {key: settings[key] for key in USED} == USED
+    assert (settings["sigma_min"], settings["sigma_max"]) == (0.02, 8.0)
+    assert torch.isfinite(draws.separate(torch.rand(4, 4)).samples).all()
+    plain = sepcli.Separator([prior, prior]).describe()
+    assert plain == sepcli.Separator([prior, prior], preset="estimate").describe()
+    with pytest.raises(UsageError):
+        sepcli.Separator([prior, prior], preset="draws", sampler=Projected())
+
+
+def test_a_denoiser_without_a_graph_needs_the_diagonal() -> None:
+    def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return x / (1 + sigma**2)
+
+    prior = sepcli.from_denoiser(denoise, 0.02, 8.0)
+    with pytest.raises(sepcli.PriorError):
+        sepcli.Separator([prior, prior], preset="draws").separate(torch.rand(4, 4))
+    plain = sepcli.Separator([prior, prior], preset="draws", settings={"moments": "diagonal"})
+    assert torch.isfinite(plain.separate(torch.rand(4, 4)).samples).all()
+
+
+def test_without_a_variance_sources_are_not_weighed(tmp_path: Path) -> None:
+    config = DenoiserConfig(widths=(8,), blocks=1, attention=0, embedding=8, variance=False)
+    folder = write_image_prior(tmp_path / "plain", "digit", config)
+    settings = sepcli.load(folder, preset="draws").describe()["settings"]
+    assert settings["weigh"] is False
