@@ -13,6 +13,7 @@ from sepcli.cli.app import run
 from sepcli.samplers import SAMPLERS
 from sepcli.separation.engines import LANGEVIN_PRESETS
 from sepcli.separation.likelihood import DiracSettings
+from sepcli.separation.presets import PRESETS
 from sepcli.separation.settings import StreamSettings
 
 Captured = pytest.CaptureFixture[str]
@@ -23,7 +24,8 @@ def test_all_samplers_fit_80_columns(capsys: Captured) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     heads = [line.partition(":")[0] for line in lines if line and not line.startswith(" ")]
-    assert heads[:-1] == [*SAMPLERS, "windows"]
+    assert heads[:-1] == [*SAMPLERS, "windows", "presets"]
+    assert all(any(line.startswith(f"  {name}:") for line in lines) for name in PRESETS)
     assert "--prior" in lines[-1]
     for name in (
         "steps",
@@ -49,7 +51,7 @@ def test_a_row_states_type_range_default_and_meaning(capsys: Captured) -> None:
         "name": "steps",
         "type": "integer ≥ 1, ≤ 100,000",
         "default": "50",
-        "meaning": "Number of noise levels, one evaluation each.",
+        "meaning": "Number of noise levels.",
     }
     (eta,) = (row["type"] for row in projected["settings"] if row["name"] == "eta")
     assert eta == "number ≥ 0, ≤ 1 | ancestral"
