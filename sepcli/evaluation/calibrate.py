@@ -1,0 +1,90 @@
+"""A calibration run: truths from the prior itself or from data, their mixtures, and posterior samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sepcli.errors import UsageError
+from sepcli.evaluation.calibration import Calibration, calibration
+from sepcli.posterior.unconditional import Unconditional
+from sepcli.protocols import Engine, ProgressCallback
+from sepcli.samplers.projected import Projected
+from sepcli.separation.engines import ScoreEngine
+from sepcli.separation.seeds import item_seed, sample_seeds
+from sepcli.signal.mixing import WeightedSum
+
+STEPS = 128
+"""Noise levels of the truths."""
+
+
+def signal_engine(engine: Engine) -> ScoreEngine:
+    """Return the engine of an engine of score priors in whose space the noise is: of audio, coefficients.
+
+    Raises:
+        UsageError: it is of another kind, or its prior depends on the mixture.
+    """
+    inner = getattr(engine, "inner", engine)
+    if not isinstance(inner, ScoreEngine) or inner.prior is None:
+        raise UsageError(
+            "calibration is for score priors", "choose a score prior, without --other", argument="priors"
+        )
+    return inner
+
+
+def prior_samples(
+    engine: ScoreEngine, shape: Sequence[int], count: int, schedule: Mapping[str, float], seed: int
+) -> Tensor:
+    """Draw sources (N, K, C, *D) from the prior of an engine, by ancestral sampling of second order.
+
+    Args:
+        engine: of the prior.
+        shape: (C, *D).
+        count: N.
+        schedule: ``sigma_max``, ``sigma_min`` and ``rho`` of the noise levels.
+        seed: source k of item n depends on it, n and k only.
+    """
+    if engine.prior is None:
+        raise UsageError("the engine has no prior", "choose a score prior", argument="priors")
+    sampler = Projected(STEPS, eta=None, order=2, repeats=1, **schedule)
+    parts = []
+    for start in range(0, count, engine.batch):
+        numbers = range(start, min(start + engine.batch, count))
+        like = torch.empty((len(numbers), len(engine.names), *shape), device=engine.device)
+        seeds = torch.tensor([item_seed(seed, number) for number in numbers])
+        parts.append(sampler(Unconditional(engine.prior, like), seeds).cpu())
+    return torch.cat(parts)
+
+
+def calibrate(
+    engine: Engine,
+    truths: Tensor,
+    samples: int,
+    *,
+    seed: int = 0,
+    batch: int = 8,
+    about: Mapping[str, Any] | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> Calibration:
+    """Mix truths (N, K, C, *D), sample every posterior S times, and compare.
+
+    Args:
+        engine: of the posterior; its weights mix.
+        truths: sources in the units of the engine.
+        samples: S.
+        seed: of the samples.
+        batch: mixtures that are sampled together.
+        about: what is recorded.
+        on_progress: called with (mixtures done, N).
+    """
+    mix, parts = WeightedSum(tuple(engine.weights)), []
+    for start in range(0, len(truths), batch):
+        part = truths[start : start + batch]
+        seeds = [sample_seeds(item_seed(seed, start + n), 0, samples) for n in range(len(part))]
+        parts.append(engine.sample(mix(part), torch.tensor(seeds)))
+        if on_progress is not None:
+            on_progress(min(start + batch, len(truths)), len(truths))
+    return calibration(truths, torch.cat(parts), seed=seed, about=about)
