@@ -30,7 +30,9 @@ def signal_engine(engine: Engine) -> ScoreEngine:
     inner = getattr(engine, "inner", engine)
     if not isinstance(inner, ScoreEngine) or inner.prior is None:
         raise UsageError(
-            "calibration is for score priors", "choose a score prior, without --other", argument="priors"
+            "calibration is for score priors",
+            "choose a score prior, without the source other",
+            argument="priors",
         )
     return inner
 
