@@ -45,7 +45,7 @@ class Calibration:
         tarp: (N,) shares of samples that are nearer to the reference than the truth.
         covered: share of values within their central interval.
         nominal: the share that is expected.
-        deviations: squared error of the mean over its expected value, (1 + 1/S) times the variance of the
+        error_ratio: squared error of the mean over its expected value, (1 + 1/S) times the variance of the
             samples; above 1: too narrow.
         samples: S.
         about: what was sampled, JSON-ready.
@@ -55,7 +55,7 @@ class Calibration:
     tarp: Values
     covered: float
     nominal: float
-    deviations: float
+    error_ratio: float
     samples: int
     about: Mapping[str, Any]
 
@@ -94,7 +94,7 @@ class Calibration:
             "p_value": self.p_value,
             "p_values": self.p_values(),
             "coverage": {"nominal": self.nominal, "measured": self.covered},
-            "error_over_spread": self.deviations,
+            "error_over_spread": self.error_ratio,
             "histograms": {name: self.histogram(name).tolist() for name in self.ranks},
             "tarp": {"levels": levels.tolist(), "coverage": self.coverage(levels).tolist()},
             "about": dict(self.about),
@@ -119,21 +119,21 @@ def calibration(
             argument="samples",
         )
     rng = np.random.default_rng(seed)
-    truth, drawn = truths.double().cpu(), samples.double().cpu()
+    truth, sampled = truths.double().cpu(), samples.double().cpu()
     count = samples.shape[1]
-    true_scalars, scalars = _scalars(truth, seed), _scalars(drawn.flatten(0, 1), seed)
+    true_scalars, scalars = _scalars(truth, seed), _scalars(sampled.flatten(0, 1), seed)
     ranks = {
         name: _ranks(true_scalars[name].numpy(), scalars[name].view(-1, count).numpy(), rng)
         for name in true_scalars
     }
-    covered, nominal = _covered(truth, drawn, rng)
-    spread = drawn.var(1).mean() * (1 + 1 / count)
+    covered, nominal = _covered(truth, sampled, rng)
+    spread = sampled.var(1).mean() * (1 + 1 / count)
     return Calibration(
         ranks,
-        _tarp(truth, drawn, rng),
+        _tarp(truth, sampled, rng),
         covered,
         nominal,
-        float((drawn.mean(1) - truth).square().mean() / spread),
+        float((sampled.mean(1) - truth).square().mean() / spread),
         count,
         about or {},
     )

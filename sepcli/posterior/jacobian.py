@@ -11,7 +11,7 @@ mixture's variance under independent pixels. A residual of least norm never grow
 trained network is neither symmetric nor positive, for which conjugate gradients diverge.
 
 Source: Boys et al. 2023 (Tweedie moment projected diffusions), equation 8; Rozet et al. 2024 (learning
-    diffusion priors from observations), algorithm 3, where u is found by conjugate gradients from zero;
+    diffusion priors from observations), algorithm 3, which solves for u by conjugate gradients;
     Saad & Schultz 1986 (GMRES).
 """
 

@@ -20,8 +20,8 @@ extrapolated to the middle of the step in ln σ, from that of the level σ₋ be
 
 and it is of second order, without further evaluations.
 
-``repeats`` at a noise level, x ← h + σ ε in between, are Predict-Project-Renoise: an early error is corrected
-at the level where it was made, but the temperature is that of η = 1, one half.
+``repeats`` at a noise level, x ← h + σ ε in between, are Predict-Project-Renoise: early errors are corrected
+at their noise level, but the temperature is that of η = 1, one half.
 
 Source: Song et al. 2021 (DDIM), equation 12; Ho et al. 2020 (ancestral sampling); Karras et al. 2022
     (levels); Lu et al. 2022 (DPM-Solver++), algorithm 2 and, with noise, appendix A.2;

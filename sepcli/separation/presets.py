@@ -36,7 +36,7 @@ PRESETS: Mapping[str, Preset] = {
     for preset in (
         Preset(
             ESTIMATE,
-            "the default sampler of the prior: sharp, for one answer. projected and halving draw at about"
+            "the default sampler of the prior: sharp, for one answer. projected and halving sample about"
             " half of the posterior's variance (65 to 70 % of its standard deviation), halving the best of"
             " several chains",
         ),
@@ -67,8 +67,8 @@ def preset_of(
         UsageError: the preset is unknown, or contradicts the sampler.
     """
     if name is None:
-        known = {"bounded", "alike", "isotropic", "sigma_y", "weigh", *PRESETS[DRAWS].settings, *RANGE}
-        several = samples > 1 and sampler is None and known.issuperset(settings)
+        allowed = {"bounded", "alike", "isotropic", "sigma_y", "weigh", *PRESETS[DRAWS].settings, *RANGE}
+        several = samples > 1 and sampler is None and allowed.issuperset(settings)
         return PRESETS[DRAWS if several else ESTIMATE]
     if name not in PRESETS:
         raise UsageError(f"unknown preset '{name}'", nearest(name, PRESETS), argument="preset")

@@ -45,8 +45,8 @@ class Separator:
         sampler: a sampler of signals, or its command-line name; None: projected, within the prior's range of
             σ.
         settings: of the sampler, if it is given by name, and of the posterior (see ``sepcli samplers``).
-        preset: estimate (None; sharp, for one answer) or draws (samples of the posterior, by a sampler of
-            its own, for several); see ``sepcli.separation.presets``.
+        preset: estimate (None; sharp, for one answer) or draws (samples of the posterior, by another
+            sampler, for several); see ``sepcli.separation.presets``.
         sample_rate: Hz, of audio; 0: images.
         device: where to compute; None: the CPU.
 

@@ -50,10 +50,10 @@ def test_draws_are_calibrated_and_the_default_is_not() -> None:
     draws = result_of({**PRESETS[DRAWS].settings, **SCHEDULE})
     assert draws.p_value > 0.05
     assert draws.covered == pytest.approx(draws.nominal, abs=0.03)
-    assert draws.deviations == pytest.approx(1.0, abs=0.15)  # three standard errors
+    assert draws.error_ratio == pytest.approx(1.0, abs=0.15)  # three standard errors
     sharp = result_of({"steps": 20})
     assert sharp.p_value < 1e-3
-    assert sharp.deviations > 1.3
+    assert sharp.error_ratio > 1.3
 
 
 def test_a_truth_depends_on_its_number_only() -> None:

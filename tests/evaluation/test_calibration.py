@@ -29,7 +29,7 @@ def test_exact_samples_are_accepted(seed: int) -> None:
     assert result.p_value > 0.05
     assert result.nominal == pytest.approx(0.9)
     assert result.covered == pytest.approx(0.9, abs=0.015)
-    assert result.deviations == pytest.approx(1.0, abs=0.05)
+    assert result.error_ratio == pytest.approx(1.0, abs=0.05)
     assert (result.mixtures, result.samples) == (MIXTURES, SAMPLES)
 
 
@@ -41,7 +41,7 @@ def test_wrong_samples_are_rejected(wrong: dict[str, float], covered: float, dev
     result = calibration(*gaussian(**wrong))
     assert result.p_value < 1e-3
     assert result.covered == pytest.approx(covered, abs=0.03)
-    assert result.deviations == pytest.approx(deviations, abs=0.12)
+    assert result.error_ratio == pytest.approx(deviations, abs=0.12)
 
 
 def test_narrow_samples_leave_the_truth_at_both_ends() -> None:
