@@ -15,7 +15,6 @@ from sepcli.cli.separators import find
 from sepcli.cli.settings import parse_settings
 from sepcli.datasets import resolve
 from sepcli.errors import UsageError
-from sepcli.separation.presets import ESTIMATE
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +128,7 @@ def _separator(request: Request, leading: Method | None, device: str) -> Separat
         sampler=sampler,
         settings=settings,
         samples=options.samples or 1,
-        preset=options.preset or ESTIMATE,
+        preset=options.preset,
     )
     choice = find(request.priors, wanted)
     _note(request, choice.notes)

@@ -54,7 +54,7 @@ PresetName = Annotated[
     str | None,
     model(
         "What score priors sample from: estimate (sharp, for one answer) or draws (samples of the posterior,"
-        " for several). Default: draws for several --samples without --sampler, else estimate.",
+        " for error bars). Default: estimate.",
         autocompletion=completion.sampling,
     ),
 ]

@@ -58,8 +58,7 @@ def choose(
         labels: a class per source, of priors with classes; None: any.
         colorize: weights of red, green and blue in a gray image, whose colors are sampled.
         samples: number of samples; greedy search has one.
-        preset: of score priors, draws or estimate; None: draws for several samples, if neither a sampler nor
-            a setting of another sampler is given. Colorization keeps its defaults.
+        preset: of score priors, estimate (None) or draws.
 
     Raises:
         PriorError: no such prior, it has not been fetched, or it does not colorize.
@@ -90,8 +89,7 @@ def choose(
             f"greedy search finds one answer, not {samples}", "choose another sampler", argument="samples"
         )
     if selection.engine == SCORE:
-        several = samples if colorize is None else 1
-        selection = replace(selection, preset=preset_of(preset, sampler, several, dict(settings or {})))
+        selection = replace(selection, preset=preset_of(preset, sampler))
     elif preset not in (None, ESTIMATE):
         raise UsageError(f"the engine {selection.engine} has no presets", "leave it out", argument="preset")
     return _renamed(selection, names)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,8 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             DRAWS,
             "samples of p(x | m), for error bars: ancestral sampling of second order with the covariance from"
-            " the denoiser's Jacobian. Exact for Gaussian priors; two backward passes per evaluation",
+            " the denoiser's Jacobian, two backward passes per evaluation. Exact for Gaussian priors;"
+            " the calibration of a trained network has to be measured",
             "projected",
             {"steps": 64, "eta": "ancestral", "order": 2, "moments": "jacobian", "products": 2},
         ),
@@ -52,34 +53,19 @@ PRESETS: Mapping[str, Preset] = {
 """Name → row."""
 
 
-def preset_of(
-    name: str | None, sampler: str | None, samples: int = 1, settings: Collection[str] = ()
-) -> Preset:
-    """Return the preset that applies.
-
-    Args:
-        name: of the preset; None: ``draws`` for several samples, else ``estimate``.
-        sampler: that is given by name; no other than ``estimate`` goes with one.
-        samples: number of samples.
-        settings: that are given; those of another sampler keep the default.
+def preset_of(name: str | None, sampler: str | None) -> Preset:
+    """Return a preset; None: ``estimate``.
 
     Raises:
-        UsageError: the preset is unknown, or contradicts the sampler.
+        UsageError: the preset is unknown, or chooses another sampler than the one that is given.
     """
-    if name is None:
-        allowed = {"bounded", "alike", "isotropic", "sigma_y", "weigh", *PRESETS[DRAWS].settings, *RANGE}
-        several = samples > 1 and sampler is None and allowed.issuperset(settings)
-        return PRESETS[DRAWS if several else ESTIMATE]
-    if name not in PRESETS:
-        raise UsageError(f"unknown preset '{name}'", nearest(name, PRESETS), argument="preset")
-    if sampler is not None and PRESETS[name].sampler is not None:
+    chosen = ESTIMATE if name is None else name
+    if chosen not in PRESETS:
+        raise UsageError(f"unknown preset '{chosen}'", nearest(chosen, PRESETS), argument="preset")
+    if sampler is not None and PRESETS[chosen].sampler is not None:
         raise UsageError(
-            f"the preset {name} chooses the sampler {PRESETS[name].sampler}",
+            f"the preset {chosen} chooses the sampler {PRESETS[chosen].sampler}",
             "leave out one of the two",
             argument="preset",
         )
-    return PRESETS[name]
-
-
-RANGE = ("sigma_max", "sigma_min", "rho", "repeats")
-"""Settings of the noise schedule that go with ``draws``."""
+    return PRESETS[chosen]

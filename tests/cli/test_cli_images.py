@@ -164,9 +164,8 @@ def test_draws_are_ranked_and_summed_up(tiny_images: Path, mixture: Path, tmp_pa
 
 def test_the_rank_is_not_the_order_of_drawing(tiny_images: Path, mixture: Path, tmp_path: Path) -> None:
     """The draw of the first seed is the one that is drawn alone, wherever it is ranked."""
-    assert separate(tiny_images, mixture, tmp_path / "one", "-q", "--preset", "estimate") == 0
-    several = ("-q", "--samples", "5", "--preset", "estimate")
-    assert separate(tiny_images, mixture, tmp_path / "all", *several) == 0
+    assert separate(tiny_images, mixture, tmp_path / "one", "-q") == 0
+    assert separate(tiny_images, mixture, tmp_path / "all", "-q", "--samples", "5") == 0
     record = json.loads((tmp_path / "all" / "mix" / "run.json").read_text())
     place = 1 + [sample["seed"] for sample in record["samples"]].index(sample_seeds(0, 0, 1)[0])
     found = [pixels(tmp_path / "all" / "mix" / f"{place:02d}", f"digit-{k}.png") for k in (1, 2)]

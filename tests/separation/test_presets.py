@@ -19,14 +19,11 @@ from sepcli.separation.presets import DRAWS, ESTIMATE, PRESETS, preset_of
 USED = {"eta": "ancestral", "order": 2, "moments": "jacobian", "products": 2, "steps": 64}
 
 
-def test_several_samples_are_draws_unless_a_sampler_or_its_setting_is_given() -> None:
+def test_an_estimate_is_the_default() -> None:
     assert preset_of(None, None).name == ESTIMATE
-    assert preset_of(None, None, samples=2).name == DRAWS
-    assert preset_of(None, None, 2, ["steps", "sigma_y"]).name == DRAWS
-    assert preset_of(None, None, 2, ["candidates"]).name == ESTIMATE
-    assert preset_of(None, "halving", samples=2).name == ESTIMATE
+    assert preset_of(None, "halving").name == ESTIMATE
+    assert preset_of("estimate", "halving").name == ESTIMATE
     assert preset_of("draws", None).name == DRAWS
-    assert preset_of("estimate", None, samples=2).name == ESTIMATE
 
 
 @pytest.mark.parametrize(("name", "sampler"), [("sharp", None), ("draws", "halving")])
@@ -56,11 +53,6 @@ def test_priors_of_audio_draw_too(tmp_path: Path) -> None:
     mixture = torch.linspace(-0.5, 0.5, 4000).sin()
     result = separator.separate(mixture, sample_rate=separator.sample_rate, samples=2)
     assert torch.isfinite(result.samples).all()
-
-
-def test_the_number_of_samples_chooses_on_cards(tiny_images: Path) -> None:
-    assert choose(str(tiny_images), samples=2).preset is PRESETS[DRAWS]
-    assert choose(str(tiny_images)).preset is PRESETS[ESTIMATE]
 
 
 def test_tokens_have_no_draws(tiny_prior: Path) -> None:
