@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from sepcli.cli import console
-from sepcli.cli.evaluate_kinds import FINISHED, Request, request_of
+from sepcli.cli.calibrate import calibrate_prior
+from sepcli.cli.evaluate_kinds import CALIBRATION, FINISHED, Request, request_of
 from sepcli.cli.evaluate_options import EvaluateOptions
 from sepcli.cli.evaluate_tasks import in_workers, make_task, open_songs
 from sepcli.cli.fetch import fetch_if_new
@@ -35,10 +36,16 @@ def evaluate(options: EvaluateOptions) -> None:
     With ESTIMATES and REFERENCES, files are matched by name and compared.
     With --dataset and --data DIR, test items are mixed, separated and compared.
     With --metric cross-likelihood, every source's test items are scored under every prior.
+    With --calibration, samples of a prior's posterior are tested against the truth.
     With nothing at all, the small set that comes with sepcli is separated.
     """
     request, out, quiet = request_of(options), options.out, options.quiet
     check_style(options.table, options.as_json)
+    if request.kind == CALIBRATION:
+        console.load("torch", quiet)
+        fetch_if_new(request.priors, quiet)
+        calibrate_prior(request)
+        return
     targets = {"--out": out, "--plot": options.plot, "--csv": options.csv, "--html": options.html}
     journal = None if out is None else out.parent / f"{out.name}.partial"
     check_targets(targets, options.overwrite, journal)

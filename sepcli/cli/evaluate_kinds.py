@@ -73,7 +73,13 @@ LIKELIHOOD = Kind(
     frozenset({"prior", "data", "pairs", "noise", "cache", "batch"}),
     (CROSS,),
 )
-KINDS = (FINISHED, AUDIO, IMAGES, COLORS, LIKELIHOOD)
+CALIBRATION = Kind(
+    "--calibration",
+    "--calibration",
+    _SEPARATING | {"calibration", "pairing"},
+    (),
+)
+KINDS = (FINISHED, AUDIO, IMAGES, COLORS, LIKELIHOOD, CALIBRATION)
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,8 @@ def request_of(options: EvaluateOptions) -> Request:
     kind = AUDIO
     if CROSS in metrics:
         kind = LIKELIHOOD
+    elif options.calibration:
+        kind = CALIBRATION
     elif given.keys() & {"folders", "estimates"}:
         kind = FINISHED
     elif row is not None and row.medium == "image":

@@ -110,6 +110,15 @@ class EvaluateOptions:
         TaskName | None,
         on_data("separate (default); colorize: colorize the test images of cifar10 or images."),
     ] = None
+    calibration: Annotated[
+        bool,
+        on_metrics(
+            "Test whether samples of a score prior's posterior are distributed as the truth, on mixtures of"
+            " its own samples, or of the images of --dataset and --data: ranks, TARP, coverage."
+            " --plot draws them.",
+            "--calibration",
+        ),
+    ] = False
     inception_weights: Annotated[
         Path | None,
         on_metrics("Weights of the original Inception network, as torch-fidelity has them; for fid and is."),
