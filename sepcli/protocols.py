@@ -148,6 +148,24 @@ class Posterior(Protocol):
         """The sources (B, K, C, *D) that a state stands for."""
 
 
+class Twisted(NamedTuple):
+    """Both estimates of clean sources given a noisy state, and a guess of the mixture's likelihood."""
+
+    estimate: Tensor
+    """h, the mean given the mixture; of the state's shape."""
+    prior_estimate: Tensor
+    """D, the mean without it."""
+    log_potential: Tensor
+    """log p̃(m | state) (B,), up to a constant."""
+
+
+class TwistedPosterior(Posterior, Protocol):
+    """A posterior given a mixture with noise, whose prior is seen beside it."""
+
+    def twisted(self, state: Tensor, sigma: Tensor) -> Twisted:
+        """Estimates at a state for σ ()."""
+
+
 class Sampler(Protocol):
     """Follows the score of a posterior from noise to a sample."""
 

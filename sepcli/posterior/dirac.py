@@ -44,7 +44,7 @@ from sepcli.posterior.box_projection import project
 from sepcli.posterior.gaussian import MIN_VARIANCE, check_mixture, local_misfit, misfit
 from sepcli.posterior.jacobian import JacobianSolver
 from sepcli.posterior.null_space import NullSpace
-from sepcli.protocols import ScorePrior
+from sepcli.protocols import ScorePrior, Twisted
 from sepcli.signal.mixing import WeightedSum
 
 Moments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -149,21 +149,33 @@ class DiracPosterior:
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Return the score, and the misfit ‖m - A D‖²/σ² (B,) or L (B, F) of the prior's estimates D."""
         x = self.sources(state)
-        with torch.set_grad_enabled(self._solver is not None):
-            x = x.detach().requires_grad_() if self._solver is not None else x
-            mean, variance = self._denoised(x, sigma)
-        moved, variance = self._clipped(mean.detach()), variance.detach()
-        residual = left = self._mixture - self._mixing(moved)
-        if self._solver is not None:
-            scale = self._mixture_variance(variance).clamp(min=MIN_VARIANCE)
-            step, left = self._solver.correct(x, mean, residual, scale, sigma)
-            moved = moved + step
-        score: Tensor = (self._posterior_mean(moved, variance, left) - x.detach()) / sigma**2
+        _, estimate, residual, variance = self._estimates(x, sigma)
+        score: Tensor = (estimate - x) / sigma**2
         if self._local:
             cost = local_misfit(residual, self._mixture_variance(variance), self._local)
         else:
             cost = misfit(residual, sigma)
         return (score if self._isotropic else self._null.coordinates(score)), cost
+
+    def twisted(self, state: Tensor, sigma: Tensor) -> Twisted:
+        """Return h, D and log N(m; A D, v) (B,) at sources (B, K, C, *D), with isotropic noise."""
+        mean, estimate, residual, variance = self._estimates(state, sigma)
+        v = self._mixture_variance(variance).clamp(min=MIN_VARIANCE)
+        return Twisted(estimate, mean, -0.5 * (residual.square() / v + v.log()).flatten(1).sum(1))
+
+    def _estimates(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return D, h, m - A D and C at sources x."""
+        with torch.set_grad_enabled(self._solver is not None):
+            x = x.detach().requires_grad_() if self._solver is not None else x
+            mean, variance = self._denoised(x, sigma)
+        clipped, variance = self._clipped(mean.detach()), variance.detach()
+        residual = left = self._mixture - self._mixing(clipped)
+        moved = clipped
+        if self._solver is not None:
+            scale = self._mixture_variance(variance).clamp(min=MIN_VARIANCE)
+            step, left = self._solver.correct(x, mean, residual, scale, sigma)
+            moved = clipped + step
+        return clipped, self._posterior_mean(moved, variance, left), residual, variance
 
     def sources(self, state: Tensor) -> Tensor:
         """Return the sources (B, K, C, *D) of a state, which sum to the mixture unless noise is isotropic."""

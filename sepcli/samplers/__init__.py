@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from sepcli.samplers.langevin import Langevin
     from sepcli.samplers.msdm import MultiSource
+    from sepcli.samplers.particles import Particles
     from sepcli.samplers.projected import Projected
     from sepcli.samplers.successive_halving import Halving
 
@@ -56,6 +57,12 @@ SAMPLERS: Mapping[str, SamplerEntry] = {
             "sepcli.samplers.successive_halving:Halving",
             "dirac",
             "several chains, halved by how well they explain the mixture",
+        ),
+        SamplerEntry(
+            "particles",
+            "sepcli.samplers.particles:Particles",
+            "dirac",
+            "sequential Monte Carlo: the posterior, in the limit of many particles",
         ),
         SamplerEntry(
             "langevin",
@@ -102,4 +109,14 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["SAMPLERS", "Halving", "Langevin", "MultiSource", "Projected", "SamplerEntry", "name_of", "names"]
+__all__ = [
+    "SAMPLERS",
+    "Halving",
+    "Langevin",
+    "MultiSource",
+    "Particles",
+    "Projected",
+    "SamplerEntry",
+    "name_of",
+    "names",
+]

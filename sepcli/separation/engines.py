@@ -6,7 +6,7 @@ Source: Jayaram & Thickstun 2020 (BASIS); samplers and posteriors name theirs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -170,6 +170,8 @@ def score_engine(
     elif rest:
         key = next(iter(rest))
         raise UsageError(f"unknown setting '{key}'", "set it in the sampler", argument=f"settings.{key}")
+    if name == "particles" and vars(likelihood)["sigma_y"] == 0.0:
+        likelihood = replace(likelihood, sigma_y=vars(sampler)["sigma_min"])
     mixing = WeightedSum(tuple(scale * weight for weight in weights))
     if isinstance(sampler, Langevin):
         _check_step(sampler, vars(likelihood)["width"], mixing.weights)
