@@ -4,9 +4,9 @@
 
 Sums 0.5 x_1 + 0.5 x_2 of two signals of 8 values: Gaussian fields with full covariances, independent values,
 and a first signal of two components. The score of every prior is exact, so that all errors are those of the
-samplers. Evaluations and backward passes are counted; all samplers have 64 evaluations, Langevin dynamics
-1,000. azula and deepinv are the dependency group ``benchmarks``; those that are not installed are left out,
-with a note.
+samplers. Evaluations and backward passes are counted; all samplers have 64 evaluations, but Langevin
+dynamics 1,000, and particles 64 each. azula and deepinv are the dependency group ``benchmarks``; those that
+are not installed are left out, with a note.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from sepcli import __version__
 from sepcli.separation.engines import score_engine
 
 OURS = "sepcli"
-ANCESTRAL = {"steps": 64, "eta": "ancestral", "sigma_max": 20.0, "sigma_min": 0.01, "rho": 7.0}
+LEVELS = {"steps": 64, "sigma_max": 20.0, "sigma_min": 0.01, "rho": 7.0}
+ANCESTRAL = {**LEVELS, "eta": "ancestral"}
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "projected, draws": ("projected", {**ANCESTRAL, "order": 2, "moments": "jacobian", "products": 2}),
     "projected, draws, 1 product": (
@@ -43,6 +44,10 @@ METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "projected, draws, 3 products": (
         "projected",
         {**ANCESTRAL, "order": 2, "moments": "jacobian", "products": 3},
+    ),
+    "particles, 16": (
+        "particles",
+        {"particles": 16, **LEVELS, "moments": "jacobian", "products": 2},
     ),
     "projected, ancestral": ("projected", ANCESTRAL),
     "projected, default": ("projected", {"steps": 64}),
