@@ -20,17 +20,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sampler_sections import exactness, samplers
 from sections import (
     CROSS,
     against,
     cost,
     decoding,
-    exactness,
     figure,
     fuzz,
     kills,
     markdown,
-    samplers,
     section,
     storage,
     summary,

@@ -149,7 +149,7 @@ class DiracPosterior:
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Return the score, and the misfit ‖m - A D‖²/σ² (B,) or L (B, F) of the prior's estimates D."""
         x = self.sources(state)
-        _, estimate, residual, variance = self._estimates(x, sigma)
+        _, estimate, residual, variance, _ = self._estimates(x, sigma)
         score: Tensor = (estimate - x) / sigma**2
         if self._local:
             cost = local_misfit(residual, self._mixture_variance(variance), self._local)
@@ -158,24 +158,29 @@ class DiracPosterior:
         return (score if self._isotropic else self._null.coordinates(score)), cost
 
     def twisted(self, state: Tensor, sigma: Tensor) -> Twisted:
-        """Return h, D and log N(m; A D, v) (B,) at sources (B, K, C, *D), with isotropic noise."""
-        mean, estimate, residual, variance = self._estimates(state, sigma)
-        v = self._mixture_variance(variance).clamp(min=MIN_VARIANCE)
-        return Twisted(estimate, mean, -0.5 * (residual.square() / v + v.log()).flatten(1).sum(1))
+        """Return h, D and log N(m; A D, V) (B,) at sources (B, K, C, *D), with isotropic noise.
 
-    def _estimates(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return D, h, m - A D and C at sources x."""
+        V is the variance v of independent values, or A Cov Aᵀ + σ_y² from the Jacobian, whose determinant is
+        taken to be the same at all states of a noise level.
+        """
+        mean, estimate, residual, variance, solution = self._estimates(state, sigma)
+        v = self._mixture_variance(variance).clamp(min=MIN_VARIANCE)
+        terms = residual.square() / v + v.log() if solution is None else residual * solution
+        return Twisted(estimate, mean, -0.5 * terms.flatten(1).sum(1))
+
+    def _estimates(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """Return D, h, m - A D, C, and with the Jacobian (A Cov Aᵀ + σ_y²)⁻¹ (m - A D), at sources x."""
         with torch.set_grad_enabled(self._solver is not None):
             x = x.detach().requires_grad_() if self._solver is not None else x
             mean, variance = self._denoised(x, sigma)
         clipped, variance = self._clipped(mean.detach()), variance.detach()
         residual = left = self._mixture - self._mixing(clipped)
-        moved = clipped
+        moved, solution = clipped, None
         if self._solver is not None:
             scale = self._mixture_variance(variance).clamp(min=MIN_VARIANCE)
-            step, left = self._solver.correct(x, mean, residual, scale, sigma)
-            moved = clipped + step
-        return clipped, self._posterior_mean(moved, variance, left), residual, variance
+            step, left, solution = self._solver.correct(x, mean, residual, scale, sigma)
+            moved, solution = clipped + step, solution + left / scale
+        return clipped, self._posterior_mean(moved, variance, left), residual, variance, solution
 
     def sources(self, state: Tensor) -> Tensor:
         """Return the sources (B, K, C, *D) of a state, which sum to the mixture unless noise is isotropic."""

@@ -30,10 +30,11 @@ DEPENDENT = 1e-4
 
 
 class Correction(NamedTuple):
-    """Step of an estimate towards the mixture: σ² Jᵀ Aᵀ u (B, K, C, *D), and what is left of m - A D."""
+    """Step of an estimate towards the mixture: σ² Jᵀ Aᵀ u (B, K, C, *D), what is left of m - A D, and u."""
 
     step: Tensor
     residual: Tensor
+    solution: Tensor
 
 
 class _Vectors(NamedTuple):
@@ -81,7 +82,7 @@ class JacobianSolver:
             step, left = step + _times(along, vectors.moved), left - _times(along, vectors.image)
             basis.append(vectors)
         self._last = float(sigma), solution
-        return Correction(step, left)
+        return Correction(step, left, solution)
 
     def _previous(self, sigma: float, items: int) -> Tensor | None:
         """Return u of the noise level before, unless this one is above, or a single product is allowed."""
