@@ -162,7 +162,14 @@ class DiracPosterior:
 
         V is the variance v of independent values, or A Cov Aᵀ + σ_y² from the Jacobian, whose determinant is
         taken to be the same at all states of a noise level.
+
+        Raises:
+            UsageError: the mixture has no noise.
         """
+        if not self._noise:
+            raise UsageError(
+                "particles need a mixture with noise", "set sigma_y > 0", argument="settings.sigma_y"
+            )
         mean, estimate, residual, variance, solution = self._estimates(state, sigma)
         v = self._mixture_variance(variance).clamp(min=MIN_VARIANCE)
         terms = residual.square() / v + v.log() if solution is None else residual * solution

@@ -19,13 +19,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "langevin": {"levels": 4, "steps": 5},
     "halving": {"steps": 8, "candidates": 4},
 }
+NOISY = {"particles": 0.02}
+"""Samplers of mixtures with noise."""
 BATCH = torch.rand(3, 1, 5, 6, generator=torch.Generator().manual_seed(0))
 
 
 def posterior(name: str, mixture: torch.Tensor) -> Any:
     if SAMPLERS[name].posterior == "gaussian":
         return GaussianPosterior(PRIOR, WeightedSum(WEIGHTS), mixture, 2)
-    return DiracPosterior(PRIOR, WeightedSum(WEIGHTS), mixture)
+    return DiracPosterior(PRIOR, WeightedSum(WEIGHTS), mixture, sigma_y=NOISY.get(name, 0.0))
 
 
 def sampler(name: str) -> Any:
@@ -58,6 +60,7 @@ def test_progress_ends_with_all_evaluations(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in names("signal") if SAMPLERS[n].posterior == "dirac"])
-def test_the_mixture_is_met_exactly(name: str) -> None:
+def test_the_mixture_is_met(name: str) -> None:
     sources = draw(name, BATCH, [1, 2, 3])
-    torch.testing.assert_close(WeightedSum(WEIGHTS)(sources), BATCH, atol=1e-5, rtol=0)
+    atol = 5 * NOISY[name] if name in NOISY else 1e-5
+    torch.testing.assert_close(WeightedSum(WEIGHTS)(sources), BATCH, atol=atol, rtol=0)
