@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sepcli.protocols import ScorePrior
+from sepcli.protocols import ScorePrior, Twisted
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Unconditional:
     def assess(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """The score, and no misfit (B,): there is no mixture to explain."""
         return self.score(state, sigma), state.new_zeros(len(state))
+
+    def twisted(self, state: Tensor, sigma: Tensor) -> Twisted:
+        """The prior's estimate twice, and no potential (B,): all particles have equal weights."""
+        estimate = state + sigma**2 * self.score(state, sigma)
+        return Twisted(estimate, estimate, state.new_zeros(len(state)))
 
     def sources(self, state: Tensor) -> Tensor:
         """The state itself, (B, K, C, *D)."""
