@@ -32,7 +32,7 @@ AudioNode.prototype.connect = function (target, ...others) {
   if (target instanceof AudioDestinationNode && !window.clock) {
     window.clock = this.context;
     const url = `data:text/javascript,${encodeURIComponent(module)}`;
-    this.context.audioWorklet.addModule(url).then(() => {
+    window.ready = this.context.audioWorklet.addModule(url).then(() => {
       const tap = new AudioWorkletNode(this.context, "tap", { numberOfOutputs: 0 });
       tap.port.onmessage = (event) => played.push(event.data);
       connect.call(this, tap);
@@ -40,8 +40,15 @@ AudioNode.prototype.connect = function (target, ...others) {
   }
   return connect.call(this, target, ...others);
 };
+const resume = AudioContext.prototype.resume;
+AudioContext.prototype.resume = function () {
+  return Promise.all([resume.call(this), window.ready]);
+};
 """
-"""Keeps when clips are started, and time and peak of all blocks of 128 samples that are not silent."""
+"""Keeps when clips are started, and time and peak of all blocks of 128 samples that are not silent.
+
+The page plays when the recorder is ready.
+"""
 
 
 @contextmanager
