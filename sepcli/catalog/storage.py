@@ -19,6 +19,7 @@ from torch import Tensor
 from sepcli.atomic import write_whole
 from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import Storage
+from sepcli.catalog.low_rank import BASE, LEFT, RIGHT, Difference, complete, factors
 from sepcli.errors import PriorError
 
 SCALE = ":scale"
@@ -65,14 +66,19 @@ def quantize(weights: Tensor) -> tuple[Tensor, Tensor]:
     return (values / scale).round().clamp(-127, 127).to(torch.int8).contiguous(), scale.contiguous()
 
 
-def write_weights(path: Path, packed: Mapping[str, Tensor]) -> None:
+def write_weights(path: Path, packed: Mapping[str, Tensor], base: Mapping[str, str] | None = None) -> None:
     """Write the tensors of ``pack`` as safetensors, atomically.
+
+    Args:
+        path: the file.
+        packed: the tensors.
+        base: metadata of the base, of differences from one; see ``sepcli.catalog.low_rank``.
 
     Raises:
         OutputError: the file cannot be written.
     """
     integers = any(name.endswith(SCALE) for name in packed)
-    metadata = {"storage": f"int8/{VERSION}"} if integers else {}
+    metadata = {**({"storage": f"int8/{VERSION}"} if integers else {}), **(base or {})}
     write_whole(path, to_bytes(packed, metadata))  # save_file would keep others from reading
 
 
@@ -93,8 +99,27 @@ def read_weights(path: Files) -> dict[str, Tensor]:
 
     Raises:
         OSError, SafetensorError: the file is missing or no whole safetensors file.
-        PriorError: its integers and scales do not fit each other, or are of a newer version.
+        PriorError: its integers and scales do not fit each other, or are of a newer version; or its base is
+            not there.
     """
+    stored, metadata = _read_floats(path)
+    return complete(stored, metadata, path, read_whole)
+
+
+def read_whole(path: Files) -> dict[str, Tensor]:
+    """Return the tensors of a network as ``read_weights``, of a file that has no base.
+
+    Raises:
+        PriorError: it has one.
+    """
+    stored, metadata = _read_floats(path)
+    if BASE in metadata:
+        raise _damaged(path, "they are a difference from others, and the base of a difference")
+    return stored
+
+
+def _read_floats(path: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file with integers scaled, and its metadata."""
     stored, metadata = read_tensors(path)
     scales = {name.removesuffix(SCALE): stored.pop(name) for name in list(stored) if name.endswith(SCALE)}
     if scales or any(tensor.dtype == torch.int8 for tensor in stored.values()):
@@ -105,7 +130,7 @@ def read_weights(path: Files) -> dict[str, Tensor]:
         stored[name] = stored[name].float() * scale
     if unscaled := [name for name, tensor in stored.items() if tensor.dtype == torch.int8]:
         raise _damaged(path, f"{unscaled[0]} has no scale")
-    return stored
+    return stored, metadata
 
 
 def read_tensors(file: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -121,22 +146,36 @@ def read_tensors(file: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, dict(header.get("__metadata__") or {})
 
 
-def convert(source: Files, target: Path, storage: Storage) -> float:
+def convert(source: Files, target: Path, storage: Storage, difference: Difference | None = None) -> float:
     """Write the weights of a file in another storage; return the relative error of those converted.
 
-    What the network keeps in full precision beside rounded weights stays so; of a file of float32 alone, the
-    tensors with channels are converted.
+    What the network keeps in full precision beside rounded weights stays so; of a file of float32 alone, and
+    of one with a base, the tensors with channels are converted.
+
+    Args:
+        source: the file.
+        target: the new one.
+        storage: of the weights.
+        difference: store them as a difference of low rank from those of a bundled prior; None: whole.
 
     Raises:
-        PriorError: the source is missing or damaged.
+        PriorError: the source is missing or damaged, or the base does not fit it.
         OutputError: the target cannot be written.
     """
     try:
-        tensors, rounded = read_weights(source), _rounded_names(read_tensors(source)[0])
+        tensors, (stored, metadata) = read_weights(source), read_tensors(source)
     except (OSError, SafetensorError) as error:
         raise _damaged(source, str(error)) from error
+    rounded = set() if BASE in metadata else _rounded_names(stored)
     rounded = rounded or {name for name, tensor in tensors.items() if _is_large(tensor)}
-    write_weights(target, pack(tensors, rounded, storage))
+    kept: Mapping[str, Tensor] = tensors
+    if difference is not None:
+        base = read_whole(difference.file())
+        if {n: t.shape for n, t in base.items()} != {n: t.shape for n, t in tensors.items()}:
+            raise PriorError(f"{difference.base} is another network", "choose the prior it was trained from")
+        kept = factors(base, tensors, difference.rank)
+    names = {f"{name}{side}" for name in rounded for side in ("", LEFT, RIGHT)}
+    write_weights(target, pack(kept, names, storage), None if difference is None else difference.metadata())
     written, wrong, total = read_weights(target), 0.0, 0.0
     for name in sorted(rounded):
         before = tensors[name].double()

@@ -50,6 +50,17 @@ def import_prior(
         StorageName | None,
         model("Convert the weights of a prior: two bytes each, or about one with a scale per channel."),
     ] = None,
+    base: Annotated[
+        str | None,
+        model(
+            "With --storage: a bundled prior that the prior was trained from. Weights are stored as a"
+            " difference of low rank from its.",
+            autocompletion=completion.priors,
+        ),
+    ] = None,
+    rank: Annotated[
+        int | None, model("With --base: rank of the difference. Default: 48.", min=1, max=4096)
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -61,8 +72,13 @@ def import_prior(
     if storage is not None:
         if size is not None or sources is not None:
             raise UsageError("--size and --sources are for checkpoints, not for --storage", "leave them out")
-        _convert(str(checkpoint), out, storage, overwrite, as_json)
+        if rank is not None and base is None:
+            raise UsageError("--rank is of the difference from --base", "add --base, or leave it out")
+        lower = {} if base is None else {"base": base, **({} if rank is None else {"rank": rank})}
+        _convert(str(checkpoint), out, storage, overwrite, as_json, lower)
         return
+    if base is not None or rank is not None:
+        raise UsageError("--base and --rank are for --storage", "add --storage int8, or leave them out")
     if family not in ("ncsn", "diffusers"):
         raise UsageError(
             f"there is no importer for the family '{family}'", "use --family ncsn or --family diffusers"
@@ -93,11 +109,13 @@ def import_prior(
         console.emit(f"{out}: {summary}")
 
 
-def _convert(prior: str, out: Path, storage: StorageName, overwrite: bool, as_json: bool) -> None:
+def _convert(
+    prior: str, out: Path, storage: StorageName, overwrite: bool, as_json: bool, lower: dict[str, Any]
+) -> None:
     """Convert a prior; print the relative errors of its weights."""
     from sepcli.priors.convert import convert
 
-    errors = convert(prior, out, STORAGE[storage], overwrite=overwrite)
+    errors = convert(prior, out, STORAGE[storage], overwrite=overwrite, **lower)
     if as_json:
         console.emit_json({"out": str(out), "storage": storage.value, "relative_errors": errors})
     else:

@@ -15,16 +15,27 @@ from sepcli.catalog import files, resolve, storage
 from sepcli.catalog.bounded import Files
 from sepcli.catalog.card import CARD, Card, Part, Storage
 from sepcli.catalog.index import inner_priors
+from sepcli.catalog.low_rank import Difference
 from sepcli.catalog.verified import Verified
 from sepcli.errors import OutputError, UsageError
 
 WEIGHTS, TABLE = "model.safetensors", "table.safetensors"
 """Names of the files that are written anew; the others are copied."""
+RANK = 48
+"""Rank of the difference from a base: for networks trained further for half an hour."""
 Digests = dict[str, str]
 """Sha256 of a file before → after."""
 
 
-def convert(prior: str, out: Path, to: Storage, *, overwrite: bool = False) -> dict[str, float]:
+def convert(
+    prior: str,
+    out: Path,
+    to: Storage,
+    *,
+    base: str | None = None,
+    rank: int = RANK,
+    overwrite: bool = False,
+) -> dict[str, float]:
     """Write a prior into ``out`` with its weights in another storage.
 
     The sha256 of files by which parts name each other are replaced, as a transformer names its codec;
@@ -34,6 +45,9 @@ def convert(prior: str, out: Path, to: Storage, *, overwrite: bool = False) -> d
         prior: name or folder.
         out: the new prior's folder; its card is written last, so that it is a prior only when it is complete.
         to: storage of the weights.
+        base: a bundled prior that the prior was trained from, with the same parts, from which the weights are
+            stored as a difference of low rank; None: whole.
+        rank: of that difference.
         overwrite: replace a prior in the folder.
 
     Returns:
@@ -61,12 +75,14 @@ def convert(prior: str, out: Path, to: Storage, *, overwrite: bool = False) -> d
     errors: dict[str, float] = {}
     for name in inner_priors(card):
         inner = cards.read(folder / name)
-        nested = _convert(inner, folder / name, out / name, to, digests)
+        nested = _convert(inner, folder / name, out / name, to, digests, base, rank)
         errors |= {f"{name}/{part}": error for part, error in nested.items()}
-    return errors | _convert(card, folder, out, to, digests)
+    return errors | _convert(card, folder, out, to, digests, base, rank)
 
 
-def _convert(card: Card, folder: Path, out: Path, to: Storage, digests: Digests) -> dict[str, float]:
+def _convert(
+    card: Card, folder: Path, out: Path, to: Storage, digests: Digests, base: str | None, rank: int
+) -> dict[str, float]:
     """Convert one folder; add to the digests, and return the errors by part."""
     errors: dict[str, float] = {}
     for name in sorted(
@@ -75,29 +91,39 @@ def _convert(card: Card, folder: Path, out: Path, to: Storage, digests: Digests)
         source, target = Verified(card, folder) / name, out / name
         make_folder(target.parent, argument="out")
         if target.name == WEIGHTS:
-            errors[PurePosixPath(name).parent.as_posix()] = storage.convert(source, target, to)
+            part = PurePosixPath(name).parent.as_posix()
+            difference = None if base is None else Difference(f"{base}/{part}", rank)
+            errors[part] = storage.convert(source, target, to, difference)
         elif target.name == TABLE:
             _convert_table(source, target, digests)
         else:
             write_whole(target, source.read_bytes())
         digests[card.files[name].sha256] = cards.sha256(target)
+    stored = {
+        "type": to,
+        "version": storage.VERSION,
+        **({} if base is None else {"base": base, "rank": rank}),
+    }
     parts = {
-        name: _described(part, out / name, to, errors.get(name), digests) for name, part in card.parts.items()
+        name: _described(part, out / name, stored, errors.get(name), digests)
+        for name, part in card.parts.items()
     }
     listed = {name: cards.entry(out / name) for name in card.files}
     cards.write(structs.replace(card, parts=parts, files=listed), out)
     return errors
 
 
-def _described(part: Part, folder: Path, to: Storage, error: float | None, digests: Digests) -> Part:
+def _described(
+    part: Part, folder: Path, stored: Mapping[str, Any], error: float | None, digests: Digests
+) -> Part:
     """Return the entry of a part in the new card."""
     training = _renamed(part.training, digests)
     if error is None:
         if "kept" in training:
             training["kept"] = {**training["kept"], "file_bytes": (folder / TABLE).stat().st_size}
         return structs.replace(part, training=training)
-    stored = {"type": to, "version": storage.VERSION, "relative_error": float(f"{error:.3g}")}
-    return structs.replace(part, training=training, storage=stored)
+    exact = {**stored, "relative_error": float(f"{error:.3g}")}
+    return structs.replace(part, training=training, storage=exact)
 
 
 def _renamed(value: Any, digests: Digests) -> Any:

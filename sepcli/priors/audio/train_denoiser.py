@@ -20,11 +20,10 @@ from sepcli.datasets.song_banks import holds_songs
 from sepcli.datasets.stems import StemBank
 from sepcli.errors import PriorError, UsageError
 from sepcli.posterior.unconditional import Unconditional
-from sepcli.priors.audio import recordings
+from sepcli.priors.audio import recordings, song_task
 from sepcli.priors.audio.load_denoisers import PART, load_mdct_denoiser, sigma_range
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.options import DenoiserOptions
-from sepcli.priors.audio.song_task import SPECTRUM, SongTask
 from sepcli.priors.select import is_single
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
@@ -201,7 +200,7 @@ def _open(
     rate = shape.sample_rate
     train, open_task = _data(options, config, others, shape)
     stds = recordings.measure_bands(train, config.tokens, shape.bins)
-    low = {**(LOW if options.low_bands else {}), **(SPECTRUM if options.songs else {})}
+    low = {**(LOW if options.low_bands else {}), **(song_task.SPECTRUM if options.songs else {})}
     network_config = SpectralConfig(
         **fields, **low, band_std=tuple(stds), interference_trained=bool(options.interference)
     )
@@ -242,7 +241,7 @@ def _data(
 
         def songs(network: SpectralPrior, evaluated: SpectralPrior) -> Task:
             sizes, equalization = (config.batch, config.tokens), options.equalization
-            return SongTask(network, evaluated, *banks, *sizes, equalization, options.validated)
+            return song_task.SongTask(network, evaluated, *banks, *sizes, equalization, options.validated)
 
         return banks[0], songs
     train, held_out = recordings.open_banks(data, config.sources[0], rate, length, cache)
@@ -306,12 +305,16 @@ def _facts(
     train: StemBank, network: SpectralConfig, config: TrainConfig, options: DenoiserOptions
 ) -> dict[str, Any]:
     stds = np.array(network.band_std)
-    share = LOW_INTERFERENCE if options.low_bands else INTERFERENCE
+    gains, share = recordings.GAINS, LOW_INTERFERENCE if options.low_bands else INTERFERENCE
+    songs: dict[str, Any] = {}
+    if options.songs:
+        gains, share, songs = song_task.GAINS, song_task.PRESENT, {"equalization_db": options.equalization}
     median = round(float(np.median(stds)), 7)
     return {
         "hours_of_data": round(train.seconds[0] / 3600, 3),
         "frames": config.tokens,
-        "gains_db": [recordings.GAINS.low, recordings.GAINS.high],
+        "gains_db": [gains.low, gains.high],
         **({"interference_share": share} if options.interference else {}),
+        **songs,
         "band_std": {"least": float(stds.min()), "median": median, "greatest": float(stds.max())},
     }

@@ -16,7 +16,7 @@ from sepcli.errors import InputError, UsageError
 from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.recordings import REFERENCE
-from sepcli.priors.audio.song_task import SPECTRUM, SongTask, band_gains
+from sepcli.priors.audio.song_task import GAINS, PRESENT, SPECTRUM, SongTask, band_gains
 from sepcli.training.task import LoopSettings
 
 BINS, FRAMES = 32, 16
@@ -100,6 +100,7 @@ def test_a_prior_is_trained_on_songs(tmp_path: Path) -> None:
     assert (config.p_mean, config.p_std) == (SPECTRUM["p_mean"], SPECTRUM["p_std"])
     training = resolve.find(str(tmp_path / "p"))[0].parts["denoiser"].training
     assert np.isfinite(training["validation"]["error"])
+    assert (training["gains_db"], training["interference_share"]) == ([GAINS.low, GAINS.high], PRESENT)
     for lacking in ({"init": None}, {"interference": ()}, {"low_bands": True}):
         with pytest.raises(UsageError, match="songs"):
             run(request(data, tmp_path / "q", **{**songs, **lacking}))
