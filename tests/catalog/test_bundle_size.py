@@ -13,6 +13,13 @@ from sepcli.catalog.card import CARD
 
 PACKAGE = Path(cards.__file__).parents[1]
 MEGABYTE = 1_000_000
+GROUPS = {
+    ("slakh-drums-bass",): 14,
+    ("mnist", "mnist-glow", "mnist-lass"): 8,
+    ("cifar10",): 5,
+    ("toy-waves",): 5,
+}
+"""Priors and the megabytes that they may have in all."""
 
 
 def sizes(folder: Path) -> dict[Path, int]:
@@ -27,6 +34,11 @@ def sizes(folder: Path) -> dict[Path, int]:
 def test_bundled_files_are_within_their_budget() -> None:
     assert sum(sizes(index.BUNDLED).values()) <= 60 * MEGABYTE
     assert max(sizes(PACKAGE).values()) <= 15 * MEGABYTE
+
+
+@pytest.mark.parametrize(("names", "megabytes"), GROUPS.items())
+def test_groups_of_priors_are_within_their_budget(names: tuple[str, ...], megabytes: float) -> None:
+    assert sum(sum(sizes(index.BUNDLED / name).values()) for name in names) <= megabytes * MEGABYTE
 
 
 def test_a_wheel_is_within_its_budget() -> None:
