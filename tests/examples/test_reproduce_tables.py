@@ -128,3 +128,19 @@ def test_samplers_of_other_packages_are_in_the_order_of_their_psnr(
     assert f"{first}\n{second}" in text
     for part in ("- result: S is ahead.", "azula 1.2", "14.00 dB", "5 sums of training digits"):
         assert part in text
+
+
+def test_closed_forms_have_a_row_per_posterior_and_sampler(program: ModuleType, tmp_path: Path) -> None:
+    row = {"package": "azula", "sampler": "S", "mean": 0.0123, "std": 0.63, "trace": 0.864}
+    row |= {"evaluations": 64.0, "backwards": 256.0, "share": -0.234}
+    document = {
+        "measured": {"date": "2026-01-02", "versions": {"azula": "1.2"}},
+        "samples": 2048,
+        "rows": [{"problem": name, **row} for name in ("correlated", "two components")],
+    }
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "posterior-exactness.json").write_text(json.dumps(document))
+    text = program.results()
+    assert "| correlated | azula: S | 0.012 (0.63) | 0.86 | 64 | 256 | – |" in text
+    assert "| two components | azula: S | 0.012 (0.63) | 0.86 | 64 | 256 | -0.234 |" in text
+    assert "2,048 of each posterior" in text
