@@ -56,7 +56,7 @@ COMMANDS: Mapping[str, str] = {
     "mnist-langevin": f"{_DIGITS} mnist --sampler langevin --set preset=paper",
     "mnist-lass": f"{_DIGITS} mnist-lass",
     "drums-bass": f"{_PAIRS} sdr,si-sdr,si-sdri",
-    "drums-bass-lass": f"{_PAIRS} sdr --method lass",
+    "drums-bass-lass": f"{_PAIRS} sdr --method lass --pairs 12",
     "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
     "cifar10-colors": f"{_COLORS} --task colorize",
     "toy-waves-flows": f"{_TOYS} --pairs 4 --batch 4",
