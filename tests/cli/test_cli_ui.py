@@ -144,6 +144,7 @@ def test_it_separates_and_colorizes_in_a_browser(server: str, recording: Path, t
     with chromium() as browser:
         visit = Visit(browser, f"{server}/", quiet=("error",))
         page = visit.page
+        page.set_default_timeout(120_000)
         page.wait_for_selector("#separate")
         assert visit.violations() == []
         page.set_input_files("input[type=file] >> nth=0", str(recording))
@@ -159,6 +160,7 @@ def test_it_separates_and_colorizes_in_a_browser(server: str, recording: Path, t
         with zipfile.ZipFile(download.value.path()) as archive:
             assert any(name.endswith("drums.wav") for name in archive.namelist())
         page.click("[role=tab]:has-text('Colorize') >> visible=true")
+        page.wait_for_selector("#colorize")
         page.locator("input[type=file]").last.set_input_files(str(tmp_path / "gray.png"))
         canvas = page.locator("canvas").first
         canvas.wait_for()
