@@ -1,7 +1,7 @@
 "use strict";
 /* Players of the clips in a page, all on the clock of one AudioContext: a deck has voices that start together. */
 (() => {
-  const LEAD = 0.06; // seconds between a start and what is scheduled for it
+  const LEAD = 0.15; // seconds ahead of a start: a late one would put its voice behind the others
   let context = null;
   let playing = null; // the deck that plays
   let latest = null; // the deck that was used last
