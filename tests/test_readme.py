@@ -33,7 +33,7 @@ SMALLER = {
     "--jobs 8": "--jobs 1",
     "--time-budget 1h": "--steps 1 --batch 2 --preset tiny --time-budget 1h",
     "evaluate --metric sdr": "evaluate --metric sdr --pairs 1 --method hpss",
-    "--other": "--other --set steps=2",
+    "separate song.mp3": "separate song.mp3 --set steps=2",
     "separate examples/song/mix.flac": "separate examples/song/mix.flac --set steps=2",
     "--prior cello": "--prior cello --set steps=2",
     "--samples 8": "--samples 2 --set steps=3",

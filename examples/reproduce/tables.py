@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, str] = {
     "mnist-lass": f"{_DIGITS} mnist-lass",
     "drums-bass": f"{_PAIRS} sdr,si-sdr,si-sdri",
     "drums-bass-lass": f"{_PAIRS} sdr --method lass --pairs 12",
+    "songs": "--dataset musdb --data FULLMIX --split test --prior songs --metric sdr,si-sdri",
     "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
     "cifar10-colors": f"{_COLORS} --task colorize",
     "toy-waves-flows": f"{_TOYS} --pairs 4 --batch 4",
@@ -94,6 +95,7 @@ ROWS = (
     Row("mnist-lass", "MNIST, by LASS", "24.2 dB (LASS)", "psnr"),
     Row("drums-bass", "drums + bass, SDR", _LASS, "sdr"),
     Row("drums-bass", "drums + bass, SI-SDR improvement", "–", "si-sdri"),
+    Row("songs", "full mixes: drums, bass and other, SDR", "–", "sdr"),
     Row("drums-bass-lass", "drums + bass, by LASS, as decoded, SDR", _LASS, "sdr", "sepcli raw"),
     Row(
         "drums-bass-baselines",
@@ -155,7 +157,7 @@ HEADS = ("task", "paper", "ours [95 %]", "average or gray", "items", "cost per i
 ABOUT = """# Results
 
 Written by `examples/reproduce/tables.py` from the reports in `examples/reproduce/results/`; no figure of
-sepcli is typed. PAIRS, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals are 95 %
+sepcli is typed. PAIRS, FULLMIX, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals are 95 %
 bootstrap intervals of the mean over items. Data, networks and machines of the papers differ from these.
 """
 

@@ -6,16 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sepcli.cli import tables
-from sepcli.cli.resolve import COLORIZE_PRIOR, DEFAULT_PRIOR
+from sepcli.cli.resolve import COLORIZE_PRIOR, DEFAULT_PRIOR, SONG_PRIOR
 from sepcli.cli.tables import TableStyle
 
-DEFAULTS: Mapping[str, str] = {DEFAULT_PRIOR: "audio", COLORIZE_PRIOR: "colorize"}
+DEFAULTS: Mapping[str, str] = {
+    SONG_PRIOR: "separate",
+    DEFAULT_PRIOR: "evaluate",
+    COLORIZE_PRIOR: "colorize",
+}
 """Prior → what it is the default for."""
 COLUMNS = ("prior", "separates", "result", "engine", "size", "where")
 """Head of the list; of several engines the default is first."""
 CAPTION = (
-    f"* default: {DEFAULT_PRIOR} of separate for audio, {COLORIZE_PRIOR} of colorize. Results are on test"
-    " data, see --show NAME."
+    f"* default: {SONG_PRIOR} of separate for audio, {DEFAULT_PRIOR} of evaluate, {COLORIZE_PRIOR} of"
+    " colorize. Results are on test data, see --show NAME."
 )
 
 

@@ -14,8 +14,10 @@ from sepcli.media import MediumName
 if TYPE_CHECKING:
     from sepcli.separation.separator import Separator
 
+SONG_PRIOR = "songs"
+"""The prior that separates recordings where none is given."""
 DEFAULT_PRIOR = "slakh-drums-bass"
-"""The prior of audio where none is given."""
+"""The prior of audio where none is given: of evaluation, and where ``SONG_PRIOR`` lacks what is wanted."""
 COLORIZE_PRIOR = "cifar10"
 """The prior of colorization where none is given."""
 
@@ -78,6 +80,18 @@ class Choice:
     references: tuple[str, ...] = ()
     on_cpu: bool = False
     notes: tuple[str, ...] = ()
+
+
+def default_prior(options: SeparatorOptions) -> str:
+    """Return the prior that separates recordings where none is given.
+
+    It has an engine for all methods with priors and the sources of all baselines, and leaves ``other`` to be
+    added where that is wanted.
+    """
+    from sepcli.samplers import names as sampler_names
+
+    score = options.method in (None, Method.SCORE) and options.sampler not in sampler_names("token")
+    return SONG_PRIOR if score and options.weights is None and not options.other else DEFAULT_PRIOR
 
 
 def engine_of(method: Method | None, sampler: str | None) -> tuple[Method | None, str | None]:

@@ -13,7 +13,15 @@ import typer
 from sepcli.cli import completion, console
 from sepcli.cli.fetch import fetch_if_new
 from sepcli.cli.options import NO_INPUT, BatchOptions, Quality, files, model, takes, template
-from sepcli.cli.resolve import DEFAULT_PRIOR, Choice, Method, SeparatorOptions, engine_of, fitting_images
+from sepcli.cli.resolve import (
+    SONG_PRIOR,
+    Choice,
+    Method,
+    SeparatorOptions,
+    default_prior,
+    engine_of,
+    fitting_images,
+)
 from sepcli.cli.separators import choose
 from sepcli.cli.settings import (
     CONSISTENCY,
@@ -49,7 +57,7 @@ class SeparateOptions(BatchOptions):
     priors: Annotated[
         list[str] | None,
         model(
-            f"Name or folder of a prior; of audio {DEFAULT_PRIOR} if not given. Repeat it for priors of a"
+            f"Name or folder of a prior; of audio {SONG_PRIOR} if not given. Repeat it for priors of a"
             " single source: one per source, or one and --other. module.py:object takes an object of a Python"
             " file, which is executed.",
             "--prior",
@@ -268,7 +276,7 @@ def _defaults(
     """Choose the default prior of every medium that has one: of images, the only bundled one that fits."""
     choices: dict[MediumName, Choice] = {}
     if "audio" in media:
-        choices["audio"] = choose((DEFAULT_PRIOR,), wanted)
+        choices["audio"] = choose((default_prior(wanted),), wanted)
     if "image" in media and len(fitting := fitting_images(wanted.method, wanted.sampler)) == 1:
         images = replace(wanted, settings=parse_settings(options.settings or ()))  # without --consistency
         choices["image"] = choose(fitting, images)

@@ -168,7 +168,9 @@ def _together(card: Card, folder: Path, engine: str | None, options: dict[str, A
             f"leave it out, or choose the engine {SCORE}",
             argument="other",
         )
-    return _selection(chosen, card.name, entries, add_other(*mixing) if other else mixing, options)
+    selection = _selection(chosen, card.name, entries, add_other(*mixing) if other else mixing, options)
+    own = card.defaults(SCORE) if chosen == SCORE and not other else {}  # of these sources alone
+    return replace(selection, defaults={**selection.defaults, **own})
 
 
 def _composed(

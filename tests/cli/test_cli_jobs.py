@@ -247,7 +247,7 @@ def test_a_ray_cluster_writes_the_bytes_of_one_process_also_when_a_worker_is_kil
         (["--executor", "dask"], 2, "dask"),
         (["--executor", "processes:10.0.0.1:6379"], 2, "processes"),
         (["--executor", "serial", "-j", "2"], 2, "--executor"),
-        (["-j", "0"], 2, "--jobs"),
+        (["-j", "0"], 2, "-j 0"),
         (["-j", "2", "--device", "cuda:0"], 2, "--jobs"),
         (["--device", "cuda:1,1"], 2, "--device"),
         (["--device", "cpu,cuda:0"], 2, "--device"),

@@ -96,9 +96,14 @@ def test_samplers_as_a_table(capsys: Captured) -> None:
 def test_the_list_of_priors_says_what_they_are_for(capsys: Captured) -> None:
     assert run(["fetch-priors", "--list", "--table", "csv"]) == 0
     rows = {row["prior"]: row for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
-    assert {row["default"] for row in rows.values()} == {"", "audio", "colorize"}
+    assert {row["default"] for row in rows.values()} == {"", "separate", "evaluate", "colorize"}
+    assert rows["songs"]["default"] == "separate"
     songs = rows["slakh-drums-bass"]
-    assert (songs["separates"], songs["engine"], songs["default"]) == ("drums, bass", "score, lass", "audio")
+    assert (songs["separates"], songs["engine"], songs["default"]) == (
+        "drums, bass",
+        "score, lass",
+        "evaluate",
+    )
     assert songs["result"].endswith("dB SDR")
     assert float(songs["result"].split()[0]) > 5
     bundled = [row for row in rows.values() if row["where"] == "bundled"]

@@ -1,4 +1,4 @@
-"""``slakh-songs.sh`` and ``combine_priors.py``: from songs to a prior of all their sources."""
+"""``songs.sh`` and ``combine_priors.py``: from songs to a prior of all their sources."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from example_scripts import EXAMPLES, run_script
+from msgspec import structs
 from tiny_sound import make_dual, make_sound
 from train_request import run
 
@@ -43,6 +44,11 @@ def test_priors_of_one_source_become_one_prior(program: ModuleType, tmp_path: Pa
     assert (card.name, card.title, card.sources) == ("band", "All of it", ("kit", "low", "rest"))
     assert (card.priors, card.weights, card.files) == (("kit", "low", "rest"), (1.0, 1.0, 1.0), {})
     assert card.limits[0] == "Only tests."
+    card = structs.replace(card, settings={"score": {"steps": 3}})
+    cards.write(card, folder)
+    assert load(folder).describe()["settings"]["steps"] == 3
+    assert load(folder, other=True).describe()["settings"]["steps"] != 3  # another sampling problem
+    cards.write(structs.replace(card, settings={}), folder)
     mixture = torch.randn(2048, generator=torch.Generator().manual_seed(0))
     together, alone = (
         load(prior).separate(mixture, sample_rate=8000) for prior in (folder, [*sounds.values()])
@@ -85,12 +91,12 @@ def test_the_script_trains_combines_and_measures(tmp_path: Path) -> None:
     }
     run({**words, "data": data, "out": first, "cache": None, "device": torch.device("cpu"), "loop": loop})
     settings = {"PRESET": "tiny", "BUDGET": "2s", "SONGS_INIT": f"{first} {first} {first}", "SONGS": "1"}
-    run_script("reproduce/slakh-songs.sh", data, out, **settings)
-    card = cards.read(out / "slakh-drums-bass-other")
+    run_script("reproduce/songs.sh", data, out, **settings)
+    card = cards.read(out / "songs")
     assert card.sources == ("drums", "bass", "other")
     results = json.loads((out / "songs.json").read_text())["results"]
     assert {"sepcli", "average", "oracle mask"} <= set(results["sdr"])
-    shutil.rmtree(out / "slakh-drums-bass-other" / "slakh-other")
+    shutil.rmtree(out / "songs" / "songs-other")
     (out / "songs.json").unlink()
-    run_script("reproduce/slakh-songs.sh", data, out, **settings)  # goes on where it was
+    run_script("reproduce/songs.sh", data, out, **settings)  # goes on where it was
     assert (out / "songs.json").is_file()
