@@ -18,6 +18,7 @@ from tiny_waves import make_flow
 
 import sepcli
 from sepcli.cli.app import run
+from sepcli.cli.resolve import SONG_PRIOR
 
 SONG = Path(__file__).parents[2] / "examples" / "song" / "mix.flac"
 MODULE = """
@@ -167,7 +168,7 @@ def test_the_default_prior(folder: Path) -> None:
     sound, rate = soundfile.read(SONG, frames=44100)
     soundfile.write("part.flac", sound, rate)
     words = ["--samples", "2", "--set", "steps=2", "--set", "window=1", "--set", "overlap=0.2"]
-    assert check_identical("separate", "part.flac", *words)["prior_references"] == ["slakh-drums-bass"]
+    assert check_identical("separate", "part.flac", *words)["prior_references"] == [SONG_PRIOR]
 
 
 # ---------------------------------------------------------------- what it says
