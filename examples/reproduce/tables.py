@@ -186,12 +186,13 @@ def cells(row: Row) -> tuple[str, ...] | None:
         if average is None
         else f"{figure({'mean': average['mean']}, row.metric)} {METRICS[row.metric].unit}"
     )
+    is_of_set = METRICS[row.metric].scope == "set"  # one value of all items
     return (
         row.task,
         row.paper,
         figure(ours, row.metric, bold=True),
         base.strip(),
-        str(ours["n"]),
+        str(document["protocol"]["tracks"] if is_of_set else ours["n"]),
         cost(document),
     )
 
