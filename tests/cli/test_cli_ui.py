@@ -161,9 +161,11 @@ def test_it_separates_and_colorizes_in_a_browser(server: str, recording: Path, t
             assert any(name.endswith("drums.wav") for name in archive.namelist())
         page.click("[role=tab]:has-text('Colorize') >> visible=true")
         page.wait_for_selector("#colorize")
-        page.locator("input[type=file]").last.set_input_files(str(tmp_path / "gray.png"))
         canvas = page.locator("canvas").first
         canvas.wait_for()
+        page.wait_for_timeout(1500)  # an image that comes before the editor is ready is lost
+        page.locator("input[type=file]").last.set_input_files(str(tmp_path / "gray.png"))
+        page.locator("text=Upload an image").wait_for(state="hidden")
         page.wait_for_timeout(1500)
         box = canvas.bounding_box()
         page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + box["height"] / 2)
