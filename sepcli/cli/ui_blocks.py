@@ -14,7 +14,7 @@ from PIL import Image
 
 from sepcli.catalog import index, resolve
 from sepcli.catalog.card import COLORIZE, Card
-from sepcli.cli.resolve import COLORIZE_PRIOR, DEFAULT_PRIOR
+from sepcli.cli.resolve import COLORIZE_PRIOR, SONG_PRIOR
 from sepcli.cli.ui_work import ARCHIVE, PAGE, Results, work
 from sepcli.errors import SepError
 
@@ -81,8 +81,8 @@ def _separate_tab(results: Results) -> None:
     with gradio.Row():
         with gradio.Column():
             source = gradio.File(label="Recording or image", type="filepath")
-            prior = gradio.Dropdown(choices, value=DEFAULT_PRIOR, label="Prior: what it separates")
-            only = gradio.CheckboxGroup(_stems(cards[DEFAULT_PRIOR]), label="Stems to write (none: all)")
+            prior = gradio.Dropdown(choices, value=SONG_PRIOR, label="Prior: what it separates")
+            only = gradio.CheckboxGroup(_stems(cards[SONG_PRIOR]), label="Stems to write (none: all)")
             other = gradio.Checkbox(label="A stem for everything else (recordings)")
         with gradio.Column():
             samples = gradio.Slider(1, MOST_SAMPLES, 1, step=1, label="Samples")

@@ -152,7 +152,7 @@ def test_it_separates_and_colorizes_in_a_browser(server: str, recording: Path, t
         page.click("#separate")
         frame = page.frame_locator("iframe.result:visible")
         frame.locator(".voice").first.wait_for(timeout=300_000)
-        assert frame.locator(".voice").count() == 3
+        assert frame.locator(".voice").count() == 4  # the mixture and three stems
         frame.locator(".play").click()
         frame.locator(".time:has-text('0:01.0 /')").wait_for()
         with page.expect_download() as download:
