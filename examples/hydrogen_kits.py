@@ -102,7 +102,7 @@ def read_kit(folder: Path) -> Kit:
 
 
 def find_kits(folders: Sequence[Path]) -> list[Kit]:
-    """Return the kits of folders, each a kit or a folder of kits, that have a kick and a snare."""
+    """Return the kits of folders, each a kit or a folder of kits, that have a kick, a snare and a hi-hat."""
     paths = [path.parent for folder in folders for path in sorted(folder.rglob("drumkit.xml"))]
     kits = [read_kit(path) for path in paths]
     return [kit for kit in kits if all(_has(kit, pattern) for pattern in (KICK, SNARE, HAT))]
@@ -157,7 +157,7 @@ def _layer_for(layers: Sequence[Layer], velocity: float) -> Layer:
 
 @cache
 def _sample(path: Path) -> np.ndarray:
-    """Return a sample (T, 2) at 44.1 kHz, from its first sound on."""
+    """Return a sample (T, 2) at 44.1 kHz."""
     signal, rate = soundfile.read(path, always_2d=True)
     signal = np.repeat(signal, 2, axis=1) if signal.shape[1] == 1 else signal[:, :2]
     return np.asarray(signal if rate == RATE else soxr.resample(signal, rate, RATE))

@@ -7,7 +7,8 @@
 # Training starts from the priors of SONGS_INIT, by default those of drums and bass alone, and for the other
 # instruments from the one of drums just trained. About two hours on one CPU core; run again after an interruption, it
 # goes on where it was. The bundled priors were then stored by
-#   sepcli import-prior PRIOR --storage int8 --base slakh-drums --rank 48 --out NAME     (songs-bass: slakh-bass)
+#   sepcli import-prior PRIOR --storage int8 --base slakh-drums --rank 48 --out NAME
+# (songs-bass: --base slakh-bass; songs-other: --rank 80)
 set -euo pipefail
 data=${1:?SLAKH_DIR} out=${2:?OUT_DIR}
 folder="$out/songs"

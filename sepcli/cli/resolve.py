@@ -85,8 +85,8 @@ class Choice:
 def default_prior(options: SeparatorOptions) -> str:
     """Return the prior that separates recordings where none is given.
 
-    It has an engine for all methods with priors and the sources of all baselines, and leaves ``other`` to be
-    added where that is wanted.
+    ``SONG_PRIOR`` is of the engine score. ``DEFAULT_PRIOR`` is for other engines, for baselines, which take
+    its sources, for weights, and where ``other`` is to be added.
     """
     from sepcli.samplers import names as sampler_names
 

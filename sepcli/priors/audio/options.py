@@ -22,7 +22,7 @@ class DenoiserOptions:
             prior that training starts from; needs ``interference``.
         songs: whether the networks of all bands and of the lowest bands are trained together on excerpts of
             songs with stems: ``interference`` is some or all of the named stems at once, half of the time of
-            the same song; starts from a prior that has both networks.
+            the same song; starts from a trained prior.
         equalization: with ``songs``, standard deviation in dB of random changes of the spectrum of each stem.
         compile: whether the loss is compiled first, which takes a minute and a C++ compiler.
         validated: held-out chunks per validation, four times as many with ``interference``.
