@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from released_vqgan import save_released, whole
 from typer.main import get_command
 
 import sepcli
@@ -31,6 +32,7 @@ PRIOR = "".join(
 """``prior.py`` of the recipes."""
 SMALLER = {
     "--jobs 8": "--jobs 1",
+    "last.ckpt": "last.ckpt --size 16 --heads 2",
     "--time-budget 1h": "--steps 1 --batch 2 --preset tiny --time-budget 1h",
     "evaluate --metric sdr": "evaluate --metric sdr --pairs 1 --method hpss",
     "separate song.mp3": "separate song.mp3 --set steps=2",
@@ -77,6 +79,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("digits.png", "pair.png"):
         shutil.copy(ROOT / "examples" / "digits" / "mix.png", name)
     Image.open(ROOT / "examples" / "photo" / "cat.jpg").resize((40, 32)).save("photo.jpg")
+    save_released(tmp_path / "last.ckpt", whole())
     Path("prior.py").write_text(PRIOR, encoding="utf-8")
     return tmp_path
 

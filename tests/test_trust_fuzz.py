@@ -13,7 +13,7 @@ import torch
 from sepcli.catalog import card as cards
 from sepcli.datasets.slakh2100 import read_stems
 from sepcli.errors import SepError
-from sepcli.priors.images.checkpoint import read_state
+from sepcli.priors.checkpoint import read_state
 from sepcli.priors.images.load import load_image_prior
 from sepcli.training.checkpoints import Progress, restore, save_run
 

@@ -55,6 +55,7 @@ EXAMPLES: Mapping[str, str] = {
     """,
     "import-prior": """
         sepcli import-prior checkpoint.pth --out my-prior
+        sepcli import-prior last.ckpt --family vqgan --out faces
         sepcli import-prior my-prior --storage int8 --out my-small-prior
     """,
     "build-likelihood": """

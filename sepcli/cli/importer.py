@@ -15,6 +15,7 @@ from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.priors.images.diffusers import DiffusionUnetConfig
+    from sepcli.priors.lass.import_vqgan import Imported
 
 
 def import_prior(
@@ -30,21 +31,34 @@ def import_prior(
         str,
         model(
             "ncsn: a score network of Song & Ermon 2019. diffusers: a diffusion model whose weights are a"
-            " pickle.",
+            " pickle. vqgan: a codec and transformer of taming-transformers, for LASS.",
             autocompletion=completion.imported_families,
         ),
     ] = "ncsn",
     size: Annotated[
         int | None,
         model(
-            "For ncsn: side of the training images. Default: 28 for gray images, 32 for color.",
+            "For ncsn and vqgan: side of the training images. Default: 256 for vqgan, else 28 for gray"
+            " images and 32 for color.",
             min=1,
             max=4096,
         ),
     ] = None,
+    classes: Annotated[
+        int | None,
+        model(
+            "For vqgan: classes that the transformer is conditioned on. Default: none.", min=1, max=100_000
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None,
+        model("For vqgan: heads of attention. Default: as many as have 64 dimensions.", min=1, max=4096),
+    ] = None,
     sources: Annotated[
         str | None,
-        model("Name of what the images show. Default: digit, for diffusers the folder's name."),
+        model(
+            "Name of what the images show. Default: digit, for diffusers the folder's name, for vqgan image."
+        ),
     ] = None,
     storage: Annotated[
         StorageName | None,
@@ -79,16 +93,19 @@ def import_prior(
         return
     if base is not None or rank is not None:
         raise UsageError("--base and --rank are for --storage", "add --storage int8, or leave them out")
-    if family not in ("ncsn", "diffusers"):
+    if family not in completion.IMPORTED:
         raise UsageError(
-            f"there is no importer for the family '{family}'", "use --family ncsn or --family diffusers"
+            f"there is no importer for the family '{family}'",
+            f"use one of {', '.join(completion.IMPORTED)}",
         )
+    if family != "vqgan" and (classes is not None or heads is not None):
+        raise UsageError("--classes and --heads are for the family vqgan", "leave them out")
     if sources is not None and (not sources.strip() or "," in sources or not sources.isprintable()):
         raise UsageError(f"--sources {sources!r} does not name one source", "write for example digit")
-    if family == "ncsn" and os.path.isdir(checkpoint):
+    if family != "diffusers" and os.path.isdir(checkpoint):
         raise UsageError(f"{checkpoint} is a folder", "name a file, or for diffusers add --family diffusers")
     if family == "diffusers" and size is not None:
-        raise UsageError("--size is for the family ncsn", "leave it out: the config says the size")
+        raise UsageError("--size is not for diffusers", "leave it out: the config says the size")
     source = None if sources is None else sources.strip()
     if family == "diffusers":
         from sepcli.priors.images.import_diffusers import import_diffusers
@@ -97,6 +114,19 @@ def import_prior(
             checkpoint, out, source=source, overwrite=overwrite, on_message=console.warn
         )
         config, summary = _of_diffusers(imported)
+    elif family == "vqgan":
+        from sepcli.priors.lass.import_vqgan import import_vqgan
+
+        stages = import_vqgan(
+            checkpoint,
+            out,
+            source=source or "image",
+            size=size or 256,
+            classes=classes or 0,
+            heads=heads,
+            overwrite=overwrite,
+        )
+        config, summary = _of_vqgan(stages)
     else:
         from sepcli.priors.images.import_ncsn import import_ncsn
 
@@ -121,6 +151,19 @@ def _convert(
     else:
         listed = ", ".join(f"{part} {error:.2g}" for part, error in errors.items())
         console.emit(f"{out}: {storage.value}, relative error of the weights: {listed}")
+
+
+def _of_vqgan(imported: Imported) -> tuple[dict[str, Any], str]:
+    """Return the configs and a line to print, with what the prior still lacks."""
+    codec, transformer = imported.codec, imported.transformer
+    height, width = codec.size
+    summary = f"{width} x {height} pixels, {codec.tokens} tokens of {codec.vocabulary} codes"
+    if transformer is None:
+        return {"codec": asdict(codec)}, f"{summary}; train a transformer, then run build-likelihood"
+    classes = len(transformer.sources) - 1
+    kinds = f", {classes} classes" if classes else ""
+    configs = {"codec": asdict(codec), "transformer": asdict(transformer)}
+    return configs, f"{summary}, {transformer.layers} layers{kinds}; next, run build-likelihood"
 
 
 def _of_diffusers(imported: DiffusionUnetConfig) -> tuple[dict[str, Any], str]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from sepcli.catalog.card import sha256
 from sepcli.errors import InputError, UsageError
 from sepcli.metrics.features import Extractor
-from sepcli.priors.images.checkpoint import read_state
+from sepcli.priors.checkpoint import read_state
 
 NAME = "inception"
 FEATURES, LOGITS = "2048", "logits_unbiased"

@@ -1,6 +1,6 @@
 """From a diffusion model of the package diffusers, saved as a pickle, to a prior's folder in safetensors.
 
-Only the tensors of the pickle are read, see ``sepcli.priors.images.checkpoint``. The prior is built in a
+Only the tensors of the pickle are read, see ``sepcli.priors.checkpoint``. The prior is built in a
 temporary folder, loaded there once as any prior is, and only then renamed.
 """
 
@@ -22,7 +22,7 @@ from sepcli.catalog import diffusers_layout as diffusers
 from sepcli.catalog.card import Part
 from sepcli.catalog.diffusers_layout import Parts
 from sepcli.errors import InputError, OutputError, PriorError, SepError
-from sepcli.priors.images.checkpoint import check_tensors, read_state, write_clones
+from sepcli.priors.checkpoint import check_tensors, read_state, write_clones
 from sepcli.priors.images.diffusers import DiffusionUnetConfig
 from sepcli.priors.images.load_diffusers import expected_shapes, load_unet, renamed
 

@@ -19,7 +19,7 @@ from sepcli.atomic import make_folder
 from sepcli.catalog import card as cards
 from sepcli.catalog.network import write_config
 from sepcli.errors import InputError
-from sepcli.priors.images.checkpoint import check_tensors, read_state, write_clones
+from sepcli.priors.checkpoint import check_tensors, read_state, write_clones
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 from sepcli.priors.images.train import card_of
 from sepcli.training.checkpoints import forget

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,10 +12,12 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.network import read_config
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.lass.engine import LassEngine
+from sepcli.priors.lass.gpt import GptPrior
 from sepcli.priors.lass.load import (
     CODEC,
     FILES,
     TRANSFORMER,
+    LassTransformer,
     check_transformer,
     load_codec,
     load_context,
@@ -24,13 +27,15 @@ from sepcli.priors.lass.load import (
     mixture_weights,
 )
 from sepcli.priors.lass.settings import DEFAULTS, LassSettings
-from sepcli.priors.lass.vqvae2d import Vqvae2d
+from sepcli.priors.lass.vqvae1d import Vqvae1d
 from sepcli.priors.selection import Selection
 from sepcli.samplers.construct import SAMPLER_OF, TokenSampler, token_sampler
 from sepcli.settings import parse
 
 ROWS: Mapping[str, int] = {"cuda": 16384}
 """Kind of device → hypotheses that are computed at once; elsewhere ``LassEngine.rows``."""
+MOST_CACHE, MOST_VALUES = 1 << 31, 1 << 25
+"""Bytes of the cache of an imported prior, and values of one source of all hypotheses, at once."""
 
 
 def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
@@ -50,10 +55,10 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
         classes = transformer.config.sources[1:]
         transformer = transformer.of(_chosen(classes, selection.labels or (None, None)))
     shape: tuple[int, ...] = (1,)
-    if isinstance(codec, Vqvae2d):
-        shape, tokens = codec.config.shape, codec.config.tokens
-    else:
+    if isinstance(codec, Vqvae1d):
         tokens = -(-codec.config.sample_rate // codec.config.hop)
+    else:
+        shape, tokens = codec.config.shape, codec.config.tokens
     return LassEngine(
         codec=codec.to(device),
         prior=transformer.to(device),
@@ -70,7 +75,7 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
         tokens=tokens,
         latent=load_latent(folder, card, codec).to(device) if settings.latent > 0 else None,
         context=load_context(folder, card, codec, digest).to(device) if settings.context > 0 else None,
-        rows=ROWS.get(device.type, LassEngine.rows),
+        rows=_rows(device, transformer, shape),
     )
 
 
@@ -89,6 +94,13 @@ def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
         if card.medium == "image" and getattr(settings, key) > 0:
             raise UsageError(f"{card.name} has no {key} likelihood", "leave it out", f"settings.{key}")
     return sampler, settings
+
+
+def _rows(device: torch.device, transformer: LassTransformer, shape: tuple[int, ...]) -> int:
+    """Return the number of hypotheses at once, fewer where the cache or the sources of one are large."""
+    most = ROWS.get(device.type, LassEngine.rows)
+    of_cache = MOST_CACHE // max(1, transformer.row_bytes) if isinstance(transformer, GptPrior) else most
+    return max(1, min(most, of_cache, MOST_VALUES // math.prod(shape)))
 
 
 def describe_images(card: Card, folder: Files) -> tuple[tuple[int, int, int], tuple[str, ...]]:

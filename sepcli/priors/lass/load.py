@@ -17,9 +17,11 @@ from sepcli.catalog.network import load_network
 from sepcli.catalog.verified import digest as digest_of
 from sepcli.errors import PriorError
 from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
+from sepcli.priors.lass.gpt import GptConfig, GptPrior
 from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
 from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
+from sepcli.priors.lass.vqgan import Vqgan, VqganConfig
 from sepcli.priors.lass.vqvae1d import Vqvae1d, Vqvae1dConfig
 from sepcli.priors.lass.vqvae2d import Vqvae2d, Vqvae2dConfig
 
@@ -42,7 +44,10 @@ FILES: Mapping[str, str] = {
 }
 """The files that separation needs → the command that makes each."""
 
-LassCodec = Vqvae1d | Vqvae2d
+TrainableCodec = Vqvae1d | Vqvae2d
+LassCodec = TrainableCodec | Vqgan
+CodecConfig = Vqvae1dConfig | Vqvae2dConfig | VqganConfig
+LassTransformer = TransformerPrior | GptPrior
 
 
 def load_codec(folder: Files, card: Card | None = None) -> tuple[LassCodec, str]:
@@ -53,19 +58,19 @@ def load_codec(folder: Files, card: Card | None = None) -> tuple[LassCodec, str]
     """
     codec: LassCodec = load_network(_codec_of, folder / CODEC)
     if card is not None:
-        size = codec.config.size if isinstance(codec, Vqvae2d) else codec.config.sample_rate
+        size = codec.config.sample_rate if isinstance(codec, Vqvae1d) else codec.config.size
         if size != (card.resolution if card.medium == "image" else card.sample_rate):
             kind = "images of its card's size" if card.medium == "image" else "audio of its card's rate"
             raise PriorError(f"the codec of {card.name} is not for {kind}", "train the prior again")
     return codec.requires_grad_(False), digest_of(folder / CODEC / "model.safetensors")
 
 
-def load_transformer(folder: Files) -> TransformerPrior:
+def load_transformer(folder: Files) -> LassTransformer:
     """Load the autoregressive network of a prior, float32 on the CPU; PriorError if missing or damaged."""
-    return load_network(lambda config: TransformerPrior(TransformerConfig(**config)), folder / TRANSFORMER)
+    return load_network(_transformer_of, folder / TRANSFORMER)
 
 
-def check_transformer(card: Card, transformer: TransformerPrior, codec: LassCodec, digest: str) -> None:
+def check_transformer(card: Card, transformer: LassTransformer, codec: LassCodec, digest: str) -> None:
     """Refuse an autoregressive network of other sources than the card's, or of another codec: PriorError."""
     sources = transformer.config.sources[:1] if card.medium == "image" else transformer.config.sources
     made_for = (sources, transformer.config.vocabulary, _codec_digest(card, TRANSFORMER, digest))
@@ -122,14 +127,16 @@ def load_context(folder: Files, card: Card, codec: LassCodec, digest: str) -> Co
     return context.requires_grad_(False)
 
 
-def make_codec(config: Vqvae1dConfig | Vqvae2dConfig) -> LassCodec:
+def make_codec(config: Vqvae1dConfig | Vqvae2dConfig) -> TrainableCodec:
     """Make a codec with its first weights."""
     return Vqvae2d(config) if isinstance(config, Vqvae2dConfig) else Vqvae1d(config)
 
 
 def feature_width(codec: LassCodec) -> int:
     """Return F, the channels of a codec's features."""
-    return codec.config.widths[-1] if isinstance(codec, Vqvae2d) else codec.config.dim
+    if isinstance(codec, Vqgan):
+        return codec.config.latent_channels
+    return codec.config.dim if isinstance(codec, Vqvae1d) else codec.config.widths[-1]
 
 
 def mixture_weights(card: Card) -> tuple[float, ...]:
@@ -143,7 +150,15 @@ def _codec_digest(card: Card, part: str, default: str) -> str:
 
 
 def _codec_of(config: dict[str, Any]) -> LassCodec:
+    if "multiples" in config:
+        return Vqgan(VqganConfig(**config))
     return make_codec(Vqvae2dConfig(**config) if "size" in config else Vqvae1dConfig(**config))
+
+
+def _transformer_of(config: dict[str, Any]) -> LassTransformer:
+    if "unconditional" in config:
+        return GptPrior(GptConfig(**config))
+    return TransformerPrior(TransformerConfig(**config))
 
 
 def _check_likelihood(card: Card, part: str, holds: bool) -> None:

@@ -18,7 +18,7 @@ from sepcli.priors.lass.load import CODEC, TRANSFORMER, LassCodec, feature_width
 from sepcli.priors.lass.options import CONTEXTS, LATENTS, TRANSFORMERS
 from sepcli.priors.lass.tasks import LikelihoodTask, Loss, TransformerTask, context_nll, latent_nll
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
-from sepcli.priors.lass.vqvae2d import Vqvae2d
+from sepcli.priors.lass.vqvae1d import Vqvae1d
 from sepcli.training.config import TrainConfig
 from sepcli.training.run import Stage
 
@@ -30,10 +30,10 @@ def transformer(
     sources: tuple[str, ...], config: TrainConfig, data: Data, codec: LassCodec, digest: str
 ) -> Part:
     """Make a transformer over the tokens of a codec, new or the trained one that ``config.init`` names."""
-    if isinstance(codec, Vqvae2d):
-        sizes = {**TRANSFORMERS["image"][config.preset], "context": codec.config.tokens}
-    else:
+    if isinstance(codec, Vqvae1d):
         sizes = dict(TRANSFORMERS["audio"][config.preset])
+    else:
+        sizes = {**TRANSFORMERS["image"][config.preset], "context": codec.config.tokens}
     shape = TransformerConfig(codec.vocabulary, sources, **sizes)
 
     def network() -> TransformerPrior:
@@ -64,7 +64,7 @@ def pretrained_transformer(prior: str, shape: TransformerConfig, digest: str) ->
             f"prior {card.name} is over the tokens of another codec", "copy its codec/ into the folder first"
         )
     trained = load_transformer(files)
-    if trained.config != shape:
+    if not isinstance(trained, TransformerPrior) or trained.config != shape:
         raise PriorError(
             f"prior {card.name} is of other sizes or sources than those to be trained",
             "give the preset, sources and classes that it was trained with",

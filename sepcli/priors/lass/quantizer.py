@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sepcli.priors.lass.codebook import most_similar
 from sepcli.training.distributed import ALONE, World
 
 INITIAL_STD = 0.06
@@ -45,8 +46,7 @@ class VectorQuantizer(nn.Module):
 
     def nearest(self, latents: Tensor) -> Tensor:
         """Latents (..., D), any length, to tokens (...), int64."""
-        with torch.autocast(latents.device.type, enabled=False):  # in bfloat16 neighboring codes tie
-            return (latents.float() @ self.codebook.T).argmax(-1)
+        return most_similar(latents, self.codebook)
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Tokens (...) to unit codes (..., D)."""

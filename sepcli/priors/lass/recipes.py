@@ -16,7 +16,17 @@ from sepcli.datasets.image_splits import named_classes
 from sepcli.errors import OutputError, PriorError, UsageError
 from sepcli.priors.lass import parts
 from sepcli.priors.lass.chunks import Data
-from sepcli.priors.lass.load import CODEC, CONTEXT, LATENT, TRANSFORMER, LassCodec, load_codec, make_codec
+from sepcli.priors.lass.load import (
+    CODEC,
+    CONTEXT,
+    LATENT,
+    TRANSFORMER,
+    CodecConfig,
+    LassCodec,
+    TrainableCodec,
+    load_codec,
+    make_codec,
+)
 from sepcli.priors.lass.open_chunks import SECONDS, audio_data, codec_images, transformer_images
 from sepcli.priors.lass.options import CODECS, AudioOptions, ImageCodecOptions, ImageTransformerOptions
 from sepcli.priors.lass.tasks import CodecTask
@@ -137,7 +147,7 @@ def _open_codec(
         except ValueError as error:
             raise UsageError(f"{error}", "choose a multiple of the patch", "settings.size") from error
 
-    def task(model: LassCodec, _: LassCodec) -> CodecTask:
+    def task(model: TrainableCodec, _: TrainableCodec) -> CodecTask:
         result = CodecTask(model, data, config.batch, config.world)
         if isinstance(model, Vqvae2d):
             sources, _ = result.sample(np.random.default_rng(config.loop.seed))
@@ -160,7 +170,7 @@ def _open_part(
     trained = trained.to(config.device)
     if isinstance(trained, Vqvae1d) and isinstance(options, AudioOptions):
         data = audio_data(config, trained.config)
-    elif isinstance(trained, Vqvae2d) and isinstance(options, ImageTransformerOptions):
+    elif not isinstance(trained, Vqvae1d) and isinstance(options, ImageTransformerOptions):
         data = transformer_images(options, config, trained.config, on_progress)
     else:
         raise PriorError(f"the codec of {config.out} is not for {config.data}", "train a codec first")
@@ -170,7 +180,7 @@ def _open_part(
     return Setup(shape, stage, card, identity, finish=lambda: {**data.facts, **identity})
 
 
-def _card(config: TrainConfig, part: str, shape: Vqvae1dConfig | Vqvae2dConfig, data: Data) -> cards.Card:
+def _card(config: TrainConfig, part: str, shape: CodecConfig, data: Data) -> cards.Card:
     """Return the prior's card, or a new one, with the settings that use the part."""
     if (config.out / cards.CARD).exists():
         card = cards.read(config.out)
@@ -181,7 +191,7 @@ def _card(config: TrainConfig, part: str, shape: Vqvae1dConfig | Vqvae2dConfig, 
         if isinstance(shape, Vqvae1dConfig):
             rate = shape.sample_rate
             card = structs.replace(card, medium="audio", weights=data.weights, sample_rate=rate)
-    if isinstance(shape, Vqvae2dConfig):
+    if not isinstance(shape, Vqvae1dConfig):
         card = structs.replace(card, resolution=shape.size)
     settings = {**card.settings, "lass": {**USED.get(part, {}), **card.settings.get("lass", {})}}
     return structs.replace(card, settings=settings)

@@ -5,6 +5,7 @@ A complete table is pruned to the size that ships, with β fitted and coverage m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from sepcli.catalog.verified import Verified
 from sepcli.datasets.image_splits import open_like
 from sepcli.errors import OutputError, PriorError
 from sepcli.priors.lass.chunks import Chunks, ImageChunks
+from sepcli.priors.lass.codebook import nearest
 from sepcli.priors.lass.load import TABLE, LassCodec, load_codec, mixture_weights
 from sepcli.priors.lass.open_chunks import open_audio
 from sepcli.priors.lass.settings import CountSettings
@@ -29,7 +31,9 @@ from sepcli.protocols import ProgressCallback
 from sepcli.signal.mixing import WeightedSum
 
 AT_ONCE: Mapping[str, int] = {"audio": 16, "image": 256}
-"""Medium → pairs per batch."""
+"""Medium → pairs per batch; of large images fewer."""
+PIXELS = 1 << 21
+"""Values of the first images of the pairs of a batch."""
 COUNTS = Path("table", "counts.safetensors")
 """All counts of a prior, in its folder."""
 Triples = tuple[Tensor, Tensor, Tensor]
@@ -104,7 +108,9 @@ class TableJob:
 
     @property
     def _pairs(self) -> int:
-        return self.settings.pairs or AT_ONCE[self.card.medium]
+        if self.settings.pairs or isinstance(self.codec, Vqvae1d):
+            return self.settings.pairs or AT_ONCE["audio"]
+        return max(1, min(AT_ONCE["image"], PIXELS // math.prod(self.codec.config.shape)))
 
 
 def open_job(
@@ -170,7 +176,7 @@ def nearest_seen(codebook: Tensor, table: LikelihoodTable) -> Tensor:
     """Return for every code of the codebook (V, D) the nearest counted as a mixture code: (V,) int64."""
     codes = torch.arange(len(codebook))
     seen = codes[table.support(codes) == codes]
-    near: Tensor = seen[(codebook @ codebook[seen].T).argmax(-1)]
+    near = seen[nearest(codebook, codebook[seen])]
     near[seen] = seen
     return near
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sepcli.priors.lass.chunks import Data
 from sepcli.priors.lass.context import ContextLikelihood
 from sepcli.priors.lass.latent import LatentLikelihood
-from sepcli.priors.lass.load import LassCodec
+from sepcli.priors.lass.load import LassCodec, TrainableCodec
 from sepcli.priors.lass.quantizer import perplexity
 from sepcli.priors.lass.transformer import TransformerPrior
 from sepcli.signal.mixing import WeightedSum
@@ -37,7 +37,7 @@ class CodecTask:
         world: the processes that train together.
     """
 
-    model: LassCodec
+    model: TrainableCodec
     data: Data
     batch: int
     world: World = ALONE

@@ -1,7 +1,8 @@
 """Checkpoints of torch.save: tensors only, checked by name, shape and value before anything uses them.
 
 A pickle is read by PyTorch's ``weights_only`` unpickler, which builds tensors and plain containers and
-refuses all else, so that nothing in the file is run.
+refuses all else, so that nothing in the file is run. Objects of PyTorch Lightning and OmegaConf, which
+checkpoints of those libraries hold beside the network, become empty objects of a class that does nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,10 +24,26 @@ from sepcli.errors import InputError
 from sepcli.training.checkpoints import write_tensors
 
 COMPRESSED = "its entries are compressed"
+TRAINERS = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "pathlib")
+"""Packages whose classes in a checkpoint are read as ``Inert``: the libraries are not imported."""
+STATE = "state_dict"
+"""The entry of a Lightning checkpoint that holds the tensors."""
+
+
+class Inert:
+    """An object of a checkpoint that is not read: it keeps no argument and no state."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
 
 
 def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint's network by their names, without the prefix of ``DataParallel``.
+
+    The file holds them in a dict, which is all of it, the first entry of a list, or the entry ``state_dict``.
 
     Args:
         checkpoint: a file of ``torch.save``.
@@ -41,8 +59,9 @@ def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # advice on pickles for their authors
             mapped = _is_stored(checkpoint) and mapped
-            _check_calls(checkpoint)
-            state = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
+            stand_ins = _stand_ins(_arguments(checkpoint))
+            with torch.serialization.safe_globals(stand_ins):
+                state = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(
             f"cannot read {checkpoint}: {_reason(error)}",
@@ -50,6 +69,8 @@ def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
         ) from error
     if isinstance(state, list | tuple) and state:
         state = state[0]
+    if isinstance(state, Mapping) and isinstance(state.get(STATE), Mapping):
+        state = state[STATE]
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
@@ -110,18 +131,32 @@ def _is_stored(path: Path) -> bool:
     return True
 
 
-def _check_calls(path: Path) -> None:
-    """Refuse a pickle that makes bytes from their number, which PyTorch's unpickler allows: ValueError."""
+def _stand_ins(arguments: list[object]) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """Return an inert class under the name of every class of ``TRAINERS`` that a pickle names.
+
+    Raises:
+        ValueError: the pickle makes bytes from their number, which PyTorch's unpickler allows.
+    """
+    texts = {argument for argument in arguments if isinstance(argument, str)}
+    named = [text.split(" ") for text in sorted(texts) if text.count(" ") == 1]
+    if any(text.split(" ")[-1] == "bytearray" for text in texts):
+        raise ValueError("GLOBAL builtins.bytearray")
+    return [
+        type(name, (Inert,), {"__module__": module})
+        for module, name in named
+        if module.split(".")[0] in TRAINERS and name.isidentifier()
+    ]
+
+
+def _arguments(path: Path) -> list[object]:
+    """Return the arguments of all opcodes of a pickle; of a name of Python, module and name with a space."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith("data.pkl")]
             streams = [io.BytesIO(archive.read(name)) for name in names]
-            arguments = [arg for stream in streams for _, arg, _ in pickletools.genops(stream)]
-    else:  # magic number, protocol, system, and what was saved
-        with path.open("rb") as file:
-            arguments = [arg for _ in range(4) for _, arg, _ in pickletools.genops(file)]
-    if any(isinstance(arg, str) and arg.split(" ")[-1] == "bytearray" for arg in arguments):
-        raise ValueError("GLOBAL builtins.bytearray")
+            return [arg for stream in streams for _, arg, _ in pickletools.genops(stream)]
+    with path.open("rb") as file:  # magic number, protocol, system, and what was saved
+        return [arg for _ in range(4) for _, arg, _ in pickletools.genops(file)]
 
 
 def _reason(error: Exception) -> str:
