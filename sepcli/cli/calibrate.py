@@ -72,7 +72,7 @@ def calibrate_prior(request: Request) -> None:
 
 def _problem(request: Request) -> tuple[Engine, Tensor, dict[str, Any]]:
     """Return the engine, the truths in its units, and what is recorded of both."""
-    from sepcli.evaluation.calibrate import prior_samples, signal_engine
+    from sepcli.evaluation.calibrate import prior_samples, samples_prior, signal_engine
 
     options, count = request.options, request.options.pairs or MIXTURES
     separator = _loaded(request, options.preset)
@@ -80,13 +80,13 @@ def _problem(request: Request) -> tuple[Engine, Tensor, dict[str, Any]]:
     about = {**separator.describe(), "seed": options.seed}
     if request.data:
         return engine, _recorded(request, count), {**about, "truths": request.dataset.name}
-    settings = signal_engine(_loaded(request, DRAWS, plain=True).engine).describe()["settings"]
-    schedule = {key: settings[key] for key in ("sigma_max", "sigma_min", "rho")}
+    sampler, same = engine.sampler, samples_prior(engine.sampler)
+    if not same:
+        sampler = signal_engine(_loaded(request, DRAWS, plain=True).engine).sampler
     with console.progress("sampling the prior", options.quiet):
-        truths = prior_samples(engine, _shape(request, separator.engine), count, schedule, options.seed)
-    if separator.medium == "image":
-        truths = truths.clamp(0.0, 1.0)
-    return engine, truths, {**about, "truths": "samples of the prior"}
+        truths = prior_samples(engine, _shape(request, separator.engine), count, sampler, options.seed)
+    source = "the same sampler" if same else f"the preset {DRAWS}"
+    return engine, truths, {**about, "truths": f"samples of the prior by {source}"}
 
 
 def _loaded(request: Request, preset: str | None, *, plain: bool = False) -> Any:

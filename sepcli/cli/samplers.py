@@ -133,8 +133,11 @@ def _table_rows(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
 def _presets() -> Iterator[str]:
     """Yield the lines of the presets."""
     for row in PRESETS.values():
-        settings = ", ".join(f"{key}={value}" for key, value in row.settings.items())
-        text = f"{row.name}: {row.summary}" + (f"; {row.sampler} with {settings}" if settings else "")
+        each = [
+            ", ".join(f"{key}={value}" for key, value in one.items()) for one in (row.settings, row.networks)
+        ]
+        run = f"; {row.sampler} with {each[0]}; networks of images: {each[1]}" if row.sampler else ""
+        text = f"{row.name}: {row.summary}{run}"
         yield from textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=f"  {INDENT}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,14 +12,14 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.evaluation.calibration import Calibration, calibration
 from sepcli.posterior.unconditional import Unconditional
-from sepcli.protocols import Engine, ProgressCallback
+from sepcli.protocols import Engine, ProgressCallback, Sampler
+from sepcli.samplers.langevin import Langevin
+from sepcli.samplers.msdm import MultiSource
+from sepcli.samplers.particles import Particles
 from sepcli.samplers.projected import Projected
 from sepcli.separation.engines import ScoreEngine
 from sepcli.separation.seeds import item_seed, sample_seeds
 from sepcli.signal.mixing import WeightedSum
-
-STEPS = 128
-"""Noise levels of the truths."""
 
 
 def signal_engine(engine: Engine) -> ScoreEngine:
@@ -37,21 +38,32 @@ def signal_engine(engine: Engine) -> ScoreEngine:
     return inner
 
 
+def samples_prior(sampler: Sampler) -> bool:
+    """Whether a sampler without a mixture samples the prior: not at a lower temperature, nor the best."""
+    if isinstance(sampler, Projected):
+        return sampler.samples_posterior
+    return isinstance(sampler, Particles | MultiSource | Langevin)
+
+
 def prior_samples(
-    engine: ScoreEngine, shape: Sequence[int], count: int, schedule: Mapping[str, float], seed: int
+    engine: ScoreEngine, shape: Sequence[int], count: int, sampler: Sampler, seed: int
 ) -> Tensor:
-    """Draw sources (N, K, C, *D) from the prior of an engine, by ancestral sampling of second order.
+    """Draw sources (N, K, C, *D) from the prior of an engine, by a sampler without a mixture.
+
+    A network is the score of no density exactly, so that samplers of other noise levels draw from others:
+    posterior samples can be calibrated only with the sampler of these truths.
 
     Args:
         engine: of the prior.
         shape: (C, *D).
         count: N.
-        schedule: ``sigma_max``, ``sigma_min`` and ``rho`` of the noise levels.
+        sampler: with its noise levels; see ``samples_prior``.
         seed: source k of item n depends on it, n and k only.
     """
     if engine.prior is None:
         raise UsageError("the engine has no prior", "choose a score prior", argument="priors")
-    sampler = Projected(STEPS, eta=None, order=2, repeats=1, **schedule)
+    if isinstance(sampler, Particles):
+        sampler = replace(sampler, particles=1)  # without a mixture all have equal weights
     parts = []
     for start in range(0, count, engine.batch):
         numbers = range(start, min(start + engine.batch, count))

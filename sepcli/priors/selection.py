@@ -92,7 +92,9 @@ class Selection:
     def options(self) -> dict[str, Any]:
         """Return the settings that run: the defaults are those of the default sampler."""
         if self.sampler is not None or self.preset.sampler is not None:
-            return {**self.preset.settings, **self.settings}
+            separated = self.medium == "image" and not self.colorize
+            preset = self.preset.networks if separated else self.preset.settings
+            return {**preset, **self.settings}
         return {**{k: v for k, v in self.defaults.items() if k != "sampler"}, **self.settings}
 
     def per_source(self) -> list[tuple[Card, Path]]:

@@ -23,12 +23,14 @@ class Preset:
         summary: what it samples from.
         sampler: its name; None: the default of the prior.
         settings: of the sampler and the posterior, over the defaults of the prior for this sampler.
+        networks: the same for sources whose priors are trained networks of images.
     """
 
     name: str
     summary: str
     sampler: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    networks: Mapping[str, Any] = field(default_factory=dict)
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -43,10 +45,12 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             DRAWS,
             "samples of p(x | m), for error bars: ancestral sampling of second order with the covariance from"
-            " the denoiser's Jacobian, two backward passes per evaluation. Exact for Gaussian priors;"
-            " the calibration of a trained network has to be measured",
+            " the denoiser's Jacobian, two backward passes per evaluation, which is exact for Gaussian priors;"
+            " trained networks of images: Langevin dynamics with averaged noise, which has no use of the"
+            " Jacobian, and is exact in the limit of many steps. Measure it: sepcli evaluate --calibration",
             "projected",
             {"steps": 64, "eta": "ancestral", "order": 2, "moments": "jacobian", "products": 2},
+            {"steps": 48, "sigma_max": 2.0, "rho": 3.0, "average": 1, "weigh": 0, "bounded": 0},
         ),
     )
 }

@@ -23,8 +23,8 @@ def test_a_prior_of_images(tiny_images: Path, tmp_path: Path, capsys: Captured) 
     document = json.loads(out.read_text())
     assert (document["kind"], document["mixtures"], document["samples"]) == ("calibration", 20, 4)
     assert document["about"]["sampler"] == "projected"
-    assert document["about"]["settings"]["moments"] == "jacobian"
-    assert document["about"]["truths"] == "samples of the prior"
+    assert document["about"]["settings"]["average"] is True
+    assert document["about"]["truths"] == "samples of the prior by the same sampler"
     assert all(name in shown for name in document["p_values"])
     assert plot.read_bytes().startswith(b"<?xml")
     assert run([*words, "--out", str(out), "-q"]) != 0  # it exists

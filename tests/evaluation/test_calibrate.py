@@ -10,14 +10,17 @@ import torch
 from exact_priors import GaussianFields
 
 from sepcli.errors import UsageError
-from sepcli.evaluation.calibrate import calibrate, prior_samples, signal_engine
+from sepcli.evaluation.calibrate import calibrate, prior_samples, samples_prior, signal_engine
 from sepcli.evaluation.calibration import Calibration
 from sepcli.evaluation.calibration_plots import calibration_figure
 from sepcli.evaluation.plots import save_figure
+from sepcli.protocols import Sampler
+from sepcli.samplers import Halving, Langevin, MultiSource, Particles, Projected
 from sepcli.separation.engines import ScoreEngine, score_engine
 from sepcli.separation.presets import DRAWS, PRESETS
 
 SCHEDULE = {"sigma_max": 20.0, "sigma_min": 0.01, "rho": 7.0}
+SAMPLER = Projected(64, eta=None, order=2, **SCHEDULE)
 PRIOR = GaussianFields.random(2, 8)
 
 
@@ -35,12 +38,12 @@ def engine_of(settings: dict[str, Any]) -> ScoreEngine:
 
 def result_of(settings: dict[str, Any], count: int = 150) -> Calibration:
     engine = engine_of(settings)
-    truths = prior_samples(engine, (1, 8), count, SCHEDULE, seed=5).double()
+    truths = prior_samples(engine, (1, 8), count, SAMPLER, seed=5).double()
     return calibrate(engine, truths, 9, seed=7, batch=150)
 
 
 def test_truths_are_of_the_prior() -> None:
-    x = prior_samples(engine_of({}), (1, 8), 2000, SCHEDULE, seed=0).flatten(2)
+    x = prior_samples(engine_of({}), (1, 8), 2000, SAMPLER, seed=0).flatten(2)
     assert torch.allclose(x.mean(0).double(), PRIOR.mean, atol=0.12)
     for source, cov in zip(x.unbind(1), PRIOR.cov, strict=True):
         assert float(torch.cov(source.T).trace() / cov.trace()) == pytest.approx(1.0, abs=0.06)
@@ -58,7 +61,7 @@ def test_draws_are_calibrated_and_the_default_is_not() -> None:
 
 def test_a_truth_depends_on_its_number_only() -> None:
     engine = engine_of({})
-    many, few = (prior_samples(engine, (1, 8), count, SCHEDULE, seed=4) for count in (5, 2))
+    many, few = (prior_samples(engine, (1, 8), count, SAMPLER, seed=4) for count in (5, 2))
     assert torch.allclose(many[:2], few, atol=1e-6)
 
 
@@ -68,6 +71,24 @@ def test_the_figure_has_a_panel_per_scalar_and_one_of_coverage(tmp_path: Path) -
     assert len(figure.axes) == len(result.ranks) + 1
     save_figure(figure, tmp_path / "calibration.svg")
     assert (tmp_path / "calibration.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("sampler", "whether"),
+    [
+        (Projected(), False),
+        (Projected(average=True), True),
+        (Projected(eta=None), True),
+        (Projected(eta=0.0), True),
+        (Projected(eta=None, repeats=2), False),
+        (Halving(), False),
+        (Particles(), True),
+        (MultiSource(), True),
+        (Langevin(), True),
+    ],
+)
+def test_samplers_of_lower_temperature_make_no_truths(sampler: Sampler, whether: bool) -> None:
+    assert samples_prior(sampler) is whether
 
 
 def test_other_engines_are_refused() -> None:

@@ -10,6 +10,7 @@ import torch
 from exact_priors import GaussianFields, GaussianPixels, gaussian_posterior
 from torch import Tensor
 
+from sepcli.errors import UsageError
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.samplers.projected import Projected
 from sepcli.samplers.rng import Rng
@@ -94,3 +95,19 @@ def test_repeats_lower_the_temperature_and_correct_the_start() -> None:
     assert spread[1] == pytest.approx(keep**2 * sigma**2, rel=0.05)
     stationary = sigma**2 / (1 - keep**2)  # of x = h + σ ε
     assert spread[100] == pytest.approx(keep**2 * stationary, rel=0.05)
+
+
+def test_averaged_noise_has_temperature_one_where_fresh_noise_has_one_half() -> None:
+    levels = {"steps": 64, "sigma_max": 4.0, "rho": 3.0}
+    _, fresh = moments("projected", levels)
+    error, averaged = moments("projected", {**levels, "average": 1, "repeats": 2})
+    assert fresh == pytest.approx(0.5, abs=0.05)
+    assert averaged == pytest.approx(1.0, abs=0.05)
+    assert error < 0.1  # the lag behind noise levels that fall
+
+
+@pytest.mark.parametrize("settings", [{"eta": 0.5}, {"order": 2}, {"eta": None}])
+def test_averaged_noise_is_of_fresh_noise_alone(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as error:
+        Projected(average=True, **settings)
+    assert error.value.argument == "settings.average"
