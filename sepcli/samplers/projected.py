@@ -12,9 +12,9 @@ noise:
 * η = 1 replaces all noise. As σ' → σ it is Langevin dynamics with steps of σ² but noise σ ε instead of √2 σ
   ε, which samples at temperature one half: for a Gaussian posterior, half the variance. It is the default
   because separations are sharper and errors of early steps are corrected.
-* η = 1 with ``average``: x ← h + σ' (ε + ε₋)/√2, where ε₋ is the ε of the step before. It corrects errors as
-  η = 1 does, at temperature one: for a Gaussian p_σ(x | m), whose h is j x + constant, the variance v = j² v +
-  σ² + j σ² is σ²/(1 - j), which is right for every step, not for small ones only.
+* η = 1 with ``average``: x ← h + σ' (ε + ε₋)/√2, where ε₋ is the ε of the step before. It corrects errors
+  as η = 1 does, at temperature one: for a Gaussian p_σ(x | m), whose h is j x + constant, the variance v =
+  j² v + σ² + j σ² is σ²/(1 - j), the right one at steps of σ², too.
 
 The error of the distribution is of first order in the number of levels. With ``order=2`` the estimate is
 extrapolated to the middle of the step in ln σ, from that of the level σ₋ before,

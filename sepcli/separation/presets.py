@@ -45,9 +45,9 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             DRAWS,
             "samples of p(x | m), for error bars: ancestral sampling of second order with the covariance from"
-            " the denoiser's Jacobian, two backward passes per evaluation, which is exact for Gaussian priors;"
-            " trained networks of images: Langevin dynamics with averaged noise, which has no use of the"
-            " Jacobian, and is exact in the limit of many steps. Measure it: sepcli evaluate --calibration",
+            " the denoiser's Jacobian, two backward passes per evaluation; exact for Gaussian priors. Trained"
+            " networks of images: Langevin dynamics with averaged noise, without the Jacobian; exact in the"
+            " limit of many steps. sepcli evaluate --calibration measures it",
             "projected",
             {"steps": 64, "eta": "ancestral", "order": 2, "moments": "jacobian", "products": 2},
             {"steps": 48, "sigma_max": 2.0, "rho": 3.0, "average": 1, "weigh": 0, "bounded": 0},
