@@ -170,7 +170,8 @@ def sample_audio(
     """Generate unconditional samples (count, T) by ancestral sampling, on the CPU."""
     bins, length = prior.config.bins, round(seconds * prior.config.sample_rate)
     like = prior.band_std.new_empty((count, 1, 1, bins, -(-length // bins)))
-    sampler = Projected(steps, eta=None, order=1, repeats=1, **sigma_range([prior]))
+    levels = sigma_range([prior])
+    sampler = Projected(steps, levels["sigma_max"], levels["sigma_min"], levels["rho"], eta=None)
     seeds = torch.tensor([(seed + number) % (1 << 63) for number in range(count)])
     return imdct(sampler(Unconditional(prior, like), seeds), length)[:, 0, 0].cpu()
 
