@@ -20,9 +20,9 @@ class DenoiserOptions:
             classes of the songs in the data set.
         low_bands: whether only a second network for the waveform of the lowest bands is trained, added to the
             prior that training starts from; needs ``interference``.
-        songs: whether the networks of all bands and of the lowest bands are trained together on excerpts of
-            songs with stems: ``interference`` is some or all of the named stems at once, half of the time of
-            the same song; starts from a trained prior.
+        songs: whether all networks are trained together on excerpts of songs with stems: ``interference`` is
+            some or all of the named stems at once, half of the time of the same song.
+        width: channels of the network of all bands; default: the preset's.
         equalization: with ``songs``, standard deviation in dB of random changes of the spectrum of each stem.
         compile: whether the loss is compiled first, which takes a minute and a C++ compiler.
         validated: held-out chunks per validation, four times as many with ``interference``.
@@ -31,6 +31,7 @@ class DenoiserOptions:
     interference: tuple[str, ...] = ()
     low_bands: bool = False
     songs: bool = False
+    width: Annotated[int, Meta(ge=8, le=4096)] | None = None
     equalization: Annotated[float, Meta(ge=0, le=24)] = 0.0
     compile: bool = False
     validated: Annotated[int, Meta(ge=1, le=100_000)] = 64

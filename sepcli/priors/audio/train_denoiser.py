@@ -154,12 +154,14 @@ def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
         UsageError: several sources, ``low_bands`` without a trained prior, or interference that is neither a
             folder nor a class of the songs.
     """
-    if (options.low_bands or options.songs) and config.init is None:
-        name = "low_bands adds a network to" if options.low_bands else "songs continues the training of"
-        raise UsageError(f"{name} a trained prior", "name the prior to start from", argument="init")
+    if options.low_bands and config.init is None:
+        raise UsageError(
+            "low_bands adds a network to a trained prior", "name the prior to start from", argument="init"
+        )
     config = replace(config, sources=recordings.source_names(config))
     others = tuple(_interference(config.data, name) for name in options.interference)
     left_out = {"compile", "validated", *(() if options.songs else ("songs", "equalization"))}
+    left_out |= {"width"} if options.width is None else set()
     identity = {key: value for key, value in asdict(options).items() if key not in left_out}
     return Recipe(PART, config.sources, identity, partial(_open, options, config, others))
 
@@ -196,14 +198,15 @@ def _interference(data: Path, name: str) -> tuple[Path, str]:
 def _open(
     options: DenoiserOptions, config: TrainConfig, others: tuple[tuple[Path, str], ...], *_: object
 ) -> Setup:
-    fields = PRESETS[config.preset]
+    fields = {**PRESETS[config.preset], **({} if options.width is None else {"width": options.width})}
     shape = SpectralConfig(**fields)
     rate = shape.sample_rate
     train, open_task = _data(options, config, others, shape)
     stds = recordings.measure_bands(train, config.tokens, shape.bins)
-    low = {**(LOW if options.low_bands else {}), **(song_task.SPECTRUM if options.songs else {})}
+    low = LOW if options.low_bands else {}
+    spectrum = song_task.SPECTRUM if options.songs else {}
     network_config = SpectralConfig(
-        **fields, **low, band_std=tuple(stds), interference_trained=bool(options.interference)
+        **{**fields, **low, **spectrum}, band_std=tuple(stds), interference_trained=bool(options.interference)
     )
     with seeded(config.loop.seed):
         started = None if config.init is None else _start_from(network_config, config.init)
@@ -294,7 +297,7 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
     if replace(config, band_std=wanted.band_std) != replace(wanted, low=low):
         raise PriorError(
             f"prior {card.name} is of another network than the one to be trained",
-            "choose the preset that it was trained with",
+            "choose the preset and the width that it was trained with",
             argument="init",
         )
     started = SpectralPrior(config)

@@ -12,7 +12,7 @@ from train_request import run
 
 from sepcli.catalog import resolve
 from sepcli.datasets.stems import StemBank, concatenate
-from sepcli.errors import InputError, UsageError
+from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
 from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
 from sepcli.priors.audio.recordings import REFERENCE
@@ -101,10 +101,21 @@ def test_a_prior_is_trained_on_songs(tmp_path: Path) -> None:
     training = resolve.find(str(tmp_path / "p"))[0].parts["denoiser"].training
     assert np.isfinite(training["validation"]["error"])
     assert (training["gains_db"], training["interference_share"]) == ([GAINS.low, GAINS.high], PRESENT)
-    for lacking in ({"init": None}, {"interference": ()}, {"low_bands": True}):
+    for lacking in ({"interference": ()}, {"low_bands": True}):
         with pytest.raises(UsageError, match="songs"):
             run(request(data, tmp_path / "q", **{**songs, **lacking}))
     recordings = tmp_path / "musdb" / "train" / "A - One"
     with pytest.raises(InputError):
         run(request(recordings, tmp_path / "q", **{**songs, "interference": (str(recordings),)}))
     assert not (tmp_path / "q").exists()
+
+
+def test_a_prior_of_a_chosen_width_is_trained_on_songs_from_nothing(tmp_path: Path) -> None:
+    data, songs = make_musdb(tmp_path / "musdb"), {"songs": True, "interference": ("bass", "other")}
+    run(request(data, tmp_path / "first", **songs, width=24))
+    config = load_mdct_denoiser(tmp_path / "first").config
+    assert (config.width, config.low, config.p_mean) == (24, 0, SPECTRUM["p_mean"])
+    again = {**songs, "init": str(tmp_path / "first")}
+    run(request(data, tmp_path / "second", **again, width=24))
+    with pytest.raises(PriorError, match="width"):
+        run(request(data, tmp_path / "third", **again))
