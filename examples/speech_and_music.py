@@ -13,12 +13,13 @@ writes ``OUT/train/TrackNNNNN/{metadata.yaml, stems/S00.flac, stems/S01.flac}``,
 folder but the first has another pitch and other formants: the utterances are resampled, which makes other
 speakers of them; so is the music of every track. A part of the tracks has an echoing room around the voice.
 Utterances are brought to one loudness, up to some decibels; the loudness of the stems in a mixture is up to
-the training. Formats that libsndfile does not read are decoded by FFmpeg (G.722, GSM).
+the training, unless ``--ratio`` is given. FFmpeg decodes what libsndfile does not read (G.722, GSM).
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -138,6 +139,13 @@ def excerpt(paths: Sequence[Path], rate: int, length: int, rng: np.random.Genera
     return np.concatenate(parts)
 
 
+def at_ratio(voice: Audio, music: Audio, ratio: float) -> tuple[Audio, Audio]:
+    """Return both with a ratio of their powers in dB, and no sample above full scale in their sum."""
+    gain = np.sqrt(np.square(voice).mean() / max(float(np.square(music).mean()), 1e-12)) * 10 ** (-ratio / 20)
+    whole = max(1.0, float(np.abs(voice + gain * music).max()) / 0.99)
+    return np.asarray(voice / whole, np.float32), np.asarray(gain * music / whole, np.float32)
+
+
 def write(track: Path, stems: dict[str, Audio], rate: int) -> None:
     """Write a track in the layout of Slakh2100."""
     (track / "stems").mkdir(parents=True, exist_ok=True)
@@ -150,6 +158,7 @@ def write(track: Path, stems: dict[str, Audio], rate: int) -> None:
 
 
 def main() -> None:
+    """Write the tracks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--split", choices=("train", "validation", "test"), default="train")
@@ -158,6 +167,8 @@ def main() -> None:
     parser.add_argument("--versions", type=int, default=1, help="of every folder of speech")
     parser.add_argument("--seconds", type=float, default=90.0)
     parser.add_argument("--rate", type=int, default=22050)
+    parser.add_argument("--tracks", type=int, help="most of a version of a folder")
+    parser.add_argument("--ratio", type=float, action="append", help="dB of speech over music, in turn")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     pieces = [path for folder in given.music for path in find(folder)]
@@ -165,10 +176,13 @@ def main() -> None:
     for version in range(given.versions):
         for index, folder in enumerate(given.speech):
             rng = np.random.default_rng([given.seed, version, index])
-            for voice in utterances(find(folder), given.rate, given.seconds, rng, version):
-                number += 1
+            voices = utterances(find(folder), given.rate, given.seconds, rng, version)
+            for voice in itertools.islice(voices, given.tracks):
                 voice = room(voice, given.rate, rng) if version and rng.random() < ROOMS else voice
                 music = excerpt(pieces, given.rate, len(voice), rng)
+                if given.ratio:
+                    voice, music = at_ratio(voice, music, given.ratio[number % len(given.ratio)])
+                number += 1
                 write(
                     given.out / given.split / f"Track{number:05d}",
                     {"Speech": voice, "Music": music},

@@ -42,6 +42,7 @@ TITLES = {
     "usdr": "uSDR",
     "si-sdri": "SI-SDRi",
     "mrstft": "Multi-resolution STFT distance",
+    "pes": "Energy where the reference is silent",
     "nll": "Negative log-likelihood",
     "cross-likelihood": "Cross-likelihood",
     "is": "Inception score",

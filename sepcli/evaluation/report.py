@@ -48,6 +48,8 @@ from sepcli.metrics import METRICS
 
 FORMAT = 1
 """The format of the reports that this version writes."""
+AT_SILENCE = "pes"
+"""The metric of windows in which a source is silent, which the others leave out."""
 MEDIANS = "Median over tracks of the medians over windows, as museval reports."
 """The caption of a table of medians."""
 SIGNIFICANT = 0.05
@@ -127,7 +129,7 @@ def make_report(
         intervals: of values of whole sets, by metric and method.
     """
     remarks = list(notes)
-    silent = {score.track for score in scores if score.left_out}
+    silent = {score.track for score in scores if score.left_out and score.metric != AT_SILENCE}
     if silent:
         remarks.append(f"{len(silent)} track(s) have windows without SDR: {SILENCE}")
     uneven = {(score.track, score.method, score.stem): abs(score.excess) for score in scores if score.excess}
@@ -139,6 +141,9 @@ def make_report(
         )
     if any(np.isinf(score.value) for score in scores):
         remarks.append("some values are infinite: an estimate equals its reference, or is orthogonal to it")
+    without = sum(score.metric == AT_SILENCE and np.isnan(score.value) for score in scores)
+    if without:
+        remarks.append(f"{without} value(s) of {AT_SILENCE} are in no mean: the source is never silent there")
     missing = Counter(score.metric for score in scores if np.isnan(score.value) and not score.left_out)
     for metric, count in missing.items():
         remarks.append(

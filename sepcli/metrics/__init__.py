@@ -113,6 +113,16 @@ METRICS: Mapping[str, Metric] = {
             unit="",
             higher_is_better=False,
         ),
+        Metric(
+            "pes",
+            "audio",
+            "track",
+            f"{_TRACKS}:pes",
+            "level of the estimate relative to the mixture (lower is better) where the reference is 60 dB"
+            " below it: median over 1 s windows, then mean over tracks",
+            higher_is_better=False,
+            windows=True,
+        ),
         _track("isr", f"ISR {_BSS}"),
         _track("sir", f"SIR {_BSS}"),
         _track("sar", f"SAR {_BSS}"),

@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))
 """FFT size, hop and window of the multi-resolution STFT distance, in samples; the paper's, at 24 kHz."""
 LEAST_MAGNITUDE = 1e-7
+SILENCE = 1e-6
+"""Power of a source relative to the mixture up to which it counts as silent: -60 dB."""
 FRAMES = 1024
 """Frames that are transformed at once."""
 
@@ -120,6 +122,39 @@ def si_sar(references: ArrayLike, estimates: ArrayLike) -> Array:
         artifacts = float(error @ error)
         with np.errstate(divide="ignore"):
             values[k] = 10 * np.log10(target / artifacts) if artifacts else np.inf
+    return values
+
+
+def energy_at_silence(references: ArrayLike, estimates: ArrayLike, mixture: ArrayLike, window: int) -> Array:
+    """Level of what is estimated while a source is silent, relative to the mixture.
+
+    10 log10(Σŝ²/Σm²), "predicted energy at silence", in windows in which the reference is 60 dB or more below
+    the mixture; at least -120 dB.
+
+    Args:
+        references: (K, T, C).
+        estimates: likewise.
+        mixture: (T, C).
+        window: samples per window; a last partial one is left out, a shorter signal is one window.
+
+    Returns:
+        (K, W); NaN where the reference is not silent, or the mixture is.
+
+    Source: Schulze-Forster et al. 2019, whose values are not relative to the mixture.
+    """
+    s, s_hat = _checked(references, estimates)
+    m = np.asarray(mixture)
+    if s.ndim != 3 or s.shape[1:] != m.shape:
+        raise ValueError(f"need (K, T, C) and (T, C), not {s.shape} and {m.shape}")
+    window = min(window, s.shape[1])
+    values = np.full((len(s), s.shape[1] // max(window, 1)), np.nan)
+    for w in range(values.shape[1]):
+        part = slice(w * window, (w + 1) * window)
+        power = np.square(m[part], dtype=np.float64).sum()
+        if not power:
+            continue
+        true, found = (np.square(x[:, part], dtype=np.float64).sum(axis=(1, 2)) / power for x in (s, s_hat))
+        values[:, w] = np.where(true <= SILENCE, 10 * np.log10(np.maximum(found, 1e-12)), np.nan)
     return values
 
 

@@ -72,6 +72,11 @@ def mrstft(track: Track) -> Array:
     return track.by_source(lambda s, s_hat: np.asarray(audio.mrstft(s, s_hat)))
 
 
+def pes(track: Track) -> Array:
+    """Predicted energy at silence per window, relative to the mixture."""
+    return audio.energy_at_silence(track.references, track.estimates, track.mixture, track.window)
+
+
 def isr(track: Track) -> Array:
     """Source image to spatial distortion ratio per window."""
     return np.asarray(track.bss[0])

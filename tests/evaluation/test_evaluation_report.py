@@ -184,6 +184,13 @@ def test_notes_on_silence_and_infinity() -> None:
     assert infinite
 
 
+def test_a_note_on_sources_that_are_never_silent() -> None:
+    scores = [TrackScore("a", "ours", "bass", "pes", math.nan, left_out=2)]
+    scores += [TrackScore("a", "ours", "drums", "pes", -40.0, left_out=1)]
+    (note,) = make_report(PROTOCOL, scores).notes
+    assert note == "1 value(s) of pes are in no mean: the source is never silent there"
+
+
 def test_fingerprints_tell_protocols_apart() -> None:
     assert PROTOCOL.fingerprint() == dataclasses.replace(PROTOCOL).fingerprint()
     assert PROTOCOL.fingerprint() != dataclasses.replace(PROTOCOL, seed=1).fingerprint()

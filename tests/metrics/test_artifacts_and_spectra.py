@@ -1,11 +1,11 @@
-"""SI-SAR and the multi-resolution STFT distance, against closed forms."""
+"""SI-SAR, the multi-resolution STFT distance and the energy at silence, against closed forms."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from sepcli.metrics.audio import RESOLUTIONS, mrstft, si_sar, si_sdr
+from sepcli.metrics.audio import RESOLUTIONS, energy_at_silence, mrstft, si_sar, si_sdr
 
 RNG = np.random.default_rng(0)
 
@@ -68,3 +68,16 @@ def test_a_silent_reference_has_no_distance() -> None:
     assert np.isfinite(mrstft(signal, 0 * signal))
     with pytest.raises(ValueError, match="T, C"):
         mrstft(signal[:, 0], signal[:, 0])
+
+
+def test_energy_at_silence_is_of_windows_in_which_the_reference_is_silent() -> None:
+    mixture = RNG.standard_normal((400, 2))
+    first = mixture.copy()
+    first[:100] = 1e-4 * mixture[:100]  # 80 dB below
+    references = np.stack([first, mixture - first])
+    values = energy_at_silence(references, np.stack([0.1 * mixture, 0 * mixture]), mixture, 100)
+    np.testing.assert_allclose(values, [[-20, *[np.nan] * 3], [np.nan, *[-120] * 3]])
+    assert np.isnan(energy_at_silence(0 * references, references, 0 * mixture, 100)).all()
+    assert energy_at_silence(references, references, mixture, 1000).shape == (2, 1)
+    with pytest.raises(ValueError, match="need"):
+        energy_at_silence(references, references, mixture[:10], 100)

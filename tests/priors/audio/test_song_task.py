@@ -117,5 +117,5 @@ def test_a_prior_of_a_chosen_width_is_trained_on_songs_from_nothing(tmp_path: Pa
     assert (config.width, config.low, config.p_mean) == (24, 0, SPECTRUM["p_mean"])
     again = {**songs, "init": str(tmp_path / "first")}
     run(request(data, tmp_path / "second", **again, width=24))
-    with pytest.raises(PriorError, match="width"):
+    with pytest.raises(PriorError, match="another network"):
         run(request(data, tmp_path / "third", **again))
