@@ -3,7 +3,7 @@
     python examples/reproduce/model_cards.py            # writes the files
     python examples/reproduce/model_cards.py --check    # exits with 1 if they differ
 
-Run it after a bundled card has changed. The text of the licence is that of the repository.
+Run it after a bundled card has changed. The text of a licence is that of the repository (MIT), or in ``licences``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from sepcli.catalog.model_card import README, model_card
 
 ROOT = Path(__file__).parents[2]
 LICENCE = "LICENSE"
+TEXTS = {"MIT": ROOT / LICENCE, "CC-BY-SA-3.0": Path(__file__).parent / "licences" / "CC-BY-SA-3.0.txt"}
+"""SPDX identifier → the text of the licence."""
 
 
 def licence(card: Card) -> str:
     """Return the licence of a bundled prior's folder, with the licences of its training data."""
-    text = (ROOT / LICENCE).read_text(encoding="utf-8")
+    text = TEXTS[card.licence].read_text(encoding="utf-8")
     about = f"This licence covers the files of this folder, the weights of the prior {card.name} among them."
     if not card.datasets:
         return f"{text}\n{about}\nThe training data are computed by sepcli from a seed.\n"
