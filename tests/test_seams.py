@@ -20,7 +20,8 @@ from sepcli.media.stems import StemWriter, reorder
 from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.audio.engine import AudioEngine
 from sepcli.priors.audio.gaussian_bands import GaussianBands
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.audio.train_denoiser import STREAM, overlap_for
 from sepcli.protocols import DenoisingPrior, Engine, Posterior, ProgressCallback
 from sepcli.samplers.projected import Projected

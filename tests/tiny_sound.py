@@ -13,7 +13,8 @@ import torch
 from msgspec import structs
 
 from sepcli.catalog import card as cards
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.training.loop import write_weights
 
 

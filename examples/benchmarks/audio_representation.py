@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.datasets.stems import StemBank
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.denoiser_task import AudioTask
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.priors.audio.recordings import measure_bands, open_banks, sample_coefficients
-from sepcli.priors.audio.train_denoiser import AudioTask
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.images.denoiser import DenoiserConfig, UNet
 from sepcli.priors.precision import fastest
 from sepcli.training.ema import averaged

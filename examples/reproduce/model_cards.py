@@ -3,7 +3,8 @@
     python examples/reproduce/model_cards.py            # writes the files
     python examples/reproduce/model_cards.py --check    # exits with 1 if they differ
 
-Run it after a bundled card has changed. The text of a licence is that of the repository (MIT), or in ``licences``.
+Run it after a bundled card has changed. The text of a licence is that of the repository, for MIT, or in
+``licences``.
 """
 
 from __future__ import annotations

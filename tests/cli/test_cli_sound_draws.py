@@ -12,7 +12,8 @@ import soundfile
 
 from sepcli.catalog import card as cards
 from sepcli.cli.app import run
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.separation.ranking import RULE
 from sepcli.separation.seeds import sample_seeds
 from sepcli.training.loop import write_weights

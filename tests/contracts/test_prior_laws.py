@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from sepcli.errors import PriorError
 from sepcli.priors.audio.gaussian_bands import GaussianBands
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.glow import GlowConfig, GlowPrior

@@ -28,7 +28,9 @@ def test_a_bundled_prior_states_licences_and_limits(name: str) -> None:
     assert (entries["license"], entries["library_name"]) == (card.licence.lower(), "sepcli")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert card.licence in project["license"].split(" AND ")
-    if any("SA" in entry.licence.split("-") for entry in card.datasets if entry.name.startswith("recordings")):
+    if any(
+        "SA" in entry.licence.split("-") for entry in card.datasets if entry.name.startswith("recordings")
+    ):
         assert card.licence == "CC-BY-SA-3.0"
     for text in (*card.limits, *(entry.licence for entry in card.datasets), "## Results", "## Training"):
         assert text in body

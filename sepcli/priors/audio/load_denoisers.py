@@ -14,7 +14,8 @@ from sepcli.catalog.bounded import Files
 from sepcli.catalog.network import load_network
 from sepcli.priors.audio.engine import AudioEngine, check_alike, for_inference
 from sepcli.priors.audio.gaussian_bands import SECONDS, fit_other
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.selection import Selection
 from sepcli.separation.engines import score_engine
 from sepcli.separation.independent import IndependentPriors

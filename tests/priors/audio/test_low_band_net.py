@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.priors.audio.low_band_net import HOP, LENGTH, PARTS, LowBandNet, overlap_add, short_frames
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.signal.mdct import imdct, mdct
 
 BANDS = tuple(float(s) for s in np.geomspace(0.5, 1e-3, 40))

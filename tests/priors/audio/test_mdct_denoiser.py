@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.audio.mdct_denoiser import MAX_RATIO, SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import MAX_RATIO, SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 
 BANDS = tuple(float(s) for s in np.geomspace(0.5, 1e-3, 8))
 TINY = SpectralConfig(bins=8, width=16, blocks=3, dilations=(1, 2), embedding=8, band_std=BANDS)

@@ -18,7 +18,8 @@ from sepcli.priors.audio import load_denoisers as spectral
 from sepcli.priors.audio.engine import AudioEngine
 from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_other
 from sepcli.priors.audio.load_denoisers import EXTRACTING, sampler_defaults
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.protocols import Posterior, Sampler
 from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.projected import Projected

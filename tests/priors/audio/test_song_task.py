@@ -14,9 +14,10 @@ from sepcli.catalog import resolve
 from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.priors.audio.recordings import REFERENCE
 from sepcli.priors.audio.song_task import GAINS, PRESENT, SPECTRUM, SongTask, band_gains
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.training.task import LoopSettings
 
 BINS, FRAMES = 32, 16

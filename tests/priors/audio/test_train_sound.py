@@ -20,10 +20,11 @@ from sepcli.datasets.audio_folder import levelled
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.stems import StemBank, concatenate
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
+from sepcli.priors.audio import denoiser_task, train_denoiser
 from sepcli.priors.audio import recordings as audio
-from sepcli.priors.audio import train_denoiser
 from sepcli.priors.audio.load_denoisers import load_mdct_denoiser
-from sepcli.priors.audio.mdct_denoiser import SpectralConfig, SpectralPrior
+from sepcli.priors.audio.mdct_denoiser import SpectralPrior
+from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.audio.train_denoiser import sample_audio
 from sepcli.signal.mdct import mdct
 from sepcli.training.checkpoints import Progress
@@ -107,7 +108,7 @@ def test_the_lowest_bands_get_a_network_of_their_own(
     for key, value in before.state_dict().items():
         assert torch.equal(after.state_dict()[key], value)
     entry = resolve.find(str(tmp_path / "p"))[0].parts["denoiser"].training
-    assert entry["interference_share"] == train_denoiser.LOW_INTERFERENCE
+    assert entry["interference_share"] == denoiser_task.LOW_INTERFERENCE
     assert "error" in entry["validation"]
     again = {"init": str(tmp_path / "p"), "interference": (str(recordings),)}
     run(request(recordings, tmp_path / "q", **again))  # all of it
@@ -180,7 +181,7 @@ def test_a_task_learns_to_tell_a_tone_from_noise() -> None:
         torch.manual_seed(0)
         network = SpectralPrior(config)
     mean = averaged(network)
-    task = train_denoiser.AudioTask(network, mean.module, bank(), bank(5.0), 16, 16)
+    task = denoiser_task.AudioTask(network, mean.module, bank(), bank(5.0), 16, 16)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     before = task.validate()
     assert before == task.validate()
@@ -211,7 +212,7 @@ def test_sounds_of_another_kind_are_learnt_not_to_be_taken_for_its_own() -> None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = SpectralPrior(config)
-        task = train_denoiser.AudioTask(network, network, own, own, 16, 16, interference)
+        task = denoiser_task.AudioTask(network, network, own, own, 16, 16, interference)
         optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
         for step in range(150):
             loss, _ = task.loss(*task.sample(np.random.default_rng(step)))
@@ -232,7 +233,7 @@ def test_what_it_is_against_is_a_folder_or_a_class_of_the_songs(
     words = {"sources": ("Drums",), "interference": ("bass", str(recordings)), "loop": still}
     run(request(tiny_slakh, tmp_path / "p", **words))
     card, _ = resolve.find(str(tmp_path / "p"))
-    assert card.parts["denoiser"].training["interference_share"] == train_denoiser.INTERFERENCE
+    assert card.parts["denoiser"].training["interference_share"] == denoiser_task.INTERFERENCE
     with pytest.raises(UsageError, match="bass"):
         run(request(recordings, tmp_path / "q", interference=("bass",)))
     with pytest.raises(UsageError, match="interference"):
