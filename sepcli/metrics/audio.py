@@ -153,8 +153,10 @@ def energy_at_silence(references: ArrayLike, estimates: ArrayLike, mixture: Arra
         power = np.square(m[part], dtype=np.float64).sum()
         if not power:
             continue
-        true, found = (np.square(x[:, part], dtype=np.float64).sum(axis=(1, 2)) / power for x in (s, s_hat))
-        values[:, w] = np.where(true <= SILENCE, 10 * np.log10(np.maximum(found, 1e-12)), np.nan)
+        true, estimated = (
+            np.square(x[:, part], dtype=np.float64).sum(axis=(1, 2)) / power for x in (s, s_hat)
+        )
+        values[:, w] = np.where(true <= SILENCE, 10 * np.log10(np.maximum(estimated, 1e-12)), np.nan)
     return values
 
 
