@@ -58,13 +58,13 @@ AUDIO = Kind(
 IMAGES = Kind(
     "images that are separated here",
     f"--dataset {_datasets('image')}",
-    _SEPARATING | {"pairing", "task", "inception_weights"},
+    _SEPARATING | {"pairing", "sources", "task", "inception_weights"},
     metrics_of("image", "item", "set", "check"),
 )
 COLORS = Kind(
     "images that are colorized here",
     f"--task {COLORIZE}",
-    IMAGES.options - {"pairing"},
+    IMAGES.options - {"pairing", "sources"},
     metrics_of("image", "item", "set"),
 )
 LIKELIHOOD = Kind(

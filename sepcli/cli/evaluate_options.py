@@ -131,6 +131,10 @@ class EvaluateOptions:
             " 5-9, of cifar10 an animal with a machine. Default: any."
         ),
     ] = None
+    sources: Annotated[
+        int | None,
+        on_data("Images of a sum, of any pairing. Default: 2.", "--sum", min=2, max=16),
+    ] = None
     pairs: Annotated[
         int | None,
         on_data("Only the first N items or tracks.", "--only", "--pairs", **limits(Items)),

@@ -193,10 +193,11 @@ def _sums(
         raise UsageError(f"{data[0]} is given twice", "give it once for pairs of any two of its images")
     opened = [_open_images(request, folder, shape) for folder in data]
     pairing = options.pairing or "any"
-    pairs = opened[0].pairs(options.pairs or request.dataset.items, pairing, *opened[1:])
+    other, count = next(iter(opened[1:]), None), options.sources or 2
+    pairs = opened[0].pairs(options.pairs or request.dataset.items, pairing, other, count)
     conditional = pairing == "class" and classes == pairs.names
     labels = (0, 1) if conditional else None
-    selection = choose(request.priors, weights=(1.0, 1.0), labels=labels, **given)
+    selection = choose(request.priors, weights=(1.0,) * count, labels=labels, **given)
     _note(request, selection.notes)
     separator = load_selection(selection, device)
     about = separator.describe() | {"class_conditional": conditional}

@@ -60,18 +60,27 @@ class LabelledImages:
         """Return some of the images, by a slice or a mask (N,)."""
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
-    def pairs(self, count: int, pairing: str = "any", other: LabelledImages | None = None) -> ImagePairs:
-        """Return random pairs of images, to be mixed.
+    def pairs(
+        self, count: int, pairing: str = "any", other: LabelledImages | None = None, sources: int = 2
+    ) -> ImagePairs:
+        """Return random pairs of images, or more than two at once, to be mixed.
 
         Args:
             count: number of pairs.
             pairing: ``any`` two images, or of two classes (``class``).
             other: the images of the second source, if they are others.
+            sources: number of images of an item; more than two are any images of one data set.
 
         Raises:
             InputError: the images have no two such classes.
-            UsageError: no such pairing.
+            UsageError: no such pairing, or there are none of so many.
         """
+        if sources != 2:
+            if sources < 2 or pairing != "any" or other is not None:
+                raise UsageError(f"sums of {sources} images are of any of one data set", "use 2", "sources")
+            names = tuple(f"image-{n + 1}" for n in range(sources))
+            groups = (Group(self.images, np.arange(len(self))),) * sources
+            return ImagePairs(self.title, f"any {sources}", names, groups, count)
         if pairing not in ("any", "class"):
             raise UsageError(f"there is no pairing '{pairing}'", "use any or class", argument="pairing")
         if other is not None:
@@ -109,13 +118,13 @@ class Group:
 
 @dataclass(frozen=True)
 class ImagePairs:
-    """Random pairs of images.
+    """Random pairs of images, or K > 2 at once.
 
     Attributes:
         title: the data set.
-        rule: how the two of a pair are chosen.
-        names: names of the two sources.
-        groups: groups of the first and of the second of a pair.
+        rule: how those of an item are chosen.
+        names: names of the K sources.
+        groups: groups of the first, the second, … of an item.
         count: number of pairs.
         shared: whether nothing tells the two sources apart.
         training: opens training images, and returns the images of either source; None: there are none.
@@ -123,7 +132,7 @@ class ImagePairs:
 
     title: str
     rule: str
-    names: tuple[str, str]
+    names: tuple[str, ...]
     groups: tuple[Group, ...]
     count: int
     shared: bool = True
@@ -132,7 +141,7 @@ class ImagePairs:
     @property
     def originals(self) -> Images:
         """All images of both groups' arrays."""
-        first, second = (group.images for group in self.groups)
+        first, second, *_ = (group.images for group in self.groups)  # more than two are of one group
         return first if first is second else np.concatenate([first, second])
 
     def items(self, seed: int) -> Iterator[Pair]:
@@ -159,23 +168,28 @@ class ColorImages:
 
 
 def random_pairs(groups: tuple[Group, ...], count: int, seed: int) -> Iterator[Pair]:
-    """Yield random pairs; pair number n depends on the seed and n only.
+    """Yield random pairs, or one of every group; item number n depends on the seed and n only.
 
     Raises:
-        InputError: there are no two images to pair.
+        InputError: there are not as many images as groups.
     """
-    first, second = groups
-    together = first.images is second.images
-    few = together and len(np.union1d(first.chosen, second.chosen)) < 2
-    if few or not (len(first.chosen) and len(second.chosen)):
-        raise InputError("the data set has no two images to pair", "use the whole test set")
+    first = groups[0]
+    together = all(group.images is first.images for group in groups)
+    different = len(np.unique(np.concatenate([group.chosen for group in groups])))
+    if (together and different < len(groups)) or not all(len(group.chosen) for group in groups):
+        few = "two images to pair" if len(groups) == 2 else f"{len(groups)} images to mix"
+        raise InputError(f"the data set has no {few}", "use the whole test set")
+    kind = "pair" if len(groups) == 2 else "sum"
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        one = rng.choice(first.chosen)
-        other = rng.choice(second.chosen)
-        while together and other == one:
-            other = rng.choice(second.chosen)
-        yield _item(f"pair-{number:05d}", np.stack([first.images[one], second.images[other]]))
+        chosen: list[int] = []
+        for group in groups:
+            one = int(rng.choice(group.chosen))
+            while together and one in chosen:
+                one = int(rng.choice(group.chosen))
+            chosen.append(one)
+        images = [group.images[one] for group, one in zip(groups, chosen, strict=True)]
+        yield _item(f"{kind}-{number:05d}", np.stack(images))
 
 
 def _item(name: str, images: Images) -> Pair:

@@ -105,6 +105,18 @@ def test_the_sources_sum_to_the_mixture(tokens: Path, mixture: Path, tmp_path: P
     assert priors == sorted(priors, reverse=True)
 
 
+def test_three_sources_sum_to_the_mixture(tokens: Path, mixture: Path, tmp_path: Path) -> None:
+    words = ["separate", mixture, "--prior", tokens, "-o", tmp_path / "out", "-q", "--sources", 3]
+    assert call(*words, "--set", "sweeps=1") == 0
+    folder = tmp_path / "out" / "mix"
+    parts = [np.asarray(Image.open(folder / f"digit-{k}.png")).astype(float) for k in (1, 2, 3)]
+    np.testing.assert_allclose(
+        np.mean(parts, axis=0), np.asarray(Image.open(mixture)).astype(float), atol=0.51
+    )
+    settings = json.loads((folder / "run.json").read_text())["settings"]
+    assert (settings["sweeps"], settings["chains"]) == (1, 4)
+
+
 @pytest.mark.parametrize("sampler", ["greedy", "ancestral", "beam"])
 def test_every_sampler(tokens: Path, mixture: Path, tmp_path: Path, sampler: str) -> None:
     words = ["separate", mixture, "--prior", tokens, "-q", "--method", "lass", "--sampler", sampler]
@@ -128,7 +140,7 @@ def test_images_of_another_size_fail_alone(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--sources", 3], "weight"),
+        (["--weights", "0.5,0.3,0.2"], "weight"),
         (["--weights", "0.7,0.3"], "weight"),
         (["--sampler", "projected"], "projected"),
         (["--method", "score"], "tokens"),
@@ -178,6 +190,13 @@ def test_digits_are_evaluated(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert report["results"]["residual"]["sepcli"]["mixture"]["mean"] < 0.01
     assert report["protocol"]["settings"]["class_conditional"] is True
     assert report["cost"]["evaluations"] == 49 * 3
+    three = ["--sum", 3, "--set", "sweeps=1", "--set", "refine=1"]
+    assert call(*words, *three, "-o", tmp_path / "three.json") == 0
+    report = json.loads((tmp_path / "three.json").read_text())
+    assert set(report["results"]["psnr"]["sepcli"]) == {"image-1", "image-2", "image-3", "average"}
+    assert report["cost"]["evaluations"] == 49 * 3 * 2
     capsys.readouterr()
+    assert call(*words, "--sum", 3, "--pairing", "class") == 2
+    assert "3" in two_lines(capsys)
     assert call(*words, "--method", "score") == 2
     assert "digits" in two_lines(capsys)

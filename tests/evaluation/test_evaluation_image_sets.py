@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sepcli.datasets.image_pairs import Group, ImagePairs, random_pairs
+from sepcli.datasets.image_pairs import Group, ImagePairs, LabelledImages, random_pairs
 from sepcli.errors import InputError, OutputError, UsageError
 from sepcli.evaluation.distribution import ORIGINALS, Sets, has_images, image_place, keep_images
 from sepcli.evaluation.report import Report, table
@@ -215,6 +215,21 @@ def test_scores_without_their_images_are_made_again(tmp_path: Path, lost: str) -
         place.write_bytes(place.read_bytes()[:-1])
     resumed = evaluate(engine(), 6, journal=journal)
     assert (resumed.scores, resumed.protocol) == (whole.scores, whole.protocol)
+
+
+def test_sums_of_more_are_of_different_images() -> None:
+    images = LabelledImages(np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1), np.zeros(4, np.int64))
+    sums = images.pairs(20, sources=3)
+    assert sums.names == ("image-1", "image-2", "image-3")
+    for item in sums.items(0):
+        assert item.sources.shape == (3, 1, 1, 1)
+        assert len(np.unique(item.sources)) == 3
+    assert [item.id for item in images.pairs(2, sources=3).items(1)] == ["sum-00000", "sum-00001"]
+    with pytest.raises(InputError):
+        list(images.pairs(1, sources=5).items(0))
+    for wrong in ({"sources": 1}, {"sources": 3, "pairing": "class"}, {"sources": 3, "other": images}):
+        with pytest.raises(UsageError):
+            images.pairs(1, **wrong)  # type: ignore[arg-type]
 
 
 def test_pairs_of_two_folders_may_have_one_number() -> None:

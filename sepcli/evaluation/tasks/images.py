@@ -1,5 +1,7 @@
 """BASIS' protocol: weighted sums of two test images, separated; each pair is scored in its better order.
 
+Sums of more images are scored likewise, in the best order of all.
+
 PSNR is 10 log10(1/mean squared error) of images clamped to [0, 1]; the estimates of a pair are put in the
 order of the greater mean PSNR, for SSIM as well. Baselines are half the mixture and, where there are training
 images, dictionaries. Sets of separated images are compared with all test images.
@@ -39,11 +41,11 @@ from sepcli.protocols import Engine, ProgressCallback
 
 @dataclass(frozen=True)
 class ImageSums:
-    """Sums of two images.
+    """Sums of two images, or more.
 
     Attributes:
-        data: the pairs.
-        engine: of two sources; its weights mix the pairs, 1 and 1 in the paper.
+        data: the pairs, or K images at once.
+        engine: of as many sources; its weights mix them, 1 and 1 in the paper.
         samples: S per pair; of several, the likeliest under the prior has a row.
         settings: description of the engine, for the protocol.
         networks: of metrics of sets, by name; see ``sepcli.evaluation.distribution.open_networks``.
@@ -62,30 +64,37 @@ class ImageSums:
 
     def setup(self, plan: Plan) -> Setup:
         """Return the protocol; refuses engines of other sums, and nll without a density."""
-        if len(self.engine.weights) != 2:
+        count = len(self.data.names)
+        kind = "pairs" if count == 2 else "sums"
+        if len(self.engine.weights) != count:
+            given = "pairs" if count == 2 else f"sums of {count}"
             raise UsageError(
-                f"pairs of images for a separator of {len(self.engine.weights)} sources", "use one of two"
+                f"{given} of images for a separator of {len(self.engine.weights)} sources",
+                f"use one of {count}",
             )
         if NLL in plan.metrics and self.engine.density is None:
             raise UsageError(f"{NLL} needs a prior that is a density", "use a normalizing flow")
         originals = self.data.originals
         dictionaries, notes = self.learned(plan.seed)
         settings: dict[str, Any] = {"samples": self.samples, "test_images": len(originals)}
-        settings["order"] = "the estimates of a pair in the order of the greater mean PSNR"
+        better = (
+            "a pair in the order of the greater" if count == 2 else "an item in the order of the greatest"
+        )
+        settings["order"] = f"the estimates of {better} mean PSNR"
         if self.data.training is not None:
             settings[NMF] = describe_dictionaries(dictionaries, self.data.shared)
         rows = self._rows(plan)
         return images.image_setup(
             plan,
             self.engine,
-            Sets(plan.of("set"), self.networks, originals, rows, images=2),
+            Sets(plan.of("set"), self.networks, originals, rows, images=count),
             (RESIDUAL, *([NLL] if self.engine.density else [])),
             {**self.settings, **settings},
-            "pair",
+            "pair" if count == 2 else "item",
             notes,
-            dataset=f"{self.data.title}, pairs 0 … {self.data.count - 1}, {self.data.rule}",
+            dataset=f"{self.data.title}, {kind} 0 … {self.data.count - 1}, {self.data.rule}",
             stems=self.data.names,
-            mixture=describe_mixture(self.engine.weights, ANY),
+            mixture=describe_mixture(self.engine.weights, ANY if count == 2 else self.data.names),
             tracks=self.data.count,
         )
 
@@ -127,7 +136,7 @@ class ImageSums:
     def _separate(
         self, items: Members[Pair], plan: Plan, on_progress: ProgressCallback | None
     ) -> tuple[dict[str, Tensor], float]:
-        """Estimates (B, 2, C, H, W) by row, and the seconds that separating took."""
+        """Estimates (B, K, C, H, W) by row, and the seconds that separating took."""
         alpha = self.engine.weights
         mixtures = torch.stack([weighted(torch.from_numpy(pair.sources), alpha) for _, pair in items])
         _, estimates, seconds = images.sample_images(
@@ -159,14 +168,14 @@ def weighted(sources: Tensor, weights: tuple[float, ...]) -> Tensor:
 
 
 def ordered(pair: Pair, estimates: Tensor) -> Pixels:
-    """Clamp estimates (2, C, H, W) to [0, 1] and put them in the order of the greatest mean PSNR."""
+    """Clamp estimates (K, C, H, W) to [0, 1] and put them in the order of the greatest mean PSNR."""
     return in_best_order(pair.sources, estimates.clamp(0.0, 1.0).numpy(), psnr)
 
 
 def pair_values(
     pair: Pair, names: tuple[str, ...], rows: Mapping[str, Tensor], metrics: tuple[str, ...] = ("psnr",)
 ) -> list[TrackScore]:
-    """Compare every row's estimates (2, C, H, W), in the order of the greater PSNR, with a pair."""
+    """Compare every row's estimates (K, C, H, W), in the order of the greatest PSNR, with an item."""
     return [
         score
         for row, estimates in rows.items()

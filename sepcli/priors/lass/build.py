@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 
@@ -53,7 +54,11 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
     check_transformer(card, transformer, codec, digest)
     if card.medium == "image":
         classes = transformer.config.sources[1:]
-        transformer = transformer.of(_chosen(classes, selection.labels or (None, None)))
+        chosen = _chosen(classes, selection.labels or (None,) * len(selection.weights))
+        transformer = transformer.to(device).of(chosen)
+    prior_of = (
+        partial(_prior_of, transformer) if len(selection.weights) > 2 and card.medium == "image" else None
+    )
     shape: tuple[int, ...] = (1,)
     if isinstance(codec, Vqvae1d):
         tokens = -(-codec.config.sample_rate // codec.config.hop)
@@ -76,6 +81,7 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
         latent=load_latent(folder, card, codec).to(device) if settings.latent > 0 else None,
         context=load_context(folder, card, codec, digest).to(device) if settings.context > 0 else None,
         rows=_rows(device, transformer, shape),
+        prior_of=prior_of,
     )
 
 
@@ -94,6 +100,11 @@ def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
         if card.medium == "image" and getattr(settings, key) > 0:
             raise UsageError(f"{card.name} has no {key} likelihood", "leave it out", f"settings.{key}")
     return sampler, settings
+
+
+def _prior_of(transformer: LassTransformer, sources: tuple[int, ...]) -> LassTransformer:
+    """Return the prior of some of the sources of a prior, by their index among them."""
+    return transformer.of(tuple(transformer.sources[k] for k in sources))
 
 
 def _rows(device: torch.device, transformer: LassTransformer, shape: tuple[int, ...]) -> int:

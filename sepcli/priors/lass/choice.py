@@ -11,6 +11,9 @@ from torch import Tensor
 
 from sepcli.signal.mixing import WeightedSum
 
+BISECTIONS = 40
+"""Halvings of the interval of the multiplier of a projection; float32 has no finer ones."""
+
 
 def candidate_seeds(seeds: Tensor, candidates: int) -> Tensor:
     """Derive the seeds (B, S · N) of N candidates per sample from those of samples (B, S), int64.
@@ -45,15 +48,36 @@ def least(cost: Tensor, samples: int, grouped: bool) -> Tensor:
 
 
 def nearest_exact(
-    sources: Tensor, mixture: Tensor, weights: tuple[float, float], bounds: tuple[float, float] | None
+    sources: Tensor, mixture: Tensor, weights: tuple[float, ...], bounds: tuple[float, float] | None
 ) -> Tensor:
-    """Project two sources (N, 2, C, *D) on those of m = α x_1 + β x_2 within bounds, α, β > 0.
+    """Project K sources (N, K, C, *D) on those of m = Σ α_k x_k within bounds, α_k > 0.
 
     A mixture (N, C, *D) that no sources within the bounds have is clamped.
     """
+    if len(weights) > 2:
+        return _nearest_of_many(sources, mixture, weights, bounds)
     (a, b), (low, high) = weights, bounds or (-math.inf, math.inf)
     goal = mixture.clamp((a + b) * low, (a + b) * high)
     lowest, highest = ((goal - b * high) / a).clamp(min=low), ((goal - b * low) / a).clamp(max=high)
     first = (a * goal + b * b * sources[:, 0] - a * b * sources[:, 1]) / (a * a + b * b)
     first = torch.minimum(torch.maximum(first, lowest), highest)
     return torch.stack([first, (goal - a * first) / b], dim=1)
+
+
+def _nearest_of_many(
+    sources: Tensor, mixture: Tensor, weights: tuple[float, ...], bounds: tuple[float, float] | None
+) -> Tensor:
+    """Project on x_k = clamp(y_k + α_k t), the minimum's form, with t per value by bisection."""
+    alpha = torch.tensor(weights, device=sources.device).view(-1, *[1] * (sources.dim() - 2))
+    if bounds is None:
+        left = mixture - (alpha * sources).sum(1)
+        return sources + alpha * (left / alpha.square().sum())[:, None]
+    low, high = bounds
+    goal = mixture.clamp(sum(weights) * low, sum(weights) * high)
+    reach = ((high - low) + (sources - low).abs().amax(1)) / min(weights)
+    below, above = -reach, reach
+    for _ in range(BISECTIONS):
+        middle = (below + above) / 2
+        short = (alpha * (sources + alpha * middle[:, None]).clamp(low, high)).sum(1) < goal
+        below, above = torch.where(short, middle, below), torch.where(short, above, middle)
+    return (sources + alpha * above[:, None]).clamp(low, high)

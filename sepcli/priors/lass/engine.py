@@ -16,6 +16,7 @@ Source: Postolache et al. 2023 (LASS); for images they take the best of 512 cand
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from sepcli.priors.lass.context import ContextLikelihood, ContextTerm
 from sepcli.priors.lass.latent import LatentLikelihood, LatentTerm
 from sepcli.priors.lass.posterior import LassPosterior
 from sepcli.priors.lass.settings import LassSettings
+from sepcli.priors.lass.sweeps import PairSweeps
 from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.protocols import Codec, ProgressCallback, TokenPrior
 from sepcli.samplers.ancestral import Ancestral, Greedy
@@ -46,11 +48,11 @@ TOKENS = 1 << 16
 
 @dataclass(frozen=True)
 class LassEngine:
-    """Separation among tokens; fulfils ``sepcli.protocols.Engine`` for K = 2 sources.
+    """Separation among tokens; fulfils ``sepcli.protocols.Engine`` for K = 2 sources, and for more images.
 
     Attributes:
         codec: signals (B, C, *D) ↔ tokens (B, L).
-        prior: p(z) of the two sources side by side.
+        prior: p(z) of the K sources side by side.
         table: p(z_m | z_1, z_2).
         sampler: greedy, ancestral or beam search.
         settings: likelihood, choice and refinement.
@@ -65,9 +67,11 @@ class LassEngine:
         latent: p(h_m | z_1, z_2) of the mixture's latents, used where ``settings.latent`` is not 0.
         context: p(c | z_k) of the mixture around a token, used where ``settings.context`` is not 0.
         rows: hypotheses that are computed at once.
+        prior_of: (indices of sources) → p(z) of these side by side, for K > 2; None: K is 2.
 
     Raises:
-        UsageError: the weights are not two positive ones, or not proportional to ``encoded``.
+        UsageError: the weights are not positive, or not proportional to ``encoded``; of more than two sources
+            they are not equal, or there is no ``prior_of``.
     """
 
     codec: Codec
@@ -86,6 +90,7 @@ class LassEngine:
     latent: LatentLikelihood | None = None
     context: ContextLikelihood | None = None
     rows: int = 1024
+    prior_of: Callable[[tuple[int, ...]], TokenPrior] | None = None
 
     hop: ClassVar[None] = None
     density: ClassVar[None] = None
@@ -93,13 +98,17 @@ class LassEngine:
 
     def __post_init__(self) -> None:
         weights, encoded = self.weights, self.encoded or self.weights
-        valid = len(weights) == 2 and min(weights) > 0
-        if valid and math.isclose(weights[0] * encoded[1], weights[1] * encoded[0], rel_tol=1e-6):
+        two = len(weights) == 2 and math.isclose(
+            weights[0] * encoded[1], weights[1] * encoded[0], rel_tol=1e-6
+        )
+        alike = len({*weights}) == len({*encoded}) == 1 and self.prior_of is not None
+        if min(weights) > 0 and (two or (len(weights) > 2 and alike)):
             return
         shares = ":".join(f"{weight:g}" for weight in encoded)
         raise UsageError(
-            f"the weights {weights} are not for LASS, which separates two sources mixed {shares}",
-            "leave the weights and the number of sources out, or use a score prior",
+            f"the weights {weights} are not for LASS, which separates sources mixed {shares}, of images also"
+            " more with equal weights",
+            "leave the weights out, or use a score prior",
             argument="weights",
         )
 
@@ -107,7 +116,8 @@ class LassEngine:
     def evaluations(self) -> int:
         """Evaluations of the prior per sample and source of an image, or of a second of audio."""
         hypotheses = self.sampler.width if isinstance(self.sampler, Beam) else self.settings.candidates
-        return self.tokens * (1 if isinstance(self.sampler, Greedy) else hypotheses)
+        moves = self.settings.sweeps * (len(self.weights) - 1) if len(self.weights) > 2 else 1
+        return self.tokens * moves * (1 if isinstance(self.sampler, Greedy) else hypotheses)
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Sample the sources.
@@ -119,7 +129,7 @@ class LassEngine:
             on_progress: called after every token and step of refinement.
 
         Returns:
-            (B, S, 2, C, *D) on the CPU: S samples of the unweighted sources.
+            (B, S, K, C, *D) on the CPU: S samples of the unweighted sources.
 
         Raises:
             InputError: the images are not of the codec's size.
@@ -171,12 +181,12 @@ class LassEngine:
         return proposed
 
     def log_prior(self, sources: Tensor) -> Tensor:
-        """log p of the tokens of sources (B, 2, C, *D), both together, in nats: (B,) on the CPU."""
-        values, at_once = [], max(1, self.rows // 2)
+        """log p of the tokens of sources (B, K, C, *D), all together, in nats: (B,) on the CPU."""
+        values, at_once = [], max(1, self.rows // len(self.weights))
         with torch.inference_mode():
             for part in torch.split(sources, at_once):
                 tokens = self.codec.encode(part.to(self.device).flatten(0, 1)).view(*part.shape[:2], -1)
-                few = torch.split(tokens, max(1, TOKENS // (2 * tokens.shape[-1])))
+                few = torch.split(tokens, max(1, TOKENS // (len(self.weights) * tokens.shape[-1])))
                 values += [self.prior.log_prob(rows).cpu() for rows in few]
         return torch.cat(values)
 
@@ -191,11 +201,15 @@ class LassEngine:
         }
 
     def _sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None) -> Tensor:
-        """Samples (B, S, 2, C, *D) of mixtures (B, C, *D) for seeds (B, S)."""
-        share = SAMPLING if self.settings.refine else 1.0
-        tokens = self.hypotheses(mixture, seeds, portion(on_progress, 0.0, share))
+        """Samples (B, S, K, C, *D) of mixtures (B, C, *D) for seeds (B, S)."""
+        progress = portion(on_progress, 0.0, SAMPLING if self.settings.refine else 1.0)
         goal = mixture / max(self.weights)
-        tokens = self._best(tokens, goal, seeds.shape[1]).transpose(2, 3).flatten(0, 1)  # (B·S, 2, L)
+        if len(self.weights) > 2:
+            tokens, _ = self._sweeps(goal, seeds, progress)
+            tokens = tokens.flatten(0, 1)
+        else:
+            tokens = self._best(self.hypotheses(mixture, seeds, progress), goal, seeds.shape[1])
+            tokens = tokens.transpose(2, 3).flatten(0, 1)  # (B·S, 2, L)
         repeated = goal.repeat_interleave(seeds.shape[1], dim=0)
         if self.settings.refine:
             refinement = Refinement(self.settings.refine, self.settings.refine_rate)
@@ -213,7 +227,32 @@ class LassEngine:
             sources = nearest_exact(sources, repeated, self._unit_weights, bounds)
         return sources.view(*seeds.shape, *sources.shape[1:]).cpu()
 
-    def _posterior(self, signal: Tensor) -> LassPosterior:
+    def _sweeps(
+        self, goal: Tensor, seeds: Tensor, on_progress: ProgressCallback | None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, S, K, L) and costs (B, S) of mixtures (B, C, *D) with weights 1, of K > 2 images."""
+        prior_of, weight = self.prior_of, (self.encoded or self.weights)[0]
+        if prior_of is None:
+            raise ValueError("more than two sources need prior_of")
+
+        def posterior_of(both: Tensor, pair: tuple[int, int]) -> LassPosterior:
+            return self._posterior((weight * both).clamp(0.0, 2 * weight), prior_of(pair))
+
+        settings = self.settings
+        sweeps = PairSweeps(
+            self.codec,
+            prior_of,
+            posterior_of,
+            self.sampler,
+            len(self.weights),
+            settings.sweeps,
+            settings.chains,
+            max(1, settings.candidates // settings.chains),
+            settings.noise,
+        )
+        return sweeps(goal, seeds, on_progress)
+
+    def _posterior(self, signal: Tensor, prior: TokenPrior | None = None) -> LassPosterior:
         """Return the posterior given mixtures as signals (B, C, *D), with the terms that the settings use."""
         latent = context = None
         if self.latent is not None and self.settings.latent > 0:
@@ -222,7 +261,7 @@ class LassEngine:
         if self.context is not None and self.settings.context > 0:
             context = ContextTerm(self.context, self.codec.features(signal), self.settings.context)
         tokens = self.codec.encode(signal)
-        return LassPosterior(self.prior, self.table, tokens, self.settings, latent, context)
+        return LassPosterior(prior or self.prior, self.table, tokens, self.settings, latent, context)
 
     def _best(self, tokens: Tensor, goal: Tensor, samples: int) -> Tensor:
         """Return the hypotheses (B, S, L, 2) of least cost among (B, N, L, 2)."""
@@ -244,15 +283,14 @@ class LassEngine:
         return error
 
     def _decode(self, tokens: Tensor, length: int) -> Tensor:
-        """Tokens (R, 2, L) to sources (R, 2, C, *D) of a length in samples, or columns."""
+        """Tokens (R, K, L) to sources (R, K, C, *D) of a length in samples, or columns."""
         signals = self.codec.decode(tokens.flatten(0, 1))[..., :length]
-        return signals.reshape(-1, 2, *signals.shape[1:])
+        return signals.reshape(*tokens.shape[:2], *signals.shape[1:])
 
     @property
-    def _unit_weights(self) -> tuple[float, float]:
+    def _unit_weights(self) -> tuple[float, ...]:
         """The weights over the largest one: noise and refinement are on the scale of the sources."""
-        first, second = self.weights
-        return first / max(self.weights), second / max(self.weights)
+        return tuple(weight / max(self.weights) for weight in self.weights)
 
 
 def portion(on_progress: ProgressCallback | None, start: float, stop: float) -> ProgressCallback | None:

@@ -32,6 +32,9 @@ class LassSettings:
         exact: whether the sources are moved to the nearest ones that sum to the mixture exactly.
         noise: s, standard deviation per value of the residual of candidates, where all weights are 1; 0:
             candidates are compared by their residual alone, not by their prior.
+        sweeps: number of times that every pair of more than two sources is sampled, given the others.
+        chains: number of searches, of more than two sources, that a sample is the best of; they share the
+            candidates.
 
     Raises:
         UsageError: a value is out of range.
@@ -48,6 +51,8 @@ class LassSettings:
     refine_rate: Annotated[float, Meta(gt=0.0, le=1e9)] = 0.1
     exact: bool = False
     noise: Power = 0.0
+    sweeps: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    chains: Annotated[int, Meta(ge=1, le=10_000)] = 4
 
     def __post_init__(self) -> None:
         check(self)
