@@ -91,8 +91,10 @@ class PairSweeps:
         costs = self._costs(goal, present)
         moves = list(itertools.combinations(range(self.count), 2)) * self.sweeps
         for step, pair in enumerate(moves):
-            drawn = torch.from_numpy(np.stack([rng.integers(1 << 62, size=self.proposals) for rng in rngs]))
-            present, costs = self._move(goal, present, costs, pair, drawn)
+            proposal_seeds = torch.from_numpy(
+                np.stack([rng.integers(1 << 62, size=self.proposals) for rng in rngs])
+            )
+            present, costs = self._move(goal, present, costs, pair, proposal_seeds)
             if on_progress is not None:
                 on_progress(step + 1, len(moves))
         grouped = costs.view(*seeds.shape, self.chains)

@@ -89,7 +89,7 @@ def test_score_priors_are_loaded_as_ever(made: Path, tiny_images: Path, tiny_pri
     ("options", "message"),
     [
         ({"weights": (0.7, 0.3)}, r"0\.7"),
-        ({"weights": (1.0, 1.0, 1.0)}, r"1\.0"),
+        ({"weights": (1.0, 1.0, 0.5)}, r"0\.5"),
         ({"sampler": "projected"}, "projected"),
         ({"settings": {"steps": "3"}}, "steps"),
         ({"settings": {"candidates": "0"}}, "candidates"),
