@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,14 +39,16 @@ CODEC = VqganConfig(size=(SIDE, SIDE), width=32, multiples=(1, 1, 1, 1, 2), resi
 GPT = GptConfig(CODES, ("image",), dim=64, layers=2, heads=1)
 SMALL = TransformerConfig(CODES, ("one", "two"), dim=64, layers=1, heads=2, head_dim=32, context=256)
 WINDOW = 1024
-MEGABYTE = 1024 if sys.platform != "darwin" else 1024**2
-PROGRAM = f"""
-import resource, sys
+PROGRAM = """
+import sys
+from pathlib import Path
 from sepcli.cli.app import run
 code = run(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // {MEGABYTE}, file=sys.stderr)
+print(Path("/proc/self/status").read_text(), file=sys.stderr)
 sys.exit(code)
 """
+PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+"""The peak of a process in /proc, on Linux; ``ru_maxrss`` of a child is at least that of its parent."""
 
 
 def save_checkpoint(path: Path) -> None:
@@ -75,7 +77,7 @@ def measure(*words: str | Path) -> dict[str, Any]:
     command = [sys.executable, "-c", PROGRAM, *map(str, words)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds = round(time.perf_counter() - started, 1)
-    return {"seconds": seconds, "peak_mb": int(done.stderr.splitlines()[-1])}
+    return {"seconds": seconds, "peak_mb": round(megabytes(done.stderr))}
 
 
 def images(tokens: int, count: int) -> dict[str, Any]:
@@ -99,9 +101,15 @@ def images(tokens: int, count: int) -> dict[str, Any]:
         }
 
 
+def megabytes(status: str) -> float:
+    """Return the peak resident memory in a text of /proc/PID/status, in megabytes."""
+    (found,) = PEAK.findall(status)
+    return int(found) / 1024
+
+
 def peak() -> float:
     """Return the peak resident memory of this process so far, in megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEGABYTE
+    return megabytes(Path("/proc/self/status").read_text())
 
 
 def tokens(triples: int, beams: int) -> dict[str, Any]:

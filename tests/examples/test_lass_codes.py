@@ -13,6 +13,7 @@ PROGRAM = Path(__file__).parents[2] / "examples" / "benchmarks" / "lass_codes.py
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
 def test_a_small_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
