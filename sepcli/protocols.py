@@ -8,7 +8,7 @@ candidates of one step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -179,6 +179,18 @@ class Sampler(Protocol):
         """Return a final state, like ``posterior.like``, for seeds (B,) int64; item b depends on seed b only.
 
         Progress is reported after every evaluation.
+        """
+
+
+@runtime_checkable
+class FittingEngine(Protocol):
+    """An engine that measures how well its priors explain separated sources."""
+
+    def denoising_energies(self, mixture: Tensor, sources: Tensor, sigma: float, seeds: Tensor) -> Tensor:
+        """Energies (B, 2) of the denoising error of sources (B, K, C, *D) and of mixtures (B, C, *D).
+
+        The noise has the standard deviation ``sigma``, in the units of the priors; see
+        ``sepcli.separation.fit``.
         """
 
 

@@ -98,6 +98,20 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hub: str = ""
 
 
+class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Denoising errors of mixtures that a prior explains, by its default sampler.
+
+    Attributes:
+        sigma: σ of the noise, in the units of the engine; see ``sepcli.separation.fit``.
+        errors: of every mixture, dB.
+        data: the mixtures, one sentence.
+    """
+
+    sigma: Annotated[float, Meta(gt=0.0, le=1e6)]
+    errors: Annotated[tuple[float, ...], Meta(min_length=20, max_length=1000)]
+    data: str = ""
+
+
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A prior's card.
 
@@ -121,6 +135,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             subfolders of the card's folder.
         settings: engine, or ``colorize`` → its default settings, ``sampler`` among them.
         stream: default windows, samples per estimate and consistency of audio.
+        fit: by what it is assessed whether the prior explains a mixture.
         parts: folder → network.
         files: relative path → size and sha256.
         figures: measured results, with protocol and command.
@@ -144,6 +159,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     priors: tuple[str, ...] = ()
     settings: dict[str, dict[str, Any]] = {}
     stream: dict[str, Any] = {}
+    fit: Fit | None = None
     parts: dict[str, Part] = {}
     files: dict[str, File] = {}
     figures: dict[str, Any] = {}
@@ -327,7 +343,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         required = {field.name for field in msgspec.structs.fields(value) if field.required}
         fields = asdict(value).items()
-        return {k: _plain(v) for k, v in fields if k in required or v not in ("", (), {}, 0)}
+        return {k: _plain(v) for k, v in fields if k in required or v not in ("", (), {}, 0, None)}
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items() if v is not None}
     if isinstance(value, tuple | list):

@@ -11,9 +11,8 @@ from msgspec import UNSET
 from sepcli.cli.records import RunRecord
 from sepcli.errors import PriorError
 from sepcli.pages.separation import About
+from sepcli.separation.fit import LEAST_FIT
 
-LEAST_FIT = 0.05
-"""Fit, from 0 to 1, below which a page warns."""
 NAMES = {
     "command": "command",
     "prior": "prior",
@@ -74,7 +73,7 @@ def about_of(record: RunRecord, folder: Path, size: str) -> About:
 
 def _warnings(record: RunRecord) -> Iterator[str]:
     """Yield sentences on a prior that does not explain the mixture, and on stems that hold nothing."""
-    yield from fit_warning(getattr(record, "fit", None))
+    yield from fit_warning(_fit(record))
     names = written(record)
     for sets in record.report.get("sets") or ():
         for stem in sets:
@@ -92,6 +91,10 @@ def fit_warning(fit: float | None) -> tuple[str, ...]:
     return (f"The prior does not explain this mixture (fit {fit:.2g}): the stems are unreliable.",)
 
 
+def _fit(record: RunRecord) -> float | None:
+    return None if record.fit is UNSET else record.fit
+
+
 def _settings(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield name and value of what ran."""
     for key, name in NAMES.items():
@@ -100,7 +103,7 @@ def _settings(record: RunRecord) -> Iterator[tuple[str, str]]:
             yield name, _text(value)
     for table in (record.settings, record.stream if isinstance(record.stream, dict) else {}):
         yield from ((key.replace("_", " "), _text(value)) for key, value in table.items())
-    fit = getattr(record, "fit", None)
+    fit = _fit(record)
     yield "fit of the prior to the mixture", "not assessed" if fit is None else f"{fit:.3g}"
     yield "versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())
 

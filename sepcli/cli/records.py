@@ -143,6 +143,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         rank: rule of the order of several samples.
         medoid: number of the medoid of several samples, from 1.
         confidence: of audio with several samples, stem → one value per second, dB; null where it is silent.
+        fit: whether the priors explain the mixture, see ``sepcli.separation.fit``; null: not assessed.
         report: measurements of the medium.
         plan: what decides the batches.
         threads: of the processor that torch computes with.
@@ -181,6 +182,7 @@ class RunRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     rank: str | UnsetType = UNSET
     medoid: Count | UnsetType = UNSET
     confidence: dict[str, tuple[float | None, ...]] | UnsetType = UNSET
+    fit: float | UnsetType | None = UNSET
     report: dict[str, Any]
     plan: Plan
     threads: Count

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sepcli.cli import console
+from sepcli.separation.fit import LEAST_FIT
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -61,6 +64,13 @@ class Quality:
             lines.append(f"log prior {self.log_prior[number]:.1f}")
         lines.append(f"agreement {self.agreement[number]:.1f} dB")
         return "\n".join([*lines, f"residual {self.residual[number]:.4f}"])
+
+
+def warn_of_misfit(track: str, fit: float | None, quiet: bool) -> None:
+    """Warn in two lines of priors that do not explain a mixture; a fit of None was not assessed."""
+    if fit is not None and fit < LEAST_FIT:
+        console.warn(f"{track}: these priors do not explain this mixture (fit {fit:.2g})", quiet)
+        console.note("  choose others with --prior; --prior auto ranks those that are installed", quiet)
 
 
 def beside_labels(scale: float) -> list[str]:

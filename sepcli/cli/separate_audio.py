@@ -15,7 +15,7 @@ from sepcli.cli.cost import estimate
 from sepcli.cli.outputs import Job
 from sepcli.cli.part import Part
 from sepcli.cli.resolve import Choice
-from sepcli.cli.samples import Quality
+from sepcli.cli.samples import Quality, warn_of_misfit
 from sepcli.cli.work import Loaded, Outcome, Work
 from sepcli.separation.executor import OnPart
 
@@ -74,6 +74,8 @@ def separate_recording(loaded: Loaded, job: Job, on_part: OnPart, encoding: Enco
         )
         if report.samples is not None and len(writers) > 1:
             reorder(files, report.samples.order)
+    fit = loaded.separator.fit_of(report)
+    warn_of_misfit(job.track, fit, options.quiet)
     if not options.quiet:
         _warn(job, report, part.written)
     measured = {key: value for key, value in asdict(report).items() if key != "samples"}
@@ -81,7 +83,8 @@ def separate_recording(loaded: Loaded, job: Job, on_part: OnPart, encoding: Enco
     where = stem if files[0].format.together else stem.parent
     where = job.record.parent if len(job.stems) > 1 else where
     line = f"{where}: {names}  ({report.seconds:.1f} s in {report.elapsed:.1f} s)"
-    return Outcome({**_describe(report, options.seed), "report": measured}, (line, *_summary(report)))
+    details = {**_describe(report, options.seed), "fit": fit, "report": measured}
+    return Outcome(details, (line, *_summary(report)))
 
 
 def _note(job: Job, info: AudioInfo, form: StemFormat, names: Sequence[str], quiet: bool) -> None:

@@ -11,7 +11,7 @@ from sepcli.cli import console
 from sepcli.cli.options import BatchOptions
 from sepcli.cli.outputs import Job
 from sepcli.cli.resolve import Choice
-from sepcli.cli.samples import Quality, beside_labels, std_scale
+from sepcli.cli.samples import Quality, beside_labels, std_scale, warn_of_misfit
 from sepcli.cli.work import Loaded, Outcome, Work, fixed
 from sepcli.separation.executor import OnPart
 
@@ -70,7 +70,8 @@ def separate_image(loaded: Loaded, job: Job, on_part: OnPart, quality: int) -> O
         outputs[:1] = [f"{len(job.stems)} samples of {outputs[0]}"]
         outputs[-1:-1] = ["mean", "standard deviation"]
     line = f"{job.record.parent}: {', '.join(outputs)}"
-    return Outcome({**ranks.describe(), "report": report}, (line, *ranks.summary()))
+    warn_of_misfit(job.track, result.fit, options.quiet)
+    return Outcome({**ranks.describe(), "fit": result.fit, "report": report}, (line, *ranks.summary()))
 
 
 def _images(

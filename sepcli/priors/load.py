@@ -55,6 +55,7 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
         groups=chosen.groups(),
         colorizer=colorizer,
         provenance=chosen.provenance(),
+        fit=chosen.fit_reference,
     )
 
 

@@ -169,8 +169,10 @@ def _together(card: Card, folder: Path, engine: str | None, options: dict[str, A
             argument="other",
         )
     selection = _selection(chosen, card.name, entries, add_other(*mixing) if other else mixing, options)
-    own = card.defaults(SCORE) if chosen == SCORE and not other else {}  # of these sources alone
-    return replace(selection, defaults={**selection.defaults, **own})
+    if chosen != SCORE or other:
+        return selection
+    own = card.defaults(SCORE)  # of these sources alone
+    return replace(selection, defaults={**selection.defaults, **own}, fit=card.fit)
 
 
 def _composed(
@@ -242,7 +244,9 @@ def _images(
     name = "+".join(dict.fromkeys(card.name for card in cards))
     alphas = mixing_weights(weights, cards[0].weights, images=True, sources=count)
     mixing = source_names(cards * (count // len(cards))), alphas
-    return _selection(chosen, name, entries, mixing, {**options, "labels": tuple(labels or ())})
+    selection = _selection(chosen, name, entries, mixing, {**options, "labels": tuple(labels or ())})
+    as_calibrated = len(cards) == 1 and alphas == (0.5, 0.5) and not labels and chosen == SCORE
+    return replace(selection, fit=cards[0].fit) if as_calibrated else selection
 
 
 def _colorizer(entries: Entries, weights: Sequence[float], options: dict[str, Any]) -> Selection:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sepcli.catalog.bounded import Files
-from sepcli.catalog.card import Card
+from sepcli.catalog.card import Card, Fit
 from sepcli.catalog.verified import Verified
+from sepcli.separation.fit import FitReference
 from sepcli.separation.presets import ESTIMATE, PRESETS, Preset
 
 SCORE, LASS, VARIATIONAL = "score", "lass", "variational"
@@ -40,6 +41,7 @@ class Selection:
         labels: a class per source, or None for any; () for any of all.
         other: whether the last source is what no prior explains.
         colorize: whether the channels of one image are separated.
+        fit: by what it is assessed whether the priors explain a mixture; None: it is not.
         preset: of score priors: what is sampled from, where no sampler is given; see
             ``sepcli.separation.presets``.
     """
@@ -58,6 +60,15 @@ class Selection:
     other: bool = False
     colorize: bool = False
     preset: Preset = PRESETS[ESTIMATE]
+    fit: Fit | None = None
+
+    @property
+    def fit_reference(self) -> FitReference | None:
+        """What the fit is assessed by: it is of the default sampler and settings."""
+        default = self.sampler is None and self.preset.sampler is None and not self.settings
+        if self.fit is None or not default:
+            return None
+        return FitReference(self.fit.sigma, self.fit.errors)
 
     @property
     def notes(self) -> tuple[str, ...]:

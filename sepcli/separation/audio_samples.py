@@ -14,6 +14,7 @@ from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.arrays import Layout
 from sepcli.separation.blocks import ArrayReader, ArrayWriter
 from sepcli.separation.engines import part_of
+from sepcli.separation.fit import DenoisingError, FitReference
 from sepcli.separation.levels import measure_gain
 from sepcli.separation.result import Result
 from sepcli.separation.seeds import sample_seeds
@@ -36,6 +37,7 @@ class AudioSamples:
         residual: the largest |mixture - Σ stems|.
         confidence: per stem and second, dB; () for a single sample.
         seeds: (S,) of the first block.
+        denoising_error: dB, see ``sepcli.separation.fit``; None: not measured.
     """
 
     stems: Tensor
@@ -44,11 +46,17 @@ class AudioSamples:
     residual: float
     confidence: tuple[tuple[float | None, ...], ...]
     seeds: tuple[int, ...]
+    denoising_error: float | None = None
 
     def result(
-        self, layout: Layout, names: Sequence[str], settings: Mapping[str, Any], sample_rate: int
+        self,
+        layout: Layout,
+        names: Sequence[str],
+        settings: Mapping[str, Any],
+        sample_rate: int,
+        fit: FitReference | None = None,
     ) -> Result:
-        """Return them in the caller's layout."""
+        """Return them in the caller's layout, with their fit if there is a reference."""
         laid = layout.restore(self.stems)
         bounds = tuple(report.log_prior for report in self.reports if report.log_prior is not None)
         return Result(
@@ -62,6 +70,7 @@ class AudioSamples:
             seeds=self.seeds,
             layout=layout,
             confidence=dict(zip(names, self.confidence, strict=False)),
+            fit=None if fit is None else fit.fit(self.denoising_error),
             sample_rate=sample_rate,
         )
 
@@ -73,6 +82,7 @@ def sample_audio(
     sample_rate: int,
     seed: int,
     on_progress: ProgressCallback | None = None,
+    fit_sigma: float | None = None,
 ) -> AudioSamples:
     """Separate a recording (C, T) in memory, window by window; see ``separate_stream``."""
     kept = settings.samples if settings.keep_samples else 1
@@ -83,7 +93,7 @@ def sample_audio(
             on_progress(round(1000 * done), round(1000 * total))
 
     reader = ArrayReader(signal, sample_rate)
-    report = separate_stream(reader, writers, engine, settings, seed, progress, raw)
+    report = separate_stream(reader, writers, engine, settings, seed, progress, raw, fit_sigma)
     several = report.samples if settings.keep_samples else None
     order = (0,) if several is None else several.order
     seeds = sample_seeds(seed, 0, kept)
@@ -94,6 +104,7 @@ def sample_audio(
         residual=report.residual,
         confidence=() if report.samples is None else report.samples.confidence,
         seeds=tuple(seeds[number] for number in order),
+        denoising_error=report.denoising_error,
     )
 
 
@@ -104,6 +115,7 @@ def sample_audio_batch(
     sample_rate: int,
     seeds: Sequence[int],
     on_progress: ProgressCallback | None = None,
+    fit_sigma: float | None = None,
 ) -> list[AudioSamples]:
     """Separate recordings (C, T), each as ``sample_audio`` with its seed.
 
@@ -122,22 +134,28 @@ def sample_audio_batch(
         results = []
         for number, (signal, seed) in enumerate(zip(signals, seeds, strict=True)):
             progress = None if on_progress is None else part_of(on_progress, number, len(signals))
-            results.append(sample_audio(engine, settings, signal, sample_rate, seed, progress))
+            results.append(sample_audio(engine, settings, signal, sample_rate, seed, progress, fit_sigma))
         return results
     for reader in readers:
         reader.rewind()
     gains = [measure_gain(reader, settings.reference_rms, settings.side) for reader in readers]
     window_seeds = torch.tensor([plan.seeds(seed, 0, settings.samples) for seed in seeds])
     mono = [directions[0].signal for directions in parts]
-    _, sources = sampler.sample(mono, gains, window_seeds, plan.engine_length, on_progress)
+    mixtures, sources = sampler.sample(mono, gains, window_seeds, plan.engine_length, on_progress)
+    energies = sampler.denoising_energies(mixtures, sources, window_seeds, fit_sigma)
     results = []
-    for window, signal, gain, sampled, seed in zip(windows, signals, gains, sources, seeds, strict=True):
-        stems, length = sampler.stems_of(sampled, gain), signal.shape[-1]
-        output = sampler.consistent([sampler.resampled(stems, window.shape[-1])], window)[..., :length]
+    each = zip(windows, signals, gains, sources, seeds, strict=True)
+    for number, (window, signal, gain, sampled, seed) in enumerate(each):
+        sampled_stems, length = sampler.stems_of(sampled, gain), signal.shape[-1]
+        resampled = sampler.resampled(sampled_stems, window.shape[-1])
+        output = sampler.consistent([resampled], window)[..., :length]
         residual = float(np.abs(signal - output.sum(axis=0)).max(initial=0))
-        raw = torch.from_numpy(sampler.bare(window, [stems])[..., :length])
+        raw = torch.from_numpy(sampler.bare(window, [sampled_stems])[..., :length])
         first = tuple(sample_seeds(seed, 0, 1))
-        results.append(AudioSamples(torch.from_numpy(output)[None], raw, (), residual, (), first))
+        error = DenoisingError()
+        error.add(energies[number : number + 1])
+        stems = torch.from_numpy(output)[None]
+        results.append(AudioSamples(stems, raw, (), residual, (), first, error.decibels))
     return results
 
 

@@ -21,6 +21,7 @@ from sepcli.protocols import DenoisingPrior, DensityPrior, Posterior, ProgressCa
 from sepcli.samplers import name_of
 from sepcli.samplers.construct import check_name, describe_sampler, signal_sampler
 from sepcli.samplers.langevin import Langevin
+from sepcli.separation.denoising import denoising_energies
 from sepcli.separation.likelihood import DiracSettings, GaussianSettings
 from sepcli.separation.parallel import side_by_side, threads_of
 from sepcli.settings import parse
@@ -121,6 +122,21 @@ class ScoreEngine:
             return torch.cat(
                 [log_prob(part.to(self.device)).cpu() for part in torch.split(sources, self.batch)]
             )
+
+    def denoising_energies(self, mixture: Tensor, sources: Tensor, sigma: float, seeds: Tensor) -> Tensor:
+        """Return the energies (B, 2) of denoising error and mixture; see ``sepcli.separation.fit``.
+
+        Raises:
+            UsageError: the engine has no prior that is independent of the mixture.
+        """
+        if self.prior is None:
+            raise UsageError("the engine has no prior", "leave out the source other", argument="other")
+        rows = (torch.split(part, self.batch) for part in (mixture, sources, seeds))
+        parts = [
+            denoising_energies(self.prior, self.weights, m, x.to(self.device), sigma, s)
+            for m, x, s in zip(*rows, strict=True)
+        ]
+        return torch.cat(parts)
 
 
 def score_engine(

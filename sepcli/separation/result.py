@@ -34,7 +34,8 @@ class Result:
         log_prior: (S,) nats, up to a constant; None: the engine has no density.
         confidence: audio with several samples: name → per second 10 log10 of the mean power of the samples
             over their variance, in dB, None where the source is silent; else empty.
-        fit: whether the prior explains the mixture; None: not assessed.
+        fit: share of mixtures that the priors explain with a greater denoising error: below 0.05, they do not
+            explain this one (see ``sepcli.separation.fit``); None: not assessed.
         settings: what ran: engine, sampler, typed settings, weights, device.
         seeds: (S,) seeds of the samples, in their order.
         sample_rate: Hz; 0 for images.
@@ -122,7 +123,7 @@ class Result:
             ) from error
         for path, name in files.items():
             write_whole(path, self._encoded(name))
-        entries = {"format": 1, "settings": dict(self.settings), "seeds": list(self.seeds)}
+        entries = {"format": 1, "settings": dict(self.settings), "seeds": list(self.seeds), "fit": self.fit}
         text = json.dumps(entries, indent=2, default=str)
         write_whole(record, text.encode())
         return [*files, record]
@@ -147,6 +148,7 @@ def image_result(
     names: Sequence[str],
     settings: Mapping[str, Any],
     seeds: Sequence[int],
+    fit: float | None = None,
 ) -> Result:
     """Return ranked samples of an image as a result; the seeds are in the order of sampling."""
     laid = layout.restore(ranked.samples.double())
@@ -160,6 +162,7 @@ def image_result(
         settings={**settings, "samples": len(seeds)},
         seeds=tuple(seeds[number] for number in ranked.order),
         layout=layout,
+        fit=fit,
     )
 
 

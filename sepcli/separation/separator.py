@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.protocols import Engine, ProgressCallback, Sampler, ScorePrior
+from sepcli.protocols import Engine, FittingEngine, ProgressCallback, Sampler, ScorePrior
 from sepcli.separation.arrays import Layout, Medium, channels_first, checked_rate
 from sepcli.separation.audio_samples import keeping, sample_audio, sample_audio_batch
 from sepcli.separation.blocks import BlockReader, BlockWriter
 from sepcli.separation.colorize import STEM, Colorizer, ColorSamples, sample_colors
 from sepcli.separation.compose import compose
-from sepcli.separation.ranking import sample_images
+from sepcli.separation.fit import DenoisingError, FitReference
+from sepcli.separation.ranking import RankedSamples, sample_images
 from sepcli.separation.result import Result, image_result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
@@ -82,6 +83,7 @@ class Separator:
             priors, weights, mixing, names, sampler, settings or {}, preset, sample_rate, torch_device
         )
         self.stream, self._provenance = StreamSettings(), dict[str, Any]()
+        self._fit: FitReference | None = None
 
     @classmethod
     def of(
@@ -92,6 +94,7 @@ class Separator:
         groups: Sequence[Hashable] | None = None,
         colorizer: Colorizer | None = None,
         provenance: Mapping[str, Any] | None = None,
+        fit: FitReference | None = None,
     ) -> Separator:
         """Wrap an engine.
 
@@ -101,12 +104,13 @@ class Separator:
             groups: per source, of what kind it is: sources of one kind are interchangeable; None: none are.
             colorizer: creates the engines of a colorizer, whose default gray has the engine's weights.
             provenance: what records say of the priors: names, files with hashes.
+            fit: by what it is assessed whether the priors explain a mixture.
         """
         separator = cls.__new__(cls)
         separator.engine, separator.colorizer = engine, colorizer
         separator.stream = stream or StreamSettings()
         separator._groups = tuple(range(len(engine.names)) if groups is None else groups)
-        separator._provenance = dict(provenance or {})
+        separator._provenance, separator._fit = dict(provenance or {}), fit
         return separator
 
     @property
@@ -139,6 +143,7 @@ class Separator:
             groups=self._groups,
             colorizer=self.colorizer,
             provenance=self._provenance if provenance is None else provenance,
+            fit=self._fit,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -184,8 +189,10 @@ class Separator:
         rate = checked_rate(self.medium, sample_rate, self.sample_rate)
         if self.medium == "image":
             return self._separate_images([(array, layout)], [seed], samples, hint, on_progress)[0]
-        audio = sample_audio(self.engine, keeping(self.stream, samples), array, rate, seed, on_progress)
-        return audio.result(layout, self.names, self.describe() | {"seed": seed}, rate)
+        audio = sample_audio(
+            self.engine, keeping(self.stream, samples), array, rate, seed, on_progress, self._fit_sigma
+        )
+        return audio.result(layout, self.names, self.describe() | {"seed": seed}, rate, self._fit)
 
     def separate_batch(
         self,
@@ -214,10 +221,12 @@ class Separator:
         if self.medium == "image":
             return self._separate_images(laid, seeds, samples, None, on_progress)
         signals = [signal for signal, _ in laid]
-        sampled = sample_audio_batch(self.engine, settings, signals, rate, seeds, on_progress)
+        sampled = sample_audio_batch(
+            self.engine, settings, signals, rate, seeds, on_progress, self._fit_sigma
+        )
         each, described = zip(sampled, laid, seeds, strict=True), self.describe()
         return [
-            audio.result(layout, self.names, described | {"seed": seed}, rate)
+            audio.result(layout, self.names, described | {"seed": seed}, rate, self._fit)
             for audio, (_, layout), seed in each
         ]
 
@@ -242,7 +251,13 @@ class Separator:
         require(Samples, samples=samples)
         require(Seed, seed=seed)
         settings = keeping(self.stream, samples)
-        return separate_stream(reader, writers, self.engine, settings, seed, on_progress)
+        return separate_stream(
+            reader, writers, self.engine, settings, seed, on_progress, fit_sigma=self._fit_sigma
+        )
+
+    def fit_of(self, report: StreamReport) -> float | None:
+        """Return the fit of a separated recording; see ``Result.fit``."""
+        return None if self._fit is None else self._fit.fit(report.denoising_error)
 
     def sample_colors(
         self,
@@ -308,8 +323,29 @@ class Separator:
             strokes = None if hint is None else (_floats(hint[0]), _floats(hint[1]))
             each = sample_colors(self.colorizer, torch.cat(grays), self.weights, every, strokes, on_progress)
             ranked = [replace(one.ranked, samples=one.all_full()[:, None]) for one in each]
-        results, described = zip(ranked, laid, every.tolist(), strict=True), self.describe()
-        return [image_result(one, layout, self.names, described, row) for one, (_, layout), row in results]
+        fits = [None] * len(ranked) if self.colorizer is not None else self._fits(mixtures, ranked, every)
+        results, described = zip(ranked, laid, every.tolist(), fits, strict=True), self.describe()
+        return [
+            image_result(one, layout, self.names, described, row, fit)
+            for one, (_, layout), row, fit in results
+        ]
+
+    @property
+    def _fit_sigma(self) -> float | None:
+        return None if self._fit is None else self._fit.sigma
+
+    def _fits(self, mixtures: Tensor, ranked: Sequence[RankedSamples], seeds: Tensor) -> list[float | None]:
+        """Return the fit of every mixture (B, C, H, W), by its first sample, of seeds (B, S)."""
+        if self._fit is None or not isinstance(self.engine, FittingEngine):
+            return [None] * len(mixtures)
+        first = torch.stack([one.samples[one.order.index(0)] for one in ranked])
+        energies = self.engine.denoising_energies(mixtures, first, self._fit.sigma, seeds[:, 0])
+        fits = []
+        for pair in energies.tolist():
+            error = DenoisingError()
+            error.add([pair])
+            fits.append(self._fit.fit(error.decibels))
+        return fits
 
 
 def _floats(values: Any) -> Tensor:

@@ -64,6 +64,8 @@ class StreamReport:
     """The stems, one set per writer, the best sample first."""
     samples: SamplesReport | None = None
     """Quality of S ≥ 2 samples; they are kept, one per writer, or combined into one set."""
+    denoising_error: float | None = None
+    """Denoising error of the separated sources, dB; see ``sepcli.separation.fit``. None: not measured."""
 
     @property
     def silent(self) -> bool:

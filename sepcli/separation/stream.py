@@ -16,6 +16,7 @@ from torch import Tensor
 from sepcli.errors import UsageError
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.blocks import BlockReader, BlockWriter
+from sepcli.separation.fit import DenoisingError
 from sepcli.separation.levels import measure_gain, side_level
 from sepcli.separation.parallel import threads_of
 from sepcli.separation.settings import StreamSettings
@@ -41,6 +42,7 @@ def separate_stream(
     seed: int,
     on_progress: OnSeconds | None = None,
     raw: BlockWriter | None = None,
+    fit_sigma: float | None = None,
 ) -> StreamReport:
     """Separate a recording; the same seed gives the same stems, whatever the batch size.
 
@@ -53,6 +55,7 @@ def separate_stream(
         seed: at least 0.
         on_progress: called with seconds of audio.
         raw: receives the first sample of every window, without consistency.
+        fit_sigma: σ of the noise of ``denoising_error`` in the report; None: it is not measured.
 
     Raises:
         InputError: the recording turns out to be damaged; nothing has been written then.
@@ -65,7 +68,7 @@ def separate_stream(
         raise UsageError(f"the seed {seed} is negative", "use 0 or a positive number", argument="seed")
     if len(writers) != (settings.samples if settings.keep_samples else 1):
         raise ValueError(f"{len(writers)} writers for {settings.samples} samples")
-    job = _Recording(reader, engine, settings, seed)
+    job = _Recording(reader, engine, settings, seed, fit_sigma)
     info, windows = reader.info, job.plan.windows
     joiners = [Joiner(windows, info.frames) for _ in writers]
     mixtures, bare = Joiner(windows, info.frames), Joiner(windows, info.frames)
@@ -97,6 +100,7 @@ def separate_stream(
         residual=max(tally.residual for tally in tallies),
         sets=tuple(tally.stems() for tally in tallies),
         samples=quality,
+        denoising_error=job.error.decibels,
     )
 
 
@@ -107,14 +111,23 @@ class _Recording:
         sampled: number of windows of which the first, second, … direction was sampled.
         elapsed: seconds that took.
         side_db: energy of what the mean of the channels lacks, relative to that mean's; None: no mean.
+        error: of the first sample of the first direction, if there is a σ to measure it at.
     """
 
-    def __init__(self, reader: BlockReader, engine: Engine, settings: StreamSettings, seed: int) -> None:
+    def __init__(
+        self,
+        reader: BlockReader,
+        engine: Engine,
+        settings: StreamSettings,
+        seed: int,
+        fit_sigma: float | None = None,
+    ) -> None:
         self.reader, self.engine, self.settings, self.seed = reader, engine, settings, seed
         info, rate = reader.info, engine.sample_rate
         self.gain = measure_gain(reader, settings.reference_rms, settings.side)
         self.plan = plan_windows(settings, engine, info.frames, info.sample_rate)
         self.sampler = WindowSampler(engine, settings, info.sample_rate)
+        self.error, self._fit_sigma = DenoisingError(), fit_sigma
         several = settings.samples > 1
         self.tally = SampleTally(settings.samples, len(engine.names), info.seconds, rate) if several else None
         self.sampled, self.elapsed = list[int](), list[float]()
@@ -173,12 +186,17 @@ class _Recording:
         parts = [self.sampler.directions(window) for window in windows]
         rows = [(index, rank) for index, of_window in enumerate(parts) for rank in range(len(of_window))]
         gains = [self.sampler.gain(parts[index], rank, self.gain) for index, rank in rows]
+        seeds = torch.tensor([self.plan.seeds(self.seed, numbers[i], samples, rank) for i, rank in rows])
         mixtures, sources = self.sampler.sample(
             [parts[index][rank].signal for index, rank in rows],
             gains,
-            torch.tensor([self.plan.seeds(self.seed, numbers[i], samples, rank) for i, rank in rows]),
+            seeds,
             self.plan.engine_length,
             on_progress,
+        )
+        first = [row for row, (_, rank) in enumerate(rows) if rank == 0]
+        self.error.add(
+            self.sampler.denoising_energies(mixtures[first], sources[first], seeds[first], self._fit_sigma)
         )
         elapsed = time.perf_counter() - started
         stems: list[list[Tensor]] = [[] for _ in windows]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import SepError
-from sepcli.protocols import Engine, ProgressCallback
+from sepcli.protocols import Engine, FittingEngine, ProgressCallback
 from sepcli.separation.levels import Direction, cutoff, directions, resample
 from sepcli.separation.settings import StreamSettings
 from sepcli.signal.consistency import completed, fft_size, project, wiener
@@ -72,6 +72,20 @@ class WindowSampler:
                 "try another prior, sampler or device; a custom prior may need more training",
             )
         return mixture, sources
+
+    def denoising_energies(
+        self, mixtures: Tensor, sources: Tensor, seeds: Tensor, sigma: float | None
+    ) -> list[list[float]]:
+        """Return the energies (B, 2) of ``sepcli.separation.fit``, of the first samples; none without σ.
+
+        Arguments are those that ``sample`` took and returned.
+        """
+        if sigma is None or not isinstance(self.engine, FittingEngine):
+            return []
+        energies: list[list[float]] = self.engine.denoising_energies(
+            mixtures, sources[:, 0], sigma, seeds[:, 0]
+        ).tolist()
+        return energies
 
     def stems_of(self, sources: Tensor, gain: float) -> Tensor:
         """Unweighted sources (S, K, 1, N) of the engine to stems (S, K, N) at the recording's level,

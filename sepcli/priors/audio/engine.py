@@ -95,6 +95,11 @@ class AudioEngine:
         """
         return self.inner.log_prior(self._entered(sources * self.scale), *AUDIBLE)
 
+    def denoising_energies(self, mixture: Tensor, sources: Tensor, sigma: float, seeds: Tensor) -> Tensor:
+        """Return the energies (B, 2) of denoising error and mixture; see ``sepcli.separation.fit``."""
+        entered = self._entered(mixture), self._entered(sources * self.scale)
+        return self.inner.denoising_energies(*entered, sigma, seeds)
+
     def _entered(self, signal: Tensor) -> Tensor:
         """Return coefficients, or the signal with silence after it, as flows need it."""
         return mdct(signal, self.hop) if self.lapped else F.pad(signal, (0, -signal.shape[-1] % self.hop))
