@@ -3,11 +3,12 @@
     python examples/calibrate_fit.py slakh-drums-bass --explained drums-bass-test --foreign full-mix-test \
         --stem rest --count 100 --out fit.json [--card sepcli/catalog/bundled/slakh-drums-bass]
 
-``--explained`` holds what the prior explains: a folder per source with files of equal names (``drums/000.flac``,
-``bass/000.flac``, mixed with the prior's weights), or songs with their ``mix.flac``. ``--foreign`` is searched for
-recordings of another source (``--stem NAME``: for files of this name), which is added as loud as one of K
-sources. Excerpts of ``--seconds`` are separated with the default settings; two thirds of the explained ones
-are the reference, which ``--card`` writes into a prior's folder, the others count false alarms.
+``--explained`` holds what the prior explains: a folder per source with files of equal names
+(``drums/000.flac``, ``bass/000.flac``, mixed with the prior's weights), or songs with their ``mix.flac``.
+``--foreign`` is searched for recordings of another source (``--stem NAME``: for files of this name), which is
+added as loud as one of K sources. Excerpts of ``--seconds`` are separated with the default settings; two
+thirds of the explained ones are the reference, which ``--card`` writes into a prior's folder, the others
+count false alarms.
 """
 
 from __future__ import annotations

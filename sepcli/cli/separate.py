@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from sepcli.cli.work import Work
     from sepcli.media import MediumName
 
+AUTO = "auto"
+"""The prior that is chosen among the installed ones."""
 TEMPLATES = ("{folder}/{track}/{stem}.{ext}", "{folder}/{track}/{sample}/{stem}.{ext}")
 TOGETHER = ("{folder}/{track}.{ext}", "{folder}/{track}.{sample}.{ext}")
 """The default templates of a file that holds all stems."""
@@ -58,7 +60,8 @@ class SeparateOptions(BatchOptions):
         list[str] | None,
         model(
             f"Name or folder of a prior; of audio {SONG_PRIOR} if not given. Repeat it for priors of a"
-            " single source: one per source, or one and --other. module.py:object takes an object of a Python"
+            " single source: one per source, or one and --other. auto: ranks the installed priors and pairs by"
+            " how well they explain the first input. module.py:object takes an object of a Python"
             " file, which is executed.",
             "--prior",
             autocompletion=completion.priors,
@@ -157,10 +160,25 @@ def separate(options: SeparateOptions) -> None:
         if not options.dry_run:
             fetch_if_new(options.priors or (), options.quiet)
         with pipes(options) as stored:
-            _separate(stored)
+            _separate(_with_prior(stored))
     else:
         _separate(_recorded(replay, options), replay)
         replay.conclude(options.as_json or options.quiet)
+
+
+def _with_prior(options: SeparateOptions) -> SeparateOptions:
+    """Return the options with the priors that ``--prior auto`` chooses."""
+    if AUTO not in (options.priors or ()):
+        return options
+    if options.priors != [AUTO] or options.other or options.weights is not None:
+        raise UsageError(
+            f"--prior {AUTO} chooses priors and sources", "give it alone, without --other and --weights"
+        )
+    if not options.inputs:
+        raise UsageError(*NO_INPUT)
+    from sepcli.cli.auto_prior import auto_prior
+
+    return replace(options, priors=list(auto_prior(options.inputs, options.out, options.quiet)))
 
 
 def _separate(options: SeparateOptions, replay: Replay | None = None) -> None:

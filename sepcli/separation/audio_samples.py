@@ -71,6 +71,7 @@ class AudioSamples:
             layout=layout,
             confidence=dict(zip(names, self.confidence, strict=False)),
             fit=None if fit is None else fit.fit(self.denoising_error),
+            denoising_error=self.denoising_error,
             sample_rate=sample_rate,
         )
 

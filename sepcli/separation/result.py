@@ -36,6 +36,7 @@ class Result:
             over their variance, in dB, None where the source is silent; else empty.
         fit: share of mixtures that the priors explain with a greater denoising error: below 0.05, they do not
             explain this one (see ``sepcli.separation.fit``); None: not assessed.
+        denoising_error: dB, of which ``fit`` is the p-value; None: not measured.
         settings: what ran: engine, sampler, typed settings, weights, device.
         seeds: (S,) seeds of the samples, in their order.
         sample_rate: Hz; 0 for images.
@@ -53,6 +54,7 @@ class Result:
     layout: Layout = field(repr=False)
     confidence: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     fit: float | None = None
+    denoising_error: float | None = None
     sample_rate: int = 0
 
     def __repr__(self) -> str:
@@ -148,7 +150,6 @@ def image_result(
     names: Sequence[str],
     settings: Mapping[str, Any],
     seeds: Sequence[int],
-    fit: float | None = None,
 ) -> Result:
     """Return ranked samples of an image as a result; the seeds are in the order of sampling."""
     laid = layout.restore(ranked.samples.double())
@@ -162,7 +163,6 @@ def image_result(
         settings={**settings, "samples": len(seeds)},
         seeds=tuple(seeds[number] for number in ranked.order),
         layout=layout,
-        fit=fit,
     )
 
 

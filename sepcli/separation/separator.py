@@ -134,16 +134,20 @@ class Separator:
         return "audio" if self.engine.sample_rate else "image"
 
     def configured(
-        self, stream: StreamSettings | None = None, *, provenance: Mapping[str, Any] | None = None
+        self,
+        stream: StreamSettings | None = None,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        fit: FitReference | None = None,
     ) -> Separator:
-        """Return the same separator with other stream settings, or other entries of records on its priors."""
+        """Return the same separator with other stream settings, entries of records on its priors, or fit."""
         return Separator.of(
             self.engine,
             stream=stream or self.stream,
             groups=self._groups,
             colorizer=self.colorizer,
             provenance=self._provenance if provenance is None else provenance,
-            fit=self._fit,
+            fit=self._fit if fit is None else fit,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -323,10 +327,11 @@ class Separator:
             strokes = None if hint is None else (_floats(hint[0]), _floats(hint[1]))
             each = sample_colors(self.colorizer, torch.cat(grays), self.weights, every, strokes, on_progress)
             ranked = [replace(one.ranked, samples=one.all_full()[:, None]) for one in each]
-        fits = [None] * len(ranked) if self.colorizer is not None else self._fits(mixtures, ranked, every)
+        nothing: list[tuple[float | None, float | None]] = [(None, None)] * len(ranked)
+        fits = nothing if self.colorizer is not None else self._fits(mixtures, ranked, every)
         results, described = zip(ranked, laid, every.tolist(), fits, strict=True), self.describe()
         return [
-            image_result(one, layout, self.names, described, row, fit)
+            replace(image_result(one, layout, self.names, described, row), fit=fit[0], denoising_error=fit[1])
             for one, (_, layout), row, fit in results
         ]
 
@@ -334,17 +339,19 @@ class Separator:
     def _fit_sigma(self) -> float | None:
         return None if self._fit is None else self._fit.sigma
 
-    def _fits(self, mixtures: Tensor, ranked: Sequence[RankedSamples], seeds: Tensor) -> list[float | None]:
-        """Return the fit of every mixture (B, C, H, W), by its first sample, of seeds (B, S)."""
+    def _fits(
+        self, mixtures: Tensor, ranked: Sequence[RankedSamples], seeds: Tensor
+    ) -> list[tuple[float | None, float | None]]:
+        """Return fit and denoising error of mixtures (B, C, H, W), by first samples, of seeds (B, S)."""
         if self._fit is None or not isinstance(self.engine, FittingEngine):
-            return [None] * len(mixtures)
+            return [(None, None)] * len(mixtures)
         first = torch.stack([one.samples[one.order.index(0)] for one in ranked])
         energies = self.engine.denoising_energies(mixtures, first, self._fit.sigma, seeds[:, 0])
         fits = []
         for pair in energies.tolist():
             error = DenoisingError()
             error.add([pair])
-            fits.append(self._fit.fit(error.decibels))
+            fits.append((self._fit.fit(error.decibels), error.decibels))
         return fits
 
 
