@@ -60,7 +60,7 @@ class SeparateOptions(BatchOptions):
         list[str] | None,
         model(
             f"Name or folder of a prior; of audio {SONG_PRIOR} if not given. Repeat it for priors of a"
-            " single source: one per source, or one and --other. auto: ranks the installed priors and pairs by"
+            " single source: one per source, or one and --other. auto ranks the installed priors and pairs by"
             " how well they explain the first input. module.py:object takes an object of a Python"
             " file, which is executed.",
             "--prior",
