@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sepcli.priors.selection import Selection
 
 SECONDS = 6.0
-"""Length of the excerpt of a recording by which priors are ranked, from its loudest place."""
+"""Length of the excerpt of a recording by which priors are ranked: the loudest one."""
 SIGMA = {"audio": 0.08, "image": 0.3}
 """σ of the noise of the denoising error, in the units of the engines."""
 FAMILY = "denoiser"
@@ -142,6 +142,7 @@ def _assessed(priors: tuple[str, ...], mixture: Any, rate: int, sigma: float) ->
     else:
         result = separator.separate(torch.from_numpy(mixture).float(), channel_axis=0)
     error = result.denoising_error
-    known = reference is not None and reference.sigma == sigma
-    fit = reference.fit(error) if reference is not None and known else None
+    fit = None
+    if reference is not None and reference.sigma == sigma:
+        fit = reference.fit(error)
     return Ranked(priors, selection.names, math.inf if error is None else error, fit)
