@@ -38,6 +38,7 @@ SMALLER = {
     "separate song.mp3": "separate song.mp3 --set steps=2",
     "separate examples/song/mix.flac": "separate examples/song/mix.flac --set steps=2",
     "--prior cello": "--prior cello --set steps=2",
+    "--out ours": "--out ours --set posterior_steps=1",
     "--samples 8": "--samples 2 --set steps=3",
     "--samples 4": "--samples 2 --set steps=3",
 }
@@ -78,6 +79,9 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "examples" / "song", "examples/song")
     for name in ("digits.png", "pair.png"):
         shutil.copy(ROOT / "examples" / "digits" / "mix.png", name)
+    for number in range(30):
+        Path("sums").mkdir(exist_ok=True)
+        shutil.copy("digits.png", f"sums/{number}.png")
     Image.open(ROOT / "examples" / "photo" / "cat.jpg").resize((40, 32)).save("photo.jpg")
     save_released(tmp_path / "last.ckpt", whole())
     Path("prior.py").write_text(PRIOR, encoding="utf-8")

@@ -54,6 +54,15 @@ class TrainOptions:
         str | None,
         model("Start from the weights of this prior, a name or a folder.", autocompletion=completion.priors),
     ] = None
+    from_mixtures: Annotated[
+        str | None,
+        model(
+            "For denoiser of images: the data are mixtures (x + y)/2, and this is the prior of y. One round"
+            " of EM: the prior of x is trained on samples given the prior of --init, at first a Gaussian.",
+            metavar="PRIOR",
+            autocompletion=completion.priors,
+        ),
+    ] = None
     settings: Annotated[
         list[str] | None,
         model(
@@ -159,7 +168,8 @@ def _settings(options: TrainOptions) -> dict[str, Any]:
     settings: dict[str, Any] = {
         key: values[0] if len(values) == 1 else values for key, values in repeated.items()
     }
-    return settings | ({"prior": tuple(options.prior)} if options.prior else {})
+    mixtures = {"from_mixtures": options.from_mixtures} if options.from_mixtures else {}
+    return settings | mixtures | ({"prior": tuple(options.prior)} if options.prior else {})
 
 
 def _config(options: TrainOptions, world: World) -> TrainConfig:

@@ -45,10 +45,16 @@ class DenoiserOptions(ImageOptions):
         noise_mean: mean of ln σ in training; default: -1.2 for gray, -0.8 for color, as colorization starts
             at σ = 20, ln σ = 3.
         noise_std: standard deviation of ln σ in training; default: 1.4 for gray, 1.7 for color.
+        from_mixtures: prior of the other source in the images, which are mixtures (x + y)/2; the prior of x
+            is trained on samples of x given these, from the prior that training starts from, at first a
+            Gaussian. Default: the images are clean.
+        posterior_steps: noise levels of the sampler of from_mixtures.
     """
 
     noise_mean: Annotated[float, Meta(ge=-20, le=20)] | None = None
     noise_std: Annotated[float, Meta(gt=0, le=20)] | None = None
+    from_mixtures: str = ""
+    posterior_steps: Annotated[int, Meta(ge=1, le=100_000)] = 48
 
 
 @dataclass(frozen=True)

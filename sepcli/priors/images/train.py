@@ -21,12 +21,13 @@ from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
 from sepcli.priors.images.finetune_glow import check_finetune, finetune
+from sepcli.priors.images.from_mixtures import unmixed
 from sepcli.priors.images.glow import GlowConfig, GlowPrior
 from sepcli.priors.images.independent import Trainable
 from sepcli.priors.images.load import NETWORKS, load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig
 from sepcli.priors.images.options import DenoiserOptions, GlowOptions, ImageOptions
-from sepcli.priors.images.train_task import PRESETS, ImageTask, data_facts, open_images
+from sepcli.priors.images.train_task import PRESETS, ImageData, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
@@ -134,7 +135,9 @@ def _open(
     on_progress: ProgressCallback | None,
     on_message: OnMessage | None,
 ) -> Setup:
-    data = open_images(options, config, classes, on_progress, on_message)
+    data, facts = open_images(options, config, classes, on_progress, on_message), dict[str, Any]()
+    if isinstance(options, DenoiserOptions) and options.from_mixtures:
+        data, facts = _unmixed(data, options, config, on_progress)
     network_config = _config(options, config, classes, data.train)
 
     def task(network: Trainable, evaluated: Trainable) -> ImageTask:
@@ -143,7 +146,7 @@ def _open(
     def finish() -> dict[str, Any]:
         prior = load_image_prior(config.out).to(config.device)
         assert not isinstance(prior, DiffusionUnetPrior)  # it is not trained here
-        return data_facts(prior, data)
+        return {**data_facts(prior, data), **facts}
 
     def preview(_: Progress) -> None:
         if isinstance(prior := load_image_prior(config.out), GlowPrior):
@@ -157,6 +160,31 @@ def _open(
         finish=finish,
         preview=preview,
     )
+
+
+def _unmixed(
+    data: ImageData, options: DenoiserOptions, config: TrainConfig, on_progress: ProgressCallback | None
+) -> tuple[ImageData, dict[str, Any]]:
+    """Return samples of the source in the data, which are mixtures, and what a card says of them.
+
+    Raises:
+        UsageError: the data have classes.
+    """
+    if options.classes != "none":
+        raise UsageError(
+            "mixtures have no classes", "leave out one of the two", argument="settings.from_mixtures"
+        )
+    train, held_out = unmixed(
+        (data.train, data.held_out),
+        options.from_mixtures,
+        config.init,
+        options.posterior_steps,
+        config.loop.seed,
+        config.device,
+        on_progress,
+    )
+    other, _ = resolve.find(options.from_mixtures)
+    return ImageData(train, held_out, data.flip), {"from_mixtures_with": other.name}
 
 
 def _config(
