@@ -37,6 +37,12 @@ class Codec(Protocol):
     def features(self, signal: Tensor) -> Tensor:
         """Signals (B, C, *D) to what the latents are a linear map of, (B, L, F)."""
 
+    def project(self, features: Tensor) -> Tensor:
+        """Features (B, L, F) to latents (B, L, D)."""
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Latents (B, L, D) to tokens (B, L), int64."""
+
     def lookup(self, tokens: Tensor) -> Tensor:
         """Tokens (...) to their codes (..., D)."""
 

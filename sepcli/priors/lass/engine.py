@@ -255,12 +255,18 @@ class LassEngine:
     def _posterior(self, signal: Tensor, prior: TokenPrior | None = None) -> LassPosterior:
         """Return the posterior given mixtures as signals (B, C, *D), with the terms that the settings use."""
         latent = context = None
-        if self.latent is not None and self.settings.latent > 0:
-            latents = F.normalize(self.codec.latents(signal).float(), dim=-1)
-            latent = LatentTerm(self.latent, latents, self.settings.latent)
+        uses_latents = self.latent is not None and self.settings.latent > 0
+        if not uses_latents and (self.context is None or self.settings.context == 0):
+            tokens = self.codec.encode(signal)
+            return LassPosterior(prior or self.prior, self.table, tokens, self.settings)
+        features = self.codec.features(signal)  # the encoder runs once
+        latents = self.codec.project(features)
+        if self.latent is not None and uses_latents:
+            unit = F.normalize(latents.float(), dim=-1)
+            latent = LatentTerm(self.latent, unit, self.settings.latent)
         if self.context is not None and self.settings.context > 0:
-            context = ContextTerm(self.context, self.codec.features(signal), self.settings.context)
-        tokens = self.codec.encode(signal)
+            context = ContextTerm(self.context, features, self.settings.context)
+        tokens = self.codec.nearest(latents)
         return LassPosterior(prior or self.prior, self.table, tokens, self.settings, latent, context)
 
     def _best(self, tokens: Tensor, goal: Tensor, samples: int) -> Tensor:

@@ -164,7 +164,15 @@ class Vqgan(nn.Module):
 
     def latents(self, signal: Tensor) -> Tensor:
         """Images (B, C, H, W) to latents (B, L, D) before quantising."""
-        return F.linear(self.features(signal), self.quant_conv.weight[..., 0, 0], self.quant_conv.bias)
+        return self.project(self.features(signal))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Features (B, L, latent_channels) to latents (B, L, D)."""
+        return F.linear(features, self.quant_conv.weight[..., 0, 0], self.quant_conv.bias)
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Latents (B, L, D) to tokens (B, L), int64."""
+        return self.quantizer.nearest(latents)
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Tokens (...) to their codes (..., D)."""

@@ -95,8 +95,16 @@ class Vqvae1d(nn.Module):
 
     def latents(self, signal: Tensor) -> Tensor:
         """Signals (B, 1, T) to latents (B, L, D) before quantising."""
-        h: Tensor = self.to_code(self.features(signal).transpose(1, 2))
+        return self.project(self.features(signal))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Features (B, L, dim) to latents (B, L, D)."""
+        h: Tensor = self.to_code(features.transpose(1, 2))
         return h.transpose(1, 2)
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Latents (B, L, D) to tokens (B, L), int64."""
+        return self.quantizer.nearest(latents)
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Tokens (...) to their codes (..., D)."""

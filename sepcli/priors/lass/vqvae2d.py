@@ -124,7 +124,12 @@ class Vqvae2d(nn.Module):
 
     def latents(self, signal: Tensor) -> Tensor:
         """Images (B, C, H, W) to latents (B, L, D) before quantising."""
-        h: Tensor = self.to_code(self._planes(signal))
+        return self.project(self.features(signal))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Features (B, L, F) to latents (B, L, D)."""
+        planes = features.transpose(1, 2)
+        h: Tensor = self.to_code(planes.reshape(*planes.shape[:2], *self.config.grid))
         return h.flatten(2).transpose(1, 2)
 
     def _planes(self, x: Tensor) -> Tensor:
@@ -132,6 +137,10 @@ class Vqvae2d(nn.Module):
         for number, halve in enumerate(self.analysis):
             x = halve(F.silu(x) if number else x)
         return F.silu(self.encoder(x))
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Latents (B, L, D) to tokens (B, L), int64."""
+        return self.quantizer.nearest(latents)
 
     def lookup(self, tokens: Tensor) -> Tensor:
         """Tokens (...) to their codes (..., D)."""

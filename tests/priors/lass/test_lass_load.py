@@ -21,6 +21,7 @@ from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
 from sepcli.priors.lass.engine import LassEngine
 from sepcli.priors.lass.load import load_codec, load_transformer
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
+from sepcli.priors.lass.vqvae1d import Vqvae1d
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
 from sepcli.training.loop import write_weights
@@ -81,6 +82,21 @@ def test_a_context_likelihood_changes_what_is_drawn(prior: Path) -> None:
     shutil.rmtree(prior / "context")
     change(prior, parts={}, settings={})
     assert torch.equal(without.sample(mixture, seeds), build(prior).sample(mixture, seeds))
+
+
+def test_the_encoder_runs_once_for_tokens_and_context(prior: Path) -> None:
+    add_context(prior)
+    engine, runs = build(prior), []
+    assert isinstance(engine.codec, Vqvae1d)
+    engine.codec.encoder.register_forward_hook(lambda *_: runs.append(1))
+    mixture = 0.1 * torch.randn(1, 1, 640, generator=torch.Generator().manual_seed(0))
+    engine.sample(mixture, torch.tensor([[1]]))
+    assert len(runs) == 1
+    with torch.no_grad():
+        features = engine.codec.features(mixture)
+        latents = engine.codec.project(features)
+    assert torch.equal(latents, engine.codec.latents(mixture))
+    assert torch.equal(engine.codec.nearest(latents), engine.codec.encode(mixture))
 
 
 @pytest.mark.parametrize(
