@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from posterior_sections import CALIBRATIONS, FITS, calibrations, fits, from_mixtures, levy
 from sampler_sections import exactness, samplers
 from sections import (
     CROSS,
@@ -216,7 +217,11 @@ def results() -> str:
     found = {report: document for report in COMMANDS if (document := read(report)) is not None}
     sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
     others = {"posterior-samplers": samplers, "storage": storage, "decoding": decoding}
-    others |= {"posterior-exactness": exactness, "against": against, "fuzz": fuzz, "kills": kills}
+    others |= {"posterior-exactness": exactness, "levy-posterior": levy}
+    others |= {"prior-from-mixtures": from_mixtures, "against": against, "fuzz": fuzz, "kills": kills}
+    for names, collect in ((CALIBRATIONS, calibrations), (FITS, fits)):
+        if several := {name: document for name in names if (document := read(name)) is not None}:
+            sections.append(collect(several))
     sections += [
         write(document) for report, write in others.items() if (document := read(report)) is not None
     ]

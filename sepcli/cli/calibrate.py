@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MIXTURES, SAMPLES = 200, 9
 """Mixtures and samples of each where no number is given."""
+STEIN_SAMPLES = 16
+"""Samples of one mixture where no number is given."""
 FRAMES = 32
 """Frames of a mixture of audio."""
 REJECTED = 0.05
@@ -40,6 +42,9 @@ def calibrate_prior(request: Request) -> None:
     for option, path in (("--csv", options.csv), ("--html", options.html)):
         if path is not None:
             raise UsageError(f"{option} is not for --calibration", "use --out or --plot")
+    if options.folders:
+        _test_mixture(request)
+        return
     check_targets({"--out": options.out, "--plot": options.plot}, options.overwrite)
     engine, truths, about = _problem(request)
     from sepcli.evaluation.calibrate import calibrate
@@ -79,7 +84,8 @@ def _problem(request: Request) -> tuple[Engine, Tensor, dict[str, Any]]:
     engine = signal_engine(separator.engine)
     about = {**separator.describe(), "seed": options.seed}
     if request.data:
-        return engine, _recorded(request, count), {**about, "truths": request.dataset.name}
+        recorded = _recorded_audio if separator.medium == "audio" else _recorded
+        return engine, recorded(request, count, separator), {**about, "truths": request.dataset.name}
     sampler, same = engine.sampler, samples_prior(engine.sampler)
     if not same:
         sampler = signal_engine(_loaded(request, DRAWS, plain=True).engine).sampler
@@ -114,7 +120,80 @@ def _shape(request: Request, engine: Any) -> tuple[int, ...]:
     return describe_images(request.priors[0])[0]
 
 
-def _recorded(request: Request, count: int) -> Tensor:
+def _test_mixture(request: Request) -> None:
+    """Test samples of one image by the kernel Stein discrepancy, print it, and write its document.
+
+    Raises:
+        UsageError: there are several inputs, or the prior is of audio.
+    """
+    import torch
+
+    from sepcli.evaluation.calibrate import signal_engine, stein
+    from sepcli.media.images import read_image
+
+    options = request.options
+    separator = _loaded(request, options.preset)
+    paths = options.folders or []
+    if len(paths) != 1 or separator.medium != "image" or request.data or options.plot:
+        raise UsageError(
+            "--calibration with a mixture takes one image, a prior of images, and neither data nor --plot",
+            "give one image, or leave it out",
+        )
+    check_targets({"--out": options.out}, options.overwrite)
+    path = paths[0]
+    mixture = separator.as_channels(torch.from_numpy(read_image(path).pixels).float())
+    count = options.samples or STEIN_SAMPLES
+    result = stein(signal_engine(separator.engine), mixture, count, options.seed)
+    document = {
+        "format": 1,
+        "kind": "stein",
+        "samples": count,
+        "discrepancy": result.value,
+        "p_value": result.p_value,
+        "about": {**separator.describe(), "seed": options.seed, "mixture": path.name},
+    }
+    if options.out is not None:
+        write_record(options.out, document)
+        console.note(f"wrote {options.out}", options.quiet)
+    if options.as_json:
+        console.emit_json(document)
+        return
+    fits = "do not fit" if result.p_value < REJECTED else "fit"
+    console.emit(
+        f"kernel Stein discrepancy of {count} samples: {result.value:.4g} (p = {result.p_value:.2g})"
+    )
+    console.emit(f"the samples {fits} the score of the posterior")
+
+
+def _recorded_audio(request: Request, count: int, separator: Any) -> Tensor:
+    """Return sources (N, K, 1, …) of recorded pairs, as the engine has them, at the level of its mixtures.
+
+    Raises:
+        UsageError: the data are not pairs of the engine's rate.
+    """
+    import numpy as np
+    import torch
+
+    from sepcli.datasets import resolve
+    from sepcli.datasets.pair_folder import PairFolder
+
+    engine, data = separator.engine, resolve(request.dataset.open)(request.data[0])
+    if not isinstance(data, PairFolder) or not hasattr(engine, "entered"):
+        raise UsageError("--calibration of audio is for --dataset pairs", "leave out --dataset and --data")
+    pairs = [*data.pairs(count).items(engine.names, request.options.seed)]
+    if any(pair.sample_rate != engine.sample_rate for pair in pairs):
+        raise UsageError(f"the prior is of {engine.sample_rate} Hz", "resample the data")
+    length = min(pair.sources.shape[-1] for pair in pairs)
+    sources = np.stack([pair.sources[:, :length] for pair in pairs])
+    mixtures = np.einsum("nkt,k->nt", sources, np.array(engine.weights))
+    level = separator.stream.reference_rms
+    gains = np.ones(len(pairs)) if level is None else level / np.sqrt(np.square(mixtures).mean(1))
+    scaled = torch.from_numpy(sources * gains[:, None, None]).float()[:, :, None]
+    entered: Tensor = engine.entered(scaled * engine.scale)
+    return entered
+
+
+def _recorded(request: Request, count: int, separator: Any) -> Tensor:
     """Return the sources of pairs of test images (N, 2, C, H, W)."""
     import torch
 
@@ -122,8 +201,8 @@ def _recorded(request: Request, count: int) -> Tensor:
     from sepcli.datasets.image_decoder import Decoder
     from sepcli.priors.load import describe_images
 
-    if request.dataset.medium != "image":
-        raise UsageError("--calibration with --data is for images", "leave out --dataset and --data")
+    if request.dataset.medium != separator.medium:
+        raise UsageError(f"--dataset {request.dataset.name} is not for this prior", "choose another")
     shape = describe_images(request.priors[0])[0]
     decoder = Decoder(size=shape[1:], channels=shape[0])
     images = resolve(request.dataset.open)(request.data[0], "test", decoder)

@@ -76,7 +76,7 @@ LIKELIHOOD = Kind(
 CALIBRATION = Kind(
     "--calibration",
     "--calibration",
-    _SEPARATING | {"calibration", "pairing"},
+    _SEPARATING | {"calibration", "pairing", "folders"},
     (),
 )
 KINDS = (FINISHED, AUDIO, IMAGES, COLORS, LIKELIHOOD, CALIBRATION)

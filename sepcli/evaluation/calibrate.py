@@ -11,12 +11,15 @@ from torch import Tensor
 
 from sepcli.errors import UsageError
 from sepcli.evaluation.calibration import Calibration, calibration
+from sepcli.evaluation.stein import Stein, stein_discrepancy
+from sepcli.posterior.dirac import DiracPosterior
 from sepcli.posterior.unconditional import Unconditional
 from sepcli.protocols import Engine, ProgressCallback, Sampler
 from sepcli.samplers.langevin import Langevin
 from sepcli.samplers.msdm import MultiSource
 from sepcli.samplers.particles import Particles
 from sepcli.samplers.projected import Projected
+from sepcli.samplers.rng import Rng
 from sepcli.separation.engines import ScoreEngine
 from sepcli.separation.seeds import item_seed, sample_seeds
 from sepcli.signal.mixing import WeightedSum
@@ -71,6 +74,30 @@ def prior_samples(
         seeds = torch.tensor([item_seed(seed, number) for number in numbers])
         parts.append(sampler(Unconditional(engine.prior, like), seeds).cpu())
     return torch.cat(parts)
+
+
+def stein(engine: ScoreEngine, mixture: Tensor, samples: int, seed: int = 0) -> Stein:
+    """Test whether S samples of one mixture (C, *D) fit the score of its posterior; no truth is needed.
+
+    The samples get the noise of the sampler's last noise level, at which the score is that of p_σ(x | m).
+
+    Raises:
+        UsageError: the sampler is not on the constraint, or there are fewer than 8 samples.
+    """
+    seeds = torch.tensor([sample_seeds(seed, 0, samples)])
+    x = engine.sample(mixture[None], seeds)[0].to(engine.device)
+    posterior = engine.posterior((engine.scale * mixture).to(engine.device).expand(samples, *mixture.shape))
+    if not isinstance(posterior, DiracPosterior):
+        raise UsageError(
+            "the kernel Stein discrepancy is for samplers on the constraint",
+            "choose another sampler",
+            argument="sampler",
+        )
+    state, sigma = posterior.state(x), torch.tensor(float(engine.sampler.sigma_min))  # type: ignore[attr-defined]
+    noisy = state + sigma * Rng(seeds[0] + 1).normal(state)
+    with torch.no_grad():
+        scores = posterior.score(noisy, sigma.to(noisy))
+    return stein_discrepancy(noisy.cpu(), scores.cpu(), seed)
 
 
 def calibrate(

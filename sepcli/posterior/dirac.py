@@ -193,6 +193,10 @@ class DiracPosterior:
         """Return the sources (B, K, C, *D) of a state, which sum to the mixture unless noise is isotropic."""
         return state if self._isotropic else self._null.lift(state, self._mixture)
 
+    def state(self, sources: Tensor) -> Tensor:
+        """Return the state that stands for sources (B, K, C, *D) which sum to the mixture."""
+        return sources if self._isotropic else self._null.coordinates(sources)
+
     def consistent(self, mean: Tensor, variance: Tensor) -> Tensor:
         """Return h: estimates (B, K, C, *D) moved towards the mixture in proportion to their variance."""
         mean = self._clipped(mean)

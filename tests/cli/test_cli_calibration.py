@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from tiny_sound import make_sound
 
 from sepcli.cli.app import run
@@ -48,3 +50,30 @@ def test_a_prior_of_audio(tmp_path: Path, capsys: Captured) -> None:
 @pytest.mark.parametrize("words", [[], ["--prior", "mnist-lass"], ["--prior", "mnist", "--csv", "a.csv"]])
 def test_what_cannot_be_calibrated_is_a_usage_error(words: list[str]) -> None:
     assert run(["evaluate", "--calibration", *words, *FEW[:4], "-q"]) == 2
+
+
+def test_one_mixture(tiny_images: Path, tmp_path: Path, capsys: Captured) -> None:
+    image, out = Path(__file__).parents[2] / "examples" / "digits" / "mix.png", tmp_path / "stein.json"
+    words = ["evaluate", str(image), "--calibration", "--prior", str(tiny_images), "--preset", "draws"]
+    words += ["--set", "steps=2", "--samples", "8", "--device", "cpu"]
+    assert run([*words, "--out", str(out)]) == 0
+    document = json.loads(out.read_text())
+    assert (document["kind"], document["samples"]) == ("stein", 8)
+    assert f"{document['discrepancy']:.4g}" in capsys.readouterr().out
+    assert run([*words, "--plot", str(tmp_path / "a.svg"), "-q"]) == 2
+    assert run([*words[:1], str(image), *words[1:], "-q"]) == 2
+
+
+def test_truths_may_be_recorded_pairs(tmp_path: Path, capsys: Captured) -> None:
+    names = ("violin", "cello")
+    sounds = [make_sound(tmp_path / name, name) for name in names]
+    rng = np.random.default_rng(0)
+    for name in names:
+        (tmp_path / "pairs" / name).mkdir(parents=True)
+        for number in range(20):
+            path = tmp_path / "pairs" / name / f"{number}.wav"
+            soundfile.write(path, 0.1 * rng.standard_normal(1000), 8000)
+    given = [word for sound in sounds for word in ("--prior", str(sound))]
+    data = ["--dataset", "pairs", "--data", str(tmp_path / "pairs")]
+    assert run(["evaluate", "--calibration", *given, "--preset", "draws", *data, *FEW, "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["about"]["truths"] == "pairs"

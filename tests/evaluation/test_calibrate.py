@@ -10,7 +10,7 @@ import torch
 from exact_priors import GaussianFields
 
 from sepcli.errors import UsageError
-from sepcli.evaluation.calibrate import calibrate, prior_samples, samples_prior, signal_engine
+from sepcli.evaluation.calibrate import calibrate, prior_samples, samples_prior, signal_engine, stein
 from sepcli.evaluation.calibration import Calibration
 from sepcli.evaluation.calibration_plots import calibration_figure
 from sepcli.evaluation.plots import save_figure
@@ -95,3 +95,26 @@ def test_other_engines_are_refused() -> None:
     with pytest.raises(UsageError) as error:
         signal_engine(object())  # type: ignore[arg-type]
     assert error.value.argument == "priors"
+
+
+def test_samples_of_one_mixture_fit_their_score_or_do_not() -> None:
+    mixture = torch.linspace(-1, 1, 8)[None]
+    schedule = {**SCHEDULE, "sigma_min": 0.1}
+    fitting = stein(engine_of({**PRESETS[DRAWS].settings, **schedule}), mixture, 200, seed=3)
+    assert fitting.p_value > 0.05
+    narrow = {"steps": 64, "moments": "jacobian", **schedule}  # η = 1: half of the variance
+    assert stein(engine_of(narrow), mixture, 200, seed=3).p_value < 0.01
+
+
+def test_the_discrepancy_is_for_the_constraint() -> None:
+    engine = score_engine(
+        PRIOR,  # type: ignore[arg-type]
+        ("a", "b"),
+        (1.0, 0.5),
+        torch.device("cpu"),
+        "langevin",
+        {"levels": 2, "steps": 1},
+    )
+    with pytest.raises(UsageError) as error:
+        stein(engine, torch.zeros(1, 8), 8)
+    assert error.value.argument == "sampler"

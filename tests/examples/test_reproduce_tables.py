@@ -144,3 +144,42 @@ def test_closed_forms_have_a_row_per_posterior_and_sampler(program: ModuleType, 
     assert "| correlated | azula: S | 0.012 (0.63) | 0.86 | 64 | 256 | – |" in text
     assert "| two components | azula: S | 0.012 (0.63) | 0.86 | 64 | 256 | -0.234 |" in text
     assert "2,048 of each posterior" in text
+
+
+def test_reports_on_posteriors_are_sections(program: ModuleType, tmp_path: Path) -> None:
+    calibration = {
+        "p_value": 0.3,
+        "p_values": {"power": 0.06, "tarp": 0.001},
+        "coverage": {"nominal": 0.8, "measured": 0.777},
+        "error_over_spread": 1.04,
+        "mixtures": 200,
+        "samples": 9,
+        "about": {"truths": "samples of the prior", "settings": {"steps": 48, "average": True}},
+    }
+    fit = {
+        "prior": "songs",
+        "explained": "songs",
+        "foreign": "speech",
+        "false_alarms": {"mixtures": 40, "flagged": 0.05},
+        "foreign_source": {"mixtures": 30, "flagged": 0.7},
+        "flagged_at_5_percent": 0.66,
+        "median_db": {"explained": -12.0, "foreign": -8.5},
+    }
+    levy = {
+        **{"mixtures": 2, "samples": 3, "sweeps": 2000, "denoiser_sweeps": 4},
+        "rows": {"chain": {"mean_error": 0.1, "trace": 0.97, "coverage": 0.9}},
+    }
+    learned = {
+        **{"x": 0, "y": 1, "count": 1500, "steps": 600, "preset": "tiny", "cpu_seconds": 500},
+        "mixture_psnr": 14.0,
+        "rows": {"round 1": {"denoising_rms": {"0.2": 0.1234}, "separation_psnr": 17.77}},
+    }
+    for name, document, cells in (
+        ("calibration-mnist", calibration, "| power | tarp (0.001) | 77.7 % of 80 % | 1.04 |"),
+        ("fit-songs", fit, "| 5 % of 40 | 70 % of 30 | 66 % | -12.0, -8.5 |"),
+        ("levy-posterior", levy, "| chain | – | 0.10 | 0.97 | 90 % |"),
+        ("prior-from-mixtures", learned, "| round 1 | 0.123 | 17.77 |"),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+        program.add(tmp_path / f"{name}.json")
+        assert cells in program.results()

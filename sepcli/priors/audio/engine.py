@@ -81,7 +81,7 @@ class AudioEngine:
 
     def sample(self, mixture: Tensor, seeds: Tensor, on_progress: ProgressCallback | None = None) -> Tensor:
         """Sample sources of mixtures (B, 1, T), float32, full scale 1; see ``sepcli.protocols.Engine``."""
-        samples, length = self.inner.sample(self._entered(mixture), seeds, on_progress), mixture.shape[-1]
+        samples, length = self.inner.sample(self.entered(mixture), seeds, on_progress), mixture.shape[-1]
         return imdct(samples, length) / self.scale if self.lapped else samples[..., :length]
 
     def describe(self) -> dict[str, Any]:
@@ -93,15 +93,15 @@ class AudioEngine:
 
         That of flows is under the noise that the sampler leaves in the sources; see ``ScoreEngine``.
         """
-        return self.inner.log_prior(self._entered(sources * self.scale), *AUDIBLE)
+        return self.inner.log_prior(self.entered(sources * self.scale), *AUDIBLE)
 
     def denoising_energies(self, mixture: Tensor, sources: Tensor, sigma: float, seeds: Tensor) -> Tensor:
         """Return the energies (B, 2) of denoising error and mixture; see ``sepcli.separation.fit``."""
-        entered = self._entered(mixture), self._entered(sources * self.scale)
+        entered = self.entered(mixture), self.entered(sources * self.scale)
         return self.inner.denoising_energies(*entered, sigma, seeds)
 
-    def _entered(self, signal: Tensor) -> Tensor:
-        """Return coefficients, or the signal with silence after it, as flows need it."""
+    def entered(self, signal: Tensor) -> Tensor:
+        """Return coefficients of signals (…, T), or the signals with silence after them, as flows need it."""
         return mdct(signal, self.hop) if self.lapped else F.pad(signal, (0, -signal.shape[-1] % self.hop))
 
 
