@@ -56,6 +56,7 @@ EXAMPLES: Mapping[str, str] = {
     "import-prior": """
         sepcli import-prior checkpoint.pth --out my-prior
         sepcli import-prior last.ckpt --family vqgan --out faces
+        sepcli import-prior imagegpt-small/ --family imagegpt --out photos
         sepcli import-prior my-prior --storage int8 --out my-small-prior
     """,
     "build-likelihood": """

@@ -31,7 +31,8 @@ def import_prior(
         str,
         model(
             "ncsn: a score network of Song & Ermon 2019. diffusers: a diffusion model whose weights are a"
-            " pickle. vqgan: a codec and transformer of taming-transformers, for LASS.",
+            " pickle. vqgan: a codec and transformer of taming-transformers, for LASS."
+            " imagegpt: a folder of transformers, with its palette, for LASS.",
             autocompletion=completion.imported_families,
         ),
     ] = "ncsn",
@@ -102,10 +103,10 @@ def import_prior(
         raise UsageError("--classes and --heads are for the family vqgan", "leave them out")
     if sources is not None and (not sources.strip() or "," in sources or not sources.isprintable()):
         raise UsageError(f"--sources {sources!r} does not name one source", "write for example digit")
-    if family != "diffusers" and os.path.isdir(checkpoint):
+    if family not in ("diffusers", "imagegpt") and os.path.isdir(checkpoint):
         raise UsageError(f"{checkpoint} is a folder", "name a file, or for diffusers add --family diffusers")
-    if family == "diffusers" and size is not None:
-        raise UsageError("--size is not for diffusers", "leave it out: the config says the size")
+    if family in ("diffusers", "imagegpt") and size is not None:
+        raise UsageError(f"--size is not for {family}", "leave it out: the config says the size")
     source = None if sources is None else sources.strip()
     if family == "diffusers":
         from sepcli.priors.images.import_diffusers import import_diffusers
@@ -114,6 +115,13 @@ def import_prior(
             checkpoint, out, source=source, overwrite=overwrite, on_message=console.warn
         )
         config, summary = _of_diffusers(imported)
+    elif family == "imagegpt":
+        from sepcli.priors.lass.import_imagegpt import import_imagegpt
+
+        pixels = import_imagegpt(checkpoint, out, source=source or "image", overwrite=overwrite)
+        config = asdict(pixels)
+        sizes = f"{pixels.context} pixels of {pixels.vocabulary} colors, {pixels.layers} layers"
+        summary = f"{sizes}; next, run build-likelihood"
     elif family == "vqgan":
         from sepcli.priors.lass.import_vqgan import import_vqgan
 

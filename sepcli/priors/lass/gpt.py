@@ -1,10 +1,11 @@
-"""The second stage of VQ-GAN: an autoregressive prior over an image's tokens, trained by others.
+"""GPT-2 over an image's tokens, trained by others: the second stage of VQ-GAN, and ImageGPT.
 
 A causal transformer with learned positions; the sequence begins with a token for the class of the image, or
 with token 0 where there are no classes. It is not trained here.
 
-Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2); Esser et al. 2021,
-    "Taming Transformers for High-Resolution Image Synthesis", section 3.2. Names of tensors are those of
+Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2); Chen et al. 2020,
+    "Generative Pretraining from Pixels" (ImageGPT); Esser et al. 2021, "Taming Transformers for
+    High-Resolution Image Synthesis", section 3.2. Names of tensors are those of
     github.com/CompVis/taming-transformers, so that its checkpoints fit.
 """
 
@@ -36,6 +37,8 @@ class GptConfig:
         heads: heads of attention.
         context: largest number of tokens of an image.
         unconditional: whether an image may be of no class.
+        pixels: a network of ImageGPT: images begin with one more token, normalizations are by the root
+            mean square, and the activation is x σ(1.702 x).
 
     Raises:
         ValueError: the sizes do not fit each other.
@@ -48,6 +51,7 @@ class GptConfig:
     heads: int = 24
     context: int = 256
     unconditional: bool = True
+    pixels: bool = False
 
     def __post_init__(self) -> None:
         sizes = isinstance(self.context, int) and 1 <= self.context <= MOST_TOKENS
@@ -101,10 +105,12 @@ class Block(nn.Module):
 
     def __init__(self, config: GptConfig) -> None:
         super().__init__()
-        self.ln1, self.ln2 = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.ln1, self.ln2 = _norm(config), _norm(config)
         self.attn = Attention(config)
         self.mlp = nn.Sequential(
-            nn.Linear(config.dim, 4 * config.dim), nn.GELU(), nn.Linear(4 * config.dim, config.dim)
+            nn.Linear(config.dim, 4 * config.dim),
+            QuickGelu() if config.pixels else nn.GELU(),
+            nn.Linear(4 * config.dim, config.dim),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,10 +136,10 @@ class GptPrior(nn.Module):
         super().__init__()
         self.config = config
         self.sources = tuple(range(len(config.sources)))
-        self.tok_emb = nn.Embedding(config.vocabulary, config.dim)
+        self.tok_emb = nn.Embedding(config.vocabulary + config.pixels, config.dim)
         self.pos_emb = nn.Parameter(torch.zeros(1, config.context, config.dim))
         self.blocks: list[Block] = nn.ModuleList(Block(config) for _ in range(config.layers))  # type: ignore[assignment]
-        self.ln_f = nn.LayerNorm(config.dim)
+        self.ln_f = _norm(config)
         self.head = nn.Linear(config.dim, config.vocabulary, bias=False)
 
     def of(self, sources: tuple[int, ...]) -> GptPrior:
@@ -216,6 +222,8 @@ class GptPrior(nn.Module):
 
     def _first(self, source: Tensor) -> Tensor:
         """Return the tokens (N,) that begin images of sources (N,)."""
+        if self.config.pixels:
+            return torch.full_like(source, self.config.vocabulary)
         return (source - 1).clamp(min=0)
 
     def _head(self, x: Tensor) -> Tensor:
@@ -227,6 +235,18 @@ class GptPrior(nn.Module):
             raise UsageError(
                 f"the prior is of at most {self.config.context} tokens", "use smaller images", argument="size"
             )
+
+
+class QuickGelu(nn.Module):
+    """x σ(1.702 x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape to the same."""
+        return x * torch.sigmoid(1.702 * x)
+
+
+def _norm(config: GptConfig) -> nn.Module:
+    return nn.RMSNorm(config.dim, eps=1e-5) if config.pixels else nn.LayerNorm(config.dim)
 
 
 def _gather(cache: Tensor, rows: Tensor, filled: int) -> Tensor:

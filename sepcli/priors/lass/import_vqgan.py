@@ -18,15 +18,13 @@ import torch
 from msgspec import structs
 from torch import Tensor, nn
 
-from sepcli.atomic import make_folder
 from sepcli.catalog import card as cards
-from sepcli.catalog.network import write_config
-from sepcli.errors import InputError, OutputError
-from sepcli.priors.checkpoint import check_tensors, read_state, write_clones
+from sepcli.errors import InputError
+from sepcli.priors.checkpoint import check_tensors, read_state
 from sepcli.priors.lass.gpt import GptConfig, GptPrior
+from sepcli.priors.lass.imported import check_others, write_part
 from sepcli.priors.lass.load import CODEC, TRANSFORMER
 from sepcli.priors.lass.vqgan import Vqgan, VqganConfig
-from sepcli.training.checkpoints import forget
 from sepcli.training.config import check_free
 
 FIRST, SECOND, CONDITION = "first_stage_model.", "transformer.", "cond_stage_model."
@@ -83,7 +81,7 @@ def import_vqgan(
     folders = {name: out / name for name in (CODEC, TRANSFORMER)}
     for folder in folders.values():
         check_free(folder, overwrite=overwrite)
-    _check_others(out)
+    check_others(out)
     state = read_state(checkpoint, mapped=True)
     first, second = _first_stage(state), _second_stage(state)
     try:
@@ -95,11 +93,11 @@ def import_vqgan(
     _check(checkpoint, first, Vqgan, codec)
     if transformer is not None:
         _check(checkpoint, second, GptPrior, transformer)
-    _write(folders[CODEC], first, codec)
+    write_part(folders[CODEC], first, codec)
     entry: dict[str, Any] = {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint)}
     parts = {CODEC: cards.Part("vqvae", entry)}
     if transformer is not None:
-        _write(folders[TRANSFORMER], second, transformer)
+        write_part(folders[TRANSFORMER], second, transformer)
         digest = cards.sha256(folders[CODEC] / "model.safetensors")
         parts[TRANSFORMER] = cards.Part("transformer", {**entry, "codec": digest})
     card = cards.Card(
@@ -115,16 +113,6 @@ def import_vqgan(
     listed = {name: file for name, file in listed.items() if name.partition("/")[0] in parts}
     cards.write(structs.replace(card, files=listed), out)
     return Imported(codec, transformer)
-
-
-def _check_others(out: Path) -> None:
-    """Refuse a folder with parts of other engines: OutputError."""
-    mine = (CODEC, TRANSFORMER)
-    others = sorted(p.parent.name for p in out.glob("*/config.json") if p.parent.name not in mine)
-    if others:
-        raise OutputError(
-            f"{out} is a prior with another part: {others[0]}", "choose another folder", argument="out"
-        )
 
 
 def _first_stage(state: Tensors) -> dict[str, Tensor]:
@@ -206,13 +194,6 @@ def _check(
             raise InputError(f"{checkpoint} is no VQ-GAN: {error}", HINT) from error
     expected = {name: tensor.shape for name, tensor in on_meta.state_dict().items()}
     check_tensors(checkpoint, tensors, expected, HINT)
-
-
-def _write(folder: Path, tensors: Tensors, config: VqganConfig | GptConfig) -> None:
-    make_folder(folder, "choose another folder", "out")
-    forget(folder)
-    write_clones(folder / "model.safetensors", {name: tensor.float() for name, tensor in tensors.items()})
-    write_config(folder, config)
 
 
 def _count(tensors: Tensors, name: str) -> int:

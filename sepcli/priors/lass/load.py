@@ -19,6 +19,7 @@ from sepcli.errors import PriorError
 from sepcli.priors.lass.context import ContextConfig, ContextLikelihood
 from sepcli.priors.lass.gpt import GptConfig, GptPrior
 from sepcli.priors.lass.latent import LatentConfig, LatentLikelihood
+from sepcli.priors.lass.palette import Palette, PaletteConfig
 from sepcli.priors.lass.table import LikelihoodTable
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
 from sepcli.priors.lass.vqgan import Vqgan, VqganConfig
@@ -45,8 +46,8 @@ FILES: Mapping[str, str] = {
 """The files that separation needs → the command that makes each."""
 
 TrainableCodec = Vqvae1d | Vqvae2d
-LassCodec = TrainableCodec | Vqgan
-CodecConfig = Vqvae1dConfig | Vqvae2dConfig | VqganConfig
+LassCodec = TrainableCodec | Vqgan | Palette
+CodecConfig = Vqvae1dConfig | Vqvae2dConfig | VqganConfig | PaletteConfig
 LassTransformer = TransformerPrior | GptPrior
 
 
@@ -134,8 +135,8 @@ def make_codec(config: Vqvae1dConfig | Vqvae2dConfig) -> TrainableCodec:
 
 def feature_width(codec: LassCodec) -> int:
     """Return F, the channels of a codec's features."""
-    if isinstance(codec, Vqgan):
-        return codec.config.latent_channels
+    if isinstance(codec, Vqgan | Palette):
+        return codec.config.latent_channels if isinstance(codec, Vqgan) else codec.config.channels
     return codec.config.dim if isinstance(codec, Vqvae1d) else codec.config.widths[-1]
 
 
@@ -152,6 +153,8 @@ def _codec_digest(card: Card, part: str, default: str) -> str:
 def _codec_of(config: dict[str, Any]) -> LassCodec:
     if "multiples" in config:
         return Vqgan(VqganConfig(**config))
+    if "colors" in config:
+        return Palette(PaletteConfig(**config))
     return make_codec(Vqvae2dConfig(**config) if "size" in config else Vqvae1dConfig(**config))
 
 

@@ -11,6 +11,7 @@ from sepcli.errors import InputError
 from sepcli.priors.lass.chunks import AudioChunks, Data, ImageChunks
 from sepcli.priors.lass.load import MEANS
 from sepcli.priors.lass.options import ImageCodecOptions, ImageTransformerOptions
+from sepcli.priors.lass.palette import PaletteConfig
 from sepcli.priors.lass.vqgan import VqganConfig
 from sepcli.priors.lass.vqvae1d import Vqvae1dConfig
 from sepcli.priors.lass.vqvae2d import Vqvae2dConfig
@@ -74,7 +75,7 @@ def codec_images(
 def transformer_images(
     options: ImageTransformerOptions,
     config: TrainConfig,
-    codec: Vqvae2dConfig | VqganConfig,
+    codec: Vqvae2dConfig | VqganConfig | PaletteConfig,
     on_progress: ProgressCallback | None,
 ) -> Data:
     """Open images, with their classes, for a transformer over a codec's tokens.
