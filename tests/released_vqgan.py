@@ -69,7 +69,8 @@ def save_released(path: Path, state: dict[str, Tensor]) -> Path:
     instance = callback()
     instance.best = torch.tensor(1.0)
     try:
-        content = {"epoch": 3, "callbacks": {callback: {"best": instance}}, "state_dict": state}
+        entries = {"best": instance, "score": np.float64(0.5), "path": Path("last.ckpt")}
+        content = {"epoch": 3, "callbacks": {callback: entries}, "state_dict": state}
         torch.save(content, path)
     finally:
         for name in names:

@@ -31,7 +31,8 @@ def cost(document: Mapping[str, Any]) -> str:
     steps = document["protocol"]["settings"].get("settings", {}).get("steps")
     evaluations = costs.get("evaluations", steps)
     texts = [] if evaluations is None else [f"{evaluations:g} evaluations"]
-    texts += [f"{value:.2g} s" for key, value in costs.items() if key.startswith("seconds_per_")]
+    seconds = [value for key, value in costs.items() if key.startswith("seconds_per_")]
+    texts += [f"{value:.0f} s" if value >= 100 else f"{value:.2g} s" for value in seconds]
     return ", ".join(texts) or "–"
 
 

@@ -1,8 +1,9 @@
 """Checkpoints of torch.save: tensors only, checked by name, shape and value before anything uses them.
 
 A pickle is read by PyTorch's ``weights_only`` unpickler, which builds tensors and plain containers and
-refuses all else, so that nothing in the file is run. Objects of PyTorch Lightning and OmegaConf, which
-checkpoints of those libraries hold beside the network, become empty objects of a class that does nothing.
+refuses all else, so that nothing in the file is run. Objects of PyTorch Lightning and OmegaConf, paths, and
+numbers of NumPy, which checkpoints of those libraries hold beside the network, become empty objects of a
+class that does nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sepcli.errors import InputError
 from sepcli.training.checkpoints import write_tensors
 
 COMPRESSED = "its entries are compressed"
-TRAINERS = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "pathlib")
+TRAINERS = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf", "pathlib", "numpy")
 """Packages whose classes in a checkpoint are read as ``Inert``: the libraries are not imported."""
 STATE = "state_dict"
 """The entry of a Lightning checkpoint that holds the tensors."""

@@ -1,0 +1,49 @@
+"""Sections of RESULTS.md on LASS: many codes, and beam search beside the released package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sections import markdown
+
+
+def codes(document: Mapping[str, Any]) -> str:
+    """Return the section on 16,384 codes, from ``examples/benchmarks/lass_codes.py``."""
+    tokens, images = document["tokens"], document["images"]
+    rows = [(step, f"{row['seconds']:g} s", f"{row['peak_mb']} MB") for step, row in images.items()]
+    rows += [
+        (f"{tokens['nonzeros']:,} triples counted", f"{tokens['seconds_counting']:g} s", "–"),
+        (f"1,024 tokens decoded with {tokens['beams']} beams", f"{tokens['seconds_decoding']:g} s", "–"),
+    ]
+    about = (
+        f"`examples/benchmarks/lass_codes.py`: {document['codes']:,} codes, images of 256 x 256 pixels, small"
+        f" networks with random weights, {images['count']['tokens']:,} tokens counted. A table takes"
+        f" {tokens['bytes_per_nonzero']} bytes per triple. {document['threads']} thread(s)."
+        " The machine ran other programs, too. `start` is a command that only starts.\n"
+    )
+    return "\n".join(
+        ["## LASS with 16,384 codes\n", about, markdown(("step", "time", "peak memory"), rows) + "\n"]
+    )
+
+
+def decode(document: Mapping[str, Any]) -> str:
+    """Return the section on beam search, from ``examples/benchmarks/lass_decode.py``."""
+    rows = []
+    for row in document["rows"]:
+        ours, theirs = row["sepcli"], row.get("diba", {})
+        rows.append(
+            (
+                str(row["windows"]),
+                *(f"{clock.get('cpu_seconds', float('nan')):.2f} s" for clock in (ours, theirs)),
+                f"{row.get('ratio', float('nan')):.2g}",
+                *(f"{clock.get('log_posterior', float('nan')):.1f}" for clock in (ours, theirs)),
+            )
+        )
+    heads = ("windows", "sepcli, CPU", "diba, CPU", "ratio", "log posterior, sepcli", "log posterior, diba")
+    about = (
+        f"`examples/benchmarks/lass_decode.py --diba PATH`: {document['tokens']} tokens, {document['beams']}"
+        f" beams, the bundled slakh-drums-bass. Seconds of the processor, {document['threads']} thread(s),"
+        " beside other programs. Log posteriors are means over windows, in nats, up to a constant.\n"
+    )
+    return "\n".join(["## LASS beside the released package\n", about, markdown(heads, rows) + "\n"])
