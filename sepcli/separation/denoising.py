@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sepcli.protocols import ScorePrior
+from sepcli.protocols import Engine, FittingEngine, ScorePrior
 from sepcli.samplers.rng import Rng
+from sepcli.separation.fit import DenoisingError
 
 
 def denoising_energies(
@@ -36,3 +37,20 @@ def denoising_energies(
     alphas = torch.tensor(list(weights)).to(change).view(-1, *[1] * (change.dim() - 2))
     error = (alphas * change).double().square().flatten(1).sum(1)
     return torch.stack([error, mixture.to(error.device).double().square().flatten(1).sum(1)], dim=1).cpu()
+
+
+def image_errors(
+    engine: Engine, mixtures: Tensor, sources: Tensor, sigma: float, seeds: Tensor
+) -> list[float | None]:
+    """Return the denoising error of the sources (B, K, C, H, W) of every mixture (B, C, H, W), in dB.
+
+    None: the engine does not measure it, or the mixture is black.
+    """
+    if not isinstance(engine, FittingEngine):
+        return [None] * len(mixtures)
+    errors: list[float | None] = []
+    for pair in engine.denoising_energies(mixtures, sources, sigma, seeds).tolist():
+        error = DenoisingError()
+        error.add([pair])
+        errors.append(error.decibels)
+    return errors

@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import UsageError
-from sepcli.protocols import Engine, FittingEngine, ProgressCallback, Sampler, ScorePrior
+from sepcli.protocols import Engine, ProgressCallback, Sampler, ScorePrior
 from sepcli.separation.arrays import Layout, Medium, channels_first, checked_rate
 from sepcli.separation.audio_samples import keeping, sample_audio, sample_audio_batch
 from sepcli.separation.blocks import BlockReader, BlockWriter
 from sepcli.separation.colorize import STEM, Colorizer, ColorSamples, sample_colors
 from sepcli.separation.compose import compose
-from sepcli.separation.fit import DenoisingError, FitReference
-from sepcli.separation.ranking import RankedSamples, sample_images
+from sepcli.separation.denoising import image_errors
+from sepcli.separation.fit import FitReference
+from sepcli.separation.ranking import sample_images
 from sepcli.separation.result import Result, image_result
 from sepcli.separation.seeds import sample_seeds
 from sepcli.separation.settings import StreamSettings
@@ -327,32 +328,22 @@ class Separator:
             strokes = None if hint is None else (_floats(hint[0]), _floats(hint[1]))
             each = sample_colors(self.colorizer, torch.cat(grays), self.weights, every, strokes, on_progress)
             ranked = [replace(one.ranked, samples=one.all_full()[:, None]) for one in each]
-        nothing: list[tuple[float | None, float | None]] = [(None, None)] * len(ranked)
-        fits = nothing if self.colorizer is not None else self._fits(mixtures, ranked, every)
-        results, described = zip(ranked, laid, every.tolist(), fits, strict=True), self.describe()
+        each_laid, described = zip(ranked, laid, every.tolist(), strict=True), self.describe()
+        results = [
+            image_result(one, layout, self.names, described, row) for one, (_, layout), row in each_laid
+        ]
+        if self.colorizer is not None or self._fit is None:
+            return results
+        first = torch.stack([one.samples[one.order.index(0)] for one in ranked])
+        errors = image_errors(self.engine, mixtures, first, self._fit.sigma, every[:, 0])
         return [
-            replace(image_result(one, layout, self.names, described, row), fit=fit[0], denoising_error=fit[1])
-            for one, (_, layout), row, fit in results
+            replace(result, fit=self._fit.fit(error), denoising_error=error)
+            for result, error in zip(results, errors, strict=True)
         ]
 
     @property
     def _fit_sigma(self) -> float | None:
         return None if self._fit is None else self._fit.sigma
-
-    def _fits(
-        self, mixtures: Tensor, ranked: Sequence[RankedSamples], seeds: Tensor
-    ) -> list[tuple[float | None, float | None]]:
-        """Return fit and denoising error of mixtures (B, C, H, W), by first samples, of seeds (B, S)."""
-        if self._fit is None or not isinstance(self.engine, FittingEngine):
-            return [(None, None)] * len(mixtures)
-        first = torch.stack([one.samples[one.order.index(0)] for one in ranked])
-        energies = self.engine.denoising_energies(mixtures, first, self._fit.sigma, seeds[:, 0])
-        fits = []
-        for pair in energies.tolist():
-            error = DenoisingError()
-            error.add([pair])
-            fits.append((self._fit.fit(error.decibels), error.decibels))
-        return fits
 
 
 def _floats(values: Any) -> Tensor:
