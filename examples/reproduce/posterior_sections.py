@@ -8,7 +8,10 @@ from typing import Any
 from sections import markdown
 
 CALIBRATIONS: Mapping[str, str] = {
-    "calibration-mnist": "--prior mnist --preset draws --pairs 200 --samples 4 --batch 16",
+    "calibration-mnist": "--prior mnist --preset draws --pairs 100 --samples 4 --batch 16",
+    "calibration-mnist-unweighed": (
+        "--prior mnist --preset draws --set weigh=0 --set isotropic=0 --pairs 200 --samples 4 --batch 16"
+    ),
     "calibration-drums-bass": "--prior slakh-drums-bass --preset draws --pairs 60 --samples 9",
     "calibration-drums-bass-data": (
         "--prior slakh-drums-bass --preset draws --dataset pairs --data PAIRS --pairs 40 --samples 9"

@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Preset] = {
             " limit of many steps. sepcli evaluate --calibration measures it",
             "projected",
             {"steps": 64, "eta": "ancestral", "order": 2, "moments": "jacobian", "products": 2},
-            {"steps": 48, "sigma_max": 2.0, "rho": 3.0, "average": 1, "weigh": 0, "bounded": 0},
+            {"steps": 48, "sigma_max": 2.0, "rho": 3.0, "average": 1, "isotropic": 1, "bounded": 0},
         ),
     )
 }
