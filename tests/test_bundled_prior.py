@@ -8,10 +8,12 @@ import pytest
 import soundfile
 from PIL import Image
 
+import sepcli
 from sepcli.catalog import card as cards
 from sepcli.catalog import index, resolve
 from sepcli.cli.app import run
 from sepcli.metrics.audio import usdr
+from sepcli.separation.fit import LEAST_FIT
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SONG, PHOTO = EXAMPLES / "song", EXAMPLES / "photo" / "cat.jpg"
@@ -71,3 +73,15 @@ def test_bundled_files_are_those_of_the_card(name: str) -> None:
     assert card.data
     assert card.parts or card.priors
     assert card.figures
+
+
+def test_drums_and_bass_explain_the_example_song_and_not_noise() -> None:
+    separator = sepcli.load("slakh-drums-bass")
+    mixture, rate = soundfile.read(SONG / "mix.flac")
+    fit = separator.separate(mixture[: 3 * rate], sample_rate=rate).fit
+    assert fit is not None
+    assert fit > LEAST_FIT
+    noise = 0.1 * np.random.default_rng(0).standard_normal(3 * rate)
+    misfit = separator.separate(noise, sample_rate=rate).fit
+    assert misfit is not None
+    assert misfit < LEAST_FIT
