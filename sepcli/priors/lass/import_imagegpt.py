@@ -15,20 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from msgspec import structs
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sepcli.catalog import card as cards
 from sepcli.catalog.bounded import read_json
 from sepcli.errors import InputError
 from sepcli.priors.checkpoint import check_tensors, read_state
 from sepcli.priors.lass.gpt import GptConfig, GptPrior
-from sepcli.priors.lass.imported import check_others, write_part
-from sepcli.priors.lass.load import CODEC, TRANSFORMER
+from sepcli.priors.lass.imported import check_target, write_prior
 from sepcli.priors.lass.palette import Palette, PaletteConfig
-from sepcli.training.config import check_free
 
 CONFIG, COLORS = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -59,9 +55,7 @@ def import_imagegpt(folder: Path, out: Path, *, source: str = "image", overwrite
         InputError: something is missing, damaged, or of another network.
         OutputError: ``out`` holds something, or cannot be written.
     """
-    for name in (CODEC, TRANSFORMER):
-        check_free(out / name, overwrite=overwrite)
-    check_others(out)
+    check_target(out, overwrite)
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
         raise InputError(f"{folder} holds neither {' nor '.join(WEIGHTS)}", HINT)
@@ -77,26 +71,8 @@ def import_imagegpt(folder: Path, out: Path, *, source: str = "image", overwrite
         with torch.device("meta"):  # shapes without memory: a config may claim any width
             expected = network(config if network is GptPrior else codec).state_dict()  # type: ignore[arg-type]
         check_tensors(weights, values, {name: tensor.shape for name, tensor in expected.items()}, HINT)
-    write_part(out / CODEC, {"quantizer.codebook": palette}, codec)
-    write_part(out / TRANSFORMER, tensors, config)
-    entry: dict[str, Any] = {"checkpoint": weights.name, "sha256": cards.sha256(weights)}
-    digest = cards.sha256(out / CODEC / "model.safetensors")
-    parts = {
-        CODEC: cards.Part("vqvae", entry),
-        TRANSFORMER: cards.Part("transformer", {**entry, "codec": digest}),
-    }
-    card = cards.Card(
-        name=out.resolve().name,
-        medium="image",
-        engine="lass",
-        sources=(source,),
-        resolution=codec.size,
-        settings={"lass": dict(SETTINGS)},
-        parts=parts,
-    )
-    listed = cards.with_files(card, out).files
-    listed = {name: file for name, file in listed.items() if name.partition("/")[0] in parts}
-    cards.write(structs.replace(card, files=listed), out)
+    colors = {"quantizer.codebook": palette}
+    write_prior(out, source, weights, SETTINGS, (colors, codec), (tensors, config))
     return config
 
 

@@ -15,17 +15,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from msgspec import structs
 from torch import Tensor, nn
 
-from sepcli.catalog import card as cards
 from sepcli.errors import InputError
 from sepcli.priors.checkpoint import check_tensors, read_state
 from sepcli.priors.lass.gpt import GptConfig, GptPrior
-from sepcli.priors.lass.imported import check_others, write_part
-from sepcli.priors.lass.load import CODEC, TRANSFORMER
+from sepcli.priors.lass.imported import check_target, write_prior
 from sepcli.priors.lass.vqgan import Vqgan, VqganConfig
-from sepcli.training.config import check_free
 
 FIRST, SECOND, CONDITION = "first_stage_model.", "transformer.", "cond_stage_model."
 """Prefixes of the stages, and of what a second stage may be conditioned on."""
@@ -78,10 +74,7 @@ def import_vqgan(
             transformer that is conditioned on images.
         OutputError: the folder holds something, or cannot be written.
     """
-    folders = {name: out / name for name in (CODEC, TRANSFORMER)}
-    for folder in folders.values():
-        check_free(folder, overwrite=overwrite)
-    check_others(out)
+    check_target(out, overwrite)
     state = read_state(checkpoint, mapped=True)
     first, second = _first_stage(state), _second_stage(state)
     try:
@@ -93,25 +86,8 @@ def import_vqgan(
     _check(checkpoint, first, Vqgan, codec)
     if transformer is not None:
         _check(checkpoint, second, GptPrior, transformer)
-    write_part(folders[CODEC], first, codec)
-    entry: dict[str, Any] = {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint)}
-    parts = {CODEC: cards.Part("vqvae", entry)}
-    if transformer is not None:
-        write_part(folders[TRANSFORMER], second, transformer)
-        digest = cards.sha256(folders[CODEC] / "model.safetensors")
-        parts[TRANSFORMER] = cards.Part("transformer", {**entry, "codec": digest})
-    card = cards.Card(
-        name=out.resolve().name,
-        medium="image",
-        engine="lass",
-        sources=(source,),
-        resolution=(size, size),
-        settings={"lass": dict(SETTINGS)},
-        parts=parts,
-    )
-    listed = cards.with_files(card, out).files
-    listed = {name: file for name, file in listed.items() if name.partition("/")[0] in parts}
-    cards.write(structs.replace(card, files=listed), out)
+    stages = (first, codec), None if transformer is None else (second, transformer)
+    write_prior(out, source, checkpoint, SETTINGS, *stages)
     return Imported(codec, transformer)
 
 
