@@ -12,9 +12,9 @@ CALIBRATIONS: Mapping[str, str] = {
     "calibration-mnist-unweighed": (
         "--prior mnist --preset draws --set weigh=0 --set isotropic=0 --pairs 200 --samples 4 --batch 16"
     ),
-    "calibration-drums-bass": "--prior slakh-drums-bass --preset draws --pairs 60 --samples 9",
-    "calibration-drums-bass-data": (
-        "--prior slakh-drums-bass --preset draws --dataset pairs --data PAIRS --pairs 40 --samples 9"
+    "calibration-drums-bass": (
+        "--prior slakh-drums-bass --sampler projected --set steps=48 --set average=1 --set from_mixture=0"
+        " --set sigma_max=3.3 --set sigma_min=0.001 --set rho=5 --pairs 40 --samples 4"
     ),
 }
 """Report → options of ``sepcli evaluate --calibration`` that write it."""
