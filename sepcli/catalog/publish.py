@@ -77,7 +77,7 @@ def plan(folder: Path, repo: str) -> Upload:
         )
     card = cards.read(folder)
     whole = with_inner(card, folder)
-    if not card.files:
+    if not whole.files and not card.priors:
         raise PriorError(f"the card {folder / CARD} lists no files", "train the prior's parts first")
     inner = inner_priors(card)
     for part in ("", *inner):

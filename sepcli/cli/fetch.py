@@ -257,10 +257,19 @@ def _record(name: str, card: Card | None, here: bool = True, folder: Path | None
             "repo": card.repo,
             "revision": card.revision,
             "files": len(card.files),
-            "bytes": sum(entry.size for entry in card.files.values()),
+            "bytes": _size(card, folder),
             "score_priors": list(index.score_priors(card, folder)),
         }
     return record
+
+
+def _size(card: Card, folder: Path | None) -> int:
+    """Return the bytes of a prior's files and of those of the bundled score priors that it names."""
+    from sepcli.catalog import files, index, resolve
+
+    named = [resolve.find(name)[0] for name in dict.fromkeys(card.priors) if name in index.names()]
+    own = card if folder is None else files.with_inner(card, folder)
+    return sum(entry.size for each in (own, *named) for entry in each.files.values())
 
 
 def _sentence(record: dict[str, Any]) -> str:

@@ -301,3 +301,9 @@ def test_the_environment_is_respected(hub: Hub, tiny_images: Path, mixture: Path
 def test_a_bundled_prior_works_at_once() -> None:
     assert fetch(BUNDLED, "-q") == 0
     assert fetch(BUNDLED, "--offline", "--verify", "-q") == 0
+
+
+def test_the_size_of_a_prior_is_that_of_all_its_networks(capsys: Captured) -> None:
+    assert fetch("--list", "--json", "songs", "songs-drums", "songs-bass", "songs-other") == 0
+    songs, *priors = (entry["bytes"] for entry in document(capsys))
+    assert songs == sum(priors) > 1_000_000

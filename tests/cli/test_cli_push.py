@@ -16,6 +16,7 @@ from msgspec import structs
 from PIL import Image
 
 from sepcli.catalog import card as cards
+from sepcli.catalog import index
 from sepcli.cli.app import run
 
 WORD = "hf:tester/new"
@@ -236,3 +237,11 @@ def test_a_model_card_that_the_hub_refuses(hub: Hub, folder: Path, capsys: Captu
     assert push(folder, "--yes", "-q") == 1
     assert "README.md" in capsys.readouterr().err
     assert hub.pushed == 0
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_prior_that_names_others_needs_no_files(capsys: Captured) -> None:
+    assert cards.read(index.BUNDLED / "songs").files == {}
+    assert push(index.BUNDLED / "songs") == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {row[0] for row in rows[1:-1]} == {"LICENSE", "README.md", "card.toml"}
