@@ -26,7 +26,7 @@ SCALE = ":scale"
 """Suffix of the name of a tensor of scales."""
 VERSION = 1
 """The version of the storage int8 that this version writes."""
-LEAST, FAN_IN = 512, 16
+LEAST, FAN_IN = 1024, 16
 """The fewest elements of a tensor, and of one of its channels, that are stored as integers."""
 WHOLE: Mapping[Storage, torch.dtype] = {
     "bfloat16": torch.bfloat16,

@@ -26,7 +26,7 @@ from sepcli.priors.transforms import Linear
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"squeezes": 2, "width": 4, "layers": 2, "embedding": 4},
-    "small": {"width": 16, "embedding": 16},
+    "small": {},
     "base": {"width": 128, "layers": 10, "embedding": 64},
 }
 """Sizes: ``small`` for ten minutes on two CPU cores, ``base`` for a GPU, ``tiny`` for tests."""

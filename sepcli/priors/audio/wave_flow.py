@@ -50,7 +50,7 @@ VARIANTS = ("flowavenet", "waveglow", "spectral")
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "waveglow": {
         "tiny": {"squeezes": (2, 1), "steps": 1, "width": 4, "layers": 2, "embedding": 4},
-        "small": {"squeezes": (3, 1), "steps": 4, "width": 16, "layers": 5, "embedding": 16},
+        "small": {"squeezes": (3, 1), "steps": 6, "width": 32, "layers": 6},
         "base": {"squeezes": (3, 1, 1), "steps": 8, "width": 128, "layers": 8, "embedding": 64},
     },
     "flowavenet": {
