@@ -268,8 +268,8 @@ def _size(card: Card, folder: Path | None) -> int:
     from sepcli.catalog import files, index, resolve
 
     named = [resolve.find(name)[0] for name in dict.fromkeys(card.priors) if name in index.names()]
-    own = card if folder is None else files.with_inner(card, folder)
-    return sum(entry.size for each in (own, *named) for entry in each.files.values())
+    whole = card if folder is None else files.with_inner(card, folder)
+    return sum(entry.size for each in (whole, *named) for entry in each.files.values())
 
 
 def _sentence(record: dict[str, Any]) -> str:
