@@ -1,6 +1,6 @@
 """Learn a prior of digits from sums with other digits alone, beside the prior of clean digits.
 
-    python examples/benchmarks/prior_from_mixtures.py --data mnist --work digits --out report.json
+    python examples/benchmarks/prior_from_mixtures.py --data mnist --work digits --steps 600 --out report.json
 
 Sums (x + y)/2 of two classes of MNIST's training digits are written as images. The prior of y is trained on
 clean digits of its class; that of x by rounds of ``train-prior --from-mixtures``, each from the weights of
