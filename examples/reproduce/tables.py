@@ -164,8 +164,8 @@ HEADS = ("task", "paper", "ours [95 %]", "average or gray", "items", "cost per i
 ABOUT = """# Results
 
 Written by `examples/reproduce/tables.py` from the reports in `examples/reproduce/results/`; no figure of
-sepcli is typed. PAIRS, FULLMIX, VOICES, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals are
-95 % bootstrap intervals of the mean over items. Data, networks and machines of the papers differ from these.
+sepcli is typed. PAIRS, FULLMIX, VOICES, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals
+are 95 % bootstrap intervals of the mean over items. Data, networks and machines of the papers differ from these.
 """
 
 

@@ -1,10 +1,11 @@
-"""``songs.sh`` and ``combine_priors.py``: from songs to a prior of all their sources."""
+"""``songs.sh``, ``speech-music.sh`` and ``combine_priors.py``: from songs to a prior of all their sources."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -69,16 +70,32 @@ def test_other_priors_are_refused(
     assert not (tmp_path / "p").exists()
 
 
-@pytest.mark.slow
-def test_the_script_trains_combines_and_measures(tmp_path: Path) -> None:
-    rng, data = np.random.default_rng(0), tmp_path / "slakh"
+def make_songs(data: Path, classes: Sequence[str]) -> Path:
+    """Songs of noise in Slakh's layout, one of each split."""
+    rng = np.random.default_rng(0)
     for split in ("train", "validation", "test"):
         track = data / split / "Track00001"
         (track / "stems").mkdir(parents=True)
-        stems = {f"S{n:02d}": {"inst_class": name, "audio_rendered": True} for n, name in enumerate(CLASSES)}
+        stems = {f"S{n:02d}": {"inst_class": name, "audio_rendered": True} for n, name in enumerate(classes)}
         for stem in stems:
             soundfile.write(track / "stems" / f"{stem}.flac", 0.1 * rng.standard_normal(22050 * 4), 22050)
         (track / "metadata.yaml").write_text(json.dumps({"audio_dir": "stems", "stems": stems}))
+    return data
+
+
+@pytest.mark.slow
+def test_speech_and_music_are_trained_combined_and_measured(tmp_path: Path) -> None:
+    data, out = make_songs(tmp_path / "set", ("Speech", "Music")), tmp_path / "out"
+    settings = {"PRESET": "tiny", "WIDTH": "16", "BUDGET": "1s", "VALIDATED": "2", "PAIRS": "1"}
+    run_script("reproduce/speech-music.sh", data, data, out, **settings)
+    assert cards.read(out / "speech-music").sources == ("speech", "music")
+    results = json.loads((out / "speech-music.json").read_text())["results"]
+    assert {"sepcli", "average", "oracle mask"} <= set(results["sdr"])
+
+
+@pytest.mark.slow
+def test_the_script_trains_combines_and_measures(tmp_path: Path) -> None:
+    data = make_songs(tmp_path / "slakh", CLASSES)
     first, out = tmp_path / "first", tmp_path / "out"
     loop = LoopSettings(seconds=None, steps=1, validations=1)
     words = {
