@@ -165,7 +165,8 @@ ABOUT = """# Results
 
 Written by `examples/reproduce/tables.py` from the reports in `examples/reproduce/results/`; no figure of
 sepcli is typed. PAIRS, FULLMIX, VOICES, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals
-are 95 % bootstrap intervals of the mean over items. Data, networks and machines of the papers differ from these.
+are 95 % bootstrap intervals of the mean over items. Data, networks and machines of the papers differ from
+these.
 """
 
 
