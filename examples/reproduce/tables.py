@@ -62,6 +62,7 @@ COMMANDS: Mapping[str, str] = {
     "drums-bass": f"{_PAIRS} sdr,si-sdr,si-sdri",
     "drums-bass-lass": f"{_PAIRS} sdr --method lass --pairs 12",
     "songs": "--dataset musdb --data FULLMIX --split test --prior songs --metric sdr,si-sdri",
+    "songs-whole": "--dataset slakh --data SONGS --split test --prior songs --metric sdr,si-sdri,pes",
     "speech-music": "--dataset slakh --data VOICES --split test --prior speech-music --metric sdr,si-sdri",
     "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
     "cifar10-colors": f"{_COLORS} --task colorize",
@@ -102,6 +103,8 @@ ROWS = (
     Row("drums-bass", "drums + bass, SDR", _LASS, "sdr"),
     Row("drums-bass", "drums + bass, SI-SDR improvement", "–", "si-sdri"),
     Row("songs", "full mixes: drums, bass and other, SDR", "–", "sdr"),
+    Row("songs-whole", "whole songs: drums, bass and other, SDR", "–", "sdr", short=False),
+    Row("songs-whole", "whole songs, level where a source is silent", "–", "pes", short=False),
     Row("speech-music", "speech beside music, unheard voices and pieces, SDR", "–", "sdr"),
     Row("drums-bass-lass", "drums + bass, by LASS, as decoded, SDR", _LASS, "sdr", "sepcli raw"),
     Row(
@@ -164,9 +167,9 @@ HEADS = ("task", "paper", "ours [95 %]", "average or gray", "items", "cost per i
 ABOUT = """# Results
 
 Written by `examples/reproduce/tables.py` from the reports in `examples/reproduce/results/`; no figure of
-sepcli is typed. PAIRS, FULLMIX, VOICES, MNIST and CIFAR10 are folders of test data, see `NOTES.md`. Intervals
-are 95 % bootstrap intervals of the mean over items. Data, networks and machines of the papers differ from
-these.
+sepcli is typed. PAIRS, FULLMIX, SONGS, VOICES, MNIST and CIFAR10 are folders of test data, see `NOTES.md`.
+Intervals are 95 % bootstrap intervals of the mean over items. Data, networks and machines of the papers
+differ from these.
 """
 
 
