@@ -37,7 +37,6 @@ SMALLER = {
     "evaluate --metric sdr": "evaluate --metric sdr --pairs 1 --method hpss",
     "separate song.mp3": "separate song.mp3 --set steps=2",
     "separate examples/song/mix.flac": "separate examples/song/mix.flac --set steps=2",
-    "--prior speech-music": "--prior speech-music --set steps=2",
     "--prior cello": "--prior cello --set steps=2",
     "--out ours": "--out ours --set posterior_steps=1",
     "--samples 8": "--samples 2 --set steps=3",
@@ -72,7 +71,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * 22050)
     for name in ("recordings", *(f"{folder}/song" for folder in ("ESTIMATES", "REFERENCES"))):
         Path(name).mkdir(parents=True)
-    for name in ("song.mp3", "interview.mp3", "duet.wav", *(f"recordings/{n}.wav" for n in range(4))):
+    for name in ("song.mp3", "duet.wav", *(f"recordings/{n}.wav" for n in range(4))):
         soundfile.write(name, noise, 22050)
     for folder in ("ESTIMATES", "REFERENCES"):
         for stem in ("drums", "bass"):

@@ -17,8 +17,7 @@ GROUPS = {
     ("slakh-drums-bass",): 14,
     ("mnist", "mnist-glow", "mnist-lass"): 8,
     ("cifar10",): 5,
-    ("speech", "music", "speech-music"): 8,
-    ("toy-waves",): 1,
+    ("toy-waves",): 5,
 }
 """Priors and the megabytes that they may have in all."""
 
