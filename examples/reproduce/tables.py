@@ -63,7 +63,8 @@ COMMANDS: Mapping[str, str] = {
     "drums-bass-lass": f"{_PAIRS} sdr --method lass --pairs 12",
     "songs": "--dataset musdb --data FULLMIX --split test --prior songs --metric sdr,si-sdri",
     "songs-whole": "--dataset slakh --data SONGS --split test --prior songs --metric sdr,si-sdri,pes",
-    "speech-music": "--dataset slakh --data VOICES --split test --prior speech-music --metric sdr,si-sdri",
+    "speech-music": "--dataset slakh --data VOICES --split test --prior OUT/speech-music --pairs 48"
+    " --set steps=4 --set sigma_max=0.03 --set eta=0.5 --metric sdr,si-sdri",
     "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
     "cifar10-colors": f"{_COLORS} --task colorize",
     "toy-waves-flows": f"{_TOYS} --pairs 4 --batch 4",
@@ -105,7 +106,7 @@ ROWS = (
     Row("songs", "full mixes: drums, bass and other, SDR", "–", "sdr"),
     Row("songs-whole", "whole songs: drums, bass and other, SDR", "–", "sdr", short=False),
     Row("songs-whole", "whole songs, level where a source is silent", "–", "pes", short=False),
-    Row("speech-music", "speech beside music, unheard voices and pieces, SDR", "–", "sdr"),
+    Row("speech-music", "speech beside music, a prior that is not bundled, SDR", "–", "sdr", short=False),
     Row("drums-bass-lass", "drums + bass, by LASS, as decoded, SDR", _LASS, "sdr", "sepcli raw"),
     Row(
         "drums-bass-baselines",

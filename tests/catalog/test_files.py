@@ -202,7 +202,12 @@ def listed(name: str, **entry: object) -> Callable[[Card], Card]:
 
 def spoiled(**entries: object) -> Callable[[Card], str]:
     """The text of a card that the constructor refuses."""
-    return lambda card: tomli_w.dumps({**to_builtins(card), **entries})
+
+    def text(card: Card) -> str:
+        stated = {key: value for key, value in to_builtins(card).items() if value is not None}
+        return tomli_w.dumps({**stated, **entries})
+
+    return text
 
 
 @pytest.mark.parametrize(
