@@ -107,7 +107,7 @@ class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         data: the mixtures, one sentence.
     """
 
-    sigma: Annotated[float, Meta(gt=0.0, le=1e6)]
+    sigma: Annotated[float, Meta(gt=0, le=1e6)]
     errors: Annotated[tuple[float, ...], Meta(min_length=20, max_length=1000)]
     data: str = ""
 

@@ -33,7 +33,7 @@ class Refinement:
     """
 
     steps: Annotated[int, Meta(ge=0, le=100_000)] = 500
-    rate: Annotated[float, Meta(gt=0.0, le=1e9)] = 0.1
+    rate: Annotated[float, Meta(gt=0, le=1e9)] = 0.1
 
     def __post_init__(self) -> None:
         check(self)

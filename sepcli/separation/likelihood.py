@@ -25,7 +25,7 @@ class GaussianSettings:
         products: vector-Jacobian products (backward passes) per evaluation, of moments=jacobian.
     """
 
-    width: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
+    width: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
     moments: Covariance = "diagonal"
     products: Products = 2
 
@@ -55,7 +55,7 @@ class DiracSettings:
     """
 
     weigh: bool = False
-    sigma_y: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
+    sigma_y: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
     isotropic: bool = False
     alike: bool = False
     bounded: bool = True

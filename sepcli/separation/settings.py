@@ -35,16 +35,16 @@ class StreamSettings:
         UsageError: a value is out of range.
     """
 
-    window: Annotated[float, Meta(ge=0.05, le=600.0)] = 3.0
-    overlap: Annotated[float, Meta(ge=0.0, le=300.0)] = 0.5
+    window: Annotated[float, Meta(ge=0.05, le=600)] = 3.0
+    overlap: Annotated[float, Meta(ge=0, le=300)] = 0.5
     batch: Annotated[int, Meta(ge=1, le=4096)] = 8
     samples: Annotated[int, Meta(ge=1, le=1000)] = 1
     keep_samples: bool = False
     consistency: Consistency = "wiener"
-    exponent: Annotated[float, Meta(ge=0.01, le=50.0)] = 2.0
-    fft_seconds: Annotated[float, Meta(ge=0.001, le=1.0)] = 0.05
+    exponent: Annotated[float, Meta(ge=0.01, le=50)] = 2.0
+    fft_seconds: Annotated[float, Meta(ge=0.001, le=1)] = 0.05
     side: bool = True
-    reference_rms: Annotated[float, Meta(ge=0.0001, le=1.0)] | None = 0.1
+    reference_rms: Annotated[float, Meta(ge=0.0001, le=1)] | None = 0.1
 
     def __post_init__(self) -> None:
         check(self)

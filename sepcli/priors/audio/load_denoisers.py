@@ -52,7 +52,7 @@ class OtherSettings:
             ``sepcli.priors.audio.gaussian_bands.fit_other``.
     """
 
-    other: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.5
+    other: Annotated[float, Meta(gt=0, le=1)] = 0.5
 
     def __post_init__(self) -> None:
         check(self)

@@ -42,7 +42,7 @@ class HintSettings:
         hint_sigma: standard deviation of what a fully opaque stroke says of a color.
     """
 
-    hint_sigma: Annotated[float, Meta(gt=0.0, le=1e6)] = 0.05
+    hint_sigma: Annotated[float, Meta(gt=0, le=1e6)] = 0.05
 
     def __post_init__(self) -> None:
         check(self)

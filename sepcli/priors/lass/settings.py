@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from sepcli.settings import Seed, check
 
-Power = Annotated[float, Meta(ge=0.0, le=1e9)]
+Power = Annotated[float, Meta(ge=0, le=1e9)]
 Count = Annotated[int, Meta(ge=1, le=10**15)]
 Entries = Annotated[int, Meta(ge=1, le=10**10)]
 
@@ -43,12 +43,12 @@ class LassSettings:
     lam: Power = 1.0
     latent: Power = 0.0
     context: Power = 0.0
-    temperature: Annotated[float, Meta(gt=0.0, le=1e9)] = 1.0
+    temperature: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
     max_candidates: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1024
     shortlist: Annotated[int, Meta(ge=0, le=4096)] = 0
     candidates: Annotated[int, Meta(ge=1, le=100_000)] = 1
     refine: Annotated[int, Meta(ge=0, le=100_000)] = 0
-    refine_rate: Annotated[float, Meta(gt=0.0, le=1e9)] = 0.1
+    refine_rate: Annotated[float, Meta(gt=0, le=1e9)] = 0.1
     exact: bool = False
     noise: Power = 0.0
     sweeps: Annotated[int, Meta(ge=1, le=10_000)] = 4
@@ -87,12 +87,12 @@ class CountSettings:
     """
 
     tokens: Count | None = 20_000_000
-    seconds: Annotated[float, Meta(gt=0.0, le=1e9)] | None = None
+    seconds: Annotated[float, Meta(gt=0, le=1e9)] | None = None
     symmetric: bool = False
     max_nonzeros: Entries = 2_000_000
     max_marginals: Entries = 500_000
     seed: Seed = 0
-    save_seconds: Annotated[float, Meta(ge=0.0, le=1e9)] = 180.0
+    save_seconds: Annotated[float, Meta(ge=0, le=1e9)] = 180.0
     pairs: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     chunk_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] = 512
     held_out: Annotated[int, Meta(ge=1, le=100_000)] = 12
