@@ -42,6 +42,8 @@ ROOT = Path(__file__).parents[2]
 SONG = ROOT / "examples" / "song" / "mix.flac"
 RATE = 44100
 BUSY = "while True: pass"
+SAFE: Mapping[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""Options of extraction; Python 3.11 has filters since 3.11.4."""
 
 
 class Run(NamedTuple):
@@ -143,7 +145,7 @@ def unpack(commit: str, folder: Path) -> None:
     command = ["git", "-C", str(ROOT), "archive", "--output", str(archive), commit, "sepcli"]
     subprocess.run(command, check=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extractall(folder, **SAFE)
     archive.unlink()
 
 
