@@ -41,14 +41,15 @@ class Inert:
         pass
 
 
-def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
+def read_state(checkpoint: Path, *, mapped: bool = False, entry: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint's network by their names, without the prefix of ``DataParallel``.
 
-    The file holds them in a dict, which is all of it, the first entry of a list, or the entry ``state_dict``.
+    The file holds them in a dict, which is all of it, or the first entry of a list.
 
     Args:
         checkpoint: a file of ``torch.save``.
         mapped: leave the tensors in the file until they are used, if its format allows it.
+        entry: name of the entry of that dict which holds them, where there is one.
 
     Raises:
         InputError: the file cannot be read, holds more than tensors, or fewer numbers than its tensors have:
@@ -70,8 +71,8 @@ def read_state(checkpoint: Path, *, mapped: bool = False) -> dict[str, Tensor]:
         ) from error
     if isinstance(state, list | tuple) and state:
         state = state[0]
-    if isinstance(state, Mapping) and isinstance(state.get(STATE), Mapping):
-        state = state[STATE]
+    if entry is not None and isinstance(state, Mapping) and isinstance(state.get(entry), Mapping):
+        state = state[entry]
     if not isinstance(state, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):

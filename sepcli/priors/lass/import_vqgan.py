@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.errors import InputError
-from sepcli.priors.checkpoint import check_tensors, read_state
+from sepcli.priors.checkpoint import STATE, check_tensors, read_state
 from sepcli.priors.lass.gpt import GptConfig, GptPrior
 from sepcli.priors.lass.imported import check_target, write_prior
 from sepcli.priors.lass.vqgan import Vqgan, VqganConfig
@@ -75,7 +75,7 @@ def import_vqgan(
         OutputError: the folder holds something, or cannot be written.
     """
     check_target(out, overwrite)
-    state = read_state(checkpoint, mapped=True)
+    state = read_state(checkpoint, mapped=True, entry=STATE)
     first, second = _first_stage(state), _second_stage(state)
     try:
         codec = _codec_config(first, (size, size))

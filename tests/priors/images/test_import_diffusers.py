@@ -213,7 +213,7 @@ NAME = "conv_in.weight"
         (lambda s: {**s, NAME: s[NAME].to_sparse()}, NAME),
         (lambda s: {**s, NAME: torch.empty_like(s[NAME], device="meta")}, NAME),
         (lambda s: {**s, "a": torch.zeros(1).expand(10**9)}, PICKLE),
-        (lambda s: {"weights": s}, PICKLE),
+        (lambda s: {"state_dict": s}, PICKLE),
         (lambda s: {}, "142"),
         (lambda s: 3, PICKLE),
     ],
