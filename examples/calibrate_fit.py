@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 import sepcli
 from sepcli.catalog import card as cards
+from sepcli.catalog.measured import Fit
 from sepcli.separation.audio_samples import sample_audio
 from sepcli.separation.fit import LEAST_FIT, FitReference
 from sepcli.separation.separator import Separator
@@ -132,7 +133,7 @@ def main() -> None:
     print(json.dumps(document, indent=1))
     if options.card is not None:
         data = f"{len(reference.errors)} excerpts of {options.seconds:g} s of {options.explained.name}"
-        fit = cards.Fit(reference.sigma, tuple(sorted(reference.errors)), data)
+        fit = Fit(reference.sigma, tuple(sorted(reference.errors)), data)
         cards.write(cards.replace(cards.read(options.card), fit=fit), options.card)
 
 

@@ -63,7 +63,7 @@ def load(
         sampler: None: the prior's default; see ``sepcli samplers``.
         settings: of sampler, posterior and engine, over the prior's defaults.
         preset: of score priors: estimate (default; sharp, for one answer) or draws (samples of the posterior,
-            for several).
+            for several, as ``--samples`` chooses by itself of priors whose draws are calibrated).
         other: add a source ``other`` for what no prior explains; score priors of audio only.
         colorize: separate the channels of one image instead: True or ``mean`` for their mean, ``luma``.
 

@@ -3,10 +3,12 @@
     python finish_card.py PRIOR --like mnist --command examples/reproduce/mnist.sh \\
         --figures langevin=langevin.json halving=halving.json
     python finish_card.py PRIOR --set engine=score
+    python finish_card.py PRIOR --draws calibration.json
 
 ``--like`` copies title, settings and stream of another prior of the same engine, ``--set`` writes single
 settings. ``--figures`` copies the results of reports of ``sepcli evaluate`` by name; figures of other names
-stay in the card. ``--command`` records the command of the figures. The script is idempotent.
+stay in the card. ``--command`` records the command of the figures. ``--draws`` copies the result of ``sepcli
+evaluate --calibration --preset draws``, by which several samples use that preset. The script is idempotent.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from msgspec.structs import replace
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
+from sepcli.catalog.measured import Draws
 from sepcli.errors import InputError, PriorError, SepError, UsageError
 from sepcli.metrics import METRICS
+from sepcli.separation.presets import DRAWS, PRESETS
 
 PROTOCOL = ("dataset", "mixture", "tracks", "version")
 """Keys of a report's protocol that a card copies."""
@@ -78,6 +82,34 @@ def with_figures(card: Card, reports: Mapping[str, Any], command: str | None = N
                 f"{name} is not a report of sepcli evaluate", "create it with `sepcli evaluate --out`"
             ) from error
     return replace(card, figures=figures)
+
+
+def with_draws(card: Card, document: Mapping[str, Any]) -> Card:
+    """Return the card with the calibration of samples by the preset draws.
+
+    Raises:
+        InputError: It is not the document of a calibration of the prior's files with 90 % intervals.
+    """
+    preset, own = PRESETS[DRAWS], {name: entry.sha256 for name, entry in card.files.items()}
+    wanted = preset.networks if card.medium == "image" else preset.settings
+    try:
+        settings, same_files = document["about"]["settings"], document["about"]["files"] == own
+        same = all(settings[key] == value for key, value in wanted.items() if key != "eta")
+        complete = round(document["coverage"]["nominal"], 6) == 0.9
+    except (KeyError, TypeError):
+        same = same_files = complete = False
+    if not (same and same_files and complete):
+        raise InputError(
+            f"this is no calibration of {card.name} with 90 % intervals",
+            "create it with `sepcli evaluate --calibration --preset draws --samples 19 --out`",
+        )
+    draws = Draws(
+        mixtures=document["mixtures"],
+        samples=document["samples"],
+        p_value=_significant(document["p_value"]),
+        coverage=_significant(document["coverage"]["measured"]),
+    )
+    return replace(card, draws=draws)
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="single settings")
     parser.add_argument("--figures", nargs="+", default=[], metavar="NAME=REPORT", help="reports of results")
     parser.add_argument("--command", metavar="SCRIPT", help="command of the figures")
+    parser.add_argument("--draws", metavar="REPORT", help="calibration of samples by the preset draws")
     options = parser.parse_args(argv)
     try:
         card = cards.read(options.prior)
@@ -193,6 +226,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.set:
             card = with_settings(card, by_name(options.set))
         card = with_figures(card, read_reports(options.figures), options.command)
+        if options.draws is not None:
+            card = with_draws(card, read_reports([f"draws={options.draws}"])["draws"])
         cards.write(card, options.prior)
     except SepError as error:
         print(f"error: {error.message}\n{error.hint}", file=sys.stderr)

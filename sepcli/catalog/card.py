@@ -38,6 +38,7 @@ from msgspec.structs import asdict, replace
 from sepcli.atomic import write_whole
 from sepcli.catalog.bounded import LARGEST, is_as_named, parse_toml
 from sepcli.catalog.card_rules import contradictions, leaves_folder
+from sepcli.catalog.measured import Draws, Fit
 from sepcli.errors import PriorError, UsageError, refuse_newer
 
 CARD = "card.toml"
@@ -98,20 +99,6 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hub: str = ""
 
 
-class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Denoising errors of mixtures that a prior explains, by its default sampler.
-
-    Attributes:
-        sigma: σ of the noise, in the units of the engine; see ``sepcli.separation.fit``.
-        errors: of every mixture, dB.
-        data: the mixtures, one sentence.
-    """
-
-    sigma: Annotated[float, Meta(gt=0, le=1e6)]
-    errors: Annotated[tuple[float, ...], Meta(min_length=20, max_length=1000)]
-    data: str = ""
-
-
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A prior's card.
 
@@ -136,6 +123,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         settings: engine, or ``colorize`` → its default settings, ``sampler`` among them.
         stream: default windows, samples per estimate and consistency of audio.
         fit: by what it is assessed whether the prior explains a mixture.
+        draws: whether samples by the preset draws are calibrated, as measured.
         parts: folder → network.
         files: relative path → size and sha256.
         figures: measured results, with protocol and command.
@@ -160,6 +148,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     settings: dict[str, dict[str, Any]] = {}
     stream: dict[str, Any] = {}
     fit: Fit | None = None
+    draws: Draws | None = None
     parts: dict[str, Part] = {}
     files: dict[str, File] = {}
     figures: dict[str, Any] = {}

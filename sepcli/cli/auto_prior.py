@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sepcli.cli import console
+from sepcli.cli.excerpt import loudest
 from sepcli.cli.inputs import collect, medium_of
 from sepcli.errors import InputError, UsageError
 from sepcli.separation.fit import LEAST_FIT, FitReference
@@ -71,7 +72,7 @@ def auto_prior(arguments: Sequence[str], out: Path, quiet: bool) -> tuple[str, .
 
 def rank(path: Path, medium: MediumName, quiet: bool = False) -> list[Ranked]:
     """Return the installed priors and pairs of a medium, the best for a file first."""
-    mixture, rate = _excerpt(path, medium)
+    mixture, rate = loudest(path, medium, SECONDS)
     ranking = []
     with console.progress("ranking priors", quiet) as on_progress:
         every = [*candidates(medium)]
@@ -105,26 +106,6 @@ def candidates(medium: MediumName) -> Iterator[tuple[str, ...]]:
 
 def _denoises(card: Card) -> bool:
     return any(part.family == FAMILY for part in card.parts.values()) and len(card.sources) == 1
-
-
-def _excerpt(path: Path, medium: MediumName) -> tuple[Any, int]:
-    """Return the loudest seconds of a recording (C, T) with its rate, or an image (C, H, W) with 0."""
-    import numpy as np
-
-    if medium == "image":
-        from sepcli.media.images import read_image
-
-        return read_image(path).pixels, 0
-    from sepcli.media.audio import AudioReader
-
-    with AudioReader(path) as reader:
-        rate = reader.info.sample_rate
-        frames, best, loudest = round(SECONDS * rate), None, -1.0
-        while (block := reader.read(frames)).shape[-1]:
-            power = float(np.square(block).sum())
-            if power > loudest:
-                best, loudest = block, power
-    return best, rate
 
 
 def _assessed(priors: tuple[str, ...], mixture: Any, rate: int, sigma: float) -> Ranked:

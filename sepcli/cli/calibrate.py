@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sepcli.catalog.measured import REJECTED
 from sepcli.cli import console, tables
 from sepcli.cli.evaluate_kinds import Request
 from sepcli.cli.reports import check_targets
@@ -17,17 +18,14 @@ from sepcli.separation.presets import DRAWS
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sepcli.cli.resolve import Choice
     from sepcli.evaluation.calibration import Calibration
     from sepcli.protocols import Engine
 
 MIXTURES, SAMPLES = 200, 9
 """Mixtures and samples of each where no number is given."""
-STEIN_SAMPLES = 16
-"""Samples of one mixture where no number is given."""
 FRAMES = 32
 """Frames of a mixture of audio."""
-REJECTED = 0.05
-"""p-value below which calibration is rejected."""
 
 
 def calibrate_prior(request: Request) -> None:
@@ -43,10 +41,12 @@ def calibrate_prior(request: Request) -> None:
         if path is not None:
             raise UsageError(f"{option} is not for --calibration", "use --out or --plot")
     if options.folders:
-        _test_mixture(request)
+        from sepcli.cli.calibrate_mixture import assess_mixture
+
+        assess_mixture(request, chosen(request, options.preset).load(_device(request)))
         return
     check_targets({"--out": options.out, "--plot": options.plot}, options.overwrite)
-    engine, truths, about = _problem(request)
+    engine, truths, about, per_second = _problem(request)
     from sepcli.evaluation.calibrate import calibrate
 
     with console.progress("calibrating", quiet) as on_progress:
@@ -57,6 +57,7 @@ def calibrate_prior(request: Request) -> None:
             seed=options.seed,
             batch=options.batch,
             about=about,
+            per_second=per_second,
             on_progress=on_progress,
         )
     document = result.as_dict()
@@ -75,28 +76,35 @@ def calibrate_prior(request: Request) -> None:
         _show(result, options.table)
 
 
-def _problem(request: Request) -> tuple[Engine, Tensor, dict[str, Any]]:
-    """Return the engine, the truths in its units, and what is recorded of both."""
+def _problem(request: Request) -> tuple[Engine, Tensor, dict[str, Any], float]:
+    """Return the engine, the truths in its units, what is recorded of both, and positions per second."""
     from sepcli.evaluation.calibrate import prior_samples, samples_prior, signal_engine
 
     options, count = request.options, request.options.pairs or MIXTURES
-    separator = _loaded(request, options.preset)
+    choice = chosen(request, options.preset)
+    for note in choice.notes:
+        console.note(note, options.quiet)
+    separator = choice.load(_device(request))
     engine = signal_engine(separator.engine)
-    about = {**separator.describe(), "seed": options.seed}
+    per_second = separator.engine.sample_rate / (_step(separator.engine) or 1)
+    notes = {"notes": [note.strip() for note in choice.notes]} if choice.notes else {}
+    about = {**separator.describe(), "seed": options.seed, **notes}
     if request.data:
         recorded = _recorded_audio if separator.medium == "audio" else _recorded
-        return engine, recorded(request, count, separator), {**about, "truths": request.dataset.name}
+        truths = recorded(request, count, separator)
+        return engine, truths, {**about, "truths": request.dataset.name}, per_second
     sampler, same = engine.sampler, samples_prior(engine.sampler)
     if not same:
-        sampler = signal_engine(_loaded(request, DRAWS, plain=True).engine).sampler
+        plain = chosen(request, DRAWS, plain=True).load(_device(request))
+        sampler = signal_engine(plain.engine).sampler
     with console.progress("sampling the prior", options.quiet):
         truths = prior_samples(engine, _shape(request, separator.engine), count, sampler, options.seed)
     source = "the same sampler" if same else f"the preset {DRAWS}"
-    return engine, truths, {**about, "truths": f"samples of the prior by {source}"}
+    return engine, truths, {**about, "truths": f"samples of the prior by {source}"}, per_second
 
 
-def _loaded(request: Request, preset: str | None, *, plain: bool = False) -> Any:
-    """Return the separator of the priors; ``plain``: without the sampler and the settings that are given."""
+def chosen(request: Request, preset: str | None, *, plain: bool = False) -> Choice:
+    """Choose the separator of the priors; ``plain``: without the sampler and the settings that are given."""
     options = request.options
     method, sampler = engine_of(next(iter(options.method or ()), None), options.sampler)
     wanted = SeparatorOptions(
@@ -106,63 +114,25 @@ def _loaded(request: Request, preset: str | None, *, plain: bool = False) -> Any
         samples=options.samples or SAMPLES,
         preset=preset,
     )
-    choice = find(request.priors, wanted)
-    device = "cpu" if options.device == "auto" else options.device
-    return choice.load(device)
+    return find(request.priors, wanted)
+
+
+def _device(request: Request) -> str:
+    return "cpu" if request.options.device == "auto" else request.options.device
 
 
 def _shape(request: Request, engine: Any) -> tuple[int, ...]:
     """Return the shape of one source in the space of the noise: an image, or coefficients of audio."""
     if engine.sample_rate:
-        return (1, engine.hop, FRAMES) if getattr(engine, "lapped", False) else (1, FRAMES * engine.hop)
+        return (1, engine.hop, FRAMES) if _step(engine) > 1 else (1, FRAMES * engine.hop)
     from sepcli.priors.load import describe_images
 
     return describe_images(request.priors[0])[0]
 
 
-def _test_mixture(request: Request) -> None:
-    """Test samples of one image by the kernel Stein discrepancy, print it, and write its document.
-
-    Raises:
-        UsageError: there are several inputs, or the prior is of audio.
-    """
-    import torch
-
-    from sepcli.evaluation.calibrate import signal_engine, stein
-    from sepcli.media.images import read_image
-
-    options = request.options
-    separator = _loaded(request, options.preset)
-    paths = options.folders or []
-    if len(paths) != 1 or separator.medium != "image" or request.data or options.plot:
-        raise UsageError(
-            "--calibration with a mixture takes one image, a prior of images, and neither data nor --plot",
-            "give one image, or leave it out",
-        )
-    check_targets({"--out": options.out}, options.overwrite)
-    path = paths[0]
-    mixture = separator.as_channels(torch.from_numpy(read_image(path).pixels).float())
-    count = options.samples or STEIN_SAMPLES
-    result = stein(signal_engine(separator.engine), mixture, count, options.seed)
-    document = {
-        "format": 1,
-        "kind": "stein",
-        "samples": count,
-        "discrepancy": result.value,
-        "p_value": result.p_value,
-        "about": {**separator.describe(), "seed": options.seed, "mixture": path.name},
-    }
-    if options.out is not None:
-        write_record(options.out, document)
-        console.note(f"wrote {options.out}", options.quiet)
-    if options.as_json:
-        console.emit_json(document)
-        return
-    fits = "do not fit" if result.p_value < REJECTED else "fit"
-    console.emit(
-        f"kernel Stein discrepancy of {count} samples: {result.value:.4g} (p = {result.p_value:.2g})"
-    )
-    console.emit(f"the samples {fits} the score of the posterior")
+def _step(engine: Any) -> int:
+    """Samples of audio per position of the last axis of an engine's state."""
+    return int(engine.hop) if getattr(engine, "lapped", False) else 1
 
 
 def _recorded_audio(request: Request, count: int, separator: Any) -> Tensor:
@@ -210,6 +180,19 @@ def _recorded(request: Request, count: int, separator: Any) -> Tensor:
     return torch.stack([torch.from_numpy(pair.sources) for pair in pairs]).float()
 
 
+def _of_confidence(result: Calibration) -> tuple[str, ...]:
+    """Return a line on the confidence of recordings."""
+    confidence = result.confidence
+    if confidence is None:
+        return ()
+    medians = f"{confidence.reported:.1f} dB reported, {confidence.attained:.1f} dB attained"
+    shares = f"{100 * confidence.covered:.1f} % of {100 * confidence.nominal:.0f} %"
+    return (
+        f"confidence: {medians} (medians of {confidence.values} seconds of sources)",
+        f"seconds whose truth is no farther from the mean than most samples: {shares}",
+    )
+
+
 def _show(result: Calibration, style: tables.TableStyle) -> None:
     """Print the test of every scalar, the coverage, and the verdict."""
     rows = [[name, f"{value:.3g}"] for name, value in result.p_values().items()]
@@ -218,6 +201,8 @@ def _show(result: Calibration, style: tables.TableStyle) -> None:
     for text in (
         f"{result.mixtures} mixtures, {result.samples} samples each",
         f"{100 * result.covered:.1f} % of the values are within their {percent} interval",
+        f"{100 * result.within_std:.1f} % are within their 90 % interval by the standard deviation",
+        *_of_confidence(result),
         f"squared error of the mean over its expectation from the spread: {result.error_ratio:.2f}",
     ):
         console.emit(text)

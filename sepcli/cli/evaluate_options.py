@@ -114,9 +114,9 @@ class EvaluateOptions:
         bool,
         on_metrics(
             "Test whether samples of a score prior's posterior are distributed as the truth, on mixtures of"
-            " its own samples, or of the items of --dataset and --data: ranks, TARP, coverage."
-            " --plot draws them. With an image: whether samples of this mixture fit their score (kernel Stein"
-            " discrepancy), which needs no truth.",
+            " its own samples, or of the items of --dataset and --data: ranks, TARP, coverage of intervals,"
+            " standard deviations and confidence. --plot draws them. With an image or a recording: whether"
+            " samples of this mixture fit their score (kernel Stein discrepancy), which needs no truth.",
             "--calibration",
         ),
     ] = False

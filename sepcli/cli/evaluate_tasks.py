@@ -197,12 +197,13 @@ def _sums(
     pairs = opened[0].pairs(options.pairs or request.dataset.items, pairing, other, count)
     conditional = pairing == "class" and classes == pairs.names
     labels = (0, 1) if conditional else None
-    selection = choose(request.priors, weights=(1.0,) * count, labels=labels, **given)
+    samples = options.samples or 1
+    selection = choose(request.priors, weights=(1.0,) * count, labels=labels, samples=samples, **given)
     _note(request, selection.notes)
     separator = load_selection(selection, device)
     about = separator.describe() | {"class_conditional": conditional}
     networks = open_networks(request.metrics, options.inception_weights, device)
-    return ImageSums(pairs, separator.engine, options.samples or 1, about, networks)
+    return ImageSums(pairs, separator.engine, samples, about, networks)
 
 
 def _colorization(

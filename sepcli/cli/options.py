@@ -54,7 +54,8 @@ PresetName = Annotated[
     str | None,
     model(
         "What score priors sample from: estimate (sharp, for one answer) or draws (samples of the posterior,"
-        " for error bars). Default: estimate.",
+        " for error bars). Default: estimate; for several --samples draws, of priors whose card says that"
+        " they are calibrated, such as mnist.",
         autocompletion=completion.sampling,
     ),
 ]

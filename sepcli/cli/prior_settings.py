@@ -14,6 +14,8 @@ from sepcli.settings import NONE
 if TYPE_CHECKING:
     from sepcli.priors.selection import Selection
 
+SEVERAL = "separate --samples 2"
+"""The command of several samples, where another preset draws them."""
 HIDDEN = ("keep_samples",)
 """Settings of windows that ``--set`` does not change."""
 
@@ -87,7 +89,10 @@ def _selections(references: Sequence[str], names: Sequence[str]) -> Iterator[tup
     card, _ = resolve.find(references[0])
     single = len(references) == 1
     for name in names or (None,):
-        yield "separate", choose(references, sampler=name, other=single and is_single(card))
+        selection = choose(references, sampler=name, other=single and is_single(card))
+        yield "separate", selection
+        if name is None and selection.draws_calibrated:
+            yield SEVERAL, choose(references, samples=2)
     if (
         single
         and card.medium == "image"

@@ -108,6 +108,7 @@ def calibrate(
     seed: int = 0,
     batch: int = 8,
     about: Mapping[str, Any] | None = None,
+    per_second: float = 0.0,
     on_progress: ProgressCallback | None = None,
 ) -> Calibration:
     """Mix truths (N, K, C, *D), sample every posterior S times, and compare.
@@ -119,6 +120,7 @@ def calibrate(
         seed: of the samples.
         batch: mixtures that are sampled together.
         about: what is recorded.
+        per_second: of recordings, positions of the last axis per second, by which confidence is assessed.
         on_progress: called with (mixtures done, N).
     """
     mix, parts = WeightedSum(tuple(engine.weights)), []
@@ -128,4 +130,4 @@ def calibrate(
         parts.append(engine.sample(mix(part), torch.tensor(seeds)))
         if on_progress is not None:
             on_progress(min(start + batch, len(truths)), len(truths))
-    return calibration(truths, torch.cat(parts), seed=seed, about=about)
+    return calibration(truths, torch.cat(parts), seed=seed, about=about, per_second=per_second)

@@ -27,10 +27,9 @@ from scipy import stats
 from torch import Tensor
 
 from sepcli.errors import UsageError
+from sepcli.evaluation.reported import LEVEL, Confidence, confidence_of, within_deviation
 
 Values = NDArray[np.float64]
-LEVEL = 0.9
-"""Nominal coverage of the central interval."""
 FLAT = 1e-3
 """Values whose samples vary by less than this share of the root mean square value are not counted."""
 BINS = 10
@@ -49,6 +48,9 @@ class Calibration:
             samples; above 1: too narrow.
         samples: S.
         about: what was sampled, JSON-ready.
+        within_std: share of values within the interval of their standard deviation that holds 90 % of normal
+            ones.
+        confidence: of recordings; None: of other signals.
     """
 
     ranks: Mapping[str, NDArray[np.int64]]
@@ -58,6 +60,8 @@ class Calibration:
     error_ratio: float
     samples: int
     about: Mapping[str, Any]
+    within_std: float
+    confidence: Confidence | None = None
 
     @property
     def mixtures(self) -> int:
@@ -94,6 +98,8 @@ class Calibration:
             "p_value": self.p_value,
             "p_values": self.p_values(),
             "coverage": {"nominal": self.nominal, "measured": self.covered},
+            "standard_deviation": {"nominal": LEVEL, "measured": self.within_std},
+            **({} if self.confidence is None else {"confidence": self.confidence.as_dict()}),
             "error_over_spread": self.error_ratio,
             "histograms": {name: self.histogram(name).tolist() for name in self.ranks},
             "tarp": {"levels": levels.tolist(), "coverage": self.coverage(levels).tolist()},
@@ -102,12 +108,18 @@ class Calibration:
 
 
 def calibration(
-    truths: Tensor, samples: Tensor, *, seed: int = 0, about: Mapping[str, Any] | None = None
+    truths: Tensor,
+    samples: Tensor,
+    *,
+    seed: int = 0,
+    about: Mapping[str, Any] | None = None,
+    per_second: float = 0.0,
 ) -> Calibration:
     """Compare truths (N, K, C, *D) with samples (N, S, K, C, *D) of their posteriors.
 
     Scalars are the power of the first source, a random projection of the first source, one of the difference
     of the first two, and their product, all invariant under the order of mixtures. Ties are broken at random.
+    Of recordings, with ``per_second`` positions of the last axis per second, confidence is assessed, too.
 
     Raises:
         UsageError: there are fewer than 20 mixtures or 4 samples, with which nothing can be said.
@@ -126,7 +138,8 @@ def calibration(
         name: _ranks(true_scalars[name].numpy(), scalars[name].view(-1, count).numpy(), rng)
         for name in true_scalars
     }
-    covered, nominal = _covered(truth, sampled, rng)
+    varying = sampled.std(1) > FLAT * truth.square().mean().sqrt()
+    covered, nominal = _covered(truth, sampled, varying, rng)
     spread = sampled.var(1).mean() * (1 + 1 / count)
     return Calibration(
         ranks,
@@ -136,6 +149,8 @@ def calibration(
         float((sampled.mean(1) - truth).square().mean() / spread),
         count,
         about or {},
+        within_deviation(truth, sampled, varying),
+        confidence_of(truth, sampled, per_second) if per_second else None,
     )
 
 
@@ -184,12 +199,13 @@ def _tarp(truth: Tensor, samples: Tensor, rng: np.random.Generator) -> Values:
     return shares
 
 
-def _covered(truth: Tensor, samples: Tensor, rng: np.random.Generator) -> tuple[float, float]:
+def _covered(
+    truth: Tensor, samples: Tensor, varying: Tensor, rng: np.random.Generator
+) -> tuple[float, float]:
     """Share of values within the central interval of their samples, and the share that is expected."""
     count = samples.shape[1]
     cut = max(1, round((1 - LEVEL) / 2 * (count + 1)))
     flat_truth, flat = truth.flatten(1).numpy(), samples.flatten(2).numpy()
     ranks = _ranks(flat_truth, flat, rng)
-    varying = flat.std(1) > FLAT * np.sqrt(np.square(flat_truth).mean())
     inside = (ranks >= cut) & (ranks <= count - cut)
-    return float(inside[varying].mean()), 1 - 2 * cut / (count + 1)
+    return float(inside[varying.flatten(1).numpy()].mean()), 1 - 2 * cut / (count + 1)

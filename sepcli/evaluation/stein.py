@@ -48,11 +48,11 @@ def stein_discrepancy(states: Tensor, scores: Tensor, seed: int = 0) -> Stein:
 
 def _stein_kernel(x: Tensor, score: Tensor) -> Tensor:
     """Return u (N, N) of samples (N, D), with c² the median of their squared distances."""
-    apart = x[:, None] - x[None]
-    squared = apart.square().sum(-1)
+    squared, products = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist").square(), x @ score.T
     scale = squared[squared > 0].median().clamp(min=torch.finfo(x.dtype).tiny)
     base = 1.0 + squared / scale
     k, slope = base.rsqrt(), -(base**-1.5) / scale  # k, and its derivative by ‖x - x'‖²/2
-    along = (apart * (score[:, None] - score[None])).sum(-1)
+    squares = products.diagonal()
+    along = squares[:, None] + squares - products - products.T  # (x - x')·(s - s')
     trace = -slope * x.shape[1] - 3.0 * base**-2.5 * squared / scale**2
     return k * (score @ score.T) - slope * along + trace

@@ -18,7 +18,7 @@ from sepcli.catalog.index import score_priors
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.selection import LASS, SCORE, VARIATIONAL, Selection
 from sepcli.samplers import names as sampler_names
-from sepcli.separation.presets import ESTIMATE, preset_of
+from sepcli.separation.presets import DRAWS, ESTIMATE, preset_of
 from sepcli.separation.weights import mixing_weights
 
 OTHER = "other"
@@ -58,7 +58,8 @@ def choose(
         labels: a class per source, of priors with classes; None: any.
         colorize: weights of red, green and blue in a gray image, whose colors are sampled.
         samples: number of samples; greedy search has one.
-        preset: of score priors, estimate (None) or draws.
+        preset: of score priors, estimate or draws; None: draws for several samples where the cards say that
+            they are calibrated and no sampler is given, else estimate.
 
     Raises:
         PriorError: no such prior, it has not been fetched, or it does not colorize.
@@ -89,7 +90,8 @@ def choose(
             f"greedy search finds one answer, not {samples}", "choose another sampler", argument="samples"
         )
     if selection.engine == SCORE:
-        selection = replace(selection, preset=preset_of(preset, sampler))
+        several = preset is None and sampler is None and samples > 1 and selection.draws_calibrated
+        selection = replace(selection, preset=preset_of(DRAWS if several else preset, sampler))
     elif preset not in (None, ESTIMATE):
         raise UsageError(f"the engine {selection.engine} has no presets", "leave it out", argument="preset")
     return _renamed(selection, names)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sepcli.catalog.bounded import Files
-from sepcli.catalog.card import Card, Fit
+from sepcli.catalog.card import Card
+from sepcli.catalog.measured import Fit
 from sepcli.catalog.verified import Verified
 from sepcli.separation.fit import FitReference
-from sepcli.separation.presets import ESTIMATE, PRESETS, Preset
+from sepcli.separation.presets import DRAWS, ESTIMATE, PRESETS, Preset
 
 SCORE, LASS, VARIATIONAL = "score", "lass", "variational"
 """The engines with priors: separation among signals, among tokens, and by encoders of the mixture."""
@@ -72,9 +73,23 @@ class Selection:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said before they are used: a sentence per prior that was barely trained."""
-        notes = (barely_trained(card) for card in {card.name: card for card in self.cards}.values())
-        return tuple(note for note in notes if note is not None)
+        """What is to be said before they are used: of barely trained priors, and of draws that are none."""
+        cards = {card.name: card for card in self.cards}.values()
+        notes = [note for note in map(barely_trained, cards) if note is not None]
+        rejecting = [card.name for card in cards if rejects_interference(card)]
+        if self.preset.name == DRAWS and rejecting:
+            notes += [
+                f"draws of {', '.join(rejecting)} are not calibrated: trained to reject interference, such a"
+                " prior is no density",
+                "  their spread is no error bar; sepcli evaluate --calibration measures by how much",
+            ]
+        return tuple(notes)
+
+    @property
+    def draws_calibrated(self) -> bool:
+        """Whether samples by the preset ``draws`` are calibrated, as the cards of all priors say."""
+        separated = self.engine == SCORE and not (self.colorize or self.other)
+        return separated and all(card.draws is not None and card.draws.calibrated for card in self.cards)
 
     @property
     def medium(self) -> Literal["audio", "image"]:
@@ -155,6 +170,15 @@ def barely_trained(card: Card) -> str | None:
         if steps and (steps < FEW_STEPS or seconds < FEW_SECONDS):
             return f"prior {card.name} was trained for {steps:,} steps in {seconds:,} s: expect poor results"
     return None
+
+
+def rejects_interference(card: Card) -> bool:
+    """Whether the last training of a network of a card mixed other sources into its data."""
+    return any(_share(part.training.get("interference_share")) > 0.0 for part in card.parts.values())
+
+
+def _share(value: object) -> float:
+    return value if isinstance(value, int | float) else 0.0
 
 
 def _number(value: object) -> int:

@@ -44,7 +44,8 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             DRAWS,
-            "samples of p(x | m), for error bars: ancestral sampling of second order with the covariance from"
+            "samples of p(x | m), for error bars; what several --samples use where the prior's card says that"
+            " they are calibrated. Ancestral sampling of second order with the covariance from"
             " the denoiser's Jacobian, two backward passes per evaluation; exact for Gaussian priors. Trained"
             " networks of images: Langevin dynamics with averaged noise, without the Jacobian; exact in the"
             " limit of many steps. sepcli evaluate --calibration measures it",

@@ -13,6 +13,7 @@ from msgspec import structs
 from PIL import Image
 
 from sepcli.catalog import card as cards
+from sepcli.catalog.measured import Fit
 from sepcli.cli.app import run
 from sepcli.cli.auto_prior import Ranked, candidates, rank
 
@@ -31,7 +32,7 @@ def test_a_misfit_is_two_lines_and_an_entry(
     tiny_images: Path, image: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     folder = Path(shutil.copytree(tiny_images, tmp_path / "prior"))
-    fit = cards.Fit(0.3, tuple(np.linspace(-200.0, -190.0, 20).tolist()))
+    fit = Fit(0.3, tuple(np.linspace(-200.0, -190.0, 20).tolist()))
     cards.write(structs.replace(cards.read(folder), fit=fit), folder)
     for out, prior, expected in (("a", folder, 1 / 21), ("b", tiny_images, None)):
         words = ["separate", str(image), "--prior", str(prior), "--out", str(tmp_path / out)]

@@ -15,7 +15,9 @@ import pytest
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.catalog.card import Card
+from sepcli.catalog.measured import Draws
 from sepcli.evaluation.cross_likelihood import CrossLikelihood
+from sepcli.separation.presets import DRAWS, PRESETS
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "reproduce" / "finish_card.py"
 KINDS = {"images": ("image", "score"), "encoders": ("audio", "variational")}
@@ -130,6 +132,29 @@ def test_the_same_words_change_nothing_and_other_figures_stay(program: ModuleTyp
     assert (priors / "images" / "card.toml").read_bytes() == before
 
 
+def test_draws_are_those_of_the_preset_and_of_these_weights(program: ModuleType, priors: Path) -> None:
+    settings = dict(PRESETS[DRAWS].networks)
+    document: dict[str, Any] = {
+        "kind": "calibration",
+        "mixtures": 200,
+        "samples": 19,
+        "p_value": 0.123456,
+        "coverage": {"nominal": 0.9, "measured": 0.8999},
+        "about": {"files": {}, "settings": settings},
+    }
+    write(priors, draws=document)
+    words = [str(priors / "images"), "--draws", str(priors / "draws.json")]
+    assert program.main(words) == 0
+    assert cards.read(priors / "images").draws == Draws(200, 19, 0.123, 0.9)
+    for wrong in (
+        {"coverage": {"nominal": 0.6, "measured": 0.6}},
+        {"about": {"files": {"a": "b"}, "settings": settings}},
+        {"about": {"files": {}, "settings": {**settings, "steps": 3}}},
+    ):
+        write(priors, draws={**document, **wrong})
+        assert program.main(words) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "code", "why"),
     [
@@ -142,6 +167,8 @@ def test_the_same_words_change_nothing_and_other_figures_stay(program: ModuleTyp
         (["--figures", "a=words.json"], 1, "words.json"),
         (["--figures", "a=other.json"], 1, "a"),
         (["--figures", "a=list.json"], 1, "a"),
+        (["--draws", "list.json"], 1, "encoders"),
+        (["--draws", "other.json"], 1, "encoders"),
     ],
 )
 def test_an_error_is_two_lines_and_the_card_stays(

@@ -14,6 +14,7 @@ from tiny_sound import make_sound
 
 import sepcli
 from sepcli.catalog import card as cards
+from sepcli.catalog.measured import Fit
 from sepcli.errors import PriorError, UsageError
 from sepcli.separation.denoising import denoising_energies
 from sepcli.separation.fit import DenoisingError, FitReference
@@ -59,7 +60,7 @@ def test_the_fit_is_a_p_value() -> None:
 
 
 def with_fit(folder: Path, low: float, high: float) -> str:
-    fit = cards.Fit(SIGMA, tuple(np.linspace(low, high, 20).tolist()), "mixtures of a test")
+    fit = Fit(SIGMA, tuple(np.linspace(low, high, 20).tolist()), "mixtures of a test")
     cards.write(structs.replace(cards.read(folder), fit=fit), folder)
     assert cards.read(folder).fit == fit
     return str(folder)
@@ -120,6 +121,6 @@ def test_without_a_prior_of_its_own_an_engine_has_no_error(tmp_path: Path) -> No
 
 def test_a_reference_needs_twenty_mixtures(tiny_images: Path, tmp_path: Path) -> None:
     folder = copied(tiny_images, tmp_path / "few")
-    cards.write(structs.replace(cards.read(folder), fit=cards.Fit(1.0, (0.0,))), folder)
+    cards.write(structs.replace(cards.read(folder), fit=Fit(1.0, (0.0,))), folder)
     with pytest.raises(PriorError):
         cards.read(folder)

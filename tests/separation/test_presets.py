@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from msgspec import structs
 from tiny_priors import write_image_prior
 from tiny_sound import make_sound
 
 import sepcli
+from sepcli.catalog import card as cards
+from sepcli.catalog.measured import Draws
 from sepcli.errors import UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig
 from sepcli.priors.select import choose
@@ -91,3 +95,58 @@ def test_without_a_variance_sources_are_not_weighed(tmp_path: Path) -> None:
     folder = write_image_prior(tmp_path / "plain", "digit", config)
     settings = sepcli.load(folder, preset="draws").describe()["settings"]
     assert settings["weigh"] is False
+
+
+PASSED = Draws(mixtures=200, samples=19, p_value=0.3, coverage=0.91)
+
+
+def measured(source: Path, folder: Path, draws: Draws) -> str:
+    """A copy of a prior whose card has a calibration."""
+    shutil.copytree(source, folder)
+    cards.write(structs.replace(cards.read(folder), draws=draws), folder)
+    assert cards.read(folder).draws == draws
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "coverage", "calibrated"),
+    [(0.051, 0.87, True), (0.9, 0.93, True), (0.05, 0.9, False), (0.9, 0.869, False), (0.9, 0.931, False)],
+)
+def test_draws_are_calibrated_if_they_pass_both_tests(
+    p_value: float, coverage: float, calibrated: bool
+) -> None:
+    assert Draws(mixtures=200, samples=19, p_value=p_value, coverage=coverage).calibrated is calibrated
+
+
+def test_several_samples_are_draws_where_the_card_says_that_they_are_calibrated(
+    tiny_images: Path, tmp_path: Path
+) -> None:
+    passed = measured(tiny_images, tmp_path / "passed", PASSED)
+    failed = measured(tiny_images, tmp_path / "failed", structs.replace(PASSED, p_value=0.01))
+    assert choose(passed, samples=2).preset.name == DRAWS
+    assert choose(passed, samples=1).preset.name == ESTIMATE
+    assert choose(passed, samples=2, preset="estimate").preset.name == ESTIMATE
+    assert choose(passed, samples=2, sampler="projected").preset.name == ESTIMATE
+    assert choose([passed, passed], samples=2).preset.name == DRAWS
+    for priors in (failed, str(tiny_images), [passed, failed]):
+        assert choose(priors, samples=2).preset.name == ESTIMATE
+
+
+def test_colors_are_no_draws_of_sums(tiny_colors: Path, tmp_path: Path) -> None:
+    passed = measured(tiny_colors, tmp_path / "passed", PASSED)
+    assert choose(passed, samples=2).preset.name == DRAWS
+    assert choose(passed, samples=2, colorize=(0.3, 0.6, 0.1)).preset.name == ESTIMATE
+
+
+def test_draws_of_priors_that_reject_interference_say_what_they_are_not(tmp_path: Path) -> None:
+    folders = [Path(make_sound(tmp_path / name, name)) for name in ("violin", "cello")]
+    part = cards.Part("denoiser", training={"steps": 5000, "seconds": 600, "interference_share": 0.9})
+    card = cards.with_part(cards.read(folders[1]), "denoiser", part)
+    cards.write(card, folders[1])
+    priors = [str(folder) for folder in folders]
+    assert choose(priors).notes == ()
+    assert choose(folders[0].as_posix(), other=True, preset="draws").notes == ()
+    first, second = choose(priors, preset="draws").notes
+    assert "cello" in first
+    assert "violin" not in first
+    assert "--calibration" in second
