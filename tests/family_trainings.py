@@ -39,6 +39,7 @@ def requests(slakh: Path, images: Path, out: Path) -> Iterator[tuple[str, dict[s
         ("images", "denoiser", "denoiser", pictures),
         ("ncsn", "ncsn", "ncsn", pictures),
         ("glow", "glow", "glow", pictures),
+        ("tarflow", "tarflow", "tarflow", pictures),
         ("glow", "glow", "glow", {**pictures, "finetune_noise": "1", "levels": "2", "loop": TUNED}),
         ("drums", "denoiser", "denoiser", {**drums, "interference": ["bass"]}),
         ("sine", "flow", "flow", {**toys, "sources": ("sine",)}),

@@ -18,7 +18,7 @@ from sepcli.evaluation import run as evaluation
 from sepcli.evaluation.cross_likelihood import cross_likelihood
 from sepcli.evaluation.density_evaluators import open_evaluators
 from sepcli.evaluation.tasks.likelihood import Likelihood
-from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
+from sepcli.priors.images.flow import FlowPrior, negative_log_likelihood
 from sepcli.priors.images.load import load_image_prior
 
 DIGITS = Path(__file__).parent / "data" / "digits"
@@ -50,6 +50,6 @@ def test_toy_waves_are_separated_by_the_encoders(tmp_path: Path) -> None:
 
 def test_the_flow_of_digits_knows_digits() -> None:
     prior = load_image_prior(resolve.find("mnist-glow")[1])
-    assert isinstance(prior, GlowPrior)
+    assert isinstance(prior, FlowPrior)
     digits = to_float_images(open_digits(DIGITS, "test").images[:16])
     assert negative_log_likelihood(prior, digits).max() < 3.0

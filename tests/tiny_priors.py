@@ -10,7 +10,7 @@ import torch
 
 from sepcli.catalog import card as cards
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
-from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.glow import GlowConfig, glow_prior
 from sepcli.priors.lass.table import LikelihoodTable, TripleCounter
 from sepcli.priors.lass.table_job import encode
 from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
@@ -70,7 +70,7 @@ def write_image_prior(folder: Path, source: str, config: DenoiserConfig | GlowCo
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        prior = DenoiserPrior(config) if isinstance(config, DenoiserConfig) else GlowPrior(config)
+        prior = DenoiserPrior(config) if isinstance(config, DenoiserConfig) else glow_prior(config)
         for parameter in prior.parameters():  # the last layers begin at zero
             parameter.data += 0.05 * torch.randn_like(parameter)
     part = folder / ("denoiser" if isinstance(config, DenoiserConfig) else "glow")

@@ -21,7 +21,7 @@ from sepcli.evaluation.protocol import Protocol
 from sepcli.evaluation.samples import sample, seeds_of
 from sepcli.evaluation.task import Members, Plan, Setup
 from sepcli.metrics import METRICS
-from sepcli.priors.images.glow import bits_per_dim, noisy
+from sepcli.priors.images.flow import bits_per_dim, noisy
 from sepcli.protocols import Engine, ProgressCallback
 from sepcli.separation.independent import IndependentDensities
 

@@ -169,6 +169,9 @@ FAMILIES: Mapping[str, Family] = {
         ),
         _image_family("ncsn", "ncsn", "noise-conditional score network (Song & Ermon 2019)", "ImageOptions"),
         _image_family("glow", "glow", "normalizing flow with log p(x)", "GlowOptions"),
+        _image_family(
+            "tarflow", "tarflow", "autoregressive transformer flow with log p(x)", "TarFlowOptions"
+        ),
         Family(
             "flow",
             "audio",

@@ -16,7 +16,8 @@ from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
-from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.glow import GlowConfig, glow_prior
+from sepcli.priors.images.image_tarflow import TarFlowConfig, tarflow_prior
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 
 IMAGE, BANDS, WAVE = (3, 2, 1, 8, 8), (3, 2, 1, 16, 6), (3, 2, 1, 64)
@@ -48,7 +49,12 @@ PRIORS: Mapping[str, tuple[Callable[[], Any], tuple[int, ...], bool]] = {
     ),
     "ncsn": (lambda: NcsnPrior(NcsnConfig(width=4, levels=3)), IMAGE, False),
     "diffusers": (diffusion, IMAGE, False),
-    "glow": (lambda: GlowPrior(GlowConfig(size=(8, 8), scales=1, steps=1, width=4)), IMAGE, False),
+    "glow": (lambda: glow_prior(GlowConfig(size=(8, 8), scales=1, steps=1, width=4)), IMAGE, False),
+    "tarflow": (
+        lambda: tarflow_prior(TarFlowConfig(size=(8, 8), width=8, depths=(1, 1), heads=2)),
+        IMAGE,
+        False,
+    ),
     "mdct denoiser": (lambda: SpectralPrior(SpectralConfig(**SPECTRAL)), BANDS, True),  # type: ignore[arg-type]
     "mdct denoiser without variance": (
         lambda: SpectralPrior(SpectralConfig(**SPECTRAL, variance=False)),  # type: ignore[arg-type]
@@ -96,7 +102,7 @@ def test_moments_are_available_exactly_with_a_variance(name: str) -> None:
     torch.testing.assert_close(mean, x + sigma**2 * made.score(x, sigma), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["ncsn", "diffusers", "glow", "waveform flow"])
+@pytest.mark.parametrize("name", ["ncsn", "diffusers", "glow", "tarflow", "waveform flow"])
 def test_the_range_of_noise_levels_is_in_order(name: str) -> None:
     made = prior(name)[0]
     assert 0.0 <= made.sigma_min < made.sigma_max

@@ -12,7 +12,8 @@ from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
-from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.glow import GlowConfig, glow_prior
+from sepcli.priors.images.image_tarflow import TarFlowConfig, tarflow_prior
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
 
 Made = tuple[Any, tuple[int, ...]]
@@ -35,7 +36,17 @@ def ncsn() -> Made:
 
 
 def glow() -> Made:
-    return shaken(GlowPrior(GlowConfig(size=(8, 8), scales=1, steps=2, width=4, embedding=4))), (1, 8, 8)
+    return shaken(glow_prior(GlowConfig(size=(8, 8), scales=1, steps=2, width=4, embedding=4))), (1, 8, 8)
+
+
+def tarflow() -> Made:
+    config = TarFlowConfig(size=(8, 8), width=8, depths=(1, 1), heads=2, embedding=4)
+    return shaken(tarflow_prior(config)), (1, 8, 8)
+
+
+def patches() -> Made:
+    flow = WaveFlow(WaveFlowConfig(variant="tarflow", **PRESETS["tarflow"]["tiny"]))
+    return shaken(flow), (1, 4 * flow.config.factor)
 
 
 def mdct() -> Made:
@@ -50,8 +61,9 @@ def wave() -> Made:
 
 PRIORS: dict[str, Callable[[], Made]] = {
     "denoiser": denoiser, "ncsn": ncsn, "glow": glow, "mdct": mdct, "wave": wave,
+    "tarflow": tarflow, "wave tarflow": patches,
 }  # fmt: skip
-DENSITIES = ("glow", "wave")
+DENSITIES = ("glow", "wave", "tarflow", "wave tarflow")
 
 
 def signals(shape: tuple[int, ...]) -> torch.Tensor:

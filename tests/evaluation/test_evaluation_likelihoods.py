@@ -12,7 +12,7 @@ import torch
 from loading import engine_of
 
 from sepcli.evaluation.images import likeliest, typicality
-from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.glow import GlowConfig, glow_prior
 from sepcli.priors.images.independent import ClassPrior
 from sepcli.separation.engines import ScoreEngine
 from sepcli.separation.independent import IndependentDensities
@@ -21,7 +21,7 @@ from sepcli.separation.independent import IndependentDensities
 def white(prior: Path, sigma: float = 0.5, noisy: bool = False) -> ScoreEngine:
     """A separator whose sources are N(1/2, I): a flow as it begins."""
     made = engine_of([str(prior)], (1.0, 1.0))
-    flow = GlowPrior(GlowConfig(scales=1, steps=1, width=4, embedding=4)).requires_grad_(False)
+    flow = glow_prior(GlowConfig(scales=1, steps=1, width=4, embedding=4)).requires_grad_(False)
     return replace(made, density=IndependentDensities((ClassPrior(flow), ClassPrior(flow)), sigma, noisy))
 
 

@@ -55,15 +55,16 @@ class FlowOptions:
     """Options of a flow of waveforms.
 
     Attributes:
-        variant: waveglow (invertible 1x1 convolutions), flowavenet (even and odd samples) or spectral (as
-            waveglow, of the frames of a lapped transform).
+        variant: waveglow (invertible 1x1 convolutions), flowavenet (even and odd samples), spectral (as
+            waveglow, of the frames of a lapped transform) or tarflow (patches of samples one after the other,
+            by transformers).
         mels: mel bands of the frames that the flow is conditioned on, such as 80; such a flow has a
             likelihood, but cannot separate. 0: unconditional.
         noise: standard deviation of the noise that is always added to the data; default: 0.001.
         clean: whether to train under ``noise`` only; default: under noise of any level.
     """
 
-    variant: Literal["waveglow", "flowavenet", "spectral"] = "waveglow"
+    variant: Literal["waveglow", "flowavenet", "spectral", "tarflow"] = "waveglow"
     mels: Annotated[int, Meta(ge=0, le=128)] = 0
     noise: Annotated[float, Meta(ge=1e-5, lt=1)] | None = None
     clean: bool = False

@@ -9,12 +9,13 @@ density (the noise augmentation of the thesis). Beyond σ_0 a single flow is con
 networks and its ``ActNorm``s, as in ``sepcli.priors.images.glow``; with ``sigma_max`` = 0 it is trained at
 σ_0 only.
 
-Three variants differ in the definition of channels and their mixing between couplings:
+Four variants. Three of couplings differ in the definition of channels and their mixing between couplings:
 
     flowavenet    couplings transform the even and the odd samples alternately: channels are flipped
     waveglow      channels are mixed by a learned invertible matrix, after several squeezes
     spectral      as waveglow, but channels are bands and positions are frames of the MDCT, which is
                   orthogonal, so that log p is still a density of samples
+    tarflow       patches of samples are predicted one after the other; see ``sepcli.priors.tarflow``
 
 Samples become channels by squeezing, in the first scale of ``spectral`` by the transform. The couplings are
 non-causal WaveNets. Everything is computed in float32, because the residual of a predictable wave is as small
@@ -44,9 +45,12 @@ from sepcli.priors.audio.mel import HOP, MAX_BANDS, MelFrames
 from sepcli.priors.audio.wavenet import MAX_LAYERS, WaveNet
 from sepcli.priors.flows import Chain, MultiScale, Split, score_of
 from sepcli.priors.noise import NoiseEmbedding, noise_rows, noise_seeds, stratified_sigmas, without_variance
+from sepcli.priors.tarflow import TarFlow, with_level
 from sepcli.priors.transforms import ActNorm, Coupling, Flip, Invertible1x1, Lapped, Linear, Squeeze
 
-VARIANTS = ("flowavenet", "waveglow", "spectral")
+VARIANTS = ("flowavenet", "waveglow", "spectral", "tarflow")
+HEADS, MAX_PATCH, MAX_DEPTH = 2, 4096, 256
+"""Attention heads of ``tarflow``, its longest patch or reach, and its greatest number of layers."""
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "waveglow": {
         "tiny": {"squeezes": (2, 1), "steps": 1, "width": 4, "layers": 2, "embedding": 4},
@@ -62,6 +66,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "tiny": {"squeezes": (2,), "steps": 2, "width": 4, "layers": 2, "embedding": 4},
         "small": {"squeezes": (6,), "steps": 8, "width": 64, "layers": 5},
         "base": {"squeezes": (8,), "steps": 10, "width": 192, "layers": 7, "embedding": 64},
+    },
+    "tarflow": {
+        "tiny": {"patch": 8, "depths": (1, 1), "width": 8, "embedding": 4, "reach": 4},
+        "small": {"patch": 32, "depths": (3, 1), "width": 64, "embedding": 32, "reach": 64},
+        "base": {"patch": 32, "depths": (6, 2, 2), "width": 256, "embedding": 64, "reach": 128},
     },
 }
 """Variant → sizes: ``small`` for ten minutes on two CPU cores, ``base`` for a GPU, ``tiny`` for tests."""
@@ -79,6 +88,9 @@ class WaveFlowConfig:
         steps: steps of flow per scale.
         width: channels of the WaveNets.
         layers: layers of each WaveNet; the dilation of layer n is 2^n positions.
+        patch: samples of a patch of ``tarflow``, which has neither squeezes nor steps nor layers of these.
+        depths: layers of the transformer of each block of ``tarflow``.
+        reach: patches that one of its layers attends to.
         embedding: width of the embedding of σ and mel frames.
         noise: σ_0, the noise that is always present.
         sigma_max: greatest σ of training; 0: σ_0 only.
@@ -97,6 +109,9 @@ class WaveFlowConfig:
     steps: int = 6
     width: int = 32
     layers: int = 6
+    patch: int = 32
+    depths: tuple[int, ...] = (3, 1)
+    reach: int = 64
     embedding: int = 32
     noise: float = 1e-3
     sigma_max: float = 1.0
@@ -108,11 +123,15 @@ class WaveFlowConfig:
     def __post_init__(self) -> None:
         squeezes = min(self.squeezes, default=0) >= 1 and sum(self.squeezes) <= MAX_LAYERS
         sizes = min(self.steps, self.width, self.layers) >= 1 and self.embedding >= 2
+        patches = self.variant != "tarflow" or not (self.width % (2 * HEADS) or self.mels)
         levels = self.noise > 0 and (self.sigma_max == 0 or 0 < self.sigma_min < self.sigma_max < math.inf)
         if not (
             self.variant in VARIANTS
             and squeezes
             and sizes
+            and patches
+            and 1 <= min(self.patch, self.reach) <= max(self.patch, self.reach) <= MAX_PATCH
+            and 1 <= min(self.depths, default=0) <= sum(self.depths) <= MAX_DEPTH
             and self.layers <= MAX_LAYERS
             and levels
             and 0 <= self.clean <= 1
@@ -125,7 +144,7 @@ class WaveFlowConfig:
     @property
     def factor(self) -> int:
         """The length of signals must be a multiple of this number of samples; each part has one mel frame."""
-        factor = int(2 ** sum(self.squeezes))
+        factor = self.patch if self.variant == "tarflow" else int(2 ** sum(self.squeezes))
         return max(factor, HOP) if self.mels else factor
 
 
@@ -142,14 +161,7 @@ class WaveFlow(nn.Module):
         self.config, self.sigma_max = config, config.sigma_max
         self.embed = NoiseEmbedding(config.embedding, 1.0, config.mels, Linear)
         self.hear = MelFrames(config.mels, config.factor, config.sample_rate) if config.mels else None
-        scales, splits, channels = [], [], 1
-        for number, squeezes in enumerate(config.squeezes):
-            channels *= 2**squeezes
-            scales.append(_scale(config, channels, number))
-            if number < len(config.squeezes) - 1:
-                channels //= 2
-                splits.append(Split(_network(config, channels)))
-        self.layers = MultiScale(scales, splits)
+        self.layers = _patches(config) if config.variant == "tarflow" else _scales(config)
 
     def mel_frames(self, x: Tensor) -> Tensor | None:
         """Return the mel frames (..., mels, T/factor) of clean audio (..., T); None without conditioning."""
@@ -242,9 +254,13 @@ class WaveFlow(nn.Module):
         return stratified_sigmas(count, config.sigma_min, config.sigma_max, config.clean, rng)
 
     def context(self, sigma: Tensor, mels: Tensor | None = None) -> Tensor:
-        """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and mel frames (B, M, F)."""
-        embedding: Tensor = self.embed(self.noise_at(sigma), None if mels is None else mels / 4)
-        return embedding
+        """Return the embedding (B, E) of σ (B,), or (B, E, F) of σ and mel frames (B, M, F).
+
+        Of ``tarflow`` it is behind the level itself, (B, 1 + E).
+        """
+        noise = self.noise_at(sigma)
+        embedding: Tensor = self.embed(noise, None if mels is None else mels / 4)
+        return with_level(noise, embedding) if isinstance(self.layers, TarFlow) else embedding
 
     def _log_prob(self, x: Tensor, sigma: Tensor, mels: Tensor | None) -> Tensor:
         """Return log p_σ (B·K,) of every signal of x (B, K, 1, T) for σ ()."""
@@ -269,6 +285,31 @@ class WaveFlow(nn.Module):
 def _network(config: WaveFlowConfig, half: int) -> WaveNet:
     """Return the network of a coupling of 2 · ``half`` channels."""
     return WaveNet(half, 2 * half, width=config.width, layers=config.layers, embedding=config.embedding)
+
+
+def _patches(config: WaveFlowConfig) -> TarFlow:
+    """Return the flow of patches of samples."""
+    return TarFlow(
+        1,
+        (config.patch,),
+        width=config.width,
+        depths=config.depths,
+        heads=HEADS,
+        embedding=config.embedding,
+        reach=config.reach,
+    )
+
+
+def _scales(config: WaveFlowConfig) -> MultiScale:
+    """Return the flow of scales; half of the channels are factored out after each but the last."""
+    scales, splits, channels = [], [], 1
+    for number, squeezes in enumerate(config.squeezes):
+        channels *= 2**squeezes
+        scales.append(_scale(config, channels, number))
+        if number < len(config.squeezes) - 1:
+            channels //= 2
+            splits.append(Split(_network(config, channels)))
+    return MultiScale(scales, splits)
 
 
 def _scale(config: WaveFlowConfig, channels: int, number: int) -> Chain:

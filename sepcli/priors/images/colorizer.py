@@ -10,7 +10,7 @@ import torch
 from msgspec import Meta
 
 from sepcli.errors import PriorError
-from sepcli.priors.images.glow import GlowPrior
+from sepcli.priors.images.flow import FlowPrior
 from sepcli.priors.images.independent import ClassPrior
 from sepcli.priors.images.load import UNIT, load_image_prior, prepare, samples_at_once
 from sepcli.priors.images.ncsn import NcsnPrior
@@ -64,7 +64,7 @@ def make_colorizer(selection: Selection, device: torch.device) -> Colorizer:
         )
     sampler = "projected" if selection.default_sampler is None else selection.default_sampler
     defaults = dict(DEFAULTS.get(sampler, {}))
-    if isinstance(network, NcsnPrior | GlowPrior) and "sigma_max" in defaults:
+    if isinstance(network, NcsnPrior | FlowPrior) and "sigma_max" in defaults:
         defaults["sigma_max"] = network.config.sigma_max  # it was not trained on more
     options: dict[str, Any] = {**defaults, **selection.options()}
     hints = take(HintSettings, options)

@@ -25,7 +25,8 @@ from sepcli.atomic import write_text
 from sepcli.catalog import card as cards
 from sepcli.catalog.storage import read_weights
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.priors.images.glow import GlowPrior
+from sepcli.priors.images.flow import FlowPrior
+from sepcli.priors.images.glow import GlowConfig, glow_prior
 from sepcli.priors.images.load import load_image_prior
 from sepcli.priors.images.options import GlowOptions
 from sepcli.priors.images.train_task import ImageData, ImageTask, data_facts, open_images
@@ -60,7 +61,7 @@ def check_finetune(options: GlowOptions, config: TrainConfig) -> None:
     folder = config.out / config.family
     if not (folder / "config.json").is_file():
         raise PriorError(f"{folder} holds no finished flow", "train a glow first", argument="out")
-    if len(_flow(config.out).flows) > 1:
+    if len(_flow(config.out)[0].flows) > 1:
         raise PriorError(f"{folder} is fine-tuned already", "train another glow first", argument="out")
     if (folder / LEVELS).exists() and not (config.resume or config.overwrite):
         raise OutputError(
@@ -79,7 +80,7 @@ def finetune(
     Raises:
         InputError: the data cannot be read, or are of another shape.
     """
-    folder, clean = config.out / config.family, _flow(config.out)
+    folder, (clean, clean_config) = config.out / config.family, _flow(config.out)
     data = open_images(options, config, clean.config.classes, on_progress, on_message)
     shape = (clean.config.channels, *clean.config.size)
     if data.train.images.shape[1:] != shape:
@@ -90,11 +91,11 @@ def finetune(
     sigmas = tuple(
         float(s) for s in np.geomspace(clean.config.sigma_min, clean.config.sigma_max, options.levels)
     )
-    levels = _Levels(folder, clean, sigmas, data)
+    levels = _Levels(folder, clean_config, sigmas, data)
     # bits per dimension of the clean flow, which stays the copy of no noise
     facts = data_facts(clean.to(config.device), data)
     return Setup(
-        replace(clean.config, sigmas=(0.0, *sigmas)),
+        replace(clean_config, sigmas=(0.0, *sigmas)),
         levels.train,
         cards.read(config.out),
         finish=lambda: facts,
@@ -107,7 +108,7 @@ class _Levels:
     """The levels of a flow, trained one after the other."""
 
     folder: Path
-    clean: GlowPrior
+    config: GlowConfig
     sigmas: tuple[float, ...]
     data: ImageData
 
@@ -133,7 +134,7 @@ class _Levels:
     def _write(self, states: Sequence[Mapping[str, Tensor]], total: Progress, storage: cards.Storage) -> None:
         """Write the tensors of all flows as one file."""
         forget(self.folder)  # of the clean flow
-        whole = GlowPrior(replace(self.clean.config, sigmas=(0.0, *self.sigmas)))
+        whole = glow_prior(replace(self.config, sigmas=(0.0, *self.sigmas)))
         for flow, state in zip(whole.flows, states, strict=True):
             flow.load_state_dict(state)
         write_weights(whole, self.folder / "model.safetensors", storage)
@@ -150,12 +151,12 @@ class _Levels:
         """Leave ``NUMBER.safetensors``, the tensors of one flow, and ``NUMBER.json``, its progress."""
         work, sigma, count, loop = self.folder / LEVELS, self.sigmas[number], len(self.sigmas), config.loop
 
-        def network() -> GlowPrior:
-            prior = GlowPrior(replace(self.clean.config, sigmas=(sigma,)))
+        def network() -> FlowPrior:
+            prior = glow_prior(replace(self.config, sigmas=(sigma,)))
             prior.flows[0].load_state_dict(before)
             return prior
 
-        def task(prior: GlowPrior, evaluated: GlowPrior) -> ImageTask:
+        def task(prior: FlowPrior, evaluated: FlowPrior) -> ImageTask:
             return ImageTask(prior, evaluated, self.data, config.batch)
 
         def step(done: int, steps: int) -> None:
@@ -184,11 +185,12 @@ def _finish(work: Path, number: int, progress: Progress) -> None:
     write_text(work / f"{number}.json", json.dumps(asdict(progress)))
 
 
-def _flow(out: Path) -> GlowPrior:
+def _flow(out: Path) -> tuple[FlowPrior, GlowConfig]:
+    """Return the flow of a folder and its config."""
     prior = load_image_prior(out)
-    if not isinstance(prior, GlowPrior):
+    if not (isinstance(prior, FlowPrior) and isinstance(prior.config, GlowConfig)):
         raise PriorError(f"{out} is not a glow", "train a glow first", argument="out")
-    return prior
+    return prior, prior.config
 
 
 def _finished(work: Path, number: int) -> tuple[dict[str, Tensor], Progress]:

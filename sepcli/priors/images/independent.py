@@ -10,11 +10,11 @@ from torch import Tensor
 from sepcli.errors import PriorError
 from sepcli.priors.images.denoiser import DenoiserPrior
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
-from sepcli.priors.images.glow import GlowPrior
+from sepcli.priors.images.flow import FlowPrior
 from sepcli.priors.images.ncsn import NcsnPrior
 from sepcli.priors.precision import fastest
 
-Trainable = DenoiserPrior | NcsnPrior | GlowPrior
+Trainable = DenoiserPrior | NcsnPrior | FlowPrior
 """Priors of images that are trained here."""
 ImagePrior = Trainable | DiffusionUnetPrior
 """A network that is a prior of one image, class-conditional if its config says so."""
@@ -45,7 +45,7 @@ class ClassPrior:
         Raises:
             PriorError: the network is no density.
         """
-        if not isinstance(self.prior, GlowPrior):
+        if not isinstance(self.prior, FlowPrior):
             raise PriorError("the prior is no density", "use a flow")
         return self.prior.log_prob(x, sigma, self.label)
 

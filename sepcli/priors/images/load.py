@@ -16,7 +16,9 @@ from sepcli.catalog.network import compile_networks, load_network, read_config
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig, DenoiserPrior
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
-from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.flow import FlowPrior
+from sepcli.priors.images.glow import GlowConfig, glow_prior
+from sepcli.priors.images.image_tarflow import TarFlowConfig, tarflow_prior
 from sepcli.priors.images.independent import ClassPrior, ImagePrior, Trainable
 from sepcli.priors.images.load_diffusers import load_unet, unet_images
 from sepcli.priors.images.ncsn import NcsnConfig, NcsnPrior
@@ -54,7 +56,8 @@ Pairs = Sequence[tuple[ImagePrior, int | None]]
 NETWORKS: Mapping[str, Callable[[dict[str, Any]], Trainable]] = {
     "denoiser": lambda config: DenoiserPrior(DenoiserConfig(**config)),
     "ncsn": lambda config: NcsnPrior(NcsnConfig(**config)),
-    "glow": lambda config: GlowPrior(GlowConfig(**config)),
+    "glow": lambda config: glow_prior(GlowConfig(**config)),
+    "tarflow": lambda config: tarflow_prior(TarFlowConfig(**config)),
 }
 """Part of a prior's folder → its network, of the fields of its config."""
 
@@ -143,7 +146,7 @@ def samples_at_once(network: ImagePrior) -> int:
 
     A flow's score is a gradient, for which everything on the way is kept.
     """
-    if not isinstance(network, DiffusionUnetPrior | GlowPrior):
+    if not isinstance(network, DiffusionUnetPrior | FlowPrior):
         return BATCH
     return max(1, min(BATCH, PIXELS // math.prod(network.config.size)))
 
@@ -189,7 +192,7 @@ def _joint(pairs: Pairs) -> IndependentPriors:
 
 def _density(pairs: Pairs, sampler: Sampler) -> IndependentDensities | None:
     """Return p of the sources under the noise that the sampler leaves; None unless all are densities."""
-    if not all(isinstance(network, GlowPrior) for network, _ in pairs):
+    if not all(isinstance(network, FlowPrior) for network, _ in pairs):
         return None
     left, noisy = float(getattr(sampler, "sigma_min", 0.0)), getattr(sampler, "noise_left", 0.0) > 0.0
     return IndependentDensities([ClassPrior(*pair) for pair in pairs], left, noisy)

@@ -58,6 +58,19 @@ class DenoiserOptions(ImageOptions):
 
 
 @dataclass(frozen=True)
+class TarFlowOptions(ImageOptions):
+    """Options of an autoregressive transformer flow of images.
+
+    Attributes:
+        patch: side of a patch, in pixels, of which the images' sides are multiples; default: 4.
+        width: of the transformers, a multiple of 16; default: the preset's.
+    """
+
+    patch: Annotated[int, Meta(ge=1, le=64)] | None = None
+    width: Annotated[int, Meta(ge=16, le=4096)] | None = None
+
+
+@dataclass(frozen=True)
 class GlowOptions(ImageOptions):
     """Options of a flow of images.
 

@@ -21,12 +21,14 @@ from sepcli.errors import InputError, PriorError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
 from sepcli.priors.images.finetune_glow import check_finetune, finetune
+from sepcli.priors.images.flow import FlowPrior
 from sepcli.priors.images.from_mixtures import unmixed
-from sepcli.priors.images.glow import GlowConfig, GlowPrior
+from sepcli.priors.images.glow import GlowConfig
+from sepcli.priors.images.image_tarflow import TarFlowConfig
 from sepcli.priors.images.independent import Trainable
 from sepcli.priors.images.load import NETWORKS, load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig
-from sepcli.priors.images.options import DenoiserOptions, GlowOptions, ImageOptions
+from sepcli.priors.images.options import DenoiserOptions, GlowOptions, ImageOptions, TarFlowOptions
 from sepcli.priors.images.train_task import PRESETS, ImageData, ImageTask, data_facts, open_images
 from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import Progress
@@ -34,9 +36,9 @@ from sepcli.training.config import TrainConfig
 from sepcli.training.previews import SHEET, save_sheet
 from sepcli.training.run import OnMessage, Recipe, Setup, Stage
 
-Config = DenoiserConfig | NcsnConfig | GlowConfig
+Config = DenoiserConfig | NcsnConfig | GlowConfig | TarFlowConfig
 
-LANGEVIN = ("ncsn", "glow")
+LANGEVIN = ("ncsn", "glow", "tarflow")
 """Families that are trained on the noise of Langevin dynamics only, their sampler by default."""
 EXAMPLES = 256
 """Images on which a flow starts with unit variance."""
@@ -104,7 +106,7 @@ def card_of(out: Path, family: str, source: str) -> cards.Card:
     )
 
 
-def draw_images(flow: GlowPrior, seed: int, count: int = ROWS * COLUMNS) -> Tensor:
+def draw_images(flow: FlowPrior, seed: int, count: int = ROWS * COLUMNS) -> Tensor:
     """Sample clean images of any class (count, C, H, W) at ``TEMPERATURE``, on the CPU."""
     rng = torch.Generator().manual_seed(seed)
     # one by one, in the memory of one, for wide flows of large images
@@ -149,7 +151,7 @@ def _open(
         return {**data_facts(prior, data), **facts}
 
     def preview(_: Progress) -> None:
-        if isinstance(prior := load_image_prior(config.out), GlowPrior):
+        if isinstance(prior := load_image_prior(config.out), FlowPrior):
             images = draw_images(prior.to(config.device), config.loop.seed)
             save_sheet(config.out / SHEET, images, columns=COLUMNS)
 
@@ -200,6 +202,8 @@ def _config(
     }
     if isinstance(options, GlowOptions):
         return GlowConfig(**fields, scales=fitting_scales(*size), sigmas=(0.0,) if options.clean else ())
+    if isinstance(options, TarFlowOptions):
+        return _patches({**fields, **_given(options)})
     if not isinstance(options, DenoiserOptions):
         return NcsnConfig(**fields)
     (mean, std), (p_mean, p_std) = measure(train), NOISE[channels]
@@ -212,10 +216,29 @@ def _config(
     )
 
 
+def _given(options: TarFlowOptions) -> dict[str, int]:
+    values = {"patch": options.patch, "width": options.width}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _patches(fields: dict[str, Any]) -> TarFlowConfig:
+    """Return the config of a flow of patches.
+
+    Raises:
+        InputError: no patches fit the images.
+    """
+    try:
+        return TarFlowConfig(**fields)
+    except ValueError as error:
+        raise InputError(
+            f"a flow of patches cannot be of these images: {error}", "set size or patch"
+        ) from error
+
+
 def _network(network_config: Config, config: TrainConfig, train: LabelledImages) -> Trainable:
     """Make a network with fresh weights, of a flow fitted to a few images, or with a prior's weights."""
     network = NETWORKS[config.family](vars(network_config))
-    if isinstance(network, GlowPrior):
+    if isinstance(network, FlowPrior):
         rng = np.random.default_rng(config.loop.seed)
         chosen = rng.integers(0, len(train.images), EXAMPLES)
         network.initialize(to_float_images(train.images[chosen]), rng)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import has_mirrored, open_data, to_float_images
-from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
+from sepcli.priors.images.flow import FlowPrior, negative_log_likelihood
 from sepcli.priors.images.independent import Trainable
 from sepcli.priors.images.options import ImageOptions
 from sepcli.priors.noise import device_of
@@ -33,6 +33,11 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
         "tiny": {"steps": 2, "width": 8, "embedding": 8},
         "small": {"steps": 16, "width": 64},
         "base": {"steps": 32, "width": 512, "embedding": 64},
+    },
+    "tarflow": {
+        "tiny": {"width": 8, "depths": (1, 1), "heads": 2, "embedding": 8},
+        "small": {"width": 128, "depths": (4, 2)},
+        "base": {"width": 512, "depths": (8, 8, 8, 8), "heads": 8, "embedding": 128},
     },
 }
 """Family → its sizes: ``small`` for an hour on two CPU cores (denoiser: 3 M parameters), ``base`` for a GPU,
@@ -117,7 +122,7 @@ def _loss(
 def data_facts(prior: Trainable, data: ImageData) -> dict[str, Any]:
     """Return what a card says of the data, and of a density its bits per dimension on held-out images."""
     facts = {"images": len(data.train.images), "classes": list(prior.config.classes), "flip": data.flip}
-    if not isinstance(prior, GlowPrior):
+    if not isinstance(prior, FlowPrior):
         return facts
     bits = negative_log_likelihood(prior, to_float_images(data.held_out.images)).mean()
     return {**facts, "bits_per_dim": round(float(bits), 4)}

@@ -22,7 +22,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.datasets.image_splits import open_data, to_float_images
 from sepcli.errors import InputError, OutputError, PriorError, UsageError
-from sepcli.priors.images.glow import GlowPrior, negative_log_likelihood
+from sepcli.priors.images.flow import FlowPrior, negative_log_likelihood
 from sepcli.priors.images.load import load_image_prior
 from sepcli.training.task import LoopSettings
 
@@ -73,7 +73,7 @@ def test_a_run_leaves_a_prior_with_a_density(data: Path, tmp_path: Path) -> None
     assert entry["classes"] == ["dark", "light"]
     assert 0.0 < entry["bits_per_dim"] < 12.0
     prior = load_image_prior(folder)
-    assert isinstance(prior, GlowPrior)
+    assert isinstance(prior, FlowPrior)
     assert (prior.config.size, prior.config.scales, prior.config.sigmas) == ((8, 8), 1, ())
     separator = engine_of(
         [str(tmp_path / "p")], (1.0, 1.0), labels=(0, 1), settings={"levels": "2", "steps": "2"}
@@ -117,7 +117,7 @@ def test_a_clean_flow_becomes_a_copy_per_level(data: Path, tmp_path: Path) -> No
     asked = request(data, out, clean=True, note="shades")
     run(asked)
     clean = load_image_prior(out)
-    assert isinstance(clean, GlowPrior)
+    assert isinstance(clean, FlowPrior)
     assert clean.config.sigmas == (0.0,)
     before = (out / "card.toml").read_bytes()
     tuned = dict(
@@ -155,7 +155,7 @@ def test_a_clean_flow_becomes_a_copy_per_level(data: Path, tmp_path: Path) -> No
     assert (card.sources, card.data) == (("shade",), "shades")
     assert card.parts["glow"].history[0]["steps"] == 3
     made = load_image_prior(out)
-    assert isinstance(made, GlowPrior)
+    assert isinstance(made, FlowPrior)
     assert made.config.sigmas == pytest.approx((0.0, 0.01, 0.1, 1.0))
     x = torch.rand(1, 2, 1, 8, 8)
     torch.testing.assert_close(made.log_prob(x), clean.log_prob(x))
@@ -174,8 +174,8 @@ def test_every_copy_learns_its_own_noise(data: Path, tmp_path: Path) -> None:
     clean = load_image_prior(out)
     run(dict(asked, clean=False, finetune_noise=True, levels=3, loop=replace(loop, steps=120)))
     made, images = load_image_prior(out), to_float_images(open_data(data)[0].images)
-    assert isinstance(clean, GlowPrior)
-    assert isinstance(made, GlowPrior)
+    assert isinstance(clean, FlowPrior)
+    assert isinstance(made, FlowPrior)
     bits, before = (
         [float(negative_log_likelihood(flow, images, sigma=sigma).mean()) for sigma in made.config.sigmas]
         for flow in (made, clean)

@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from sepcli.errors import InputError, PriorError
-from sepcli.priors.images.glow import (
+from sepcli.priors.images.flow import (
     STEP,
-    GlowConfig,
-    GlowPrior,
+    FlowPrior,
     bits_per_dim,
+    context_of,
     negative_log_likelihood,
     noise_at,
     noisy,
 )
+from sepcli.priors.images.glow import GlowConfig, glow_prior
 from sepcli.priors.images.independent import ClassPrior
 from sepcli.priors.images.train import fitting_scales
 from sepcli.separation.independent import IndependentDensities, IndependentPriors
@@ -27,11 +28,11 @@ from sepcli.separation.independent import IndependentDensities, IndependentPrior
 TINY = GlowConfig(size=(8, 8), steps=2, width=4, embedding=6)
 
 
-def prior(config: GlowConfig = TINY, shaken: float = 0.0) -> GlowPrior:
+def prior(config: GlowConfig = TINY, shaken: float = 0.0) -> FlowPrior:
     """A flow as it begins, or with all parameters moved."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = GlowPrior(config)
+        made = glow_prior(config)
         for parameter in made.parameters():
             parameter.data += shaken * torch.randn(parameter.shape)
     return made.eval().requires_grad_(False)
@@ -154,7 +155,7 @@ def test_drawn_images_have_the_density_s_latents() -> None:
     p, rng = prior(shaken=0.1), torch.Generator().manual_seed(0)
     samples = p.sample(300, rng, sigma=0.1)
     assert samples.shape == (300, 1, 8, 8)
-    context = p.flows[0].context(torch.full((300,), 0.1), None)
+    context = context_of(p.flows[0], p.flows[0].label, torch.full((300,), 0.1), None)
     latents = torch.cat([z.flatten() for z in p.flows[0].layers(samples - 0.5, context)[0]])
     assert float(latents.mean()) == pytest.approx(0.0, abs=0.02)
     assert float(latents.std()) == pytest.approx(1.0, abs=0.02)
