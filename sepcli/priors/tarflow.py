@@ -8,8 +8,8 @@ transformer summarizes the patches before, and a masked network goes through the
 so that neighbors within a patch need not be independent given the others. The density takes one pass; a
 sample takes one pass per patch and block.
 
-What is modelled is x = clean + s ε with a known s. The variance of a value given all before it is at least
-s², and the first block predicts the rest: e^(2a) = s² + v². ln s enters every block.
+What is modelled is x = clean + s ε with a given s. The variance of a value given all before it is at least
+s², and the first block predicts what exceeds it: e^(2a) = s² + v². ln s enters every block.
 
 Units: those of the data; densities are in nats. Only the transformers use the precision of an autocast.
 
