@@ -69,7 +69,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "tarflow": {
         "tiny": {"patch": 8, "depths": (1, 1), "width": 8, "embedding": 4, "reach": 4},
-        "small": {"patch": 32, "depths": (3, 1), "width": 64, "embedding": 32, "reach": 64},
+        "small": {"patch": 32, "depths": (3, 1), "width": 56, "embedding": 32, "reach": 64},
         "base": {"patch": 32, "depths": (6, 2, 2), "width": 256, "embedding": 64, "reach": 128},
     },
 }
