@@ -105,9 +105,9 @@ def test_its_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """With two evaluations of the prior instead of several hundred."""
     monkeypatch.chdir(ROOT)
     known: dict[str, object] = {}
-    load = 'sepcli.load("mnist")'
+    load = 'sepcli.load("mnist", preset="draws")'
     assert load in PYTHON
-    quick = load.replace(")", ', sampler="projected", settings={"steps": 2})')
+    quick = load.replace(")", ', settings={"steps": 2})')
     exec(PYTHON.replace(load, quick), known)
     for name in ("result", "same", "colors"):
         assert isinstance(known[name], sepcli.Result)

@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lass_sections import codes, decode
-from posterior_sections import CALIBRATIONS, FITS, calibrations, fits, from_mixtures, levy
+from posterior_sections import (
+    CALIBRATIONS,
+    FITS,
+    PRESETS,
+    calibrations,
+    fits,
+    from_mixtures,
+    levy,
+    preset_cost,
+    presets,
+)
 from sampler_sections import exactness, samplers
 from sections import (
     CROSS,
@@ -229,9 +239,10 @@ def results() -> str:
     sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
     others = {"posterior-samplers": samplers, "storage": storage, "decoding": decoding}
     others |= {"lass-codes": codes, "lass-decode": decode}
+    others |= {"preset-cost": preset_cost}
     others |= {"posterior-exactness": exactness, "levy-posterior": levy}
     others |= {"prior-from-mixtures": from_mixtures, "against": against, "fuzz": fuzz, "kills": kills}
-    for names, collect in ((CALIBRATIONS, calibrations), (FITS, fits)):
+    for names, collect in ((CALIBRATIONS, calibrations), (PRESETS, presets), (FITS, fits)):
         if several := {name: document for name in names if (document := read(name)) is not None}:
             sections.append(collect(several))
     sections += [

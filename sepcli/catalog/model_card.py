@@ -89,9 +89,19 @@ def _contents(card: Card) -> str:
         "engines": ", ".join(f"{e} (default)" if e == card.engine else e for e in card.engines),
         "networks": ", ".join(f"`{folder}` ({part.family})" for folder, part in card.parts.items()),
         "score priors": ", ".join(f"`{name}`" for name in card.priors),
+        "several samples": _draws(card),
         "licence of the weights": card.licence or "not stated",
     }
     return f"## What it separates\n\n{_table(('', ''), [row for row in rows.items() if row[1]])}"
+
+
+def _draws(card: Card) -> str:
+    """Return whether samples by the preset draws are calibrated."""
+    if card.draws is None:
+        return ""
+    draws, whether = card.draws, "calibrated" if card.draws.calibrated else "not calibrated"
+    measured = f"{draws.mixtures} mixtures with {draws.samples} samples each: p = {draws.p_value:g}"
+    return f"`--preset draws` is {whether} ({measured}, 90 % intervals cover {100 * draws.coverage:.1f} %)"
 
 
 def _medium(card: Card) -> str:

@@ -10,6 +10,7 @@ import yaml
 from msgspec import structs
 
 from sepcli.catalog.card import Card, Dataset, Part
+from sepcli.catalog.measured import Draws
 from sepcli.catalog.model_card import model_card
 
 CARD = Card(
@@ -51,6 +52,20 @@ CARD = Card(
         "second": {"si_sdr": "4 [3, 5]"},
     },
 )
+
+
+def test_it_says_whether_several_samples_are_calibrated() -> None:
+    assert "several samples" not in model_card(CARD, "duo")
+    draws = Draws(mixtures=200, samples=19, p_value=0.31, coverage=0.9071)
+    (line,) = (
+        line
+        for line in model_card(structs.replace(CARD, draws=draws), "duo").splitlines()
+        if line.startswith("| several samples |")
+    )
+    for text in ("is calibrated", "200", "19", "p = 0.31", "90.7 %"):
+        assert text in line
+    failed = structs.replace(CARD, draws=structs.replace(draws, p_value=0.01))
+    assert "is not calibrated" in model_card(failed, "duo")
 
 
 def split(text: str) -> tuple[dict[str, Any], list[str]]:

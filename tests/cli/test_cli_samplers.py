@@ -84,7 +84,7 @@ def rows_of(capsys: Captured, *words: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("priors", "commands", "sampler"),
     [
-        (("mnist",), ["separate"], "halving"),
+        (("mnist",), ["separate", "separate --samples 2"], "halving"),
         (("cifar10",), ["separate", "colorize"], "projected"),
         (("slakh-drums",), ["separate"], "projected"),
         (("slakh-drums", "slakh-bass"), ["separate"], "projected"),
@@ -98,9 +98,13 @@ def test_a_prior_shows_what_runs(
     rows = rows_of(capsys, *(word for prior in priors for word in ("--prior", prior)))
     assert [row["command"] for row in rows] == commands
     for row in rows:
-        how = {"colorize": True} if row["command"] == "colorize" else {"other": priors == ("slakh-drums",)}
+        how: dict[str, object] = (
+            {"colorize": True} if row["command"] == "colorize" else {"other": priors == ("slakh-drums",)}
+        )
+        several = row["command"].endswith("--samples 2")
+        how |= {"preset": "draws"} if several else {}
         described = sepcli.load(priors if len(priors) > 1 else priors[0], **how).describe()  # type: ignore[arg-type]
-        assert (row["name"], row["engine"]) == (sampler, described["engine"])
+        assert (row["name"], row["engine"]) == ("projected" if several else sampler, described["engine"])
         used = {setting["name"]: setting["default"] for setting in row["settings"]}
         assert used == {name: text(value) for name, value in described["settings"].items()}
         windows = {setting["name"]: setting["default"] for setting in row["windows"]}

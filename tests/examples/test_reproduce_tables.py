@@ -156,6 +156,14 @@ def test_reports_on_posteriors_are_sections(program: ModuleType, tmp_path: Path)
         "samples": 9,
         "about": {"truths": "samples of the prior", "settings": {"steps": 48, "average": True}},
     }
+    medians = {"reported": 21.04, "attained": 9.0, "excess": 12.0}
+    recorded = {
+        **calibration,
+        "about": {"truths": "pairs", "settings": {"steps": 8, "eta": 1.0}},
+        "standard_deviation": {"nominal": 0.9, "measured": 0.456},
+        "confidence": {"seconds": 80, "median_db": medians, "coverage": {"nominal": 0.9, "measured": 0.25}},
+    }
+    by_evidence = {"statistic": "evidence", "median_nats": {"explained": -2.0, "foreign": 0.51}}
     fit = {
         "prior": "songs",
         "explained": "songs",
@@ -165,6 +173,14 @@ def test_reports_on_posteriors_are_sections(program: ModuleType, tmp_path: Path)
         "flagged_at_5_percent": 0.66,
         "median_db": {"explained": -12.0, "foreign": -8.5},
     }
+    evidence = {key: value for key, value in fit.items() if key != "median_db"}
+    draws = {
+        "protocol": {"settings": {"sampler": "projected"}},
+        "results": {"psnr": {"sepcli": {"average": {"mean": 23.456, "n": 24}}}},
+    }
+    row = {"prior": "mnist", "preset": "draws", "sampler": "projected", "evaluations": 48}
+    row |= {"backward_passes": 96, "processor_seconds": 0.256, "clock_seconds": 1.5}
+    seconds = {"repeats": 3, "rows": [row]}
     levy = {
         **{"mixtures": 2, "samples": 3, "sweeps": 2000, "denoiser_sweeps": 4},
         "rows": {"chain": {"mean_error": 0.1, "trace": 0.97, "coverage": 0.9}},
@@ -175,8 +191,15 @@ def test_reports_on_posteriors_are_sections(program: ModuleType, tmp_path: Path)
         "rows": {"round 1": {"denoising_rms": {"0.2": 0.1234}, "separation_psnr": 17.77}},
     }
     for name, document, cells in (
-        ("calibration-mnist", calibration, "| power | tarp (0.001) | 77.7 % of 80 % | 1.04 |"),
-        ("fit-songs", fit, "| 5 % of 40 | 70 % of 30 | 66 % | -12.0, -8.5 |"),
+        ("calibration-mnist", calibration, "| power | tarp (0.001) | 77.7 % of 80 % | – | 1.04 |"),
+        ("calibration-drums-bass-recorded", recorded, "| 8 levels, η = 1 | 0.3 |"),
+        ("calibration-drums-bass-recorded", recorded, "| 77.7 % of 80 % | 45.6 % | 1.04 |"),
+        ("calibration-drums-bass-recorded", recorded, "| 80 | 21.0 dB | 9.0 dB | 12.0 dB | 25 % of 90 % |"),
+        ("fit-songs", fit, "| 5 % of 40 | 70 % of 30 | 66 % | -12.0, -8.5 dB |"),
+        ("fit-mnist", {**evidence, **by_evidence}, "| evidence | songs |"),
+        ("fit-mnist", {**evidence, **by_evidence}, "| 66 % | -2.000, 0.510 nats per value |"),
+        ("mnist-draws", draws, "| mnist | draws | projected | psnr | **23.46** dB | 24 |"),
+        ("preset-cost", seconds, "| mnist | draws | projected | 48 | 96 | 0.26 s | 1.50 s |"),
         ("levy-posterior", levy, "| chain | – | 0.10 | 0.97 | 90 % |"),
         ("prior-from-mixtures", learned, "| round 1 | 0.123 | 17.77 |"),
     ):
