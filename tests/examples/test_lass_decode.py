@@ -11,6 +11,8 @@ import pytest
 import torch
 from exact_codes import ExactCodec, MarkovPrior, pair_table
 
+from sepcli.priors.lass.transformer import TransformerConfig, TransformerPrior
+
 PROGRAM = Path(__file__).parents[2] / "examples" / "benchmarks" / "lass_decode.py"
 
 
@@ -40,4 +42,19 @@ def test_sepcli_alone_is_timed(
     assert row["windows"] == 2
     assert row["sepcli"]["cpu_seconds"] > 0
     assert row["sepcli"]["log_posterior"] < 0
+    assert row["sepcli_fast"]["log_posterior"] == pytest.approx(row["sepcli"]["log_posterior"], rel=0.05)
     assert "diba" not in row
+
+
+@torch.inference_mode()
+def test_the_plain_network_is_the_prior() -> None:
+    functions = runpy.run_path(str(PROGRAM))
+    config = TransformerConfig(7, ("a", "b"), 16, layers=2, heads=2, head_dim=8, context=3, mlp_ratio=2)
+    prior = TransformerPrior(config).eval()
+    z = torch.randint(0, 7, (4, 8), generator=torch.Generator().manual_seed(0))
+    expected = prior.logits(z, torch.ones(4, dtype=torch.int64))
+    cache: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for t in range(8):
+        fed = torch.cat([z[:, :1], z[:, :t]], dim=1)  # the start symbol may be anything
+        found, cache = functions["plain_step"](prior, 1, fed, cache)
+        torch.testing.assert_close(found, expected[:, t])

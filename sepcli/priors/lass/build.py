@@ -28,7 +28,9 @@ from sepcli.priors.lass.load import (
     mixture_weights,
 )
 from sepcli.priors.lass.settings import DEFAULTS, LassSettings
+from sepcli.priors.lass.transformer import TransformerPrior
 from sepcli.priors.lass.vqvae1d import Vqvae1d
+from sepcli.priors.precision import fast_type
 from sepcli.priors.selection import Selection
 from sepcli.samplers.construct import SAMPLER_OF, TokenSampler, token_sampler
 from sepcli.settings import parse
@@ -56,6 +58,8 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
         classes = transformer.config.sources[1:]
         chosen = _chosen(classes, selection.labels or (None,) * len(selection.weights))
         transformer = transformer.to(device).of(chosen)
+    elif isinstance(transformer, TransformerPrior):
+        transformer.step_type = fast_type(device)
     prior_of = (
         partial(_prior_of, transformer) if len(selection.weights) > 2 and card.medium == "image" else None
     )

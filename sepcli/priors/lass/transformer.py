@@ -3,7 +3,7 @@
 A causal transformer with rotary positions, root-mean-square normalization, one key/value head shared by all
 query heads and attention limited to the last ``context`` tokens, so that the cache of one row is small and
 does not grow with the sequence. The source k enters as an embedding added to every token. ``step`` writes the
-new token into the cache, so that a ``State`` is fed once; ``select`` copies, and is the way to branch.
+new token into the cache, so that a ``State`` is fed once; ``select`` is the way to branch (``decoding``).
 
 Source: Vaswani et al. 2017; Shazeer 2019, "Fast Transformer Decoding" (multi-query attention); Su et al.
     2021, "RoFormer".
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sepcli.priors.lass.decoding import Layer, State, Weights, advance
 from sepcli.priors.lass.quantizer import ordered_weights
+from sepcli.priors.lass.ring import Ring
 
 MAX_CONTEXT = 65_536
 """Largest context, in tokens."""
@@ -56,22 +57,6 @@ class TransformerConfig:
         context = isinstance(self.context, int) and 1 <= self.context <= MAX_CONTEXT
         if not context or not isinstance(self.sources, tuple):
             raise ValueError(f"a context of {self.context} tokens, or sources that are no list of names")
-
-
-class State(NamedTuple):
-    """The cache of R partly generated rows of K sources.
-
-    Attributes:
-        keys: per layer, rotated keys of the last tokens, a ring of slots: (R·K, context, head_dim).
-        values: per layer, their values, likewise.
-        position: number of tokens fed so far, the start symbol included.
-        rows: R.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    position: int
-    rows: int
 
 
 class Block(nn.Module):
@@ -113,19 +98,14 @@ class Block(nn.Module):
         y = F.scaled_dot_product_attention(self.queries(h, angles), k, v, attn_mask=mask)
         return self.feed(x + self.merge(y.transpose(1, 2).flatten(2)))
 
-    def advance(self, x: Tensor, angles: Tensor, keys: Tensor, values: Tensor, position: int) -> Tensor:
-        """Process one token, x (N, 1, dim) at angles (1, head_dim / 2); write its key and value."""
-        h = self.norm1(x)
-        k, v = self.keys_values(h, angles)
-        slot, filled = position % keys.shape[1], min(position + 1, keys.shape[1])
-        keys[:, slot], values[:, slot] = k[:, 0], v[:, 0]
-        q = self.queries(h, angles)[:, :, 0]  # the heads are the query axis: all share one key head
-        weights = torch.softmax(q @ keys[:, :filled].transpose(1, 2) / self.head_dim**0.5, dim=-1)
-        return self.feed(x + self.merge((weights @ values[:, :filled]).flatten(1)).unsqueeze(1))
-
 
 class TransformerPrior(nn.Module):
-    """The prior of some sources side by side, by default all; fulfils ``sepcli.protocols.TokenPrior``."""
+    """The prior of some sources side by side, by default all; fulfils ``sepcli.protocols.TokenPrior``.
+
+    Attributes:
+        sources: which of the config's, by index.
+        step_type: of the matrix products of single steps, float32 or bfloat16.
+    """
 
     frequencies: Tensor
 
@@ -133,6 +113,7 @@ class TransformerPrior(nn.Module):
         super().__init__()
         self.config = config
         self.sources = tuple(range(len(config.sources)))
+        self.step_type = torch.float32
         self.embed = nn.Embedding(config.vocabulary + 1, config.dim)  # the last row is the start symbol
         self.source = nn.Embedding(len(config.sources), config.dim)
         self.blocks: list[Block] = nn.ModuleList(Block(config) for _ in range(config.layers))  # type: ignore[assignment]
@@ -184,34 +165,48 @@ class TransformerPrior(nn.Module):
                 figures[f"nll_{name}"] = float(chosen.mean())
         return nll.mean(), figures
 
+    @torch.no_grad()
     def start(self, rows: int) -> State:
         """Return the state before the first token, for ``rows`` rows."""
-        shape = (rows * len(self.sources), self.config.context, self.config.head_dim)
-        keys, values = (tuple(self.embed.weight.new_empty(shape) for _ in self.blocks) for _ in range(2))
-        return State(keys, values, 0, rows)
+        config, sources = self.config, len(self.sources)
+        shape = (config.layers, rows * sources, config.context, 2 * config.head_dim)
+        return State(self._weights(), Ring(self.embed.weight.new_empty(shape), sources))
 
+    @torch.no_grad()
     def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:
         """Feed tokens (R, K), None for the start; return log-probabilities (R, K, V) of the next, float32."""
-        shape, where = (state.rows, len(self.sources)), self.frequencies.device
         if tokens is None:
-            tokens = torch.full(shape, self.config.vocabulary, device=where)
-        source = torch.tensor(self.sources, device=where).repeat(state.rows)
-        x = (self.embed(tokens.flatten()) + self.source(source))[:, None]
-        angles = (state.position * self.frequencies)[None]
-        for block, keys, values in zip(self.blocks, state.keys, state.values, strict=True):
-            x = block.advance(x, angles, keys, values, state.position)
-        log_prob = torch.log_softmax(self._head(x[:, 0], source), dim=-1)
-        return log_prob.view(*shape, -1), state._replace(position=state.position + 1)
+            shape = (state.rows, len(self.sources))
+            tokens = torch.full(shape, self.config.vocabulary, device=self.frequencies.device)
+        return advance(state, tokens)
 
     def select(self, state: State, rows: Tensor) -> State:
         """Return the state whose row i is row ``rows[i]`` of ``state``; rows (R',) int64."""
-        sources = len(self.sources)
-        flat = (rows[:, None] * sources + torch.arange(sources, device=rows.device)).flatten()
-        filled = min(state.position, self.config.context)
-        keys, values = (
-            tuple(_gather(ring, flat, filled) for ring in rings) for rings in (state.keys, state.values)
+        return state._replace(cache=state.cache.select(rows))
+
+    def _weights(self) -> Weights:
+        """Lay out the weights for single steps."""
+        config, gain, d = self.config, self.config.dim**0.5, self.config.head_dim
+        layers = []
+        for block in self.blocks:
+            keys, values = block.key_value.weight.chunk(2)
+            pairs = torch.cat([block.query.weight / d**0.5, keys]).view(-1, 2, d // 2, config.dim)
+            project = torch.cat([pairs.transpose(1, 2).reshape(-1, config.dim), values])
+            parts = (
+                project * (gain * block.norm1.weight),
+                block.merge.weight,
+                block.up.weight * (gain * block.norm2.weight),
+                block.down.weight,
+            )
+            layers.append(Layer(*(part.to(self.step_type) for part in parts)))
+        chosen = torch.tensor(self.sources, device=self.frequencies.device)
+        head = self.embed.weight[: config.vocabulary] * (gain * self.norm.weight)
+        floor = self.frequencies.new_tensor((config.dim * torch.finfo(torch.float32).eps) ** 0.5)
+        turned = F.pad(self.frequencies.expand(config.heads + 1, -1), (0, 0, 0, 1))
+        embed, source = self.embed.weight, self.source(chosen)
+        return Weights(
+            embed, source, tuple(layers), head.to(self.step_type), self.bias(chosen), turned, floor
         )
-        return State(keys, values, state.position, len(rows))
 
     def log_prob(self, tokens: Tensor) -> Tensor:
         """log p of tokens (R, K, L) in nats, summed over the sources: (R,), float32."""
@@ -231,10 +226,3 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     a, b = x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
-
-
-def _gather(ring: Tensor, rows: Tensor, filled: int) -> Tensor:
-    """Rows of a ring, copying only the slots in use."""
-    chosen = ring.new_empty((len(rows), *ring.shape[1:]))
-    chosen[:, :filled] = ring[:, :filled].index_select(0, rows)
-    return chosen
