@@ -45,7 +45,7 @@ class Pool(NamedTuple):
     positions: Tensor
     """(G, slots) int64, that of the token in each slot."""
     used: Tensor
-    """(G,) int64, number of slots in use; changed in place, as all hypotheses use one pool."""
+    """(G,) int64, number of slots in use; it is updated in the pool that all hypotheses use."""
     context: int
     """Number of tokens back that a history sees, its last one included."""
 
@@ -98,14 +98,14 @@ class Tree:
             seen.masked_fill_(expired[owner], -torch.inf)
         inside = owner * most + number
         padded = owner.new_zeros(len(many) * most).index_copy_(0, inside, count)
-        place = Place(owner * pool.positions.shape[1] + slots, padded, inside)
+        layout = Layout(owner * pool.positions.shape[1] + slots, padded, inside)
         visible = seen.index_select(0, padded).view(len(many), most, 1, top)
         grown = Tree(pool, seen, owner, rows, self.position + 1)
-        attend = partial(place.attend, pool.memory, visible)
+        attend = partial(layout.attend, pool.memory, visible)
         return Fed(pairs - parent * vocabulary, owner % rows.shape[1], rows, attend), grown
 
 
-class Place(NamedTuple):
+class Layout(NamedTuple):
     """Where N histories go: beside those of the same sequence, as a batch of G, each of as many."""
 
     slots: Tensor
