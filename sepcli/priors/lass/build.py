@@ -63,6 +63,9 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
     prior_of = (
         partial(_prior_of, transformer) if len(selection.weights) > 2 and card.medium == "image" else None
     )
+    latent = load_latent(folder, card, codec).to(device) if settings.latent > 0 else None
+    if latent is not None:
+        latent.product_type = fast_type(device)
     shape: tuple[int, ...] = (1,)
     if isinstance(codec, Vqvae1d):
         tokens = -(-codec.config.sample_rate // codec.config.hop)
@@ -82,7 +85,7 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
         channels=shape[0],
         size=shape[1:] or None,
         tokens=tokens,
-        latent=load_latent(folder, card, codec).to(device) if settings.latent > 0 else None,
+        latent=latent,
         context=load_context(folder, card, codec, digest).to(device) if settings.context > 0 else None,
         rows=_rows(device, transformer, shape),
         prior_of=prior_of,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -32,6 +33,7 @@ from sepcli.priors.lass.posterior import LassPosterior
 from sepcli.priors.lass.settings import LassSettings
 from sepcli.priors.lass.sweeps import PairSweeps
 from sepcli.priors.lass.table import LikelihoodTable
+from sepcli.priors.precision import fastest
 from sepcli.protocols import Codec, ProgressCallback, TokenPrior
 from sepcli.samplers.ancestral import Ancestral, Greedy
 from sepcli.samplers.beam import Beam
@@ -290,7 +292,8 @@ class LassEngine:
 
     def _decode(self, tokens: Tensor, length: int) -> Tensor:
         """Tokens (R, K, L) to sources (R, K, C, *D) of a length in samples, or columns."""
-        signals = self.codec.decode(tokens.flatten(0, 1))[..., :length]
+        with fastest(self.device) if self.sample_rate else nullcontext():
+            signals = self.codec.decode(tokens.flatten(0, 1))[..., :length].float()
         return signals.reshape(*tokens.shape[:2], *signals.shape[1:])
 
     @property

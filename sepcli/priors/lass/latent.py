@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLICES = 64
-"""Slices whose pairs go through the network at once."""
+PAIRS = 1 << 11
+"""Pairs that go through the network at once: so many stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,18 @@ class LatentConfig:
 
 
 class LatentLikelihood(nn.Module):
-    """The Gaussian p(h_m | z_1, z_2) over unit vectors h_m; it keeps the codec's codebook."""
+    """The Gaussian p(h_m | z_1, z_2) over unit vectors h_m; it keeps the codec's codebook.
+
+    Attributes:
+        product_type: of the product between the hidden layers, float32 or bfloat16.
+    """
 
     codebook: Tensor
 
     def __init__(self, config: LatentConfig) -> None:
         super().__init__()
         self.config = config
+        self.product_type = torch.float32
         self.register_buffer("codebook", torch.zeros(config.vocabulary, config.code_dim))
         self.first = nn.Linear(config.code_dim, config.hidden)
         self.second = nn.Linear(config.code_dim, config.hidden, bias=False)
@@ -52,10 +57,12 @@ class LatentLikelihood(nn.Module):
         self.out = nn.Linear(config.hidden, config.code_dim + 1)
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of both sources (...) to the mean (..., D) and log s (...)."""
-        a = F.embedding(first, self.first(self.codebook))
-        b = F.embedding(second, self.second(self.codebook))
-        y: Tensor = self.out(F.silu(self.hidden(F.silu(a + b))))
+        """Tokens of both sources, of shapes that broadcast to (...), to the mean (..., D) and log s (...)."""
+        a = self.first(F.embedding(first, self.codebook))
+        b = self.second(F.embedding(second, self.codebook))
+        hidden = F.silu(a + b).to(self.product_type)
+        weight, bias = (part.to(self.product_type) for part in (self.hidden.weight, self.hidden.bias))
+        y: Tensor = self.out(F.silu(F.linear(hidden, weight, bias).float()))
         return y[..., :-1], y[..., -1].clamp(-4.0, 1.0)
 
     def linear(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,9 +95,8 @@ class LatentTerm:
 
     def prepare(self, first: Tensor, second: Tensor) -> None:
         """Run the network once over the candidates (U, N) of all U slices."""
-        chunks = zip(torch.split(first, SLICES), torch.split(second, SLICES), strict=True)
-        parts = [self._likelihood.linear(a, b) for a, b in chunks]
-        self._offset, self._slope = (self._power * torch.cat(each) for each in zip(*parts, strict=True))
+        offset, slope = self._linear(first, second, first.shape[1])
+        self._offset, self._slope = offset.mul_(self._power), slope.mul_(self._power)
 
     def prepared(self, row: Tensor, width: int, position: int) -> Tensor:
         """Return the term at a step, for the first candidates of slices ``row`` (W,): (W, width)."""
@@ -98,6 +104,15 @@ class LatentTerm:
         return offset + (slope @ self._latents[:, position, :, None])[..., 0]
 
     def fresh(self, first: Tensor, second: Tensor, position: int) -> Tensor:
-        """Return the term at a step for any tokens (W, M): (W, M)."""
-        latent = self._latents[:, position, None]
-        return self._power * self._likelihood.log_prob(latent, first, second)
+        """Return the term at a step for each of r tokens (W, r) with each of r others: (W, r²)."""
+        offset, slope = self._linear(first[:, :, None], second[:, None], first.shape[1] * second.shape[1])
+        at = slope.flatten(1, -2) @ self._latents[:, position, :, None]
+        return (offset.flatten(1) + at[..., 0]).mul_(self._power)
+
+    def _linear(self, first: Tensor, second: Tensor, pairs: int) -> tuple[Tensor, Tensor]:
+        """``LatentLikelihood.linear`` of rows of so many pairs each, some rows at a time."""
+        rows = max(1, PAIRS // max(1, pairs))
+        chunks = zip(torch.split(first, rows), torch.split(second, rows), strict=True)
+        parts = [self._likelihood.linear(a, b) for a, b in chunks]
+        offset, slope = (torch.cat(each) for each in zip(*parts, strict=True))
+        return offset, slope

@@ -164,12 +164,13 @@ class LassPosterior:
         """Add the shortlist, the best codes of each prior (W, 2, V) crossed; observed pairs get -inf."""
         read = self._read[:, position]  # -1 where the mixture code is uninformative
         best = log_prior.topk(min(self._settings.shortlist, self._vocabulary), dim=-1).indices
-        r = best.shape[-1]
-        a, b = best[:, 0].repeat_interleave(r, dim=-1), best[:, 1].repeat(1, r)
-        m = read[:, None].expand_as(a)
-        log_lik = table.log_likelihood(a, b, m.clamp(min=0)).masked_fill_(m < 0, 0.0) * self._settings.lam
+        codes = best.sort(dim=-1).values  # neighbors are looked up faster
+        a, b, m = codes[:, 0, :, None], codes[:, 1, None], read[:, None, None]
+        log_lik = table.log_likelihood(a, b, m.clamp(min=0)).masked_fill_(m < 0, 0.0).flatten(1)
+        log_lik = log_lik * self._settings.lam
         if self._latent is not None:
-            log_lik = log_lik + self._latent.fresh(a, b, position)
+            log_lik = log_lik + self._latent.fresh(codes[:, 0], codes[:, 1], position)
+        a, b = (part.flatten(1) for part in torch.broadcast_tensors(a, b))
         keys = observed.first * self._vocabulary + observed.second
         keys.masked_fill_(observed.log_lik == -torch.inf, self._vocabulary**2)
         pair = a * self._vocabulary + b

@@ -10,25 +10,36 @@ from torch import Tensor
 
 from sepcli.priors.lass.histories import SPARE, Fed, Pool, Tree, moved
 
+BLOCK = 64
+"""Slots are attended to in whole blocks, since libraries prepare products anew for every size."""
+
 
 @dataclass(frozen=True)
 class Ring:
     """The last tokens of N = R · K sequences, K of each row.
 
     Attributes:
-        memory: (layers, N, context, 2 d), keys before values; the token at position p in slot p % context.
+        keys: (layers, N, d, context), the token at position p in slot p % context.
+        values: (layers, N, context, d), likewise.
         sources: K.
         position: number of tokens fed.
     """
 
-    memory: Tensor
+    keys: Tensor
+    values: Tensor
     sources: int
     position: int = 0
+
+    @classmethod
+    def empty(cls, like: Tensor, layers: int, n: int, context: int, d: int, sources: int) -> Ring:
+        """Return N rings, of the type and device of ``like``."""
+        keys, values = (like.new_zeros(layers, n, *shape) for shape in ((d, context), (context, d)))
+        return cls(keys, values, sources)
 
     @property
     def rows(self) -> int:
         """R."""
-        return self.memory.shape[1] // self.sources
+        return self.keys.shape[1] // self.sources
 
     def feed(self, tokens: Tensor, vocabulary: int) -> tuple[Fed, Ring]:
         """Append tokens (R, K), int64 in [0, vocabulary)."""
@@ -38,20 +49,23 @@ class Ring:
 
     def attend(self, position: int, layer: int, query: Tensor, new: Tensor) -> Tensor:
         """``Attend``, for the token at a position."""
-        held, context = self.memory[layer], self.memory.shape[2]
-        held[:, position % context] = new
-        keys, values = held[:, : min(position + 1, context)].chunk(2, dim=-1)
-        scores = torch.bmm(query, keys.transpose(1, 2))
-        return torch.bmm(torch.softmax(scores, dim=-1), values)
+        keys, values, context = self.keys[layer], self.values[layer], self.keys.shape[-1]
+        slot, filled = position % context, min(position + 1, context)
+        size = min(-(-filled // BLOCK) * BLOCK, context)
+        keys[:, :, slot], values[:, slot] = new.chunk(2, dim=-1)
+        scores = torch.bmm(query.to(keys.dtype), keys[..., :size]).float()
+        scores[..., filled:] = -torch.inf
+        return torch.bmm(torch.softmax(scores, dim=-1).to(keys.dtype), values[:, :size])
 
     def select(self, rows: Tensor) -> Tree:
         """Return the histories of rows (R',) int64, as copies."""
-        n, context = self.memory.shape[1:3]
+        n, _, context = self.keys.shape[1:]
         filled = min(self.position, context)
         slots = torch.arange(filled, device=rows.device).expand(n, -1)
         positions = self.position - 1 - (self.position - 1 - slots) % context
         owner = torch.arange(n, device=rows.device)
-        memory, positions = moved(self.memory, positions, slots, SPARE)
+        parts = (self.keys[..., :filled].transpose(2, 3), self.values[:, :, :filled])
+        memory, positions = moved(torch.cat(parts, dim=-1).float(), positions, slots, SPARE)
         pool = Pool(memory, positions, torch.full_like(owner, filled), context)
         where = owner.view(-1, self.sources)[rows]
         return Tree(pool, memory.new_zeros(n, filled), owner, where, self.position)

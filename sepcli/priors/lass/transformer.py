@@ -168,9 +168,9 @@ class TransformerPrior(nn.Module):
     @torch.no_grad()
     def start(self, rows: int) -> State:
         """Return the state before the first token, for ``rows`` rows."""
-        config, sources = self.config, len(self.sources)
-        shape = (config.layers, rows * sources, config.context, 2 * config.head_dim)
-        return State(self._weights(), Ring(self.embed.weight.new_empty(shape), sources))
+        weights, config, sources = self._weights(), self.config, len(self.sources)
+        sizes = (config.layers, rows * sources, config.context, config.head_dim)
+        return State(weights, Ring.empty(weights.head, *sizes, sources))
 
     @torch.no_grad()
     def step(self, state: State, tokens: Tensor | None) -> tuple[Tensor, State]:

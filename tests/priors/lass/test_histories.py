@@ -104,6 +104,17 @@ def test_trunk_and_branch_both_go_on() -> None:
 
 
 @torch.inference_mode()
+def test_rows_that_share_nothing_see_as_far_as_the_context() -> None:
+    model, z = prior(context=70), torch.randint(0, V, (2, 150, 2), generator=torch.Generator().manual_seed(6))
+    logits = model.logits(z.transpose(1, 2).flatten(0, 1), torch.tensor([0, 1, 0, 1])).log_softmax(-1)
+    state, last = model.start(2), None
+    for t in range(150):
+        found, state = model.step(state, last)
+        torch.testing.assert_close(found, logits[:, t].view(2, 2, V), **CLOSE)
+        last = z[:, t]
+
+
+@torch.inference_mode()
 def test_bfloat16_is_close() -> None:
     model, z = prior(), torch.randint(0, V, (4, 12, 2), generator=torch.Generator().manual_seed(3))
     model.step_type = torch.bfloat16

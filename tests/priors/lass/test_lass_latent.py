@@ -30,6 +30,15 @@ def test_linear_form_is_the_gaussian(likelihood: LatentLikelihood) -> None:
     assert torch.allclose(found - found[0], expected - expected[0], atol=1e-5)
 
 
+def test_rounded_products_are_close(likelihood: LatentLikelihood) -> None:
+    h = F.normalize(torch.randn(V, D, generator=torch.Generator().manual_seed(5)), dim=-1)
+    codes = torch.arange(V)
+    exact = likelihood.log_prob(h, codes, codes.flip(0))
+    likelihood.product_type = torch.bfloat16
+    difference = (likelihood.log_prob(h, codes, codes.flip(0)) - exact).abs()
+    assert 0 < float(difference.max()) < 0.02 * float(exact.abs().max())
+
+
 def test_learns_where_the_latent_is() -> None:
     codes = F.normalize(torch.randn(V, D, generator=torch.Generator().manual_seed(2)), dim=-1)
     with torch.random.fork_rng():

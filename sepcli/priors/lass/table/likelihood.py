@@ -152,7 +152,7 @@ class LikelihoodTable:
     def log_likelihood(self, first: Tensor, second: Tensor, mixture: Tensor) -> Tensor:
         """log p(m | a, b), smoothed, element by element, never -inf.
 
-        Tokens a, b, m of one shape, int64 in [0, V), on the table's device, to float32 of that shape.
+        Tokens a, b, m of shapes that broadcast, int64 in [0, V), on the table's device, to float32.
         """
         coarse = self.coarse.probability(first, second, mixture)
         return self.joint.probability(mixture, first * self.vocabulary + second, coarse, self.beta).log()
