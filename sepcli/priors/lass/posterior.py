@@ -170,7 +170,8 @@ class LassPosterior:
         log_lik = log_lik * self._settings.lam
         if self._latent is not None:
             log_lik = log_lik + self._latent.fresh(codes[:, 0], codes[:, 1], position)
-        a, b = (part.flatten(1) for part in torch.broadcast_tensors(a, b))
+        r = codes.shape[-1]
+        a, b = (part.expand(-1, r, r).flatten(1) for part in (a, b))
         keys = observed.first * self._vocabulary + observed.second
         keys.masked_fill_(observed.log_lik == -torch.inf, self._vocabulary**2)
         pair = a * self._vocabulary + b
