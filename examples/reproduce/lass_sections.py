@@ -1,4 +1,4 @@
-"""Sections of RESULTS.md on LASS: many codes, and beam search beside the released package."""
+"""Sections of RESULTS.md on LASS: many codes, beam search beside the released package, and drafts."""
 
 from __future__ import annotations
 
@@ -58,3 +58,16 @@ def decode(document: Mapping[str, Any]) -> str:
         f" {document['fast']}. Log posteriors are means over windows, in nats, up to a constant.\n"
     )
     return "\n".join(["## LASS beside the released package\n", about, markdown(heads, rows) + "\n"])
+
+
+def drafts(document: Mapping[str, Any]) -> str:
+    """Return the section on speculative decoding, from ``examples/benchmarks/lass_drafts.py``."""
+    accepted, same = (f"{100 * document[name]:.0f} %" for name in ("accepted", "same_best"))
+    return (
+        "## LASS: drafts without the autoregressive prior\n\n"
+        f"`examples/benchmarks/lass_drafts.py`: {document['windows']} windows of {document['seconds']:g} s."
+        f" The rejection rule accepts {accepted} of the tokens drafted from unigrams and all likelihoods of"
+        f" slakh-drums-bass; of {same}, the likeliest candidate is the posterior's. A pass of the network"
+        f" over endless drafts would give {document['tokens_per_pass']:.2f} tokens. Speculative decoding is"
+        " not implemented.\n"
+    )
