@@ -43,7 +43,9 @@ def calibrate_prior(request: Request) -> None:
     if options.folders:
         from sepcli.cli.calibrate_mixture import assess_mixture
 
-        assess_mixture(request, chosen(request, options.preset).load(_device(request)))
+        choice = _chosen(request, options.preset)
+        _note(choice, quiet)
+        assess_mixture(request, choice.load(_device(request)))
         return
     check_targets({"--out": options.out, "--plot": options.plot}, options.overwrite)
     engine, truths, about, per_second = _problem(request)
@@ -81,9 +83,8 @@ def _problem(request: Request) -> tuple[Engine, Tensor, dict[str, Any], float]:
     from sepcli.evaluation.calibrate import prior_samples, samples_prior, signal_engine
 
     options, count = request.options, request.options.pairs or MIXTURES
-    choice = chosen(request, options.preset)
-    for note in choice.notes:
-        console.note(note, options.quiet)
+    choice = _chosen(request, options.preset)
+    _note(choice, options.quiet)
     separator = choice.load(_device(request))
     engine = signal_engine(separator.engine)
     per_second = separator.engine.sample_rate / (_step(separator.engine) or 1)
@@ -95,7 +96,7 @@ def _problem(request: Request) -> tuple[Engine, Tensor, dict[str, Any], float]:
         return engine, truths, {**about, "truths": request.dataset.name}, per_second
     sampler, same = engine.sampler, samples_prior(engine.sampler)
     if not same:
-        plain = chosen(request, DRAWS, plain=True).load(_device(request))
+        plain = _chosen(request, DRAWS, plain=True).load(_device(request))
         sampler = signal_engine(plain.engine).sampler
     with console.progress("sampling the prior", options.quiet):
         truths = prior_samples(engine, _shape(request, separator.engine), count, sampler, options.seed)
@@ -103,7 +104,7 @@ def _problem(request: Request) -> tuple[Engine, Tensor, dict[str, Any], float]:
     return engine, truths, {**about, "truths": f"samples of the prior by {source}"}, per_second
 
 
-def chosen(request: Request, preset: str | None, *, plain: bool = False) -> Choice:
+def _chosen(request: Request, preset: str | None, *, plain: bool = False) -> Choice:
     """Choose the separator of the priors; ``plain``: without the sampler and the settings that are given."""
     options = request.options
     method, sampler = engine_of(next(iter(options.method or ()), None), options.sampler)
@@ -115,6 +116,11 @@ def chosen(request: Request, preset: str | None, *, plain: bool = False) -> Choi
         preset=preset,
     )
     return find(request.priors, wanted)
+
+
+def _note(choice: Choice, quiet: bool) -> None:
+    for note in choice.notes:
+        console.note(note, quiet)
 
 
 def _device(request: Request) -> str:
@@ -181,7 +187,7 @@ def _recorded(request: Request, count: int, separator: Any) -> Tensor:
 
 
 def _of_confidence(result: Calibration) -> tuple[str, ...]:
-    """Return a line on the confidence of recordings."""
+    """Return the lines on the confidence of recordings."""
     confidence = result.confidence
     if confidence is None:
         return ()
