@@ -41,6 +41,8 @@ from sepcli.separation.separator import Separator
 Signal = NDArray[np.float64]
 UNITS = {"denoising": "dB", "evidence": "nats per value"}
 """Statistic → its unit; both are greater where the priors explain less."""
+SETTINGS = {"denoising": ("sigma",), "evidence": ("noise", "steps", "samples", "products")}
+"""Statistic → the options that it depends on."""
 
 
 def parse() -> argparse.Namespace:
@@ -176,7 +178,7 @@ def document_of(
         "kind": "fit",
         "prior": options.prior,
         "statistic": options.statistic,
-        **({"sigma": options.sigma} if options.statistic == "denoising" else {}),
+        **{key: getattr(options, key) for key in SETTINGS[options.statistic]},
         "seconds": options.seconds,
         "explained": options.explained.name,
         "foreign": options.foreign.name + ("" if options.stem == "*" else f", {options.stem}"),

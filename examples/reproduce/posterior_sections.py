@@ -13,7 +13,7 @@ CALIBRATIONS: Mapping[str, str] = {
         "--prior mnist --preset draws --set weigh=0 --set isotropic=0 --pairs 200 --samples 4 --batch 16"
     ),
     "calibration-mnist-recorded": (
-        "--prior mnist --preset draws --dataset mnist --data MNIST --pairs 60 --samples 9 --batch 16"
+        "--prior mnist --preset draws --dataset mnist --data MNIST --pairs 40 --samples 9 --batch 16"
     ),
     "calibration-drums-bass-recorded": (
         "--prior slakh-drums-bass --dataset pairs --data PAIRS --pairs 40 --samples 9"
@@ -24,8 +24,13 @@ CALIBRATIONS: Mapping[str, str] = {
     ),
 }
 """Report → options of ``sepcli evaluate --calibration`` that write it."""
-FITS = ("fit-slakh-drums-bass", "fit-slakh-drums-bass-evidence", "fit-mnist", "fit-songs")
-"""Reports of ``calibrate_fit.py``."""
+_FIT = "slakh-drums-bass --explained PAIRS --foreign FULLMIX --stem rest --count 120"
+FITS: Mapping[str, str] = {
+    "fit-slakh-drums-bass": _FIT,
+    "fit-slakh-drums-bass-evidence": f"{_FIT} --statistic evidence --steps 10 --samples 2",
+    "fit-songs": "songs --explained FULLMIX --foreign VOICES --stem S00",
+}
+"""Report → options of ``calibrate_fit.py`` that write it."""
 _DIGITS = "--dataset mnist --data MNIST --prior mnist --pairs 24 --metric psnr --batch 16 --preset"
 _PAIRS = "--dataset pairs --data PAIRS --prior slakh-drums-bass --pairs 6 --samples 1 --metric sdr --preset"
 PRESETS: Mapping[str, str] = {
@@ -169,7 +174,11 @@ def fits(documents: Mapping[str, Mapping[str, Any]]) -> str:
         "flagged at 5 %",
         "medians",
     )
-    return "\n".join(["## Fit of a mixture\n", about, markdown(heads, rows) + "\n"])
+    program = "python examples/calibrate_fit.py"
+    commands = "\n".join(f"{program} {FITS[name]} --out {name}.json" for name in documents)
+    return "\n".join(
+        ["## Fit of a mixture\n", about, f"```sh\n{commands}\n```\n", markdown(heads, rows) + "\n"]
+    )
 
 
 def _noise(settings: Mapping[str, Any]) -> str:

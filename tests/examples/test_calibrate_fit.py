@@ -85,6 +85,8 @@ def test_recordings(
     program.main()
     document = json.loads((tmp_path / "r.json").read_text())
     assert document["statistic"] == statistic
+    used = {"sigma": 0.08} if statistic == "denoising" else {"noise": 0.01, "steps": 3, "samples": 2}
+    assert {key: document.get(key) for key in used} == used
     assert (document["reference"], document["foreign_source"]["mixtures"]) == (20, 10)
     fit = cards.read(prior).fit
     assert (fit is not None) == (statistic == "denoising")
