@@ -20,10 +20,10 @@ from sepcli.training.loop import write_weights
 TINY_RATE = 4000
 
 
-def write_lass_prior(folder: Path) -> Path:
+def write_lass_prior(folder: Path, sources: tuple[str, ...] = ("drums", "bass")) -> Path:
     """Write a LASS prior with a counted table into a folder; return it.
 
-    Its sources are drums and bass, its rate 4 kHz, its windows 0.4 s long: 25 tokens.
+    By default, its sources are drums and bass; its rate is 4 kHz, its windows are 0.4 s long: 25 tokens.
     """
     codec_config = Vqvae1dConfig(
         TINY_RATE,
@@ -35,7 +35,7 @@ def write_lass_prior(folder: Path) -> Path:
         code_dim=4,
     )
     prior_config = TransformerConfig(
-        32, ("drums", "bass"), dim=16, layers=1, heads=2, head_dim=8, context=16, mlp_ratio=2
+        32, sources, dim=16, layers=1, heads=2, head_dim=8, context=16, mlp_ratio=2
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -45,7 +45,7 @@ def write_lass_prior(folder: Path) -> Path:
         (folder / name).mkdir(parents=True)
         write_weights(network, folder / name / "model.safetensors")
         (folder / name / "config.json").write_text(json.dumps(asdict(config)))
-    counter = TripleCounter(32)
+    counter = TripleCounter(32, symmetric=len(sources) > 2)
     counter.add(*encode(codec.eval(), noise[:, :, None], (0.5, 0.5)))
     (folder / "table").mkdir()
     digest = cards.sha256(folder / "codec" / "model.safetensors")
@@ -55,8 +55,8 @@ def write_lass_prior(folder: Path) -> Path:
         name="tiny",
         medium="audio",
         engine="lass",
-        sources=("drums", "bass"),
-        weights=(0.5, 0.5),
+        sources=sources,
+        weights=(0.5,) * len(sources),
         sample_rate=TINY_RATE,
         settings={"lass": {"lam": 1.0}},
         stream=stream,

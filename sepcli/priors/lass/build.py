@@ -19,6 +19,7 @@ from sepcli.priors.lass.load import (
     FILES,
     TRANSFORMER,
     LassTransformer,
+    check_sources,
     check_transformer,
     load_codec,
     load_context,
@@ -60,9 +61,7 @@ def lass_engine(selection: Selection, device: torch.device) -> LassEngine:
         transformer = transformer.to(device).of(chosen)
     elif isinstance(transformer, TransformerPrior):
         transformer.step_type = fast_type(device)
-    prior_of = (
-        partial(_prior_of, transformer) if len(selection.weights) > 2 and card.medium == "image" else None
-    )
+    prior_of = partial(_prior_of, transformer) if len(selection.weights) > 2 else None
     latent = load_latent(folder, card, codec).to(device) if settings.latent > 0 else None
     if latent is not None:
         latent.product_type = fast_type(device)
@@ -104,7 +103,7 @@ def _settings(selection: Selection) -> tuple[TokenSampler, LassSettings]:
     sampler, rest = token_sampler(name, {**defaults, **selection.settings})
     settings = parse(LassSettings, {**DEFAULTS[card.medium], **rest})
     for key in ("latent", "context"):
-        if card.medium == "image" and getattr(settings, key) > 0:
+        if getattr(settings, key) > 0 and (card.medium == "image" or len(card.sources) > 2):
             raise UsageError(f"{card.name} has no {key} likelihood", "leave it out", f"settings.{key}")
     return sampler, settings
 
@@ -138,11 +137,8 @@ def describe_images(card: Card, folder: Files) -> tuple[tuple[int, int, int], tu
 
 
 def check_complete(card: Card) -> None:
-    """Refuse a prior of other than two sources, or without a file that separation needs: PriorError."""
-    if card.medium == "audio" and len(card.sources) != 2:
-        raise PriorError(
-            f"LASS separates two sources, {card.name} has {len(card.sources)}", "use a prior of two sources"
-        )
+    """Refuse a prior of unsuitable sources, or without a file that separation needs: PriorError."""
+    check_sources(card)
     for name, hint in FILES.items():
         if name not in card.files:
             raise PriorError(f"prior {card.name} is not complete: its card lists no {name}", hint)

@@ -50,7 +50,7 @@ TOKENS = 1 << 16
 
 @dataclass(frozen=True)
 class LassEngine:
-    """Separation among tokens; fulfils ``sepcli.protocols.Engine`` for K = 2 sources, and for more images.
+    """Separation among tokens; fulfils ``sepcli.protocols.Engine``.
 
     Attributes:
         codec: signals (B, C, *D) ↔ tokens (B, L).
@@ -108,8 +108,8 @@ class LassEngine:
             return
         shares = ":".join(f"{weight:g}" for weight in encoded)
         raise UsageError(
-            f"the weights {weights} are not for LASS, which separates sources mixed {shares}, of images also"
-            " more with equal weights",
+            f"the weights {weights} are not for LASS, which separates sources mixed {shares}, more than two"
+            " with equal weights",
             "leave the weights out, or use a score prior",
             argument="weights",
         )
@@ -232,13 +232,14 @@ class LassEngine:
     def _sweeps(
         self, goal: Tensor, seeds: Tensor, on_progress: ProgressCallback | None
     ) -> tuple[Tensor, Tensor]:
-        """Tokens (B, S, K, L) and costs (B, S) of mixtures (B, C, *D) with weights 1, of K > 2 images."""
+        """Tokens (B, S, K, L) and costs (B, S) of mixtures (B, C, *D) with weights 1, of K > 2 sources."""
         prior_of, weight = self.prior_of, (self.encoded or self.weights)[0]
         if prior_of is None:
             raise ValueError("more than two sources need prior_of")
 
         def posterior_of(both: Tensor, pair: tuple[int, int]) -> LassPosterior:
-            return self._posterior((weight * both).clamp(0.0, 2 * weight), prior_of(pair))
+            seen = weight * both
+            return self._posterior(seen if self.sample_rate else seen.clamp(0.0, 2 * weight), prior_of(pair))
 
         settings = self.settings
         sweeps = PairSweeps(

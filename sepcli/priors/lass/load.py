@@ -1,6 +1,6 @@
 """The parts of a LASS prior from its folder, of audio and images alike.
 
-A card of audio names the two sources that are separated. A card of images has one source, and both sources
+A card of audio names the sources that are separated. A card of images has one source, and both sources
 are such images, of any class or each of a given class. The codec decides the medium.
 """
 
@@ -138,6 +138,17 @@ def feature_width(codec: LassCodec) -> int:
     if isinstance(codec, Vqgan | Palette):
         return codec.config.latent_channels if isinstance(codec, Vqgan) else codec.config.channels
     return codec.config.dim if isinstance(codec, Vqvae1d) else codec.config.widths[-1]
+
+
+def check_sources(card: Card) -> None:
+    """Refuse a prior of one source of audio, or of more than two with unequal weights: PriorError."""
+    weights = mixture_weights(card)
+    if len(weights) < 2 or (len(weights) > 2 and len({*weights}) > 1):
+        shares = ":".join(f"{weight:g}" for weight in weights)
+        raise PriorError(
+            f"LASS separates two sources, or more that are mixed alike; {card.name} has {shares}",
+            "use a prior of other sources",
+        )
 
 
 def mixture_weights(card: Card) -> tuple[float, ...]:

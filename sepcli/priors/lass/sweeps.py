@@ -107,7 +107,7 @@ class PairSweeps:
         """Begin with sources that are zero."""
         tokens = self.codec.encode(torch.zeros_like(goal[:1]))[:, None].expand(1, self.count, -1)
         log_prior = [self.prior_of((k,)).log_prob(tokens[:, :1]) for k in range(self.count)]
-        alone = Chains(tokens, self._decode(tokens), torch.stack(log_prior, dim=1))
+        alone = Chains(tokens, self._decode(tokens, goal.shape[-1]), torch.stack(log_prior, dim=1))
         return Chains(*(part.expand(len(goal), *part.shape[1:]) for part in alone))
 
     def _move(
@@ -120,7 +120,7 @@ class PairSweeps:
         proposed = self._propose(self.posterior_of(left, pair), seeds)
         windows, proposals = proposed.shape[:2]
         rows = proposed.transpose(2, 3).flatten(0, 1)
-        fresh = Chains(rows, self._decode(rows), self._log_prior(rows, pair))
+        fresh = Chains(rows, self._decode(rows, goal.shape[-1]), self._log_prior(rows, pair))
         error = (left[:, None] - fresh.decoded.sum(1).view(windows, proposals, *left.shape[1:])).square()
         others = present.log_prior.sum(1) - present.log_prior[:, first] - present.log_prior[:, second]
         log_prior = fresh.log_prior.sum(1).view(windows, proposals) + others[:, None]
@@ -154,7 +154,7 @@ class PairSweeps:
             [self.prior_of((k,)).log_prob(tokens[:, n : n + 1]) for n, k in enumerate(pair)], 1
         )
 
-    def _decode(self, tokens: Tensor) -> Tensor:
-        """Tokens (R, k, L) to sources (R, k, C, *D)."""
-        signals = self.codec.decode(tokens.flatten(0, 1))
-        return signals.view(*tokens.shape[:2], *signals.shape[1:])
+    def _decode(self, tokens: Tensor, length: int) -> Tensor:
+        """Tokens (R, k, L) to sources (R, k, C, *D) of a length in samples, or columns."""
+        signals = self.codec.decode(tokens.flatten(0, 1))[..., :length]
+        return signals.reshape(*tokens.shape[:2], *signals.shape[1:])

@@ -19,10 +19,10 @@ from sepcli.atomic import remove_leftovers
 from sepcli.catalog import card as cards
 from sepcli.catalog.verified import Verified
 from sepcli.datasets.image_splits import open_like
-from sepcli.errors import OutputError, PriorError
+from sepcli.errors import OutputError
 from sepcli.priors.lass.chunks import Chunks, ImageChunks
 from sepcli.priors.lass.codebook import nearest
-from sepcli.priors.lass.load import TABLE, LassCodec, load_codec, mixture_weights
+from sepcli.priors.lass.load import TABLE, LassCodec, check_sources, load_codec, mixture_weights
 from sepcli.priors.lass.open_chunks import open_audio
 from sepcli.priors.lass.settings import CountSettings
 from sepcli.priors.lass.table import LikelihoodTable
@@ -87,8 +87,15 @@ class TableJob:
         return ImageChunks(train if split == "train" else held_out)
 
     def sample(self, chunks: Chunks, rng: np.random.Generator) -> Triples:
-        """Sample random pairs of sources and encode them with their mixtures."""
-        return encode(self.codec, chunks.sample(rng, self._pairs), mixture_weights(self.card))
+        """Sample random pairs of sources and encode them with their mixtures.
+
+        Of more than two sources, the pairs are any two of them.
+        """
+        sources, weights = chunks.sample(rng, self._pairs), mixture_weights(self.card)
+        if sources.shape[1] > 2:
+            chosen = np.stack([rng.permutation(sources.shape[1])[:2] for _ in range(len(sources))])
+            sources = sources[torch.arange(len(sources))[:, None], torch.from_numpy(chosen)]
+        return encode(self.codec, sources, weights[:2])
 
     def remove_leftovers(self) -> None:
         """Remove what killed runs left in the prior's folder and the table's."""
@@ -119,16 +126,14 @@ def open_job(
     """Open the prior of a table to be counted; see ``TableJob``.
 
     Raises:
-        PriorError: its card or codec is missing or damaged, or it is not of two sources.
+        PriorError: its card or codec is missing or damaged, it is of one source of audio, or of more than two
+            that are not mixed alike.
     """
     card = cards.read(folder)
-    if card.medium == "audio" and len(card.sources) != 2:
-        raise PriorError(
-            f"a likelihood table is over two sources, {card.name} has {len(card.sources)}",
-            "train a prior of two sources",
-        )
+    check_sources(card)
     codec, digest = load_codec(Verified(card, folder), card)
-    settings = replace(settings, symmetric=settings.symmetric or card.medium == "image")
+    alike = card.medium == "image" or len(card.sources) > 2
+    settings = replace(settings, symmetric=settings.symmetric or alike)
     return TableJob(folder, card, codec.to(device), digest, data, cache, settings)
 
 

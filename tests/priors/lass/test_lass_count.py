@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from loading import engine_of
 from msgspec import structs
+from tiny_priors import write_lass_prior
 
 from sepcli.catalog import card as cards
 from sepcli.errors import OutputError, PriorError, SepError, UsageError
@@ -252,13 +254,41 @@ def test_priors_that_cannot_be_counted_for(
     with pytest.raises(PriorError, match="nowhere"):
         counting(tmp_path / "nowhere")
     card = cards.read(prior)
-    cards.write(structs.replace(card, sources=("a", "b", "c"), weights=(1.0, 1.0, 1.0)), prior)
-    with pytest.raises(PriorError, match="tiny"):
-        counting(prior)
+    for sources, weights in ((("a",), (1.0,)), (("a", "b", "c"), (1.0, 1.0, 0.5))):
+        cards.write(structs.replace(card, sources=sources, weights=weights), prior)
+        with pytest.raises(PriorError, match="tiny"):
+            counting(prior)
     cards.write(card, prior)
     shutil.rmtree(prior / "codec")
     with pytest.raises(PriorError, match="codec"):
         counting(prior)
+
+
+class Three:
+    """Three sources, each the same signal always."""
+
+    names = ("drums", "bass", "piano")
+
+    def __init__(self) -> None:
+        self.signals = torch.randn(3, 1, 64 * 32, generator=torch.Generator().manual_seed(0))
+
+    def sample(self, rng: np.random.Generator, count: int) -> torch.Tensor:
+        return self.signals.expand(count, -1, -1, -1)
+
+
+def test_any_two_of_three_sources_are_counted(tmp_path: Path, tiny_slakh: Path) -> None:
+    folder, chunks = write_lass_prior(tmp_path / "tiny", Three.names), Three()
+    job = open_job(folder, tiny_slakh, replace(SETTINGS, pairs=60), None)
+    assert job.settings.symmetric
+    first, second, mixed = (part.view(60, 32) for part in job.sample(chunks, np.random.default_rng(0)))
+    alone = job.codec.encode(chunks.signals)
+    seen = set()
+    for a, b, m in zip(first, second, mixed, strict=True):
+        (i,), (j,) = ((alone == z).all(1).nonzero()[:, 0].tolist() for z in (a, b))
+        seen.add((i, j))
+        both = 0.5 * (chunks.signals[i] + chunks.signals[j])
+        assert torch.equal(job.codec.encode(both[None])[0], m)
+    assert seen == {(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)}
 
 
 def test_counts_of_another_codec_are_not_resumed(

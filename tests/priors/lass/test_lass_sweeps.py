@@ -12,6 +12,7 @@ import pytest
 import torch
 from exact_codes import LENGTH, LEVELS, ExactCodec, MarkovPrior, pair_table
 from loading import engine_of
+from tiny_priors import write_lass_prior
 from tiny_tokens import make_tokens
 from torch import Tensor
 
@@ -122,3 +123,41 @@ def test_the_engine_separates_three_images(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         engine_of([str(folder)], (1.0, 1.0, 0.5))
     assert raised.value.argument == "weights"
+
+
+def test_three_sources_of_audio_are_what_exhaustive_search_finds() -> None:
+    settings = LassSettings(max_candidates=10_000, candidates=120, chains=3, noise=NOISE)
+    engine = LassEngine(
+        ExactCodec(),
+        PRIOR.of((0, 1, 2)),
+        pair_table(),
+        Beam(40),
+        settings,
+        ("drums", "bass", "piano"),
+        (1.0, 1.0, 1.0),
+        8000,
+        torch.device("cpu"),
+        prior_of=PRIOR.of,
+    )
+    mixture = 4.5 * torch.rand(2, 1, LENGTH, generator=torch.Generator().manual_seed(7))
+    sources = engine.sample(mixture, torch.tensor([[1], [2]]))
+    assert sources.shape == (2, 1, 3, 1, LENGTH)
+    for item, found in zip(
+        mixture, ExactCodec().encode(sources.flatten(0, 2)).view(2, 3, LENGTH), strict=True
+    ):
+        assert cost(item, found.tolist()) == pytest.approx(least_cost(item, 3), rel=1e-4)
+
+
+def test_a_prior_of_three_sources_of_audio_separates(tmp_path: Path) -> None:
+    folder = write_lass_prior(tmp_path / "tiny", ("drums", "bass", "piano"))
+    engine = engine_of([str(folder)], settings={"sweeps": "1", "chains": "2"})
+    assert isinstance(engine, LassEngine)
+    assert engine.names == ("drums", "bass", "piano")
+    mixture = 0.3 * torch.randn(2, 1, 401, generator=torch.Generator().manual_seed(8))  # no whole token
+    sources = engine.sample(mixture, torch.tensor([[1, 2], [3, 4]]))
+    assert sources.shape == (2, 2, 3, 1, 401)
+    assert torch.equal(engine.sample(mixture[1:], torch.tensor([[3, 4]])), sources[1:])
+    assert engine.log_prior(sources[:, 0]).shape == (2,)
+    with pytest.raises(UsageError) as raised:
+        engine_of([str(folder)], settings={"context": "1"})
+    assert raised.value.argument == "settings.context"
