@@ -17,6 +17,7 @@ from sepcli.priors.complete import check_complete, family_of
 from sepcli.priors.select import choose
 from sepcli.priors.selection import Selection
 from sepcli.separation.colorize import Colorizer
+from sepcli.separation.presets import DRAWS, ESTIMATE
 from sepcli.separation.separator import Separator
 from sepcli.separation.settings import StreamSettings
 from sepcli.settings import parse
@@ -40,7 +41,10 @@ def load_selection(selection: Selection, device: str | torch.device = "cpu") -> 
     make = resolve(_separator(chosen))
     for card in chosen.cards:
         check_complete(card, chosen.engine)
-    loaded = make(chosen, torch.device(device))
+    try:
+        loaded = make(chosen, torch.device(device))
+    except UsageError as error:
+        raise _of_preset(error, chosen) from error
     for files in chosen.files:
         files.verify_others()
     colorizer = loaded if isinstance(loaded, Colorizer) else None
@@ -98,6 +102,14 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
         named["reference_rms"] = None
     stream = {key: value for key, value in named.items() if key in STREAM}
     return stream, {key: value for key, value in named.items() if key not in STREAM}
+
+
+def _of_preset(error: UsageError, selection: Selection) -> UsageError:
+    """Return an error about a setting with the name of the preset, which may be a default."""
+    if selection.preset.name != DRAWS or not (error.argument or "").startswith("settings."):
+        return error
+    hint = f"{error.hint}; these are of the preset {DRAWS}, the preset {ESTIMATE} has others"
+    return UsageError(error.message, hint, argument=error.argument)
 
 
 def _card_stream(selection: Selection) -> dict[str, Any]:

@@ -132,6 +132,16 @@ def test_several_samples_are_draws_where_the_card_says_that_they_are_calibrated(
         assert choose(priors, samples=2).preset.name == ESTIMATE
 
 
+def test_a_setting_of_the_other_preset_is_refused_by_name(tiny_images: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        sepcli.load(tiny_images, preset="draws", settings={"candidates": 4})
+    assert error.value.argument == "settings.candidates"
+    assert "estimate" in error.value.hint
+    with pytest.raises(UsageError) as plain:
+        sepcli.load(tiny_images, sampler="projected", settings={"candidates": 4})
+    assert "estimate" not in plain.value.hint
+
+
 def test_colors_are_no_draws_of_sums(tiny_colors: Path, tmp_path: Path) -> None:
     passed = measured(tiny_colors, tmp_path / "passed", PASSED)
     assert choose(passed, samples=2).preset.name == DRAWS
