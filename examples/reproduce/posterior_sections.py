@@ -90,21 +90,26 @@ def confidences(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
     found = {name: document["confidence"] for name, document in documents.items() if "confidence" in document}
     about = (
         "Confidence per second of recordings, medians: reported, what the error of the mean attains, and the "
-        "excess of the former; and how often the truth is no farther from the mean than most samples are "
-        "from the mean of the others and the truth.\n"
+        "excess of the former; their rank correlation (Spearman); and how often the truth is no farther from "
+        "the mean than most samples are from the mean of the others and the truth.\n"
     )
     rows = [
         (
             name.removeprefix("calibration-"),
             str(confidence["seconds"]),
             *(f"{confidence['median_db'][key]:.1f} dB" for key in ("reported", "attained", "excess")),
+            _number(confidence.get("rank_correlation")),
             f"{PERCENT * confidence['coverage']['measured']:.0f} %"
             f" of {PERCENT * confidence['coverage']['nominal']:.0f} %",
         )
         for name, confidence in found.items()
     ]
-    heads = ("prior", "seconds of sources", "reported", "attained", "excess", "coverage")
+    heads = ("prior", "seconds of sources", "reported", "attained", "excess", "rank correlation", "coverage")
     return [about, markdown(heads, rows) + "\n"] if rows else []
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def presets(documents: Mapping[str, Mapping[str, Any]]) -> str:

@@ -192,9 +192,10 @@ def _of_confidence(result: Calibration) -> tuple[str, ...]:
     if confidence is None:
         return ()
     medians = f"{confidence.reported:.1f} dB reported, {confidence.attained:.1f} dB attained"
+    order = f"rank correlation {confidence.rank_correlation:.2f}"
     shares = f"{100 * confidence.covered:.1f} % of {100 * confidence.nominal:.0f} %"
     return (
-        f"confidence: {medians} (medians of {confidence.values} seconds of sources)",
+        f"confidence: {medians} (medians of {confidence.values} seconds of sources), {order}",
         f"seconds whose truth is no farther from the mean than most samples: {shares}",
     )
 

@@ -36,6 +36,7 @@ class Confidence(NamedTuple):
         excess: median of reported minus attained, dB; above 0: too confident.
         nominal: share of values whose truth is expected not to be farther away than most samples.
         covered: that share, as measured.
+        rank_correlation: Spearman's, of reported and attained; NaN where either is the same everywhere.
     """
 
     values: int
@@ -44,6 +45,7 @@ class Confidence(NamedTuple):
     excess: float
     nominal: float
     covered: float
+    rank_correlation: float
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready document."""
@@ -51,6 +53,7 @@ class Confidence(NamedTuple):
             "seconds": self.values,
             "median_db": {"reported": self.reported, "attained": self.attained, "excess": self.excess},
             "coverage": {"nominal": self.nominal, "measured": self.covered},
+            "rank_correlation": None if math.isnan(self.rank_correlation) else self.rank_correlation,
         }
 
 
@@ -103,7 +106,15 @@ def confidence_of(truths: Tensor, samples: Tensor, per_second: float) -> Confide
         excess=_median(reported - attained),
         nominal=1 - cut / (count + 1),
         covered=float((nearer >= cut).double().mean()),
+        rank_correlation=_rank_correlation(reported, attained),
     )
+
+
+def _rank_correlation(one: Tensor, other: Tensor) -> float:
+    """Return Spearman's coefficient of values (n,); NaN where either is constant."""
+    if min(len(one.unique()), len(other.unique())) < 2:
+        return math.nan
+    return round(float(stats.spearmanr(one.numpy(), other.numpy()).statistic), 3)
 
 
 def _median(values: Tensor) -> float:

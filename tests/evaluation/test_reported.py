@@ -82,3 +82,15 @@ def test_the_confidence_is_that_of_results() -> None:
     reported = sorted(value for row in tally.report().confidence for value in row if value is not None)
     found = confidence(truth[None, :, None], samples[None, :, :, None], 8.0)
     assert found.reported == pytest.approx(reported[(len(reported) - 1) // 2], abs=0.051)
+
+
+def test_confidence_and_error_are_in_one_order_where_mixtures_differ_in_how_sure_they_are() -> None:
+    g = torch.Generator().manual_seed(1)
+    scale = torch.logspace(-2, 0, MIXTURES).view(-1, 1, 1, 1, 1)
+    certain = torch.randn(MIXTURES, 2, 1, 16, 24, generator=g)
+    draws = scale[:, None] * torch.randn(MIXTURES, SAMPLES + 1, 2, 1, 16, 24, generator=g)
+    truths, samples = certain + draws[:, 0], certain[:, None] + draws[:, 1:]
+    assert confidence(truths, samples).rank_correlation > 0.98
+    assert confidence(*recordings()).rank_correlation < 0.5  # not 0: both have the power above
+    shuffled = certain[:, None] + draws[:, 1:].flip(0)  # sure where it should not be
+    assert confidence(truths, shuffled).rank_correlation < 0.2

@@ -161,7 +161,10 @@ def test_reports_on_posteriors_are_sections(program: ModuleType, tmp_path: Path)
         **calibration,
         "about": {"truths": "pairs", "settings": {"steps": 8, "eta": 1.0}},
         "standard_deviation": {"nominal": 0.9, "measured": 0.456},
-        "confidence": {"seconds": 80, "median_db": medians, "coverage": {"nominal": 0.9, "measured": 0.25}},
+        "confidence": {
+            **{"seconds": 80, "median_db": medians, "rank_correlation": 0.456},
+            "coverage": {"nominal": 0.9, "measured": 0.25},
+        },
     }
     by_evidence = {"statistic": "evidence", "median_nats": {"explained": -2.0, "foreign": 0.51}}
     fit = {
@@ -194,7 +197,11 @@ def test_reports_on_posteriors_are_sections(program: ModuleType, tmp_path: Path)
         ("calibration-mnist", calibration, "| power | tarp (0.001) | 77.7 % of 80 % | – | 1.04 |"),
         ("calibration-drums-bass-recorded", recorded, "| 8 levels, η = 1 | 0.3 |"),
         ("calibration-drums-bass-recorded", recorded, "| 77.7 % of 80 % | 45.6 % | 1.04 |"),
-        ("calibration-drums-bass-recorded", recorded, "| 80 | 21.0 dB | 9.0 dB | 12.0 dB | 25 % of 90 % |"),
+        (
+            "calibration-drums-bass-recorded",
+            recorded,
+            "| 80 | 21.0 dB | 9.0 dB | 12.0 dB | 0.46 | 25 % of 90 % |",
+        ),
         ("fit-songs", fit, "| 5 % of 40 | 70 % of 30 | 66 % | -12.0, -8.5 dB |"),
         ("fit-slakh-drums-bass-evidence", {**evidence, **by_evidence}, "| evidence | songs |"),
         (
