@@ -66,6 +66,10 @@ COMMANDS: Mapping[str, str] = {
     "mnist-halving": f"{_DIGITS} mnist",
     "mnist-projected": f"{_DIGITS} mnist --sampler projected --set steps=50",
     "mnist-langevin": f"{_DIGITS} mnist --sampler langevin --set preset=paper",
+    "mnist-classes": f"{_DIGITS} mnist --pairing class",
+    "mnist-glow": f"{_DIGITS} mnist-glow --batch 16",
+    "mnist-glow-ten": "--dataset mnist --data MNIST --pairs 16 --metric psnr --prior mnist-glow"
+    " --samples 10 --batch 4",
     "mnist-lass": f"{_DIGITS} mnist-lass",
     "mnist-lass-three": "--dataset mnist --data MNIST --pairs 20 --metric psnr --prior mnist-lass --sum 3"
     " --batch 1 --set candidates=128 --set max_candidates=1024",
@@ -76,6 +80,8 @@ COMMANDS: Mapping[str, str] = {
     "speech-music": "--dataset slakh --data VOICES --split test --prior OUT/speech-music --pairs 48"
     " --set steps=4 --set sigma_max=0.03 --set eta=0.5 --metric sdr,si-sdri",
     "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
+    "cifar10-pairs": "--dataset cifar10 --data CIFAR10 --prior cifar10 --pairs 500 --batch 16"
+    " --metric psnr,fd-cifar,cs-cifar",
     "cifar10-colors": f"{_COLORS} --task colorize",
     "toy-waves-flows": f"{_TOYS} --pairs 4 --batch 4",
     "toy-waves-encoders": f"{_TOYS} --method variational --pairs 20",
@@ -109,6 +115,9 @@ ROWS = (
     Row("mnist-halving", "MNIST, sums of two digits, PSNR", _BASIS, "psnr"),
     Row("mnist-projected", "MNIST, the same in 50 evaluations", "–", "psnr"),
     Row("mnist-langevin", "MNIST, by BASIS' own sampler", _BASIS, "psnr", short=False),
+    Row("mnist-classes", "MNIST, 0-4 + 5-9, PSNR", "29.5 dB (BASIS, NCSN)", "psnr", short=False),
+    Row("mnist-glow", "MNIST, by a Glow, PSNR", "22.7 dB (BASIS, Glow)", "psnr", short=False),
+    Row("mnist-glow-ten", "MNIST, by a Glow, likeliest of ten", "27.1 dB (BASIS, Glow)", "psnr", short=False),
     Row("mnist-lass", "MNIST, by LASS", "24.2 dB (LASS)", "psnr"),
     Row("mnist-lass-three", "MNIST, sums of three, by LASS", "14.19 dB (LASS, belief propagation)", "psnr"),
     Row("drums-bass", "drums + bass, SDR", _LASS, "sdr"),
@@ -158,6 +167,7 @@ ROWS = (
         "ica",
         short=False,
     ),
+    Row("cifar10-pairs", "CIFAR-10, sums of two images, FD-cifar (not FID)", "–", "fd-cifar", short=False),
     Row("cifar10-colors", "CIFAR-10, colorization, FD-cifar (not FID)", "–", "fd-cifar"),
     Row("toy-waves-flows", "toy waves, mean of four, by flows, SDR", "no separation (Frank)", "sdr"),
     Row("toy-waves-encoders", "toy waves, mean of four, by encoders, SDR", "–", "sdr", short=False),
