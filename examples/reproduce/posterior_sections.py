@@ -18,7 +18,9 @@ CALIBRATIONS: Mapping[str, str] = {
     "calibration-drums-bass-recorded": (
         "--prior slakh-drums-bass --dataset pairs --data PAIRS --pairs 40 --samples 9"
     ),
-    "calibration-songs-recorded": "--prior songs --dataset pairs --data MIXES --pairs 24 --samples 5 --batch 1",
+    "calibration-songs-recorded": (
+        "--prior songs --dataset pairs --data MIXES --pairs 24 --samples 5 --batch 1"
+    ),
     "calibration-drums-bass": (
         "--prior slakh-drums-bass --sampler projected --set steps=48 --set average=1 --set from_mixture=0"
         " --set sigma_max=3.3 --set sigma_min=0.001 --set rho=5 --pairs 40 --samples 4"
