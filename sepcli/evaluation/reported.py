@@ -112,7 +112,7 @@ def confidence_of(truths: Tensor, samples: Tensor, per_second: float) -> Confide
 
 def _rank_correlation(one: Tensor, other: Tensor) -> float:
     """Return Spearman's coefficient of values (n,); NaN where either is constant."""
-    if min(len(one.unique()), len(other.unique())) < 2:
+    if any(bool((values == values[0]).all()) for values in (one, other)):
         return math.nan
     return round(float(stats.spearmanr(one.numpy(), other.numpy()).statistic), 3)
 
