@@ -12,7 +12,8 @@ pairs are mixed; in the foreign ones an image of ``--foreign``, gray and of the 
 
 Mixtures are separated with the default settings; two thirds of the explained ones are the reference, which
 ``--card`` writes into a prior's folder, the others count false alarms. ``--statistic evidence`` compares
--log p(m | priors) per value (see ``sepcli.separation.evidence``) instead of the denoising error.
+-log p(m | priors) per value (see ``sepcli.separation.evidence``) instead of the denoising error, ``levels``
+the mean of the denoising errors at several noise levels, in dB; no card has references of these.
 """
 
 from __future__ import annotations
@@ -39,9 +40,13 @@ from sepcli.separation.fit import LEAST_FIT, FitReference
 from sepcli.separation.separator import Separator
 
 Signal = NDArray[np.float64]
-UNITS = {"denoising": "dB", "evidence": "nats per value"}
-"""Statistic → its unit; both are greater where the priors explain less."""
-SETTINGS = {"denoising": ("sigma",), "evidence": ("noise", "steps", "samples", "products")}
+UNITS = {"denoising": "dB", "levels": "dB", "evidence": "nats per value"}
+"""Statistic → its unit; all are greater where the priors explain less."""
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "denoising": ("sigma",),
+    "levels": ("sigmas",),
+    "evidence": ("noise", "steps", "samples", "products"),
+}
 """Statistic → the options that it depends on."""
 
 
@@ -56,6 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--statistic", choices=UNITS, default="denoising")
     parser.add_argument("--sigma", type=float, default=0.08, help="noise of the denoising error")
+    parser.add_argument("--sigmas", type=float, nargs="+", default=[0.01, 0.02, 0.04, 0.08, 0.16, 0.3])
     parser.add_argument("--noise", type=float, default=0.003, help="noise of the mixture, for the evidence")
     parser.add_argument("--steps", type=int, default=24, help="noise levels, for the evidence")
     parser.add_argument("--samples", type=int, default=4, help="posterior samples, for the evidence")
@@ -130,6 +136,27 @@ def errors(separator: Separator, mixtures: list[Signal], sigma: float) -> list[f
     return values
 
 
+def mean_errors(separator: Separator, mixtures: list[Signal], sigmas: list[float]) -> list[float]:
+    """Return the denoising error of one sample of every mixture, dB, as the mean over noise levels."""
+    engine: Any = separator.engine
+    values = []
+    for seed, mixture in enumerate(mixtures):
+        signal, seeds = at_level(separator, mixture), torch.tensor([[seed]])
+        sources = engine.sample(signal, seeds)[:, 0]
+        pairs = [engine.denoising_energies(signal, sources, sigma, seeds[0])[0].tolist() for sigma in sigmas]
+        errors_db = [10 * np.log10(error / power) for error, power in pairs]
+        values.append(round(float(np.mean(errors_db)), 3))
+    return values
+
+
+def at_level(separator: Separator, mixture: Signal) -> torch.Tensor:
+    """Return a mixture as a batch of one (1, C, *D), a recording at the level of the engine."""
+    level = separator.stream.reference_rms if separator.sample_rate else None
+    scaled = mixture * (1.0 if level is None else level / np.sqrt(np.square(mixture).mean()))
+    signal = torch.from_numpy(scaled).float()
+    return signal[None, None] if separator.sample_rate else signal[None]
+
+
 def surprises(separator: Separator, mixtures: list[Signal], options: argparse.Namespace) -> list[float]:
     """Return -log p(m | priors) of every mixture at the engine's level, nats per value."""
     engine: Any = separator.engine
@@ -139,13 +166,11 @@ def surprises(separator: Separator, mixtures: list[Signal], options: argparse.Na
     if separator.sample_rate:
         top = max(top, 3.3)
     for seed, mixture in enumerate(mixtures):
-        level = separator.stream.reference_rms if separator.sample_rate else None
-        scaled = mixture * (1.0 if level is None else level / np.sqrt(np.square(mixture).mean()))
-        signal = torch.from_numpy(scaled).float()
+        signal = at_level(separator, mixture)[0]
         found = evidence(
             inner.prior,
             [inner.scale * weight for weight in inner.weights],
-            engine.entered(signal[None]) if separator.sample_rate else inner.scale * signal,
+            engine.entered(signal) if separator.sample_rate else inner.scale * signal,
             sigma_y=options.noise,
             sigma_max=top,
             steps=options.steps,
@@ -199,6 +224,8 @@ def main() -> None:
     started = time.process_time()
     if options.statistic == "denoising":
         values, flagged = (errors(separator, part, options.sigma) for part in (known, foreign))
+    elif options.statistic == "levels":
+        values, flagged = (mean_errors(separator, part, options.sigmas) for part in (known, foreign))
     else:
         values, flagged = (surprises(separator, part, options) for part in (known, foreign))
     reference = FitReference(options.sigma, tuple(v for n, v in enumerate(values) if n % 3))
@@ -208,7 +235,7 @@ def main() -> None:
     )
     options.out.write_text(json.dumps(document, indent=1) + "\n")
     print(json.dumps(document, indent=1))
-    if options.card is not None:
+    if options.card is not None and options.statistic == "denoising":
         length = "" if not separator.sample_rate else f" of {options.seconds:g} s"
         data = f"{len(reference.errors)} mixtures{length} of {options.explained.name}"
         fit = Fit(reference.sigma, tuple(sorted(reference.errors)), data)

@@ -31,6 +31,7 @@ _FIT = "slakh-drums-bass --explained PAIRS --foreign FULLMIX --stem rest --count
 FITS: Mapping[str, str] = {
     "fit-slakh-drums-bass": _FIT,
     "fit-slakh-drums-bass-evidence": f"{_FIT} --statistic evidence --steps 10 --samples 2",
+    "fit-slakh-drums-bass-levels": f"{_FIT} --statistic levels",
     "fit-songs": "songs --explained FULLMIX --foreign VOICES --stem S00",
 }
 """Report → options of ``calibrate_fit.py`` that write it."""
@@ -156,8 +157,9 @@ def fits(documents: Mapping[str, Mapping[str, Any]]) -> str:
     about = (
         "By `examples/calibrate_fit.py`: mixtures that a prior explains, and the same with a foreign source, "
         "as loud as one of the sources, added (sums of images: instead of the second). By the denoising "
-        "error, or by the evidence of the mixture (DiME). Flagged: fit below 0.05, by the reference of the "
-        "card; and at the threshold that flags 5 % of all explained mixtures.\n"
+        "error at one σ, by its mean over noise levels, or by the evidence of the mixture (DiME). Flagged: "
+        "fit below 0.05, by the reference of the card; and at the threshold that flags 5 % of all explained "
+        "mixtures.\n"
     )
     rows = [
         (

@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_shares_are_of_the_held_out_and_the_foreign_mixtures(program: ModuleType
     assert document["median_db"] == {"explained": 29.5, "foreign": 58.5}
 
 
-@pytest.mark.parametrize("statistic", ["denoising", "evidence"])
+@pytest.mark.parametrize("statistic", ["denoising", "levels", "evidence"])
 def test_recordings(
     program: ModuleType,
     tiny_prior: Path,
@@ -85,7 +86,11 @@ def test_recordings(
     program.main()
     document = json.loads((tmp_path / "r.json").read_text())
     assert document["statistic"] == statistic
-    used = {"sigma": 0.08} if statistic == "denoising" else {"noise": 0.01, "steps": 3, "samples": 2}
+    used: dict[str, Any] = {
+        "denoising": {"sigma": 0.08},
+        "levels": {"sigmas": [0.01, 0.02, 0.04, 0.08, 0.16, 0.3]},
+        "evidence": {"noise": 0.01, "steps": 3, "samples": 2},
+    }[statistic]
     assert {key: document.get(key) for key in used} == used
     assert (document["reference"], document["foreign_source"]["mixtures"]) == (20, 10)
     fit = cards.read(prior).fit
