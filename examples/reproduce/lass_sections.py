@@ -1,4 +1,4 @@
-"""Sections of RESULTS.md on LASS: many codes, beam search beside the released package, and drafts."""
+"""Sections of RESULTS.md on LASS: many codes, beam search beside the released package, drafts, cost."""
 
 from __future__ import annotations
 
@@ -71,3 +71,19 @@ def drafts(document: Mapping[str, Any]) -> str:
         f" over endless drafts would give {document['tokens_per_pass']:.2f} tokens. Speculative decoding is"
         " not implemented.\n"
     )
+
+
+def cost(document: Mapping[str, Any]) -> str:
+    """Return the section on the cost of LASS, from ``examples/benchmarks/separate_cost.py``."""
+    rows = [
+        (name, f"{row['minutes']:g} min", f"{row['cpu_seconds']:.0f} s", f"{row['peak_mb']} MB")
+        for name, report in document["versions"].items()
+        for row in report["speed"]
+    ]
+    about = (
+        "`examples/benchmarks/separate_cost.py --minutes 0.8 --options --method lass --prior"
+        " slakh-drums-bass`: one batch of windows, start-up included, one thread; one version after the other,"
+        " beside other programs.\n"
+    )
+    heads = ("version", "audio", "CPU", "peak memory")
+    return "\n".join(["## Cost of LASS of audio\n", about, markdown(heads, rows) + "\n"])

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lass_sections import codes, decode, drafts
+from lass_sections import cost as lass_cost
 from posterior_sections import (
     CALIBRATIONS,
     FITS,
@@ -248,7 +249,7 @@ def results() -> str:
     found = {report: document for report in COMMANDS if (document := read(report)) is not None}
     sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
     others = {"posterior-samplers": samplers, "storage": storage, "decoding": decoding}
-    others |= {"lass-codes": codes, "lass-decode": decode, "lass-drafts": drafts}
+    others |= {"lass-codes": codes, "lass-decode": decode, "lass-drafts": drafts, "lass-cost": lass_cost}
     others |= {"preset-cost": preset_cost}
     others |= {"posterior-exactness": exactness, "levy-posterior": levy}
     others |= {"prior-from-mixtures": from_mixtures, "against": against, "fuzz": fuzz, "kills": kills}

@@ -44,6 +44,8 @@ from sepcli.signal.mixing import WeightedSum
 
 SAMPLING = 0.7
 """Share of the time that tokens take where latents are refined, for the display of progress."""
+SIGNALS = 16
+"""Signals of audio that are decoded at once; more need memory and are not faster."""
 TOKENS = 1 << 16
 """Tokens whose log-probabilities are computed at once."""
 
@@ -293,8 +295,10 @@ class LassEngine:
 
     def _decode(self, tokens: Tensor, length: int) -> Tensor:
         """Tokens (R, K, L) to sources (R, K, C, *D) of a length in samples, or columns."""
+        rows = tokens.flatten(0, 1)
+        parts = torch.split(rows, SIGNALS if self.sample_rate else max(1, len(rows)))
         with fastest(self.device) if self.sample_rate else nullcontext():
-            signals = self.codec.decode(tokens.flatten(0, 1))[..., :length].float()
+            signals = torch.cat([self.codec.decode(part)[..., :length].float() for part in parts])
         return signals.reshape(*tokens.shape[:2], *signals.shape[1:])
 
     @property
