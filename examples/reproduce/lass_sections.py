@@ -82,7 +82,7 @@ def cost(document: Mapping[str, Any]) -> str:
     ]
     about = (
         "`examples/benchmarks/separate_cost.py --minutes 0.8 --options --method lass --prior"
-        " slakh-drums-bass`: one batch of windows, start-up included, one thread; one version after the other,"
+        " slakh-drums-bass`: one batch of windows, with start-up, one thread; one version after the other,"
         " beside other programs.\n"
     )
     heads = ("version", "audio", "CPU", "peak memory")
