@@ -15,7 +15,7 @@ from sepcli.errors import PriorError, UsageError
 from sepcli.priors import resolve
 from sepcli.priors.complete import check_complete, family_of
 from sepcli.priors.select import choose
-from sepcli.priors.selection import Selection
+from sepcli.priors.selection import SCORE, Selection
 from sepcli.separation.colorize import Colorizer
 from sepcli.separation.presets import DRAWS, ESTIMATE
 from sepcli.separation.separator import Separator
@@ -113,7 +113,7 @@ def _of_preset(error: UsageError, selection: Selection) -> UsageError:
 
 
 def _card_stream(selection: Selection) -> dict[str, Any]:
-    """The card's settings of windows and consistency."""
+    """The card's settings of windows and consistency; the excess of confidence is of its default samples."""
     stream, unknown = split_settings(selection.stream)
     try:
         parse(StreamSettings, {**stream, **unknown})
@@ -121,4 +121,6 @@ def _card_stream(selection: Selection) -> dict[str, Any]:
         raise PriorError(
             f"the card of {selection.prior}: {error.message}", "restore the prior's folder"
         ) from error
+    if selection.engine != SCORE or selection.other or not selection.samples_by_default:
+        stream.pop("confidence_excess", None)
     return stream

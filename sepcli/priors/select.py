@@ -174,7 +174,9 @@ def _together(card: Card, folder: Path, engine: str | None, options: dict[str, A
     if chosen != SCORE or other:
         return selection
     own = card.defaults(SCORE)  # of these sources alone
-    return replace(selection, defaults={**selection.defaults, **own}, fit=card.fit)
+    together = {key: value for key, value in card.stream.items() if key == "confidence_excess"}
+    stream = {**selection.stream, **together}
+    return replace(selection, defaults={**selection.defaults, **own}, stream=stream, fit=card.fit)
 
 
 def _composed(

@@ -66,10 +66,14 @@ class Selection:
     @property
     def fit_reference(self) -> FitReference | None:
         """What the fit is assessed by: it is of the default sampler and settings."""
-        default = self.sampler is None and self.preset.sampler is None and not self.settings
-        if self.fit is None or not default:
+        if self.fit is None or self.settings or not self.samples_by_default:
             return None
         return FitReference(self.fit.sigma, self.fit.errors)
+
+    @property
+    def samples_by_default(self) -> bool:
+        """Whether neither a sampler nor a preset with another one is chosen."""
+        return self.sampler is None and self.preset.sampler is None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ class StreamSettings:
         fft_seconds: the short-time window of the masks, rounded to the next power of two in samples.
         side: separate what the mean of the channels lacks, too, where it exceeds -25 dB of the mean; 0:
             the mean alone, in half the time.
+        confidence_excess: dB by which the confidence of the default sampler's samples exceeds, in the median,
+            what their mean attains on recordings with references; the reported confidence is lowered by it.
         reference_rms: level that the mixture is brought to for the engine; none leaves it as it is.
 
     Raises:
@@ -44,6 +46,7 @@ class StreamSettings:
     exponent: Annotated[float, Meta(ge=0.01, le=50)] = 2.0
     fft_seconds: Annotated[float, Meta(ge=0.001, le=1)] = 0.05
     side: bool = True
+    confidence_excess: Annotated[float, Meta(ge=-60, le=60)] = 0.0
     reference_rms: Annotated[float, Meta(ge=0.0001, le=1)] | None = 0.1
 
     def __post_init__(self) -> None:

@@ -43,13 +43,22 @@ class SamplesReport:
     confidence: tuple[tuple[float | None, ...], ...]
     """Per stem and second: 10 log10 of the mean power of the samples over their variance, in dB, at most
     ``SURE``. At 0 dB samples have nothing in common, at 20 dB a hundredth of the power is uncertain. None:
-    all samples are silent there."""
+    all samples are silent there. What such confidence exceeds errors by, as measured, is subtracted."""
 
 
 class SampleTally:
-    """Running sums over the windows of a file, at the engine's rate: a few numbers per second, whatever S."""
+    """Running sums over the windows of a file, at the engine's rate: a few numbers per second, whatever S.
 
-    def __init__(self, samples: int, stems: int, seconds: float, rate: int) -> None:
+    Args:
+        samples: S.
+        stems: K.
+        seconds: length of the file.
+        rate: Hz, the engine's.
+        excess: dB that the confidence is lowered by.
+    """
+
+    def __init__(self, samples: int, stems: int, seconds: float, rate: int, excess: float = 0.0) -> None:
+        self._excess = excess
         self._rate, self._count = rate, max(1, math.ceil(seconds))
         self._gram = torch.zeros(samples, samples, dtype=torch.float64)
         self._residual = torch.zeros(samples, dtype=torch.float64)
@@ -97,7 +106,7 @@ class SampleTally:
         ratio = np.maximum(self._variance, least * self._power) / np.where(audible, self._power, 1.0)
         return tuple(
             tuple(
-                round(-10 * math.log10(value), 1) + 0.0 if there else None
+                round(-10 * math.log10(value) - self._excess, 1) + 0.0 if there else None
                 for value, there in zip(values, row, strict=True)
             )
             for values, row in zip(ratio, audible, strict=True)

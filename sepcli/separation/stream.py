@@ -128,8 +128,8 @@ class _Recording:
         self.plan = plan_windows(settings, engine, info.frames, info.sample_rate)
         self.sampler = WindowSampler(engine, settings, info.sample_rate)
         self.error, self._fit_sigma = DenoisingError(), fit_sigma
-        several = settings.samples > 1
-        self.tally = SampleTally(settings.samples, len(engine.names), info.seconds, rate) if several else None
+        counts = settings.samples, len(engine.names), info.seconds, rate, settings.confidence_excess
+        self.tally = SampleTally(*counts) if settings.samples > 1 else None
         self.sampled, self.elapsed = list[int](), list[float]()
         self._energies = np.zeros(2)
 
