@@ -169,6 +169,7 @@ ROWS = (
         short=False,
     ),
     Row("cifar10-pairs", "CIFAR-10, sums of two images, FD-cifar (not FID)", "–", "fd-cifar", short=False),
+    Row("cifar10-pairs", "CIFAR-10, sums of two images, class score", "–", "cs-cifar", short=False),
     Row("cifar10-colors", "CIFAR-10, colorization, FD-cifar (not FID)", "–", "fd-cifar"),
     Row("toy-waves-flows", "toy waves, mean of four, by flows, SDR", "no separation (Frank)", "sdr"),
     Row("toy-waves-encoders", "toy waves, mean of four, by encoders, SDR", "–", "sdr", short=False),
