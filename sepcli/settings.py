@@ -41,7 +41,7 @@ LONGEST = 366 * 86_400.0
 Workers = Annotated[int, Meta(ge=1, le=1024)]
 KINDS: Mapping[Any, str] = {int: "a whole number", float: "a number", bool: "1 or 0", str: "text"}
 """Type of a field → description of its values."""
-LIMITS = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
+LIMITS = {"ge": "from", "gt": "above", "le": "up to", "lt": "below", "multiple_of": "in steps of"}
 """Constraint of a range → its preposition."""
 
 

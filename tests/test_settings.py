@@ -20,6 +20,7 @@ class Settings:
     ratio: Annotated[float, Meta(gt=0, lt=0.5)] = 0.1
     eta: Annotated[Share | None, Meta(extra={"none": "ancestral"})] = 1.0
     level: Annotated[float, Meta(ge=0.0001, le=1)] | None = 0.1
+    width: Annotated[int, Meta(ge=16, le=64, multiple_of=16)] = 16
     side: bool = True
     how: Literal["wiener", "none"] = "wiener"
     name: str | None = None
@@ -55,6 +56,7 @@ def test_values_are_read_as_they_are_written(key: str, text: Any, value: Any) ->
         ("ratio", ("nan", "inf", "0", "0.5", "1,5"), "a number above 0 below 0.5"),
         ("eta", ("2", "yes"), "a number from 0 up to 1, or ancestral"),
         ("level", ("0", "ancestral"), "a number from 0.0001 up to 1, or none"),
+        ("width", ("20", "80", "none"), "a whole number from 16 up to 64 in steps of 16"),
         ("side", ("None", "2", "yes"), "1 or 0"),
         ("how", ("None", "project"), "one of wiener, none"),
     ],

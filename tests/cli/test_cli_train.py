@@ -231,6 +231,8 @@ def test_a_flow_ranks_draws_by_its_density(train, images: Path, tmp_path: Path) 
         (["--set", "finetune_noise=1"], 2, "finetune_noise"),
         (["--set", "finetune_noise=1", "--family", "glow"], 4, "p/glow"),
         (["--set", "size=9", "--family", "glow"], 1, "9 x 9"),
+        (["--set", "size=9", "--family", "tarflow"], 1, "multiples of 4"),
+        (["--set", "width=20", "--family", "tarflow"], 2, "width"),
         (["--set", "flip=1", "--family", "latent"], 2, "flip"),
         (["--tokens", "32", "--family", "glow"], 2, "--tokens"),
         (["--set", "size=8", "--data", "SLAKH"], 2, "size"),

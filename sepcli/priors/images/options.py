@@ -67,7 +67,7 @@ class TarFlowOptions(ImageOptions):
     """
 
     patch: Annotated[int, Meta(ge=1, le=64)] | None = None
-    width: Annotated[int, Meta(ge=16, le=4096)] | None = None
+    width: Annotated[int, Meta(ge=16, le=4096, multiple_of=16)] | None = None
 
 
 @dataclass(frozen=True)
