@@ -18,6 +18,9 @@ from torch import Tensor
 from sepcli.priors.lass.histories import Tree
 from sepcli.priors.lass.ring import Ring
 
+ROWS = 16
+"""Products in bfloat16 have a multiple of this number of rows: libraries keep memory for every number."""
+
 
 class Layer(NamedTuple):
     """Weights of a block."""
@@ -79,18 +82,24 @@ def advance(state: State, tokens: Tensor) -> tuple[Tensor, State]:
     angles = state.position * weights.frequencies
     turn = torch.polar(torch.ones_like(angles), angles)
     for number, layer in enumerate(weights.layers):
-        projected = F.linear(_normal(x, weights), layer.project).float()
+        projected = product(_normal(x, weights), layer.project).float()
         turned = torch.view_as_complex(projected.view(len(x), heads, half, 2)) * turn
         parts = torch.view_as_real(turned).view(len(x), heads, 2 * half)
         attended = fed.attend(number, parts[:, :-2], parts[:, -2:].flatten(1))
-        x = x + F.linear(attended.flatten(1).to(layer.merge.dtype), layer.merge)
-        hidden = F.linear(_normal(x, weights), layer.up).float()
-        x = x + F.linear(_gelu(hidden).to(layer.down.dtype), layer.down)
-    logits = F.linear(_normal(x, weights), weights.head).float() + weights.bias[fed.source]
+        x = x + product(attended.flatten(1).to(layer.merge.dtype), layer.merge)
+        hidden = product(_normal(x, weights), layer.up).float()
+        x = x + product(_gelu(hidden).to(layer.down.dtype), layer.down)
+    logits = product(_normal(x, weights), weights.head).float() + weights.bias[fed.source]
     log_prob = torch.log_softmax(logits, dim=-1)
     if fed.rows is not None:
         log_prob = log_prob.index_select(0, fed.rows.flatten())
     return log_prob.view(*tokens.shape, -1), State(weights, cache)
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """Return x (N, I) times the transpose of a weight (O, I), (N, O); see ``ROWS``."""
+    missing = -len(x) % ROWS if weight.dtype == torch.bfloat16 else 0
+    return F.linear(F.pad(x, (0, 0, 0, missing)), weight)[: len(x)] if missing else F.linear(x, weight)
 
 
 def _normal(x: Tensor, weights: Weights) -> Tensor:
