@@ -93,9 +93,10 @@ def confidences(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return text and table on the confidence per second, of calibrations on recordings."""
     found = {name: document["confidence"] for name, document in documents.items() if "confidence" in document}
     about = (
-        "Confidence per second of recordings, medians: reported, what the error of the mean attains, and the "
-        "excess of the former; their rank correlation (Spearman); and how often the truth is no farther from "
-        "the mean than most samples are from the mean of the others and the truth.\n"
+        "Confidence per second of recordings, medians: that of the samples (reported, before a prior's "
+        "`confidence_excess` lowers it), what the error of the mean attains, and the excess of the former; "
+        "their rank correlation (Spearman); and how often the truth is no farther from the mean than most "
+        "samples are from the mean of the others and the truth.\n"
     )
     rows = [
         (

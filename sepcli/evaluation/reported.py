@@ -31,7 +31,7 @@ class Confidence(NamedTuple):
 
     Attributes:
         values: number of seconds of sources that are not silent.
-        reported: median, dB.
+        reported: median of that of the samples, dB, before ``confidence_excess`` lowers it.
         attained: median of what the error of the mean is worth, dB.
         excess: median of reported minus attained, dB; above 0: too confident.
         nominal: share of values whose truth is expected not to be farther away than most samples.

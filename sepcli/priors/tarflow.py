@@ -11,7 +11,7 @@ sample takes one pass per patch and block.
 What is modelled is x = clean + s ε with a given s. The variance of a value given all before it is at least
 s², and the first block predicts what exceeds it: e^(2a) = s² + v². ln s enters every block.
 
-Units: those of the data; densities are in nats. Only the transformers use the precision of an autocast.
+Units: those of the data; densities are in nats. Priors call it in full precision.
 
 Source: Zhai et al. 2024 (TARFlow), the blocks; Germain et al. 2015 (MADE), the masked network; iTARFlow
     (arXiv 2604.20041), the noise level at the entry of every block.
@@ -175,7 +175,8 @@ class Block(nn.Module):
         h = torch.cat([self.start.to(h).expand(len(h), 1, -1), h], dim=1) + self.condition(context)[:, None]
         if self.positions is not None:
             h = h + self.positions
-        return self._head(self.transformer(h), tokens)
+        output: tuple[Tensor, Tensor] = self.head(self.transformer(h), tokens)
+        return output
 
     def step(self, before: Tensor | None, number: int, context: Tensor, caches: list[list[Tensor]]) -> Tensor:
         """Return the features (B, 1, W) of patch ``number``, given the one before it (B, 1, P)."""
@@ -184,11 +185,6 @@ class Block(nn.Module):
         if self.positions is not None:
             h = h + self.positions[number]
         return self.transformer.step(h, number, caches)
-
-    def _head(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(tokens.device.type, enabled=False):
-            output: tuple[Tensor, Tensor] = self.head(features.to(tokens), tokens)
-        return output
 
 
 class PatchHead(nn.Module):
