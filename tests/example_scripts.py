@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+TOY_FLOWS = EXAMPLES / "reproduce" / "toy-flows"
+"""A prior with four others in its folder, which is not bundled."""
 
 
 def run_script(script: str, *words: Path | str, **environment: str) -> subprocess.CompletedProcess[str]:

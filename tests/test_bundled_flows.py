@@ -1,4 +1,4 @@
-"""The bundled flows know what they are of, and the encoders separate by them."""
+"""The flows of this repository know what they are of, and the encoders separate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from example_scripts import TOY_FLOWS
 
+from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.cli.app import run
 from sepcli.datasets.idx import open_digits
@@ -25,8 +27,8 @@ DIGITS = Path(__file__).parent / "data" / "digits"
 
 
 def test_every_flow_of_toy_waves_finds_its_own_shape_the_most_likely() -> None:
-    card, folder = resolve.find("toy-waves")
-    evaluators = open_evaluators([str(folder / word) for word in card.priors], 0.02, torch.device("cpu"))
+    card = cards.read(TOY_FLOWS)
+    evaluators = open_evaluators([str(TOY_FLOWS / word) for word in card.priors], 0.02, torch.device("cpu"))
     assert [evaluator.source for evaluator in evaluators] == list(card.sources)
     waves = ToyWaves(card.sources, "test")
     task = Likelihood(evaluators, lambda: (waves.item(n, 2048) for n in range(3)), 3, "waves")
@@ -37,7 +39,7 @@ def test_every_flow_of_toy_waves_finds_its_own_shape_the_most_likely() -> None:
 def test_toy_waves_are_separated_by_the_encoders(tmp_path: Path) -> None:
     waves = ToyWaves(split="test").item(0, SAMPLE_RATE)
     soundfile.write(tmp_path / "wave.wav", waves.mean(0), SAMPLE_RATE, subtype="PCM_16")
-    words = ["separate", str(tmp_path / "wave.wav"), "--prior", "toy-waves", "--method", "variational"]
+    words = ["separate", str(tmp_path / "wave.wav"), "--prior", "toy-waves"]
     assert run([*words, "-o", str(tmp_path / "out"), "--device", "cpu", "-q"]) == 0
     folder = tmp_path / "out" / "wave"
     assert json.loads((folder / "run.json").read_text())["engine"] == "variational"

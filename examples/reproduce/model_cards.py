@@ -1,9 +1,9 @@
-"""Write README.md and LICENSE of every bundled prior from its card.
+"""Write README.md and LICENSE of every bundled prior, and of the flows of toy waves, from its card.
 
     python examples/reproduce/model_cards.py            # writes the files
     python examples/reproduce/model_cards.py --check    # exits with 1 if they differ
 
-Run it after a bundled card has changed. The text of a licence is that of the repository, for MIT, or in
+Run it after a card has changed. The text of a licence is that of the repository, for MIT, or in
 ``licences``.
 """
 
@@ -20,6 +20,7 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.model_card import README, model_card
 
 ROOT = Path(__file__).parents[2]
+FLOWS = "examples/reproduce/toy-flows"
 LICENCE = "LICENSE"
 TEXTS = {"MIT": ROOT / LICENCE, "CC-BY-SA-3.0": Path(__file__).parent / "licences" / "CC-BY-SA-3.0.txt"}
 """SPDX identifier → the text of the licence."""
@@ -37,11 +38,12 @@ def licence(card: Card) -> str:
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Yield path and text of the files of all bundled priors."""
-    for name in index.names():
-        card = cards.read(index.BUNDLED / name)
-        yield index.BUNDLED / name / README, model_card(card, name)
-        yield index.BUNDLED / name / LICENCE, licence(card)
+    """Yield path and text of the files of all priors."""
+    folders = {**{name: index.BUNDLED / name for name in index.names()}, FLOWS: ROOT / FLOWS}
+    for name, folder in folders.items():
+        card = cards.read(folder)
+        yield folder / README, model_card(card, name)
+        yield folder / LICENCE, licence(card)
 
 
 def main(arguments: list[str]) -> int:

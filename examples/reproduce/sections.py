@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from sepcli.catalog import card as cards
@@ -71,7 +72,7 @@ def described(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def weights(files: Mapping[str, Any]) -> str:
-    """Return the hashes of the weights of a prior, and whether they are those that are bundled now."""
+    """Return the hashes of the weights of a prior, and whether they are those of this repository."""
     hashes: dict[str, str] = {}
     for name, entry in files.items():  # of cross-likelihood, by prior
         inner = (
@@ -81,15 +82,25 @@ def weights(files: Mapping[str, Any]) -> str:
     hashes = {name: digest for name, digest in hashes.items() if name.endswith(".safetensors")}
     if not hashes:
         return ""
-    now = "those that are bundled" if set(hashes.values()) <= bundled() else "not those that are bundled now"
+    places = {"those that are bundled": bundled(), "those of examples/reproduce/toy-flows": flows()}
+    here = (words for words, known in places.items() if set(hashes.values()) <= known)
+    now = next(here, "not those that are bundled now")
     short = [f"{name.removesuffix('/model.safetensors')} `{digest[:12]}`" for name, digest in hashes.items()]
     return f"{', '.join(short)} ({now})"
 
 
 def bundled() -> set[str]:
     """Return the hashes of the files of all bundled priors."""
-    folders = [index.BUNDLED / name for name in index.names()]
-    folders += [card.parent for folder in folders for card in folder.glob("priors/*/card.toml")]
+    return hashes_of(index.BUNDLED / name for name in index.names())
+
+
+def flows() -> set[str]:
+    """Return the hashes of the files of the flows of toy waves."""
+    return hashes_of(card.parent for card in (Path(__file__).parent / "toy-flows").glob("priors/*/card.toml"))
+
+
+def hashes_of(folders: Iterable[Path]) -> set[str]:
+    """Return the hashes of the files of priors."""
     return {entry.sha256 for folder in folders for entry in cards.read(folder).files.values()}
 
 

@@ -24,4 +24,4 @@ python "$(dirname "$0")/combine_priors.py" "$folder" speech music \
 
 # 2. Figures on voices and pieces that are in no training: SDR and improvement, beside mixture/2 and masks.
 [ -f "$out/speech-music.json" ] || sepcli evaluate --dataset slakh --data "$measured" --split test --prior "$folder" \
-  --pairs "${PAIRS:-48}" --set steps=4 --set sigma_max=0.03 --set eta=0.5 --metric sdr,si-sdri --out "$out/speech-music.json"
+  --pairs "${PAIRS:-48}" --set steps=4 --set sigma_max=0.03 --set sigma_min=0.003 --set rho=2 --set eta=0.5 --metric sdr,si-sdri --out "$out/speech-music.json"

@@ -1,15 +1,15 @@
-"""Measure what storing the bundled priors in fewer bytes costs, and write it into their cards.
+"""Measure what storing our priors in fewer bytes costs, and write it into their cards.
 
     python examples/reproduce/storage.py measure CHECKOUT REPORTS --data DATA [NAME...]
     python examples/reproduce/storage.py compare BEFORE AFTER --out storage.json
-    python examples/reproduce/storage.py cards storage.json BUNDLED
+    python examples/reproduce/storage.py cards storage.json FOLDER
 
-``measure`` evaluates the bundled priors of a checkout of sepcli; DATA holds ``mnist`` (the IDX files),
+``measure`` evaluates the priors of a checkout of sepcli; DATA holds ``mnist`` (the IDX files),
 ``cifar10`` (``train`` and ``test``) and ``drums-bass-test`` (``examples/make_pairs.py``). ``compare`` takes
 two folders of such reports, before and after, of the same items and seeds. ``cards`` writes the figures into
-``card.toml``. A finished report is not measured again. Samplers that choose between candidates or sample
-tokens end in other samples after any change of the weights: their values scatter, and likelihoods beside them
-say what the change costs.
+the cards of the priors that FOLDER holds. A finished report is not measured again. Samplers that choose
+between candidates or sample tokens end in other samples after any change of the weights: their values
+scatter, and likelihoods beside them say what the change costs.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from msgspec.structs import replace
 from sepcli.catalog import card as cards
 from sepcli.metrics.statistics import bootstrap_ci
 
-TOYS = tuple(
-    word for n in range(1, 5) for word in ("--prior", f"sepcli/catalog/bundled/toy-waves/priors/{n}")
-)
+FLOWS = "examples/reproduce/toy-flows"
+TOYS = tuple(word for n in range(1, 5) for word in ("--prior", f"{FLOWS}/priors/{n}"))
 
 
 class Row(NamedTuple):
@@ -55,7 +54,7 @@ class Row(NamedTuple):
 PAIRS = ("--dataset", "pairs", "--data", "{data}/drums-bass-test", "--metric", "sdr")
 MNIST = ("--dataset", "mnist", "--data", "{data}/mnist", "--metric")
 COLORS = ("--dataset", "cifar10", "--task", "colorize", "--data", "{data}/cifar10", "--metric", "psnr")
-WAVES = ("--dataset", "toy-waves", "--prior", "toy-waves", "--metric", "sdr,si-sdr")
+WAVES = ("--dataset", "toy-waves", "--metric", "sdr,si-sdr", "--prior")
 ROWS: Mapping[str, Row] = {
     "songs": Row(("slakh-drums", "slakh-bass", "slakh-drums-bass"), "sdr", (*PAIRS, "--pairs", "40")),
     "lass": Row(("slakh-drums-bass",), "sdr", (*PAIRS, "--method", "lass", "--pairs", "12")),
@@ -66,17 +65,17 @@ ROWS: Mapping[str, Row] = {
     "mnist-lass": Row(("mnist-lass",), "psnr", (*MNIST, "psnr", "--prior", "mnist-lass", "--pairs", "8")),
     "cifar": Row(("cifar10",), "psnr", (*COLORS, "--prior", "cifar10", "--pairs", "48")),
     "toys": Row(
-        ("toy-waves",),
+        ("toy-flows",),
         "sdr",
-        (*WAVES, "--pairs", "2", "--batch", "2"),
+        (*WAVES, FLOWS, "--pairs", "2", "--batch", "2"),
     ),
     "toys-variational": Row(
         ("toy-waves",),
         "sdr",
-        (*WAVES, "--method", "variational", "--pairs", "20"),
+        (*WAVES, "toy-waves", "--pairs", "20"),
     ),
     "toys-cross": Row(
-        ("toy-waves",),
+        ("toy-flows",),
         "cross-likelihood",
         ("--metric", "cross-likelihood", "--data", "toy-waves", "--pairs", "20", *TOYS),
         unit="nats per sample",
@@ -198,17 +197,19 @@ def in_words(figure: Mapping[str, Any]) -> str:
     return f"{text})"
 
 
-def write_cards(figures: Mapping[str, Any], bundled: Path) -> None:
-    """Write the figures into the cards."""
+def write_cards(figures: Mapping[str, Any], folder: Path) -> None:
+    """Write the figures into the cards of the priors that a folder holds."""
     for prior, found in figures.items():
-        card = cards.read(bundled / prior)
+        if not (folder / prior).is_dir():
+            continue
+        card = cards.read(folder / prior)
         protocol = (
             "the same items and seeds, weights in bfloat16 (before) and as they are stored (after), mean"
             " [95 % interval of the change]; the other figures are of the weights before"
         )
         entry = {"protocol": protocol, "command": "examples/reproduce/storage.py"}
         entry |= {name: in_words(figure) for name, figure in found.items()}
-        cards.write(replace(card, figures={**card.figures, "storage": entry}), bundled / prior)
+        cards.write(replace(card, figures={**card.figures, "storage": entry}), folder / prior)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -229,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     one.add_argument("--out", type=Path, required=True)
     one = commands.add_parser("cards")
     one.add_argument("figures", type=Path)
-    one.add_argument("bundled", type=Path)
+    one.add_argument("folder", type=Path)
     options = parser.parse_args(argv)
     if options.command == "measure":
         return measure(options.checkout, options.reports, options.data, options.names)
@@ -239,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = compare(options.before, options.after)
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     else:
-        write_cards(json.loads(options.figures.read_text(encoding="utf-8")), options.bundled)
+        write_cards(json.loads(options.figures.read_text(encoding="utf-8")), options.folder)
     return 0
 
 

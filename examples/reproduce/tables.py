@@ -61,8 +61,9 @@ _DIGITS = "--dataset mnist --data MNIST --pairs 100 --metric psnr --prior"
 _PAIRS = "--dataset pairs --data PAIRS --metric"
 _COLORS = "--dataset cifar10 --data CIFAR10 --prior cifar10 --pairs 1000 --batch 16 --metric psnr,fd-cifar"
 _BASELINES = " ".join(f"--method {name}" for name in ("hpss", "repet", "ft2d", "rpca", "ica"))
-_TOYS = "--dataset toy-waves --prior toy-waves --metric sdr,si-sdr"
-_FLOWS = " ".join(f"--prior sepcli/catalog/bundled/toy-waves/priors/{n}" for n in range(1, 5))
+_TOYS = "--dataset toy-waves --metric sdr,si-sdr --prior"
+_FLOWS = "examples/reproduce/toy-flows"
+_EACH_FLOW = " ".join(f"--prior {_FLOWS}/priors/{n}" for n in range(1, 5))
 COMMANDS: Mapping[str, str] = {
     "mnist-halving": f"{_DIGITS} mnist",
     "mnist-projected": f"{_DIGITS} mnist --sampler projected --set steps=50",
@@ -78,15 +79,15 @@ COMMANDS: Mapping[str, str] = {
     "drums-bass-lass": f"{_PAIRS} sdr --method lass --pairs 12",
     "songs": "--dataset musdb --data FULLMIX --split test --prior songs --metric sdr,si-sdri",
     "songs-whole": "--dataset slakh --data SONGS --split test --prior songs --metric sdr,si-sdri,pes",
-    "speech-music": "--dataset slakh --data VOICES --split test --prior OUT/speech-music --pairs 48"
-    " --set steps=4 --set sigma_max=0.03 --set eta=0.5 --metric sdr,si-sdri",
+    "speech-music": "--dataset slakh --data VOICES --split test --prior OUT/speech-music --pairs 48 --set steps=4"
+    " --set sigma_max=0.03 --set sigma_min=0.003 --set rho=2 --set eta=0.5 --metric sdr,si-sdri",
     "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
     "cifar10-pairs": "--dataset cifar10 --data CIFAR10 --prior cifar10 --pairs 500 --batch 16"
     " --metric psnr,fd-cifar,cs-cifar",
     "cifar10-colors": f"{_COLORS} --task colorize",
-    "toy-waves-flows": f"{_TOYS} --pairs 4 --batch 4",
-    "toy-waves-encoders": f"{_TOYS} --method variational --pairs 20",
-    "toy-waves-likelihood": f"--metric cross-likelihood --data toy-waves {_FLOWS} --pairs 10",
+    "toy-waves-flows": f"{_TOYS} {_FLOWS} --pairs 4 --batch 4",
+    "toy-waves-encoders": f"{_TOYS} toy-waves --pairs 20",
+    "toy-waves-likelihood": f"--metric cross-likelihood --data toy-waves {_EACH_FLOW} --pairs 10",
 }
 """Report → options of `sepcli evaluate` that write it, with ``--out``."""
 

@@ -161,7 +161,7 @@ def _fetch_card(remote: Remote, listing: hub.Listing, cache_dir: Path | None) ->
     path = hub.download_small(remote.repo, CARD, remote.revision, listing, cache_dir)
     try:
         card = cards.read(path.parent)
-        if not card.files:
+        if not (card.files or card.priors):
             raise PriorError(f"the {CARD} of {remote.repo} lists no files", "choose another repository")
     except PriorError:
         hub.discard(path)
@@ -197,7 +197,9 @@ def _fetch_files(
     card: Card, remote: Remote, listing: hub.Listing, cache_dir: Path | None, on_progress: ProgressCallback
 ) -> Path:
     """Fetch the files of a card that are not intact in the cache; return their folder."""
-    done, total, folder = 0, sum(entry.size for entry in card.files.values()), Path()
+    stored = hub.lookup(remote.repo, CARD, listing.commit, cache_dir)
+    folder = Path() if stored is None else hub.snapshot(stored, CARD)
+    done, total = 0, sum(entry.size for entry in card.files.values())
     for name, entry in card.files.items():
         path = hub.lookup(remote.repo, name, listing.commit, cache_dir)
         if path is not None and not _is_intact(path, entry):

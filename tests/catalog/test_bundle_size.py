@@ -17,7 +17,7 @@ GROUPS = {
     ("slakh-drums-bass",): 14,
     ("mnist", "mnist-glow", "mnist-lass"): 8,
     ("cifar10",): 5,
-    ("toy-waves",): 5,
+    ("toy-waves",): 1,
 }
 """Priors and the megabytes that they may have in all."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from example_scripts import TOY_FLOWS
 from hub_server import Hub, Repo
 from msgspec import structs
 from PIL import Image
@@ -87,15 +88,13 @@ def test_all_are_fetched_and_verified(hub: Hub, catalog: Path, capsys: Captured)
 
 
 def test_priors_in_a_prior_are_named_by_it(tmp_path: Path, capsys: Captured) -> None:
-    inner = [f"toy-waves/priors/{number}" for number in (1, 2, 3, 4)]
-    assert run(["fetch-priors", "--verify", "toy-waves"]) == 0
-    assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == ["toy-waves", *inner]
-    assert run(["fetch-priors", "--verify", "toy-waves", "--json"]) == 0
-    assert [entry["name"] for entry in document(capsys)] == ["toy-waves", *inner]
-    folder = shutil.copytree(index.BUNDLED / "toy-waves", tmp_path / "waves")
+    folder = shutil.copytree(TOY_FLOWS, tmp_path / "waves")
+    expected = [str(folder), *(f"{folder}/priors/{number}" for number in (1, 2, 3, 4))]
     assert run(["fetch-priors", "--verify", str(folder)]) == 0
     names = [line.partition(": folder")[0] for line in capsys.readouterr().out.splitlines()]
-    assert names[1] == f"{folder}/priors/1"
+    assert names == expected
+    assert run(["fetch-priors", "--verify", str(folder), "--json"]) == 0
+    assert [entry["name"] for entry in document(capsys)] == expected
 
 
 def test_model_cards_are_shown(hub: Hub, catalog: Path, capsys: Captured) -> None:

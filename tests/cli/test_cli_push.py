@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from example_scripts import TOY_FLOWS
 from hub_server import Hub
 from msgspec import structs
 from PIL import Image
@@ -126,9 +127,7 @@ def test_again_to_a_branch_private_with_its_own_model_card(hub: Hub, folder: Pat
 
 @pytest.mark.usefixtures("token")
 def test_priors_inside_a_prior_go_with_it(hub: Hub, tmp_path: Path) -> None:
-    from sepcli.catalog import index
-
-    folder = shutil.copytree(index.BUNDLED / "toy-waves", tmp_path / "toys")
+    folder = shutil.copytree(TOY_FLOWS, tmp_path / "toys")
     assert push(folder, "--yes", "-q") == 0
     assert "priors/3/card.toml" in files_of(hub)
     assert run(["fetch-priors", WORD, "-q"]) == 0
@@ -136,6 +135,17 @@ def test_priors_inside_a_prior_go_with_it(hub: Hub, tmp_path: Path) -> None:
     path = folder / "priors" / "3" / "flow" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert push(folder, "-q") == 4
+
+
+@pytest.mark.usefixtures("token")
+def test_a_prior_that_only_names_others_comes_back(hub: Hub, tmp_path: Path) -> None:
+    folder = shutil.copytree(index.BUNDLED / "songs", tmp_path / "songs")
+    assert push(folder, "--yes", "-q") == 0
+    for _ in range(2):
+        assert run(["fetch-priors", WORD, "-q"]) == 0
+    assert run(["fetch-priors", WORD, "--verify", "--offline", "-q"]) == 0
+    mixture = str(TOY_FLOWS.parents[1] / "song" / "mix.flac")
+    assert run(["separate", mixture, "--prior", WORD, "--dry-run", "-q"]) == 0
 
 
 def out_of_the_folder(folder: Path) -> None:

@@ -44,14 +44,14 @@ def test_differences_are_written_into_the_card(tmp_path: Path, tiny_images: Path
         (tmp_path / folder / "tokens.json").write_text(json.dumps(tokens))
     call("compare", tmp_path / "before", tmp_path / "after", "--out", tmp_path / "storage.json")
     found = json.loads((tmp_path / "storage.json").read_text())
-    assert found.keys() == {"mnist", "toy-waves", "mnist-lass", "slakh-drums-bass"}
+    assert found.keys() == {"mnist", "toy-flows", "mnist-lass", "slakh-drums-bass"}
     row = found["mnist"]["mnist, psnr in dB"]
     assert (row["before"], row["after"], row["change"], row["items"]) == (15.5, 15.5, 0.0, 2)
     assert row["ci95"] == [-0.5, 0.5]
-    assert found["toy-waves"]["toys-cross, nats per sample"] == {"before": 2.0, "after": 3.0, "change": 1.0}
+    assert found["toy-flows"]["toys-cross, nats per sample"] == {"before": 2.0, "after": 3.0, "change": 1.0}
     assert found["slakh-drums-bass"]["x"]["change"] == 0.0
     shutil.copytree(tiny_images, tmp_path / "bundled" / "mnist")
-    (tmp_path / "one.json").write_text(json.dumps({"mnist": found["mnist"]}))
+    (tmp_path / "one.json").write_text(json.dumps({name: found[name] for name in ("mnist", "toy-flows")}))
     call("cards", tmp_path / "one.json", tmp_path / "bundled")
     figures = cards.read(tmp_path / "bundled" / "mnist").figures["storage"]
     assert figures["mnist, psnr in dB"] == "15.5 (before 15.5, change +0 [-0.5, 0.5], 2 items)"

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from example_scripts import TOY_FLOWS
 from loading import engine_of
+from msgspec import structs
 from tiny_tokens import make_tokens
 
 from sepcli.catalog import card as cards
@@ -95,7 +97,8 @@ def test_estimates_hardly_change(images: Path, tmp_path: Path) -> None:
 
 def test_priors_inside_a_prior_are_converted_with_it(tmp_path: Path) -> None:
     source = Path(shutil.copytree(resolve.find("toy-waves")[1], tmp_path / "toys"))
-    card = cards.read(source)
+    shutil.copytree(TOY_FLOWS / "priors", source / "priors")
+    card = structs.replace(cards.read(source), priors=cards.read(TOY_FLOWS).priors)
     inner = index.inner_priors(card)
     named = [{"files": {n: f.sha256 for n, f in cards.read(source / name).files.items()}} for name in inner]
     cards.write(cards.with_part(card, "encoders", cards.Part("variational", {"priors": named})), source)

@@ -17,7 +17,7 @@ from sepcli.posterior.dirac import DiracPosterior
 from sepcli.priors.audio import load_denoisers as spectral
 from sepcli.priors.audio.engine import AudioEngine
 from sepcli.priors.audio.gaussian_bands import GaussianBands, fit_other
-from sepcli.priors.audio.load_denoisers import EXTRACTING, sampler_defaults
+from sepcli.priors.audio.load_denoisers import DRAWING, EXTRACTING, sampler_defaults
 from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.protocols import Posterior, Sampler
@@ -159,6 +159,10 @@ def test_selective_priors_begin_with_the_mixture(tmp_path: Path) -> None:
     separate = engine_of(priors)
     assert isinstance(separate.inner.sampler, Projected)
     assert separate.inner.sampler.evaluations == EXTRACTING["steps"]
+    assert separate.inner.sampler.sigma_min == EXTRACTING["sigma_min"]
+    drawn = engine_of(priors, preset="draws").inner.sampler
+    assert isinstance(drawn, Projected)
+    assert drawn.sigma_min == DRAWING["sigma_min"] < EXTRACTING["sigma_min"]  # a sample, not a mean
     mixture = 0.1 * noise(1, 1, 32, 10)
     torch.testing.assert_close(
         separate.inner.posterior(mixture).start, mixture[:, None].expand(-1, 2, -1, -1, -1)
