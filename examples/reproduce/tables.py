@@ -79,8 +79,9 @@ COMMANDS: Mapping[str, str] = {
     "drums-bass-lass": f"{_PAIRS} sdr --method lass --pairs 12",
     "songs": "--dataset musdb --data FULLMIX --split test --prior songs --metric sdr,si-sdri",
     "songs-whole": "--dataset slakh --data SONGS --split test --prior songs --metric sdr,si-sdri,pes",
-    "speech-music": "--dataset slakh --data VOICES --split test --prior OUT/speech-music --pairs 48 --set steps=4"
-    " --set sigma_max=0.03 --set sigma_min=0.003 --set rho=2 --set eta=0.5 --metric sdr,si-sdri",
+    "speech-music": "--dataset slakh --data VOICES --split test --prior OUT/speech-music --pairs 48"
+    " --set steps=4 --set sigma_max=0.03 --set sigma_min=0.003 --set rho=2 --set eta=0.5"
+    " --metric sdr,si-sdri",
     "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
     "cifar10-pairs": "--dataset cifar10 --data CIFAR10 --prior cifar10 --pairs 500 --batch 16"
     " --metric psnr,fd-cifar,cs-cifar",
