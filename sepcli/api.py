@@ -46,6 +46,7 @@ def load(
     sampler: str | None = None,
     settings: Mapping[str, Any] | None = None,
     preset: str | None = None,
+    samples: int = 1,
     other: bool = False,
     colorize: bool | str = False,
 ) -> Separator:
@@ -62,8 +63,10 @@ def load(
         engine: score, lass or variational, for priors that offer several; None: the prior's default.
         sampler: None: the prior's default; see ``sepcli samplers``.
         settings: of sampler, posterior and engine, over the prior's defaults.
-        preset: of score priors: estimate (default; sharp, for one answer) or draws (samples of the posterior,
-            for several, as ``--samples`` chooses by itself of priors whose draws are calibrated).
+        preset: of score priors: estimate (sharp, for one answer) or draws (samples of the posterior); None:
+            chosen by ``samples``.
+        samples: how many samples of each mixture the separator is for: of two or more of priors whose draws
+            are calibrated, the preset is draws, as ``--samples`` chooses it.
         other: add a source ``other`` for what no prior explains; score priors of audio only.
         colorize: separate the channels of one image instead: True or ``mean`` for their mean, ``luma``.
 
@@ -74,6 +77,7 @@ def load(
     from sepcli.priors.load import load_selection
     from sepcli.priors.select import choose
 
+    require(Samples, samples=samples)
     gray = None if colorize is False else _gray("mean" if colorize is True else colorize)
     references = str(priors) if isinstance(priors, str | Path) else tuple(map(str, priors))
     selection = choose(
@@ -85,6 +89,7 @@ def load(
         sampler=sampler,
         settings=settings,
         preset=preset,
+        samples=samples,
         other=other,
         colorize=gray,
     )

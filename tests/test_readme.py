@@ -105,7 +105,7 @@ def test_its_python_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """With two evaluations of the prior instead of several hundred."""
     monkeypatch.chdir(ROOT)
     known: dict[str, object] = {}
-    load = 'sepcli.load("mnist", preset="draws")'
+    load = 'sepcli.load("mnist", samples=2)'
     assert load in PYTHON
     quick = load.replace(")", ', settings={"steps": 2})')
     exec(PYTHON.replace(load, quick), known)

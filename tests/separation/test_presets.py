@@ -118,6 +118,17 @@ def test_draws_are_calibrated_if_they_pass_both_tests(
     assert Draws(mixtures=200, samples=19, p_value=p_value, coverage=coverage).calibrated is calibrated
 
 
+def test_a_separator_for_several_samples_draws_where_the_card_says_that_they_are_calibrated() -> None:
+    assert sepcli.load("mnist", samples=2).describe() == sepcli.load("mnist", preset="draws").describe()
+    assert sepcli.load("mnist", samples=1).describe() == sepcli.load("mnist").describe()
+    assert sepcli.load("mnist", samples=2, preset="estimate").describe() == sepcli.load("mnist").describe()
+    several, one = (sepcli.load("cifar10", samples=n).describe() for n in (2, 1))
+    assert several == one  # its card says nothing of draws
+    with pytest.raises(UsageError) as error:
+        sepcli.load("mnist", samples=0)
+    assert error.value.argument == "samples"
+
+
 def test_several_samples_are_draws_where_the_card_says_that_they_are_calibrated(
     tiny_images: Path, tmp_path: Path
 ) -> None:
