@@ -29,6 +29,26 @@ def samplers(document: Mapping[str, Any]) -> str:
     )
 
 
+def color_ranking(document: Mapping[str, Any]) -> str:
+    """Return the section on the order of colorizations, from the report of ``color_ranking.py``."""
+    about = (
+        "By `examples/benchmarks/color_ranking.py CIFAR10`: the first of "
+        f"{document['samples']} colorizations of {document['images']} test photographs by several rules; the "
+        "last one is that of `sepcli colorize --samples`. Chroma: root mean square of what distinguishes the "
+        "channels from their mean.\n"
+    )
+    heads = ("rule", *(f"chroma, {percent} %" for percent in document["quantiles"]), "PSNR")
+    rows = [
+        (
+            row["rule"],
+            *(f"{value:.3f}" for value in row["chroma"]),
+            "–" if row["psnr"] is None else f"{row['psnr']:.2f} dB",
+        )
+        for row in document["rows"]
+    ]
+    return "\n".join(["## Order of colorizations\n", about, markdown(heads, rows) + "\n"])
+
+
 def exactness(document: Mapping[str, Any]) -> str:
     """Return the section on closed-form posteriors, from the report of ``posterior_exactness.py``."""
     measured = document["measured"]

@@ -33,7 +33,7 @@ from posterior_sections import (
     preset_cost,
     presets,
 )
-from sampler_sections import exactness, samplers
+from sampler_sections import color_ranking, exactness, samplers
 from sections import (
     CROSS,
     against,
@@ -260,7 +260,7 @@ def results() -> str:
     sections = [section(report, COMMANDS[report], document) for report, document in found.items()]
     others = {"posterior-samplers": samplers, "storage": storage, "decoding": decoding}
     others |= {"lass-codes": codes, "lass-decode": decode, "lass-drafts": drafts, "lass-cost": lass_cost}
-    others |= {"preset-cost": preset_cost}
+    others |= {"preset-cost": preset_cost, "color-ranking": color_ranking}
     others |= {"posterior-exactness": exactness, "levy-posterior": levy}
     others |= {"prior-from-mixtures": from_mixtures, "against": against, "fuzz": fuzz, "kills": kills}
     for names, collect in ((CALIBRATIONS, calibrations), (PRESETS, presets), (FITS, fits)):

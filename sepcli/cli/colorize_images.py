@@ -126,12 +126,13 @@ def colorize_image(
 
 
 def _quality(colors: ColorSamples, seed: int) -> Quality:
+    from sepcli.separation.ranking import COLOR_RULE
     from sepcli.separation.seeds import sample_seeds
 
     ranked, seeds = colors.ranked, sample_seeds(seed, 0, len(colors.ranked.order))
     log_prior = None if ranked.log_prior is None else ranked.log_prior.tolist()
     ranked_seeds = [seeds[number] for number in ranked.order]
-    return Quality(ranked_seeds, ranked.residual.tolist(), ranked.agreement.tolist(), log_prior)
+    return Quality(ranked_seeds, ranked.residual.tolist(), ranked.agreement.tolist(), log_prior, COLOR_RULE)
 
 
 def _in_gray(job: Job, image: RasterImage, weights: Sequence[float], quiet: bool) -> RasterImage:

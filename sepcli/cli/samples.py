@@ -22,12 +22,14 @@ class Quality:
         residual: root mean square of the mixture minus the weighted sum of the sources.
         agreement: dB, of every sample with the others; NaN for a single one.
         log_prior: nats, up to a constant; None: unknown.
+        rule: by what they are ranked, see ``sepcli.separation.ranking``; None: ``RULE``.
     """
 
     seeds: Sequence[int]
     residual: Sequence[float]
     agreement: Sequence[float]
     log_prior: Sequence[float] | None
+    rule: str | None = None
 
     @property
     def medoid(self) -> int:
@@ -42,7 +44,7 @@ class Quality:
         columns = (self.seeds, self.residual, log_prior, self.agreement)
         names = ("seed", "residual_rms", "log_prior", "agreement_db")
         samples = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-        several = {"rank": RULE, "medoid": self.medoid} if len(samples) > 1 else {}
+        several = {"rank": self.rule or RULE, "medoid": self.medoid} if len(samples) > 1 else {}
         return {"samples": samples, **several}
 
     def summary(self) -> tuple[str, ...]:

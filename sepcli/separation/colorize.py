@@ -157,6 +157,26 @@ class ColorSamples:
         return torch.cat([rows for _, rows in stretched(scale * self.std, size)], dim=1)
 
 
+def at_equal_chroma(log_prior: Tensor, colors: Tensor) -> Tensor:
+    """Return by how many nats every sample's log prior exceeds what its chroma lets expect, (S,).
+
+    Dull colors are easy to predict, so that the likeliest of several samples is duller than photographs are:
+    the mode of a distribution is not typical of it. What is expected is a straight line in the logarithm of
+    the chroma, fitted to the samples; of fewer than three the richer in color is better.
+
+    Args:
+        log_prior: (S,) in nats, up to a constant.
+        colors: samples (S, 3, h, w) for one gray image.
+    """
+    chroma = colors.double() - colors.double().mean(1, keepdim=True)
+    richness = chroma.square().flatten(1).mean(1).sqrt().clamp_min(1e-9).log()
+    if len(richness) < 3:
+        return richness
+    nats, richness = log_prior.to(richness), richness - richness.mean()
+    nats = nats - nats.mean()
+    return nats - richness * (nats @ richness) / (richness @ richness).clamp_min(1e-12)
+
+
 def sample_colors(
     colorizer: Colorizer,
     grays: Tensor,
@@ -186,7 +206,8 @@ def sample_colors(
     results = []
     for gray, small_gray, sampled in zip(grays, small, samples, strict=True):
         log_prior = engine.log_prior(sampled) if len(sampled) > 1 else None
-        sets = ranked(sampled, small_gray[None], weights, log_prior)
+        merit = None if log_prior is None else at_equal_chroma(log_prior, sampled[:, :, 0])
+        sets = ranked(sampled, small_gray[None], weights, log_prior, merit)
         exact = locked(small_gray, sets.samples[:, :, 0] - small_gray, weights)
         sets = replace(sets, samples=exact[:, :, None])
         results.append(ColorSamples(gray, small_gray, sets, weights))

@@ -17,12 +17,12 @@ from sepcli.protocols import Engine, ProgressCallback
 
 STEP = 1 / 255
 """One step of 8 bits. Mixture and weighted sum of the sources are each rounded by half of it at most."""
-RULE = (
-    "samples whose residual_rms exceeds the least one by more than 1/255 last; "
-    "then by log prior (of a density itself, else a bound), or by agreement where there is none; "
-    "then by residual_rms"
+_RULE = (
+    "samples whose residual_rms exceeds the least one by more than 1/255 last; then by log prior (of a"
+    " density itself, else a bound){}, or by agreement where there is none; then by residual_rms"
 )
-"""A description of ``rank`` for records."""
+RULE, COLOR_RULE = _RULE.format(""), _RULE.format(" beside what is expected at the sample's chroma")
+"""Descriptions of ``rank`` for records; colors: see ``sepcli.separation.colorize.at_equal_chroma``."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,21 @@ def finite(samples: Tensor) -> Tensor:
 
 
 def ranked(
-    samples: Tensor, mixture: Tensor, weights: Sequence[float], log_prior: Tensor | None = None
+    samples: Tensor,
+    mixture: Tensor,
+    weights: Sequence[float],
+    log_prior: Tensor | None = None,
+    merit: Tensor | None = None,
 ) -> RankedSamples:
-    """Rank samples (S, K, C, *D) of a mixture (C, *D), the best first; see ``align`` and ``rank``."""
+    """Rank samples (S, K, C, *D) of a mixture (C, *D), the best first; see ``align`` and ``rank``.
+
+    By ``merit`` (S,) where it is given, instead of the log prior (S,).
+    """
     apart = distances(samples)
     agreed = agreement(apart)
     left = mixture - torch.einsum("sk...,k->s...", samples, torch.tensor(list(weights)).to(samples))
     residual = left.double().square().flatten(1).mean(1).sqrt()
-    order = rank(residual, agreed, log_prior)
+    order = rank(residual, agreed, log_prior if merit is None else merit)
     index = torch.tensor(order)
     return RankedSamples(
         samples[index],

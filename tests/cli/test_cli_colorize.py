@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from sepcli.cli.app import run
 from sepcli.priors.images import colorizer as colors
+from sepcli.separation.colorize import at_equal_chroma
+from sepcli.separation.ranking import COLOR_RULE
 from sepcli.separation.seeds import sample_seeds
 from sepcli.signal.chroma import GRAYS
 
@@ -83,10 +86,12 @@ def test_draws_are_ranked_and_summed_up(
     record = documents[0]
     assert sorted(sample["seed"] for sample in record["samples"]) == sorted(sample_seeds(1, 0, 3))
     rest = [sample["residual_rms"] for sample in record["samples"]]
-    bounds = [sample["log_prior"] for sample in record["samples"]]
-    merits = [(r > min(rest) + 1 / 255, -bound) for r, bound in zip(rest, bounds, strict=True)]
-    assert merits == sorted(merits)
+    bounds = torch.tensor([sample["log_prior"] for sample in record["samples"]])
     draws = np.stack([stored(folder / f"{n}.png") for n in names[:3]]).astype(float)
+    excess = at_equal_chroma(bounds, torch.from_numpy(draws / 255).movedim(-1, 1)).tolist()
+    merits = [(r > min(rest) + 1 / 255, -nats) for r, nats in zip(rest, excess, strict=True)]
+    assert merits == sorted(merits)
+    assert record["rank"] == COLOR_RULE
     np.testing.assert_allclose(draws.mean(0), stored(folder / "mean.png"), atol=1.01)
     spread = record["report"]["std_scale"] * np.sqrt((draws.std(0, ddof=1) ** 2).mean(-1))
     np.testing.assert_allclose(spread, stored(folder / "std.png"), atol=2 * record["report"]["std_scale"])
