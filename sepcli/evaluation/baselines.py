@@ -5,7 +5,7 @@ Both take the mixture m = Σ α_k x_k and return estimates of the unweighted sou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from sepcli.signal.consistency import fft_size
 AVERAGE, ORACLE = "average", "oracle mask"
 """Names of the rows."""
 MASK_WINDOW_SECONDS = 2048 / 22050
+PART = 64
+"""Length of the parts of a track that are masked at a time, in windows: their spectra stay in the caches."""
 
 
 def score_rows(
@@ -72,24 +74,30 @@ def oracle_mask(mixture: Tensor, sources: Tensor, weights: Sequence[float], samp
     """
     n_fft = fft_size(MASK_WINDOW_SECONDS, sample_rate)
     window = torch.hann_window(n_fft, dtype=mixture.dtype, device=mixture.device)
-    estimates = torch.empty_like(sources)
-    for c in range(mixture.shape[0]):  # one channel and source at a time: spectra of long tracks take memory
-        spectrum = _stft(mixture[c], window)
-        total = torch.full_like(spectrum.real, torch.finfo(mixture.dtype).tiny)
-        for k, alpha in enumerate(weights):
-            total = total + _power(alpha * sources[k, c], window)
-        for k, alpha in enumerate(weights):
-            share = spectrum * (_power(alpha * sources[k, c], window) / total)
-            signal = torch.istft(share, n_fft, n_fft // 4, window=window, length=mixture.shape[-1])
-            estimates[k, c] = signal / alpha
+    estimates, length = torch.empty_like(sources), mixture.shape[-1]
+    for start in range(0, length, PART * n_fft):
+        end = min(length, start + PART * n_fft)
+        first, last = max(0, start - n_fft), min(length, end + n_fft)  # all windows that reach into the part
+        masked = _masked(mixture[:, first:last], sources[..., first:last], weights, window)
+        for k, signal in enumerate(masked):
+            estimates[k, :, start:end] = signal[:, start - first : end - first]
     return estimates
 
 
-def _power(signal: Tensor, window: Tensor) -> Tensor:
-    return _stft(signal, window).abs().square()
+def _masked(mixture: Tensor, sources: Tensor, weights: Sequence[float], window: Tensor) -> Iterator[Tensor]:
+    """Yield the estimates (C, T) of ``oracle_mask``, source by source."""
+    n_fft = window.shape[0]
+    powers = [
+        torch.view_as_real(_stft(alpha * source, window)).square().sum(-1)
+        for alpha, source in zip(weights, sources, strict=True)
+    ]
+    total = sum(powers, start=torch.full_like(powers[0], torch.finfo(mixture.dtype).tiny))
+    spectrum, length = _stft(mixture, window), mixture.shape[-1]
+    for alpha, power in zip(weights, powers, strict=True):
+        yield torch.istft(spectrum * (power / total), n_fft, n_fft // 4, window=window, length=length) / alpha
 
 
 def _stft(signal: Tensor, window: Tensor) -> Tensor:
-    """(T,) to (F, N); zeros beyond the ends, so that any length will do."""
+    """(C, T) to (C, F, N); zeros beyond the ends, so that any length will do."""
     n_fft = window.shape[0]
     return torch.stft(signal, n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True)

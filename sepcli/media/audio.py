@@ -119,8 +119,8 @@ class AudioReader:
             _raise_truncated(self.info.path, error)
         if len(block) < count:
             _raise_truncated(self.info.path)
-        bad = ~((block <= LARGEST) & (block >= -LARGEST)).all(axis=1)
-        if bad.any():
+        if len(block) and not (block.max() <= LARGEST and block.min() >= -LARGEST):  # NaN is neither
+            bad = ~((block <= LARGEST) & (block >= -LARGEST)).all(axis=1)
             second = (self._position + int(bad.argmax())) / self.info.sample_rate
             raise InputError(
                 f"{self.info.path} contains NaN, infinite or huge samples, the first at {second:.3f} s",

@@ -91,7 +91,7 @@ class SndfileDecoder:
                 if (link := next(self._links, None)) is None:
                     break
                 self._open_link(link)
-        samples = np.concatenate(parts)
+        samples: NDArray[np.float64] = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return from_vorbis_order(samples) if self.format == "OGG" else samples
 
     def skip(self, frames: int) -> bool:

@@ -42,6 +42,24 @@ def test_oracle_is_exact_for_sources_in_separate_bands() -> None:
     torch.testing.assert_close(estimates, x, atol=1e-3, rtol=0)
 
 
+def test_oracle_of_a_long_track_is_that_of_the_whole_at_once() -> None:
+    x, weights, n_fft = _sources(2, 2, 170_001), (0.5, 0.3), 512
+    x = x * torch.linspace(0.1, 2.0, 170_001)
+    alpha = torch.tensor(weights)[:, None, None]
+    mixture = (alpha * x).sum(0)
+
+    def stft(signal: torch.Tensor) -> torch.Tensor:
+        window = torch.hann_window(n_fft)
+        words = {"window": window, "pad_mode": "constant", "return_complex": True}
+        return torch.stft(signal, n_fft, n_fft // 4, **words)
+
+    powers = torch.stack([stft(part).abs().square() for part in alpha * x])
+    for k, found in enumerate(oracle_mask(mixture, x, weights, 5500)):
+        masked = stft(mixture) * powers[k] / powers.sum(0)
+        whole = torch.istft(masked, n_fft, n_fft // 4, window=torch.hann_window(n_fft), length=170_001)
+        torch.testing.assert_close(weights[k] * found, whole, atol=2e-6, rtol=1e-4)
+
+
 def test_oracle_of_silence_and_of_short_signals() -> None:
     silent = oracle_mask(torch.zeros(1, 4000), torch.zeros(2, 1, 4000), (0.5, 0.5), RATE)
     assert not silent.any()
