@@ -27,8 +27,12 @@ class FrameConv(nn.Conv1d):
         self._matrix: Tensor | None = None
 
     def freeze(self, dtype: torch.dtype) -> None:
-        """Convert the weights to a matrix once, of a type, instead of at every call: for inference."""
+        """Convert the weights to a matrix once, of a type, instead of at every call: for inference.
+
+        The weights themselves are lost.
+        """
         self._matrix = self._laid_out().detach().to(dtype)
+        self.weight = nn.Parameter(self.weight.new_empty(0), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, inner) to (B, N, outer)."""
