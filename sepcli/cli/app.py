@@ -38,7 +38,7 @@ from sepcli.cli.page import page
 from sepcli.cli.push import push_prior
 from sepcli.cli.samplers import list_samplers
 from sepcli.cli.separate import separate
-from sepcli.cli.threads import allow_threads
+from sepcli.cli.threads import allow_threads, share_heap
 from sepcli.cli.train import train_prior
 from sepcli.cli.ui import open_ui
 from sepcli.errors import SepError, UsageError
@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     allow_threads(os.environ)
+    share_heap(os.environ)
     ensure_numba_cache()
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by whoever started this

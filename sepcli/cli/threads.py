@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
 SPINS = "1000"
 """How often a thread that waits looks again before it sleeps, in GNU's OpenMP."""
+ARENA_MAX = -8
+"""The parameter of mallopt that limits the number of heaps."""
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """The file of a container's share of the processors: microseconds, and the period of these."""
 
@@ -25,6 +29,18 @@ def allow_threads(environment: MutableMapping[str, str], quota: Path = QUOTA) ->
     share = container_share(quota)
     if share is not None and share < processors():
         environment.setdefault("OMP_NUM_THREADS", str(max(1, round(share))))
+
+
+def share_heap(environment: MutableMapping[str, str]) -> None:
+    """Let all threads allocate from one heap, here and in workers, where the C library is GNU's.
+
+    It has a heap per thread otherwise, each of which keeps what large arrays of that thread have left.
+    """
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in environment:
+        environment["MALLOC_ARENA_MAX"] = "1"
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(ARENA_MAX, 1)
 
 
 def processors() -> int:

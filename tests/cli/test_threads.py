@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from sepcli.cli.threads import SPINS, allow_threads, processors
+from sepcli.cli.threads import ARENA_MAX, SPINS, allow_threads, processors, share_heap
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,23 @@ def test_the_policy_of_the_user_is_kept(tmp_path: Path) -> None:
     environment = {"OMP_WAIT_POLICY": "active"}
     allow_threads(environment, tmp_path / "none")
     assert environment == {"OMP_WAIT_POLICY": "active"}
+
+
+def test_threads_share_a_heap_unless_the_user_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
+    library = SimpleNamespace(mallopt=lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(sys, "platform", "linux")
+    environment: dict[str, str] = {}
+    for _ in range(2):
+        share_heap(environment)
+    assert (calls, environment) == ([(ARENA_MAX, 1)], {"MALLOC_ARENA_MAX": "1"})
+    share_heap({"MALLOC_ARENA_MAX": "4"})
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())  # a C library without it
+    share_heap({})
+    monkeypatch.setattr(sys, "platform", "darwin")
+    share_heap({})
+    assert len(calls) == 1
 
 
 def test_processors_are_those_of_this_process() -> None:
