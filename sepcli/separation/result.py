@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,14 @@ class Result:
                 f"there is no source '{name}'", f"sources: {', '.join(self.sources)}", argument="name"
             )
         return self.sources[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the sources, as of a mapping."""
+        return iter(self.sources)
+
+    def __len__(self) -> int:
+        """The number of sources."""
+        return len(self.sources)
 
     @property
     def names(self) -> tuple[str, ...]:

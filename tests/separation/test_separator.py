@@ -220,6 +220,8 @@ def test_a_result_is_saved_once(tmp_path: Any) -> None:
     result = separator.separate(np.full((6, 6), 0.4))
     assert len(repr(result)) < 100
     assert all(name in repr(result) for name in result.names)
+    assert tuple(result) == result.names
+    assert len(result) == len(result.names)
     files = result.save(tmp_path / "stems")
     assert [path.name for path in files] == ["a.png", "b_c.png", "run.json"]
     with pytest.raises(sepcli.OutputError):
