@@ -1,9 +1,9 @@
-"""Colorize photographs whose colors are known, and show them: gray, the first of several samples, the photograph.
+"""Colorize photographs of known colors, and show gray, the first of several samples, and the photograph.
 
     python examples/plot_colors.py PHOTO... --out examples/colors.jpg
 
-A row per photograph, cut to 3 : 2. The gray is luma, as in gray files. The picture of the README shows four of
-scikit-image's: chelsea.png, coffee.png, astronaut.png and rocket.jpg of ``skimage/data``.
+A row per photograph, cut to 3 : 2. The gray is luma, as in gray files. The picture of the README shows four
+of scikit-image's: chelsea.png, coffee.png, astronaut.png and rocket.jpg of ``skimage/data``.
 """
 
 from __future__ import annotations
