@@ -13,7 +13,7 @@ from sepcli.samplers import SAMPLERS
 from sepcli.separation.presets import PRESETS
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-IMPORTED = ("ncsn", "diffusers", "vqgan", "imagegpt")
+IMPORTED = ("ncsn", "diffusers", "vqgan", "imagegpt", "musicgen")
 """Families of checkpoints that are imported."""
 
 

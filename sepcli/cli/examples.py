@@ -57,6 +57,7 @@ EXAMPLES: Mapping[str, str] = {
         sepcli import-prior checkpoint.pth --out my-prior
         sepcli import-prior last.ckpt --family vqgan --out faces
         sepcli import-prior imagegpt-small/ --family imagegpt --out photos
+        sepcli import-prior musicgen-small/ --family musicgen --out songs
         sepcli import-prior my-prior --storage int8 --out my-small-prior
     """,
     "build-likelihood": """

@@ -15,15 +15,19 @@ from sepcli.errors import UsageError
 
 if TYPE_CHECKING:
     from sepcli.priors.images.diffusers import DiffusionUnetConfig
+    from sepcli.priors.lass.import_musicgen import ImportedMusic
     from sepcli.priors.lass.import_vqgan import Imported
+
+FOLDERS = ("diffusers", "imagegpt", "musicgen")
+"""Families that are imported from a folder; their configs say the size."""
 
 
 def import_prior(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="File of torch.save, or folder of diffusers; nothing in it is run. With --storage: a prior,"
-            " name or folder."
+            help="File of torch.save, or folder of diffusers or transformers; nothing in it is run. With"
+            " --storage: a prior, name or folder."
         ),
     ],
     out: Annotated[Path, files("The prior's folder.", "-o", "--out")],
@@ -32,7 +36,8 @@ def import_prior(
         model(
             "ncsn: a score network of Song & Ermon 2019. diffusers: a diffusion model whose weights are a"
             " pickle. vqgan: a codec and transformer of taming-transformers, for LASS."
-            " imagegpt: a folder of transformers, with its palette, for LASS.",
+            " imagegpt: a folder of transformers, with its palette, for LASS."
+            " musicgen: a folder of transformers, for LASS; needs the extra music.",
             autocompletion=completion.imported_families,
         ),
     ] = "ncsn",
@@ -58,7 +63,8 @@ def import_prior(
     sources: Annotated[
         str | None,
         model(
-            "Name of what the images show. Default: digit, for diffusers the folder's name, for vqgan image."
+            "Name of what the images show, or of the instrument. Default: digit, for diffusers the folder's"
+            " name, for vqgan and imagegpt image, for musicgen music."
         ),
     ] = None,
     storage: Annotated[
@@ -103,9 +109,9 @@ def import_prior(
         raise UsageError("--classes and --heads are for the family vqgan", "leave them out")
     if sources is not None and (not sources.strip() or "," in sources or not sources.isprintable()):
         raise UsageError(f"--sources {sources!r} does not name one source", "write for example digit")
-    if family not in ("diffusers", "imagegpt") and os.path.isdir(checkpoint):
+    if family not in FOLDERS and os.path.isdir(checkpoint):
         raise UsageError(f"{checkpoint} is a folder", "name a file, or for diffusers add --family diffusers")
-    if family in ("diffusers", "imagegpt") and size is not None:
+    if family in FOLDERS and size is not None:
         raise UsageError(f"--size is not for {family}", "leave it out: the config says the size")
     source = None if sources is None else sources.strip()
     if family == "diffusers":
@@ -122,6 +128,11 @@ def import_prior(
         config = asdict(pixels)
         sizes = f"{pixels.context} pixels of {pixels.vocabulary} colors, {pixels.layers} layers"
         summary = f"{sizes}; next, run build-likelihood"
+    elif family == "musicgen":
+        from sepcli.priors.lass.import_musicgen import import_musicgen
+
+        music = import_musicgen(checkpoint, out, source=source or "music", overwrite=overwrite)
+        config, summary = _of_musicgen(music)
     elif family == "vqgan":
         from sepcli.priors.lass.import_vqgan import import_vqgan
 
@@ -172,6 +183,14 @@ def _of_vqgan(imported: Imported) -> tuple[dict[str, Any], str]:
     kinds = f", {classes} classes" if classes else ""
     configs = {"codec": asdict(codec), "transformer": asdict(transformer)}
     return configs, f"{summary}, {transformer.layers} layers{kinds}; next, run build-likelihood"
+
+
+def _of_musicgen(imported: ImportedMusic) -> tuple[dict[str, Any], str]:
+    """Return the configs and a line to print."""
+    codec, decoder = imported.codec, imported.decoder
+    sizes = f"{decoder.codebooks} codebooks of {decoder.vocabulary} codes, {decoder.layers} layers"
+    configs = {"codec": asdict(codec), "transformer": asdict(decoder)}
+    return configs, f"{codec.sample_rate} Hz, {sizes}"
 
 
 def _of_diffusers(imported: DiffusionUnetConfig) -> tuple[dict[str, Any], str]:

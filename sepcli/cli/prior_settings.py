@@ -84,10 +84,12 @@ def _selections(references: Sequence[str], names: Sequence[str]) -> Iterator[tup
     """Yield command and what it chooses with priors, per sampler."""
     from sepcli.catalog import resolve
     from sepcli.priors.load import describe_images
-    from sepcli.priors.select import choose, is_single
+    from sepcli.priors.select import choose, is_of_one_source, is_single
 
     card, _ = resolve.find(references[0])
     single = len(references) == 1
+    if single and is_of_one_source(card) and not is_single(card):
+        references = [references[0]] * 2
     for name in names or (None,):
         selection = choose(references, sampler=name, other=single and is_single(card))
         yield "separate", selection

@@ -138,6 +138,17 @@ FAMILIES: Mapping[str, Family] = {
             shape=f"{_LASS}.build:describe_images",
             needs=("codec/config.json", "codec/model.safetensors", "table/table.safetensors"),
         ),
+        Family("encodec", "audio", "encodec", "codec of several codebooks, of the package transformers", ()),
+        Family(
+            "musicgen",
+            "audio",
+            "musicgen",
+            "autoregressive prior over several codebooks, of the package transformers",
+            presets=(),
+            engine="lass",
+            separator={"audio": f"{_LASS}.music_build:music_engine"},
+            needs=("encodec/config.json", "encodec/model.safetensors"),
+        ),
         Family(
             "latent",
             "audio",

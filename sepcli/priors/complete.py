@@ -34,8 +34,9 @@ def family_of(card: Card, engine: str) -> Family:
             )
     fitting = [row for row in FAMILIES.values() if row.engine == engine and card.medium in row.separator]
     rows = [row for row in fitting if row.name in families.values()]
-    if not rows and len(fitting) == 1:
-        rows = fitting  # the list of missing files says what is missing
+    if not rows:  # the list of missing files says what is missing
+        begun = [row for row in fitting if any(name in card.files for name in row.needs)]
+        rows = fitting if len(fitting) == 1 else begun
     if len(rows) != 1:
         raise PriorError(
             f"prior {card.name} has {len(rows)} parts for the engine {engine}: "

@@ -78,7 +78,7 @@ def choose(
         selection = _colorizer(entries, colorize, options)
     elif card.medium == "image":
         selection = _images(entries, weights, sources, labels, engine, options)
-    elif is_single(card):
+    elif is_of_one_source(card):
         selection = _composed(entries, weights, engine, options)
     else:
         _refuse_several(entries, weights)
@@ -100,6 +100,12 @@ def choose(
 def is_single(card: Card) -> bool:
     """Whether a card is of a score prior of one kind of audio source."""
     return (card.engine, card.medium, card.priors) == (SCORE, "audio", ())
+
+
+def is_of_one_source(card: Card) -> bool:
+    """Whether a card is of a prior of one kind of audio source, of signals or of tokens."""
+    tokens = (card.engine, card.medium, len(card.sources)) == (LASS, "audio", 1)
+    return is_single(card) or tokens
 
 
 def source_names(cards: Sequence[Card]) -> tuple[str, ...]:
@@ -182,20 +188,27 @@ def _together(card: Card, folder: Path, engine: str | None, options: dict[str, A
 def _composed(
     entries: Entries, weights: Sequence[float] | None, engine: str | None, options: dict[str, Any]
 ) -> Selection:
-    """Return a score prior for every source of audio."""
+    """Return a prior for every source of audio."""
     owners, other = [card for card, _ in entries], options["other"]
     first = owners[0]
-    if engine not in (None, SCORE):
+    if engine not in (None, first.engine):
         raise UsageError(
             f"prior {first.name} is of the engine {first.engine}, not {engine}",
             "leave the engine out, or choose another prior",
             argument="engine",
         )
-    _check_single(entries, first)
+    _check_single(entries, first, first.engine)
+    score = first.engine == SCORE
+    if other and not score:
+        raise UsageError(
+            f"prior {first.name} is of the engine {first.engine}, which explains all of the mixture",
+            "leave it out, or choose score priors",
+            argument="other",
+        )
     if len(owners) + other < 2:
         raise UsageError(
             f"prior {first.name} is of {first.sources[0]} alone, a mixture has two sources or more",
-            "give one prior per source, or add the source other for all else",
+            "give one prior per source" + (", or add the source other for all else" if score else ""),
             argument="priors",
         )
     of_cards = tuple(card.weights[0] if card.weights else 1.0 for card in owners)
@@ -205,7 +218,7 @@ def _composed(
         raise UsageError(
             f"{len(alphas)} weights for {len(owners)} priors", "give one weight per prior", argument="weights"
         )
-    return _selection(SCORE, "+".join(card.name for card in owners), entries, (names, alphas), options)
+    return _selection(first.engine, "+".join(card.name for card in owners), entries, (names, alphas), options)
 
 
 def _images(
@@ -268,12 +281,12 @@ def _colorizer(entries: Entries, weights: Sequence[float], options: dict[str, An
     return _selection(SCORE, card.name, entries, (names, tuple(weights)), {**options, "colorize": True})
 
 
-def _check_single(entries: Entries, first: Card) -> None:
+def _check_single(entries: Entries, first: Card, engine: str = SCORE) -> None:
     for card, _ in entries:
-        if not is_single(card):
+        if card.engine != engine or not is_of_one_source(card):
             raise UsageError(
                 f"prior {card.name} is of {card.engine}, {card.medium}, and does not mix with {first.name}",
-                "choose score priors of one audio source each",
+                f"choose {engine} priors of one audio source each",
                 argument="priors",
             )
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from loading import engine_of
+from tiny_musicgen import make_prior as make_music
 from tiny_sound import make_sound
 from tiny_tokens import make_tokens
 from tiny_waves import make_flow
@@ -66,22 +67,29 @@ def _flows(folder: Path) -> list[str]:
     return [make_flow(folder / name, name, std=std) for name, std in (("sine", 0.5), ("square", 0.2))]
 
 
+def _music(folder: Path) -> list[str]:
+    return [make_music(folder / name, name, seed) for seed, name in enumerate(("drums", "bass"), 1)]
+
+
 KINDS: dict[str, tuple[str, Callable[[Folders], Case]]] = {
     "lass, audio": ("token", lambda at: Case("lass", [str(at.lass)], _audio(500), LASS)),
     "lass, images": (
         "token",
         lambda at: Case("lass", [str(make_tokens(at.empty / "tokens"))], _noise(3, 1, 8, 8), LASS),
     ),
+    "lass, codebooks": ("token", lambda at: Case("lass", _music(at.empty), _audio(400), LASS)),
     "score, images": ("signal", lambda at: Case("score", [str(at.images)], _noise(3, 1, 12, 12), SCORE)),
     "score, audio": ("signal", lambda at: Case("score", _sounds(at.empty), _audio(640), SCORE)),
     "score, flows": ("signal", lambda at: Case("score", _flows(at.empty), _audio(512), SCORE)),
 }
 """Engine and medium → the domain of its samplers, and a case."""
+SOME = {"score, flows": ("projected", "langevin"), "lass, codebooks": ("ancestral", "greedy", "top-k")}
+"""Engine and medium → its samplers in these tests: others of flows take long; codebooks have no beam."""
 ENGINES = {
     f"{kind}, {sampler}": (kind, sampler)
     for kind, (domain, _) in KINDS.items()
     for sampler in names(domain)
-    if kind != "score, flows" or sampler in ("projected", "langevin")  # the others take long
+    if sampler in SOME.get(kind, (sampler,))
 }
 """Name → kind and sampler."""
 

@@ -5,11 +5,8 @@ The package is an optional extra; it is imported here, inside the functions.
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +22,7 @@ from sepcli.catalog.verified import verified
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
 from sepcli.priors.images.independent import ClassPrior
+from sepcli.priors.library import quiet
 
 SCHEDULE = (
     "num_train_timesteps",
@@ -35,6 +33,7 @@ SCHEDULE = (
     "rescale_betas_zero_snr",
 )
 """The part of a scheduler's config that is the noise of training."""
+LIBRARY = "diffusers"
 LONGEST = 100_000
 """Timesteps."""
 OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -53,7 +52,7 @@ def load_unet(folder: Files) -> DiffusionUnetPrior:
     """
     parts, config = _parts_of(folder)
     scheduler = None if parts.scheduler is None else read_json(folder / parts.scheduler)
-    with _quiet():
+    with quiet(LIBRARY):
         return prior_of(_load([folder / name for name in parts.weights], config), config, scheduler)
 
 
@@ -87,7 +86,7 @@ def prior_of(unet: Any, config: Mapping[str, Any], scheduler: Mapping[str, Any] 
     Raises:
         PriorError: network and scheduler do not fit each other, or one of them is of another kind.
     """
-    with _quiet():
+    with quiet(LIBRARY):
         prediction, sigmas = _noise_levels(scheduler, config)
     prior_config = DiffusionUnetConfig(
         channels=unet.config.in_channels,
@@ -124,7 +123,7 @@ def expected_shapes(config: Mapping[str, Any], path: object) -> dict[str, torch.
     check_sizes(config, str(path))
     network = _network_class(path)
     try:
-        with _quiet(), torch.device("meta"):  # no memory: a config may ask for any width
+        with quiet(LIBRARY), torch.device("meta"):  # no memory: a config may ask for any width
             return {n: t.shape for n, t in network.from_config(dict(config)).state_dict().items()}
     except Exception as error:  # whatever the library makes of a damaged config
         raise PriorError(f"{path} describes no network of diffusers", OTHER) from error
@@ -227,17 +226,3 @@ def _ddpm_levels(settings: Mapping[str, Any]) -> tuple[float, ...]:
     kept = (1.0 - ddpm.betas.double()).cumprod(0)
     sigmas = ((1.0 - kept) / kept).sqrt()
     return tuple(sigmas.tolist()[: -1 if sigmas[-1].isinf() else None])  # so it is with zero terminal SNR
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the library's log and warnings, which concern its settings."""
-    logger = logging.getLogger("diffusers")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)

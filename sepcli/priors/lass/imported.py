@@ -1,8 +1,8 @@
-"""Imported priors of images on disk."""
+"""Imported priors on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,15 @@ from sepcli.training.config import check_free
 CodecConfig = VqganConfig | PaletteConfig
 
 
-def check_target(out: Path, overwrite: bool) -> None:
-    """Refuse a folder with a codec or a transformer, unless it is overwritten, or parts of other engines.
+def check_target(out: Path, overwrite: bool, parts: Sequence[str] = (CODEC, TRANSFORMER)) -> None:
+    """Refuse a folder with one of the parts that are imported, unless it is overwritten, or with others.
 
     Raises:
         OutputError: there is one.
     """
-    mine = (CODEC, TRANSFORMER)
-    for name in mine:
+    for name in parts:
         check_free(out / name, overwrite=overwrite)
-    others = sorted(p.parent.name for p in out.glob("*/config.json") if p.parent.name not in mine)
+    others = sorted(p.parent.name for p in out.glob("*/config.json") if p.parent.name not in parts)
     if others:
         raise OutputError(
             f"{out} is a prior with another part: {others[0]}", "choose another folder", argument="out"
@@ -62,10 +61,10 @@ def write_prior(
         OutputError: the folder cannot be written.
     """
     entry: dict[str, Any] = {"checkpoint": checkpoint.name, "sha256": cards.sha256(checkpoint)}
-    _write_part(out / CODEC, *codec)
+    write_part(out / CODEC, *codec)
     parts = {CODEC: cards.Part("vqvae", entry)}
     if transformer is not None:
-        _write_part(out / TRANSFORMER, *transformer)
+        write_part(out / TRANSFORMER, *transformer)
         digest = cards.sha256(out / CODEC / "model.safetensors")
         parts[TRANSFORMER] = cards.Part("transformer", {**entry, "codec": digest})
     card = cards.Card(
@@ -82,8 +81,12 @@ def write_prior(
     cards.write(structs.replace(card, files=listed), out)
 
 
-def _write_part(folder: Path, tensors: Mapping[str, Tensor], config: CodecConfig | GptConfig) -> None:
-    """Write weights, in float32, and config of a part."""
+def write_part(folder: Path, tensors: Mapping[str, Tensor], config: Any) -> None:
+    """Write weights, in float32, and config of a part, a dataclass.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
     make_folder(folder, "choose another folder", "out")
     forget(folder)
     write_clones(folder / "model.safetensors", {name: tensor.float() for name, tensor in tensors.items()})

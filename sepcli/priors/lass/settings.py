@@ -58,6 +58,29 @@ class LassSettings:
         check(self)
 
 
+@dataclass(frozen=True)
+class CodebookSettings:
+    """Settings of separation among the tokens of several codebooks.
+
+    Attributes:
+        lam: λ, power of the likelihood of the mixture's latents.
+        temperature: T, divides the log-probabilities of the priors.
+        shortlist: r; the r likeliest codes of every prior are candidates.
+        sweeps: number of times that every pair of more than two sources is decided, given the others.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    lam: Power = 1.0
+    temperature: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+    shortlist: Annotated[int, Meta(ge=1, le=4096)] = 512
+    sweeps: Annotated[int, Meta(ge=1, le=10_000)] = 4
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
 DEFAULTS: Mapping[Literal["audio", "image"], Mapping[str, Any]] = {
     "audio": {},
     "image": {"candidates": 512, "refine": 500, "exact": True},
