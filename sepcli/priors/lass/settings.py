@@ -20,12 +20,13 @@ class LassSettings:
     """Settings of likelihood, candidates, choice and refinement.
 
     Attributes:
-        lam: λ, power of the likelihood table.
+        lam: λ, power of the likelihood table; with several codebooks, of the likelihood of latents.
         latent: κ, power of the latent likelihood.
         context: μ, power of the context likelihood.
         temperature: T, divides the log-probabilities of the priors.
         max_candidates: largest number of pairs of a mixture code that are rated, those counted most often.
-        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are rated, too.
+        shortlist: r; the r likeliest codes of prior 1 times the r likeliest of prior 2 are rated, too; with
+            several codebooks, these alone.
         candidates: number of separations, or of a beam's best hypotheses, that every sample is the best of.
         refine: steps of refinement of a sample's latents.
         refine_rate: learning rate of the refinement.
