@@ -117,3 +117,22 @@ def test_priors_of_different_codecs_or_codebooks_are_refused(priors: list[str], 
     (Path(fewer) / "encodec" / "config.json").unlink()
     with pytest.raises(PriorError, match="encodec"):
         engine_of([fewer, fewer])
+
+
+@torch.inference_mode()
+def test_estimates_are_nearer_to_the_sources_than_samples_of_the_priors(priors: list[str]) -> None:
+    """The sources are samples of the priors, and the latents of the mixture are exactly their sum."""
+    prior_only: Any = engine_of(priors, settings={"lam": "0"})
+    codes, seeds = prior_only.codec.codes, torch.arange(16)
+
+    def latents_of(tokens: Tensor) -> Tensor:
+        return sum((codes[q][tokens[:, :, q]] for q in range(CODEBOOKS)), torch.zeros(()))
+
+    truth = latents_of(prior_only.tokens(torch.zeros(16, 12, codes.shape[-1]), seeds))
+    mixture, errors = truth.sum(1), {}
+    for lam in (0, 1):
+        engine: Any = engine_of(priors, settings={"lam": str(lam)})
+        found = latents_of(engine.tokens(mixture, seeds + 100))
+        errors[lam] = [float((a - b).square().mean()) for a, b in ((found, truth), (found.sum(1), mixture))]
+    assert errors[1][0] < 0.8 * errors[0][0]
+    assert errors[1][1] < 0.5 * errors[0][1]
