@@ -33,6 +33,7 @@ FITS: Mapping[str, str] = {
     "fit-slakh-drums-bass-evidence": f"{_FIT} --statistic evidence --steps 10 --samples 2",
     "fit-slakh-drums-bass-levels": f"{_FIT} --statistic levels",
     "fit-songs": "songs --explained FULLMIX --foreign VOICES --stem S00",
+    "fit-mnist": "mnist --explained MNIST --foreign CIFAR10/test --sigma 0.3 --count 60",
 }
 """Report → options of ``calibrate_fit.py`` that write it."""
 _DIGITS = "--dataset mnist --data MNIST --prior mnist --pairs 24 --metric psnr --batch 16 --preset"
