@@ -21,7 +21,10 @@ _RULE = (
     "samples whose residual_rms exceeds the least one by more than 1/255 last; then by log prior (of a"
     " density itself, else a bound){}, or by agreement where there is none; then by residual_rms"
 )
-RULE, COLOR_RULE = _RULE.format(""), _RULE.format(" beside what is expected at the sample's chroma")
+RULE, COLOR_RULE = (
+    _RULE.format(""),
+    _RULE.format(" beside what is expected at the sample's chroma, of two samples by chroma"),
+)
 """Descriptions of ``rank`` for records; colors: see ``sepcli.separation.colorize.at_equal_chroma``."""
 
 

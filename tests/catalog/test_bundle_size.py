@@ -14,6 +14,7 @@ from sepcli.catalog.card import CARD
 PACKAGE = Path(cards.__file__).parents[1]
 MEGABYTE = 1_000_000
 GROUPS = {
+    ("slakh-drums", "slakh-bass", "songs", "songs-drums", "songs-bass", "songs-other"): 24,
     ("slakh-drums-bass",): 14,
     ("mnist", "mnist-glow", "mnist-lass"): 8,
     ("cifar10",): 5,
