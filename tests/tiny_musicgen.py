@@ -8,13 +8,20 @@ from typing import Any
 import pytest
 import torch
 
+from sepcli.errors import PriorError
+from sepcli.priors.lass.music_networks import require_library
+
 RATE, HOP, VOCABULARY, CODEBOOKS, CONTEXT = 4000, 20, 16, 3, 48
-REASON = "needs the package transformers: pip install 'sepcli[music]'"
 
 
 def make_musicgen(seed: int = 0, codec_seed: int = 0, **decoder: Any) -> Any:
     """A ``MusicgenForConditionalGeneration`` whose codebooks are of the size of its latents."""
-    library = pytest.importorskip("transformers", reason=REASON)
+    try:
+        require_library("this test")
+    except PriorError as error:
+        pytest.skip(f"{error.message}: {error.hint}")
+    import transformers as library
+
     codec_config = library.EncodecConfig(
         target_bandwidths=[2.4],
         sampling_rate=RATE,

@@ -1,4 +1,4 @@
-"""Optional libraries whose networks are priors: their logs and warnings, which concern their settings."""
+"""Optional libraries whose networks are priors: whether they work here, and their logs and warnings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,48 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+from sepcli.errors import PriorError
+
+STAND_IN = "_backends"
+"""Attribute of the classes that libraries have in place of those for which torch is missing, or too old."""
+
+
+def load_class(library: str, name: str, extra: str, what: object, oldest: tuple[int, int] = (0, 0)) -> Any:
+    """Return a class of a library.
+
+    Args:
+        library: the package.
+        name: of the class.
+        extra: the one of sepcli that installs the package.
+        what: needs the class.
+        oldest: the first version of the package that has it.
+
+    Raises:
+        PriorError: the package is not installed, too old, or does not work with this torch.
+    """
+    install = f"pip install 'sepcli[{extra}]'"
+    reason: Exception | None = None
+    try:
+        with quiet(library):
+            found = getattr(import_module(library), name)
+    except ModuleNotFoundError as error:
+        raise PriorError(f"{what} needs the package {library}", install) from error
+    except Exception as error:  # whatever a package raises where torch lacks what it expects
+        reason = error
+    release = version(library)
+    if _numbers(release) < oldest:
+        wanted = ".".join(map(str, oldest))
+        raise PriorError(f"{what} needs {library} {wanted} or newer, not {release}", install) from reason
+    if reason is not None or hasattr(found, STAND_IN):
+        raise PriorError(
+            f"{what} needs {library}, but {library} {release} does not work with torch {version('torch')}",
+            f"install a newer torch or an older {library}",
+        ) from reason
+    return found
 
 
 @contextmanager
@@ -20,3 +62,7 @@ def quiet(library: str) -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
+
+
+def _numbers(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split(".")[:2] if part.isdigit())

@@ -21,7 +21,7 @@ from sepcli.cli.app import run
 from sepcli.errors import PriorError
 from sepcli.priors.complete import check_complete
 
-pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
+pytest.importorskip("diffusers", reason="needs a diffusers that works with this torch", exc_type=Exception)
 
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, EDMEulerScheduler, ScoreSdeVeScheduler
 from loading import engine_of

@@ -22,7 +22,7 @@ from sepcli.catalog.verified import verified
 from sepcli.errors import PriorError, UsageError
 from sepcli.priors.images.diffusers import DiffusionUnetConfig, DiffusionUnetPrior
 from sepcli.priors.images.independent import ClassPrior
-from sepcli.priors.library import quiet
+from sepcli.priors.library import load_class, quiet
 
 SCHEDULE = (
     "num_train_timesteps",
@@ -167,13 +167,7 @@ def _parts_of(folder: Files) -> tuple[Parts, Mapping[str, Any]]:
 
 
 def _network_class(path: object) -> Any:
-    try:
-        from diffusers import UNet2DModel
-    except ImportError as error:
-        raise PriorError(
-            f"the prior in {path} needs the package diffusers", "pip install 'sepcli[diffusers]'"
-        ) from error
-    return UNet2DModel
+    return load_class("diffusers", "UNet2DModel", "diffusers", f"the prior in {path}")
 
 
 def _load(weights: Sequence[Files], config: Mapping[str, Any]) -> Any:

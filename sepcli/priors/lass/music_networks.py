@@ -17,8 +17,7 @@ from huggingface_hub.errors import StrictDataclassError
 
 from sepcli.catalog.bounded import Files
 from sepcli.catalog.network import load_network
-from sepcli.errors import PriorError
-from sepcli.priors.library import quiet
+from sepcli.priors.library import load_class, quiet
 
 Sizes = TypeVar("Sizes")
 
@@ -175,21 +174,9 @@ def require_library(what: object) -> None:
         what: the prior or folder that needs it.
 
     Raises:
-        PriorError: it is not installed, or too old.
+        PriorError: it is not installed, too old, or does not work with this torch.
     """
-    version = ""
-    try:
-        with quiet(LIBRARY):
-            import transformers
-
-        version = str(transformers.__version__)
-        if tuple(map(int, version.split(".")[:2])) >= OLDEST:
-            return
-    except (ImportError, ValueError):
-        pass
-    oldest = ".".join(map(str, OLDEST))
-    needed = f"{LIBRARY} {oldest} or newer, not {version}" if version else f"the package {LIBRARY}"
-    raise PriorError(f"{what} needs {needed}", "pip install 'sepcli[music]'")
+    load_class(LIBRARY, "MusicgenForCausalLM", "music", what, OLDEST)
 
 
 def make_encodec(sizes: EncodecSizes) -> Any:

@@ -18,7 +18,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
 from sepcli.errors import InputError, OutputError, PriorError, SepError
 
-pytest.importorskip("diffusers", reason="needs the package diffusers: pip install 'sepcli[diffusers]'")
+pytest.importorskip("diffusers", reason="needs a diffusers that works with this torch", exc_type=Exception)
 
 from diffusers import DDPMScheduler, ScoreSdeVeScheduler
 from safetensors.torch import load_file
