@@ -8,13 +8,15 @@ class that does nothing.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,7 @@ def read_state(checkpoint: Path, *, mapped: bool = False, entry: str | None = No
             warnings.simplefilter("ignore")  # advice on pickles for their authors
             mapped = _is_stored(checkpoint) and mapped
             stand_ins = _stand_ins(_arguments(checkpoint))
-            with torch.serialization.safe_globals(stand_ins):
+            with _safe([*stand_ins, codecs.encode]):  # of bytes, which not all releases of torch allow
                 state = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(
@@ -83,6 +85,18 @@ def read_state(checkpoint: Path, *, mapped: bool = False, entry: str | None = No
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > checkpoint.stat().st_size:
         raise InputError(f"{checkpoint} claims more numbers than it holds", "fetch or save it again")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+@contextmanager
+def _safe(classes: list[Any]) -> Iterator[None]:
+    """Let checkpoints hold instances of classes: ``torch.serialization.safe_globals``, from torch 2.5 on."""
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.add_safe_globals(classes)
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
 
 
 def check_tensors(

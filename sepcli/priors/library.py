@@ -13,7 +13,7 @@ from typing import Any
 from sepcli.errors import PriorError
 
 STAND_IN = "_backends"
-"""Attribute of the classes that libraries have in place of those for which torch is missing, or too old."""
+"""Attribute of the classes that libraries have instead of those for which torch is missing, or too old."""
 
 
 def load_class(library: str, name: str, extra: str, what: object, oldest: tuple[int, int] = (0, 0)) -> Any:
@@ -33,7 +33,7 @@ def load_class(library: str, name: str, extra: str, what: object, oldest: tuple[
     reason: Exception | None = None
     try:
         with quiet(library):
-            found = getattr(import_module(library), name)
+            cls = getattr(import_module(library), name)
     except ModuleNotFoundError as error:
         raise PriorError(f"{what} needs the package {library}", install) from error
     except Exception as error:  # whatever a package raises where torch lacks what it expects
@@ -42,12 +42,12 @@ def load_class(library: str, name: str, extra: str, what: object, oldest: tuple[
     if _numbers(release) < oldest:
         wanted = ".".join(map(str, oldest))
         raise PriorError(f"{what} needs {library} {wanted} or newer, not {release}", install) from reason
-    if reason is not None or hasattr(found, STAND_IN):
+    if reason is not None or hasattr(cls, STAND_IN):
         raise PriorError(
             f"{what} needs {library}, but {library} {release} does not work with torch {version('torch')}",
             f"install a newer torch or an older {library}",
         ) from reason
-    return found
+    return cls
 
 
 @contextmanager

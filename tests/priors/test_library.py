@@ -11,6 +11,7 @@ import pytest
 from sepcli.errors import PriorError
 from sepcli.priors.library import load_class
 
+WHAT = "faces"
 INSTALLED = "safetensors"
 """A package with metadata, in whose place the tests put modules."""
 
@@ -26,8 +27,8 @@ class Broken(ModuleType):
 
 def refused(name: str, library: str = INSTALLED, oldest: tuple[int, int] = (0, 0)) -> PriorError:
     with pytest.raises(PriorError) as error:
-        load_class(library, name, "extra", "the prior in x", oldest)
-    assert "the prior in x" in error.value.message
+        load_class(library, name, "extra", WHAT, oldest)
+    assert WHAT in error.value.message
     return error.value
 
 
