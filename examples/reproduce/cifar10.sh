@@ -2,31 +2,21 @@
 # The bundled color prior `cifar10` and its figures, from CIFAR-10 as small images (train/CLASS/*.jpg or *.png):
 # bash cifar10.sh CIFAR10_DIR OUT_DIR
 #
-# Three hours on two CPU cores; run again after an interruption, it goes on where it was. Where there is a GPU, set
-# PRESET=base and a BUDGET of your own. The second training starts from the weights of the first: the learning rate
-# is raised once more, and then falls to nothing again. Then color a gray image:
-# sepcli colorize photo.png --prior OUT_DIR/cifar10
+# An hour on two CPU cores; run again after an interruption, it goes on where it was. Where there is a GPU, set
+# PRESET=base and a BUDGET of your own. Then color a gray image: sepcli colorize photo.png --prior OUT_DIR/cifar10
 set -euo pipefail
 data=${1:?CIFAR10_DIR} out=${2:?OUT_DIR}
-first=${BUDGET:-62m} second=${BUDGET:-100m}
 mkdir -p "$out"
-compile=${COMPILE-$(command -v g++ > /dev/null && echo --set compile=1 || true)}
 
-train() {  # NAME BUDGET OPTION...: once, or the rest of it
-  # shellcheck disable=SC2086 # words or none
-  [ -f "$out/$1/card.toml" ] || sepcli train-prior --family denoiser --data "$data" --out "$out/$1" \
-    --preset "${PRESET:-small}" --set size=32 --set channels=3 --sources image --note "CIFAR-10, 49,000 training images" \
-    --time-budget "$2" --resume $compile "${@:3}"
-}
-train cifar10-first "$first"
-train cifar10 "$second" --init "$out/cifar10-first" --batch 32
+[ -f "$out/cifar10/card.toml" ] || sepcli train-prior --family denoiser --data "$data" --out "$out/cifar10" \
+  --preset "${PRESET:-small}" --set size=32 --set channels=3 --sources image --note "CIFAR-10, 49,000 training images" \
+  --time-budget "${BUDGET:-60m}" --resume
 
 figures=()
 evaluate() {  # NAME OPTION...
   figures+=("$1=$out/$1.json")
-  # shellcheck disable=SC2086 # words or none
   [ -f "$out/$1.json" ] || sepcli evaluate --dataset cifar10 --data "$data" --prior "$out/cifar10" --pairs "${PAIRS:-1000}" \
-    --out "$out/$1.json" --set bounded=0 $compile "${@:2}"
+    --out "$out/$1.json" --set bounded=0 "${@:2}"
 }
 pairs=(--metric "psnr,ssim,fd-cifar,cs-cifar" --batch 32 --sampler projected --set eta=ancestral --set weigh=1 --set sigma_max=10 --set rho=7)
 evaluate colors --task colorize --metric psnr,fd-cifar,cs-cifar --batch 16

@@ -8,12 +8,10 @@ set -euo pipefail
 data=${1:?MNIST_DIR} out=${2:?OUT_DIR}
 preset=${PRESET:-small} first=${BUDGET:-52m} second=${BUDGET:-62m} pairs=${PAIRS:-1000}
 mkdir -p "$out"
-compile=${COMPILE-$(command -v g++ > /dev/null && echo --set compile=1 || true)}
 
 train() {  # NAME BUDGET OPTION...: once, or the rest of it
-  # shellcheck disable=SC2086 # words or none
   [ -f "$out/$1/card.toml" ] || sepcli train-prior --family denoiser --data "$data" --out "$out/$1" --preset "$preset" \
-    --set classes=halves --note "MNIST, 59,000 training digits" --time-budget "$2" --resume $compile "${@:3}"
+    --set classes=halves --note "MNIST, 59,000 training digits" --time-budget "$2" --resume "${@:3}"
 }
 train mnist-first "$first"
 train mnist "$second" --init "$out/mnist-first" --learning-rate 8e-4
@@ -24,6 +22,8 @@ declare -A settings=(
   [langevin]="--sampler langevin --set preset=paper"
   [langevin-fine]="--sampler langevin --set preset=fine" # five seconds and more a pair: only if ROWS says so
 )
+compile=()
+command -v g++ > /dev/null && compile=(--set compile=1)
 figures=()
 for row in ${ROWS:-halving-50 halving-400 langevin}; do
   for pairing in any class; do
@@ -31,7 +31,7 @@ for row in ${ROWS:-halving-50 halving-400 langevin}; do
     [ -f "$out/$row-$pairing.json" ] && continue
     # shellcheck disable=SC2086 # words on purpose
     sepcli evaluate --dataset mnist --data "$data" --prior "$out/mnist" --pairs "$pairs" --pairing "$pairing" --metric psnr \
-      --batch 64 --out "$out/$row-$pairing.json" ${settings[$row]} $compile
+      --batch 64 --out "$out/$row-$pairing.json" ${settings[$row]} "${compile[@]}"
   done
 done
 python "$(dirname "$0")/finish_card.py" "$out/mnist" --like mnist --figures "${figures[@]}" \

@@ -16,9 +16,7 @@ DIGITS = Path(__file__).parents[1] / "data" / "digits"
 def test_mnist_goes_from_data_to_figures_and_goes_on_where_it_was(tmp_path: Path) -> None:
     def start() -> None:
         words = (DIGITS, tmp_path / "out")
-        run_script(
-            "reproduce/mnist.sh", *words, PRESET="tiny", COMPILE="", BUDGET="1s", PAIRS="2", ROWS="halving-50"
-        )
+        run_script("reproduce/mnist.sh", *words, PRESET="tiny", BUDGET="1s", PAIRS="2", ROWS="halving-50")
 
     start()
     for pairing in ("any", "class"):

@@ -26,9 +26,7 @@ def test_a_color_prior_is_trained_once(tmp_path: Path) -> None:
     out = tmp_path / "out"
 
     def start() -> None:
-        run_script(
-            "reproduce/cifar10.sh", tmp_path / "data", out, PRESET="tiny", COMPILE="", BUDGET="1s", PAIRS="3"
-        )
+        run_script("reproduce/cifar10.sh", tmp_path / "data", out, PRESET="tiny", BUDGET="1s", PAIRS="3")
 
     start()
     config = json.loads((out / "cifar10" / "denoiser" / "config.json").read_text())

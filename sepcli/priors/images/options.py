@@ -49,15 +49,12 @@ class DenoiserOptions(ImageOptions):
             is trained on samples of x given these, from the prior that training starts from, at first a
             Gaussian. Default: the images are clean.
         posterior_steps: noise levels of the sampler of from_mixtures.
-        compile: whether the network is compiled first, which takes a minute and a C++ compiler and makes a
-            step two or three times as fast.
     """
 
     noise_mean: Annotated[float, Meta(ge=-20, le=20)] | None = None
     noise_std: Annotated[float, Meta(gt=0, le=20)] | None = None
     from_mixtures: str = ""
     posterior_steps: Annotated[int, Meta(ge=1, le=100_000)] = 48
-    compile: bool = False
 
 
 @dataclass(frozen=True)

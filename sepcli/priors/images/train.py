@@ -13,7 +13,6 @@ from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
-from sepcli.catalog.network import compile_networks
 from sepcli.catalog.verified import verified
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_pairs import LabelledImages
@@ -75,8 +74,7 @@ def recipe(options: ImageOptions, config: TrainConfig) -> Recipe:
         )
     classes = named_classes(config.data, options.classes)
     opened = partial(_open, options, replace(config, sources=sources), classes)
-    identity = {key: value for key, value in asdict(options).items() if key != "compile"}
-    return Recipe(config.family, sources, {**identity, "classes": classes}, opened)
+    return Recipe(config.family, sources, {**asdict(options), "classes": classes}, opened)
 
 
 def source_names(config: TrainConfig) -> tuple[str, ...]:
@@ -145,8 +143,6 @@ def _open(
     network_config = _config(options, config, classes, data.train)
 
     def task(network: Trainable, evaluated: Trainable) -> ImageTask:
-        if isinstance(options, DenoiserOptions) and options.compile:
-            compile_networks([network], config.device)
         return ImageTask(network, evaluated, data, config.batch)
 
     def finish() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,27 +144,6 @@ def test_training_can_start_from_a_trained_prior(tmp_path: Path) -> None:
         run(request(tmp_path / "third", init=str(first), classes="halves"))
     with pytest.raises(PriorError, match="nowhere"):
         run(request(tmp_path / "fourth", init="nowhere"))
-
-
-def test_a_network_is_compiled_where_it_is_asked_for_and_nothing_else_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled: list[object] = []
-
-    def compile(function: Callable[..., object], **how: object) -> Callable[..., object]:
-        compiled.append(getattr(function, "__self__", function))
-        return function
-
-    run(request(tmp_path / "plain"))
-    monkeypatch.setattr(torch, "compile", compile)
-    run(request(tmp_path / "compiled", compile=True))
-    assert [type(each) for each in compiled if isinstance(each, DenoiserPrior)] == [DenoiserPrior]
-    one, two = (
-        load_file(tmp_path / name / "denoiser" / "model.safetensors") for name in ("plain", "compiled")
-    )
-    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
-    longer = LoopSettings(seconds=None, steps=4, validations=2)
-    assert run(request(tmp_path / "compiled", resume=True, loop=longer)).step == 4
 
 
 def test_mirror_images_are_half_of_what_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
