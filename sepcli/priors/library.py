@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sepcli.errors import PriorError
@@ -16,7 +16,7 @@ STAND_IN = "_backends"
 """Attribute of the classes that libraries have instead of those for which torch is missing, or too old."""
 
 
-def load_class(library: str, name: str, extra: str, what: object, oldest: tuple[int, int] = (0, 0)) -> Any:
+def load_class(library: str, name: str, extra: str, what: object, oldest: tuple[int, ...] = ()) -> Any:
     """Return a class of a library.
 
     Args:
@@ -24,7 +24,7 @@ def load_class(library: str, name: str, extra: str, what: object, oldest: tuple[
         name: of the class.
         extra: the one of sepcli that installs the package.
         what: needs the class.
-        oldest: the first version of the package that has it.
+        oldest: the first version of the package that has it; one without metadata is taken to be newer.
 
     Raises:
         PriorError: the package is not installed, too old, or does not work with this torch.
@@ -38,13 +38,14 @@ def load_class(library: str, name: str, extra: str, what: object, oldest: tuple[
         raise PriorError(f"{what} needs the package {library}", install) from error
     except Exception as error:  # whatever a package raises where torch lacks what it expects
         reason = error
-    release = version(library)
-    if _numbers(release) < oldest:
+    release = _release(library)
+    if release and tuple(int(part) for part in release.split(".")[:2] if part.isdigit()) < oldest:
         wanted = ".".join(map(str, oldest))
         raise PriorError(f"{what} needs {library} {wanted} or newer, not {release}", install) from reason
     if reason is not None or hasattr(cls, STAND_IN):
+        installed = f"{library} {release}".rstrip()
         raise PriorError(
-            f"{what} needs {library}, but {library} {release} does not work with torch {version('torch')}",
+            f"{what} needs {library}, but {installed} does not work with torch {version('torch')}",
             f"install a newer torch or an older {library}",
         ) from reason
     return cls
@@ -64,5 +65,8 @@ def quiet(library: str) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _numbers(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split(".")[:2] if part.isdigit())
+def _release(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""

@@ -25,7 +25,7 @@ class Broken(ModuleType):
         raise AttributeError(f"module 'torch' has no attribute '{name}'")
 
 
-def refused(name: str, library: str = INSTALLED, oldest: tuple[int, int] = (0, 0)) -> PriorError:
+def refused(name: str, library: str = INSTALLED, oldest: tuple[int, ...] = ()) -> PriorError:
     with pytest.raises(PriorError) as error:
         load_class(library, name, "extra", WHAT, oldest)
     assert WHAT in error.value.message
@@ -63,3 +63,12 @@ def test_a_package_made_for_another_torch(monkeypatch: pytest.MonkeyPatch, stand
     assert version("torch") in error.message
     assert version(INSTALLED) in error.message
     assert "torch" in error.hint
+
+
+def test_a_package_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("nowhere")
+    module.Network = object  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "nowhere", module)
+    assert load_class("nowhere", "Network", "extra", WHAT, (999, 0)) is object
+    monkeypatch.setitem(sys.modules, "nowhere", Broken("nowhere"))
+    assert version("torch") in refused("Network", "nowhere", (999, 0)).message
