@@ -64,7 +64,7 @@ def read_state(checkpoint: Path, *, mapped: bool = False, entry: str | None = No
             warnings.simplefilter("ignore")  # advice on pickles for their authors
             mapped = _is_stored(checkpoint) and mapped
             stand_ins = _stand_ins(_arguments(checkpoint))
-            with _safe([*stand_ins, codecs.encode]):  # of bytes, which not all releases of torch allow
+            with _allowing([*stand_ins, codecs.encode]):  # torch allows the latter, but for 2.4
                 state = torch.load(str(checkpoint), map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(
@@ -88,10 +88,10 @@ def read_state(checkpoint: Path, *, mapped: bool = False, entry: str | None = No
 
 
 @contextmanager
-def _safe(classes: list[Any]) -> Iterator[None]:
-    """Let checkpoints hold instances of classes: ``torch.serialization.safe_globals``, from torch 2.5 on."""
+def _allowing(named: list[Any]) -> Iterator[None]:
+    """Allow names in checkpoints: ``torch.serialization.safe_globals``, which torch 2.4 lacks."""
     before = torch.serialization.get_safe_globals()
-    torch.serialization.add_safe_globals(classes)
+    torch.serialization.add_safe_globals(named)
     try:
         yield
     finally:

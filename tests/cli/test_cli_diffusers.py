@@ -14,7 +14,7 @@ from sepcli.catalog import card as cards
 from sepcli.catalog import index
 from sepcli.cli.app import run
 
-pytest.importorskip("diffusers", reason="needs a diffusers that works with this torch", exc_type=Exception)
+pytest.importorskip("diffusers", exc_type=(ImportError, AttributeError))  # or another torch
 
 from tiny_unet import save_ddpm
 

@@ -167,7 +167,7 @@ def _parts_of(folder: Files) -> tuple[Parts, Mapping[str, Any]]:
 
 
 def _network_class(path: object) -> Any:
-    return load_class("diffusers", "UNet2DModel", "diffusers", f"the prior in {path}")
+    return load_class(LIBRARY, "UNet2DModel", "diffusers", f"the prior in {path}")
 
 
 def _load(weights: Sequence[Files], config: Mapping[str, Any]) -> Any:
