@@ -51,7 +51,7 @@ def test_toy_waves_are_separated_by_the_encoders(tmp_path: Path) -> None:
 
 
 def test_the_flow_of_digits_knows_digits() -> None:
-    prior = load_image_prior(resolve.find("mnist-glow")[1])
+    prior = load_image_prior(resolve.find("mnist-flow")[1])
     assert isinstance(prior, FlowPrior)
     digits = to_float_images(open_digits(DIGITS, "test").images[:16])
     assert negative_log_likelihood(prior, digits).max() < 3.0

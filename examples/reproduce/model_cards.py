@@ -20,7 +20,8 @@ from sepcli.catalog.card import Card
 from sepcli.catalog.model_card import README, model_card
 
 ROOT = Path(__file__).parents[2]
-FLOWS = "examples/reproduce/toy-flows"
+BESIDE = ("examples/reproduce/toy-flows", "examples/reproduce/mnist-glow")
+"""Priors of the results that are not in the package."""
 LICENCE = "LICENSE"
 TEXTS = {"MIT": ROOT / LICENCE, "CC-BY-SA-3.0": Path(__file__).parent / "licences" / "CC-BY-SA-3.0.txt"}
 """SPDX identifier → the text of the licence."""
@@ -39,7 +40,8 @@ def licence(card: Card) -> str:
 
 def files() -> Iterator[tuple[Path, str]]:
     """Yield path and text of the files of all priors."""
-    folders = {**{name: index.BUNDLED / name for name in index.names()}, FLOWS: ROOT / FLOWS}
+    bundled = {name: index.BUNDLED / name for name in index.names()}
+    folders = bundled | {name: ROOT / name for name in BESIDE}
     for name, folder in folders.items():
         card = cards.read(folder)
         yield folder / README, model_card(card, name)

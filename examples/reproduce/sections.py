@@ -82,7 +82,7 @@ def weights(files: Mapping[str, Any]) -> str:
     hashes = {name: digest for name, digest in hashes.items() if name.endswith(".safetensors")}
     if not hashes:
         return ""
-    places = {"those that are bundled": bundled(), "those of examples/reproduce/toy-flows": flows()}
+    places = {"those that are bundled": bundled(), "those of examples/reproduce": beside()}
     here = (words for words, known in places.items() if set(hashes.values()) <= known)
     now = next(here, "not those that are bundled now")
     short = [f"{name.removesuffix('/model.safetensors')} `{digest[:12]}`" for name, digest in hashes.items()]
@@ -94,9 +94,11 @@ def bundled() -> set[str]:
     return hashes_of(index.BUNDLED / name for name in index.names())
 
 
-def flows() -> set[str]:
-    """Return the hashes of the files of the flows of toy waves."""
-    return hashes_of(card.parent for card in (Path(__file__).parent / "toy-flows").glob("priors/*/card.toml"))
+def beside() -> set[str]:
+    """Return the hashes of the files of the priors in this folder."""
+    here = Path(__file__).parent
+    cards_here = (*here.glob("mnist-glow/card.toml"), *here.glob("toy-flows/priors/*/card.toml"))
+    return hashes_of(card.parent for card in cards_here)
 
 
 def hashes_of(folders: Iterable[Path]) -> set[str]:

@@ -188,7 +188,7 @@ FAMILIES: Mapping[str, Family] = {
             "audio",
             "flow",
             "normalizing flow of waveforms",
-            training={"audio": _audio("flow", "FlowOptions", 16, 3e-3)},
+            training={"audio": _audio("flow", "FlowOptions", 16, 3e-3, init=True)},
             load={"audio": f"{_AUDIO}.load_flows:load_wave_flow"},
             engine="score",
             separator={"audio": f"{_AUDIO}.load_flows:wave_engine"},

@@ -11,7 +11,7 @@ sample takes one pass per patch and block.
 What is modelled is x = clean + s ε with a given s. The variance of a value given all before it is at least
 s², and the first block predicts what exceeds it: e^(2a) = s² + v². ln s enters every block.
 
-Units: those of the data; densities are in nats. Priors call it in full precision.
+Units: those of the data; densities are in nats. Priors call it in full precision; ``mixed`` is of training.
 
 Source: Zhai et al. 2024 (TARFlow), the blocks; Germain et al. 2015 (MADE), the masked network; iTARFlow
     (arXiv 2604.20041), the noise level at the entry of every block.
@@ -49,6 +49,7 @@ class TarFlow(nn.Module):
         embedding: E, width of the embedding in the context, which is (B, 1 + E): s, then the embedding.
         reach: number of patches that a layer attends to; 0: all.
         positions: number of patches of every signal, which get learned positions; 0: any number.
+        mixed: whether the transformers are trained in bfloat16, where the noise allows it.
     """
 
     mean: Tensor
@@ -65,6 +66,7 @@ class TarFlow(nn.Module):
         embedding: int,
         reach: int = 0,
         positions: int = 0,
+        mixed: bool = False,
     ) -> None:
         super().__init__()
         self.patch, self.channels = tuple(patch), channels
@@ -72,7 +74,7 @@ class TarFlow(nn.Module):
         self.register_buffer("std", torch.ones(()))
         size = channels * math.prod(patch)
         self.blocks = nn.ModuleList(
-            Block(size, CausalTransformer(width, depth, heads, reach), width, embedding, positions)
+            Block(size, CausalTransformer(width, depth, heads, reach), width, embedding, positions, mixed)
             for depth in depths
         )
 
@@ -159,9 +161,16 @@ class Block(nn.Module):
     """The network of a block: shift and raw scale of every value given all that comes before."""
 
     def __init__(
-        self, size: int, transformer: CausalTransformer, width: int, embedding: int, positions: int
+        self,
+        size: int,
+        transformer: CausalTransformer,
+        width: int,
+        embedding: int,
+        positions: int,
+        mixed: bool,
     ) -> None:
         super().__init__()
+        self.mixed = mixed
         self.enter = nn.Linear(size, width)
         self.start = nn.Parameter(torch.zeros(width))
         self.condition = nn.Linear(embedding, width)
@@ -175,7 +184,9 @@ class Block(nn.Module):
         h = torch.cat([self.start.to(h).expand(len(h), 1, -1), h], dim=1) + self.condition(context)[:, None]
         if self.positions is not None:
             h = h + self.positions
-        output: tuple[Tensor, Tensor] = self.head(self.transformer(h), tokens)
+        with torch.autocast(h.device.type, torch.bfloat16, enabled=self.mixed and self.training):
+            features = self.transformer(h)
+        output: tuple[Tensor, Tensor] = self.head(features.to(h), tokens)
         return output
 
     def step(self, before: Tensor | None, number: int, context: Tensor, caches: list[list[Tensor]]) -> Tensor:

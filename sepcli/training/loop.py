@@ -263,7 +263,7 @@ def _validate(run: _Run, progress: Progress) -> dict[str, float]:
 
 def _figures(run: _Run) -> dict[str, float]:
     run.kept.eval()
-    with torch.inference_mode(), torch.autocast(run.device.type, torch.bfloat16):
+    with torch.no_grad(), torch.autocast(run.device.type, torch.bfloat16):
         figures = run.task.validate()
     run.kept.train()
     return figures

@@ -16,7 +16,7 @@ MEGABYTE = 1_000_000
 GROUPS = {
     ("slakh-drums", "slakh-bass", "songs", "songs-drums", "songs-bass", "songs-other"): 24,
     ("slakh-drums-bass",): 14,
-    ("mnist", "mnist-glow", "mnist-lass"): 8,
+    ("mnist", "mnist-flow", "mnist-lass"): 8,
     ("cifar10",): 5,
     ("toy-waves",): 1,
 }

@@ -97,7 +97,7 @@ def test_an_image_without_a_prior_of_images_is_a_usage_error(
     assert run(["separate", str(given), *words, "-o", str(tmp_path / "out"), "-q"]) == 2
     said, hint = capsys.readouterr().err.splitlines()
     assert ("scan" if kind == "unnamed" else "mix.png") in said
-    for prior in ("cifar10", "mnist", "mnist-glow", *(["mnist-lass"] if "score" not in words else [])):
+    for prior in ("cifar10", "mnist", "mnist-flow", *(["mnist-lass"] if "score" not in words else [])):
         assert prior in hint
     assert "slakh" not in hint
     assert not (tmp_path / "out").exists()

@@ -100,3 +100,14 @@ def test_the_score_of_a_density_is_its_gradient(name: str) -> None:
     x = signals(shape)[:, :1].requires_grad_()
     (expected,) = torch.autograd.grad(prior.log_prob(x, 0.2).sum(), x)
     torch.testing.assert_close(prior.score(x.detach(), torch.tensor(0.2)), expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_the_score_of_a_density_has_a_symmetric_jacobian(name: str) -> None:
+    prior, shape = PRIORS[name]()
+    x, sigma = signals(shape)[:1, :1].double().requires_grad_(), torch.tensor(0.3)
+    score = prior.double().score(x, sigma)
+    a, b = (torch.randn(x.shape, generator=torch.Generator().manual_seed(n)).double() for n in (2, 3))
+    left, right = (torch.autograd.grad(score, x, each, retain_graph=True)[0] for each in (a, b))
+    assert float((left * b).sum()) == pytest.approx(float((right * a).sum()), rel=1e-6)
+    assert float((left * b).sum()) != 0.0

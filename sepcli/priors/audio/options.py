@@ -62,12 +62,14 @@ class FlowOptions:
             likelihood, but cannot separate. 0: unconditional.
         noise: standard deviation of the noise that is always added to the data; default: 0.001.
         clean: whether to train under ``noise`` only; default: under noise of any level.
+        denoising: weight of the error of denoising in the loss; 0: likelihood alone.
     """
 
     variant: Literal["waveglow", "flowavenet", "spectral", "tarflow"] = "waveglow"
     mels: Annotated[int, Meta(ge=0, le=128)] = 0
     noise: Annotated[float, Meta(ge=1e-5, lt=1)] | None = None
     clean: bool = False
+    denoising: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
 
     def __post_init__(self) -> None:
         check(self)

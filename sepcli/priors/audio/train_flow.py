@@ -19,6 +19,7 @@ from sepcli.priors.audio.options import FlowOptions
 from sepcli.priors.audio.recordings import SampleChunks, card_of, source_names, waves_of
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
 from sepcli.priors.noise import device_of, noise_seeds
+from sepcli.priors.start import start_from
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
@@ -39,7 +40,7 @@ LABELS = {"train_nats": "training, current weights", "valid_nats": "held out, me
 
 @dataclass(frozen=True)
 class WaveTask:
-    """Maximum likelihood on chunks of audio; fulfils ``sepcli.training.task.Task``."""
+    """Likelihood and denoising of chunks of audio; fulfils ``sepcli.training.task.Task``."""
 
     model: WaveFlow
     evaluated: WaveFlow
@@ -59,11 +60,11 @@ class WaveTask:
         return self.model.batch_loss(chunks, sigma, seeds)
 
     def validate(self) -> dict[str, float]:
-        """Return the negative log-likelihood of the same held-out chunks, with the same noise, every time."""
+        """Return loss and figures of the same held-out chunks, with the same noise, every time."""
         rng, device = np.random.default_rng(0), device_of(self.evaluated)
-        rows = [self.evaluated.loss(self.held_out(rng, 8).to(device), rng)[1] for _ in range(VALIDATED // 8)]
-        nats = float(np.mean([row["nats"] for row in rows]))
-        return {"loss": nats, "nats": nats}
+        rows = [self.evaluated.loss(self.held_out(rng, 8).to(device), rng) for _ in range(VALIDATED // 8)]
+        figures = {key: float(np.mean([row[key] for _, row in rows])) for key in rows[0][1]}
+        return {"loss": float(np.mean([float(loss) for loss, _ in rows])), **figures}
 
 
 def recipe(options: FlowOptions, config: TrainConfig) -> Recipe:
@@ -90,6 +91,8 @@ def _open(options: FlowOptions, config: TrainConfig, *_: object) -> Setup:
     def network() -> WaveFlow:
         flow, rng = WaveFlow(flow_config), np.random.default_rng(config.loop.seed)
         flow.initialize(train(rng, EXAMPLES), rng)
+        if config.init is not None:
+            start_from(flow, config.init, PART, load_wave_flow)
         return flow
 
     def task(flow: WaveFlow, evaluated: WaveFlow) -> WaveTask:
@@ -113,7 +116,8 @@ def _open(options: FlowOptions, config: TrainConfig, *_: object) -> Setup:
 
 
 def _config(options: FlowOptions, config: TrainConfig) -> WaveFlowConfig:
-    fields: dict[str, Any] = {"variant": options.variant, **PRESETS[options.variant][config.preset]}
+    fields: dict[str, Any] = {"variant": options.variant, "denoising": options.denoising}
+    fields |= PRESETS[options.variant][config.preset]
     if kind_of(config.data) is Kind.TOY:
         fields["peak"] = PEAK
     if options.noise is not None:

@@ -1,7 +1,8 @@
 """A normalizing flow of waveforms: log p(x) of one kind of audio at every noise level, and hence its score.
 
     y = x + s(σ) ε,   s(σ)² = σ² + σ_0²,   ε ~ N(0, I)                   what is modelled
-    loss = -log p_σ(y)/T                                                 nats per sample
+    nats = -log p_σ(y)/T                                                 per sample
+    loss = nats + w · error of denoising                                 see sepcli.priors.flows
 
 Units: full scale is 1, log_prob is in nats per signal of T samples; tables show it divided by T. σ_0 is noise
 that is always present: without it, exactly periodic waves have no density. A larger σ_0 gives a smoother
@@ -43,7 +44,7 @@ from torch import Tensor, nn
 from sepcli.errors import InputError
 from sepcli.priors.audio.mel import HOP, MAX_BANDS, MelFrames
 from sepcli.priors.audio.wavenet import MAX_LAYERS, WaveNet
-from sepcli.priors.flows import Chain, MultiScale, Split, score_of
+from sepcli.priors.flows import Chain, MultiScale, Split, density_and_error, score_of
 from sepcli.priors.noise import NoiseEmbedding, noise_rows, noise_seeds, stratified_sigmas, without_variance
 from sepcli.priors.tarflow import TarFlow, with_level
 from sepcli.priors.transforms import ActNorm, Coupling, Flip, Invertible1x1, Lapped, Linear, Squeeze
@@ -98,6 +99,7 @@ class WaveFlowConfig:
         clean: fraction of training chunks with σ = 0.
         peak: greatest absolute value of a sample; 0: unbounded.
         mels: number of bands of the mel frames that the flow is conditioned on; 0: unconditional.
+        denoising: w, weight of the error of denoising in the loss.
 
     Raises:
         ValueError: The variant is unknown, or a value is out of range.
@@ -119,6 +121,7 @@ class WaveFlowConfig:
     clean: float = 0.1
     peak: float = 0.0
     mels: int = 0
+    denoising: float = 0.0
 
     def __post_init__(self) -> None:
         squeezes = min(self.squeezes, default=0) >= 1 and sum(self.squeezes) <= MAX_LAYERS
@@ -191,7 +194,7 @@ class WaveFlow(nn.Module):
         return gradient * ratio.to(gradient)
 
     def loss(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss () of the module's docstring on clean audio (B, T), and the metric ``nats``."""
+        """Return the loss () of the module's docstring of clean audio (B, T), and its figures."""
         return self.batch_loss(x, self.training_sigmas(len(x), rng), noise_seeds(len(x), rng))
 
     def batch_loss(
@@ -200,10 +203,16 @@ class WaveFlow(nn.Module):
         """Return the same for given σ (B,) and seeds (B,) of the noise."""
         sigma = sigma.to(x.device)
         with torch.autocast(x.device.type, enabled=False):
-            y = self.noisy(x[:, None], sigma, seeds)
-            context = self.context(sigma, self.mel_frames(x))
-            nats = -self.layers.log_prob(y, context).mean() / x.shape[-1]
-        return nats, {"nats": float(nats.detach())}
+            clean, noise = x[:, None], self._noise(x[:, None], sigma, seeds)
+            context, weight = self.context(sigma, self.mel_frames(x)), self.config.denoising
+            if not weight:
+                nats = -self.layers.log_prob(clean + noise, context).mean() / x.shape[-1]
+                return nats, {"nats": float(nats.detach())}
+            log_prob, error = density_and_error(
+                lambda y: self.layers.log_prob(y, context), clean, noise, self.noise_at(sigma)
+            )
+        nats = -log_prob.mean() / x.shape[-1]
+        return nats + weight * error, {"nats": float(nats.detach()), "denoising": float(error.detach())}
 
     @torch.no_grad()
     def initialize(self, x: Tensor, rng: np.random.Generator) -> None:
@@ -244,7 +253,7 @@ class WaveFlow(nn.Module):
 
     def noisy(self, x: Tensor, sigma: Tensor, seeds: NDArray[np.int64]) -> Tensor:
         """Add noise of s(σ) to signals (B, 1, T) for σ (B,) and seeds (B,)."""
-        return x + self.noise_at(sigma)[:, None, None] * noise_rows(x, seeds)
+        return x + self._noise(x, sigma, seeds)
 
     def training_sigmas(self, count: int, rng: np.random.Generator) -> Tensor:
         """Return random σ (B,) of training, stratified in ln σ."""
@@ -261,6 +270,10 @@ class WaveFlow(nn.Module):
         noise = self.noise_at(sigma)
         embedding: Tensor = self.embed(noise, None if mels is None else mels / 4)
         return with_level(noise, embedding) if isinstance(self.layers, TarFlow) else embedding
+
+    def _noise(self, x: Tensor, sigma: Tensor, seeds: NDArray[np.int64]) -> Tensor:
+        """Return noise of s(σ) like signals (B, 1, T), for σ (B,) and seeds (B,)."""
+        return self.noise_at(sigma)[:, None, None] * noise_rows(x, seeds)
 
     def _log_prob(self, x: Tensor, sigma: Tensor, mels: Tensor | None) -> Tensor:
         """Return log p_σ (B·K,) of every signal of x (B, K, 1, T) for σ ()."""

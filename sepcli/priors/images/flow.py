@@ -1,11 +1,12 @@
 """A normalizing flow of images as a prior: log p(x) at every noise level, and hence the score.
 
     y = x + (u - ½)/255 + σ ε,   u uniform on [0, 1), ε ~ N(0, I)         what is modelled
-    loss = -log p_σ(y)/(D ln 2) + log₂ 255                                bits per dimension
+    bits = -log p_σ(y)/(D ln 2) + log₂ 255                                per dimension
+    loss = bits + w · error of denoising                                  see sepcli.priors.flows
 
 Units: images x are in [0, 1], in steps of 1/255, and so are y, σ and all densities (nats, per unit of
 intensity and dimension; D dimensions). Uniform noise one step wide makes p a density without moving x; at σ =
-0 the loss is the bound on the bits per dimension of 8-bit images that Glow reports, and the total noise at
+0 the bits are the bound on the bits per dimension of 8-bit images that Glow reports, and the total noise at
 the level σ is s(σ) = √(σ² + 1/(12 · 255²)), never 0.
 
 p_σ is represented in one of two ways. One flow is conditioned on σ, and trained on all σ at once. Or there
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sepcli.errors import InputError
-from sepcli.priors.flows import score_of
+from sepcli.priors.flows import density_and_error, score_of
 from sepcli.priors.images.rows import column, drop_classes, rows_of
 from sepcli.priors.noise import (
     NoiseEmbedding,
@@ -81,6 +82,10 @@ class FlowConfig(Protocol):
     @property
     def class_dropout(self) -> float:
         """Fraction of training images whose class is dropped."""
+
+    @property
+    def denoising(self) -> float:
+        """w, weight of the error of denoising in the loss."""
 
 
 class FlowNetwork(Protocol):
@@ -146,7 +151,7 @@ class FlowPrior(nn.Module):
     def loss(
         self, images: Tensor, rng: np.random.Generator, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss () of the module's docstring, and the metric ``bits``, the same.
+        """Return the loss () of the module's docstring, and the metrics ``bits`` and ``denoising``.
 
         Images are (N, C, H, W) in [0, 1], classes (N,) int64; of several copies a random one is trained.
         """
@@ -170,9 +175,14 @@ class FlowPrior(nn.Module):
         sigma = sigma.to(device)
         with torch.autocast(device.type, enabled=False):  # the least noise is below bfloat16 resolution
             uniform, normal = noise_rows(images, seeds[:, 0], torch.rand), noise_rows(images, seeds[:, 1])
-            log_prob = self.flows[copy](_with_noise(images, sigma, uniform, normal), sigma, labels)
+            clean, noise = _dequantized(images, uniform), column(sigma) * normal
+            flow, weight = cast(FlowNetwork, self.flows[copy]), self.config.denoising
+            if not weight:
+                bits = bits_per_dim(flow(clean + noise, sigma, labels), images).mean()
+                return bits, {"bits": float(bits.detach())}
+            log_prob, error = density_and_error(lambda y: flow(y, sigma, labels), clean, noise, sigma)
         bits = bits_per_dim(log_prob, images).mean()
-        return bits, {"bits": float(bits.detach())}
+        return bits + weight * error, {"bits": float(bits.detach()), "denoising": float(error.detach())}
 
     @torch.no_grad()
     def initialize(self, images: Tensor, rng: np.random.Generator) -> None:
@@ -252,11 +262,11 @@ def noisy(images: Tensor, sigma: Tensor, rng: np.random.Generator) -> Tensor:
     generator = generator_of(rng)
     uniform = torch.rand(images.shape, generator=generator).to(images)
     normal = torch.randn(images.shape, generator=generator).to(images)
-    return _with_noise(images, sigma, uniform, normal)
+    return _dequantized(images, uniform) + column(sigma) * normal
 
 
-def _with_noise(images: Tensor, sigma: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-    return images + STEP * (uniform - 0.5) + column(sigma) * normal
+def _dequantized(images: Tensor, uniform: Tensor) -> Tensor:
+    return images + STEP * (uniform - 0.5)
 
 
 def bits_per_dim(log_prob: Tensor, images: Tensor) -> Tensor:

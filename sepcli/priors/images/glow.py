@@ -39,6 +39,7 @@ class GlowConfig:
         clean: fraction of training images with σ = 0.
         classes: names of the classes that the flow can be conditioned on.
         class_dropout: fraction of training images whose class is dropped.
+        denoising: weight of the error of denoising in the loss.
     """
 
     channels: int = 1
@@ -54,6 +55,7 @@ class GlowConfig:
     clean: float = 0.1
     classes: tuple[str, ...] = ()
     class_dropout: float = 0.5
+    denoising: float = 0.0
 
     @property
     def divisor(self) -> int:

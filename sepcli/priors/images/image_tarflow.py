@@ -38,6 +38,7 @@ class TarFlowConfig:
         clean: fraction of training images with σ = 0.
         classes: names of the classes that the flow can be conditioned on.
         class_dropout: fraction of training images whose class is dropped.
+        denoising: weight of the error of denoising in the loss.
 
     Raises:
         ValueError: a size is out of range.
@@ -57,6 +58,7 @@ class TarFlowConfig:
     clean: float = 0.1
     classes: tuple[str, ...] = ()
     class_dropout: float = 0.5
+    denoising: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = min(self.patch, self.width, self.heads, self.embedding // 2, *self.size) >= 1
@@ -89,6 +91,7 @@ class ImageTarFlow(nn.Module):
             heads=config.heads,
             embedding=config.embedding,
             positions=math.prod(self.size) // config.patch**2,
+            mixed=True,
         )
 
     def forward(self, y: Tensor, sigma: Tensor, labels: Tensor | None = None) -> Tensor:

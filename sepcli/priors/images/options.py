@@ -13,6 +13,7 @@ Classes = Literal["none", "halves", "digits", "folders"]
 """``halves`` (0-4, 5-9) and ``digits`` are MNIST's, ``folders`` the folders inside a folder of images."""
 Side = Annotated[int, Meta(ge=8, le=1024)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Weight = Annotated[float, Meta(ge=0, le=1e6)]
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,12 @@ class TarFlowOptions(ImageOptions):
     Attributes:
         patch: side of a patch, in pixels, of which the images' sides are multiples; default: 4.
         width: of the transformers, a multiple of 16; default: the preset's.
+        denoising: weight of the error of denoising in the loss; 0: likelihood alone.
     """
 
     patch: Annotated[int, Meta(ge=1, le=64)] | None = None
     width: Annotated[int, Meta(ge=16, le=4096, multiple_of=16)] | None = None
+    denoising: Weight = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,10 @@ class GlowOptions(ImageOptions):
         finetune_noise: whether the finished flow becomes one copy per noise level, each fine-tuned from the
             one before.
         levels: number of noise levels of ``finetune_noise``.
+        denoising: weight of the error of denoising in the loss; 0: likelihood alone.
     """
 
     clean: bool = False
     finetune_noise: bool = False
     levels: Annotated[int, Meta(ge=2, le=100)] = 10
+    denoising: Weight = 1.0

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from sepcli.catalog import card as cards
 from sepcli.catalog import resolve
-from sepcli.catalog.verified import verified
 from sepcli.datasets.detect import Kind, kind_of
 from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.datasets.image_splits import measure, named_classes, to_float_images
-from sepcli.errors import InputError, PriorError, UsageError
+from sepcli.errors import InputError, UsageError
 from sepcli.priors.images.denoiser import DenoiserConfig
 from sepcli.priors.images.diffusers import DiffusionUnetPrior
 from sepcli.priors.images.finetune_glow import check_finetune, finetune
@@ -30,6 +29,7 @@ from sepcli.priors.images.load import NETWORKS, load_image_prior
 from sepcli.priors.images.ncsn import NcsnConfig
 from sepcli.priors.images.options import DenoiserOptions, GlowOptions, ImageOptions, TarFlowOptions
 from sepcli.priors.images.train_task import PRESETS, ImageData, ImageTask, data_facts, open_images
+from sepcli.priors.start import start_from
 from sepcli.protocols import ProgressCallback
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
@@ -201,9 +201,10 @@ def _config(
         **PRESETS[config.family][config.preset],
     }
     if isinstance(options, GlowOptions):
-        return GlowConfig(**fields, scales=fitting_scales(*size), sigmas=(0.0,) if options.clean else ())
+        sigmas = (0.0,) if options.clean else ()
+        return GlowConfig(**fields, scales=fitting_scales(*size), sigmas=sigmas, denoising=options.denoising)
     if isinstance(options, TarFlowOptions):
-        return _patches({**fields, **_given(options)})
+        return _patches({**fields, **_given(options), "denoising": options.denoising})
     if not isinstance(options, DenoiserOptions):
         return NcsnConfig(**fields)
     (mean, std), (p_mean, p_std) = measure(train), NOISE[channels]
@@ -243,17 +244,5 @@ def _network(network_config: Config, config: TrainConfig, train: LabelledImages)
         chosen = rng.integers(0, len(train.images), EXAMPLES)
         network.initialize(to_float_images(train.images[chosen]), rng)
     if config.init is not None:
-        _start_from(network, config.init)
+        start_from(network, config.init, config.family, load_image_prior)
     return network
-
-
-def _start_from(network: Trainable, init: str) -> None:
-    card, folder = resolve.find(init)
-    try:
-        network.load_state_dict(load_image_prior(verified(card, folder)).state_dict())
-    except RuntimeError as error:
-        raise PriorError(
-            f"prior {card.name} is of another network than the one to be trained",
-            "choose the family, preset and classes that it was trained with",
-            argument="init",
-        ) from error

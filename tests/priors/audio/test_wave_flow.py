@@ -14,12 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from train_request import run
 from wave_flows import draw, flow
 
+from sepcli.catalog import card as cards
 from sepcli.errors import InputError, PriorError
+from sepcli.priors.audio.load_flows import load_wave_flow
 from sepcli.priors.audio.wave_flow import VARIANTS, WaveFlowConfig
 from sepcli.separation.independent import IndependentPriors
 from sepcli.training.loop import write_weights
+from sepcli.training.task import LoopSettings
 
 COUPLINGS = tuple(variant for variant in VARIANTS if variant != "tarflow")
 
@@ -176,3 +180,17 @@ def test_what_is_refused() -> None:
     for fields in wrong:
         with pytest.raises(ValueError, match="flow"):
             make(**fields)
+
+
+def test_training_can_start_from_a_trained_flow(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    common = {"data": Path("toy-waves"), "family": "flow", "preset": "tiny", "batch": 2, "tokens": 128}
+    common |= {"loop": LoopSettings(steps=1, learning_rate=1e-12)}
+    run(dict(common, out=first, sources=("sine",), loop=LoopSettings(steps=2)))
+    run(dict(common, out=second, sources=("square",), init=str(first)))
+    before, after = (load_wave_flow(folder).state_dict() for folder in (first, second))
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    assert [each["prior"] for each in cards.read(second).parts["flow"].history] == ["first"]
+    for other in ({"init": "mnist"}, {"init": str(first), "variant": "tarflow"}):
+        with pytest.raises(PriorError, match="another network"):
+            run(dict(common, out=tmp_path / "third", sources=("square",), **other))

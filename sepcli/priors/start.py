@@ -1,0 +1,33 @@
+"""Training that starts from the weights of a trained prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from sepcli.catalog import resolve
+from sepcli.catalog.bounded import Files
+from sepcli.catalog.verified import verified
+from sepcli.errors import PriorError
+
+
+def start_from(network: nn.Module, init: str, part: str, load: Callable[[Files], nn.Module]) -> None:
+    """Copy the weights of a part of a prior, name or folder, into a network of the same shape.
+
+    Raises:
+        PriorError: there is no such prior, it is damaged, or it is of another network.
+    """
+    card, folder = resolve.find(init)
+    other = PriorError(
+        f"prior {card.name} is of another network than the one to be trained",
+        "choose the family, preset and settings that it was trained with",
+        argument="init",
+    )
+    if part not in card.parts:
+        raise other
+    before = load(verified(card, folder)).state_dict()
+    try:
+        network.load_state_dict(before)
+    except RuntimeError as error:
+        raise other from error
