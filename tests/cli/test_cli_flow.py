@@ -134,7 +134,7 @@ def test_cross_likelihood(flows: dict[str, Path], tmp_path: Path, capsys: pytest
         (["--sources", "sine", "--preset", "huge"], "huge"),
         (["--sources", "sine", "--tokens", "900"], "230400"),
         (["--sources", "sine", "--set", "size=8"], "size"),
-        (["--sources", "sine", "--init", "toy-waves"], "flow"),
+        (["--sources", "sine", "--family", "variational", "--init", "toy-waves"], "variational"),
         (["--sources", "sine", "--family", "denoiser"], "denoiser"),
         (["--sources", "sine", "--family", "vqvae"], "vqvae"),
         (["--data", str(Path(__file__).parents[1] / "data" / "digits")], "digits"),
