@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A flow of MNIST's digits, and BASIS with it, by one draw and by the likeliest of ten:
+# A flow of MNIST's digits, and BASIS with it, by one sample and by the likeliest of ten:
 # bash mnist-flows.sh MNIST_DIR OUT_DIR
 #
 # OUT_DIR/mnist-flow is an autoregressive flow by default; FAMILY=glow makes OUT_DIR/mnist-glow instead. An hour and a
@@ -7,7 +7,7 @@
 # whole); run again after an interruption, it goes on where it was. One flow is conditioned on the noise, which costs
 # less; with FAMILY=glow, FINETUNE=1 is the paper's way, a flow of clean images first and then a copy of it for every
 # noise level. Where there is a GPU, set PRESET=base, BUDGET and PAIRS=6000. Rows are those of Langevin dynamics with
-# the paper's settings (1,000 evaluations) and of halving, by one draw and by the likeliest of ten;
+# the paper's settings (1,000 evaluations) and of halving, by one sample and by the likeliest of ten;
 # ROWS="langevin-1 halving-1 halving-10" leaves out the dearest.
 set -euo pipefail
 data=${1:?MNIST_DIR} out=${2:?OUT_DIR}

@@ -72,9 +72,9 @@ COMMANDS: Mapping[str, str] = {
     "mnist-flow": f"{_DIGITS} mnist-flow --batch 16",
     "mnist-flow-langevin": "--dataset mnist --data MNIST --pairs 20 --metric psnr --prior mnist-flow"
     " --sampler langevin --set preset=paper --batch 10",
-    "mnist-glow": f"{_DIGITS} examples/reproduce/mnist-glow --batch 16",
     "mnist-flow-ten": "--dataset mnist --data MNIST --pairs 16 --metric psnr --prior mnist-flow"
     " --samples 10 --batch 4",
+    "mnist-glow": f"{_DIGITS} examples/reproduce/mnist-glow --batch 16",
     "mnist-lass": f"{_DIGITS} mnist-lass",
     "mnist-lass-three": "--dataset mnist --data MNIST --pairs 20 --metric psnr --prior mnist-lass --sum 3"
     " --batch 1 --set candidates=128 --set max_candidates=1024",

@@ -5,13 +5,13 @@ prior of all latents is N(0, I), so that
 
     log p(x) = Σ log N(z; 0, I) + Σ log-determinants
 
-Flows are trained by likelihood and, as samplers use their score, by the error of denoising with it:
+Flows may be trained by likelihood and, as samplers use their score, by the error of denoising with it:
 
     D(y) = y + s² ∇ log p_s(y),   y = x + s ε                            Tweedie's formula
     error = (1/s² + 1/d²) |D(y) - x|²/dimensions                         relative to that of the best linear D
 
-Both have their minimum at the same density, p_s. What a flow cannot represent, or has not learned yet, they
-weigh differently: by likelihood alone a denoiser is far from the best long after the density looks right.
+Both are least at the same density, p_s, and weigh the errors of a flow differently: one that is trained by
+likelihood alone denoises far worse than a denoiser (``examples/benchmarks/flow_quality.py``).
 
 Source: Dinh et al. 2017 (RealNVP), the scales; Kingma & Dhariwal 2018 (Glow); Vincent 2011, denoising score
     matching; Karras et al. 2022, its weights.
@@ -31,8 +31,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sepcli.priors.transforms import ActNorm, Coupling, Transform
 
-SPREAD = 0.3
-"""d, about the standard deviation of images in [0, 1] and of loud audio."""
+DATA_STD = 0.3
+"""d, about the standard deviation of images in [0, 1]; it only weighs noise levels."""
 
 
 class Chain(nn.Module):
@@ -158,7 +158,7 @@ def density_and_error(
         values = log_prob(noisy)
         (score,) = torch.autograd.grad(values.sum(), noisy, create_graph=recorded)
     variance = std.square().view(-1, *[1] * (clean.dim() - 1))
-    weight = torch.where(variance > 0, 1 / variance.clamp(min=1e-12) + 1 / SPREAD**2, 0.0)
+    weight = torch.where(variance > 0, 1 / variance.clamp(min=1e-12) + 1 / DATA_STD**2, 0.0)
     error = (weight * (noise + variance * score).square()).mean()
     return (values if recorded else values.detach()), error
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from sepcli.catalog import resolve
 from sepcli.catalog.bounded import Files
+from sepcli.catalog.card import Card
 from sepcli.catalog.verified import verified
 from sepcli.errors import PriorError
 
@@ -19,15 +20,28 @@ def start_from(network: nn.Module, init: str, part: str, load: Callable[[Files],
         PriorError: there is no such prior, it is damaged, or it is of another network.
     """
     card, folder = resolve.find(init)
-    other = PriorError(
-        f"prior {card.name} is of another network than the one to be trained",
-        "choose the family, preset and settings that it was trained with",
-        argument="init",
-    )
-    if part not in card.parts:
-        raise other
+    check_part(card, part)
     before = load(verified(card, folder)).state_dict()
     try:
         network.load_state_dict(before)
     except RuntimeError as error:
-        raise other from error
+        raise another_network(card) from error
+
+
+def check_part(card: Card, part: str) -> None:
+    """Check that a prior has the part that is to be trained.
+
+    Raises:
+        PriorError: it does not.
+    """
+    if part not in card.parts:
+        raise another_network(card)
+
+
+def another_network(card: Card) -> PriorError:
+    """Return the error of a prior from which training cannot start."""
+    return PriorError(
+        f"prior {card.name} is of another network than the one to be trained",
+        "choose the family, preset and settings that it was trained with",
+        argument="init",
+    )

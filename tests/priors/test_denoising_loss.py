@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sepcli.priors.audio.wave_flow import PRESETS, WaveFlow, WaveFlowConfig
-from sepcli.priors.flows import SPREAD, density_and_error
+from sepcli.priors.flows import DATA_STD, density_and_error
 from sepcli.priors.images.glow import GlowConfig, glow_prior
 from sepcli.priors.images.image_tarflow import TarFlowConfig, tarflow_prior
 
@@ -29,10 +29,10 @@ def gaussian(variance: Tensor) -> Callable[[Tensor], Tensor]:
 @pytest.mark.parametrize("std", [0.1, 0.3, 2.0])
 @torch.no_grad()
 def test_the_error_of_the_true_density_is_that_of_the_best_linear_denoiser(std: float) -> None:
-    clean, noise = SPREAD * normal(40, 1, 500), std * normal(40, 1, 500, seed=1)
+    clean, noise = DATA_STD * normal(40, 1, 500), std * normal(40, 1, 500, seed=1)
     stds = torch.full((40,), std).double()
     errors = [
-        float(density_and_error(gaussian(factor * (stds[0] ** 2 + SPREAD**2)), clean, noise, stds)[1])
+        float(density_and_error(gaussian(factor * (stds[0] ** 2 + DATA_STD**2)), clean, noise, stds)[1])
         for factor in (0.8, 1.0, 1.25)
     ]
     assert errors[1] == pytest.approx(1.0, abs=0.03)
@@ -46,7 +46,7 @@ def test_density_and_score_are_those_of_the_flow_and_clean_signals_have_no_error
     values, error = density_and_error(gaussian(torch.tensor(2.0)), clean, noise, stds)
     torch.testing.assert_close(values, gaussian(torch.tensor(2.0))(clean + noise))
     denoised = (clean + noise) * (1 - stds[:, None] ** 2 / 2)
-    weights = torch.tensor([0.0, 1 / 0.25, 1.0]).double() + torch.tensor([0.0, 1.0, 1.0]) / SPREAD**2
+    weights = torch.tensor([0.0, 1 / 0.25, 1.0]).double() + torch.tensor([0.0, 1.0, 1.0]) / DATA_STD**2
     torch.testing.assert_close(error, (weights[:, None] * (denoised - clean).square()).mean())
     assert float(density_and_error(gaussian(torch.tensor(2.0)), clean[:1], noise[:1], stds[:1])[1]) == 0.0
 
@@ -87,7 +87,11 @@ def test_the_gradient_of_the_loss_is_its_slope(name: str) -> None:
     loss.backward()
     likelihood = figures["bits"] if "bits" in figures else figures["nats"]
     assert float(loss.detach()) == pytest.approx(likelihood + 0.7 * figures["denoising"], rel=1e-6)
-    directions = {key: torch.randn_like(weight) for key, weight in network.named_parameters()}
+    rng = torch.Generator().manual_seed(3)
+    directions = {
+        key: torch.randn(weight.shape, generator=rng, dtype=weight.dtype)
+        for key, weight in network.named_parameters()
+    }
     slope = sum(
         float((weight.grad * directions[key]).sum())
         for key, weight in network.named_parameters()

@@ -26,6 +26,7 @@ from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.priors.audio.options import DenoiserOptions
 from sepcli.priors.audio.spectral_net import SpectralConfig
 from sepcli.priors.select import is_single
+from sepcli.priors.start import another_network, check_part
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
 from sepcli.training.checkpoints import Progress
@@ -194,6 +195,7 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
             "choose a denoiser of audio",
             argument="init",
         )
+    check_part(card, PART)
     before = load_mdct_denoiser(verified(card, folder))
     low = before.config.low or wanted.low
     config = replace(
@@ -204,11 +206,7 @@ def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
         interference_trained=wanted.interference_trained,
     )
     if replace(config, band_std=wanted.band_std) != replace(wanted, low=low):
-        raise PriorError(
-            f"prior {card.name} is of another network than the one to be trained",
-            "choose the preset and the width that it was trained with",
-            argument="init",
-        )
+        raise another_network(card)
     started = SpectralPrior(config)
     started.load_state_dict(before.state_dict(), strict=low == before.config.low)
     return started

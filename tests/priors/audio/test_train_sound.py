@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from example_scripts import TOY_FLOWS
 from PIL import Image
 from train_request import run
 
@@ -93,6 +94,8 @@ def test_it_starts_from_a_trained_prior(
     assert (told["prior"], told["steps"]) == ("p", 4)
     with pytest.raises(PriorError, match="prior p"):
         run(request(recordings, tmp_path / "q", init=init, preset="small", loop=still))
+    with pytest.raises(PriorError, match="another network"):
+        run(request(recordings, tmp_path / "q", init=str(TOY_FLOWS / "priors" / "1"), loop=still))
 
 
 @pytest.mark.slow
