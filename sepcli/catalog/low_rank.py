@@ -3,7 +3,7 @@
 A matrix (O, I), or a tensor (O, …) with the axes after the first flattened, is W + L R: W of the base, L
 (O, r) and R (r, I) in the file, as ``NAME:left`` and ``NAME:right``. Other tensors of the file are whole,
 those that it lacks are the base's. Its metadata are ``base``, PRIOR/PART, and ``base_sha256``, the hash of
-the weights of that part, so that it never meets others.
+the weights of that part, so that it never meets others. The base may be such a difference itself.
 
 Source: Hu et al. 2021 (LoRA), here of a finished training, by the singular value decomposition.
 """
@@ -79,7 +79,7 @@ def complete(
         stored: the tensors of the file, floats.
         metadata: of the file; without a base the tensors are returned as they are.
         path: of the file.
-        read: reads the weights of the base, which must be whole.
+        read: reads the weights of the base.
 
     Raises:
         PriorError: there is no such base, it has other weights, or the factors do not fit it.

@@ -102,24 +102,6 @@ def read_weights(path: Files) -> dict[str, Tensor]:
         PriorError: its integers and scales do not fit each other, or are of a newer version; or its base is
             not there.
     """
-    stored, metadata = _read_floats(path)
-    return complete(stored, metadata, path, read_whole)
-
-
-def read_whole(path: Files) -> dict[str, Tensor]:
-    """Return the tensors of a network as ``read_weights``, of a file that has no base.
-
-    Raises:
-        PriorError: it has one.
-    """
-    stored, metadata = _read_floats(path)
-    if BASE in metadata:
-        raise _damaged(path, "they are a difference from others, and the base of a difference")
-    return stored
-
-
-def _read_floats(path: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a file with integers scaled, and its metadata."""
     stored, metadata = read_tensors(path)
     scales = {name.removesuffix(SCALE): stored.pop(name) for name in list(stored) if name.endswith(SCALE)}
     if scales or any(tensor.dtype == torch.int8 for tensor in stored.values()):
@@ -130,7 +112,7 @@ def _read_floats(path: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
         stored[name] = stored[name].float() * scale
     if unscaled := [name for name, tensor in stored.items() if tensor.dtype == torch.int8]:
         raise _damaged(path, f"{unscaled[0]} has no scale")
-    return stored, metadata
+    return complete(stored, metadata, path, read_weights)
 
 
 def read_tensors(file: Files) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -170,7 +152,7 @@ def convert(source: Files, target: Path, storage: Storage, difference: Differenc
     rounded = rounded or {name for name, tensor in tensors.items() if _is_large(tensor)}
     kept: Mapping[str, Tensor] = tensors
     if difference is not None:
-        base = read_whole(difference.file())
+        base = read_weights(difference.file())
         if {n: t.shape for n, t in base.items()} != {n: t.shape for n, t in tensors.items()}:
             raise PriorError(f"{difference.base} is another network", "choose the prior it was trained from")
         kept = factors(base, tensors, difference.rank)

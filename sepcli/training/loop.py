@@ -26,6 +26,7 @@ from sepcli.catalog import storage as storages
 from sepcli.catalog.card import DEFAULT_STORAGE, Storage
 from sepcli.errors import InputError, SepError
 from sepcli.protocols import ProgressCallback
+from sepcli.training.adapters import whole_state
 from sepcli.training.checkpoints import (
     CHECKPOINT,
     FINISHED,
@@ -278,12 +279,8 @@ def _write(run: _Run, progress: Progress, weights: bool) -> None:
 def write_weights(model: nn.Module, path: Path, storage: Storage = DEFAULT_STORAGE) -> None:
     """Write a module as safetensors, parameters in a storage and buffers as they are, atomically.
 
-    Own parameters of modules with a true attribute ``exact`` are not rounded either.
+    Own parameters of modules with a true attribute ``exact`` are not rounded either; of factors their product
+    is written.
     """
-    rounded = {
-        f"{path}.{name}".removeprefix(".")
-        for path, module in model.named_modules()
-        if not getattr(module, "exact", False)
-        for name, _ in module.named_parameters(recurse=False)
-    }
-    storages.write_weights(path, storages.pack(model.state_dict(), rounded, storage))
+    state, rounded = whole_state(model)
+    storages.write_weights(path, storages.pack(state, rounded, storage))

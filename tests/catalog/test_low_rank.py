@@ -13,7 +13,7 @@ from torch import Tensor
 from sepcli.catalog import card as cards
 from sepcli.catalog import index, resolve
 from sepcli.catalog.low_rank import BASE, HASH, LEFT, RIGHT, Difference, complete, factors
-from sepcli.catalog.storage import convert, read_weights, read_whole
+from sepcli.catalog.storage import convert, read_weights
 from sepcli.catalog.verified import verified
 from sepcli.cli.app import run
 from sepcli.errors import PriorError
@@ -127,11 +127,15 @@ def test_factors_that_do_not_fit_are_refused(base: Tensors) -> None:
             complete(bad, metadata, path, read_weights)
 
 
-def test_a_base_is_never_a_difference(base: Tensors, tmp_path: Path) -> None:
-    path = tmp_path / "low.safetensors"
-    save_file(base, path, BUNDLED.metadata())
-    with pytest.raises(PriorError, match="difference"):
-        complete({}, BUNDLED.metadata(), path, lambda _: read_whole(path))
+def test_a_base_may_be_a_difference_itself(tmp_path: Path) -> None:
+    of_difference = Difference("songs-other/denoiser", 2)
+    before = read_weights(of_difference.file())
+    trained, whole, low = changed(before, 2), tmp_path / "whole.safetensors", tmp_path / "low.safetensors"
+    save_file(trained, whole)
+    assert 0 < convert(whole, low, "int8", of_difference) < 0.01
+    after = read_weights(low)
+    for name, tensor in trained.items():
+        assert float((after[name].float() - tensor).norm()) <= 0.02 * float(tensor.norm()) + 1e-6
 
 
 def test_a_prior_that_is_its_base_needs_no_weights(

@@ -83,30 +83,39 @@ def make_songs(data: Path, classes: Sequence[str]) -> Path:
     return data
 
 
+def make_denoiser(out: Path, data: Path, source: str) -> Path:
+    """A tiny denoiser of a source of songs, trained for one step."""
+    loop = LoopSettings(seconds=None, steps=1, validations=1)
+    words = {
+        "family": "denoiser",
+        "preset": "tiny",
+        "sources": (source,),
+        "batch": 2,
+        "tokens": 16,
+        "validated": 2,
+    }
+    run({**words, "data": data, "out": out, "cache": None, "device": torch.device("cpu"), "loop": loop})
+    return out
+
+
 @pytest.mark.slow
 def test_speech_and_music_are_trained_combined_and_measured(tmp_path: Path) -> None:
     data, out = make_songs(tmp_path / "set", ("Speech", "Music")), tmp_path / "out"
-    settings = {"PRESET": "tiny", "WIDTH": "16", "BUDGET": "1s", "VALIDATED": "2", "PAIRS": "1"}
-    run_script("reproduce/speech-music.sh", data, data, out, **settings)
+    first = make_denoiser(tmp_path / "first", data, "music")
+    settings = {"PRESET": "tiny", "BUDGET": "1s", "VALIDATED": "2", "PAIRS": "1", "INIT": str(first)}
+    run_script("reproduce/speech-music.sh", data, data, out, **settings, RANK="4")
     assert cards.read(out / "speech-music").sources == ("speech", "music")
     results = json.loads((out / "speech-music.json").read_text())["results"]
     assert {"sepcli", "average", "oracle mask"} <= set(results["sdr"])
+    entry = cards.read(out / "speech-music" / "speech").parts["denoiser"]
+    assert "--set rank=4" in entry.training["command"]
+    assert [before["prior"] for before in entry.history] == ["speech", "first"]
 
 
 @pytest.mark.slow
 def test_the_script_trains_combines_and_measures(tmp_path: Path) -> None:
     data = make_songs(tmp_path / "slakh", CLASSES)
-    first, out = tmp_path / "first", tmp_path / "out"
-    loop = LoopSettings(seconds=None, steps=1, validations=1)
-    words = {
-        "family": "denoiser",
-        "preset": "tiny",
-        "sources": ("drums",),
-        "batch": 2,
-        "tokens": 16,
-        "validated": 2,
-    }
-    run({**words, "data": data, "out": first, "cache": None, "device": torch.device("cpu"), "loop": loop})
+    first, out = make_denoiser(tmp_path / "first", data, "drums"), tmp_path / "out"
     settings = {"PRESET": "tiny", "BUDGET": "2s", "SONGS_INIT": f"{first} {first} {first}", "SONGS": "1"}
     run_script("reproduce/songs.sh", data, out, **settings)
     card = cards.read(out / "songs")

@@ -26,6 +26,9 @@ class DenoiserOptions:
         equalization: with ``songs``, standard deviation in dB of random changes of the spectrum of each stem.
         compile: whether the loss is compiled first, which takes a minute and a C++ compiler.
         validated: held-out chunks per validation, four times as many with ``interference``.
+        rank: of the difference from ``base`` that is trained of every matrix, so that the prior can be stored
+            in a fraction of its size; 0: all weights are trained.
+        base: the prior from which the difference is taken; default: the one that training starts from.
     """
 
     interference: tuple[str, ...] = ()
@@ -35,15 +38,25 @@ class DenoiserOptions:
     equalization: Annotated[float, Meta(ge=0, le=24)] = 0.0
     compile: bool = False
     validated: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    rank: Annotated[int, Meta(ge=0, le=4096)] = 0
+    base: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values out of range, ``low_bands`` or ``songs`` without interference, and both."""
+        """Refuse values out of range, and ``base``, ``low_bands`` and ``songs`` without what they need."""
         check(self)
+        if self.base is not None and not self.rank:
+            raise UsageError("base is of a difference of low rank", "add rank", argument="settings.base")
         for name in ("low_bands", "songs"):
             if getattr(self, name) and not self.interference:
                 raise UsageError(
                     f"{name} needs sources to reject", "add interference", argument=f"settings.{name}"
                 )
+        if self.low_bands and self.rank:
+            raise UsageError(
+                "low_bands trains a new network, and rank a difference",
+                "choose one of them",
+                argument="settings.rank",
+            )
         if self.low_bands and self.songs:
             raise UsageError(
                 "low_bands trains one network and songs both", "choose one of them", argument="settings.songs"

@@ -29,6 +29,7 @@ from sepcli.priors.select import is_single
 from sepcli.priors.start import another_network, check_part
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
+from sepcli.training.adapters import add_adapters
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
@@ -47,6 +48,8 @@ busy. The overlap is longer for networks with a longer reach; see ``overlap_for`
 LOW: Mapping[str, Any] = {"low": 32, "p_mean": -3.5, "p_std": 1.2}
 """Bands of the second network, up to 690 Hz, and the noise of its training: that of a separation by
 interference-trained priors."""
+LOW_BANDS_START = "low_bands adds a network to a trained prior"
+RANK_START = "rank is of a difference from a trained prior"
 OpenTask = Callable[[SpectralPrior, SpectralPrior], Task]
 """(network, its average) → what is trained."""
 LABELS: Mapping[str, str] = {
@@ -61,17 +64,17 @@ def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
     """Decide how a denoiser of one source is trained.
 
     Raises:
-        UsageError: several sources, ``low_bands`` without a trained prior, or interference that is neither a
-            folder nor a class of the songs.
+        UsageError: several sources, ``low_bands`` or ``rank`` without a trained prior, or interference that
+            is neither a folder nor a class of the songs.
     """
-    if options.low_bands and config.init is None:
-        raise UsageError(
-            "low_bands adds a network to a trained prior", "name the prior to start from", argument="init"
-        )
+    for used, reason in ((options.low_bands, LOW_BANDS_START), (options.rank, RANK_START)):
+        if used and config.init is None:
+            raise UsageError(reason, "name the prior to start from", argument="init")
     config = replace(config, sources=recordings.source_names(config))
     others = tuple(_interference(config.data, name) for name in options.interference)
     left_out = {"compile", "validated", *(() if options.songs else ("songs", "equalization"))}
     left_out |= {"width"} if options.width is None else set()
+    left_out |= set() if options.rank else {"rank", "base"}
     identity = {key: value for key, value in asdict(options).items() if key not in left_out}
     return Recipe(PART, config.sources, identity, partial(_open, options, config, others))
 
@@ -120,6 +123,7 @@ def _open(
     )
     with seeded(config.loop.seed):
         started = None if config.init is None else _start_from(network_config, config.init)
+        base = None if options.base is None else _start_from(network_config, options.base)
     network_config = network_config if started is None else started.config
 
     def task(network: SpectralPrior, evaluated: SpectralPrior) -> Task:
@@ -134,7 +138,7 @@ def _open(
 
     return Setup(
         network_config,
-        Stage(lambda: _network(network_config, started, options.low_bands), task),
+        Stage(lambda: _network(network_config, started, options, base), task),
         recordings.card_of(config, "score", rate, {**STREAM, "overlap": overlap_for(network_config)}),
         finish=lambda: _facts(train, network_config, config, options),
         preview=preview,
@@ -168,9 +172,16 @@ def _data(
     return train, chunks
 
 
-def _network(config: SpectralConfig, started: SpectralPrior | None, low_bands: bool) -> SpectralPrior:
+def _network(
+    config: SpectralConfig,
+    started: SpectralPrior | None,
+    options: DenoiserOptions,
+    base: SpectralPrior | None,
+) -> SpectralPrior:
     prior = SpectralPrior(config) if started is None else started
-    if low_bands and prior.low is not None:
+    if options.rank:
+        add_adapters(prior, (base or prior).state_dict(), options.rank)
+    if options.low_bands and prior.low is not None:
         prior.requires_grad_(False)
         prior.low.requires_grad_(True)
     return prior

@@ -98,6 +98,31 @@ def test_it_starts_from_a_trained_prior(
         run(request(recordings, tmp_path / "q", init=str(TOY_FLOWS / "priors" / "1"), loop=still))
 
 
+def test_a_difference_of_low_rank_is_trained(
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
+) -> None:
+    start, rank, fast = str(finished[0]), 3, replace(LOOP, learning_rate=0.5)  # of which warm-up takes most
+    run(request(recordings, tmp_path / "whole", init=start, loop=fast))
+    run(request(recordings, tmp_path / "p", init=start, rank=rank, loop=fast))
+    again = {"init": str(tmp_path / "whole"), "base": start, "rank": rank, "loop": fast}
+    run(request(recordings, tmp_path / "q", **again))
+    before = load_mdct_denoiser(finished[0]).state_dict()
+    for out in ("p", "q"):
+        after = load_mdct_denoiser(tmp_path / out).state_dict()
+        assert after.keys() == before.keys()
+        moved = (after["net.enter.weight"] - before["net.enter.weight"]).flatten(1)
+        values = torch.linalg.svdvals(moved.float())
+        assert values[rank - 1] > 5 * values[rank]  # what is left is the rounding of the file
+    assert resolve.find(str(tmp_path / "q"))[0].parts["denoiser"].history[0]["prior"] == "whole"
+    low = {"low_bands": True, "interference": (str(recordings),)}
+    for wrong in ({"init": None}, {"rank": 0, "base": start}, low):
+        with pytest.raises(UsageError, match="rank"):
+            run(request(recordings, tmp_path / "r", **{"init": start, "rank": rank, **wrong}))
+    with pytest.raises(PriorError, match="another network"):
+        run(request(recordings, tmp_path / "r", init=start, rank=rank, base="slakh-drums"))
+    assert not (tmp_path / "r").exists()
+
+
 @pytest.mark.slow
 def test_the_lowest_bands_get_a_network_of_their_own(
     finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
