@@ -82,8 +82,7 @@ COMMANDS: Mapping[str, str] = {
     "drums-bass-lass": f"{_PAIRS} sdr --method lass --pairs 12",
     "songs": "--dataset musdb --data FULLMIX --split test --prior songs --metric sdr,si-sdri",
     "songs-whole": "--dataset slakh --data SONGS --split test --prior songs --metric sdr,si-sdri,pes",
-    "speech-music": "--dataset slakh --data VOICES --split test --prior OUT/speech-music --pairs 48"
-    " --set steps=4 --set sigma_max=0.03 --set sigma_min=0.003 --set rho=2 --set eta=0.5"
+    "speech-music": "--dataset slakh --data VOICES --split test --prior speech-music --pairs 48"
     " --metric sdr,si-sdri",
     "drums-bass-baselines": f"{_PAIRS} sdr --pairs 50 {_BASELINES}",
     "cifar10-pairs": "--dataset cifar10 --data CIFAR10 --prior cifar10 --pairs 500 --batch 16"
@@ -146,7 +145,7 @@ ROWS = (
     Row("songs", "full mixes: drums, bass and other, SDR", "–", "sdr"),
     Row("songs-whole", "whole songs: drums, bass and other, SDR", "–", "sdr", short=False),
     Row("songs-whole", "whole songs, level where a source is silent", "–", "pes", short=False),
-    Row("speech-music", "speech beside music, a prior that is not bundled, SDR", "–", "sdr", short=False),
+    Row("speech-music", "speech beside music, other voices and pieces, SDR", "–", "sdr"),
     Row("drums-bass-lass", "drums + bass, by LASS, as decoded, SDR", _LASS, "sdr", "sepcli raw"),
     Row(
         "drums-bass-baselines",
