@@ -217,7 +217,7 @@ def evaluate(
     require(Seed, seed=seed)
     require(Batch, batch=batch)
     from sepcli.evaluation.run import run
-    from sepcli.evaluation.tasks import task_of
+    from sepcli.evaluation.tasks.choice import task_of
 
     task = task_of(separator, items, metrics, samples=samples)
     return run(task, metrics, seed=seed, batch=batch, on_progress=on_progress)

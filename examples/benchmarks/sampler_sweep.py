@@ -26,7 +26,8 @@ from sepcli.evaluation.score import score_track
 from sepcli.priors.load import load_selection
 from sepcli.priors.select import choose
 from sepcli.protocols import Engine
-from sepcli.signal.consistency import fft_size, wiener
+from sepcli.signal.consistency import wiener
+from sepcli.signal.spectra import fft_size
 
 RMS = 0.1
 """RMS of normalized mixtures."""

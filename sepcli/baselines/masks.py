@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sepcli.signal.consistency import fft_size
+from sepcli.signal.spectra import fft_size
 
 Array = NDArray[np.float64]
 MaskFunction = Callable[[Array], Array]

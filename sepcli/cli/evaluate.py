@@ -49,7 +49,8 @@ def evaluate(options: EvaluateOptions) -> None:
     targets = {"--out": out, "--plot": options.plot, "--csv": options.csv, "--html": options.html}
     journal = None if out is None else out.parent / f"{out.name}.partial"
     check_targets(targets, options.overwrite, journal)
-    console.load("torch", quiet)
+    if request.kind != FINISHED:
+        console.load("torch", quiet)
     work, make, executor = _work(request)
     from sepcli.evaluation.run import NothingScored, run
 

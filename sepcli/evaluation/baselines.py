@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from sepcli.evaluation.score import TrackScore, score_track
 from sepcli.metrics.tracks import Signals
-from sepcli.signal.consistency import fft_size
+from sepcli.signal.spectra import fft_size, hann, istft, stft
 
 AVERAGE, ORACLE = "average", "oracle mask"
 """Names of the rows."""
 MASK_WINDOW_SECONDS = 2048 / 22050
-PART = 64
+PART = 32
 """Length of the parts of a track that are masked at a time, in windows: their spectra stay in the caches."""
 
 
@@ -43,11 +43,11 @@ def score_rows(
         metrics: keys of ``sepcli.metrics.METRICS``, of tracks.
         sample_rate: Hz.
     """
-    mixed, sources = torch.from_numpy(mixture).T, torch.from_numpy(references).transpose(1, 2)
+    mixed, sources = mixture.T, references.transpose(0, 2, 1)
     scored = slice(len(stems))
     beside: dict[str, Callable[[], Signals]] = {
-        AVERAGE: lambda: average(mixed, weights)[scored].transpose(1, 2).numpy(),
-        ORACLE: lambda: oracle_mask(mixed, sources, weights, sample_rate)[scored].transpose(1, 2).numpy(),
+        AVERAGE: lambda: average(mixed, weights)[scored].transpose(0, 2, 1),
+        ORACLE: lambda: oracle_mask(mixed, sources, weights, sample_rate)[scored].transpose(0, 2, 1),
     }
     return [
         score
@@ -58,12 +58,12 @@ def score_rows(
     ]
 
 
-def average(mixture: Tensor, weights: Sequence[float]) -> Tensor:
+def average(mixture: Signals, weights: Sequence[float]) -> Signals:
     """Return mixture / K (C, T) as every source's share, x_k = m / (K α_k), (K, C, T)."""
-    return torch.stack([mixture / (len(weights) * weight) for weight in weights])
+    return np.stack([mixture / np.float32(len(weights) * weight) for weight in weights])
 
 
-def oracle_mask(mixture: Tensor, sources: Tensor, weights: Sequence[float], sample_rate: int) -> Tensor:
+def oracle_mask(mixture: Signals, sources: Signals, weights: Sequence[float], sample_rate: int) -> Signals:
     """Apply the ideal ratio mask of powers, |α_k X_k|² / Σ_j |α_j X_j|², of the true sources to the mixture.
 
     Periodic Hann window of 93 ms rounded to a power of two (2,048 samples at 22,050 Hz, 4,096 at 44,100 Hz),
@@ -73,8 +73,8 @@ def oracle_mask(mixture: Tensor, sources: Tensor, weights: Sequence[float], samp
     The mixture is (C, T) at ``sample_rate`` Hz; sources and estimates are (K, C, T), unweighted.
     """
     n_fft = fft_size(MASK_WINDOW_SECONDS, sample_rate)
-    window = torch.hann_window(n_fft, dtype=mixture.dtype, device=mixture.device)
-    estimates, length = torch.empty_like(sources), mixture.shape[-1]
+    window = hann(n_fft).astype(np.float32)
+    estimates, length = np.empty_like(sources), mixture.shape[-1]
     for start in range(0, length, PART * n_fft):
         end = min(length, start + PART * n_fft)
         first, last = max(0, start - n_fft), min(length, end + n_fft)  # all windows that reach into the part
@@ -84,20 +84,18 @@ def oracle_mask(mixture: Tensor, sources: Tensor, weights: Sequence[float], samp
     return estimates
 
 
-def _masked(mixture: Tensor, sources: Tensor, weights: Sequence[float], window: Tensor) -> Iterator[Tensor]:
+def _masked(
+    mixture: Signals, sources: Signals, weights: Sequence[float], window: Signals
+) -> Iterator[Signals]:
     """Yield the estimates (C, T) of ``oracle_mask``, source by source."""
-    n_fft = window.shape[0]
-    powers = [
-        torch.view_as_real(_stft(alpha * source, window)).square().sum(-1)
-        for alpha, source in zip(weights, sources, strict=True)
-    ]
-    total = sum(powers, start=torch.full_like(powers[0], torch.finfo(mixture.dtype).tiny))
-    spectrum, length = _stft(mixture, window), mixture.shape[-1]
-    for alpha, power in zip(weights, powers, strict=True):
-        yield torch.istft(spectrum * (power / total), n_fft, n_fft // 4, window=window, length=length) / alpha
+    alphas = np.array(weights, np.float32)
+    powers = [_power(stft(alpha * source, window)) for alpha, source in zip(alphas, sources, strict=True)]
+    total = sum(powers, start=np.finfo(np.float32).tiny)
+    spectrum, length = stft(mixture, window), mixture.shape[-1]
+    for alpha, power in zip(alphas, powers, strict=True):
+        yield istft(spectrum * (power / total), window, length) / alpha
 
 
-def _stft(signal: Tensor, window: Tensor) -> Tensor:
-    """(C, T) to (C, F, N); zeros beyond the ends, so that any length will do."""
-    n_fft = window.shape[0]
-    return torch.stft(signal, n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True)
+def _power(spectrum: NDArray[np.complexfloating]) -> Signals:
+    power: Signals = np.square(spectrum.real) + np.square(spectrum.imag)
+    return power

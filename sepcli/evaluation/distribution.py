@@ -1,23 +1,18 @@
-"""Whole sets of images: kept in 8 bits while a run goes on, compared by their features at its end."""
+"""Whole sets of images, compared by their features."""
 
 from __future__ import annotations
 
-import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from sepcli.errors import OutputError, UsageError
+from sepcli.errors import UsageError
 from sepcli.evaluation.inception import NAME as INCEPTION
 from sepcli.evaluation.inception import open_inception
+from sepcli.evaluation.kept_images import Images
 from sepcli.evaluation.score import TrackScore
 from sepcli.metrics import METRICS
 from sepcli.metrics.distribution import Features, Moments, frechet_interval, merged, moments
@@ -33,76 +28,6 @@ PART = 128
 
 Intervals = dict[tuple[str, str], tuple[float, float]]
 """Metric and row → interval of the value of a set."""
-Images = NDArray[np.uint8]  # (N, C, H, W)
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """Images of 8 bits, (N, K, C, H, W) per row, of N items with K images each, in one file of fixed size."""
-
-    file: BinaryIO
-    rows: Sequence[str]
-    shape: tuple[int, ...]
-
-    def put(self, number: int, row: str, images: Tensor) -> None:
-        """Keep an item's images (K, C, H, W) in [0, 1] of one row."""
-        data = (images.clamp(0.0, 1.0) * 255.0).round().byte().numpy().tobytes()
-        try:
-            self.file.seek((self.rows.index(row) * self.shape[0] + number) * len(data))
-            self.file.write(data)
-            self.file.flush()
-        except OSError as error:
-            raise OutputError(f"cannot keep images: {error.strerror}", "free some space") from error
-
-    def sets(self) -> dict[str, Images]:
-        """All images by row, mapped into memory."""
-        count, each, *image = self.shape
-        mapped = np.memmap(self.file, np.uint8, "r", shape=(len(self.rows), count * each, *image))
-        return dict(zip(self.rows, mapped, strict=True))
-
-
-def image_place(journal: Path) -> Path:
-    """Return the path of a run's images, beside its journal."""
-    return journal.with_name(f"{journal.name}.images")
-
-
-def has_images(path: Path, rows: Sequence[str], shape: tuple[int, ...]) -> bool:
-    """Whether a file has the size of the images of a run."""
-    return path.is_file() and path.stat().st_size == len(rows) * math.prod(shape)
-
-
-@contextmanager
-def keep_images(
-    rows: Sequence[str], shape: tuple[int, ...], path: Path | None, go_on: bool
-) -> Iterator[ImageFile]:
-    """Open a file for images (N, K, C, H, W) of every row, a temporary one without a path.
-
-    An existing file is continued with ``go_on``, else replaced.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        if path is None:
-            file: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
-        elif go_on:
-            file = path.open("r+b")
-        else:
-            path.unlink(missing_ok=True)  # not written through if it is a link
-            file = path.open("x+b")
-    except OSError as error:
-        message = f"cannot keep images: {error.strerror}"
-        raise OutputError(message, "choose another file for the report") from error
-    with file:
-        try:
-            file.truncate(len(rows) * math.prod(shape))
-        except (OSError, OverflowError) as error:  # too large for the disk, or for a file
-            with suppress(OSError):
-                if path is not None:
-                    path.unlink()
-            reason = getattr(error, "strerror", None) or "they are too many"
-            raise OutputError(f"cannot keep images: {reason}", "ask for fewer") from error
-        yield ImageFile(file, rows, shape)
 
 
 @dataclass(frozen=True)

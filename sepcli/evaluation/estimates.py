@@ -20,7 +20,8 @@ from sepcli.evaluation.score import TrackScore
 from sepcli.metrics.tracks import Signals
 from sepcli.protocols import Engine
 from sepcli.separation.settings import StreamSettings
-from sepcli.signal.consistency import completed, fft_size, project, wiener
+from sepcli.signal.consistency import completed, project, wiener
+from sepcli.signal.spectra import fft_size
 
 RAW, REFINED = "sepcli raw", "sepcli"
 """The rows of a prior: the first sample unchanged, and all samples, consistent with the mixture."""

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from sepcli.errors import InputError
 from sepcli.evaluation.baselines import AVERAGE, average, score_rows
@@ -107,10 +106,10 @@ def _score_images(track: FolderTrack, metrics: Sequence[str], any_order: bool) -
         least = METRICS[metric].smallest
         if min(sources.shape[2:]) < least:
             raise InputError(f"{metric} needs images of {least} pixels or more", "use psnr")
-    shares = average(torch.from_numpy(sources.sum(axis=0)), (1.0,) * len(stems)).clamp(0.0, 1.0)
+    shares = average(sources.sum(axis=0), (1.0,) * len(stems)).clip(0.0, 1.0)
     rows = {row: _read_images(estimates, stems) for row, estimates in track.estimates.items()}
     scores: list[TrackScore] = []
-    for method, estimates in {**rows, AVERAGE: shares.numpy()}.items():
+    for method, estimates in {**rows, AVERAGE: shares}.items():
         if estimates.shape != sources.shape:
             raise InputError(
                 f"images of {estimates.shape[1:]} by {method} for references of {sources.shape[1:]}",

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sepcli.errors import InputError, SepError, UsageError
-from sepcli.evaluation.distribution import ImageFile, has_images, image_place, keep_images
 from sepcli.evaluation.journal import Finished, append_journal, resume_journal
+from sepcli.evaluation.kept_images import ImageFile, has_images, image_place, keep_images
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol as Rules
 from sepcli.evaluation.report import Failure, Report, make_report

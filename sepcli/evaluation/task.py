@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from torch import Tensor
-
-from sepcli.evaluation.distribution import Sets
 from sepcli.evaluation.previews import Clip
 from sepcli.evaluation.protocol import Protocol as Rules
 from sepcli.evaluation.report import Failure
 from sepcli.evaluation.score import TrackScore
 from sepcli.metrics import METRICS
 from sepcli.protocols import ProgressCallback
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sepcli.evaluation.distribution import Sets
 
 T = TypeVar("T")
 """An item; it has an ``id``, different for every item."""

@@ -14,7 +14,8 @@ from sepcli.errors import SepError
 from sepcli.protocols import Engine, FittingEngine, ProgressCallback
 from sepcli.separation.levels import Direction, cutoff, directions, resample
 from sepcli.separation.settings import StreamSettings
-from sepcli.signal.consistency import completed, fft_size, project, wiener
+from sepcli.signal.consistency import completed, project, wiener
+from sepcli.signal.spectra import fft_size
 from sepcli.signal.windows import Signal
 
 

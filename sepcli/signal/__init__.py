@@ -1,1 +1,1 @@
-"""Pure functions on tensors: mixing, transforms, windows, consistency with the mixture, chroma."""
+"""Pure functions on tensors and arrays: mixing, transforms, windows, consistency with the mixture, chroma."""

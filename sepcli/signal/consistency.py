@@ -9,7 +9,6 @@ than masks, and distributes only their residual, such as the stereo image and th
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -19,11 +18,6 @@ FLOOR = 1e-6
 """Floor of magnitudes relative to the loudest bin (-120 dB); below it all stems get equal parts."""
 BAND = 0.7
 """Masks above the cutoff are those of the band from this fraction of the cutoff to the cutoff."""
-
-
-def fft_size(seconds: float, sample_rate: int) -> int:
-    """Return the length of a short-time window in samples, about ``seconds``: a power of two, at least 16."""
-    return 1 << max(4, round(math.log2(seconds * sample_rate)))
 
 
 def wiener(

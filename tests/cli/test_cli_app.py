@@ -38,6 +38,11 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
     assert done.stderr == ""
 
 
+def test_workers_which_import_the_main_module_do_not_import_the_command_line() -> None:
+    done = _run("-c", "import sys, sepcli.__main__; sys.exit('typer' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
 def _seconds(*arguments: str) -> float:
     """The processor time of a call, which other work on the machine hardly changes."""
     before = os.times()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,26 @@ def report(text: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(text)
     document.pop("cost", None)
     return document
+
+
+def test_finished_estimates_are_scored_without_torch(sepcli: Call, tmp_path: Path) -> None:
+    for seed in range(4):
+        for folder in ("references", "estimates"):
+            noise(tmp_path / folder / f"{seed // 2}" / f"{('drums', 'bass')[seed % 2]}.wav", seed)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "torch.py").write_text("raise AssertionError('torch is imported')")
+    words = ["evaluate", "estimates", "references", "--metric", "sdr,si-sdr", "--json", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sepcli", *words, "--jobs", "2"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "none"), *sys.path])},
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    code, alone, _ = sepcli(*words)
+    assert (code, report(alone)) == (0, report(done.stdout))
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from sepcli.datasets.image_pairs import Group, ImagePairs, LabelledImages, random_pairs
 from sepcli.errors import InputError, OutputError, UsageError
-from sepcli.evaluation.distribution import ORIGINALS, Sets, has_images, image_place, keep_images
+from sepcli.evaluation.distribution import ORIGINALS, Sets
+from sepcli.evaluation.kept_images import has_images, image_place, keep_images
 from sepcli.evaluation.report import Report, table
 from sepcli.evaluation.run import run
 from sepcli.evaluation.tasks.images import ImageSums

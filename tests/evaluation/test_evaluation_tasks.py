@@ -15,7 +15,7 @@ from sepcli import datasets
 from sepcli.datasets.image_pairs import LabelledImages
 from sepcli.errors import UsageError
 from sepcli.evaluation.run import run
-from sepcli.evaluation.tasks import task_of
+from sepcli.evaluation.tasks.choice import task_of
 from sepcli.evaluation.tasks.colorization import WEIGHTS
 from sepcli.separation.separator import Separator
 

@@ -142,7 +142,7 @@ class ImageSums:
         _, estimates, seconds = images.sample_images(
             self.engine, items, mixtures, self.samples, plan.seed, on_progress
         )
-        estimates.append(torch.stack([average(mixture, alpha) for mixture in mixtures]))
+        estimates.append(torch.stack([torch.from_numpy(average(x.numpy(), alpha)) for x in mixtures]))
         dictionaries, _ = self.learned(plan.seed)
         if dictionaries:
             parts = supervised_nmf.separate(mixtures.flatten(1).double().numpy(), dictionaries)
