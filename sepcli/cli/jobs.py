@@ -120,10 +120,10 @@ def run_batch(batch: Batch) -> None:
 
 def _write_pages(done: Sequence[Job]) -> None:
     """Write the pages that finished jobs lack."""
-    from sepcli.cli.record_pages import write_page
-
     for job in done:
         if job.page is not None and not job.page.exists():
+            from sepcli.cli.record_pages import write_page  # takes a template engine
+
             write_page(job.record, job.page)
 
 

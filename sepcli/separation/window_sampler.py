@@ -110,7 +110,7 @@ class WindowSampler:
     def consistent(self, estimates: Sequence[Signal], window: Signal) -> Signal:
         """Estimates (S, K, samples) of every direction of a window (C, samples) to stems (K, C, samples).
 
-        Further directions are made consistent as one channel each; the first one, with all that is left.
+        Further directions become consistent as one channel each; the first one, with all that is left.
         """
         (first, *others), rest = self.directions(window), window
         total: Signal | None = None
