@@ -148,7 +148,11 @@ def _part(folder: str, part: Part) -> str:
 def _storage(storage: Mapping[str, Any]) -> str:
     error = storage.get("relative_error")
     rounded = f", which changes the weights by {_text(error)} of their size" if error else ""
-    return f"{storage['type']}{rounded}" if "type" in storage else ""
+    base = storage.get("base")
+    lower = (
+        f", differences of rank {_text(storage.get('rank'))} from the bundled prior `{base}`" if base else ""
+    )
+    return f"{storage['type']}{lower}{rounded}" if "type" in storage else ""
 
 
 def _figures(card: Card) -> str:

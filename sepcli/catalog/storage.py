@@ -152,10 +152,7 @@ def convert(source: Files, target: Path, storage: Storage, difference: Differenc
     rounded = rounded or {name for name, tensor in tensors.items() if _is_large(tensor)}
     kept: Mapping[str, Tensor] = tensors
     if difference is not None:
-        base = read_weights(difference.file())
-        if {n: t.shape for n, t in base.items()} != {n: t.shape for n, t in tensors.items()}:
-            raise PriorError(f"{difference.base} is another network", "choose the prior it was trained from")
-        kept = factors(base, tensors, difference.rank)
+        kept = factors(base_of(tensors, difference), tensors, difference.rank)
     names = {f"{name}{side}" for name in rounded for side in ("", LEFT, RIGHT)}
     write_weights(target, pack(kept, names, storage), None if difference is None else difference.metadata())
     written, wrong, total = read_weights(target), 0.0, 0.0
@@ -164,6 +161,22 @@ def convert(source: Files, target: Path, storage: Storage, difference: Differenc
         wrong += float((written[name].double() - before).square().sum())
         total += float(before.square().sum())
     return (wrong / total) ** 0.5 if total else 0.0
+
+
+def base_of(tensors: Mapping[str, Tensor], difference: Difference) -> dict[str, Tensor]:
+    """Return the weights of the base from which those of a network are stored as a difference.
+
+    Raises:
+        PriorError: there is no such base, or it is of another network.
+    """
+    base = read_weights(difference.file())
+    if {n: t.shape for n, t in base.items()} != {n: t.shape for n, t in tensors.items()}:
+        raise PriorError(
+            f"{difference.base} is another network",
+            "choose the prior that this one was trained from",
+            argument="base",
+        )
+    return base
 
 
 def _rounded_names(stored: Mapping[str, Tensor]) -> set[str]:

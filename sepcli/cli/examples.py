@@ -59,6 +59,7 @@ EXAMPLES: Mapping[str, str] = {
         sepcli import-prior imagegpt-small/ --family imagegpt --out photos
         sepcli import-prior musicgen-small/ --family musicgen --out songs
         sepcli import-prior my-prior --storage int8 --out my-small-prior
+        sepcli import-prior violin --storage int8 --base songs-other -o small
     """,
     "build-likelihood": """
         sepcli build-likelihood --prior my-prior --data slakh/

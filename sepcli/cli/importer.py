@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sepcli.priors.lass.import_musicgen import ImportedMusic
     from sepcli.priors.lass.import_vqgan import Imported
 
+LARGE = 0.05
+"""Relative error of weights stored as a difference of which the command warns; no bundled prior has more."""
 FOLDERS = ("diffusers", "imagegpt", "musicgen")
 """Families that are imported from a folder; their configs say the size."""
 
@@ -74,13 +76,14 @@ def import_prior(
     base: Annotated[
         str | None,
         model(
-            "With --storage: a bundled prior that the prior was trained from. Weights are stored as a"
-            " difference of low rank from its.",
+            "With --storage: the bundled prior that the prior was trained from. Weights are stored as a"
+            " difference of low rank from those of the bundled prior.",
             autocompletion=completion.priors,
         ),
     ] = None,
     rank: Annotated[
-        int | None, model("With --base: rank of the difference. Default: 48.", min=1, max=4096)
+        int | None,
+        model("With --base: rank of the difference. Default: that of the training, or 48.", min=1, max=4096),
     ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -91,12 +94,12 @@ def import_prior(
     fewer or more bytes.
     """
     if storage is not None:
-        if size is not None or sources is not None:
-            raise UsageError("--size and --sources are for checkpoints, not for --storage", "leave them out")
+        given = {"--size": size, "--classes": classes, "--heads": heads, "--sources": sources}
+        if unused := [name for name, value in given.items() if value is not None]:
+            raise UsageError(f"{unused[0]} is for checkpoints, not for --storage", "leave it out")
         if rank is not None and base is None:
             raise UsageError("--rank is of the difference from --base", "add --base, or leave it out")
-        lower = {} if base is None else {"base": base, **({} if rank is None else {"rank": rank})}
-        _convert(str(checkpoint), out, storage, overwrite, as_json, lower)
+        _convert(str(checkpoint), out, storage, overwrite, as_json, base, rank)
         return
     if base is not None or rank is not None:
         raise UsageError("--base and --rank are for --storage", "add --storage int8, or leave them out")
@@ -159,12 +162,23 @@ def import_prior(
 
 
 def _convert(
-    prior: str, out: Path, storage: StorageName, overwrite: bool, as_json: bool, lower: dict[str, Any]
+    prior: str,
+    out: Path,
+    storage: StorageName,
+    overwrite: bool,
+    as_json: bool,
+    base: str | None,
+    rank: int | None,
 ) -> None:
-    """Convert a prior; print the relative errors of its weights."""
+    """Convert a prior; print the relative errors of its weights, and warn of large ones of a difference."""
     from sepcli.priors.convert import convert
 
-    errors = convert(prior, out, STORAGE[storage], overwrite=overwrite, **lower)
+    errors = convert(prior, out, STORAGE[storage], overwrite=overwrite, base=base, rank=rank)
+    for part, error in errors.items():
+        if base is not None and error > LARGE:
+            console.warn(
+                f"{part} changes by {error:.0%}: choose the base that it was trained from, or a higher --rank"
+            )
     if as_json:
         console.emit_json({"out": str(out), "storage": storage.value, "relative_errors": errors})
     else:

@@ -163,10 +163,13 @@ def _train(options: TrainOptions, world: World) -> None:
 
 
 def _settings(options: TrainOptions) -> dict[str, Any]:
-    """Return the options of the family; a key that is repeated has a list of values."""
-    repeated = parse_repeated(options.settings or ())
+    """Return the options of the family: of a key that is repeated all values, or the last one."""
+    from sepcli.priors.train import repeatable
+
+    several = repeatable(options.family)
     settings: dict[str, Any] = {
-        key: values[0] if len(values) == 1 else values for key, values in repeated.items()
+        key: values if key in several else values[-1]
+        for key, values in parse_repeated(options.settings or ()).items()
     }
     mixtures = {"from_mixtures": options.from_mixtures} if options.from_mixtures else {}
     return settings | mixtures | ({"prior": tuple(options.prior)} if options.prior else {})

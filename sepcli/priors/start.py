@@ -28,20 +28,20 @@ def start_from(network: nn.Module, init: str, part: str, load: Callable[[Files],
         raise another_network(card) from error
 
 
-def check_part(card: Card, part: str) -> None:
-    """Check that a prior has the part that is to be trained.
+def check_part(card: Card, part: str, argument: str = "init") -> None:
+    """Check that a prior, given by an argument, has the part that is to be trained.
 
     Raises:
         PriorError: it does not.
     """
     if part not in card.parts:
-        raise another_network(card)
+        raise another_network(card, argument)
 
 
-def another_network(card: Card) -> PriorError:
-    """Return the error of a prior from which training cannot start."""
+def another_network(card: Card, argument: str = "init") -> PriorError:
+    """Return the error of a prior, given by an argument, from which training cannot start."""
     return PriorError(
         f"prior {card.name} is of another network than the one to be trained",
         "choose the family, preset and settings that it was trained with",
-        argument="init",
+        argument=argument,
     )

@@ -63,6 +63,16 @@ def training_of(family: str, data: Path) -> Training:
     return row.training[medium]
 
 
+def repeatable(family: str) -> set[str]:
+    """Return the options of a family that have several values, whatever the medium of the data.
+
+    Raises:
+        UsageError: there is no such family.
+    """
+    kinds = [resolve(training.options) for training in family_named(family).training.values()]
+    return {name for kind in kinds for name in _several(kind)}
+
+
 def parse_options(training: Training, options: Mapping[str, Any]) -> Any:
     """Make the options dataclass of a family; text for several values is split at commas.
 
@@ -70,8 +80,7 @@ def parse_options(training: Training, options: Mapping[str, Any]) -> Any:
         UsageError: an unknown option, or a value of another type or out of range.
     """
     kind = resolve(training.options)
-    hints = get_type_hints(kind)
-    several = {field.name for field in fields(kind) if hints[field.name] == tuple[str, ...]}
+    several = _several(kind)
     return parse(kind, {key: _split(value) if key in several else value for key, value in options.items()})
 
 
@@ -127,6 +136,12 @@ def _medium(row: Family, data: Path) -> Medium:
         return "image" if row.medium == "both" and holds_images(data) else "audio"
     kind = kind_of(data)
     return "audio" if kind in (Kind.AUDIO, Kind.TOY) else "image"
+
+
+def _several(kind: type[Any]) -> set[str]:
+    """Return the names of the fields of a dataclass that have several values."""
+    hints = get_type_hints(kind)
+    return {field.name for field in fields(kind) if hints[field.name] == tuple[str, ...]}
 
 
 def _split(value: Any) -> Any:

@@ -3,8 +3,8 @@
     W = W_base + L R        L (O, r), R (r, I)
 
 A tensor (O, …) counts as a matrix with the axes after the first flattened; one that factors would not make
-smaller is trained as a whole. A network that was trained so can be stored as its factors without loss (see
-``sepcli.catalog.low_rank``).
+smaller is trained as a whole. A network that was trained so can be stored as its factors, without loss but
+for rounding (see ``sepcli.catalog.low_rank``).
 
 Source: Hu et al. 2021 (LoRA); the factors start from the singular value decomposition of the difference.
 """
@@ -34,14 +34,19 @@ class LowRank(nn.Module):
             return self.base + (left @ right).view_as(self.base)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the factors nearest to a weight: of the base's own L = 0 and random orthonormal R."""
+        """Return the factors nearest to a weight: of the base's own L = 0 and random orthonormal R.
+
+        L and R share the singular values, but a row of R is no shorter than one of the mean value would be:
+        a direction that the difference lacks so far would have no gradient with zeros on both sides.
+        """
         difference = (weight - self.base).flatten(1)
         if not difference.any():
             columns = torch.linalg.qr(torch.randn(difference.shape[1], self.rank))[0]
             return difference.new_zeros(len(difference), self.rank), columns.mT.to(difference).contiguous()
         left, values, right = torch.linalg.svd(difference, full_matrices=False)
-        root = values[: self.rank].sqrt()
-        factors = left[:, : self.rank] * root, root[:, None] * right[: self.rank]
+        kept = values[: self.rank]
+        lengths = kept.clamp(min=kept.mean()).sqrt()
+        factors = left[:, : self.rank] * (kept / lengths), lengths[:, None] * right[: self.rank]
         return factors[0].contiguous(), factors[1].contiguous()
 
 
@@ -52,12 +57,19 @@ def add_adapters(network: nn.Module, base: Mapping[str, Tensor], rank: int) -> N
         network: its trained matrices are replaced by factors.
         base: tensors of the base by name, of the shapes of the network's.
         rank: r ≥ 1.
+
+    Raises:
+        ValueError: no matrix is large enough for factors of this rank.
     """
+    adapted = 0
     for path, module in list(network.named_modules()):
         for name, weight in list(module.named_parameters(recurse=False)):
             if weight.dim() > 1 and rank * (len(weight) + weight[0].numel()) < weight.numel():
                 below = base[f"{path}.{name}".removeprefix(".")].to(weight)
                 parametrize.register_parametrization(module, name, LowRank(below, rank))
+                adapted += 1
+    if not adapted:
+        raise ValueError(f"no matrix is large enough for factors of rank {rank}")
 
 
 def whole_state(network: nn.Module) -> tuple[dict[str, Tensor], set[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -93,13 +94,16 @@ def restore(
     try:
         tensors, metadata = read_tensors(paths[0])
         progress = progress_of(json.loads(metadata["progress"]))
+    except UNREADABLE as error:
+        raise _unfit(folder) from error
+    check_identity(progress, identity, folder)
+    try:
         named = {part: _tensors_of(part, tensors, module) for part, module in modules.items()}
         state = _optimizer_state(tensors, optimizer)
         if progress.best_step and not (folder / WEIGHTS).is_file():
             raise ValueError("the best weights are gone")
     except UNREADABLE as error:
         raise _unfit(folder) from error
-    check_identity(progress, identity, folder)
     for part, module in modules.items():
         module.load_state_dict(named[part])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
@@ -170,13 +174,28 @@ def _optimizer_state(
 def check_identity(progress: Progress, wanted: Mapping[str, Any], folder: Path) -> None:
     """Refuse to continue a run with other settings.
 
+    A setting that the run does not state is off: of an option that is newer than the run. Folders may be
+    written in several ways, as in ``first`` and ``./first/``.
+
     Raises:
         InputError: a setting of ``wanted`` differs.
     """
-    if unlike := [key for key, value in wanted.items() if progress.identity.get(key) != value]:
+    stated = progress.identity
+    if unlike := [
+        key
+        for key, value in wanted.items()
+        if (key in stated or value) and _normal(stated.get(key)) != _normal(value)
+    ]:
         raise InputError(
             f"the checkpoint in {folder} is of a run with another {unlike[0]}", STARTED, argument="resume"
         )
+
+
+def _normal(value: Any) -> Any:
+    """Return a setting with every text as the shortest path that is written so."""
+    if isinstance(value, list | tuple):
+        return [_normal(entry) for entry in value]
+    return os.path.normpath(value) if isinstance(value, str) else value
 
 
 def _unfit(folder: Path) -> InputError:

@@ -123,6 +123,13 @@ def test_licences_the_hub_does_not_list_have_a_name(licence: str, expected: tupl
     assert (head["license"], head.get("license_name")) == expected
 
 
+def test_the_base_of_a_difference_is_named() -> None:
+    part = Part("denoiser", storage={"type": "int8", "base": "songs-other", "rank": 32})
+    card = structs.replace(CARD, parts={"denoiser": part})
+    line = "- storage: int8, differences of rank 32 from the bundled prior `songs-other`"
+    assert line in model_card(card, "hf:me/a").splitlines()
+
+
 def test_a_plain_prior_of_images() -> None:
     card = Card(name="x", medium="image", engine="score", sources=("digit",), resolution=(28, 32))
     head, lines = split(model_card(card, "x"))

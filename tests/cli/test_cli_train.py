@@ -224,6 +224,7 @@ def test_a_flow_ranks_draws_by_its_density(train, images: Path, tmp_path: Path) 
         (["--set", "classes=folders", "--data", "DIGITS"], 2, "classes=folders"),
         (["--set", "size=8", "--data", "DIGITS"], 2, "size"),
         (["--set", "noise_std=0"], 2, "noise_std=0"),
+        (["--set", "noise_std=1", "--set", "noise_std=0"], 2, "noise_std=0"),
         (["--set", "noise_mean=nan"], 2, "noise_mean=nan"),
         (["--set", "noise_mean=0", "--family", "ncsn"], 2, "noise_mean"),
         (["--set", "noise_mean=0", "--family", "glow"], 2, "noise_mean"),

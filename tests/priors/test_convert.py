@@ -121,9 +121,41 @@ def test_the_command(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--out" in capsys.readouterr().err
     assert run([*words, "--overwrite"]) == 0
     assert "int8" in capsys.readouterr().out
-    assert run([*words, "--size", "8"]) == 2
-    assert "--size" in capsys.readouterr().err
+    for option, value in (("--size", "8"), ("--classes", "2"), ("--heads", "1"), ("--sources", "digit")):
+        assert run([*words, option, value]) == 2
+        assert option in capsys.readouterr().err
     assert run(["import-prior", "nonsense", "--storage", "int8", "--out", str(tmp_path / "no")]) == 4
+
+
+@pytest.mark.parametrize("base", ["nonsense", "mnist", "slakh-bass", "songs"])
+def test_a_base_that_does_not_fit_leaves_all_as_it_is(images: Path, tmp_path: Path, base: str) -> None:
+    with pytest.raises(PriorError, match=base) as error:
+        convert(str(images), tmp_path / "new", "int8", base=base)
+    assert error.value.argument == "base"
+    assert not (tmp_path / "new").exists()
+    old = Path(shutil.copytree(images, tmp_path / "old"))
+    with pytest.raises(PriorError, match=base):
+        convert(str(images), old, "int8", base=base, overwrite=True)
+    assert cards.read(old) == cards.read(images)
+
+
+def test_a_difference_has_the_rank_of_its_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = Path(shutil.copytree(resolve.find("songs-bass")[1], tmp_path / "trained"))
+    card = cards.read(trained)
+    part = card.parts["denoiser"]
+    for stated, rank, expected in ((5, None, 5), (5, 7, 7), ("all", None, 48), (10**9, None, 48)):
+        told = structs.replace(part, training={**part.training, "rank": stated})
+        cards.write(cards.with_part(card, "denoiser", told), trained)
+        convert(str(trained), tmp_path / "out", "int8", base="slakh-bass", rank=rank, overwrite=True)
+        after = cards.read(tmp_path / "out")
+        assert (after.name, after.parts["denoiser"].storage["rank"]) == ("out", expected)
+    words = ["import-prior", str(trained), "--storage", "int8", "--base", "slakh-bass", "-o"]
+    assert run([*words, str(tmp_path / "few"), "--rank", "1"]) == 0
+    assert "--rank" in capsys.readouterr().err  # much is lost
+    assert run([*words, str(tmp_path / "many")]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_what_is_not_converted(images: Path, tmp_path: Path) -> None:

@@ -82,6 +82,31 @@ def test_they_start_as_near_to_the_weights_as_the_rank_allows(network: Small) ->
     assert float(error.square().sum()) == pytest.approx(float(left.square().sum()), rel=1e-4)
 
 
+def test_a_direction_that_the_difference_lacks_so_far_is_trained(network: Small) -> None:
+    base = copy.deepcopy(network).state_dict()
+    with torch.no_grad():
+        network.wide.weight += torch.outer(torch.randn(20), torch.randn(16))  # of rank 1
+    before = weights(network)["wide.weight"]
+    add_adapters(network, base, RANK)
+    torch.testing.assert_close(weights(network)["wide.weight"], before, atol=1e-5, rtol=0)
+    optimizer = torch.optim.SGD(network.wide.parameters(), lr=0.1)
+    target = before + torch.outer(torch.randn(20), torch.randn(16))
+    for _ in range(20):
+        optimizer.zero_grad()
+        (network.wide.weight - target).square().sum().backward()
+        torch.nn.utils.clip_grad_norm_(network.wide.parameters(), 1.0)
+        optimizer.step()
+    values = torch.linalg.svdvals(weights(network)["wide.weight"] - base["wide.weight"])
+    assert values[RANK - 1] > 0.1
+    assert values[RANK] < 1e-4
+
+
+def test_a_rank_too_large_for_all_matrices_is_refused(network: Small) -> None:
+    with pytest.raises(ValueError, match="rank 100"):
+        add_adapters(network, network.state_dict(), 100)
+    assert not any("parametrizations" in name for name in network.state_dict())
+
+
 def test_whole_weights_are_written_also_of_their_running_mean(network: Small, tmp_path: Path) -> None:
     plain = {name: tensor.shape for name, tensor in network.state_dict().items()}
     add_adapters(network, network.state_dict(), RANK)

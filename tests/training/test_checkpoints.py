@@ -146,6 +146,37 @@ def test_shapes_and_types_of_a_checkpoint_are_validated(
     refused(folder)
 
 
+def identified(folder: Path, run: dict[str, Any]) -> LoopSettings:
+    """Settings of a run of some identity, and that of the checkpoint."""
+    change(folder, {"identity": {**run, "seed": SETTINGS.seed, "learning rate": SETTINGS.learning_rate}})
+    return replace(SETTINGS, run=run)
+
+
+@pytest.mark.parametrize("off", [False, 0, 0.0, None, []], ids=str)
+def test_an_option_newer_than_the_run_may_be_off(folder: Path, off: object) -> None:
+    settings = identified(folder, {"init": "p"})
+    assert "songs" in refused(folder, replace(settings, run={"init": "p", "songs": True})).message
+    train(Line(), folder, replace(settings, run={"init": "p", "songs": off}), CPU, resume=True)
+
+
+def test_an_option_that_was_on_is_not_off(folder: Path) -> None:
+    settings = identified(folder, {"rank": 4})
+    assert "another rank" in refused(folder, replace(settings, run={"rank": 0})).message
+
+
+def test_a_folder_may_be_written_in_other_ways(folder: Path) -> None:
+    settings = identified(folder, {"init": "first", "interference": ["a", "../b"]})
+    same = {"init": "./first/", "interference": ["a/", "../c/../b"]}
+    assert "another init" in refused(folder, replace(settings, run={**same, "init": "../first"})).message
+    train(Line(), folder, replace(settings, run=same), CPU, resume=True)
+
+
+def test_the_setting_that_changes_the_network_is_named(folder: Path) -> None:
+    settings = identified(folder, {"rank": 4})
+    change(folder, {}, {"model.weight": "model.left"})
+    assert "another rank" in refused(folder, replace(settings, run={"rank": 8})).message
+
+
 def test_an_unchanged_checkpoint_is_resumed(folder: Path) -> None:
     change(folder, {})
     assert train(Line(), folder, SETTINGS, CPU, resume=True).step == 12

@@ -26,9 +26,10 @@ class DenoiserOptions:
         equalization: with ``songs``, standard deviation in dB of random changes of the spectrum of each stem.
         compile: whether the loss is compiled first, which takes a minute and a C++ compiler.
         validated: held-out chunks per validation, four times as many with ``interference``.
-        rank: of the difference from ``base`` that is trained of every matrix, so that the prior can be stored
-            in a fraction of its size; 0: all weights are trained.
-        base: the prior from which the difference is taken; default: the one that training starts from.
+        rank: rank of a difference from ``base``, which alone is trained of every matrix; the prior can then
+            be stored in a fraction of its size, if ``base`` is a bundled prior. Needs a prior to start from.
+            0: all weights are trained.
+        base: prior from which the difference is taken; default: the one that training starts from.
     """
 
     interference: tuple[str, ...] = ()

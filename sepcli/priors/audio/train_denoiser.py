@@ -12,12 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sepcli.catalog import resolve
 from sepcli.catalog.network import check_compiler
-from sepcli.catalog.verified import verified
 from sepcli.datasets.song_banks import holds_songs
 from sepcli.datasets.stems import StemBank
-from sepcli.errors import PriorError, UsageError
+from sepcli.errors import UsageError
 from sepcli.posterior.unconditional import Unconditional
 from sepcli.priors.audio import recordings, song_task
 from sepcli.priors.audio.denoiser_task import INTERFERENCE, LOW_INTERFERENCE, AudioTask
@@ -25,11 +23,9 @@ from sepcli.priors.audio.load_denoisers import PART, load_mdct_denoiser, sigma_r
 from sepcli.priors.audio.mdct_denoiser import SpectralPrior
 from sepcli.priors.audio.options import DenoiserOptions
 from sepcli.priors.audio.spectral_net import SpectralConfig
-from sepcli.priors.select import is_single
-from sepcli.priors.start import another_network, check_part
+from sepcli.priors.audio.start_denoiser import start_from, train_difference
 from sepcli.samplers.projected import Projected
 from sepcli.signal.mdct import imdct
-from sepcli.training.adapters import add_adapters
 from sepcli.training.checkpoints import Progress
 from sepcli.training.config import TrainConfig
 from sepcli.training.previews import CURVE, SIGNALS, save_curve, save_signals
@@ -72,10 +68,8 @@ def recipe(options: DenoiserOptions, config: TrainConfig) -> Recipe:
             raise UsageError(reason, "name the prior to start from", argument="init")
     config = replace(config, sources=recordings.source_names(config))
     others = tuple(_interference(config.data, name) for name in options.interference)
-    left_out = {"compile", "validated", *(() if options.songs else ("songs", "equalization"))}
-    left_out |= {"width"} if options.width is None else set()
-    left_out |= set() if options.rank else {"rank", "base"}
-    identity = {key: value for key, value in asdict(options).items() if key not in left_out}
+    identity = {k: value for k, value in asdict(options).items() if k not in ("compile", "validated")}
+    identity["base"] = (options.base or config.init) if options.rank else None
     return Recipe(PART, config.sources, identity, partial(_open, options, config, others))
 
 
@@ -112,19 +106,18 @@ def _open(
     options: DenoiserOptions, config: TrainConfig, others: tuple[tuple[Path, str], ...], *_: object
 ) -> Setup:
     fields = {**PRESETS[config.preset], **({} if options.width is None else {"width": options.width})}
-    shape = SpectralConfig(**fields)
-    rate = shape.sample_rate
-    train, open_task = _data(options, config, others, shape)
-    stds = recordings.measure_bands(train, config.tokens, shape.bins)
     low = LOW if options.low_bands else {}
     spectrum = song_task.SPECTRUM if options.songs else {}
-    network_config = SpectralConfig(
-        **{**fields, **low, **spectrum}, band_std=tuple(stds), interference_trained=bool(options.interference)
-    )
-    with seeded(config.loop.seed):
-        started = None if config.init is None else _start_from(network_config, config.init)
-        base = None if options.base is None else _start_from(network_config, options.base)
-    network_config = network_config if started is None else started.config
+    wanted = SpectralConfig(**{**fields, **low, **spectrum}, interference_trained=bool(options.interference))
+    rate = wanted.sample_rate
+    with seeded(config.loop.seed):  # before the data are decoded, which takes minutes
+        started = None if config.init is None else start_from(wanted, config.init)
+        base = {} if started is None else train_difference(started, options, str(config.init))
+    train, open_task = _data(options, config, others, wanted)
+    if started is None:
+        stds = recordings.measure_bands(train, config.tokens, wanted.bins)
+        wanted = replace(wanted, band_std=tuple(stds))
+    network_config = wanted if started is None else started.config
 
     def task(network: SpectralPrior, evaluated: SpectralPrior) -> Task:
         if options.compile:
@@ -138,8 +131,9 @@ def _open(
 
     return Setup(
         network_config,
-        Stage(lambda: _network(network_config, started, options, base), task),
+        Stage(lambda: _network(network_config, started, options.low_bands), task),
         recordings.card_of(config, "score", rate, {**STREAM, "overlap": overlap_for(network_config)}),
+        identity=base,
         finish=lambda: _facts(train, network_config, config, options),
         preview=preview,
     )
@@ -172,16 +166,9 @@ def _data(
     return train, chunks
 
 
-def _network(
-    config: SpectralConfig,
-    started: SpectralPrior | None,
-    options: DenoiserOptions,
-    base: SpectralPrior | None,
-) -> SpectralPrior:
+def _network(config: SpectralConfig, started: SpectralPrior | None, low_bands: bool) -> SpectralPrior:
     prior = SpectralPrior(config) if started is None else started
-    if options.rank:
-        add_adapters(prior, (base or prior).state_dict(), options.rank)
-    if options.low_bands and prior.low is not None:
+    if low_bands and prior.low is not None:
         prior.requires_grad_(False)
         prior.low.requires_grad_(True)
     return prior
@@ -191,36 +178,6 @@ def _compile_losses(prior: SpectralPrior, device: torch.device) -> None:
     check_compiler(device)
     for name in ("errors", "low_errors", "song_errors"):
         setattr(prior, name, torch.compile(getattr(prior, name), dynamic=False))
-
-
-def _start_from(wanted: SpectralConfig, init: str) -> SpectralPrior:
-    """Return the network of a trained prior, to be trained further with the noise of ``wanted``.
-
-    The standard deviations of the bands belong to its weights and are kept. A network of the lowest bands is
-    kept or, where it is wanted, added.
-    """
-    card, folder = resolve.find(init)
-    if not is_single(card):
-        raise PriorError(
-            f"prior {card.name} is not of a single source but of {card.engine}, {card.medium}",
-            "choose a denoiser of audio",
-            argument="init",
-        )
-    check_part(card, PART)
-    before = load_mdct_denoiser(verified(card, folder))
-    low = before.config.low or wanted.low
-    config = replace(
-        before.config,
-        low=low,
-        p_mean=wanted.p_mean,
-        p_std=wanted.p_std,
-        interference_trained=wanted.interference_trained,
-    )
-    if replace(config, band_std=wanted.band_std) != replace(wanted, low=low):
-        raise another_network(card)
-    started = SpectralPrior(config)
-    started.load_state_dict(before.state_dict(), strict=low == before.config.low)
-    return started
 
 
 def _facts(
@@ -237,6 +194,7 @@ def _facts(
         "frames": config.tokens,
         "gains_db": [gains.low, gains.high],
         **({"interference_share": share} if options.interference else {}),
+        **({"rank": options.rank} if options.rank else {}),
         **songs,
         "band_std": {"least": float(stds.min()), "median": median, "greatest": float(stds.max())},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -118,9 +119,62 @@ def test_a_difference_of_low_rank_is_trained(
     for wrong in ({"init": None}, {"rank": 0, "base": start}, low):
         with pytest.raises(UsageError, match="rank"):
             run(request(recordings, tmp_path / "r", **{"init": start, "rank": rank, **wrong}))
-    with pytest.raises(PriorError, match="another network"):
-        run(request(recordings, tmp_path / "r", init=start, rank=rank, base="slakh-drums"))
     assert not (tmp_path / "r").exists()
+
+
+def test_a_base_of_another_network_is_named(
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
+) -> None:
+    start, low = str(finished[0]), tmp_path / "low"
+    adding = {"low_bands": True, "interference": (str(recordings),)}
+    run(request(recordings, low, init=start, loop=replace(LOOP, steps=1), **adding))
+    for init, base in (
+        (start, "slakh-drums"),
+        (start, "songs"),
+        (start, "mnist"),
+        (str(low), start),
+        (start, str(low)),
+    ):
+        with pytest.raises(PriorError) as error:
+            run(request(recordings, tmp_path / "r", init=init, rank=3, base=base))
+        assert error.value.argument == "settings.base"
+        assert resolve.find(base)[0].name in error.value.message
+    with pytest.raises(UsageError, match="4096") as large:
+        run(request(recordings, tmp_path / "r", init=start, rank=4096))
+    assert large.value.argument == "settings.rank"
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_difference_is_resumed_from_its_base_alone(
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
+) -> None:
+    start, out = Path(shutil.copytree(finished[0], tmp_path / "start")), tmp_path / "p"
+    words = {"init": str(start), "rank": 3, "loop": replace(LOOP, learning_rate=0.5)}
+    longer = {**words, "resume": True, "loop": replace(LOOP, learning_rate=0.5, steps=6)}
+    run(request(recordings, out, **words))
+    assert cards.read(out).parts["denoiser"].training["rank"] == 3
+    for other, what in (({"rank": 2}, "rank"), ({"rank": 0}, "rank"), ({"base": str(finished[0])}, "base")):
+        for more in (words, longer):  # finished, or to be extended
+            with pytest.raises(InputError, match=f"another {what}"):
+                run(request(recordings, out, **{**more, "resume": True, **other}))
+    assert run(request(recordings, out, **{**longer, "base": f"{start}/"})).step == 6
+    before, after = (load_mdct_denoiser(folder).state_dict() for folder in (start, out))
+    values = torch.linalg.svdvals((after["net.enter.weight"] - before["net.enter.weight"]).flatten(1))
+    assert values[2] > 5 * values[3]
+    run(request(recordings, start, overwrite=True, loop=replace(LOOP, seed=1)))
+    with pytest.raises(InputError, match="base_weights"):
+        run(request(recordings, out, **{**longer, "loop": replace(LOOP, learning_rate=0.5, steps=8)}))
+
+
+def test_objectives_of_a_run_are_not_changed(
+    finished: tuple[Path, Progress], recordings: Path, tmp_path: Path
+) -> None:
+    out, again = tmp_path / "p", {"resume": True, "loop": replace(LOOP, steps=6)}
+    run(request(recordings, out, width=24))
+    with pytest.raises(InputError, match="width"):
+        run(request(recordings, out, **again))
+    with pytest.raises(InputError, match="interference"):
+        run(request(recordings, out, width=24, interference=(str(recordings),), **again))
 
 
 @pytest.mark.slow
