@@ -22,6 +22,8 @@ SILENCE = 1e-6
 """Power of a source relative to the mixture up to which it counts as silent: -60 dB."""
 FRAMES = 1024
 """Frames that are transformed at once."""
+START = 64
+"""Samples of a window that are looked at first."""
 
 
 def sdr(reference: ArrayLike, estimate: ArrayLike, window: int, hop: int | None = None) -> Array:
@@ -207,8 +209,11 @@ def _checked(reference: ArrayLike, estimate: ArrayLike) -> tuple[NDArray[Any], N
 
 def _any_silent(sources: Array) -> bool:
     """museval's rule for (K, T, C): the channels of some source sum to zero at every sample."""
-    total = reduce(np.add, np.moveaxis(sources, -1, 0))  # np.sum over so short an axis is slow
-    return not bool(total.any(axis=-1).all())
+    for part in (sources[:, :START], sources):  # few windows begin in silence
+        total = reduce(np.add, np.moveaxis(part, -1, 0))  # np.sum over so short an axis is slow
+        if total.any(axis=-1).all():
+            return False
+    return True
 
 
 def _decibels(signal: Array, error: Array, silent: float = np.nan) -> Array:

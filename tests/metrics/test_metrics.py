@@ -66,6 +66,7 @@ def test_sdr_is_musevals(museval: ModuleType, k: int, t: int, c: int, hop: int) 
 def test_silent_frames_are_musevals(museval: ModuleType) -> None:
     reference, estimate = _material(3, 2, 5 * RATE, 2)
     reference[0, :RATE] = 0  # a silent reference
+    reference[1, RATE : 2 * RATE - 1] = 0  # silent but for its last sample
     estimate[1, 2 * RATE : 3 * RATE] = 0  # a silent estimate
     reference[1, 4 * RATE :, 1] = -reference[1, 4 * RATE :, 0]  # channels that cancel count as silent
     theirs = _by_museval(museval, reference, estimate, RATE, RATE)
