@@ -15,6 +15,7 @@ PACKAGE = Path(cards.__file__).parents[1]
 MEGABYTE = 1_000_000
 GROUPS = {
     ("slakh-drums", "slakh-bass", "songs", "songs-drums", "songs-bass", "songs-other"): 24,
+    ("speech-music", "speech", "music"): 8,
     ("slakh-drums-bass",): 14,
     ("mnist", "mnist-flow", "mnist-lass"): 8,
     ("cifar10",): 5,
