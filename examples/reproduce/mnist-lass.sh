@@ -14,7 +14,7 @@ pairs=${PAIRS:-100} folder="$out/mnist-lass" first="$out/first"
 mkdir -p "$first"
 
 train() {  # FAMILY FOLDER PART BUDGET OPTION...: once, or the rest of it
-  [ -f "$2/$3/config.json" ] || sepcli train-prior --family "$1" --data "$data" --out "$2" --preset "$preset" \
+  grep -qsxF "[parts.$3]" "$2/card.toml" || sepcli train-prior --family "$1" --data "$data" --out "$2" --preset "$preset" \
     --note "MNIST, 59,000 training digits" --time-budget "$4" --resume "${@:5}"
 }
 train vqvae "$folder" codec "$codec" --learning-rate 2e-3

@@ -27,7 +27,7 @@ first=$(basename "${songs[0]%.*}")
 # 1. Both engines, into one folder; the default is the one that is better on validation pairs.
 train() {  # FAMILY FOLDER PART BUDGET OPTION...: once, or the rest of it
   # shellcheck disable=SC2086 # words on purpose
-  [ -f "$2/$3/config.json" ] || sepcli train-prior --family "$1" --data "$data" --out "$2" --cache "$out/cache" \
+  grep -qsxF "[parts.$3]" "$2/card.toml" || sepcli train-prior --family "$1" --data "$data" --out "$2" --cache "$out/cache" \
     --preset "${PRESET:-small}" --note "${NOTE:-recordings in the layout of Slakh2100}" --time-budget "$4" --resume \
     "${@:5}" ${TRAIN:-}
 }

@@ -19,7 +19,7 @@ mkdir -p "$out"
 # 1. A score prior per source, trained to reject the other two.
 for n in 0 1 2; do
   source=${sources[n]} others=("${sources[@]:0:n}" "${sources[@]:n+1}")
-  [ -f "$folder/songs-$source/denoiser/config.json" ] || sepcli train-prior --family denoiser --data "$data" \
+  [ -f "$folder/songs-$source/card.toml" ] || sepcli train-prior --family denoiser --data "$data" \
     --sources "$source" --set interference="$(IFS=,; echo "${others[*]}")" --set songs=1 --set equalization=3 \
     --set validated=192 --init "${init[n]}" --out "$folder/songs-$source" --cache "$out/cache" --batch 12 \
     --learning-rate 5e-4 --preset "${PRESET:-small}" --time-budget "${budgets[n]}" --resume \

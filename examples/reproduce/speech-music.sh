@@ -16,7 +16,7 @@ mkdir -p "$out"
 train() {  # SOURCE FOLDER INIT BUDGET OPTION...: once, or the rest of it
   local other=speech
   [ "$1" = speech ] && other=music
-  [ -f "$2/denoiser/config.json" ] || sepcli train-prior --family denoiser --data "$data" --sources "$1" --init "$3" \
+  [ -f "$2/card.toml" ] || sepcli train-prior --family denoiser --data "$data" --sources "$1" --init "$3" \
     --set interference="$other" --set songs=1 --set equalization=3 --set validated="${VALIDATED:-192}" --out "$2" \
     --cache "$out/cache" --batch 12 --learning-rate 1e-3 --preset "${PRESET:-small}" --time-budget "$4" --resume \
     --note "${NOTE:-recordings in the layout of Slakh2100}" "${@:5}"

@@ -205,7 +205,7 @@ def fit(
     ``config`` determines the device, and whether to resume.
     """
     with seeded(loop.seed):
-        network = stage.network()
+        network = config.world.together(stage.network)
     network = network.to(config.device).train()
     average = averaged(network) if stage.average else None
     task = stage.task(network, network if average is None else average.module)

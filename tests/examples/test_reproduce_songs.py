@@ -110,6 +110,10 @@ def test_speech_and_music_are_trained_combined_and_measured(tmp_path: Path) -> N
     entry = cards.read(out / "speech-music" / "speech").parts["denoiser"]
     assert "--set rank=4" in entry.training["command"]
     assert [before["prior"] for before in entry.history] == ["speech", "first"]
+    stopped = out / "speech-music" / "music" / "card.toml"
+    stopped.unlink()  # as by a stop before the card, which is written last
+    run_script("reproduce/speech-music.sh", data, data, out, **settings, RANK="4")
+    assert cards.read(stopped.parent).parts["denoiser"].training["rank"] == 4
 
 
 @pytest.mark.slow

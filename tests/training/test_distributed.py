@@ -222,3 +222,7 @@ def test_an_error_of_all_is_reported_once(tmp_path: Path) -> None:
     assert ["--batch" in line for line in lines if line.startswith("error: ")] == [True]
     assert "exitcode  : 2" in done.stderr
     assert not (tmp_path / "odd").exists()
+    done = torchrun(*TRAIN, *words(tmp_path / "wide", "--steps", 2, "--init", "mnist"))  # which is not tiny
+    lines = done.stderr.splitlines()
+    assert ["--init" in line for line in lines if line.startswith("error: ")] == [True]
+    assert not (tmp_path / "wide" / "denoiser").exists()
