@@ -71,7 +71,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     noise = 0.1 * np.random.default_rng(0).standard_normal(3 * 22050)
     for name in ("recordings", *(f"{folder}/song" for folder in ("ESTIMATES", "REFERENCES"))):
         Path(name).mkdir(parents=True)
-    for name in ("song.mp3", "duet.wav", *(f"recordings/{n}.wav" for n in range(4))):
+    for name in ("song.mp3", "interview.mp3", "duet.wav", *(f"recordings/{n}.wav" for n in range(4))):
         soundfile.write(name, noise, 22050)
     for folder in ("ESTIMATES", "REFERENCES"):
         for stem in ("drums", "bass"):

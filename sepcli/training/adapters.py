@@ -34,7 +34,7 @@ class LowRank(nn.Module):
             return self.base + (left @ right).view_as(self.base)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the factors nearest to a weight: of the base's own L = 0 and random orthonormal R.
+        """Return the factors nearest to a weight; without a difference L is 0, and R random and orthonormal.
 
         L and R share the singular values, but a row of R is no shorter than one of the mean value would be:
         a direction that the difference lacks so far would have no gradient with zeros on both sides.
