@@ -29,10 +29,15 @@ WEIGHTS = "model.safetensors"
 ReadWeights = Callable[[Files], Mapping[str, Tensor]]
 
 
+def has_factors(tensor: Tensor, rank: int) -> bool:
+    """Return whether factors of a rank r have fewer numbers than a tensor (O, …): r (O + I) < O I."""
+    return tensor.dim() > 1 and rank * (len(tensor) + tensor[0].numel()) < tensor.numel()
+
+
 def factors(base: Mapping[str, Tensor], trained: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
     """Return what is stored of a trained network: factors of its differences, and whole what has none.
 
-    A tensor for which r (O + I) numbers are no fewer than O I is whole; one that is the base's is left out.
+    A tensor without ``has_factors`` is whole; one that equals the base's is left out.
 
     Args:
         base: tensors of the base by name.
@@ -43,8 +48,8 @@ def factors(base: Mapping[str, Tensor], trained: Mapping[str, Tensor], rank: int
     for name, tensor in trained.items():
         if torch.equal(tensor.float(), base[name].float()):
             continue
-        difference = (tensor.float() - base[name].float()).flatten(1) if tensor.dim() > 1 else None
-        if difference is not None and rank * sum(difference.shape) < difference.numel():
+        if has_factors(tensor, rank):
+            difference = (tensor.float() - base[name].float()).flatten(1)
             left, values, right = torch.linalg.svd(difference, full_matrices=False)
             root = values[:rank].sqrt()
             stored[name + LEFT], stored[name + RIGHT] = left[:, :rank] * root, root[:, None] * right[:rank]

@@ -32,7 +32,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from sepcli.priors.transforms import ActNorm, Coupling, Transform
 
 DATA_STD = 0.3
-"""d, about the standard deviation of images in [0, 1]; it only weighs noise levels."""
+"""d, about the standard deviation of images in [0, 1], for the weights of the noise levels."""
 
 
 class Chain(nn.Module):

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sepcli.catalog.low_rank import has_factors
+
 
 class LowRank(nn.Module):
     """The parametrization W = W_base + L R of one weight, of given rank r."""
@@ -34,7 +36,9 @@ class LowRank(nn.Module):
             return self.base + (left @ right).view_as(self.base)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the factors nearest to a weight; without a difference L is 0, and R random and orthonormal.
+        """Return the factors (O, r) and (r, I) nearest to a weight like the base.
+
+        Of the base itself L is 0, and R random and orthonormal.
 
         L and R share the singular values, but a row of R is no shorter than one of the mean value would be:
         a direction that the difference lacks so far would have no gradient with zeros on both sides.
@@ -64,7 +68,7 @@ def add_adapters(network: nn.Module, base: Mapping[str, Tensor], rank: int) -> N
     adapted = 0
     for path, module in list(network.named_modules()):
         for name, weight in list(module.named_parameters(recurse=False)):
-            if weight.dim() > 1 and rank * (len(weight) + weight[0].numel()) < weight.numel():
+            if has_factors(weight, rank):
                 below = base[f"{path}.{name}".removeprefix(".")].to(weight)
                 parametrize.register_parametrization(module, name, LowRank(below, rank))
                 adapted += 1

@@ -20,6 +20,7 @@ from train_request import run
 
 from sepcli import load
 from sepcli.catalog import card as cards
+from sepcli.catalog import index
 from sepcli.training.task import LoopSettings
 
 CLASSES = ("Drums", "Bass", "Other")
@@ -104,7 +105,8 @@ def test_speech_and_music_are_trained_combined_and_measured(tmp_path: Path) -> N
     first = make_denoiser(tmp_path / "first", data, "music")
     settings = {"PRESET": "tiny", "BUDGET": "1s", "VALIDATED": "2", "PAIRS": "1", "INIT": str(first)}
     run_script("reproduce/speech-music.sh", data, data, out, **settings, RANK="4")
-    assert cards.read(out / "speech-music").sources == ("speech", "music")
+    card, bundled = (cards.read(folder / "speech-music") for folder in (out, index.BUNDLED))
+    assert (card.sources, card.settings) == (("speech", "music"), bundled.settings)
     results = json.loads((out / "speech-music.json").read_text())["results"]
     assert {"sepcli", "average", "oracle mask"} <= set(results["sdr"])
     entry = cards.read(out / "speech-music" / "speech").parts["denoiser"]

@@ -46,7 +46,7 @@ class DenoiserOptions:
         """Refuse values out of range, and ``base``, ``low_bands`` and ``songs`` without what they need."""
         check(self)
         if self.base is not None and not self.rank:
-            raise UsageError("base is of a difference of low rank", "add rank", argument="settings.base")
+            raise UsageError("base needs rank", "set rank, too", argument="settings.base")
         for name in ("low_bands", "songs"):
             if getattr(self, name) and not self.interference:
                 raise UsageError(
@@ -54,7 +54,7 @@ class DenoiserOptions:
                 )
         if self.low_bands and self.rank:
             raise UsageError(
-                "low_bands trains a new network, and rank a difference",
+                "low_bands and rank cannot be combined",
                 "choose one of them",
                 argument="settings.rank",
             )

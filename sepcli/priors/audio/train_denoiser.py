@@ -45,7 +45,7 @@ LOW: Mapping[str, Any] = {"low": 32, "p_mean": -3.5, "p_std": 1.2}
 """Bands of the second network, up to 690 Hz, and the noise of its training: that of a separation by
 interference-trained priors."""
 LOW_BANDS_START = "low_bands adds a network to a trained prior"
-RANK_START = "rank is of a difference from a trained prior"
+RANK_START = "rank needs a trained prior to start from"
 OpenTask = Callable[[SpectralPrior, SpectralPrior], Task]
 """(network, its average) → what is trained."""
 LABELS: Mapping[str, str] = {
